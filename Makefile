@@ -1,0 +1,37 @@
+# make run: the demo, from source files to pool.  make test: all tests and checks.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONWARNINGS :=
+
+.PHONY: env run test format clean
+
+env: .venv/installed
+
+# torch first, and by itself: an index that offers a CPU build serves it for the pinned version.
+.venv/installed: pyproject.toml envs/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Shoal needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	pip install --quiet --disable-pip-version-check --requirement envs/torch.txt
+	pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
+	pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+run: env
+	snakemake --profile profiles/local --quiet host progress
+	shoal verdict results/demo
+
+test: env
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	mypy
+	snakemake --lint
+	pytest
+
+format: env
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+clean:
+	rm -rf .venv results logs data .snakemake

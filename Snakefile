@@ -1,0 +1,70 @@
+"""Shoal: from source files to a pool of specialists. A table of contents; read workflow/rules/."""
+
+from snakemake.utils import min_version
+
+from shoal.workflow.start import explain_failures, start
+
+min_version("9.27")
+
+plan = start(config, workflow)
+
+
+wildcard_constraints:
+    experiment=plan.settings.name,
+    generation=plan.folder.name,
+    shard=plan.shard_pattern(),
+    split_id="[0-9a-f]{10}",
+    transform_id="[0-9a-f]{10}",
+    encode_id="[0-9a-f]{10}",
+    embed_id="[0-9a-f]{10}",
+    cluster_id="[0-9a-f]{10}",
+    base_id="[0-9a-f]{10}",
+    specialists_id="[0-9a-f]{10}",
+    choices_id="[0-9a-f]{10}",
+    router_id="[0-9a-f]{10}",
+    baselines_id="[0-9a-f]{10}",
+    evaluate_id="[0-9a-f]{10}",
+    pool_id="[0-9a-f]{10}",
+    point="[0-9a-f]{10}",
+    digest=r"[0-9a-f]{24}|partition-\d+",
+    validation=r"[0-9a-f]{24}|partition-\d+",
+    root="[0-9a-f]{24}|planned",
+
+
+localrules:
+    all,
+    demo_data,
+    partition,
+    pool_publish,
+
+
+rule all:
+    """Every stage's output, so that a failure anywhere is seen in the next plan."""
+    input:
+        plan.rows("split"),
+        plan.frozen("split", "check.json"),
+        plan.rows("transform"),
+        plan.rows("encode"),
+        plan.rows("embed"),
+        plan.rows("cluster"),
+        lambda wc: plan.targets(checkpoints.partition),
+
+
+include: "workflow/rules/demo.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/transform.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/cluster.smk"
+include: "workflow/rules/train_specialists.smk"
+include: "workflow/rules/train_router.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/pool.smk"
+
+
+onstart:
+    plan.write_settings()
+
+
+onerror:
+    explain_failures(plan)

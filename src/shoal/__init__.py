@@ -1,0 +1,30 @@
+"""Shoal: data-driven model scaling for HPC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shoal.pool.pool import Pool
+
+__all__ = ["load"]
+
+
+def load(folder: str | Path, trust: Sequence[str] = ()) -> Pool:
+    """A pool, ready to predict; every file is checked against its hash.
+
+    Args:
+        folder: The pool's folder.
+        trust: Modules outside Shoal that the pool may import its model (or encoders) from.
+
+    Raises:
+        SourceError: There is no pool in the folder.
+        CorruptError: A file is missing or is not what the pool's manifest says.
+        ModelError: The model's module is not trusted, or does not import.
+    """
+    from shoal.pool.pool import Pool
+
+    return Pool.load(folder, trust)

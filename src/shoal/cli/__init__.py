@@ -1,0 +1,51 @@
+"""The command line: one command a rule, and those that people call themselves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from shoal.errors import ShoalError
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    sys.path.insert(0, str(Path.cwd()))
+    if "--threads" in sys.argv[:-1]:
+        threads = sys.argv[sys.argv.index("--threads") + 1]
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
+    from shoal.cli.commands import STAGE_COMMANDS, app
+
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in STAGE_COMMANDS:
+        arguments = _repeated(arguments)
+    try:
+        app(arguments)
+    except ShoalError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _fail(f"{place}{error.strerror}")
+
+
+def _repeated(arguments: list[str]) -> list[str]:
+    """``--table a b`` as ``--table a --table b``: Snakemake lists a rule's files with spaces."""
+    command, *rest = arguments
+    spelled = [command]
+    for place, argument in enumerate(rest):
+        if not argument.startswith("--"):
+            option = next(a for a in reversed(rest[:place]) if a.startswith("--"))
+            if rest[place - 1] != option:
+                spelled.append(option)
+        spelled.append(argument)
+    return spelled
+
+
+def _fail(reason: str) -> None:
+    print(f"shoal: error: {reason}", file=sys.stderr)  # noqa: T201 - the terminal's line
+    raise SystemExit(2)

@@ -1,0 +1,70 @@
+"""Every command, by stage. A rule of the workflow calls the command of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shoal.cli import data, learning
+
+app = typer.Typer(
+    help="Data-driven model scaling: one model and one dataset become a pool of specialists.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def predict(
+    pool: Annotated[Path, typer.Argument(help="the pool's folder")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="CSV, Parquet or NPZ file")],
+    out: Annotated[Path, typer.Option(help="Parquet or CSV file to write")],
+    trust: Annotated[
+        list[str], typer.Option(help="module outside Shoal that the model may be imported from")
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Apply a pool to new rows."""
+    from shoal.pool.command import predict
+
+    rows = predict(pool, source, out, trust)
+    typer.echo(f"{rows} rows predicted: {out}")
+
+
+@app.command()
+def verdict(
+    results: Annotated[Path, typer.Argument(help="an experiment's results folder")],
+) -> None:
+    """Print an experiment's verdict, and where its pool lies."""
+    from rich.console import Console
+
+    from shoal.evaluate.verdict import verdict_table
+    from shoal.files import read_json
+
+    metrics = read_json(results / "metrics.json")
+    Console().print(verdict_table(metrics, results / "pool"))
+
+
+@app.command()
+def demo_data(
+    folder: Annotated[Path, typer.Argument(help="where the files go")],
+) -> None:
+    """Write the demo's source files: digits in four orientations, each with its own labels."""
+    from shoal.demo import write_demo
+    from shoal.workflow.shards import declare_names
+
+    paths = write_demo(folder)
+    declare_names({path: path.stem for path in paths})
+    typer.echo(f"{len(paths)} files: {folder}")
+
+
+STAGE_COMMANDS = {
+    function.__name__.replace("_", "-"): function
+    for function in (*data.COMMANDS, *learning.COMMANDS)
+}
+"""Commands that rules call, by name."""
+
+for name, function in STAGE_COMMANDS.items():
+    app.command(name, hidden=True)(function)

@@ -1,0 +1,154 @@
+"""Commands of the data stages: split, transform, encode, embed, cluster."""
+
+from __future__ import annotations
+
+import json
+
+from shoal.cli.options import File, Files, Json, Number, Text, Threads, by_shard
+from shoal.settings.section import parse
+
+
+def split_fit(sources: Json, split: Json, columns: File, folds: File) -> None:
+    """Infer the columns and fit the folds that are not functions of one row."""
+    from shoal.settings.data import Sources, Split
+    from shoal.split.command import split_fit
+
+    split_fit(Sources.from_text(sources), Split.from_text(split), columns, folds)
+
+
+def split(
+    source: File,
+    arrays: Json,
+    columns: File,
+    folds: File,
+    split: Json,
+    batch_rows: Number,
+    table: File,
+) -> None:
+    """Read one source file, give its rows typed columns, a key and a fold."""
+    from shoal.settings.data import ArraySource, Split
+    from shoal.split import command
+
+    names = json.loads(arrays)
+    content = ArraySource(path=str(source), arrays=names) if names else str(source)
+    settings = Split.from_text(split)
+    command.split(content, columns, folds, settings, batch_rows, table)
+
+
+def split_check(table: Files, source: Files, columns: File, split: Json, check: File) -> None:
+    """Check what no shard can see alone: duplicate ids, groups across folds, empty folds."""
+    from shoal.settings.data import Split
+    from shoal.split.command import split_check
+
+    tables = {str(name): path for name, path in zip(source, table, strict=True)}
+    split_check(tables, columns, Split.from_text(split), check)
+
+
+def transform_fit(settings: Json, table: Files, columns: File, state: File) -> None:
+    """Fit the transform steps on the training fold."""
+    from shoal.settings.data import Transform
+    from shoal.transform.command import transform_fit
+
+    transform_fit(Transform.from_text(settings), columns, by_shard(table), state)
+
+
+def transform(table: File, shard: Text, state: File, out: File) -> None:
+    """Apply the fitted steps to one shard."""
+    from shoal.transform.command import transform
+
+    transform(table, shard, state, out)
+
+
+def encode_fit(
+    settings: Json, table: Files, columns: File, encoder: File, shapes: File, threads: Threads
+) -> None:
+    """Fit the encoders on the training fold."""
+    from shoal.encode.command import encode_fit
+    from shoal.settings.data import Encode
+
+    encode_fit(Encode.from_text(settings), columns, by_shard(table), encoder, shapes)
+
+
+def encode(
+    table: File, shard: Text, encoder: File, shapes: File, rows: File, threads: Threads
+) -> None:
+    """Encode one shard's rows, and hash each."""
+    from shoal.encode.command import encode
+    from shoal.shapes import Shapes
+
+    encode(table, shard, encoder, rows, Shapes.load(shapes).trusted)
+
+
+def embed_fit(
+    settings: Json, rows: Files, shapes: File, embedder: File, ledger: File, threads: Threads
+) -> None:
+    """Train the embedder on the training fold."""
+    from shoal.embed.command import embed_fit
+    from shoal.settings.discovery import Embed
+    from shoal.shapes import Shapes
+
+    parsed = parse(Embed, json.loads(settings), "embed")
+    embed_fit(parsed, rows, Shapes.load(shapes).x_shape, embedder, ledger, threads)
+
+
+def embed(rows: File, embedder: File, embedding: File, threads: Threads) -> None:
+    """Embed one shard's rows."""
+    from shoal.embed.command import embed
+
+    embed(rows, embedder, embedding, threads)
+
+
+def cluster_fit(
+    settings: Json,
+    rows: Files,
+    embedding: Files,
+    table: Files,
+    assigner: File,
+    ledger: File,
+    threads: Threads,
+) -> None:
+    """Fit the assigner: atoms, merged into balanced partitions."""
+    from shoal.cluster.command import cluster_fit
+    from shoal.settings.discovery import Cluster
+
+    parsed = parse(Cluster, json.loads(settings), "cluster")
+    cluster_fit(parsed, rows, embedding, table, assigner, ledger, threads)
+
+
+def assign(
+    rows: File,
+    embedding: File,
+    table: File,
+    assigner: File,
+    shard: Text,
+    out: File,
+    summary: File,
+    threads: Threads,
+) -> None:
+    """Group one shard's rows by partition, with a digest for each."""
+    from shoal.cluster.command import assign
+
+    assign(rows, embedding, table, assigner, shard, out, summary, threads)
+
+
+def partition(summary: Files, assigner: File, lineage: Text, min_rows: Number, index: File) -> None:
+    """Merge the shards' summaries into the partition index."""
+    from shoal.cluster.command import partition
+
+    partition(summary, assigner, min_rows, lineage, index)
+
+
+COMMANDS = (
+    split_fit,
+    split,
+    split_check,
+    transform_fit,
+    transform,
+    encode_fit,
+    encode,
+    embed_fit,
+    embed,
+    cluster_fit,
+    assign,
+    partition,
+)

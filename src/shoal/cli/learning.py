@@ -1,0 +1,283 @@
+"""Commands of the learning stages: base, specialists, router, evaluate, pool."""
+
+from __future__ import annotations
+
+import json
+
+from shoal.cli.options import File, Files, Json, Number, Text, Threads, by_point
+from shoal.settings.section import parse
+
+
+def base_fit(
+    model: Json,
+    training: Json,
+    rows: Files,
+    shapes: File,
+    base: File,
+    ledger: File,
+    threads: Threads,
+) -> None:
+    """Train the base on every training row."""
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.command import base_fit
+
+    deterministic(threads)
+    base_fit(Model.from_text(model), Training.from_text(training), rows, shapes, base, ledger)
+
+
+def train_specialist(
+    model: Json,
+    training: Json,
+    point: Json,
+    index: File,
+    digest: Text,
+    base: File,
+    shapes: File,
+    out: File,
+    ledger: File,
+    threads: Threads,
+) -> None:
+    """Train one specialist on its partition's rows."""
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.command import train_specialist
+
+    deterministic(threads)
+    train_specialist(
+        Model.from_text(model),
+        Training.from_text(training),
+        json.loads(point),
+        index,
+        digest,
+        base,
+        shapes,
+        out,
+        ledger,
+    )
+
+
+def train_choose(
+    model: Json,
+    training: Json,
+    index: File,
+    digest: Text,
+    validation: Text,
+    base: File,
+    shapes: File,
+    specialist: Files,
+    choice: File,
+    threads: Threads,
+) -> None:
+    """Choose a partition's grid point on one half of its validation rows."""
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.command import train_choose
+
+    deterministic(threads)
+    train_choose(
+        Model.from_text(model),
+        Training.from_text(training),
+        index,
+        (digest, validation),
+        base,
+        shapes,
+        by_point(specialist),
+        choice,
+    )
+
+
+def train_router(
+    settings: Json,
+    model: Json,
+    training: Json,
+    index: File,
+    assigner: File,
+    choice: Files,
+    specialist: Files,
+    embedder: File,
+    shapes: File,
+    router: File,
+    ledger: File,
+    threads: Threads,
+) -> None:
+    """Fit the router on the other half of the validation rows."""
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model, Router, Training
+    from shoal.train_router.command import train_router
+
+    deterministic(threads)
+    train_router(
+        parse(Router, json.loads(settings), "train_router"),
+        Model.from_text(model),
+        Training.from_text(training),
+        index,
+        assigner,
+        choice,
+        specialist,
+        embedder,
+        shapes,
+        router,
+        ledger,
+    )
+
+
+def evaluate_generalist(
+    model: Json,
+    training: Json,
+    grid: Json,
+    rows: Files,
+    index: File,
+    base: File,
+    shapes: File,
+    pool_ledger: Files,
+    out: File,
+    ledger: File,
+    threads: Threads,
+) -> None:
+    """Train the base on to the pool's total training FLOPs."""
+    from shoal.determinism import deterministic
+    from shoal.evaluate.command import evaluate_generalist
+    from shoal.settings.learning import Model, Training
+
+    deterministic(threads)
+    evaluate_generalist(
+        Model.from_text(model),
+        Training.from_text(training),
+        json.loads(grid),
+        rows,
+        index,
+        base,
+        shapes,
+        pool_ledger,
+        out,
+        ledger,
+    )
+
+
+def evaluate_random(
+    model: Json,
+    training: Json,
+    grid: Json,
+    seed: Number,
+    rows: Files,
+    index: File,
+    base: File,
+    shapes: File,
+    base_ledger: File,
+    out: File,
+    ledger: File,
+    threads: Threads,
+) -> None:
+    """Train specialists on random partitions of the same sizes."""
+    from shoal.determinism import deterministic
+    from shoal.evaluate.command import evaluate_random
+    from shoal.settings.learning import Model, Training
+
+    deterministic(threads)
+    evaluate_random(
+        Model.from_text(model),
+        Training.from_text(training),
+        json.loads(grid),
+        seed,
+        rows,
+        index,
+        base,
+        shapes,
+        out,
+        ledger,
+        base_ledger,
+    )
+
+
+def evaluate(
+    settings: Json,
+    experiment: File,
+    pool: File,
+    index: File,
+    choice: Files,
+    pool_ledger: Files,
+    table: Files,
+    generalist: File,
+    generalist_ledger: File,
+    random: File,
+    random_ledger: File,
+    metrics: File,
+    report: File,
+    predictions: File,
+    threads: Threads,
+) -> None:
+    """Score pool and baselines on the test fold, each row once."""
+    from shoal.determinism import deterministic
+    from shoal.evaluate.judge import Paths, judge
+    from shoal.settings.learning import Evaluate
+
+    deterministic(threads)
+    paths = Paths(
+        settings=experiment,
+        pool=pool,
+        index=index,
+        choices=choice,
+        pool_ledgers=pool_ledger,
+        tables=table,
+        generalist=generalist,
+        generalist_ledger=generalist_ledger,
+        random=random,
+        random_ledger=random_ledger,
+        metrics_out=metrics,
+        report_out=report,
+        predictions_out=predictions,
+    )
+    judge(Evaluate.from_text(settings), paths)
+
+
+def pool(
+    experiment: File,
+    router: File,
+    pool_ledger: Files,
+    choice: Files,
+    specialist: Files,
+    index: File,
+    columns: File,
+    transform: File,
+    encoder: File,
+    shapes: File,
+    embedder: File,
+    base: File,
+    manifest: File,
+) -> None:
+    """Put router, specialists and all fitted state into one folder."""
+    from shoal.pool.command import pool
+
+    state = {
+        "columns.json": columns,
+        "transform.json": transform,
+        "encoder.skops": encoder,
+        "shapes.json": shapes,
+        "embedder.safetensors": embedder,
+        "router.safetensors": router,
+        "base.safetensors": base,
+    }
+    pool(experiment, state, choice, specialist, index, pool_ledger, manifest)
+
+
+def pool_publish(
+    manifest: File, metrics: File, report: File, out: File, metrics_out: File, report_out: File
+) -> None:
+    """Copy the current pool, metrics and report to the experiment's folder."""
+    from shoal.pool.command import pool_publish
+
+    pool_publish(manifest, metrics, report, out, metrics_out, report_out)
+
+
+COMMANDS = (
+    base_fit,
+    train_specialist,
+    train_choose,
+    train_router,
+    evaluate_generalist,
+    evaluate_random,
+    evaluate,
+    pool,
+    pool_publish,
+)

@@ -1,0 +1,1 @@
+"""Cluster: atoms merged into balanced partitions, a frozen assigner, and the partition index."""

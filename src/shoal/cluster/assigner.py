@@ -1,0 +1,239 @@
+"""The frozen map row -> partition: by nearest atom, or by the value of a column."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from shoal.cluster.distances import Targets, padded_blocks
+from shoal.cluster.merge import Bounds
+from shoal.errors import CorruptError
+from shoal.state import load_state, save_state
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.float32]
+    State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+
+UNASSIGNED = -1
+"""Partition of a row whose column value was not seen in training: the base serves it."""
+
+
+class Assigner(ABC):
+    """What every assigner does.
+
+    Attributes:
+        partitions: Number of partitions.
+        column: Name of the column whose values it reads, or None where the embedding decides.
+    """
+
+    partitions: int
+    column: str | None
+
+    @abstractmethod
+    def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:
+        """Partition of each row, int32 ``(rows,)``; UNASSIGNED only by column.
+
+        Args:
+            embedding: float32 ``(rows, dims)``.
+            values: The column's values, where ``column`` is not None.
+        """
+
+    @abstractmethod
+    def state(self) -> State:
+        """Tensors and JSON that :func:`assigner_from_state` takes."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to one safetensors file."""
+        save_state(path, *self.state())
+
+
+class AtomAssigner(Assigner):
+    """Row -> nearest prototype -> atom -> partition; a row's result is the same in any batch.
+
+    Attributes:
+        prototypes: float32 ``(prototypes, dims)``.
+        prototype_atom: Atom of each prototype, int32 ``(prototypes,)``.
+        atom_partition: Partition of each atom, int32 ``(atoms,)``.
+        bounds: Fewest and most training rows of a partition, as fitted.
+        training_rows: Rows of the training fold when it was fitted.
+    """
+
+    def __init__(
+        self,
+        prototypes: Rows,
+        prototype_atom: NDArray[np.int32],
+        atom_partition: NDArray[np.int32],
+        bounds: Bounds,
+        training_rows: int,
+    ) -> None:
+        """Order the prototypes by partition."""
+        order = np.argsort(atom_partition[prototype_atom], kind="stable")
+        self.prototypes = prototypes[order]
+        self.prototype_atom = prototype_atom[order]
+        self.atom_partition = atom_partition
+        self.bounds = bounds
+        self.training_rows = training_rows
+        self.partitions = int(atom_partition.max()) + 1
+        self.column = None
+        owner = atom_partition[self.prototype_atom]
+        self._starts = np.searchsorted(owner, np.arange(self.partitions + 1))
+        self._targets = Targets(self.prototypes)
+
+    def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:  # noqa: ARG002 - the column assigner's
+        """Partition of each row, int32 ``(rows,)``."""
+        return self.nearest(embedding)[0]
+
+    def nearest(self, embedding: Rows) -> tuple[NDArray[np.int32], NDArray[np.int32], Rows]:
+        """Partition, atom and distance of each row's nearest prototype.
+
+        Args:
+            embedding: float32 ``(rows, dims)``.
+
+        Returns:
+            int32 ``(rows,)``, int32 ``(rows,)`` and float32 ``(rows,)``; ties go to the lowest
+            partition.
+        """
+        prototype, distance = self._nearest_by_partition(embedding)
+        partition = distance.argmin(axis=1)
+        row = np.arange(len(embedding))
+        atom = self.prototype_atom[prototype[row, partition]]
+        return partition.astype(np.int32), atom, distance[row, partition]
+
+    def distances_to_partitions(self, embedding: Rows) -> Rows:
+        """Distance of each row to each partition's nearest prototype, float32 ``(rows, P)``."""
+        return self._nearest_by_partition(embedding)[1]
+
+    @property
+    def flops_per_row(self) -> float:
+        """FLOPs of one row's assignment: ``3 m d`` for m prototypes, ``3 P d`` for the exact ones.
+
+        Source:
+            Subtract, square and add for each point and dimension, as Lloyd 1982 counts.
+        """
+        points = len(self.prototypes) + self.partitions
+        return 3.0 * points * int(self.prototypes.shape[1])
+
+    def _nearest_by_partition(self, embedding: Rows) -> tuple[NDArray[np.int64], Rows]:
+        """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
+        prototype = np.empty((len(embedding), self.partitions), dtype=np.int64)
+        distance = np.empty((len(embedding), self.partitions), dtype=np.float32)
+        for place, block in padded_blocks(embedding):
+            squared = self._targets.squared(block)
+            chosen = np.stack(
+                [
+                    start + squared[:, start:stop].argmin(axis=1)
+                    for start, stop in zip(self._starts[:-1], self._starts[1:], strict=True)
+                ],
+                axis=1,
+            )
+            count = place.stop - place.start
+            prototype[place] = chosen[:count]
+            distance[place] = self._targets.to(block, chosen)[:count]
+        return prototype, distance
+
+    def state(self) -> State:
+        """Tensors and JSON."""
+        tensors = {
+            "prototypes": self.prototypes,
+            "prototype_atom": self.prototype_atom,
+            "atom_partition": self.atom_partition,
+        }
+        meta = {
+            "assigner": "atoms",
+            "lower_rows": self.bounds.lower,
+            "upper_rows": self.bounds.upper,
+            "training_rows": self.training_rows,
+        }
+        return tensors, meta
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+        """The assigner that gave this state."""
+        return cls(
+            tensors["prototypes"],
+            tensors["prototype_atom"],
+            tensors["atom_partition"],
+            Bounds(meta["lower_rows"], meta["upper_rows"]),
+            meta["training_rows"],
+        )
+
+
+class ColumnAssigner(Assigner):
+    """A column's value is the partition; a value not seen in training, or none, is UNASSIGNED.
+
+    Attributes:
+        values: The value of each partition, as :func:`value_text` writes it.
+        rows: Training rows of each value when it was fitted, int64 ``(partitions,)``.
+    """
+
+    def __init__(self, column: str, values: list[str], rows: NDArray[np.int64]) -> None:
+        """Keep the values in order of partition."""
+        self.column = column
+        self.values = values
+        self.rows = rows
+        self.partitions = len(values)
+        self._number = {value: number for number, value in enumerate(values)}
+
+    def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:  # noqa: ARG002 - the atoms'
+        """Partition of each row, int32 ``(rows,)``."""
+        if values is None:
+            raise ValueError(f"this assigner needs the values of column {self.column!r}")
+        return self.from_values(values)
+
+    def from_values(self, values: Sequence[Any]) -> NDArray[np.int32]:
+        """Partition of each value, int32 ``(rows,)``."""
+        texts = (value_text(value) for value in values)
+        numbers = [UNASSIGNED if text is None else self._number.get(text, -1) for text in texts]
+        return np.array(numbers, dtype=np.int32).reshape(-1)
+
+    def state(self) -> State:
+        """Tensors and JSON."""
+        meta = {"assigner": "column", "column": self.column, "values": self.values}
+        return {"rows": self.rows}, meta | {"training_rows": int(self.rows.sum())}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+        """The assigner that gave this state."""
+        return cls(meta["column"], list(meta["values"]), tensors["rows"])
+
+
+def value_text(value: Any) -> str | None:  # noqa: ANN401 - any cell of a table
+    """One text for equal values: numbers without their type, None where missing (None, NaN)."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        number = float(value) + 0.0
+        if np.isnan(number):
+            return None
+        return str(int(number)) if number.is_integer() else repr(number)
+    return str(value)
+
+
+def assigner_from_state(
+    tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
+) -> AtomAssigner | ColumnAssigner:
+    """The assigner that gave this state.
+
+    Raises:
+        CorruptError: The state is not an assigner's.
+    """
+    kinds: dict[str, type[AtomAssigner | ColumnAssigner]] = {
+        "atoms": AtomAssigner,
+        "column": ColumnAssigner,
+    }
+    kind = kinds.get(meta.get("assigner", ""))
+    if kind is None:
+        raise CorruptError(f"state of an unknown assigner, {meta.get('assigner')!r}")
+    return kind.from_state(tensors, meta)
+
+
+def load_assigner(path: str | os.PathLike[str]) -> AtomAssigner | ColumnAssigner:
+    """The assigner in a file that :meth:`Assigner.save` wrote."""
+    return assigner_from_state(*load_state(path))

@@ -1,0 +1,173 @@
+"""Commands ``cluster-fit``, ``assign`` and ``partition``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.files import read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.settings.discovery import Cluster
+
+_WRITE_ROWS = 4096
+
+
+def cluster_fit(
+    settings: Cluster,
+    encoded: Sequence[Path],
+    embeddings: Sequence[Path],
+    tables: Sequence[Path],
+    out: Path,
+    ledger_out: Path,
+    threads: int,
+) -> None:
+    """Fit the assigner on the training fold.
+
+    Args:
+        settings: The choices.
+        encoded: Encoded shards.
+        embeddings: Their embeddings, in the same order.
+        tables: Their tables, which only an assigner by column reads.
+        out: The assigner.
+        ledger_out: What it cost.
+        threads: CPU threads; the bits depend on it.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from shoal.cluster.columns import fit_column
+    from shoal.cluster.fit import fit_assigner
+    from shoal.cluster.sample import training_sample
+    from shoal.ledger import Ledger
+    from shoal.tables import Table
+
+    ledger = Ledger("cluster_fit")
+    if settings.method == "column":
+        readers = (Table(path) for path in tables)
+        fit_column(settings.column, readers, settings.max_partitions).save(out)
+    else:
+        sample, training_rows = training_sample(
+            encoded, embeddings, settings.fit_rows, settings.seed
+        )
+        import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded
+
+        with threadpool_limits(threads):
+            assigner, ledger.flops = fit_assigner(settings, sample, training_rows)
+        ledger.rows_read = training_rows
+        assigner.save(out)
+    ledger.write(ledger_out)
+
+
+def assign(
+    encoded: Path,
+    embedding: Path,
+    table: Path,
+    assigner_path: Path,
+    shard: str,
+    rows_out: Path,
+    summary_out: Path,
+    threads: int,
+) -> None:
+    """Group one shard's rows by partition and fold, with a digest's share for each group.
+
+    Holds the shard's inputs in memory.
+
+    Args:
+        encoded: The encoded shard.
+        embedding: Its embedding.
+        table: Its table, which only an assigner by column reads.
+        assigner_path: The assigner.
+        shard: Name of the shard.
+        rows_out: The rows in order of partition (-1 first), fold and row hash.
+        summary_out: Place, count and sum of row hashes of each group.
+        threads: CPU threads; the bits depend on it.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from shoal.cluster.assigner import load_assigner
+    from shoal.cluster.grouping import group_order, groups
+    from shoal.cluster.sample import aligned, check_finite
+    from shoal.store import ShardRows
+
+    assigner = load_assigner(assigner_path)
+    with ShardRows(encoded) as source, ShardRows(embedding) as embedded:
+        aligned(source, embedded)
+        arrays = {name: source.read(name) for name in ("x", "y", "key", "hash", "fold")}
+        arrays["embedding"] = embedded.read("embedding")
+    check_finite(arrays["embedding"], embedding)
+    values = None
+    if assigner.column is not None:
+        values = _aligned_values(table, assigner.column, arrays["key"])
+    with threadpool_limits(threads):
+        arrays["partition"] = assigner.assign(arrays["embedding"], values)
+    order = group_order(arrays["partition"], arrays["fold"], arrays["hash"], arrays["key"])
+    small = [arrays[name][order] for name in ("partition", "fold", "hash")]
+    _write_ordered(rows_out, arrays, order)
+    summary = {"shard": shard, "rows": len(order), "groups": groups(*small)}
+    _write_compact(summary_out, summary)
+
+
+def partition(
+    summaries: Sequence[Path], assigner_path: Path, min_rows: int, lineage: str, out: Path
+) -> None:
+    """Merge the shards' summaries into the index; write ``members/`` beside it.
+
+    Args:
+        summaries: What ``assign`` wrote, one a shard.
+        assigner_path: The assigner.
+        min_rows: Training rows below which a partition gets no specialist.
+        lineage: Identity of all that was fitted and that training depends on.
+        out: ``index.json``. ``members/{partition}.json`` beside it says, for each fold, where the
+            rows lie: ``[shard, start, stop]``; -1 is the rows of no partition.
+    """
+    from shoal.cluster.assigner import load_assigner
+    from shoal.cluster.index import merge_summaries
+
+    partitions = load_assigner(assigner_path).partitions
+    contents = (read_json(path) for path in summaries)
+    index, members = merge_summaries(contents, partitions, min_rows, lineage)
+    for number, ranges in members.items():
+        _write_compact(out.parent / "members" / f"{number}.json", ranges)
+    write_json(out, index)
+
+
+def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> list[Any]:
+    """Values of a column, after checking that the table's rows are the encoded ones."""
+    from shoal.cluster.columns import column_values
+    from shoal.errors import DataError
+    from shoal.tables import Table
+
+    reader = Table(table_path)
+    values, their_keys = column_values(reader, column)
+    reader.close()
+    if not np.array_equal(their_keys, keys):
+        raise DataError(
+            f"{table_path}: its rows are not those of its encoded shard; one of them is left "
+            f"from other data, run the workflow again"
+        )
+    return values
+
+
+def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:
+    from shoal.store import RowArray, write_rows
+
+    def batches() -> Iterator[dict[str, NDArray[Any]]]:
+        for start in range(0, len(order), _WRITE_ROWS):
+            rows = order[start : start + _WRITE_ROWS]
+            yield {name: array[rows] for name, array in arrays.items()}
+
+    specs = {name: RowArray(array.shape[1:], str(array.dtype)) for name, array in arrays.items()}
+    write_rows(path, len(order), specs, batches(), {"rows_in": len(order)})
+
+
+def _write_compact(path: Path, content: dict[str, Any]) -> None:
+    """JSON on one line: thousands of summaries are read at once, and indents cost seconds."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")

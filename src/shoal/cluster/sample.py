@@ -1,0 +1,116 @@
+"""A sample of the training rows that does not depend on how they are cut into shards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.errors import DataError
+from shoal.hashing import uniform
+from shoal.store import ShardRows
+from shoal.tables import TRAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_PURPOSE = "cluster"
+
+
+class _SmallestDraws:
+    """The rows with the smallest draws seen so far; holds at most twice as many as asked for."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self._limit = rows
+        self._seed = seed
+        self._parts: list[tuple[NDArray[Any], ...]] = []
+        self._held = 0
+
+    def add(self, keys: NDArray[np.uint8], embedding: NDArray[np.float32]) -> None:
+        self._parts.append((uniform(keys, self._seed, _PURPOSE), embedding))
+        self._held += len(keys)
+        if self._held > 2 * self._limit:
+            self._cut()
+
+    def _cut(self) -> None:
+        draws, embedding = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+        # Only rows of one key draw alike, and those have the same embedding.
+        order = np.argsort(draws, kind="stable")[: self._limit]
+        self._parts = [(draws[order], embedding[order])]
+        self._held = len(order)
+
+    def embedding(self) -> NDArray[np.float32]:
+        """The rows in order of draw."""
+        self._cut()
+        return np.asarray(self._parts[0][1])
+
+
+def training_sample(
+    encoded: Sequence[Path], embeddings: Sequence[Path], rows: int, seed: int
+) -> tuple[NDArray[np.float32], int]:
+    """Embeddings of the training rows whose keys draw the smallest numbers.
+
+    Args:
+        encoded: Encoded shards.
+        embeddings: Their embeddings, in the same order.
+        rows: Rows in the sample, at most.
+        seed: Seed of the draw.
+
+    Returns:
+        float32 ``(rows, dims)`` in order of draw, and the number of all training rows.
+
+    Raises:
+        DataError: There are no training rows, or an embedding is not finite.
+    """
+    smallest = _SmallestDraws(rows, seed)
+    training_rows = 0
+    for encoded_path, embedding_path in zip(encoded, embeddings, strict=True):
+        with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
+            aligned(shard, embedded)
+            pairs = zip(shard.blocks(["key", "fold"]), embedded.blocks(["embedding"]), strict=True)
+            start = 0
+            for arrays, vectors in pairs:
+                check_finite(vectors["embedding"], embedding_path, start)
+                start += len(arrays["fold"])
+                training = arrays["fold"] == TRAIN
+                training_rows += int(training.sum())
+                smallest.add(arrays["key"][training], vectors["embedding"][training])
+    if not training_rows:
+        raise DataError("cluster: the training fold is empty, there is nothing to cut")
+    return smallest.embedding(), training_rows
+
+
+def aligned(shard: ShardRows, other: ShardRows) -> None:
+    """Check that two stores hold as many rows.
+
+    Raises:
+        DataError: They do not: one is left from other data.
+    """
+    if shard.rows != other.rows:
+        raise DataError(
+            f"{other.path}: {other.rows} rows, but {shard.path} has {shard.rows}; "
+            f"one of them is left from other data, run the workflow again"
+        )
+
+
+def check_finite(embedding: NDArray[np.float32], path: object, start: int = 0) -> None:
+    """Check that an embedding is made of numbers.
+
+    Args:
+        embedding: ``(rows, dims)``.
+        path: Where it comes from, for the message.
+        start: Rows before the first one.
+
+    Raises:
+        DataError: A value is not finite; names the row.
+    """
+    good = np.isfinite(embedding).all(axis=1)
+    if not good.all():
+        row = start + int(np.flatnonzero(~good)[0]) + 1
+        raise DataError(
+            f"{path}: the embedding of row {row} is not finite; "
+            f"look for extreme values in the inputs or lower embed.lr"
+        )

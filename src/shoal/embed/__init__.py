@@ -1,0 +1,1 @@
+"""Rows to embeddings: identity, principal components, SCARF and VICReg."""

@@ -1,0 +1,36 @@
+"""Commands ``embed-fit`` and ``embed``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoal.embed.apply import embed, on_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shoal.settings.discovery import Embed
+
+__all__ = ["embed", "embed_fit"]
+
+
+def embed_fit(
+    settings: Embed,
+    encoded: Sequence[Path],
+    x_shape: Sequence[int],
+    out: Path,
+    ledger_out: Path,
+    threads: int,
+) -> None:
+    """Fit the embedder on the training fold of encoded shards, and freeze it in ``out``."""
+    from shoal.embed.fit import fit_embedder
+    from shoal.ledger import Ledger
+    from shoal.state import save_state
+
+    ledger = Ledger("embed_fit")
+    with on_threads(threads, settings.method):
+        embedder = fit_embedder(settings, encoded, x_shape, ledger)
+    tensors, meta = embedder.state()
+    ledger.write(ledger_out)
+    save_state(out, tensors, meta)

@@ -1,0 +1,136 @@
+"""What every embedder is, and how a fitted one is found again."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from shoal.errors import CorruptError, DataError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Tensors = Mapping[str, NDArray[Any]]
+
+BLOCK_ROWS = 256
+"""Rows of every pass, the last one padded: so that a row's bits do not depend on other rows."""
+
+
+class Embedder(ABC):
+    """A frozen map from encoded rows to embeddings.
+
+    Attributes:
+        method: The name that settings and stored state call it by.
+        x_shape: Shape of one encoded row.
+        dims: Width of the embedding.
+        flops_per_row: Floating-point operations to embed one row.
+    """
+
+    method: str
+    x_shape: tuple[int, ...]
+    dims: int
+    flops_per_row: int
+
+    def embed(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embedding of each row; a row's bits are the same in any batch and at any place in it.
+
+        Args:
+            x: Encoded rows, float32 ``(rows, *x_shape)``.
+
+        Returns:
+            float32 ``(rows, dims)``.
+
+        Raises:
+            DataError: The rows have another shape than those of the fit.
+        """
+        if x.shape[1:] != self.x_shape:
+            raise DataError(
+                f"the embedder was fitted on rows of shape {self.x_shape}, but these have shape "
+                f"{x.shape[1:]}; encode them with the state of the same generation"
+            )
+        out = np.empty((len(x), self.dims), dtype=np.float32)
+        for start in range(0, len(x), BLOCK_ROWS):
+            rows = x[start : start + BLOCK_ROWS]
+            block = np.zeros((BLOCK_ROWS, *self.x_shape), dtype=np.float32)
+            block[: len(rows)] = rows
+            out[start : start + len(rows)] = self._block(block)[: len(rows)]
+        return out
+
+    @abstractmethod
+    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Embedding of exactly ``BLOCK_ROWS`` rows."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Everything that :meth:`from_state` needs: tensors, and JSON with ``method``."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, Any]) -> Self:
+        """The embedder that gave this state."""
+
+
+class IdentityEmbedder(Embedder):
+    """The encoded row itself, flattened."""
+
+    method = "identity"
+
+    def __init__(self, x_shape: Sequence[int]) -> None:
+        self.x_shape = tuple(x_shape)
+        self.dims = math.prod(self.x_shape)
+        self.flops_per_row = 0
+
+    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return x.reshape(BLOCK_ROWS, -1)
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The row's shape; there are no tensors."""
+        return {}, {"method": self.method, "x_shape": list(self.x_shape)}
+
+    @classmethod
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, Any]) -> Self:  # noqa: ARG003
+        """The embedder that gave this state."""
+        return cls(meta["x_shape"])
+
+
+def load_embedder(path: str | os.PathLike[str]) -> Embedder:
+    """The embedder whose state a file holds; torch is imported only if it is a network.
+
+    Raises:
+        SourceError: There is no such file.
+        CorruptError: The file is damaged, or holds something else.
+    """
+    from shoal.state import load_state
+
+    tensors, meta = load_state(path)
+    kind = _kinds().get(meta.get("method", ""))
+    if kind is None:
+        raise CorruptError(f"{path}: holds no embedder, method {meta.get('method')!r}")
+    return kind(tensors, meta)
+
+
+def _kinds() -> dict[str, Callable[[Tensors, Mapping[str, Any]], Embedder]]:
+    """Method to what makes its embedder from state; none is imported before it is called."""
+
+    def pca(tensors: Tensors, meta: Mapping[str, Any]) -> Embedder:
+        from shoal.embed.pca import PCAEmbedder
+
+        return PCAEmbedder.from_state(tensors, meta)
+
+    def neural(tensors: Tensors, meta: Mapping[str, Any]) -> Embedder:
+        from shoal.embed.neural import NeuralEmbedder
+
+        return NeuralEmbedder.from_state(tensors, meta)
+
+    return {
+        "identity": IdentityEmbedder.from_state,
+        "pca": pca,
+        "scarf": neural,
+        "vicreg": neural,
+    }

@@ -1,0 +1,128 @@
+"""Embedders that are networks: what they are, not how they are trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from shoal.embed.embedder import Embedder
+from shoal.models import MLP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+class ImageEncoder(nn.Module):
+    """Strided convolutions and a linear layer, for small images.
+
+    Args:
+        shape: Height and width of an image, channels before them where there are any.
+        dims: Outputs.
+        width: Channels of each convolution.
+        depth: Convolutions; each halves height and width.
+    """
+
+    def __init__(self, shape: Sequence[int], dims: int, width: int, depth: int) -> None:
+        super().__init__()
+        channels, *sides = shape if len(shape) == 3 else (1, *shape)
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.ReLU()]
+            channels, sides = width, [math.ceil(side / 2) for side in sides]
+        head = nn.Linear(channels * math.prod(sides), dims)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), head)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embeddings ``(rows, dims)`` of images ``(rows, [channels,] height, width)``."""
+        result: torch.Tensor = self.layers(x if x.ndim == 4 else x.unsqueeze(1))
+        return result
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What an encoder is before it is trained."""
+
+    method: str
+    x_shape: tuple[int, ...]
+    dims: int
+    width: int
+    depth: int
+
+    def build(self) -> nn.Module:
+        """An encoder with weights drawn from torch's global generator."""
+        if self.method == "vicreg":
+            return ImageEncoder(self.x_shape, self.dims, self.width, self.depth)
+        return MLP(math.prod(self.x_shape), self.dims, self.width, self.depth)
+
+
+class NeuralEmbedder(Embedder):
+    """The encoder's output, before any projection head, standardised.
+
+    Each dimension is centred and divided by its standard deviation over the training fold as
+    measured when the fit ended, so that no dimension rules distances by its unit alone.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        encoder: nn.Module,
+        mean: NDArray[np.float32],
+        scale: NDArray[np.float32],
+        flops_per_row: int,
+    ) -> None:
+        """Keep the trained encoder.
+
+        Args:
+            architecture: What the encoder was built from.
+            encoder: Rows to ``(rows, dims)``.
+            mean: Mean of each dimension, float32 ``(dims,)``.
+            scale: Standard deviation of each dimension, float32 ``(dims,)``.
+            flops_per_row: Counted on the encoder.
+        """
+        self.architecture = architecture
+        self.method = architecture.method
+        self.x_shape = architecture.x_shape
+        self.dims = architecture.dims
+        self._encoder = encoder.cpu().eval()
+        self._mean = mean
+        self._scale = scale
+        self.flops_per_row = flops_per_row
+
+    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            output: NDArray[np.float32] = self._encoder(torch.from_numpy(x)).numpy()
+        return (output - self._mean) / self._scale
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Weights, mean and scale; the encoder's architecture and cost."""
+        tensors = {
+            f"encoder.{name}": value.numpy(force=True)
+            for name, value in self._encoder.state_dict().items()
+        }
+        meta = asdict(self.architecture) | {"x_shape": list(self.x_shape)}
+        tensors |= {"mean": self._mean, "scale": self._scale}
+        return tensors, meta | {"flops_per_row": self.flops_per_row}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+        """The embedder that gave this state."""
+        facts = dict(meta) | {"x_shape": tuple(meta["x_shape"])}
+        flops_per_row = facts.pop("flops_per_row")
+        architecture = Architecture(**facts)
+        with torch.random.fork_rng(devices=[]):
+            encoder = architecture.build()
+        prefix = "encoder."
+        weights = {
+            name.removeprefix(prefix): torch.from_numpy(np.array(tensor))
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+        encoder.load_state_dict(weights)
+        return cls(architecture, encoder, tensors["mean"], tensors["scale"], flops_per_row)

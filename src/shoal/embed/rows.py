@@ -1,0 +1,70 @@
+"""Training rows of encoded shards, in passing or as a bounded sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.hashing import uniform
+from shoal.store import CHUNK_ROWS, ShardRows
+from shoal.tables import TRAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.ledger import Ledger
+
+READ_ROWS = 8 * CHUNK_ROWS
+
+
+def training_rows(
+    paths: Sequence[Path], names: Sequence[str], ledger: Ledger
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Every row of the training fold once, shard after shard, at most ``READ_ROWS`` at a time.
+
+    Args:
+        paths: Encoded shards.
+        names: The arrays that are wanted.
+        ledger: Its ``rows_read`` counts what is read, rows of other folds included.
+    """
+    for path in paths:
+        with ShardRows(path) as store:
+            for block in store.blocks(["fold", *names], READ_ROWS):
+                inside = block["fold"] == TRAIN
+                ledger.rows_read += len(inside)
+                if inside.any():
+                    yield {name: block[name][inside] for name in names}
+
+
+def sample_rows(
+    paths: Sequence[Path], rows: int, seed: int, purpose: str, ledger: Ledger
+) -> NDArray[np.float32]:
+    """The ``rows`` training rows whose keys draw the smallest numbers; all where there are fewer.
+
+    The sample does not depend on how rows are cut into shards, nor on their order, as long as
+    rows with the same key have the same content. Memory: twice ``rows`` and one block.
+
+    Returns:
+        float32 ``(at most rows, …)``, ordered by the draw.
+    """
+    held: list[dict[str, NDArray[Any]]] = []
+    bound = 1.0
+    for block in training_rows(paths, ("x", "key"), ledger):
+        draw = uniform(block["key"], seed, purpose)
+        below = draw < bound
+        held.append({"x": block["x"][below], "draw": draw[below]})
+        if sum(len(part["draw"]) for part in held) >= 2 * rows:
+            held = [_lowest(held, rows)]
+            bound = held[0]["draw"][-1]
+    return _lowest(held, rows)["x"] if held else np.empty((0,), dtype=np.float32)
+
+
+def _lowest(parts: list[dict[str, NDArray[Any]]], rows: int) -> dict[str, NDArray[Any]]:
+    """The ``rows`` rows of smallest draw, ascending."""
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(joined["draw"], kind="stable")[:rows]
+    return {name: array[order] for name, array in joined.items()}

@@ -1,0 +1,121 @@
+"""Training of embedders that are networks, on the training fold, without labels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from shoal.embed.embedder import BLOCK_ROWS
+from shoal.embed.neural import Architecture, NeuralEmbedder
+from shoal.embed.rows import sample_rows, training_rows
+from shoal.errors import DataError, SettingsError
+from shoal.flops import forward_flops, step_flops
+from shoal.streaming import RowStream
+from shoal.training import run_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pytorch_lightning as pl
+    from torch import nn
+
+    from shoal.ledger import Ledger
+    from shoal.settings.discovery import SCARF, VICReg
+
+BUFFER_BYTES = 128 * 2**20
+"""Rows held in memory while streaming, all together."""
+
+MARGINAL_ROWS = 4096
+"""Training rows, at most, that stand for SCARF's empirical marginals."""
+
+
+def fit_neural(
+    settings: SCARF | VICReg, paths: Sequence[Path], x_shape: Sequence[int], ledger: Ledger
+) -> NeuralEmbedder:
+    """Train an encoder by SCARF or VICReg, then measure the mean and scale of its output.
+
+    Raises:
+        SettingsError: VICReg is asked to embed rows that are no images; or the batch is one row.
+        DataError: The training fold has fewer than two rows.
+        ModelError: The loss is not finite.
+    """
+    if settings.method == "vicreg" and len(x_shape) not in (2, 3):
+        raise SettingsError(
+            f"embed.method: 'vicreg' is for images, but encoded rows have shape "
+            f"{tuple(x_shape)}; choose 'scarf' for tables"
+        )
+    if settings.batch_size < 2:
+        raise SettingsError("embed.batch_size: rows are told from each other, so 2 or more, not 1")
+    architecture = Architecture(
+        settings.method, tuple(x_shape), settings.dims, settings.width, settings.depth
+    )
+    encoder = _train(settings, architecture, paths, ledger)
+    return _standardised(architecture, encoder, paths, ledger)
+
+
+def _train(
+    settings: SCARF | VICReg, architecture: Architecture, paths: Sequence[Path], ledger: Ledger
+) -> nn.Module:
+    """A trained encoder."""
+    row_bytes = 4 * math.prod(architecture.x_shape)
+    buffer_rows = max(settings.batch_size, BUFFER_BYTES // row_bytes)
+    stream = RowStream(paths, ("x",), settings.batch_size, 1, buffer_rows, settings.seed)
+    if stream.training_rows < 2:
+        raise DataError(
+            f"embed: {settings.method} needs two rows or more, but the training fold has "
+            f"{stream.training_rows}"
+        )
+    stream.steps = max(1, math.ceil(settings.rows_seen / stream.batch_size))
+    encoder, module = _network(settings, architecture, paths, ledger)
+    batch = torch.zeros(stream.batch_size, *architecture.x_shape)
+    training = stream.steps * step_flops(module, (batch,))
+    run_steps(module, stream, stream.steps)
+    stream.close()
+    ledger.rows_seen += stream.steps * stream.batch_size
+    ledger.rows_read += stream.training_rows
+    ledger.flops += training
+    ledger.detail["training"] = float(training)
+    return encoder
+
+
+def _network(
+    settings: SCARF | VICReg, architecture: Architecture, paths: Sequence[Path], ledger: Ledger
+) -> tuple[nn.Module, pl.LightningModule]:
+    """An encoder and what trains it, with weights drawn from the seed."""
+    from shoal.embed.scarf import ScarfModule
+    from shoal.embed.vicreg import VicregModule
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        encoder = architecture.build()
+        if settings.method == "vicreg":
+            return encoder, VicregModule(encoder, settings)
+        marginals = sample_rows(paths, MARGINAL_ROWS, settings.seed, "scarf marginals", ledger)
+        flat = torch.from_numpy(marginals.reshape(len(marginals), -1))
+        return encoder, ScarfModule(encoder, flat, settings)
+
+
+def _standardised(
+    architecture: Architecture, encoder: nn.Module, paths: Sequence[Path], ledger: Ledger
+) -> NeuralEmbedder:
+    """The encoder with the mean and scale of its output over the training fold."""
+    from sklearn.preprocessing import StandardScaler
+
+    dims = architecture.dims
+    zero, one = np.zeros(dims, np.float32), np.ones(dims, np.float32)
+    flops_per_row = forward_flops(encoder, torch.zeros(1, *architecture.x_shape))
+    raw = NeuralEmbedder(architecture, encoder, zero, one, flops_per_row)
+    scaler = StandardScaler()
+    rows = 0
+    for block in training_rows(paths, ("x",), ledger):
+        scaler.partial_fit(raw.embed(block["x"]).astype(np.float64))
+        rows += -(-len(block["x"]) // BLOCK_ROWS) * BLOCK_ROWS
+    passed = float(rows * flops_per_row)
+    ledger.flops += passed
+    ledger.detail["standardisation"] = passed
+    mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+    return NeuralEmbedder(architecture, encoder, mean, scale, flops_per_row)

@@ -1,0 +1,31 @@
+"""Rows to tensors, one encoder a column; fitted on the training fold alone.
+
+What a value becomes that is missing, or that the training fold did not hold:
+
+================  ===========================  ==============================================
+encoder           missing                      unseen
+================  ===========================  ==============================================
+``scale``,        the training mean, and 1 in  a number: scaled, mapped (beyond the ends: to
+``quantile``,     an extra feature ``(missing  the end) or left as it is
+``passthrough``   )`` where training had gaps
+``one_hot``       a category of its own where  0 in every feature of the column
+                  training had gaps, else as
+                  an unseen value
+``ordinal``       -2                           -1
+``target``        a category of its own where  the label's mean (a class's share) over the
+                  training had gaps, else as   training rows
+                  an unseen value
+``ngrams``        the empty text: zeros        none: any text has its n-grams
+``image``         cannot be                    none
+``_target_``      numbers: as ``scale``;       what the named class does
+                  text: the empty text;
+                  categories: None
+a class label     cannot be                    -1, counted as wrong in evaluation
+================  ===========================  ==============================================
+
+What "training" is to an encoder is a sample: the ``fit_rows`` training rows with the smallest
+draws by key, so a category or a gap that occurs only outside it counts as unseen. Classes, and
+the mean and spread of a numeric label, come from all training rows.
+
+A row's tensor does not depend on the rows that are encoded with it, to the bit.
+"""

@@ -1,0 +1,88 @@
+"""Commands ``encode_fit`` and ``encode``: files in, files out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.settings.data import Encode
+
+
+def encode_fit(
+    settings: Encode, columns: Path, shards: Mapping[str, Path], out: Path, shapes: Path
+) -> None:
+    """Fit the encoders on the training fold.
+
+    Args:
+        settings: The encoders.
+        columns: The experiment's columns.
+        shards: Shard name to its transformed table.
+        out: The fitted encoders, one skops file.
+        shapes: What a model must fit, as :class:`shoal.shapes.Shapes`.
+    """
+    from shoal.encode.encoder import Encoder
+    from shoal.shapes import Shapes
+    from shoal.tables import Columns, Table
+
+    opened = {name: Table(path) for name, path in shards.items()}
+    encoder = Encoder.fit(settings, Columns.load(columns), opened)
+    trusted = encoder.save(out)
+    facts = Shapes(
+        x_shape=list(encoder.x_shape),
+        outputs=encoder.outputs,
+        task=encoder.task,
+        classes=encoder.classes,
+        training_rows=encoder.training_rows,
+        feature_names=encoder.feature_names,
+        trusted=trusted,
+    )
+    facts.save(shapes)
+
+
+def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[str] = ()) -> None:
+    """Encode one shard.
+
+    Args:
+        table: The shard's transformed table.
+        shard: The shard's name, for messages.
+        state: What :func:`encode_fit` wrote.
+        out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table.
+        trusted: Types in the state that may be loaded, from :func:`encode_fit`'s shapes.
+    """
+    import numpy as np
+
+    from shoal import tables
+    from shoal.encode.encoder import Encoder
+    from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
+    from shoal.store import RowArray, write_rows
+    from shoal.transform.rows import BATCH_ROWS
+
+    encoder = Encoder.load(state, trusted)
+    source = tables.Table(table)
+    # A transform may have dropped rows: row numbers are those of its table.
+    place = f"{source.record.get('source', shard)} (transformed)"
+
+    def batches() -> Iterator[dict[str, NDArray[Any]]]:
+        offset = 0
+        for batch in source.batches(BATCH_ROWS):
+            x = encoder.encode(batch, place, offset)
+            y = encoder.labels(batch, place, offset)
+            content = {"x": x.reshape(len(x), -1), "y": y}
+            hashes = hash_rows(content, ROW_HASH_BYTES)
+            folds = np.asarray(tables.folds(batch))
+            yield {"x": x, "y": y, "key": tables.keys(batch), "hash": hashes, "fold": folds}
+            offset += len(batch)
+
+    arrays = {
+        "x": RowArray(encoder.x_shape, "float32"),
+        "y": RowArray((), encoder.label.dtype),
+        "key": RowArray((KEY_BYTES,), "uint8"),
+        "hash": RowArray((ROW_HASH_BYTES,), "uint8"),
+        "fold": RowArray((), "uint8"),
+    }
+    write_rows(out, source.rows, arrays, batches(), {"rows_in": source.rows})

@@ -1,0 +1,199 @@
+"""Encoders of text and images, and of any column by a class that the user names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt, model_validator
+
+from shoal.encode.column import ColumnEncoder, Place, Target, fill_gaps, fit_gaps, gap_names
+from shoal.errors import ModelError
+from shoal.settings.section import Section
+from shoal.targets import import_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from shoal.encode.column import Floats
+
+BLOCK_ROWS = 256
+"""Rows that a named class transforms at a time; a matrix product's bits depend on it."""
+
+
+class NgramOptions(Section):
+    """Which n-grams are counted, into how many features."""
+
+    analyzer: Literal["char", "char_wb", "word"] = Field(
+        default="char_wb", description="n-grams of letters, of letters within words, or of words"
+    )
+    ngram_range: tuple[PositiveInt, PositiveInt] = Field(
+        default=(3, 5), description="shortest and longest"
+    )
+    features: PositiveInt = Field(description="features that n-grams are hashed to")
+
+    @model_validator(mode="after")
+    def _shortest_first(self) -> NgramOptions:
+        if self.ngram_range[0] > self.ngram_range[1]:
+            raise ValueError(f"ngram_range {list(self.ngram_range)}: the shortest comes first")
+        return self
+
+
+class Ngrams(ColumnEncoder):
+    """Signed counts of hashed n-grams of the lower-cased text, of length 1; stateless.
+
+    Source:
+        Weinberger et al. 2009, as scikit-learn's ``HashingVectorizer``.
+    """
+
+    name = "ngrams"
+    kinds = ("text", "categorical")
+    Options: ClassVar[type[Section]] = NgramOptions
+
+    def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        super().__init__(place, options)
+        self._vectorizer = HashingVectorizer(
+            analyzer=self.options.analyzer,
+            ngram_range=self.options.ngram_range,
+            n_features=self.options.features,
+            norm="l2",
+        )
+
+    def fit(self, values: NDArray[Any], target: Target) -> None:
+        """Nothing to fit."""
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        """Counts of hashed n-grams."""
+        counts = self._vectorizer.transform(without_gaps(values))
+        return np.asarray(counts.toarray(), dtype=np.float32)
+
+    @property
+    def names(self) -> list[str]:
+        """``column#index``."""
+        return [f"{self.column}#{index}" for index in range(self.options.features)]
+
+
+def without_gaps(values: NDArray[Any]) -> list[str]:
+    """Texts, the empty one where missing."""
+    return ["" if value is None else value for value in values]
+
+
+class Image(ColumnEncoder):
+    """Pixels in their shape, less the training pixels' mean, over their standard deviation.
+
+    One mean and one deviation for all pixels, so that a dark or faint dataset (the digits' pixels
+    reach 16 of 255) trains as fast as any other.
+    """
+
+    name = "image"
+    kinds = ("image",)
+
+    def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
+        """Learn mean, deviation and shape."""
+        spread = float(values.std(dtype=np.float64)) or 1.0
+        mean = float(values.mean(dtype=np.float64))
+        self.fitted = {"mean": mean, "spread": spread, "shape": list(values.shape[1:])}
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        """Pixels, ``(rows, *shape)``."""
+        centred = values.astype(np.float32) - np.float32(self.fitted["mean"])
+        return centred / np.float32(self.fitted["spread"])
+
+    @property
+    def names(self) -> list[str]:
+        """``column[place]`` of each pixel."""
+        places = np.ndindex(*self.fitted["shape"])
+        return [f"{self.column}[{','.join(map(str, place))}]" for place in places]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The image's shape."""
+        return tuple(self.fitted["shape"])
+
+
+class Named(ColumnEncoder):
+    """Any class with ``fit`` and ``transform``, such as one of scikit-learn's.
+
+    It sees numbers and categories as ``(rows, 1)``, texts as a list, images as ``(rows, pixels)``
+    of float32; ``fit`` also gets the labels. Gaps of numbers are filled and marked as for
+    ``scale``. It transforms in blocks of one size, so that a row's bits depend on no other row.
+    """
+
+    name = "_target_"
+    kinds = ("numeric", "categorical", "text", "image")
+
+    def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401
+        """The class's own arguments, passed as they stand."""
+        return {name: value for name, value in options.items() if name != "_target_"}
+
+    def fit(self, values: NDArray[Any], target: Target) -> None:
+        """Build the class with its arguments and fit it.
+
+        Raises:
+            ModelError: The class does not import, or refuses its arguments or the column.
+        """
+        if self.place.kind == "numeric":
+            self.fitted = fit_gaps(values, self.column)
+        try:
+            estimator = import_target(self.given["_target_"])(**self.options)
+            draws = "random_state" in getattr(estimator, "get_params", dict)()
+            if draws and "random_state" not in self.options:
+                estimator.set_params(random_state=self.place.seed)
+            estimator.fit(self._inputs(values), target.y)
+        except ModelError:
+            raise
+        except Exception as error:  # the user's class may raise anything
+            raise self._failure("fitted", error) from error
+        self.fitted["estimator"] = estimator
+        self.fitted["width"] = self._block(values[:BLOCK_ROWS]).shape[1]
+
+    def _failure(self, what: str, error: Exception) -> ModelError:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        named = self.given["_target_"]
+        return ModelError(
+            f"{self.place.setting}: {named} cannot be {what} on column {self.column!r}: {text}"
+        )
+
+    def _inputs(self, values: NDArray[Any]) -> Any:  # noqa: ANN401 - what the class is given
+        if self.place.kind == "numeric":
+            return fill_gaps(values, self.fitted)[0]
+        if self.place.kind == "text":
+            return without_gaps(values)
+        flat = values.reshape(len(values), -1)
+        return flat.astype(np.float32) if self.place.kind == "image" else flat
+
+    def _block(self, values: NDArray[Any]) -> Floats:
+        """Features of at most BLOCK_ROWS rows, computed with padding to BLOCK_ROWS."""
+        padding = np.repeat(values[:1], BLOCK_ROWS - len(values), axis=0)
+        padded = np.concatenate([values, padding])
+        try:
+            features = self.fitted["estimator"].transform(self._inputs(padded))
+            dense = features.toarray() if hasattr(features, "toarray") else features
+            with np.errstate(over="ignore"):
+                out = np.asarray(dense, dtype=np.float32)
+            if out.ndim != 2 or len(out) != BLOCK_ROWS:
+                raise ValueError(f"it made shape {out.shape} of {BLOCK_ROWS} rows")
+        except Exception as error:  # the user's class may raise anything
+            raise self._failure("used", error) from error
+        return out[: len(values)]
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        """What the class makes of the rows, then the mark of gaps."""
+        starts = range(0, len(values), BLOCK_ROWS)
+        parts = [self._block(values[start : start + BLOCK_ROWS]) for start in starts]
+        features = np.concatenate(parts)
+        if self.place.kind != "numeric":
+            return features
+        return np.concatenate([features, fill_gaps(values, self.fitted)[1]], axis=1)
+
+    @property
+    def names(self) -> list[str]:
+        """``column``, or ``column#index`` where there are several."""
+        width = self.fitted["width"]
+        own = [f"{self.column}#{index}" for index in range(width)] if width > 1 else [self.column]
+        marks = gap_names(self.column, self.fitted) if self.place.kind == "numeric" else []
+        return own + marks

@@ -1,0 +1,204 @@
+"""All columns to one tensor a row, and the label with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal import tables
+from shoal.encode import skops_file
+from shoal.encode.column import ColumnEncoder, Place, Target
+from shoal.encode.encoders import encoders_of, make_encoder
+from shoal.encode.label import Label, LabelSurvey, label_from_state
+from shoal.errors import CorruptError, DataError, SettingsError
+from shoal.transform.rows import smallest_draws, training_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from shoal.settings.data import Encode
+
+    Floats = NDArray[np.float32]
+
+
+class Encoder:
+    """Fitted encoders of an experiment's columns and label, frozen with a generation.
+
+    Attributes:
+        task: ``classification`` or ``regression``.
+        encoders: One a column, in the columns' order.
+        label: Coding of the label.
+        training_rows: Rows of the training fold when it was fitted.
+        x_shape: Shape of one row's tensor: that of the image if there is one image column and
+            nothing else, otherwise ``(features,)``.
+        feature_names: Name of each feature, in the order of the flattened tensor.
+    """
+
+    def __init__(
+        self, task: str, encoders: Sequence[ColumnEncoder], label: Label, training_rows: int
+    ) -> None:
+        self.task = task
+        self.encoders = list(encoders)
+        self.label = label
+        self.training_rows = training_rows
+        self.feature_names = [name for encoder in encoders for name in encoder.names]
+        alone = len(self.encoders) == 1
+        self.x_shape = self.encoders[0].shape if alone else (len(self.feature_names),)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes, by code; None in regression."""
+        return self.label.classes
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a model gives for a row: one a class, or one."""
+        return 1 if self.classes is None else len(self.classes)
+
+    @classmethod
+    def fit(
+        cls, settings: Encode, columns: tables.Columns, shards: Mapping[str, tables.Table]
+    ) -> Encoder:
+        """Fit on the training fold, streamed once.
+
+        Args:
+            settings: Encoders, how many rows they are fitted on, and a seed.
+            columns: The columns.
+            shards: Shard name to its transformed table; neither their order nor how rows are
+                cut into them matters.
+
+        Raises:
+            SettingsError: An encoder does not fit its column.
+            DataError: The label is constant, or a column or the training fold is empty.
+            ModelError: A class that the settings name does not work.
+        """
+        encoders = encoders_of(settings, columns)
+        survey = LabelSurvey(columns.label, columns.task)
+
+        def surveyed() -> Iterator[pa.Table]:
+            for rows in training_rows(shards):
+                survey.add(rows.table)
+                yield rows.table
+
+        salt = (settings.seed, "encode")
+        sample = smallest_draws(surveyed(), settings.fit_rows, columns.label, *salt)
+        if sample is None:
+            raise DataError("no training row reaches encode: split or a transform left none")
+        label = survey.label()
+        target = Target(label.encode(sample), label.classes)
+        for encoder in encoders:
+            encoder.fit(_values(sample, encoder), target)
+        return cls(columns.task, encoders, label, survey.rows)
+
+    def encode(self, table: pa.Table, shard: str = "input", offset: int = 0) -> Floats:
+        """Tensors of rows, float32 ``(rows, *x_shape)``; a function of each row alone.
+
+        Args:
+            table: Transformed rows; a label is not needed.
+            shard: Where they come from, for messages.
+            offset: Place of the first row in it, from 0, for messages.
+
+        Raises:
+            DataError: A value is not finite once encoded.
+        """
+        if not len(table):
+            return np.empty((0, *self.x_shape), dtype=np.float32)
+        parts = []
+        for encoder in self.encoders:
+            values = _values(table, encoder)
+            part = encoder.encode(values)
+            _check_finite(part, values, f"{shard}: row", offset, encoder.column)
+            parts.append(part.reshape(len(table), -1))
+        x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return np.ascontiguousarray(x).reshape(len(table), *self.x_shape)
+
+    def labels(self, table: pa.Table, shard: str = "input", offset: int = 0) -> NDArray[Any]:
+        """Coded labels, ``(rows,)``: int64 class codes (-1 for an unseen class) or float32.
+
+        Raises:
+            DataError: A number is not finite once standardised.
+        """
+        y = self.label.encode(table)
+        if self.classes is None:
+            values = tables.numbers(table, self.label.column)
+            _check_finite(y, values, f"{shard}: row", offset, self.label.column)
+        return y
+
+    def decode(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Labels of codes: class names (objects), or numbers in the label's unit (float64)."""
+        return self.label.decode(y)
+
+    def save(self, path: Path) -> list[str]:
+        """Write one skops file; the same fit gives the same bytes.
+
+        Returns:
+            Types in it that :meth:`load` must be told to trust; none for encoders by name.
+        """
+        content = {
+            "format": 1,
+            "task": self.task,
+            "label": self.label.state(),
+            "training_rows": self.training_rows,
+            "encoders": [
+                {
+                    "column": encoder.column,
+                    "kind": encoder.place.kind,
+                    "spec": encoder.given
+                    if "_target_" in encoder.given
+                    else {"encoder": encoder.name, **encoder.given},
+                    "fitted": encoder.fitted,
+                }
+                for encoder in self.encoders
+            ],
+        }
+        return skops_file.save(path, content)
+
+    @classmethod
+    def load(cls, path: Path, trusted: Sequence[str] = ()) -> Encoder:
+        """Read what :meth:`save` wrote, building no type that is not known or ``trusted``.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not such a file.
+            ModelError: It holds a type that is not trusted.
+        """
+        content = skops_file.load(path, trusted)
+        try:
+            encoders = []
+            for entry in content["encoders"]:
+                place = Place(entry["column"], entry["kind"], "encode", 0)
+                encoder = make_encoder(entry["spec"], place)
+                encoder.fitted = entry["fitted"]
+                encoders.append(encoder)
+            label = label_from_state(content["label"])
+            return cls(content["task"], encoders, label, content["training_rows"])
+        except (KeyError, TypeError, IndexError, SettingsError) as error:
+            raise CorruptError(f"{path}: not the state of an encoder ({error})") from None
+
+
+def _values(table: pa.Table, encoder: ColumnEncoder) -> NDArray[Any]:
+    """A column as its encoder takes it."""
+    kind = encoder.place.kind
+    if kind == "numeric":
+        return tables.numbers(table, encoder.column)
+    read = tables.images if kind == "image" else tables.texts
+    return read(table, encoder.column)
+
+
+def _check_finite(
+    encoded: NDArray[Any], values: NDArray[Any], where: str, offset: int, column: str
+) -> None:
+    finite = np.isfinite(encoded.reshape(len(values), -1)).all(axis=1)
+    if finite.all():
+        return
+    row = int(np.flatnonzero(~finite)[0])
+    value = values[row] if values.ndim == 1 else "a pixel"
+    raise DataError(
+        f"{where} {offset + row + 1}, column {column!r}: {value} is not finite once encoded "
+        f"as float32; clip or clean it in a transform"
+    )

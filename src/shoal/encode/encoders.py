@@ -1,0 +1,83 @@
+"""Which encoder a column gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.encode.categories import OneHot, Ordinal, TargetMean
+from shoal.encode.column import ColumnEncoder, Place
+from shoal.encode.content import Image, Named, Ngrams
+from shoal.encode.numeric import Passthrough, Quantile, Scale
+from shoal.errors import DataError, SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shoal.settings.data import Encode
+    from shoal.tables import Columns
+
+_CLASSES: tuple[type[ColumnEncoder], ...] = (
+    Scale,
+    Quantile,
+    Passthrough,
+    OneHot,
+    Ordinal,
+    TargetMean,
+    Ngrams,
+    Image,
+)
+ENCODERS: dict[str, type[ColumnEncoder]] = {encoder.name: encoder for encoder in _CLASSES}
+"""Name in the settings to encoder."""
+
+_KINDS = ("numeric", "categorical", "text", "image")
+
+
+def encoders_of(settings: Encode, columns: Columns) -> list[ColumnEncoder]:
+    """An unfitted encoder for each input column, in the columns' order.
+
+    Raises:
+        SettingsError: A kind, column, encoder or option is unknown, or they do not fit together.
+        DataError: There is no input column.
+    """
+    if not columns.inputs:
+        raise DataError("there is no input column: every column is label, id, group or ignored")
+    _check_names(settings.kinds, _KINDS, "encode.kinds", "kind of column")
+    _check_names(settings.columns, columns.inputs, "encode.columns", "input column")
+    encoders = []
+    for column in columns.inputs:
+        kind = columns.kinds[column]
+        if column in settings.columns:
+            spec, setting = settings.columns[column], f"encode.columns.{column}"
+        elif kind in settings.kinds:
+            spec, setting = settings.kinds[kind], f"encode.kinds.{kind}"
+        else:
+            raise SettingsError(f"encode.kinds: column {column!r} is {kind}, which has no encoder")
+        encoders.append(make_encoder(spec, Place(column, kind, setting, settings.seed)))
+    return encoders
+
+
+def _check_names(
+    given: Mapping[str, Any], known: tuple[str, ...] | list[str], setting: str, what: str
+) -> None:
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"{setting}: there is no {what} {name!r}; {nearest(name, known)}")
+
+
+def make_encoder(spec: Mapping[str, Any], place: Place) -> ColumnEncoder:
+    """The encoder that a setting names by ``encoder`` or by ``_target_``.
+
+    Raises:
+        SettingsError: It names none, both or an unknown one, or an option does not fit.
+    """
+    if ("encoder" in spec) == ("_target_" in spec):
+        raise SettingsError(f"{place.setting}: name an 'encoder' or a class by '_target_'")
+    if "_target_" in spec:
+        return Named(place, spec)
+    name = spec["encoder"]
+    if name not in ENCODERS:
+        raise SettingsError(
+            f"{place.setting}: there is no encoder {name!r}; {nearest(str(name), ENCODERS)}"
+        )
+    options = {key: value for key, value in spec.items() if key != "encoder"}
+    return ENCODERS[name](place, options)

@@ -1,0 +1,72 @@
+"""Encoders of numeric columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from shoal.encode.column import Floats
+
+_QUANTILES = 1000
+
+
+class _Numeric(ColumnEncoder):
+    """Gaps become the training mean and, where training had any, a feature of their own."""
+
+    kinds = ("numeric",)
+
+    def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
+        self.fitted = fit_gaps(values, self.column)
+        estimator = self._estimator(len(values))
+        if estimator is not None:
+            self.fitted["estimator"] = estimator.fit(fill_gaps(values, self.fitted)[0])
+
+    def _estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002 - a scikit-learn transformer
+        return None
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        filled, marks = fill_gaps(values, self.fitted)
+        if "estimator" in self.fitted:
+            filled = self.fitted["estimator"].transform(filled)
+        with np.errstate(over="ignore"):  # what is not finite is reported by the caller
+            return np.concatenate([filled.astype(np.float32), marks], axis=1)
+
+    @property
+    def names(self) -> list[str]:
+        return [self.column, *gap_names(self.column, self.fitted)]
+
+
+class Scale(_Numeric):
+    """Less the training mean, over the training standard deviation (0 for a constant column)."""
+
+    name = "scale"
+
+    def _estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
+        from sklearn.preprocessing import StandardScaler
+
+        return StandardScaler()
+
+
+class Quantile(_Numeric):
+    """The normal deviate of the value's quantile among training rows; robust to outliers."""
+
+    name = "quantile"
+
+    def _estimator(self, rows: int) -> Any:  # noqa: ANN401
+        from sklearn.preprocessing import QuantileTransformer
+
+        return QuantileTransformer(
+            n_quantiles=min(_QUANTILES, rows), output_distribution="normal", subsample=None
+        )
+
+
+class Passthrough(_Numeric):
+    """The value itself."""
+
+    name = "passthrough"

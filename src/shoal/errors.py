@@ -1,0 +1,45 @@
+"""What a user can mend: one line, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ShoalError(Exception):
+    """A mistake that is the user's to fix.
+
+    The message is one line that names the file, row, column and value where there is one,
+    and the likely cause. The command line prints it without a traceback and exits with 2.
+    """
+
+
+class SettingsError(ShoalError):
+    """A setting is unknown, missing or out of range."""
+
+
+class SourceError(ShoalError):
+    """A source file, or a value in it, cannot be used."""
+
+
+class DataError(ShoalError):
+    """The rows, taken together, cannot be used: an empty fold, a constant label, and so on."""
+
+
+class ModelError(ShoalError):
+    """The user's model does not import, does not fit the data, or does not train."""
+
+
+class CorruptError(ShoalError):
+    """A stored file is not what its own record says it is."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known name closest to ``name``, or the known names."""
+    import difflib
+
+    names = sorted(known)
+    matches = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {matches[0]!r}?" if matches else f"known: {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""The pool and its rivals, judged on the test fold."""

@@ -1,0 +1,99 @@
+"""Commands ``evaluate-generalist`` and ``evaluate-random``; ``evaluate`` is :mod:`.judge`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json
+from shoal.ledger import Ledger, training_flops
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.evaluate.baselines import Baselines
+    from shoal.grid import Point
+    from shoal.settings.learning import Model, Training
+
+
+def evaluate_generalist(
+    model: Model,
+    training: Training,
+    grid: Mapping[str, Point],
+    shards: Sequence[Path],
+    index_path: Path,
+    base_path: Path,
+    shapes_path: Path,
+    pool_ledgers: Sequence[Path],
+    out: Path,
+    ledger_out: Path,
+) -> None:
+    """Train the base on until all grid points together cost what the pool's making cost."""
+    from shoal.state import save_state
+
+    ledger = Ledger("evaluate_generalist")
+    ledgers = [read_json(path) for path in pool_ledgers]
+    total = training_flops(ledgers)
+    base = training_flops([entry for entry in ledgers if entry["job"] == "base_fit"])
+    baselines = _baselines(model, training, grid, shards, base_path, shapes_path)
+    tensors, point = baselines.generalist(total - base, ledger)
+    ledger.detail = {"base": base, "pool": total}
+    ledger.flops += base
+    ledger.write(ledger_out)
+    index = read_json(index_path)
+    save_state(out, tensors, {"point": point, "trained_on": index["root"], "rows": index["rows"]})
+
+
+def evaluate_random(
+    model: Model,
+    training: Training,
+    grid: Mapping[str, Point],
+    seed: int,
+    shards: Sequence[Path],
+    index_path: Path,
+    base_path: Path,
+    shapes_path: Path,
+    out: Path,
+    ledger_out: Path,
+    base_ledger: Path,
+) -> None:
+    """Train specialists on random partitions with the sizes of the trained ones."""
+    from shoal.evaluate.random_partitions import random_bounds
+    from shoal.state import load_state, save_state
+    from shoal.train_specialists.fit import Budget
+
+    ledger = Ledger("evaluate_random")
+    index = read_json(index_path)
+    sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
+    bounds = random_bounds(sizes)
+    budget = Budget(**load_state(base_path)[1]["budget"])
+    baselines = _baselines(model, training, grid, shards, base_path, shapes_path)
+    tensors: dict[str, NDArray[Any]] = {}
+    points: dict[str, str] = {}
+    for number, interval in enumerate(bounds):
+        trained = baselines.random_specialist(interval, seed, budget, ledger)
+        if trained is not None:
+            points[str(number)] = trained[1]
+            tensors |= {f"{number}/{name}": value for name, value in trained[0].items()}
+    ledger.flops += read_json(base_ledger)["flops"]
+    ledger.write(ledger_out)
+    made_from = {"trained_on": index["root"], "rows": index["rows"]}
+    save_state(out, tensors, {"bounds": bounds, "points": points, "seed": seed, **made_from})
+
+
+def _baselines(
+    model: Model,
+    training: Training,
+    grid: Mapping[str, Point],
+    shards: Sequence[Path],
+    base_path: Path,
+    shapes_path: Path,
+) -> Baselines:
+    from shoal.evaluate.baselines import Baselines
+    from shoal.shapes import Shapes
+    from shoal.state import load_state
+
+    base = load_state(base_path)[0]
+    return Baselines(model, training, grid, Shapes.load(shapes_path), base, shards)

@@ -1,0 +1,151 @@
+"""What the report shows beside the metrics: partitions, map, accounting, compute, lineage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.evaluate.metrics import partition_scores
+from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
+from shoal.files import read_json
+from shoal.hashing import uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.evaluate.judge import Paths, TestRows
+    from shoal.evaluate.metrics import Metric
+    from shoal.pool.pool import Pool
+    from shoal.settings.learning import Evaluate
+    from shoal.train_specialists.partition_rows import Index
+
+_STAGES = {
+    "embed_fit": "embed",
+    "cluster_fit": "cluster",
+    "base_fit": "base",
+    "train_specialist": "train-specialists",
+    "train_choose": "choice of grid points",
+    "train_router": "train-router",
+}
+
+
+def report_details(
+    settings: Evaluate,
+    paths: Paths,
+    pool: Pool,
+    index: Index,
+    tested: TestRows,
+    per_row: Mapping[str, NDArray[np.float64]],
+    metric: Metric,
+) -> ReportDetails:
+    """Everything the page needs, gathered from the run's small files."""
+    content = read_json(paths.settings)
+    ledgers = [read_json(path) for path in paths.pool_ledgers]
+    places, points = _map(settings, tested)
+    rows_in, dropped = _accounting(paths.tables)
+    return ReportDetails(
+        experiment=content["name"],
+        generation=content["generation"],
+        partitions=_partitions(paths.choices, pool, index, tested, per_row, metric),
+        map_points=points,
+        map_partition=tested.rows["partition"][places],
+        map_method=settings.map,
+        rows_in=rows_in,
+        dropped=dropped,
+        stages=_stages(ledgers),
+        trained_on=_trained_on(paths, index),
+        settings=content,
+        lineage={f"rows ({name})": digest for name, digest in index.content["root"].items()},
+        versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
+    )
+
+
+def _partitions(
+    choices: Sequence[Path],
+    pool: Pool,
+    index: Index,
+    tested: TestRows,
+    per_row: Mapping[str, NDArray[np.float64]],
+    metric: Metric,
+) -> list[PartitionReport]:
+    chosen = {choice["partition"]: choice for choice in map(read_json, choices)}
+    points = {e["partition"]: e["point"]["values"] for e in pool.manifest["specialists"]}
+    partition = tested.rows["partition"]
+    scores = {
+        name: partition_scores(metric, per_row[name], partition)
+        for name in ("generalist", "pool_top1")
+    }
+    found = []
+    for entry in index.partitions:
+        number = int(entry["partition"])
+        choice = chosen.get(number, {"losses": {}, "point": None})
+        found.append(
+            PartitionReport(
+                partition=number,
+                rows=entry["rows"],
+                grid_point=points.get(number),
+                base_loss=choice["losses"].get("base"),
+                specialist_loss=choice["losses"].get(choice["point"]),
+                generalist_score=scores["generalist"].get(number),
+                pool_score=scores["pool_top1"].get(number),
+                digest=entry["digests"]["train"],
+            )
+        )
+    return found
+
+
+def _map(settings: Evaluate, tested: TestRows) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Which test rows the map shows, and where."""
+    from shoal.embed.picture import picture
+
+    draws = uniform(tested.rows["key"], settings.seed, "map")
+    places = np.sort(np.argsort(draws, kind="stable")[: settings.map_rows])
+    embedding = tested.rows["embedding"][places]
+    return places, picture(embedding, settings.map, settings.seed)
+
+
+def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int]]:
+    """Rows that reached transform, and rows dropped there by step, over all shards."""
+    from shoal.tables import Table
+
+    rows_in = 0
+    dropped: dict[str, int] = {}
+    for path in tables:
+        table = Table(path)
+        rows_in += table.record["rows_in"]
+        for step, count in table.record["dropped"].items():
+            dropped[step] = dropped.get(step, 0) + count
+        table.close()
+    return rows_in, dropped
+
+
+def _stages(ledgers: Sequence[Mapping[str, Any]]) -> list[StageCost]:
+    costs = []
+    for job, stage in _STAGES.items():
+        own = [ledger for ledger in ledgers if ledger["job"] == job]
+        flops = sum(ledger["flops"] for ledger in own)
+        seconds = sum(ledger["seconds"] for ledger in own)
+        costs.append(StageCost(stage, len(own), flops, seconds))
+    return costs
+
+
+def _trained_on(paths: Paths, index: Index) -> dict[str, str]:
+    """Whether each baseline has seen the current training rows, in words."""
+    from shoal.state import load_state
+
+    current = index.content["root"]["train"]
+    said = {}
+    for name, path in (("generalist", paths.generalist), ("random_partitions", paths.random)):
+        meta = load_state(path)[1]
+        rows = meta["rows"]["train"]
+        same = meta["trained_on"]["train"] == current
+        said[name] = (
+            f"the current {rows:,} training rows"
+            if same
+            else f"the {rows:,} training rows of the generation's start, not the current ones"
+        )
+    return said

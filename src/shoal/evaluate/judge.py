@@ -1,0 +1,240 @@
+"""Every contender on the test fold, each row once: numbers, verdict, report and predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.evaluate.metrics import measure
+from shoal.evaluate.random_partitions import random_draw
+from shoal.evaluate.verdict import verdict
+from shoal.files import read_json, replacing, write_json
+from shoal.ledger import training_flops
+from shoal.pool.experts import Experts
+from shoal.pool.pool import Pool
+from shoal.state import load_state
+from shoal.train_specialists.partition_rows import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.evaluate.metrics import Metric
+    from shoal.settings.learning import Evaluate
+
+UNASSIGNED = -1
+_NAMES = ("x", "y", "key", "embedding", "partition")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files that evaluate reads and writes."""
+
+    settings: Path
+    pool: Path
+    index: Path
+    choices: Sequence[Path]
+    pool_ledgers: Sequence[Path]
+    tables: Sequence[Path]
+    generalist: Path
+    generalist_ledger: Path
+    random: Path
+    random_ledger: Path
+    metrics_out: Path
+    report_out: Path
+    predictions_out: Path
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """The test fold, and what each contender says about it.
+
+    Attributes:
+        rows: Arrays by name, in order of partition and row hash.
+        answers: Probabilities ``(rows, classes)``, or numbers in the label's unit ``(rows,)``.
+        y: Class codes, or numbers in the label's unit.
+        leading: The specialist with the largest weight for each row at top 1; -1 is the base.
+        distance: Distance of each row to the nearest atom.
+    """
+
+    rows: dict[str, NDArray[Any]]
+    answers: dict[str, NDArray[Any]]
+    y: NDArray[Any]
+    leading: NDArray[np.int32]
+    distance: NDArray[np.float32]
+
+
+def judge(settings: Evaluate, paths: Paths) -> None:
+    """Score pool, generalist, random partitions and constant; write all of evaluate's files."""
+    from shoal.evaluate.details import report_details
+    from shoal.evaluate.report import report_page
+
+    content = read_json(paths.settings)
+    target = content["model"]["_target_"].rpartition(".")[0]
+    pool = Pool.load(paths.pool.parent, trust=[target, *_encoder_types(paths.pool.parent)])
+    index = Index(paths.index)
+    tested = _answers(pool, index, paths)
+    metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
+    metrics, per_row = _metrics(settings, metric, tested, pool, paths)
+    metrics["rows"] = index.content["rows"]
+    metrics["partitions"] = len(index.partitions)
+    metrics["rejection"] = _rejection(pool, index, tested)
+    _write_predictions(paths.predictions_out, tested, per_row, pool)
+    details = report_details(settings, paths, pool, index, tested, per_row, metric)
+    with replacing(paths.report_out) as aside:
+        aside.write_text(report_page(metrics, details))
+    write_json(paths.metrics_out, metrics)
+
+
+def _encoder_types(folder: Path) -> list[str]:
+    trusted: list[str] = read_json(folder / "shapes.json")["trusted"]
+    return trusted
+
+
+def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Rows of a fold in every partition, those of no partition included."""
+    numbers = [UNASSIGNED, *(int(entry["partition"]) for entry in index.partitions)]
+    parts = [rows for number in numbers if (rows := index.read(number, fold, tuple(names)))]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names if parts}
+
+
+def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
+    rows = gather(index, "test", _NAMES)
+    x, embedding, values = rows["x"], rows["embedding"], pool.partition_values(rows["partition"])
+    first = pool.route(x, embedding, values, 1)
+    answers = {
+        "pool_top1": first.answer,
+        "pool_top2": pool.route(x, embedding, values, 2).answer,
+        "generalist": _generalist(pool, paths, x),
+        "random_partitions": _random(pool, paths, x, rows["key"]),
+        "constant": _constant(pool, index, len(x)),
+    }
+    y = rows["y"]
+    if pool.shapes.task == "regression":
+        answers = {name: pool.encoder.decode(a[:, 0]) for name, a in answers.items()}
+        y = pool.encoder.decode(y)
+    return TestRows(rows, answers, y, first.experts[:, 0], first.distance)
+
+
+def _generalist(pool: Pool, paths: Paths, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    states = {0: load_state(paths.generalist)[0]}
+    return Experts(pool.model, states, pool.shapes.task).answer(0, x)
+
+
+def _random(
+    pool: Pool, paths: Paths, x: NDArray[np.float32], keys: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Each row's answer from the specialist of the random partition that its key falls into."""
+    tensors, meta = load_state(paths.random)
+    states: dict[int, dict[str, NDArray[Any]]] = {int(n): {} for n in meta["points"]}
+    for name, tensor in tensors.items():
+        number, _, rest = name.partition("/")
+        states[int(number)][rest] = tensor
+    edges = [high for _, high in meta["bounds"]]
+    place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
+    experts = place.astype(np.int32)[:, None]
+    weights = np.ones_like(experts, dtype=np.float32)
+    return Experts(pool.model, states, pool.shapes.task).mix(x, experts, weights)
+
+
+def _constant(pool: Pool, index: Index, rows: int) -> NDArray[np.float32]:
+    """Class shares of the training fold, or its mean, for every row."""
+    y = gather(index, "train", ("y",))["y"]
+    if pool.shapes.task == "regression":
+        return np.full((rows, 1), y.mean(), dtype=np.float32)
+    shares = np.bincount(y[y >= 0], minlength=pool.shapes.outputs) / len(y)
+    return np.tile(shares.astype(np.float32), (rows, 1))
+
+
+def _metrics(
+    settings: Evaluate, metric: Metric, tested: TestRows, pool: Pool, paths: Paths
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    partition = tested.rows["partition"]
+    metrics: dict[str, Any] = {"metric": metric}
+    per_row = {}
+    costs = _costs(pool, paths)
+    for name, answer in tested.answers.items():
+        numbers, per_row[name] = measure(
+            metric, answer, tested.y, partition, settings.calibration_bins
+        )
+        training, inference = costs[name]
+        flops = {"train_flops": training, "inference_flops_per_row": inference}
+        metrics[name] = numbers | flops
+    a, b = per_row["pool_top1"], per_row["generalist"]
+    difference = paired_bootstrap(a, b, metric, settings.bootstrap, settings.seed)
+    scores = metrics["pool_top1"]["score"], metrics["generalist"]["score"]
+    metrics["verdict"], metrics["sentence"] = verdict(metric, difference, *scores)
+    metrics["difference"] = difference._asdict()
+    metrics["bootstrap"] = {"resamples": settings.bootstrap, "seed": settings.seed}
+    return metrics, per_row
+
+
+def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
+    """FLOPs of each contender: for training, and for predicting one row."""
+    import torch
+
+    from shoal.flops import forward_flops
+
+    one_row = float(forward_flops(pool.model, torch.zeros((1, *pool.shapes.x_shape))))
+    routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
+    total = training_flops([read_json(path) for path in paths.pool_ledgers])
+    return {
+        "pool_top1": (total, routing + one_row),
+        "pool_top2": (total, routing + 2 * one_row),
+        "generalist": (float(read_json(paths.generalist_ledger)["flops"]), one_row),
+        "random_partitions": (float(read_json(paths.random_ledger)["flops"]), one_row),
+        "constant": (0.0, 0.0),
+    }
+
+
+def _rejection(pool: Pool, index: Index, tested: TestRows) -> dict[str, float] | None:
+    """Share of rows beyond the router's threshold: of those outside every fold, and of test."""
+    outside = gather(index, "outside", ("embedding", "partition"))
+    if not outside:
+        return None
+    values = pool.partition_values(outside["partition"])
+    distance = pool.router.route(outside["embedding"], values, 1)[2]
+    threshold = pool.router.threshold
+    return {
+        "outside": float((distance > threshold).mean()),
+        "test": float((tested.distance > threshold).mean()),
+    }
+
+
+def _write_predictions(
+    path: Path, tested: TestRows, per_row: dict[str, NDArray[np.float64]], pool: Pool
+) -> None:
+    """One row a test row: key, label, partition, specialist, and what each contender said."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    from shoal.tables import key_array
+
+    table: dict[str, Any] = {
+        "key": key_array(tested.rows["key"]),
+        "partition": tested.rows["partition"],
+        "specialist": tested.leading,
+        "distance": tested.distance,
+    }
+    measure_name = "correct" if pool.shapes.task == "classification" else "squared_error"
+    if pool.shapes.task == "classification":
+        table["label"] = pa.array(_class_names(pool, tested.y), pa.string())
+    else:
+        table["label"] = tested.y
+    for name, answer in tested.answers.items():
+        said = answer.argmax(axis=1) if answer.ndim == 2 else answer
+        table[name] = pa.array(_class_names(pool, said)) if answer.ndim == 2 else said
+        table[f"{name}_{measure_name}"] = per_row[name]
+    with replacing(path) as aside:
+        pyarrow.parquet.write_table(pa.table(table), aside)
+
+
+def _class_names(pool: Pool, codes: NDArray[Any]) -> list[str | None]:
+    """Names of class codes; None for a class that the training fold does not have."""
+    classes = pool.shapes.classes or []
+    return [classes[code] if code >= 0 else None for code in codes.tolist()]

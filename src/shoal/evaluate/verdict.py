@@ -1,0 +1,150 @@
+"""What the numbers say about splitting, in one word, one sentence and one table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from shoal.evaluate import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from shoal.evaluate.metrics import Metric
+
+Verdict = Literal["helps", "hurts", "no difference"]
+
+CONTENDERS = {
+    "pool_top1": "Pool, top 1",
+    "pool_top2": "Pool, top 2",
+    "generalist": "Generalist",
+    "random_partitions": "Random partitions",
+    "constant": "Constant",
+}
+"""Names in metrics.json, in the order in which they are shown, and how people read them."""
+
+METRIC_NAMES = {"accuracy": "accuracy", "rmse": "RMSE"}
+
+_OPENINGS = {
+    "helps": "Splitting helps on this data",
+    "hurts": "Splitting hurts on this data",
+    "no difference": "Splitting makes no significant difference on this data",
+}
+
+
+def verdict(
+    metric: Metric, difference: tuple[float, float, float], pool: float, generalist: float
+) -> tuple[Verdict, str]:
+    """Whether splitting helps, and a sentence that says so with its numbers.
+
+    Args:
+        metric: ``accuracy`` (higher is better) or ``rmse`` (lower is better).
+        difference: Score of the pool minus score of the generalist, and the ends of its 95 %
+            interval, as :func:`shoal.evaluate.bootstrap.paired_bootstrap` gives them.
+        pool: Score of the pool.
+        generalist: Score of the generalist, trained with equal FLOPs.
+
+    Returns:
+        ``helps`` or ``hurts`` where the interval leaves out zero, else ``no difference``; and
+        the sentence.
+
+    Raises:
+        ValueError: The interval's ends are not in order, or not numbers.
+    """
+    _, low, high = difference
+    if not low <= high:
+        raise ValueError(f"not an interval: {low} to {high}")
+    word: Verdict = "no difference"
+    if low > 0 or high < 0:
+        word = "helps" if (low > 0) == (metric == "accuracy") else "hurts"
+    decimals = formats.score_decimals(metric, [pool, generalist], [low, high])
+    scores = [formats.number_text(score, decimals) for score in (pool, generalist)]
+    change, start, end = (formats.number_text(n, decimals, sign=True) for n in difference)
+    direction = "" if metric == "accuracy" else "; lower is better"
+    sentence = (
+        f"{_OPENINGS[word]}: {METRIC_NAMES[metric]} {scores[0]} for the pool against {scores[1]} "
+        f"for the generalist at equal training FLOPs "
+        f"(difference {change}, 95 % interval {start} to {end}{direction})."
+    )
+    return word, sentence
+
+
+def contenders(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The contenders in ``metrics``: the known ones in their order, then any other with a score."""
+    others = [name for name in metrics if name not in CONTENDERS]
+    return {
+        name: metrics[name]
+        for name in [*CONTENDERS, *others]
+        if isinstance(metrics.get(name), dict) and "score" in metrics[name]
+    }
+
+
+def contender_title(name: str) -> str:
+    """How people read a contender's name."""
+    return CONTENDERS.get(name, name.replace("_", " ").capitalize())
+
+
+def best(metric: Metric, scores: Mapping[str, float]) -> set[str]:
+    """Names that share the best score."""
+    sign = 1 if metric == "accuracy" else -1
+    top = max(sign * score for score in scores.values())
+    return {name for name, score in scores.items() if sign * score == top}
+
+
+def metrics_decimals(metrics: Mapping[str, Any]) -> int:
+    """Decimals for every score of an experiment, so that its columns line up."""
+    difference = metrics["difference"]
+    pair = [metrics[name]["score"] for name in ("pool_top1", "generalist")]
+    return formats.score_decimals(metrics["metric"], pair, [difference["low"], difference["high"]])
+
+
+def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableType:
+    """What ``shoal verdict`` prints: the table of contenders, the sentence, the pool's place.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+        pool: The pool's folder.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    colour = {"helps": "green", "hurts": "red"}.get(metrics["verdict"], "yellow")
+    rows = metrics["rows"]
+    summary = (
+        f"Test rows: {formats.count_text(rows['test'])}. Partitions: {metrics['partitions']}. "
+        f"The pool lies in {pool}"
+    )
+    return Group(
+        _rich_table(metrics),
+        Text(metrics["sentence"], style=f"bold {colour}"),
+        # A path that is broken over two lines cannot be copied.
+        Text(summary, no_wrap=True, overflow="ignore"),
+    )
+
+
+def _rich_table(metrics: Mapping[str, Any]) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    metric = metrics["metric"]
+    found = contenders(metrics)
+    winners = best(metric, {name: numbers["score"] for name, numbers in found.items()})
+    table = Table()
+    table.add_column("on the test fold")
+    heads = [METRIC_NAMES[metric], "worst partition", "training", "inference per row"]
+    for head in heads:
+        table.add_column(head, justify="right")
+    decimals = metrics_decimals(metrics)
+    for name, numbers in found.items():
+        worst = numbers.get("worst_partition")
+        table.add_row(
+            Text(contender_title(name)),
+            formats.number_text(numbers["score"], decimals),
+            formats.NONE if worst is None else formats.number_text(worst["score"], decimals),
+            formats.flops_text(numbers["train_flops"]),
+            formats.flops_text(numbers["inference_flops_per_row"]),
+            style="bold" if name in winners else None,
+        )
+    return table

@@ -1,0 +1,123 @@
+"""Identities: of settings, of rows, and of multisets of rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+
+KEY_BYTES = 16
+ROW_HASH_BYTES = 32
+_LIMBS = ROW_HASH_BYTES // 4
+
+
+def canonical_json(content: Any) -> str:  # noqa: ANN401 - any JSON value
+    """JSON text that is the same for equal content: sorted keys, no spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def settings_id(*content: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Identity of settings: ten hexadecimal digits of a hash over their canonical JSON."""
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:10]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_rows(columns: Mapping[str, NDArray[Any]], digest_bytes: int) -> Bytes:
+    """Hash each row over its columns' names and values.
+
+    Args:
+        columns: Name to array; first dimension rows. Object arrays hold strings or ``None``;
+            numbers are hashed as float64, whatever their type, so that 1 and 1.0 agree; all
+            NaN agree, and so do 0.0 and -0.0. uint8 and other array columns are hashed alike.
+        digest_bytes: Length of each hash.
+
+    Returns:
+        uint8 ``(rows, digest_bytes)``. Independent of the order of the columns.
+    """
+    names = sorted(columns)
+    parts = [_column_bytes(columns[name]) for name in names]
+    matrix = np.ascontiguousarray(np.concatenate(parts, axis=1))
+    seed = hashlib.blake2b(canonical_json(names).encode(), digest_size=digest_bytes)
+    out = bytearray()
+    for row in matrix:
+        digest = seed.copy()
+        digest.update(row.data)
+        out += digest.digest()
+    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(len(matrix), digest_bytes)
+
+
+def _column_bytes(values: NDArray[Any]) -> Bytes:
+    """One column as uint8 ``(rows, width)``."""
+    rows = len(values)
+    if values.dtype == object:
+        digests = {value: _text_digest(value) for value in set(values.tolist())}
+        joined = b"".join(digests[value] for value in values.tolist())
+        return np.frombuffer(joined, dtype=np.uint8).reshape(rows, 16)
+    numbers = np.ascontiguousarray(values, dtype="<f8") + 0.0
+    numbers[np.isnan(numbers)] = np.nan
+    return numbers.reshape(rows, math.prod(values.shape[1:])).view(np.uint8)
+
+
+def _text_digest(value: str | None) -> bytes:
+    content = b"\0" if value is None else b"\1" + str(value).encode()
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def uniform(keys: Bytes, *salt: Any) -> NDArray[np.float64]:  # noqa: ANN401 - any JSON value
+    """A number in [0, 1) a row, a function of its key and the salt alone.
+
+    Args:
+        keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
+        salt: What distinguishes this draw from others: a seed, a purpose.
+    """
+    seed = hashlib.blake2b(canonical_json(salt).encode(), digest_size=8)
+    out = bytearray()
+    for key in np.ascontiguousarray(keys):
+        digest = seed.copy()
+        digest.update(key.data)
+        out += digest.digest()
+    integers = np.frombuffer(bytes(out), dtype="<u8")
+    return (integers >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def multiset_sum(hashes: Bytes) -> int:
+    """Sum of row hashes modulo 2**256: equal for equal multisets of rows, in any order.
+
+    Args:
+        hashes: uint8 ``(rows, ROW_HASH_BYTES)``.
+
+    Source:
+        AdHash, Bellare and Micciancio 1997.
+    """
+    limbs = np.ascontiguousarray(hashes).view("<u4").reshape(-1, _LIMBS)
+    sums = limbs.sum(axis=0, dtype=np.uint64) if len(limbs) else np.zeros(_LIMBS, np.uint64)
+    total = sum(int(limb) << (32 * place) for place, limb in enumerate(sums))
+    return total % (1 << 256)
+
+
+def multiset_digest(total: int, rows: int, lineage: str) -> str:
+    """Digest of a multiset of rows: 24 hexadecimal digits over its sum, count and lineage."""
+    content = f"{total:064x}:{rows}:{lineage}"
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def row_order(hashes: Bytes) -> NDArray[np.int64]:
+    """Canonical order of rows: ascending by hash. int64 ``(rows,)``."""
+    flat = np.ascontiguousarray(hashes)
+    return np.argsort(flat.view(f"V{flat.shape[1]}").ravel(), kind="stable").astype(np.int64)

@@ -1,0 +1,67 @@
+"""Small plain models for the experiments that ship with Shoal."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+
+class MLP(nn.Module):
+    """Fully connected network with ReLU between layers; images are flattened.
+
+    Args:
+        features: Input features of a row.
+        outputs: Classes, or 1 for a number.
+        width: Units of each hidden layer.
+        depth: Hidden layers.
+    """
+
+    def __init__(self, features: int, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = [features, *[width] * depth]
+        hidden = [
+            layer
+            for inputs, units in itertools.pairwise(sizes)
+            for layer in (nn.Linear(inputs, units), nn.ReLU())
+        ]
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits or numbers, ``(rows, outputs)``."""
+        result: torch.Tensor = self.layers(x)
+        return result
+
+
+class ConvNet(nn.Module):
+    """Two strided convolutions and a linear layer, for small grey images.
+
+    Args:
+        shape: Height and width of an image.
+        outputs: Classes, or 1 for a number.
+        channels: Channels of the first convolution; the second has twice as many.
+    """
+
+    def __init__(self, shape: Sequence[int], outputs: int, channels: int) -> None:
+        super().__init__()
+        sides = [math.ceil(math.ceil(side / 2) / 2) for side in shape]
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, channels, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(2 * channels * math.prod(sides), outputs),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits or numbers, ``(rows, outputs)``, from images ``(rows, height, width)``."""
+        result: torch.Tensor = self.layers(x.unsqueeze(1))
+        return result

@@ -1,0 +1,1 @@
+"""The pool: router, specialists and all fitted state in one folder."""

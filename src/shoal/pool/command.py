@@ -1,0 +1,152 @@
+"""Commands ``pool``, ``pool-publish`` and ``predict``."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json, replacing, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+
+_BATCH_ROWS = 8192
+
+
+def pool(
+    settings_path: Path,
+    state: Mapping[str, Path],
+    choices: Sequence[Path],
+    specialists: Sequence[Path],
+    index_path: Path,
+    ledgers: Sequence[Path],
+    manifest_out: Path,
+) -> None:
+    """Put everything that predicting needs into the manifest's folder; the manifest comes last.
+
+    Args:
+        settings_path: The experiment's resolved settings.
+        state: Name in the pool to file: columns, transform, encoder, shapes, and so on.
+        choices: Chosen grid point of each partition.
+        specialists: Weights of every specialist; the chosen ones are taken.
+        index_path: The partition index.
+        ledgers: What the pool's making cost.
+        manifest_out: The manifest.
+    """
+    from importlib.metadata import version
+
+    from shoal.hashing import file_hash
+    from shoal.pool.pool import FORMAT
+    from shoal.train_router.command import chosen_specialists
+
+    settings, index = read_json(settings_path), read_json(index_path)
+    folder = manifest_out.parent
+    for name, path in state.items():
+        _copy(path, folder / name)
+    write_json(folder / "ledger.json", [read_json(path) for path in ledgers])
+    points = {choice["partition"]: choice["point"] for choice in map(read_json, choices)}
+    entries = []
+    for partition, path in sorted(chosen_specialists(choices, specialists).items()):
+        name = f"specialists/{partition}.safetensors"
+        _copy(path, folder / name)
+        digest = path.parent.parent.name
+        point = {"id": points[partition], "values": _point_values(path)}
+        entries.append({"partition": partition, "file": name, "digest": digest, "point": point})
+    names = [*state, "ledger.json", *(str(entry["file"]) for entry in entries)]
+    manifest = {
+        "format": FORMAT,
+        "shoal": version("shoal"),
+        "experiment": settings["name"],
+        "generation": settings["generation"],
+        "seed": settings["seed"],
+        "model": settings["model"],
+        "index": index["root"],
+        "partitions": index["partitions"],
+        "specialists": entries,
+        "files": {name: file_hash(folder / name) for name in names},
+    }
+    write_json(manifest_out, manifest)
+
+
+def pool_publish(
+    manifest: Path,
+    metrics: Path,
+    report: Path,
+    manifest_out: Path,
+    metrics_out: Path,
+    report_out: Path,
+) -> None:
+    """Copy pool, report and metrics to the experiment's folder; the metrics come last."""
+    names = [*read_json(manifest)["files"], manifest.name]
+    for name in names:
+        _copy(manifest.parent / name, manifest_out.parent / name)
+    for path in sorted(manifest_out.parent.rglob("*.safetensors")):
+        if str(path.relative_to(manifest_out.parent)) not in names:
+            path.unlink()
+    _copy(report, report_out)
+    _copy(metrics, metrics_out)
+
+
+def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:
+    """Apply a pool to a source file, in batches; returns the number of rows.
+
+    Args:
+        pool_folder: The pool.
+        source: CSV, Parquet or NPZ with the columns that the pool was made with.
+        out: Parquet or CSV, by its suffix: a row for each of the source's rows, in order.
+        trust: Modules outside Shoal that the pool may import its model from.
+    """
+    from shoal.errors import SettingsError
+    from shoal.pool.pool import Pool
+    from shoal.sources.readers import raw_batches
+
+    if out.suffix not in (".parquet", ".csv"):
+        raise SettingsError(f"{out}: write to a .parquet or a .csv file")
+    loaded = Pool.load(pool_folder, trust)
+    rows = 0
+
+    def batches() -> Iterator[pa.Table]:
+        nonlocal rows
+        for batch in raw_batches(source, _BATCH_ROWS):
+            yield loaded.predict_batch(batch, str(source), rows + 1)
+            rows += len(batch)
+
+    with replacing(out) as aside:
+        _write(batches(), aside)
+    return rows
+
+
+def _write(batches: Iterator[pa.Table], path: Path) -> None:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    writer: Any = None
+    try:
+        for batch in batches:
+            if writer is None:
+                kind = (
+                    pyarrow.csv.CSVWriter
+                    if path.suffix == ".csv"
+                    else pyarrow.parquet.ParquetWriter
+                )
+                writer = kind(path, batch.schema)
+            writer.write_table(batch)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _point_values(specialist: Path) -> dict[str, Any]:
+    from shoal.state import load_state
+
+    values: dict[str, Any] = load_state(specialist)[1]["point"]
+    return values
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as aside:
+        shutil.copyfile(source, aside)

@@ -1,0 +1,194 @@
+"""A pool in memory: loaded from its folder, checked, asked for predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.cluster.assigner import AtomAssigner
+from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.files import read_json
+from shoal.hashing import file_hash
+from shoal.pool.experts import BASE, Experts
+from shoal.settings.learning import Model
+from shoal.settings.section import parse
+from shoal.shapes import Shapes
+from shoal.state import load_state
+from shoal.tables import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from shoal.embed.embedder import Embedder
+    from shoal.encode.encoder import Encoder
+    from shoal.transform.pipeline import Pipeline
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Routed:
+    """Where rows went and what came back.
+
+    Attributes:
+        experts: Partition of each asked specialist, ``(rows, k)``; -1 is the base.
+        weights: Its weight, ``(rows, k)``.
+        distance: Distance to the nearest atom, ``(rows,)``.
+        answer: Probabilities ``(rows, classes)`` or standardised numbers ``(rows, 1)``.
+    """
+
+    experts: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    distance: NDArray[np.float32]
+    answer: NDArray[np.float32]
+
+
+class Pool:
+    """Router, specialists and all fitted state; made by :meth:`load`."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], trust: Sequence[str]) -> None:
+        from shoal.embed.embedder import load_embedder
+        from shoal.encode.encoder import Encoder
+        from shoal.train_router.router import Router
+        from shoal.train_specialists.model import build_model
+        from shoal.transform.pipeline import Pipeline
+
+        self.folder = folder
+        self.manifest = manifest
+        self.columns = Columns.load(folder / "columns.json")
+        self.shapes = Shapes.load(folder / "shapes.json")
+        self.embedder: Embedder = load_embedder(folder / "embedder.safetensors")
+        self.router = Router.from_state(*load_state(folder / "router.safetensors"))
+        self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
+        self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
+        self.model = build_model(parse(Model, manifest["model"], "model"), self.shapes, seed=0)
+        states = {BASE: load_state(folder / "base.safetensors")[0]}
+        for entry in manifest["specialists"]:
+            states[entry["partition"]] = load_state(folder / entry["file"])[0]
+        self.experts = Experts(self.model, states, self.shapes.task)
+
+    @classmethod
+    def load(cls, folder: str | Path, trust: Sequence[str] = ()) -> Pool:
+        """Read a pool after checking every file against the manifest's hashes.
+
+        Args:
+            folder: The pool's folder.
+            trust: Modules outside Shoal that the pool may import its model (or encoders) from.
+
+        Raises:
+            SourceError: There is no pool in the folder.
+            CorruptError: A file is missing or is not what the manifest says.
+            ModelError: The model's module is not trusted, or does not import.
+        """
+        place = Path(folder)
+        if not (place / MANIFEST).is_file():
+            raise SourceError(f"{place}: not a pool, it has no {MANIFEST}")
+        manifest = read_json(place / MANIFEST)
+        if manifest.get("format") != FORMAT:
+            raise CorruptError(
+                f"{place / MANIFEST}: format {manifest.get('format')!r}, this version of Shoal "
+                f"reads format {FORMAT}"
+            )
+        for name, expected in manifest["files"].items():
+            path = place / name
+            if not path.resolve().is_relative_to(place.resolve()) or not path.is_file():
+                raise CorruptError(f"{path}: named in the manifest, but not in the pool")
+            if file_hash(path) != expected:
+                raise CorruptError(f"{path}: does not match its hash in the manifest")
+        _check_trust(manifest["model"]["_target_"], trust)
+        return cls(place, manifest, trust)
+
+    def predict(self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None) -> pa.Table:
+        """Predictions for new rows, in their order.
+
+        Args:
+            table: Rows with the input columns that the pool was made with; others are ignored.
+            top_k: Specialists asked for a row; the router's own number by default.
+
+        Returns:
+            Arrow table: ``prediction`` (class name or number), ``probability`` of the predicted
+            class (classification only), ``partition`` of the specialist with the largest weight
+            (-1: the base) and ``distance`` to the nearest atom.
+
+        Raises:
+            SourceError: A column is missing, or a value does not fit its column.
+        """
+        import pyarrow as pa
+
+        raw = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table)
+        return self.predict_batch(raw, "input", 1, top_k)
+
+    def predict_batch(
+        self, raw: pa.Table, source: str, first_row: int, top_k: int | None = None
+    ) -> pa.Table:
+        """As :meth:`predict`, for rows of a source that messages name.
+
+        Args:
+            raw: Some of the source's rows.
+            source: Its name.
+            first_row: Row in the source of the first of them, from 1.
+            top_k: Specialists asked for a row.
+        """
+        import pyarrow as pa
+
+        from shoal.sources.columns import typed_inputs
+
+        rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
+        x = self.encoder.encode(rows)
+        routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
+        predicted: dict[str, Any] = {}
+        if self.shapes.task == "classification":
+            codes = routed.answer.argmax(axis=1)
+            predicted["prediction"] = pa.array(list(self.encoder.decode(codes)), pa.string())
+            predicted["probability"] = routed.answer.max(axis=1)
+        else:
+            predicted["prediction"] = self.encoder.decode(routed.answer[:, 0])
+        leading = routed.experts[np.arange(len(x)), routed.weights.argmax(axis=1)]
+        return pa.table({**predicted, "partition": leading, "distance": routed.distance})
+
+    def route(
+        self,
+        x: NDArray[np.float32],
+        embedding: NDArray[np.float32],
+        values: Sequence[Any] | None,
+        top_k: int | None = None,
+    ) -> Routed:
+        """Send encoded rows to their specialists and mix the answers.
+
+        Args:
+            x: Encoded rows, float32 ``(rows, …)``.
+            embedding: Their embedding, float32 ``(rows, dims)``.
+            values: Value of the partition column, where a column is the partition.
+            top_k: Specialists asked for a row; the router's own number by default.
+        """
+        experts, weights, distance = self.router.route(embedding, values, top_k)
+        answer = self.experts.mix(x, experts, weights)
+        return Routed(experts, weights, distance, answer)
+
+    def partition_values(self, partition: NDArray[np.int32]) -> list[str | None] | None:
+        """Value of the partition column for rows whose partition is known; None without one."""
+        assigner = self.router.assigner
+        if isinstance(assigner, AtomAssigner):
+            return None
+        return [assigner.values[number] if number >= 0 else None for number in partition]
+
+    def _values(self, rows: pa.Table) -> list[Any] | None:
+        column = self.router.assigner.column
+        return None if column is None else rows[column].to_pylist()
+
+
+def _check_trust(target: str, trust: Sequence[str]) -> None:
+    module = target.rpartition(".")[0]
+    if not (module == "shoal" or module.startswith("shoal.") or module in trust):
+        raise ModelError(
+            f"the pool's model is {target}; importing runs its code, so say that you trust it: "
+            f"trust={module!r}"
+        )

@@ -1,0 +1,51 @@
+"""Settings: composed by Hydra from ``config/``, validated here, frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field, PositiveInt, model_validator
+
+from shoal.settings.data import Encode, Sources, Split, Transform
+from shoal.settings.discovery import Cluster, Embed
+from shoal.settings.learning import Evaluate, Model, Router, Training
+from shoal.settings.section import Section, parse
+
+__all__ = ["Section", "Settings", "parse"]
+
+
+class Compute(Section):
+    """What a job may use. Part of what "the same bits" depends on."""
+
+    threads: PositiveInt = Field(description="CPU threads of each job")
+
+
+class Settings(Section):
+    """Everything that an experiment is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="the experiment; names its folder")
+    seed: int = Field(description="the seed that stages take unless they set their own")
+    generation: PositiveInt = Field(description="number of the generation of fitted state")
+    sources: Sources
+    split: Split
+    transform: Transform
+    encode: Encode
+    embed: Embed
+    cluster: Cluster
+    model: Model
+    train_specialists: Training
+    grid: dict[str, list[Any]] = Field(
+        description="hyperparameter grid: names in train_specialists, or model.ARGUMENT"
+    )
+    train_router: Router
+    evaluate: Evaluate
+    compute: Compute
+
+    @model_validator(mode="after")
+    def _partition_does_not_see_the_label(self) -> Settings:
+        column = getattr(self.cluster, "column", None)
+        if column is not None and self.sources.columns.get(column) == "label":
+            raise ValueError(f"cluster.column is the label, {column!r}: new rows would not have it")
+        return self

@@ -1,0 +1,103 @@
+"""Composition of an experiment's settings from ``config/`` by Hydra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import SettingsError, nearest
+from shoal.settings import Settings, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
+    """Settings of one experiment.
+
+    A group's choice among the overrides, such as ``embed=pca``, takes that file as it is: what
+    the experiment changed in its own choice would not fit another.
+
+    Args:
+        config: The folder of Hydra config groups.
+        experiment: Name of a file in ``config/experiment``.
+        overrides: Changes in Hydra's syntax, such as ``cluster.partitions=12``.
+
+    Raises:
+        SettingsError: An experiment, group choice or setting is unknown or has a wrong value.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    choices = sorted(path.stem for path in (config / "experiment").glob("*.yaml"))
+    if experiment not in choices:
+        raise SettingsError(f"experiment {experiment!r} is unknown; {nearest(experiment, choices)}")
+    OmegaConf.register_new_resolver("data", "data:{}".format, replace=True)
+    changes = [_forced(config, override) for override in overrides]
+    try:
+        with hydra.initialize_config_dir(str(config.resolve()), version_base="1.3"):
+            composed = hydra.compose("config", [f"experiment={experiment}", *changes])
+            chosen = [
+                name for change in changes if (config / (name := change.split("=")[0])).is_dir()
+            ]
+            if chosen:
+                plain = hydra.compose("config", ["~experiment", *changes])
+                composed.merge_with(dict.fromkeys(chosen))
+                composed.merge_with({name: plain[name] for name in chosen})
+        content: Any = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
+    content["grid"] = _flat(content.get("grid") or {})
+    settings: Settings = parse(Settings, content, "")
+    return settings
+
+
+def as_list(overrides: str | list[Any]) -> list[str]:
+    """Overrides as Snakemake's ``--config`` delivers them.
+
+    A flat list arrives as a list, one with brackets inside as a single string.
+    """
+    if not isinstance(overrides, str):
+        return [str(override) for override in overrides]
+    text = overrides.strip()
+    if text.startswith("[") and text.endswith("]"):
+        text = text[1:-1]
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += (character in "[{(") - (character in "]})")
+        if character == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+
+
+def _forced(config: Path, override: str) -> str:
+    """An override that may add a key: unknown ones are then reported by the settings' own types."""
+    name, equals, value = override.partition("=")
+    if not equals:
+        raise SettingsError(f"override {override!r}: expected NAME=VALUE")
+    if name[0] in "+~":
+        return override
+    group = config / name
+    if group.is_dir():
+        choices = sorted(path.stem for path in group.glob("*.yaml"))
+        if value not in choices:
+            raise SettingsError(f"{name}: {value!r} is unknown; {nearest(value, choices)}")
+        return override
+    return f"++{override}"
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[0].split())
+
+
+def _flat(grid: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+    """Nested names joined by dots; a single value is a list of one."""
+    flat: dict[str, list[Any]] = {}
+    for name, value in grid.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, list) else [value]
+    return flat

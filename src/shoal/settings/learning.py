@@ -1,0 +1,92 @@
+"""Settings of the model, training, router and evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from shoal.settings.section import Section
+
+
+class Model(Section):
+    """The user's model: a class and its arguments, passed as they stand."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    target: str = Field(alias="_target_", description="dotted path of the class")
+
+    def arguments(self) -> dict[str, Any]:
+        """The class's keyword arguments."""
+        return dict(self.model_extra or {})
+
+
+class Training(Section):
+    """How base, specialists and baselines are trained."""
+
+    loss: Literal["auto", "cross_entropy", "mse", "huber"] = Field(
+        description="loss of a plain module; auto: cross_entropy for classes, mse for numbers"
+    )
+    lr: PositiveFloat = Field(description="learning rate of AdamW, decayed by a half cosine")
+    weight_decay: NonNegativeFloat = Field(description="weight decay of AdamW")
+    batch_size: PositiveInt = Field(description="rows a step")
+    rows_seen: PositiveInt = Field(
+        description="budget of base and one grid point's specialists together, repeats counted"
+    )
+    base_share: float = Field(gt=0, lt=1, description="share of the budget for the base")
+    buffer_rows: PositiveInt = Field(description="rows held in memory when streaming shards")
+    seed: int = Field(description="seed of weights and order")
+
+
+class _Routing(Section):
+    """What every router has."""
+
+    top_k: PositiveInt = Field(description="specialists asked for one row")
+    temperature: PositiveFloat = Field(description="softness of their weights")
+    fallback_quantile: float = Field(
+        gt=0, le=1, description="rows farther than this quantile of validation go to the base"
+    )
+    seed: int = Field(description="seed of the fit")
+
+
+class NearestAtom(_Routing):
+    """The partition of the nearest atom."""
+
+    method: Literal["nearest_atom"]
+
+
+class _LossAware(_Routing):
+    """Routers that learn from the specialists' losses, regularised to the nearest atom."""
+
+    atom_weight: float = Field(
+        ge=0, le=1, description="share of the nearest atom's partition in the target"
+    )
+    loss_temperature: PositiveFloat = Field(description="softness of the losses in the target")
+    fit_rows: PositiveInt = Field(description="validation rows, at most, that are used")
+
+
+class NearestNeighbours(_LossAware):
+    """Mean target of the nearest validation rows."""
+
+    method: Literal["knn"]
+    neighbours: PositiveInt = Field(description="rows that vote")
+
+
+class Classifier(_LossAware):
+    """Multinomial logistic regression on the embedding."""
+
+    method: Literal["classifier"]
+    penalty: PositiveFloat = Field(description="inverse strength C of the L2 penalty")
+
+
+Router = Annotated[NearestAtom | NearestNeighbours | Classifier, Field(discriminator="method")]
+
+
+class Evaluate(Section):
+    """How the pool is judged on the test fold."""
+
+    bootstrap: PositiveInt = Field(description="resamples of the paired bootstrap")
+    calibration_bins: PositiveInt = Field(description="bins of the calibration error")
+    map: Literal["pca", "umap"] = Field(description="how the report's partition map is drawn")
+    map_rows: PositiveInt = Field(description="rows, at most, in the partition map")
+    seed: int = Field(description="seed of resamples and random partitions")

@@ -1,0 +1,80 @@
+"""The base of every settings section: frozen, typed, with a description for each field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from shoal.errors import SettingsError, nearest
+
+
+class Section(BaseModel):
+    """Settings of one stage. Values come from ``config/``, never from defaults here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values, the form that ids and commands use."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Settings from the JSON text that a rule passes to its command."""
+        settings: Self = parse(cls, json.loads(text), cls.__name__.lower())
+        return settings
+
+
+def parse(kind: Any, content: Any, place: str) -> Any:  # noqa: ANN401 - any pydantic type
+    """``content`` as ``kind``, or one line about the first thing that is wrong.
+
+    Raises:
+        SettingsError: A key is unknown (with the nearest known one), missing or of a wrong value.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        raise SettingsError(_explain(kind, error, place)) from None
+
+
+def _explain(kind: Any, error: ValidationError, place: str) -> str:  # noqa: ANN401
+    """The first problem, unknown keys before others since they cause missing ones."""
+    problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
+    problem = problems[0]
+    location = ".".join(str(part) for part in problem["loc"])
+    name = ".".join(part for part in (place, location) if part)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(kind, problem["loc"])
+        return f"{name}: unknown setting; {nearest(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{name}: setting is missing"
+    if problem["type"].startswith("union_tag"):
+        return f"{name}: {problem['msg']}"
+    return f"{name}: {problem['msg']}, not {problem.get('input')!r}"
+
+
+def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:  # noqa: ANN401
+    """Names of the fields of the section that ``location`` ends in."""
+    from typing import get_args
+
+    *path, _ = location
+    candidates = _sections(kind)
+    for part in path:
+        inner: list[type[BaseModel]] = []
+        for candidate in candidates:
+            if isinstance(part, str) and part in candidate.model_fields:
+                inner += _sections(candidate.model_fields[part].annotation)
+            elif any(part in get_args(f.annotation) for f in candidate.model_fields.values()):
+                inner.append(candidate)
+        candidates = inner or candidates
+    return [name for candidate in candidates for name in candidate.model_fields]
+
+
+def _sections(kind: Any) -> list[type[BaseModel]]:  # noqa: ANN401
+    """Every section type that occurs in a type annotation."""
+    from typing import get_args
+
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [section for part in get_args(kind) for section in _sections(part)]

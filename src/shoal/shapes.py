@@ -1,0 +1,71 @@
+"""What the encoder knows of the data's shape, and the model wants to know."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import SettingsError, nearest
+from shoal.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import os
+
+PREFIX = "data:"
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Facts about encoded rows.
+
+    Attributes:
+        x_shape: Shape of one row's ``x``.
+        outputs: Classes, or 1 for regression.
+        task: ``classification`` or ``regression``.
+        classes: Labels in the order of their codes; None for regression.
+        training_rows: Rows in the training fold when the encoder was fitted.
+        feature_names: Name of each feature of the flattened row.
+        trusted: Types of the user's own in the encoder's state, which loading must trust.
+    """
+
+    x_shape: list[int]
+    outputs: int
+    task: str
+    classes: list[str] | None
+    training_rows: int
+    feature_names: list[str]
+    trusted: list[str]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Shapes:
+        """Read what :meth:`save` wrote."""
+        return cls(**read_json(path))
+
+    def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments with ``data:NAME`` replaced by the fact of that name.
+
+        Raises:
+            SettingsError: There is no such fact.
+        """
+        facts: dict[str, Any] = {
+            "features": math.prod(self.x_shape),
+            "shape": self.x_shape,
+            "outputs": self.outputs,
+        }
+
+        def filled(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+            if not (isinstance(value, str) and value.startswith(PREFIX)):
+                return value
+            fact = value.removeprefix(PREFIX)
+            if fact not in facts:
+                raise SettingsError(
+                    f"model.{name}: no such fact of the data, {fact!r}; {nearest(fact, facts)}"
+                )
+            return facts[fact]
+
+        return {name: filled(name, value) for name, value in arguments.items()}

@@ -1,0 +1,115 @@
+"""CSV files, plain or gzipped, read as strings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.csv
+
+from shoal.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BLOCK_BYTES = 1 << 22
+"""Bytes parsed at a time; also the longest row that can be read."""
+_REPLACED = "\ufffd"
+_BAD_TEXT = re.compile(r"In CSV column #(\d+): Row #(\d+): .*invalid UTF8")
+
+
+class CsvFile:
+    """A comma-separated file with a header.
+
+    Every column is read as strings, so that no type is guessed from a part of the file.
+
+    Attributes:
+        path: The file.
+        names: Its columns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            SourceError: The file has no header, is not UTF-8 or not gzip though it is named so.
+        """
+        self.path = path
+        self._ragged: pa.csv.InvalidRow | None = None
+        self.names = self._header()
+
+    def batches(self, rows: int, names: list[str]) -> Iterator[pa.Table]:  # noqa: ARG002 - pyarrow reads blocks of bytes
+        """Consecutive rows of some columns.
+
+        Raises:
+            SourceError: A row has too many or too few values, a value is not UTF-8, or the
+                file is cut off.
+        """
+        types = dict.fromkeys(names, pa.string())
+        try:
+            with self._open() as stream:
+                reader = pyarrow.csv.open_csv(
+                    stream,
+                    read_options=pyarrow.csv.ReadOptions(
+                        use_threads=False, block_size=_BLOCK_BYTES
+                    ),
+                    parse_options=pyarrow.csv.ParseOptions(
+                        newlines_in_values=True, invalid_row_handler=self._refuse
+                    ),
+                    convert_options=pyarrow.csv.ConvertOptions(
+                        column_types=types, include_columns=names
+                    ),
+                )
+                for batch in reader:
+                    yield pa.Table.from_batches([batch])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._explained(error) from None
+
+    def _open(self) -> pa.NativeFile:
+        compression = "gzip" if self.path.name.lower().endswith(".gz") else None
+        return pa.input_stream(str(self.path), compression=compression)
+
+    def _header(self) -> list[str]:
+        try:
+            with self._open() as stream:
+                text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+                names = next(csv.reader(text))
+        except StopIteration:
+            raise SourceError(f"{self.path}: the file is empty, it has no header") from None
+        except csv.Error as error:
+            raise SourceError(f"{self.path}: the header is not readable ({error})") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._explained(error) from None
+        if any(_REPLACED in name for name in names):
+            raise SourceError(f"{self.path}: the header is not UTF-8 text")
+        return names
+
+    def _refuse(self, row: pa.csv.InvalidRow) -> str:
+        self._ragged = row
+        return "error"
+
+    def _explained(self, error: Exception) -> SourceError:
+        """An error of pyarrow in words, with the row counted from 1 below the header."""
+        ragged = self._ragged
+        if ragged is not None:
+            return SourceError(
+                f"{self.path}: row {ragged.number - 1} has {ragged.actual_columns} values, but "
+                f"the header has {ragged.expected_columns}; quote values that hold commas"
+            )
+        message = str(error).splitlines()[0]
+        bad_text = _BAD_TEXT.search(message)
+        if bad_text:
+            name, row = self.names[int(bad_text[1])], int(bad_text[2]) - 1
+            return SourceError(f"{self.path}: row {row}, column {name!r} is not UTF-8 text")
+        if "straddl" in message:
+            return SourceError(
+                f"{self.path}: a row is longer than {_BLOCK_BYTES >> 20} MiB; "
+                f"a quote may be left open"
+            )
+        if isinstance(error, OSError) and not isinstance(error, PermissionError):
+            return SourceError(f"{self.path}: cut off or corrupt ({message})")
+        return SourceError(f"{self.path}: not readable as CSV ({message})")

@@ -1,0 +1,247 @@
+"""What kind of column each is: declared, or inferred from the first rows of every file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from shoal.errors import SourceError, nearest
+from shoal.sources import values
+from shoal.tables import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+
+FEW_SHARE = 0.05
+FEW_LEAST = 20
+LONG_CHARACTERS = 50
+"""Strings are categories if few are distinct (at most a share of the rows that have one, or a
+least number) and they are not long on average."""
+
+_SINGLE = ("label", "id", "group", "time")
+_WORDS = {
+    "number": "numbers",
+    "string": "strings",
+    "time": "times",
+    "image": "images",
+    "other": "nested or binary values",
+}
+_KIND_OF = {"number": "numeric", "image": "image", "time": "time"}
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """A column's kind, why it was inferred, and the shape and type of its images."""
+
+    kind: str
+    reason: str | None = None
+    layout: tuple[list[int], str] | None = None
+
+
+@dataclass
+class _Evidence:
+    """What the first rows of all files say about a column.
+
+    Attributes:
+        source: The first file that says how the column is stored.
+        storage: How it is stored, as :func:`values.storage` says it.
+        layout: Shape and type of images.
+        rows: Rows that hold a value, over all files.
+        characters: Characters in them, where they are strings.
+        distinct: Distinct strings.
+    """
+
+    source: str = ""
+    storage: str = "nothing"
+    layout: tuple[list[int], str] | None = None
+    rows: int = 0
+    characters: int = 0
+    distinct: set[str] = field(default_factory=set)
+
+
+def infer(
+    heads: Mapping[str, pa.Table],
+    declared: Mapping[str, str],
+    task: str,
+    *,
+    undeclared: str = "infer",
+    fold_column: str | None = None,
+) -> Columns:
+    """The columns of an experiment.
+
+    Args:
+        heads: Source file to its first rows.
+        declared: Column name to kind; wins over what the rows look like.
+        task: ``classification`` or ``regression``.
+        undeclared: ``infer`` or ``ignore`` what is not declared.
+        fold_column: A column that names the fold; ignored unless it is declared.
+
+    Raises:
+        SourceError: A declared column is absent, files disagree about a column, there is not
+            exactly one label, there is more than one id, group or time, or no input.
+    """
+    _check_declared(heads, declared)
+    verdicts = {
+        name: _unused(name, heads, declared, undeclared, fold_column)
+        or _verdict(name, heads, declared.get(name))
+        for name in dict.fromkeys(name for head in heads.values() for name in head.schema.names)
+    }
+    kinds = {name: verdict.kind for name, verdict in verdicts.items()}
+    _check_counts(kinds, next(iter(heads)))
+    layouts = {name: verdict.layout for name, verdict in verdicts.items() if verdict.layout}
+    return Columns(
+        kinds=kinds,
+        task=task,
+        image_shapes={name: shape for name, (shape, _) in layouts.items()},
+        image_types={name: element for name, (_, element) in layouts.items()},
+        inferred={name: verdict.reason for name, verdict in verdicts.items() if verdict.reason},
+    )
+
+
+def listing(columns: Columns) -> str:
+    """The columns in words, a line each."""
+    rows = []
+    for name, kind in columns.kinds.items():
+        shape = columns.image_shapes.get(name)
+        detail = f" {'x'.join(map(str, shape))} {columns.image_types[name]}" if shape else ""
+        reason = columns.inferred.get(name)
+        rows.append((name, kind + detail, f"inferred: {reason}" if reason else "declared"))
+    wide, wider = (max(len(row[place]) for row in rows) for place in (0, 1))
+    lines = [f"  {name:<{wide}}  {kind:<{wider}}  {origin}" for name, kind, origin in rows]
+    return "\n".join([f"columns ({columns.task})", *lines])
+
+
+def _unused(
+    name: str,
+    heads: Mapping[str, pa.Table],
+    declared: Mapping[str, str],
+    undeclared: str,
+    fold_column: str | None,
+) -> _Verdict | None:
+    """The verdict ``ignore`` for a column that nobody asked for."""
+    if name in declared:
+        return _Verdict("ignore") if declared[name] == "ignore" else None
+    if name == fold_column:
+        return _Verdict("ignore", "it names the fold")
+    if undeclared == "ignore":
+        return _Verdict("ignore", "it is not declared")
+    first = next(iter(heads))
+    if name not in heads[first].schema.names:
+        return _Verdict("ignore", f"{first} has no such column")
+    return None
+
+
+def _verdict(name: str, heads: Mapping[str, pa.Table], kind: str | None) -> _Verdict:
+    """Kind of a column that is used."""
+    for source, head in heads.items():
+        if name not in head.schema.names:
+            raise SourceError(
+                f"{source}: has no column {name!r}, which {next(iter(heads))} has; "
+                f"{nearest(name, head.schema.names)}; or declare it ignore"
+            )
+    evidence = _gathered(name, heads, declared=kind)
+    if kind is None:
+        kind, reason = _judged(name, evidence)
+        return _Verdict(kind, reason, evidence.layout)
+    if kind == "image" and evidence.layout is None:
+        raise SourceError(
+            f"{evidence.source or next(iter(heads))}: column {name!r} is declared image, but "
+            f"holds none; store arrays of one shape (fixed shape tensors)"
+        )
+    return _Verdict(kind, None, evidence.layout if kind == "image" else None)
+
+
+def _gathered(name: str, heads: Mapping[str, pa.Table], declared: str | None) -> _Evidence:
+    """What all files say about a column; that they agree, unless its kind is declared."""
+    evidence = _Evidence()
+    for source, head in heads.items():
+        column = values.plain(head[name])
+        how = values.storage(column.type)
+        if how == "string":
+            column = values.without_missing(column).drop_null()
+            evidence.rows += len(column)
+            evidence.characters += pc.sum(pc.utf8_length(column)).as_py() or 0
+            evidence.distinct |= set(column.to_pylist())
+            if not len(column):
+                how = "nothing"
+            elif values.is_number(column):
+                how = "number"
+        elif how != "image" and column.null_count == len(column):
+            how = "nothing"
+        if how == "nothing":
+            continue
+        if evidence.storage == "nothing":
+            evidence.storage, evidence.source = how, source
+        elif declared is None and how != evidence.storage:
+            raise SourceError(
+                f"{source}: column {name!r} holds {_WORDS[how]}, but {_WORDS[evidence.storage]} in "
+                f"{evidence.source}; declare its kind or clean it"
+            )
+        if how == "image":
+            _add_layout(evidence, name, source, values.image_layout(column.type))
+    return evidence
+
+
+def _add_layout(evidence: _Evidence, name: str, source: str, layout: tuple[list[int], str]) -> None:
+    """Images of one shape; bytes only if they are so in every file."""
+    if evidence.layout is None:
+        evidence.layout = layout
+        return
+    shape, element = evidence.layout
+    if layout[0] != shape:
+        raise SourceError(
+            f"{source}: column {name!r} holds images of shape {layout[0]}, but {shape} in "
+            f"{evidence.source}"
+        )
+    evidence.layout = shape, element if element == layout[1] else "float32"
+
+
+def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:
+    """Kind of a column that is not declared, and why."""
+    how = evidence.storage
+    if how == "other":
+        raise SourceError(
+            f"{evidence.source}: column {name!r} holds {_WORDS[how]}; declare it ignore"
+        )
+    if how == "nothing":
+        return "ignore", "it holds no value in the first rows of any file"
+    if how != "string":
+        return _KIND_OF[how], f"it holds {_WORDS[how]}"
+    distinct, rows = len(evidence.distinct), evidence.rows
+    mean = evidence.characters / rows
+    seen = f"{distinct} distinct strings in {rows} rows, {mean:.0f} characters on average"
+    few = distinct <= max(FEW_LEAST, FEW_SHARE * rows)
+    return ("categorical" if few and mean <= LONG_CHARACTERS else "text"), seen
+
+
+def _check_declared(heads: Mapping[str, pa.Table], declared: Mapping[str, str]) -> None:
+    """That every declared column is there: an ignored one in some file, others in all."""
+    for name, kind in declared.items():
+        absent = [source for source, head in heads.items() if name not in head.schema.names]
+        if absent and (kind != "ignore" or len(absent) == len(heads)):
+            raise SourceError(
+                f"{absent[0]}: has no column {name!r}, which is declared {kind}; "
+                f"{nearest(name, heads[absent[0]].schema.names)}"
+            )
+
+
+def _check_counts(kinds: Mapping[str, str], first: str) -> None:
+    """That there is one label, at most one id, group and time, and something to learn from."""
+    for single in _SINGLE:
+        names = [name for name, kind in kinds.items() if kind == single]
+        if len(names) > 1:
+            raise SourceError(
+                f"{first}: columns {', '.join(map(repr, names))} are all of kind {single}, which "
+                f"one column can be; declare the others ignore"
+            )
+        if single == "label" and not names:
+            raise SourceError(
+                f"{first}: no column is the label; declare one in sources.columns, "
+                f"columns: {', '.join(kinds)}"
+            )
+    if not set(kinds.values()) & {"numeric", "categorical", "text", "image"}:
+        raise SourceError(f"{first}: no column is left as input; declare one or infer them")

@@ -1,0 +1,1 @@
+"""split: typed rows with a key and a fold, from source files."""

@@ -1,0 +1,173 @@
+"""Commands ``split_fit``, ``split`` and ``split_check``: files in, files out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from shoal.settings.data import ArraySource, Sources, Split
+    from shoal.tables import Columns
+
+_HEADS_MOST, _HEAD_LEAST = 65_536, 256
+"""Rows of all heads together, and of one, that columns are inferred from."""
+_NEEDS = {"group": "group", "time": "time"}
+
+
+def split_fit(sources: Sources, split: Split, columns_out: Path, folds_out: Path) -> None:
+    """Infer the columns and print them; fit the folds that are not functions of one row.
+
+    Args:
+        sources: Where the rows come from and what is declared of their columns.
+        split: How rows fall into folds.
+        columns_out: The columns, JSON.
+        folds_out: Fitted bounds or table of keys, safetensors; empty for other methods.
+    """
+    from shoal.sources.columns import infer, listing
+    from shoal.sources.readers import expand, raw_batches
+    from shoal.state import save_state
+
+    files = [arrays or path for path, arrays in expand(sources.files)]
+    fold_column = split.column if split.method == "column" else None
+    rows = min(sources.batch_rows, max(_HEAD_LEAST, _HEADS_MOST // len(files)))
+    heads = {}
+    for source in files:
+        heads[_name(source)] = next(raw_batches(source, rows))
+        if fold_column is not None:
+            _check_fold_column(heads, fold_column)
+    columns = infer(
+        heads,
+        sources.columns,
+        sources.task,
+        undeclared=sources.undeclared,
+        fold_column=fold_column,
+    )
+    _check_method(split, columns)
+    state = _fitted(files, columns, split, sources.batch_rows)
+    columns.save(columns_out)
+    save_state(folds_out, state, {"method": split.method})
+    sys.stdout.write(listing(columns) + "\n")
+
+
+def split(
+    source: str | Path | ArraySource,
+    columns: Path,
+    folds: Path,
+    settings: Split,
+    batch_rows: int,
+    out: Path,
+) -> None:
+    """Read one source file: typed columns, a key and a fold for every row.
+
+    Args:
+        source: The file, with array names where it is an NPZ file that needs them.
+        columns: The columns that :func:`split_fit` wrote.
+        folds: The folds that it wrote.
+        settings: How rows fall into folds.
+        batch_rows: Rows read at a time.
+        out: The table; its record names the source and says that no row was dropped.
+    """
+    from shoal import tables
+    from shoal.split.folds import folds_of
+    from shoal.split.reading import read_rows
+    from shoal.state import load_state
+
+    frozen = tables.Columns.load(columns)
+    state, _ = load_state(folds)
+    record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": _name(source)}
+    schema = frozen.schema()
+
+    def batches() -> Iterator[pa.Table]:
+        for batch in read_rows(source, frozen, settings, batch_rows):
+            record["rows_in"] += len(batch.table)
+            codes = folds_of(settings, state, batch.basis)
+            table = batch.table.append_column(tables.KEY, tables.key_array(batch.basis.keys))
+            yield table.append_column(tables.FOLD, [codes]).select(schema.names)
+
+    tables.write_table(out, schema, batches(), record)
+
+
+def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Path) -> None:
+    """Check what no shard can see alone.
+
+    Args:
+        tables: Source file, for messages, to its split table.
+        columns: The frozen columns.
+        split: How the folds were made.
+        out: Counts of rows, of folds and of duplicates, JSON.
+    """
+    from shoal.files import write_json
+    from shoal.split.check import check
+    from shoal.tables import Columns, Table
+
+    opened = [(source, Table(path)) for source, path in tables.items()]
+    write_json(out, check(opened, Columns.load(columns), split))
+
+
+def _name(source: str | Path | ArraySource) -> str:
+    from shoal.split.reading import source_name
+
+    return source_name(source)
+
+
+def _check_fold_column(heads: Mapping[str, pa.Table], column: str) -> None:
+    """That every file has the column that names the fold."""
+    from shoal.errors import SourceError, nearest
+
+    for source, head in heads.items():
+        if column not in head.schema.names:
+            hint = nearest(column, head.schema.names)
+            raise SourceError(
+                f"{source}: has no column {column!r}, which split.column names; {hint}"
+            )
+
+
+def _check_method(split: Split, columns: Columns) -> None:
+    """That there is the column which the method goes by, and that it is no input."""
+    from shoal.errors import SettingsError
+
+    if split.method == "column" and split.column in columns.inputs:
+        raise SettingsError(
+            f"sources.columns: {split.column!r} names the fold (split.column), so a model may not "
+            f"see it; declare it ignore or leave it out"
+        )
+    kind = _NEEDS.get(split.method)
+    if kind and not columns.of_kind(kind):
+        raise SettingsError(
+            f"split.method: {split.method!r} needs a column of kind {kind}; declare one in "
+            f"sources.columns, columns: {', '.join(columns.kinds)}"
+        )
+
+
+def _fitted(
+    files: Sequence[Path | ArraySource], columns: Columns, split: Split, batch_rows: int
+) -> dict[str, Any]:
+    """What the method remembers of all rows."""
+    import numpy as np
+
+    from shoal import tables
+    from shoal.split import folds
+    from shoal.split.reading import read_rows, read_times
+
+    if split.method == "time":
+        times = [
+            folds.all_times(basis)
+            for source in files
+            for basis in read_times(source, columns, batch_rows)
+        ]
+        return folds.fit_time(np.concatenate(times), split.fractions)
+    if split.method not in ("random", "stratified"):
+        return {}
+    read = tables.numbers if columns.task == "regression" else tables.texts
+    keys, labels = [], []
+    for source in files:
+        for batch in read_rows(source, columns, split, batch_rows):
+            keys.append(batch.basis.keys)
+            labels.append(read(batch.table, columns.label))
+    classes = np.concatenate(labels) if split.method == "stratified" else None
+    return folds.fit_table(np.concatenate(keys), classes, split.fractions, split.seed)

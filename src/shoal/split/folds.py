@@ -1,0 +1,239 @@
+"""Rows to folds, by a function of one row or by a table fitted once a generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.errors import SourceError, nearest
+from shoal.hashing import uniform
+from shoal.split.keys import value_hashes
+from shoal.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from shoal.settings.data import Fold, Split
+
+    Bytes = NDArray[np.uint8]
+    State = dict[str, NDArray[Any]]
+
+FITTED = ("time", "random", "stratified")
+_DECILES = 10
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a row's fold may depend on; rows in file order.
+
+    Attributes:
+        keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
+        source: The file, for messages.
+        first_row: Row of the first of these rows in the file, from 1.
+        groups: Group of each row, None where missing; for ``group``.
+        times: Seconds, NaN where missing; float64 ``(rows,)``; for ``time``.
+        named: Value of the column that names the fold, None where missing; for ``column``.
+    """
+
+    keys: Bytes
+    source: str
+    first_row: int
+    groups: NDArray[np.object_] | None = None
+    times: NDArray[np.float64] | None = None
+    named: NDArray[np.object_] | None = None
+
+
+def fit_time(times: NDArray[np.float64], fractions: Mapping[Fold, float]) -> State:
+    """First times of validation and of test, so that each fold has its share of the rows.
+
+    Rows of equal time share a fold, so shares are exact only where times differ.
+
+    Args:
+        times: Seconds of every row, float64 ``(rows,)``.
+        fractions: Share of each fold.
+
+    Returns:
+        ``bounds``, float64 ``(2,)``, ascending.
+    """
+    ordered = np.append(np.sort(times), np.inf)
+    places = np.rint(_cumulative(fractions) * len(times)).astype(np.int64)
+    return {"bounds": ordered[places]}
+
+
+def fit_table(
+    keys: Bytes, labels: NDArray[Any] | None, fractions: Mapping[Fold, float], seed: int
+) -> State:
+    """A fold for each key, with exact counts, all together or inside each class.
+
+    Keys are ordered by a seeded hash and dealt out in that order. With ``labels`` this is done
+    in each class, or in each tenth of the rows where labels are numbers; the counts of
+    validation and test then are those of all rows together, those of a class are within one
+    row of its share, and a class always has a row in training. Equal keys share a fold: then
+    counts are within the number of copies.
+
+    Args:
+        keys: Key of every row, uint8 ``(rows, KEY_BYTES)``, in any order.
+        labels: Label of every row, strings or float64; None to disregard them.
+        fractions: Share of each fold.
+        seed: Seed of the order.
+
+    Returns:
+        ``keys``, uint8 ``(distinct, KEY_BYTES)`` ascending, and ``folds``, uint8
+        ``(distinct,)``.
+    """
+    distinct, strata, copies = _distinct(keys, _strata(labels, len(keys)))
+    order = np.lexsort((uniform(distinct, "split", seed), strata))
+    rows = np.bincount(strata, weights=copies).astype(np.int64)
+    validation, test = (share[strata[order]] for share in _shares(rows, fractions))
+    before = np.cumsum(copies[order]) - copies[order]
+    place = before - (np.cumsum(rows) - rows)[strata[order]]
+    train = rows[strata[order]] - validation - test
+    folds = np.empty(len(distinct), dtype=np.uint8)
+    folds[order] = np.where(
+        place < train, TRAIN, np.where(place < train + validation, VALIDATION, TEST)
+    )
+    return {"keys": distinct, "folds": folds}
+
+
+def folds_of(split: Split, state: Mapping[str, NDArray[Any]], rows: Basis) -> Bytes:
+    """Fold of each row.
+
+    Args:
+        split: The settings.
+        state: What a fit returned; empty for methods that have none.
+        rows: The rows.
+
+    Returns:
+        Fold codes, uint8 ``(rows,)``. A row whose group is missing, or whose key is not in the
+        fitted table, falls by the hash of its key.
+
+    Raises:
+        SourceError: A time is missing, or the value that names the fold is missing or unknown.
+    """
+    if split.method == "column":
+        return _by_name(split, rows)
+    if split.method == "time":
+        return _by_time(state["bounds"], rows)
+    if split.method == "group":
+        return _by_group(split, rows)
+    folds = _by_hash(rows.keys, split)
+    if split.method in ("random", "stratified"):
+        known, place = _look_up(state["keys"], rows.keys)
+        folds[known] = state["folds"][place[known]]
+    return folds
+
+
+def _cumulative(fractions: Mapping[Fold, float]) -> NDArray[np.float64]:
+    """Shares up to and including train, and validation."""
+    return np.cumsum([fractions["train"], fractions["validation"]])
+
+
+def _by_hash(keys: Bytes, split: Split) -> Bytes:
+    draws = uniform(keys, "split", split.seed)
+    return np.searchsorted(_cumulative(split.fractions), draws, side="right").astype(np.uint8)
+
+
+def _by_group(split: Split, rows: Basis) -> Bytes:
+    groups = rows.groups
+    if groups is None:
+        raise ValueError("method 'group' needs groups")
+    grouped = np.array([group is not None for group in groups.tolist()], dtype=bool)
+    keys = np.where(grouped[:, None], value_hashes(groups), rows.keys)
+    return _by_hash(keys, split)
+
+
+def _by_time(bounds: NDArray[np.float64], rows: Basis) -> Bytes:
+    return np.searchsorted(bounds, all_times(rows), side="right").astype(np.uint8)
+
+
+def all_times(rows: Basis) -> NDArray[np.float64]:
+    """Time of each row, float64 ``(rows,)``.
+
+    Raises:
+        SourceError: A row has none.
+    """
+    times = rows.times
+    if times is None:
+        raise ValueError("method 'time' needs times")
+    missing = np.isnan(times)
+    if missing.any():
+        row = rows.first_row + int(np.argmax(missing))
+        raise SourceError(
+            f"{rows.source}: row {row} has no time, so it has no place in a split by time; "
+            f"fill it in or split another way"
+        )
+    return times
+
+
+def _by_name(split: Split, rows: Basis) -> Bytes:
+    if rows.named is None:
+        raise ValueError("method 'column' needs the values that name the fold")
+    codes = {value: FOLDS.index(fold) for value, fold in split.values.items()}
+    codes |= dict.fromkeys(split.outside, OUTSIDE)
+    named = rows.named.tolist()
+    for index, value in enumerate(named):
+        if value not in codes:
+            place = f"{rows.source}: row {rows.first_row + index}, column {split.column!r}"
+            if value is None:
+                raise SourceError(f"{place}: the value that names the fold is missing")
+            raise SourceError(
+                f"{place}: {value!r} is neither in split.values nor in split.outside; "
+                f"{nearest(value, codes)}"
+            )
+    return np.array([codes[value] for value in named], dtype=np.uint8)
+
+
+def _look_up(known: Bytes, keys: Bytes) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which keys are in an ascending table of keys, and where."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool), np.zeros(len(keys), dtype=np.int64)
+    table, wanted = _flat(known), _flat(keys)
+    place = np.minimum(np.searchsorted(table, wanted), len(table) - 1)
+    return table[place] == wanted, place
+
+
+def _flat(keys: Bytes) -> NDArray[np.bytes_]:
+    """Keys as fixed-length byte strings, which numpy orders; all are of one length."""
+    return np.ascontiguousarray(keys).view(f"S{keys.shape[1]}").ravel()
+
+
+def _distinct(
+    keys: Bytes, strata: NDArray[np.int64]
+) -> tuple[Bytes, NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct keys ascending, each with the lowest stratum of its rows and its row count."""
+    flat = _flat(keys)
+    order = np.lexsort((strata, flat))
+    distinct, first, copies = np.unique(flat[order], return_index=True, return_counts=True)
+    matrix = np.ascontiguousarray(distinct).view(np.uint8).reshape(-1, keys.shape[1])
+    return matrix, strata[order][first], copies
+
+
+def _strata(labels: NDArray[Any] | None, rows: int) -> NDArray[np.int64]:
+    """Class of each row, or its tenth by a number; all zero without labels."""
+    if labels is None:
+        return np.zeros(rows, dtype=np.int64)
+    if labels.dtype == object:
+        return np.unique(labels.astype(str), return_inverse=True)[1].astype(np.int64)
+    edges = np.quantile(labels, np.arange(1, _DECILES) / _DECILES)
+    return np.searchsorted(edges, labels, side="right").astype(np.int64)
+
+
+def _shares(
+    rows: NDArray[np.int64], fractions: Mapping[Fold, float]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of validation and test in each stratum.
+
+    Rounding is carried from stratum to stratum, so that the sums are those of all rows.
+    """
+    through = np.concatenate([[0], np.cumsum(rows)])
+    validation, test = (
+        np.diff(np.rint(share * through)).astype(np.int64)
+        for share in (fractions["validation"], fractions["test"])
+    )
+    spare = np.maximum(rows - 1, 0)
+    test = np.minimum(test, spare)
+    return np.minimum(validation, spare - test), test

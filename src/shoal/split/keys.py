@@ -1,0 +1,60 @@
+"""Row keys: the identity of a row, never its position."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal import tables
+from shoal.hashing import KEY_BYTES, hash_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from shoal.tables import Columns
+
+CONTENT_BYTES = 16
+
+
+def row_keys(table: pa.Table, columns: Columns) -> NDArray[Any]:
+    """Key of each row: a hash of its id, or of the content of its input columns.
+
+    The label is no part of it, so that rows to predict have the keys they would have had.
+
+    Args:
+        table: Typed rows, the id among them if the columns have one.
+        columns: The frozen columns.
+
+    Returns:
+        uint8 ``(rows, KEY_BYTES)``.
+    """
+    identity = [name for name in columns.of_kind("id") if name in table.schema.names]
+    return _hashes(table, columns, identity or columns.inputs, KEY_BYTES)
+
+
+def content_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
+    """Hash over all that a table keeps of each row, label included; uint8 ``(rows, 16)``."""
+    kept = [name for name, kind in columns.kinds.items() if kind not in ("id", "ignore")]
+    return _hashes(table, columns, kept, CONTENT_BYTES)
+
+
+def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
+    """Hash of each of some strings; uint8 ``(rows, KEY_BYTES)``."""
+    return hash_rows({"value": values}, KEY_BYTES)
+
+
+def _hashes(
+    table: pa.Table, columns: Columns, names: Sequence[str], digest_bytes: int
+) -> NDArray[Any]:
+    return hash_rows({name: _array(table, columns, name) for name in names}, digest_bytes)
+
+
+def _array(table: pa.Table, columns: Columns, name: str) -> NDArray[Any]:
+    kind = columns.kinds[name]
+    if kind == "image":
+        return tables.images(table, name)
+    if kind in ("numeric", "time") or (kind == "label" and columns.task == "regression"):
+        return tables.numbers(table, name)
+    return tables.texts(table, name)

@@ -1,0 +1,199 @@
+"""Typed tables of rows: what split and transform write and encode reads.
+
+A table has the user's columns, typed by their kind, then ``_key`` and ``_fold``:
+
+=================== =====================================================
+kind                Arrow type
+=================== =====================================================
+numeric, time       float64 (time: seconds since 1970), null where missing
+categorical, text,  string, null where missing
+group
+label               string (classification) or float64 (regression)
+image               fixed shape tensor of uint8 or float32
+=================== =====================================================
+
+Columns of kind ``id`` are gone (they are in the key), and so are ignored ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shoal.errors import CorruptError, SourceError
+from shoal.files import read_json, replacing, write_json
+from shoal.hashing import KEY_BYTES
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+KEY = "_key"
+FOLD = "_fold"
+FOLDS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+OUTSIDE = 3
+"""Code of rows kept out of every fold, such as queries known to be out of scope."""
+
+_KINDS_AS_NUMBER = ("numeric", "time")
+_KINDS_AS_TEXT = ("categorical", "text", "group")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of an experiment, frozen with its generation.
+
+    Attributes:
+        kinds: Column name to kind, in the order of the first source file.
+        task: ``classification`` or ``regression``.
+        image_shapes: Shape of each image column.
+        image_types: numpy type of each image column, ``uint8`` or ``float32``.
+        inferred: For each column that was not declared, why it has its kind.
+    """
+
+    kinds: dict[str, str]
+    task: str
+    image_shapes: dict[str, list[int]]
+    image_types: dict[str, str]
+    inferred: dict[str, str]
+
+    def of_kind(self, *kinds: str) -> list[str]:
+        """Names of the columns of these kinds, in order."""
+        return [name for name, kind in self.kinds.items() if kind in kinds]
+
+    @property
+    def label(self) -> str:
+        """Name of the label column."""
+        return self.of_kind("label")[0]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the columns that a model may see, in order."""
+        return self.of_kind("numeric", "categorical", "text", "image")
+
+    def arrow_type(self, name: str) -> pa.DataType:
+        """Arrow type of a column in a table of rows."""
+        kind = self.kinds[name]
+        if kind in _KINDS_AS_NUMBER or (kind == "label" and self.task == "regression"):
+            return pa.float64()
+        if kind in _KINDS_AS_TEXT or kind == "label":
+            return pa.string()
+        if kind == "image":
+            element = pa.uint8() if self.image_types[name] == "uint8" else pa.float32()
+            return pa.fixed_shape_tensor(element, self.image_shapes[name])
+        raise ValueError(f"columns of kind {kind!r} are not kept in tables")
+
+    def schema(self) -> pa.Schema:
+        """Arrow schema of a table of rows, ``_key`` and ``_fold`` last."""
+        kept = [name for name, kind in self.kinds.items() if kind not in ("id", "ignore")]
+        fields = [pa.field(name, self.arrow_type(name)) for name in kept]
+        return pa.schema([*fields, (KEY, pa.binary(KEY_BYTES)), (FOLD, pa.uint8())])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        write_json(path, asdict(self) | {"order": list(self.kinds)})  # JSON's keys are sorted
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Columns:
+        """Read what :meth:`save` wrote."""
+        content = read_json(path)
+        order = content.pop("order")
+        return cls(**content | {"kinds": {name: content["kinds"][name] for name in order}})
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    schema: pa.Schema,
+    batches: Iterable[pa.Table],
+    record: Mapping[str, Any],
+) -> None:
+    """Write a table of rows to Parquet, atomically.
+
+    Args:
+        path: The file.
+        schema: Schema of every batch.
+        batches: Consecutive rows.
+        record: JSON values kept with the table; read after the last batch was taken from
+            ``batches``, so a generator may fill it: ``rows_in``, ``dropped`` by step.
+    """
+    with replacing(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        for batch in batches:
+            if len(batch):
+                writer.write_table(batch.cast(schema))
+        writer.add_key_value_metadata({"shoal": json.dumps(dict(record), sort_keys=True)})
+
+
+class Table:
+    """Reader of a table that :func:`write_table` wrote."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the file.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not a table of rows.
+        """
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path)
+        except FileNotFoundError:
+            raise SourceError(f"{path}: no such file") from None
+        except pa.ArrowInvalid as error:
+            raise CorruptError(f"{path}: not readable as Parquet ({error})") from None
+        self.schema: pa.Schema = self._file.schema_arrow.remove_metadata()
+        self.rows: int = self._file.metadata.num_rows
+        self.record: dict[str, Any] = json.loads(self._file.metadata.metadata[b"shoal"])
+
+    def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Consecutive rows, at most ``rows`` at a time, of all or some columns."""
+        for batch in self._file.iter_batches(batch_size=rows, columns=columns):
+            yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """A float64 column, NaN where missing."""
+    return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
+    """A string column as an object array, None where missing."""
+    return np.asarray(table[name].to_pylist(), dtype=object)
+
+
+def images(table: pa.Table, name: str) -> NDArray[Any]:
+    """An image column as ``(rows, *shape)``."""
+    shape = tuple(table.schema.field(name).type.shape)
+    chunks = [chunk.to_numpy_ndarray() for chunk in table[name].chunks if len(chunk)]
+    return np.concatenate(chunks) if chunks else np.empty((0, *shape))
+
+
+def image_array(values: NDArray[Any]) -> pa.ExtensionArray:
+    """An image column from ``(rows, *shape)`` of uint8 or float32."""
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
+
+
+def keys(table: pa.Table) -> NDArray[np.uint8]:
+    """Row keys, uint8 ``(rows, KEY_BYTES)``."""
+    joined = b"".join(table[KEY].to_pylist())
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
+def key_array(values: NDArray[np.uint8]) -> pa.Array:
+    """Row keys as an Arrow column."""
+    return pa.array([row.tobytes() for row in values], type=pa.binary(KEY_BYTES))
+
+
+def folds(table: pa.Table) -> NDArray[np.uint8]:
+    """Fold code of each row."""
+    return np.asarray(table[FOLD].to_numpy(zero_copy_only=False), dtype=np.uint8)

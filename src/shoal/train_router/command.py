@@ -1,0 +1,154 @@
+"""Command ``train-router``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.ledger import Ledger
+from shoal.shapes import Shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from shoal.settings.learning import Model, Router, Training
+    from shoal.train_specialists.partition_rows import Index
+
+
+def train_router(
+    settings: Router,
+    model: Model,
+    training: Training,
+    index_path: Path,
+    assigner_path: Path,
+    choices: Sequence[Path],
+    specialists: Sequence[Path],
+    embedder_path: Path,
+    shapes_path: Path,
+    out: Path,
+    ledger_out: Path,
+) -> None:
+    """Fit the router on the second half of the validation rows.
+
+    Args:
+        settings: The router.
+        model: The user's model.
+        training: For the model's construction.
+        index_path: The partition index.
+        assigner_path: The frozen map row to partition.
+        choices: What ``train-choose`` wrote for each trained partition.
+        specialists: Weights of every specialist; the chosen ones are read.
+        embedder_path: The embedder, for what a row costs.
+        shapes_path: Shapes of the encoded rows.
+        out: The router.
+        ledger_out: Its ledger. It also counts the passes of training and validation rows through
+            embedder and assigner, which cut the partitions.
+    """
+    import numpy as np
+
+    from shoal.cluster.assigner import load_assigner
+    from shoal.embed.embedder import load_embedder
+    from shoal.state import save_state
+    from shoal.train_router.fit import fit_router
+    from shoal.train_specialists.model import build_model
+    from shoal.train_specialists.partition_rows import Index
+
+    ledger = Ledger("train_router")
+    index, shapes = Index(index_path), Shapes.load(shapes_path)
+    trained = [int(entry["partition"]) for entry in index.trained]
+    rows = _second_half(index, settings)
+    losses = np.empty((len(rows["y"]), 0))
+    if settings.method != "nearest_atom" and trained:
+        net = build_model(model, shapes, training.seed)
+        chosen = chosen_specialists(choices, specialists)
+        states = [chosen[partition] for partition in trained]
+        losses = _losses(net, states, rows, shapes.task, ledger)
+    assigner = load_assigner(assigner_path)
+    router = fit_router(
+        settings,
+        assigner,
+        trained,
+        rows["embedding"],
+        rows["partition"],
+        losses,
+    )
+    ledger.rows_read = index.rows_read
+    fitted_on = index.content["rows"]["train"] + index.content["rows"]["validation"]
+    ledger.detail = {
+        "losses": ledger.flops,
+        "fit": router.fit_flops,
+        "embedding": float(load_embedder(embedder_path).flops_per_row * fitted_on),
+        "assignment": float(getattr(assigner, "flops_per_row", 0.0) * fitted_on),
+    }
+    ledger.flops = sum(ledger.detail.values())
+    ledger.write(ledger_out)
+    tensors, meta = router.state()
+    save_state(out, tensors, meta)
+
+
+def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> dict[int, Path]:
+    """File of the chosen specialist of each partition.
+
+    Args:
+        choices: What ``train-choose`` wrote.
+        specialists: Files ``…/<training digest>/<point>/model.safetensors``.
+    """
+    from shoal.files import read_json
+
+    by_place = {(path.parent.parent.name, path.parent.name): path for path in specialists}
+    chosen = {}
+    for path in choices:
+        choice = read_json(path)
+        place = (choice["digests"]["train"], choice["point"])
+        chosen[int(choice["partition"])] = by_place[place]
+    return chosen
+
+
+def _second_half(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
+    """Validation rows that no grid point was chosen on, at most ``fit_rows`` of them."""
+    import numpy as np
+
+    from shoal.errors import DataError
+    from shoal.hashing import uniform
+    from shoal.train_specialists.partition_rows import halves
+
+    names = ("x", "y", "key", "embedding", "partition")
+    numbers = [int(entry["partition"]) for entry in index.partitions]
+    parts = [rows for number in numbers if (rows := index.read(number, "validation", names))]
+    if not parts:
+        raise DataError(f"{index.path}: no partition has a validation row to fit a router on")
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    second = np.flatnonzero(halves(rows["key"]) == 1)
+    limit = getattr(settings, "fit_rows", len(second))
+    order = np.argsort(uniform(rows["key"][second], settings.seed, "router"), kind="stable")
+    kept = np.sort(second[order[:limit]])
+    if not len(kept):
+        kept = np.arange(len(rows["y"]))
+    return {name: values[kept] for name, values in rows.items()}
+
+
+def _losses(
+    net: torch.nn.Module,
+    states: Sequence[Path],
+    rows: Mapping[str, NDArray[Any]],
+    task: str,
+    ledger: Ledger,
+) -> NDArray[Any]:
+    """Loss of every row under every specialist, ``(rows, specialists)``."""
+    import numpy as np
+    import torch
+
+    from shoal.flops import forward_flops
+    from shoal.state import load_state
+    from shoal.train_specialists.model import load_weights, predict, row_losses
+
+    columns = []
+    for path in states:
+        load_weights(net, load_state(path)[0])
+        columns.append(row_losses(predict(net, rows["x"], task), rows["y"], task))
+    one_row = forward_flops(net, torch.from_numpy(rows["x"][:1]))
+    ledger.flops += float(one_row * len(rows["x"]) * len(states))
+    return np.stack(columns, axis=1)

@@ -1,0 +1,151 @@
+"""How a router scores the specialists for a row: by nearest atom, neighbours or a classifier.
+
+Each takes a row's distances to the trained partitions and its embedding, and gives one
+probability a trained partition. A row's result is the same in any batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from shoal.cluster.distances import Targets, padded_blocks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+    Rows = NDArray[np.float32]
+
+
+class Scores(Protocol):
+    """Probabilities of the trained partitions."""
+
+    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:
+        """Logarithm of each trained partition's probability, float64 ``(rows, trained)``.
+
+        Args:
+            embedding: float32 ``(rows, dims)``.
+            distance: To each trained partition, float32 ``(rows, trained)``.
+        """
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What it needs to be built again."""
+
+    @property
+    def flops_per_row(self) -> float:
+        """FLOPs of scoring one row, distances to the partitions not counted."""
+
+
+@dataclass(frozen=True)
+class ByDistance:
+    """The nearer the likelier: ``-d^2 / (2 s^2)``, normalised.
+
+    Attributes:
+        scale: ``s``, the median distance of validation rows to their nearest prototype.
+    """
+
+    scale: float
+
+    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Float64 ``(rows, trained)``."""
+        return log_softmax(-(distance.astype(np.float64) ** 2) / (2.0 * self.scale**2))
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The scale."""
+        return {"scale": np.array([self.scale])}
+
+    @property
+    def flops_per_row(self) -> float:
+        """None worth counting."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class ByNeighbours:
+    """Mean target of the nearest reference rows.
+
+    Attributes:
+        reference: float32 ``(references, dims)``.
+        target: float32 ``(references, trained)``; each row sums to one.
+        neighbours: Rows that vote; all where there are fewer.
+
+    Source:
+        Cover and Hart 1967. FLOPs: ``3 n d`` for n references.
+    """
+
+    reference: Rows
+    target: Rows
+    neighbours: int
+
+    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Float64 ``(rows, trained)``; minus infinity where no neighbour's target points."""
+        votes = min(self.neighbours, len(self.reference))
+        points = Targets(self.reference)
+        mean = np.empty((len(embedding), self.target.shape[1]))
+        for place, block in padded_blocks(embedding):
+            squared = points.squared(block)[: place.stop - place.start]
+            near = np.sort(np.argpartition(squared, votes - 1, axis=1)[:, :votes], axis=1)
+            mean[place] = self.target[near].astype(np.float64).mean(axis=1)
+        with np.errstate(divide="ignore"):
+            return np.log(mean)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """References, targets and how many vote."""
+        votes = np.array([self.neighbours], dtype=np.int64)
+        return {"reference": self.reference, "target": self.target, "neighbours": votes}
+
+    @property
+    def flops_per_row(self) -> float:
+        """``3 n d``."""
+        return 3.0 * int(self.reference.size)
+
+
+@dataclass(frozen=True)
+class ByClassifier:
+    """Multinomial logistic regression on the embedding.
+
+    Attributes:
+        weight: float64 ``(dims, trained)``.
+        bias: float64 ``(trained,)``.
+    """
+
+    weight: Float64
+    bias: Float64
+
+    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Float64 ``(rows, trained)``."""
+        logits = np.empty((len(embedding), len(self.bias)))
+        for place, block in padded_blocks(embedding):
+            logits[place] = (block @ self.weight + self.bias)[: place.stop - place.start]
+        return log_softmax(logits)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Weight and bias."""
+        return {"weight": self.weight, "bias": self.bias}
+
+    @property
+    def flops_per_row(self) -> float:
+        """``2 d T`` for T trained partitions."""
+        return 2.0 * int(self.weight.size)
+
+
+def scores_from_tensors(method: str, tensors: dict[str, NDArray[Any]]) -> Scores:
+    """The scores that gave these tensors."""
+    if method == "knn":
+        votes = int(tensors["neighbours"][0])
+        return ByNeighbours(tensors["reference"], tensors["target"], votes)
+    if method == "classifier":
+        return ByClassifier(tensors["weight"], tensors["bias"])
+    return ByDistance(float(tensors["scale"][0]))
+
+
+def log_softmax(logits: Float64) -> Float64:
+    """Logarithm of the softmax over the last axis; empty where it is empty."""
+    if not logits.shape[1]:
+        return logits
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    normalised: Float64 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised

@@ -1,0 +1,1 @@
+"""Base, specialists and the choice of grid point."""

@@ -1,0 +1,121 @@
+"""Commands ``base-fit``, ``train-specialist`` and ``train-choose``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from shoal.ledger import Ledger
+from shoal.shapes import Shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from shoal.grid import Point
+    from shoal.settings.learning import Model, Training
+
+
+def base_fit(
+    model: Model,
+    training: Training,
+    shards: Sequence[Path],
+    shapes_path: Path,
+    out: Path,
+    ledger_out: Path,
+) -> None:
+    """Train the base on every training row, and freeze the budget with it."""
+    from shoal.state import save_state
+    from shoal.train_specialists.fit import Budget, train_on_shards
+    from shoal.train_specialists.model import build_model, weights
+
+    ledger = Ledger("base_fit")
+    shapes = Shapes.load(shapes_path)
+    net = build_model(model, shapes, training.seed)
+    rows = round(training.rows_seen * training.base_share)
+    training_rows = train_on_shards(net, shards, training, shapes.task, ledger, rows=rows)
+    ledger.rows_read = training_rows
+    budget = Budget(training.rows_seen, training.base_share, training_rows)
+    ledger.write(ledger_out)
+    save_state(out, weights(net), {"budget": asdict(budget), "model": model.as_json()})
+
+
+def train_specialist(
+    model: Model,
+    training: Training,
+    point: Point,
+    index_path: Path,
+    digest: str,
+    base_path: Path,
+    shapes_path: Path,
+    out: Path,
+    ledger_out: Path,
+) -> None:
+    """Train one specialist from the base on its partition's rows and no others."""
+    from shoal.grid import at_point
+    from shoal.state import load_state, save_state
+    from shoal.train_specialists.fit import Budget, train_on_rows
+    from shoal.train_specialists.model import build_model, load_weights, weights
+    from shoal.train_specialists.partition_rows import Index
+
+    ledger = Ledger("train_specialist")
+    index = Index(index_path)
+    base, meta = load_state(base_path)
+    shapes = Shapes.load(shapes_path)
+    rows = index.read(index.partition_with(digest), "train", ("x", "y"))
+    model, training = at_point(model, training, point)
+    net = build_model(model, shapes, training.seed)
+    load_weights(net, base)
+    budget = Budget(**meta["budget"]).specialist_rows(len(rows["y"]))
+    train_on_rows(net, rows, training, shapes.task, budget, ledger)
+    ledger.rows_read = index.rows_read
+    ledger.write(ledger_out)
+    save_state(out, weights(net), {"digest": digest, "point": point, "rows": len(rows["y"])})
+
+
+def train_choose(
+    model: Model,
+    training: Training,
+    index_path: Path,
+    digests: tuple[str, str],
+    base_path: Path,
+    shapes_path: Path,
+    specialists: Mapping[str, Path],
+    out: Path,
+) -> None:
+    """Choose a partition's best grid point on the first half of its validation rows.
+
+    Without such rows the choice is the first point in order of id, and the record says so.
+    """
+    import numpy as np
+    import torch
+
+    from shoal.files import write_json
+    from shoal.flops import forward_flops
+    from shoal.state import load_state
+    from shoal.train_specialists.model import build_model, mean_losses
+    from shoal.train_specialists.partition_rows import Index, halves
+
+    ledger = Ledger("train_choose")
+    index = Index(index_path)
+    partition = index.partition_with(*digests)
+    rows = index.read(partition, "validation", ("x", "y", "key"))
+    shapes = Shapes.load(shapes_path)
+    first = np.flatnonzero(halves(rows["key"]) == 0) if rows else np.empty(0, np.int64)
+    losses: dict[str, float] = {}
+    if len(first):
+        net = build_model(model, shapes, training.seed)
+        states = {point: load_state(path)[0] for point, path in specialists.items()}
+        candidates = {**states, "base": load_state(base_path)[0]}
+        losses = mean_losses(net, candidates, rows["x"][first], rows["y"][first], shapes.task)
+        one_row = forward_flops(net, torch.zeros((1, *shapes.x_shape)))
+        ledger.flops = float(one_row * len(first) * len(states))
+    chosen = min(sorted(specialists), key=lambda point: losses.get(point, 0.0))
+    content = {
+        "partition": partition,
+        "digests": {"train": digests[0], "validation": digests[1]},
+        "point": chosen,
+        "losses": losses,
+        "rows": len(first),
+    }
+    write_json(out, content | ledger.record())

@@ -1,0 +1,102 @@
+"""Training of base and specialists."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shoal.flops import step_flops
+from shoal.streaming import MemoryRows, RowStream
+from shoal.train_specialists.module import trainable
+from shoal.training import run_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from shoal.ledger import Ledger
+    from shoal.settings.learning import Training
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many rows each model may see, frozen with the base.
+
+    Attributes:
+        rows_seen: Base and one grid point's specialists together.
+        base_share: Share of the base.
+        training_rows: Rows of the training fold when the base was trained.
+    """
+
+    rows_seen: int
+    base_share: float
+    training_rows: int
+
+    @property
+    def rate(self) -> float:
+        """Rows that a specialist sees for each of its own training rows."""
+        return self.rows_seen * (1 - self.base_share) / self.training_rows
+
+    def specialist_rows(self, rows: int) -> int:
+        """Rows that a specialist with ``rows`` training rows sees."""
+        return math.ceil(self.rate * rows)
+
+
+def train_on_shards(
+    model: torch.nn.Module,
+    shards: Sequence[Path],
+    training: Training,
+    task: str,
+    ledger: Ledger,
+    *,
+    rows: int = 0,
+    flops: float = 0,
+) -> int:
+    """Train ``model`` in place on every training row, for so many rows or so many FLOPs.
+
+    Args:
+        model: The user's model.
+        shards: Encoded shards, streamed.
+        training: Loss, optimiser and order.
+        task: ``classification`` or ``regression``.
+        ledger: Is charged.
+        rows: Rows to see, repeats counted; or
+        flops: FLOPs to spend, if above zero.
+
+    Returns:
+        Rows of the training fold.
+    """
+    stream = RowStream(
+        shards, ("x", "y"), training.batch_size, 1, training.buffer_rows, training.seed
+    )
+    module = trainable(model, training, task)
+    cost = step_flops(module, next(iter(stream)))
+    steps = flops / cost if flops else rows / stream.batch_size
+    stream.steps = max(1, math.ceil(steps))
+    run_steps(module, stream, stream.steps)
+    stream.close()
+    ledger.flops += stream.steps * cost
+    ledger.rows_seen += stream.steps * stream.batch_size
+    return stream.training_rows
+
+
+def train_on_rows(
+    model: torch.nn.Module,
+    arrays: Mapping[str, NDArray[Any]],
+    training: Training,
+    task: str,
+    rows: int,
+    ledger: Ledger,
+) -> None:
+    """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows."""
+    batch_size = min(training.batch_size, len(arrays["y"]))
+    steps = max(1, math.ceil(rows / batch_size))
+    stream = MemoryRows((arrays["x"], arrays["y"]), batch_size, steps, training.seed)
+    module = trainable(model, training, task)
+    ledger.flops += steps * step_flops(module, next(iter(stream)))
+    ledger.rows_seen += steps * batch_size
+    run_steps(module, stream, steps)

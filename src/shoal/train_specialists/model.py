@@ -1,0 +1,143 @@
+"""The user's model: built, checked against the labels, asked for predictions. No Lightning here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from shoal.errors import ModelError
+from shoal.targets import import_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from shoal.settings.learning import Model
+    from shoal.shapes import Shapes
+
+BLOCK_ROWS = 256
+"""Rows of every forward pass outside training, padded: so a row's bits do not depend on others."""
+
+
+def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
+    """The user's model with seeded initial weights.
+
+    Args:
+        model: Class and arguments; ``data:NAME`` arguments are filled from ``shapes``.
+        shapes: Shape of rows and labels.
+        seed: Seed of the initial weights.
+
+    Raises:
+        ModelError: The class does not import, does not take its arguments, or gives an output
+            that does not fit the labels.
+    """
+    target = import_target(model.target)
+    torch.manual_seed(seed)
+    try:
+        built = target(**shapes.fill(model.arguments()))
+    except TypeError as error:
+        raise ModelError(f"model {model.target}: {error}; check its arguments") from None
+    if not isinstance(built, torch.nn.Module):
+        raise ModelError(f"model {model.target}: makes a {type(built).__name__}, not a Module")
+    _check_output(built, model.target, shapes)
+    return built
+
+
+def _check_output(module: torch.nn.Module, target: str, shapes: Shapes) -> None:
+    """One forward pass of two rows of zeros must give what the labels need."""
+    x = torch.zeros((2, *shapes.x_shape))
+    try:
+        with torch.no_grad():
+            output = module.eval()(x)
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"model {target}: does not take rows of shape {tuple(shapes.x_shape)} ({reason})"
+        ) from None
+    shape = tuple(output.shape)
+    wanted = [(2, shapes.outputs)] if shapes.task == "classification" else [(2,), (2, 1)]
+    if shape not in wanted:
+        labels = f"{shapes.outputs} classes" if shapes.task == "classification" else "one number"
+        raise ModelError(
+            f"model {target}: gives an output of shape {shape} for 2 rows, but the labels need "
+            f"{labels}: shape {wanted[-1]}"
+        )
+
+
+def weights(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
+    """A copy of a module's state as numpy arrays, by name."""
+    return {name: value.numpy(force=True).copy() for name, value in module.state_dict().items()}
+
+
+def load_weights(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Set a module's state.
+
+    Raises:
+        ModelError: The names or shapes differ, as when a grid point changes the model's shape.
+    """
+    state = {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ModelError(
+            f"the model's parameters have another shape than the base's ({reason}); "
+            f"a grid may not change the shape of parameters"
+        ) from None
+
+
+def predict(module: torch.nn.Module, x: NDArray[np.float32], task: str) -> NDArray[np.float32]:
+    """Class probabilities or numbers of rows, bit for bit the same in any batch.
+
+    Args:
+        module: The model, in evaluation mode during the call.
+        x: Rows, float32 ``(rows, …)``.
+        task: ``classification`` or ``regression``.
+
+    Returns:
+        float32: probabilities ``(rows, classes)``, or standardised numbers ``(rows, 1)``.
+    """
+    module.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(x), BLOCK_ROWS):
+            block = x[start : start + BLOCK_ROWS]
+            padded = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=np.float32)
+            padded[: len(block)] = block
+            output = module(torch.from_numpy(padded)).float()
+            if task == "classification":
+                output = torch.softmax(output, dim=1)
+            parts.append(output.reshape(BLOCK_ROWS, -1)[: len(block)].numpy())
+    return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
+
+
+def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArray[np.float64]:
+    """Loss of each row: negative log probability of its class, or squared error.
+
+    A class that the training fold does not have (``y`` = -1) gets the floor's loss, as does any
+    probability below 1e-7.
+    """
+    if task == "regression":
+        squares: NDArray[np.float64] = (output[:, 0].astype(np.float64) - y) ** 2
+        return squares
+    chosen = np.where(y >= 0, output[np.arange(len(y)), np.maximum(y, 0)], 0.0)
+    losses: NDArray[np.float64] = -np.log(np.maximum(chosen.astype(np.float64), 1e-7))
+    return losses
+
+
+def mean_losses(
+    model: torch.nn.Module,
+    candidates: Mapping[str, Mapping[str, NDArray[Any]]],
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    task: str,
+) -> dict[str, float]:
+    """Mean loss of each candidate's weights on the same rows."""
+    losses = {}
+    for name, tensors in candidates.items():
+        load_weights(model, tensors)
+        losses[name] = float(row_losses(predict(model, x, task), y, task).mean())
+    return losses

@@ -1,0 +1,67 @@
+"""Commands ``transform_fit`` and ``transform``: files in, files out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from shoal.settings.data import Transform
+
+
+def transform_fit(
+    settings: Transform, columns: Path, shards: Mapping[str, Path], out: Path
+) -> None:
+    """Fit the steps on the training fold and write their state as JSON.
+
+    Args:
+        settings: The steps.
+        columns: The experiment's columns.
+        shards: Shard name to its split table. Which of two equal rows stays is remembered by
+            shard name, so use the names that :func:`transform` is given.
+        out: The state.
+    """
+    from shoal.files import write_json
+    from shoal.tables import Columns, Table
+    from shoal.transform.pipeline import fit_pipeline
+
+    opened = {name: Table(path) for name, path in shards.items()}
+    pipeline = fit_pipeline(settings, Columns.load(columns), opened)
+    write_json(out, pipeline.state())
+
+
+def transform(table: Path, shard: str, state: Path, out: Path) -> None:
+    """Apply the fitted steps to one shard.
+
+    Args:
+        table: The shard's split table.
+        shard: The shard's name.
+        state: What :func:`transform_fit` wrote.
+        out: The shard's transformed table; its record holds rows in and rows dropped by step.
+    """
+    from shoal.errors import CorruptError
+    from shoal.files import read_json
+    from shoal.tables import Table, write_table
+    from shoal.transform.pipeline import Pipeline
+    from shoal.transform.rows import BATCH_ROWS
+
+    try:
+        fitted = Pipeline.from_state(read_json(state))
+    except CorruptError as error:
+        raise CorruptError(f"{state}: {error}") from None
+    source = Table(table)
+    record: dict[str, Any] = {
+        name: source.record[name] for name in ("source",) if name in source.record
+    }
+    pipeline = fitted.shard(shard, record.get("source"))
+
+    def batches() -> Iterator[pa.Table]:
+        for batch in source.batches(BATCH_ROWS):
+            yield pipeline.apply(batch)
+        record.update(pipeline.record)
+
+    write_table(out, source.schema, batches(), record)

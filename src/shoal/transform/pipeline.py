@@ -1,0 +1,219 @@
+"""The steps in order: fitted once on training rows, then applied shard by shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal import tables
+from shoal.errors import CorruptError, DataError, SettingsError, nearest
+from shoal.transform.rows import Rows, smallest_draws, training_rows
+from shoal.transform.selection import Balance, DropDuplicates, Filter
+from shoal.transform.step import Context, TransformStep
+from shoal.transform.values import Clip, Impute, Log, Lower, Noise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from shoal.settings.data import Transform
+
+_CLASSES: tuple[type[TransformStep], ...] = (
+    Impute,
+    Clip,
+    Log,
+    Lower,
+    Noise,
+    Filter,
+    DropDuplicates,
+    Balance,
+)
+STEPS: dict[str, type[TransformStep]] = {step.name: step for step in _CLASSES}
+"""Name in the settings to step."""
+
+
+class Pipeline:
+    """Fitted steps, frozen with a generation."""
+
+    def __init__(self, steps: Sequence[TransformStep]) -> None:
+        self.steps = list(steps)
+
+    def shard(self, name: str, source: str | None = None) -> ShardPipeline:
+        """The pipeline for the rows of one shard, from its first row to its last.
+
+        Args:
+            name: The shard.
+            source: Its source file, for messages; the shard's name by default.
+        """
+        return ShardPipeline(self.steps, name, source or name)
+
+    def predict(self, table: pa.Table, source: str) -> pa.Table:
+        """Rows to predict: as rows outside the training fold, so that none is lost or blurred.
+
+        Args:
+            table: Rows; keys, folds and label may be absent.
+            source: Where they come from, for messages.
+        """
+        positions = np.arange(len(table), dtype=np.int64)
+        rows = Rows(table, source, source, positions, np.zeros(len(table), dtype=bool))
+        for step in self.steps:
+            if not step.training_only:
+                rows = step.apply(rows, {})
+        return rows.table
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON."""
+        if not self.steps:
+            return {"steps": []}
+        context = self.steps[0].context
+        return {
+            "seed": context.seed,
+            "kinds": [list(pair) for pair in context.kinds.items()],
+            "task": context.task,
+            "steps": [
+                {
+                    "step": step.name,
+                    "columns": step.columns,
+                    "options": step.options.model_dump(mode="json", by_alias=True),
+                    "fitted": step.fitted,
+                }
+                for step in self.steps
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Pipeline:
+        """The pipeline whose :meth:`state` this is.
+
+        Raises:
+            CorruptError: It is not such a state.
+        """
+        steps = []
+        try:
+            for index, entry in enumerate(state["steps"]):
+                kinds = dict(state["kinds"])
+                context = Context(index, state["seed"], kinds, state["task"])
+                step = STEPS[entry["step"]](context, entry["columns"], entry["options"])
+                step.fitted = entry["fitted"]
+                steps.append(step)
+        except (KeyError, TypeError, SettingsError) as error:
+            raise CorruptError(f"not the state of a transform: {error}") from None
+        return cls(steps)
+
+
+class ShardPipeline:
+    """A pipeline on its way through one shard.
+
+    Attributes:
+        rows_in: Rows taken so far.
+        dropped: Rows dropped so far, by the name of the step.
+    """
+
+    def __init__(self, steps: Sequence[TransformStep], shard: str, source: str) -> None:
+        self._steps = steps
+        self._shard = shard
+        self._source = source
+        self._memories: list[dict[str, Any]] = [{} for _ in steps]
+        self.rows_in = 0
+        self.dropped: Counter[str] = Counter({step.name: 0 for step in steps if step.drops})
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """The shard's next rows, after all steps; the training fold is told by ``_fold``."""
+        positions = np.arange(self.rows_in, self.rows_in + len(table), dtype=np.int64)
+        training = tables.folds(table) == tables.TRAIN
+        rows = Rows(table, self._shard, self._source, positions, training)
+        self.rows_in += len(table)
+        return self.apply_rows(rows).table
+
+    def apply_rows(self, rows: Rows) -> Rows:
+        """The same for rows that know their places."""
+        for step, memory in zip(self._steps, self._memories, strict=True):
+            before = len(rows.table)
+            rows = step.apply(rows, memory)
+            if step.drops:
+                self.dropped[step.name] += before - len(rows.table)
+        return rows
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Row accounting: rows in, rows dropped by step."""
+        return {"rows_in": self.rows_in, "dropped": dict(self.dropped)}
+
+
+def fit_pipeline(
+    settings: Transform, columns: tables.Columns, shards: Mapping[str, tables.Table]
+) -> Pipeline:
+    """Fit each step on training rows as the steps before it leave them.
+
+    Args:
+        settings: The steps, how many rows they are fitted on, and a seed.
+        columns: The columns.
+        shards: Shard name to its split table. The result depends on neither their order nor,
+            except for which of two equal rows stays, on how rows are cut into shards.
+
+    Raises:
+        SettingsError: A step, option or column is unknown or does not fit.
+        DataError: No training row is left for a step.
+        SourceError: A step cannot work on a value.
+    """
+    steps = [_make(settings, columns, index) for index in range(len(settings.steps))]
+    sample: pa.Table | None = None
+    for index, step in enumerate(steps):
+        before = steps[:index]
+        if step.fits_on == "sample":
+            sample = _sample(settings, columns, shards, before) if sample is None else sample
+            step.fit_sample(sample)
+        elif step.fits_on == "all":
+            step.fit_all(lambda before=before: _stream(shards, before))  # type: ignore[misc]
+        # Other steps may drop rows of the sample, or refuse a value, whose place only a stream
+        # of shards knows: after them the sample is drawn anew.
+        keep = sample is not None and step.fits_on == "sample"
+        sample = _advance(step, sample) if keep else None
+    return Pipeline(steps)
+
+
+def _make(settings: Transform, columns: tables.Columns, index: int) -> TransformStep:
+    entry = settings.steps[index]
+    if entry.step not in STEPS:
+        raise SettingsError(
+            f"transform.steps.{index}: there is no step {entry.step!r}; "
+            f"{nearest(entry.step, STEPS)}"
+        )
+    context = Context(index, settings.seed, columns.kinds, columns.task)
+    return STEPS[entry.step](context, entry.columns, entry.options)
+
+
+def _stream(shards: Mapping[str, tables.Table], steps: Sequence[TransformStep]) -> Iterator[Rows]:
+    """All training rows after some steps, shard by shard."""
+    current: ShardPipeline | None = None
+    name: str | None = None
+    for rows in training_rows(shards):
+        if current is None or rows.shard != name:
+            current, name = ShardPipeline(steps, rows.shard, rows.source), rows.shard
+        yield current.apply_rows(rows)
+
+
+def _sample(
+    settings: Transform,
+    columns: tables.Columns,
+    shards: Mapping[str, tables.Table],
+    steps: Sequence[TransformStep],
+) -> pa.Table:
+    """At most ``fit_rows`` training rows after some steps."""
+    batches = (rows.table for rows in _stream(shards, steps))
+    sample = smallest_draws(batches, settings.fit_rows, columns.label, settings.seed, "transform")
+    if sample is None:
+        raise DataError(
+            f"transform.steps.{len(steps)}: no training row is left after the steps before it"
+        )
+    return sample
+
+
+def _advance(step: TransformStep, sample: pa.Table) -> pa.Table:
+    """The sample after one more step that was fitted on it."""
+    positions = np.arange(len(sample), dtype=np.int64)
+    training = np.ones(len(sample), dtype=bool)
+    return step.apply(Rows(sample, "", "training sample", positions, training), {}).table

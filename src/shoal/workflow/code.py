@@ -1,0 +1,72 @@
+"""Digests of code: what a stage imports from this package, and the user's model file."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+import shoal
+
+_PACKAGE = Path(shoal.__file__).parent
+
+
+def code_digest(module: str, *files: Path) -> str:
+    """Digest of a module of this package, of all it imports from it, and of further files.
+
+    Imports inside functions count; nothing is imported to find out.
+
+    Args:
+        module: Name below ``shoal``, such as ``embed.command``.
+        files: Further files, such as the user's model.
+    """
+    paths = sorted(_closure(f"shoal.{module}"))
+    digest = hashlib.sha256()
+    for path in [*paths, *files]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+@functools.cache
+def _closure(module: str) -> frozenset[Path]:
+    """Files of a module and of everything of this package that it imports."""
+    found: set[Path] = set()
+    waiting = [module]
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        path = _file(name)
+        if name in seen or path is None:
+            continue
+        seen.add(name)
+        found.add(path)
+        waiting += _imports(path)
+    return frozenset(found)
+
+
+def _file(module: str) -> Path | None:
+    below = _PACKAGE.joinpath(*module.split(".")[1:])
+    for path in (below.with_suffix(".py"), below / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Names of this package's modules that a file imports, type-checking blocks left out."""
+    names: list[str] = []
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        waiting += list(ast.iter_child_nodes(node))
+    return tuple(name for name in names if name.split(".")[0] == "shoal")

@@ -1,0 +1,66 @@
+"""Shards: source files under the identity of their content."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import write_json
+from shoal.hashing import file_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shoal.settings.data import ArraySource
+
+NAMES_FILE = ".shards.json"
+"""Beside source files: names for contents, where a plan had to name them before they existed."""
+
+
+def name_shards(
+    sources: Sequence[tuple[Path, ArraySource | None]], cache: Path
+) -> dict[str, tuple[Path, ArraySource | None]]:
+    """Source files by shard name.
+
+    A shard is named by its file's content, so a rename, a touch or an older file in a newer
+    one's place is seen for what it is. Two files of the same content get ``-2``, ``-3`` behind
+    the name.
+
+    Args:
+        sources: Files, each with its array names if it has such.
+        cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay.
+    """
+    known = _read(cache)
+    fresh: dict[str, Any] = {}
+    shards: dict[str, tuple[Path, ArraySource | None]] = {}
+    for path, arrays in sorted(sources, key=lambda source: str(source[0])):
+        stat = path.stat()
+        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
+        entry = known.get(str(path))
+        content = entry["hash"] if entry and entry["mark"] == mark else file_hash(path)
+        fresh[str(path)] = {"mark": mark, "hash": content}
+        name = _read(path.parent / NAMES_FILE).get(content, content[:12])
+        unique, copies = name, 1
+        while unique in shards:
+            copies += 1
+            unique = f"{name}-{copies}"
+        shards[unique] = (path, arrays)
+    if fresh != known:
+        write_json(cache, fresh)
+    return shards
+
+
+def declare_names(names: dict[Path, str]) -> None:
+    """Record names for the contents of files that lie in one folder."""
+    folder = next(iter(names)).parent
+    content = {file_hash(path): name for path, name in names.items()}
+    write_json(folder / NAMES_FILE, _read(folder / NAMES_FILE) | content)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content

@@ -1,0 +1,53 @@
+"""Where the Snakefile meets the plan: its start, and what is said when a job failed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from shoal.errors import ShoalError
+from shoal.workflow.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ERROR = "shoal: error: "
+_started = time.time()
+
+
+def start(config: Mapping[str, Any], workflow: Any) -> Plan:  # noqa: ANN401 - Snakemake's object
+    """The plan of the configured experiment; on a user's mistake one line and exit code 2."""
+    folder = Path(workflow.basedir) / "config"
+    try:
+        return Plan(config, folder, lambda: workflow.dryrun)
+    except ShoalError as error:
+        _leave([str(error)])
+
+
+def explain_failures(plan: Plan) -> None:
+    """Repeat the one-line reasons from the logs of failed jobs; exit with 2 if there are any."""
+    reasons = [
+        line.removeprefix(ERROR)
+        for path in sorted(plan.logs.rglob("*.log"))
+        if path.stat().st_mtime >= _started
+        for line in path.read_text(errors="replace").splitlines()
+        if line.startswith(ERROR)
+    ]
+    if reasons:
+        _leave([_with_files(reason, plan) for reason in reasons])
+
+
+def _with_files(reason: str, plan: Plan) -> str:
+    """A reason that begins with a shard's name, with the name of its source file instead."""
+    for shard, (path, _) in plan.shards.items():
+        if reason.startswith(f"{shard}:"):
+            return f"{path}{reason.removeprefix(shard)}"
+    return reason
+
+
+def _leave(reasons: list[str]) -> NoReturn:
+    for reason in dict.fromkeys(reasons):
+        print(f"{ERROR}{reason}", file=sys.stderr)  # noqa: T201 - this is the terminal's line
+    raise SystemExit(2)

@@ -1,0 +1,260 @@
+"""The commands cluster-fit, assign and partition."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from shoal.cluster.assigner import load_assigner
+from shoal.cluster.command import assign, cluster_fit, partition
+from shoal.errors import DataError
+from shoal.settings.discovery import ColumnPartition, KMeansAtoms
+from shoal.store import ShardRows
+from shoal.tables import TRAIN
+
+KMEANS = KMeansAtoms(
+    method="kmeans",
+    partitions=4,
+    max_partitions=6,
+    atoms=16,
+    lower=0.5,
+    upper=2.0,
+    fit_rows=10_000,
+    min_rows=1,
+    seed=0,
+)
+COLUMN = ColumnPartition(method="column", column="colour", max_partitions=8, min_rows=1, seed=0)
+NAMES = ("x", "y", "key", "hash", "fold", "embedding", "partition")
+
+
+@pytest.fixture
+def chain(tmp_path, shards):
+    """Runs the whole of cluster on shards and says where everything lies."""
+
+    def run(parts, settings=KMEANS, assigner=None, folder="run"):
+        root = tmp_path / folder
+        files = {name: shards.write(root, name, rows) for name, rows in parts.items()}
+        if assigner is None:
+            assigner = root / "assigner.safetensors"
+            columns = ("encoded", "embedding", "table")
+            lists = [[getattr(f, c) for f in files.values()] for c in columns]
+            cluster_fit(settings, *lists, assigner, root / "ledger.json", 1)
+        summaries = []
+        for name, f in files.items():
+            summaries.append(root / "summary" / f"{name}.json")
+            rows = root / "rows" / f"{name}.zarr.zip"
+            assign(f.encoded, f.embedding, f.table, assigner, name, rows, summaries[-1], 1)
+        partition(summaries, assigner, 1, "g1", root / "index.json")
+        return SimpleNamespace(
+            root=root,
+            assigner=assigner,
+            summaries=summaries,
+            index=json.loads((root / "index.json").read_text()),
+        )
+
+    return run
+
+
+def read_rows(root, name):
+    with ShardRows(root / "rows" / f"{name}.zarr.zip") as rows:
+        return {array: rows.read(array) for array in NAMES} | {"attributes": rows.attributes}
+
+
+def members(root, number):
+    return json.loads((root / "members" / f"{number}.json").read_text())
+
+
+def test_every_row_gets_a_partition(chain, shards):
+    """Rows in are rows out: each once, with its own content, and with a partition."""
+    rows = shards.random_rows(500)
+
+    done = chain({"a": rows[:300], "b": rows[300:]})
+
+    written = [read_rows(done.root, name) for name in "ab"]
+    hashes = np.concatenate([part["hash"] for part in written])
+    assert sorted(h.tobytes() for h in hashes) == sorted(h.tobytes() for h in rows.hash)
+    assert min(part["partition"].min() for part in written) >= 0
+    assert sum(part["attributes"]["rows_in"] for part in written) == 500
+    assert sum(done.index["rows"].values()) == 500
+
+
+def test_arrays_of_a_row_stay_together(chain, shards):
+    """Grouping moves whole rows: embedding, label, fold and key follow the row."""
+    rows = shards.random_rows(200)
+
+    written = read_rows(chain({"a": rows}).root, "a")
+
+    place = {h.tobytes(): n for n, h in enumerate(rows.hash)}
+    order = [place[h.tobytes()] for h in written["hash"]]
+    for name in ("x", "y", "key", "fold", "embedding"):
+        np.testing.assert_array_equal(written[name], getattr(rows, name)[order])
+
+
+def test_partition_of_a_row_is_the_assigners(chain, shards):
+    """The partition that is written is the one that the assigner gives the embedding."""
+    done = chain({"a": shards.random_rows(200)})
+    written = read_rows(done.root, "a")
+
+    expected = load_assigner(done.assigner).assign(written["embedding"])
+
+    np.testing.assert_array_equal(written["partition"], expected)
+    assert len(set(expected.tolist())) == 4
+
+
+def test_members_lead_to_the_rows(chain, shards):
+    """The ranges in ``members`` hold exactly the rows of their partition and fold."""
+    rows = shards.random_rows(400)
+    done = chain({"a": rows[:150], "b": rows[150:]})
+
+    found = 0
+    for number in range(-1, 4):
+        for code, fold in enumerate(("train", "validation", "test", "outside")):
+            for shard, start, stop in members(done.root, number)[fold]:
+                written = read_rows(done.root, shard)
+                assert set(written["partition"][start:stop]) == {number}
+                assert set(written["fold"][start:stop]) == {code}
+                found += stop - start
+
+    assert found == 400
+
+
+def test_training_partitions_keep_the_bounds(chain, shards):
+    """Every partition's training rows lie within the bounds that the assigner keeps."""
+    done = chain({"a": shards.random_rows(800)})
+
+    bounds = load_assigner(done.assigner).bounds
+
+    counts = [entry["rows"]["train"] for entry in done.index["partitions"]]
+    assert bounds.lower <= min(counts)
+    assert max(counts) <= bounds.upper
+
+
+def test_assigner_does_not_depend_on_shards(chain, shards):
+    """The same rows in other shards and order fit the same assigner and make the same index."""
+    rows = shards.random_rows(400)
+    shuffled = rows[np.random.default_rng(1).permutation(400)]
+
+    one = chain({"a": rows}, folder="one")
+    two = chain({"p": shuffled[:77], "q": shuffled[77:300], "r": shuffled[300:]}, folder="two")
+
+    assert one.assigner.read_bytes() == two.assigner.read_bytes()
+    assert one.index == two.index
+
+
+def test_files_are_the_same_for_rows_in_another_order(chain, shards):
+    """A shard's file and summary do not depend on the order of its rows."""
+    rows = shards.random_rows(300)
+    order = np.random.default_rng(1).permutation(300)
+
+    one = chain({"a": rows}, folder="one")
+    two = chain({"a": rows[order]}, folder="two")
+
+    for name in ("rows/a.zarr.zip", "summary/a.json", "members/0.json"):
+        assert (one.root / name).read_bytes() == (two.root / name).read_bytes()
+
+
+def test_order_of_summaries_does_not_matter(chain, shards, tmp_path):
+    """The index and the members are the same for summaries in any order."""
+    rows = shards.random_rows(300)
+    done = chain({name: rows[n::5] for n, name in enumerate("abcde")})
+
+    partition(done.summaries[::-1], done.assigner, 1, "g1", tmp_path / "again" / "index.json")
+
+    for name in ("index.json", "members/0.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (done.root / name).read_bytes()
+
+
+def test_appending_a_row_changes_one_partition(chain, shards):
+    """With the assigner frozen, a new training row changes one training digest, no other."""
+    rows = shards.random_rows(400)
+    new = shards.as_training(shards.random_rows(1, seed=9))
+    before = chain({"a": rows})
+
+    after = chain({"a": rows, "b": new}, assigner=before.assigner, folder="after")
+
+    changed = [
+        (old["partition"], fold)
+        for old, now in zip(before.index["partitions"], after.index["partitions"], strict=True)
+        for fold in ("train", "validation", "test")
+        if old["digests"][fold] != now["digests"][fold]
+    ]
+    home = int(load_assigner(before.assigner).assign(new.embedding)[0])
+    assert changed == [(home, "train")]
+
+
+def test_column_is_the_partition(chain, shards):
+    """By column, each row is in its value's partition; unseen and missing values are in none."""
+    rows = shards.random_rows(300)
+    rows.colour[np.flatnonzero(rows.fold != TRAIN)[:5]] = "violet"
+    rows.colour[np.flatnonzero(rows.fold == TRAIN)[:3]] = None
+
+    done = chain({"a": rows}, COLUMN)
+    written = read_rows(done.root, "a")
+
+    values = load_assigner(done.assigner).values
+    colour = {h.tobytes(): c for h, c in zip(rows.hash, rows.colour, strict=True)}
+    expected = [
+        values.index(c) if (c := colour[h.tobytes()]) in values else -1 for h in written["hash"]
+    ]
+    assert written["partition"].tolist() == expected
+    assert (written["partition"] == -1).sum() == 8
+    assert done.index["untrained_rows"]["train"] == 3
+    assert sum(done.index["rows"].values()) == 300
+
+
+def test_empty_shard_is_assigned(chain, shards):
+    """A shard without rows has an empty store and a summary without groups."""
+    rows = shards.random_rows(100)
+
+    done = chain({"a": rows, "empty": rows[:0]})
+
+    assert json.loads(done.summaries[1].read_text()) == {"groups": [], "rows": 0, "shard": "empty"}
+    assert len(read_rows(done.root, "empty")["hash"]) == 0
+
+
+def test_table_of_other_data_is_an_error(chain, shards, tmp_path):
+    """A table whose rows are not the encoded ones is named."""
+    rows = shards.random_rows(50)
+    done = chain({"a": rows}, COLUMN)
+    files = shards.write(tmp_path / "more", "b", rows)
+    other = shards.write(tmp_path / "other", "b", rows[::-1])
+
+    with pytest.raises(DataError, match=r"b\.parquet: its rows are not those of its encoded shard"):
+        assign(
+            files.encoded,
+            files.embedding,
+            other.table,
+            done.assigner,
+            "b",
+            tmp_path / "r.zarr.zip",
+            tmp_path / "s.json",
+            1,
+        )
+
+    assert not (tmp_path / "s.json").exists()
+
+
+def test_infinite_embedding_is_not_assigned(chain, shards, tmp_path):
+    """An embedding that is not finite is an error that names its row, and nothing is written."""
+    rows = shards.random_rows(50)
+    done = chain({"a": rows})
+    rows.x[3, 0] = np.nan
+    files = shards.write(tmp_path / "more", "b", rows)
+    out = (tmp_path / "r.zarr.zip", tmp_path / "s.json")
+
+    with pytest.raises(DataError, match=r"b\.zarr\.zip: the embedding of row 4 is not finite"):
+        assign(files.encoded, files.embedding, files.table, done.assigner, "b", *out, 1)
+
+    assert not any(path.exists() for path in out)
+
+
+def test_fitting_counts_its_flops(chain, shards):
+    """The ledger of the fit has its rows and FLOPs."""
+    rows = shards.random_rows(100)
+
+    ledger = json.loads((chain({"a": rows}).root / "ledger.json").read_text())
+
+    assert ledger["job"] == "cluster_fit"
+    assert ledger["rows_read"] == (rows.fold == TRAIN).sum()
+    assert ledger["flops"] > 0

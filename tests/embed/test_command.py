@@ -1,0 +1,71 @@
+"""The commands: files in, files out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shoal.embed.command import embed, embed_fit
+from shoal.embed.embedder import load_embedder
+from shoal.errors import SettingsError, SourceError
+from shoal.files import read_json
+from shoal.store import ShardRows
+
+
+@pytest.mark.parametrize("method", ["identity", "pca", "scarf", "vicreg"])
+def test_fit_then_embed(method, settings, write_shard, images, tmp_path):
+    """Every row of a shard, of any fold, comes out in order, and none is lost."""
+    shard = write_shard("a", images, np.arange(300) % 4)
+    state, ledger, out = (tmp_path / n for n in ("e.safetensors", "l.json", "out.zarr.zip"))
+
+    embed_fit(settings(method), [shard], (6, 6), state, ledger, 1)
+    embed(shard, state, out, 1)
+
+    with ShardRows(out) as store:
+        assert store.attributes["rows_in"] == 300
+        assert np.array_equal(store.read("embedding"), load_embedder(state).embed(images))
+    assert read_json(ledger)["job"] == "embed_fit"
+
+
+@pytest.mark.parametrize("method", ["pca", "scarf", "vicreg"])
+def test_the_same_inputs_give_the_same_bytes(method, settings, write_shard, images, tmp_path):
+    """State and embeddings are reproduced byte for byte."""
+    shard = write_shard("a", images)
+    files = []
+    for run in ("one", "two"):
+        state, out = tmp_path / run / "e.safetensors", tmp_path / run / "out.zarr.zip"
+        embed_fit(settings(method), [shard], (6, 6), state, tmp_path / run / "l.json", 1)
+        embed(shard, state, out, 1)
+        files.append((state.read_bytes(), out.read_bytes()))
+
+    assert files[0] == files[1]
+
+
+def test_a_shard_without_rows_has_an_embedding_without_rows(
+    settings, write_shard, images, tmp_path
+):
+    """An empty shard is no error."""
+    state, out = tmp_path / "e.safetensors", tmp_path / "out.zarr.zip"
+    embed_fit(settings("identity"), [], (6, 6), state, tmp_path / "l.json", 1)
+
+    embed(write_shard("empty", images[:0]), state, out, 1)
+
+    with ShardRows(out) as store:
+        assert store.read("embedding").shape == (0, 36)
+
+
+def test_a_failed_fit_writes_nothing(settings, write_shard, images, tmp_path):
+    """Neither state nor ledger appears when settings do not fit the rows."""
+    shard = write_shard("a", images)
+    state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
+
+    with pytest.raises(SettingsError, match="37 principal components"):
+        embed_fit(settings("pca", dims=37), [shard], (6, 6), state, ledger, 1)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip"]
+
+
+def test_a_missing_embedder_is_named(write_shard, images, tmp_path):
+    """A state file that is not there is one line."""
+    with pytest.raises(SourceError, match=r"e\.safetensors: no such file"):
+        embed(write_shard("a", images), tmp_path / "e.safetensors", tmp_path / "o.zarr.zip", 1)

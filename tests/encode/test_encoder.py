@@ -1,0 +1,339 @@
+"""All columns together, their file and their commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from shoal.encode.command import encode, encode_fit
+from shoal.encode.encoder import Encoder
+from shoal.errors import CorruptError, DataError, ModelError, SettingsError, SourceError
+from shoal.hashing import hash_rows
+from shoal.store import ShardRows
+
+USER_MODULE = """
+class Halver:
+    def fit(self, X, y):
+        self.rows = len(X)
+        return self
+
+    def transform(self, X):
+        return X / 2
+"""
+
+
+@pytest.fixture
+def kinds(columns):
+    """One column of each kind that a table has."""
+    return columns(n="numeric", y="label", c="categorical", t="text")
+
+
+@pytest.fixture
+def table(kinds, rows):
+    """Six rows, four of them training."""
+    return rows(
+        kinds,
+        range(6),
+        [0, 0, 0, 0, 1, 3],
+        n=[1, 3, None, 2, 9, None],
+        y=["q", "p", "q", "p", "q", "other"],
+        c=["u", "v", "u", None, "w", "u"],
+        t=["red", None, "blue", "red blue", "green", "x"],
+    )
+
+
+def test_columns_are_joined_in_order(kinds, table, shard, settings):
+    """Features of all columns lie side by side, named, whatever the shard's other rows."""
+    encoder = Encoder.fit(settings(), kinds, {"s": shard(table)})
+
+    x = encoder.encode(table)
+
+    assert encoder.feature_names[:6] == ["n", "n (missing)", "c=u", "c=v", "c (missing)", "t#0"]
+    assert encoder.x_shape == (5 + 32,)
+    assert x.shape == (6, 37)
+    assert x.dtype == np.float32
+    assert x[4, 2:5].tolist() == [0, 0, 0]
+    assert encoder.labels(table).tolist() == [1, 0, 1, 0, 1, -1]
+    assert (encoder.classes, encoder.outputs, encoder.training_rows) == (["p", "q"], 2, 4)
+
+
+def test_other_folds_change_no_fitted_state(kinds, table, shard, settings, tmp_path):
+    """Only training rows are fitted on."""
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "all")
+    Encoder.fit(settings(), kinds, {"s": shard(table.slice(0, 4))}).save(tmp_path / "training")
+
+    assert (tmp_path / "all").read_bytes() == (tmp_path / "training").read_bytes()
+
+
+def test_one_image_keeps_its_shape(columns, rows, shard, settings):
+    """A single image column gives tensors of the image's shape."""
+    kinds = columns(i="image", y="label")
+    table = rows(kinds, "ab", [0, 0], i=[[[9, 9], [9, 9]], [[5, 9], [5, 5]]], y=["p", "q"])
+
+    encoder = Encoder.fit(settings(), kinds, {"s": shard(table)})
+    encoded = encoder.encode(table)
+
+    assert encoder.x_shape == (2, 2)
+    assert encoded[1, 0, 1] == encoded[0, 0, 0] > encoded[1, 0, 0]
+
+
+def test_an_image_among_others_is_flat(columns, rows, shard, settings):
+    """An image beside another column is flattened into the features."""
+    kinds = columns(i="image", n="numeric", y="label")
+    pixels = [[[0, 8], [0, 8]], [[8, 0], [0, 8]]]
+    table = rows(kinds, "ab", [0, 0], i=pixels, n=[1, 3], y=["p", "q"])
+
+    encoder = Encoder.fit(settings(), kinds, {"s": shard(table)})
+
+    assert encoder.encode(table).tolist() == [[-1, 1, -1, 1, -1], [1, -1, -1, 1, 1]]
+
+
+def test_classes_come_from_all_rows_not_from_the_sample(columns, rows, shard, settings):
+    """A class outside the sample that encoders are fitted on still has a code."""
+    kinds = columns(n="numeric", y="label")
+    table = rows(kinds, "abcd", [0, 0, 0, 1], n=[1, 2, 3, 4], y=["p", "q", "r", "s"])
+
+    encoder = Encoder.fit(settings(fit_rows=1), kinds, {"s": shard(table)})
+
+    assert encoder.classes == ["p", "q", "r"]
+    assert encoder.training_rows == 3
+
+
+def test_regression_labels_are_standardised(columns, rows, shard, settings):
+    """Numbers come out with mean 0, as one output, and decode to their unit."""
+    kinds = columns(task="regression", n="numeric", y="label")
+    table = rows(kinds, "ab", [0, 0], n=[1, 2], y=[100.0, 300.0])
+
+    encoder = Encoder.fit(settings(), kinds, {"s": shard(table)})
+
+    assert (encoder.outputs, encoder.classes) == (1, None)
+    assert encoder.decode(encoder.labels(table)).tolist() == [100.0, 300.0]
+
+
+def test_a_row_to_predict_needs_no_label(kinds, table, shard, settings):
+    """Inputs alone are enough to encode, in any number, none included."""
+    encoder = Encoder.fit(settings(), kinds, {"s": shard(table)})
+    new = table.select(["n", "c", "t"])
+
+    assert encoder.encode(new).tobytes() == encoder.encode(table).tobytes()
+    assert encoder.encode(new.slice(0, 0)).shape == (0, 37)
+
+
+def test_the_fit_is_the_same_in_any_order_and_cut(kinds, table, shard, settings, tmp_path):
+    """Shards in another order, or cut elsewhere, give the same bytes."""
+    own = {"n": {"encoder": "quantile"}, "c": {"encoder": "target"}}
+    one = {"a": shard(table, "a")}
+    two = {"z": shard(table.slice(0, 2), "z"), "b": shard(table.slice(2), "b")}
+
+    Encoder.fit(settings(**own), kinds, one).save(tmp_path / "one")
+    Encoder.fit(settings(**own), kinds, two).save(tmp_path / "two")
+
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_file_is_the_same_from_another_process(kinds, table, shard, settings, tmp_path):
+    """No memory address or time of a process is in the file."""
+    source = shard(table)
+    kinds.save(tmp_path / "columns.json")
+    own = settings(
+        n={"encoder": "quantile"},
+        c={"encoder": "target"},
+        t={"_target_": "sklearn.feature_extraction.text.TfidfVectorizer"},
+    )
+    (tmp_path / "settings.json").write_text(json.dumps(own.as_json()))
+    script = (
+        "import sys; from pathlib import Path; from shoal.settings.data import Encode\n"
+        "from shoal.encode.command import encode_fit\n"
+        "f = Path(sys.argv[1]); s = Encode.from_text((f / 'settings.json').read_text())\n"
+        "encode_fit(s, f / 'columns.json', {'s': Path(sys.argv[2])}, f / 'o', f / 'o.json')\n"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path, source.path], check=True)
+
+    encode_fit(own, tmp_path / "columns.json", {"s": source.path}, tmp_path / "p", tmp_path / "j")
+
+    assert (tmp_path / "o").read_bytes() == (tmp_path / "p").read_bytes()
+
+
+OWN = {
+    "scale": {"n": {"encoder": "scale"}},
+    "quantile": {"n": {"encoder": "quantile"}},
+    "passthrough": {"n": {"encoder": "passthrough"}},
+    "one_hot": {"c": {"encoder": "one_hot"}, "t": {"encoder": "one_hot"}},
+    "ordinal": {"c": {"encoder": "ordinal"}},
+    "target": {"c": {"encoder": "target"}},
+    "sparse": {"t": {"_target_": "sklearn.feature_extraction.text.TfidfVectorizer"}},
+    "poly": {"n": {"_target_": "sklearn.preprocessing.PolynomialFeatures", "degree": 3}},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_encoders_survive_their_file_without_trust(kinds, table, shard, settings, tmp_path, name):
+    """What is loaded encodes to the same bits, and nothing had to be trusted for it."""
+    encoder = Encoder.fit(settings(**OWN[name]), kinds, {"s": shard(table)})
+
+    needed = encoder.save(tmp_path / "state.skops")
+    again = Encoder.load(tmp_path / "state.skops")
+
+    assert needed == []
+    assert again.encode(table).tobytes() == encoder.encode(table).tobytes()
+    assert again.labels(table).tolist() == encoder.labels(table).tolist()
+    assert (again.feature_names, again.x_shape) == (encoder.feature_names, encoder.x_shape)
+    assert (again.task, again.classes, again.training_rows) == (encoder.task, ["p", "q"], 4)
+
+
+def test_a_users_class_must_be_trusted_by_name(
+    kinds, table, shard, settings, tmp_path, monkeypatch
+):
+    """A class of the user's own loads only if the caller names it or its module."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "halving_encoder.py").write_text(USER_MODULE)
+    own = settings(n={"_target_": "halving_encoder.Halver"})
+    state = tmp_path / "state.skops"
+
+    encoder = Encoder.fit(own, kinds, {"s": shard(table)})
+
+    assert encoder.save(state) == ["halving_encoder.Halver"]
+    assert encoder.encode(table)[:2, 0].tolist() == [0.5, 1.5]
+    for trusted in ([], ["halving"], ["halving_encoder.Halve"]):
+        with pytest.raises(ModelError, match=r"holds a halving_encoder\.Halver, which is not"):
+            Encoder.load(state, trusted)
+    for trusted in (["halving_encoder"], ["halving_encoder.Halver"]):
+        again = Encoder.load(state, trusted)
+        assert again.encode(table).tobytes() == encoder.encode(table).tobytes()
+
+
+def test_the_file_holds_no_pickle(kinds, table, shard, settings, tmp_path):
+    """Members are the schema and numpy arrays."""
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
+
+    names = zipfile.ZipFile(tmp_path / "state.skops").namelist()
+
+    assert {name.rpartition(".")[2] for name in names} == {"json", "npy"}
+
+
+def test_files_that_are_no_state_are_refused(tmp_path):
+    """A missing and a broken file are each one line."""
+    (tmp_path / "broken").write_bytes(b"PK no zip")
+
+    with pytest.raises(SourceError, match="absent: no such file"):
+        Encoder.load(tmp_path / "absent")
+    with pytest.raises(CorruptError, match="broken: not readable as skops"):
+        Encoder.load(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.95])
+def test_a_truncated_state_is_refused(kinds, table, shard, settings, tmp_path, at):
+    """A file cut short never loads."""
+    state = tmp_path / "state.skops"
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(state)
+    content = state.read_bytes()
+    state.write_bytes(content[: int(at * len(content))])
+
+    with pytest.raises(CorruptError, match="not readable as skops"):
+        Encoder.load(state)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"m": {"encoder": "scale"}}, r"encode\.columns: there is no input column 'm'"),
+        ({"y": {"encoder": "ordinal"}}, "there is no input column 'y'"),
+        ({"n": {"encoder": "one_hot"}}, "but column 'n' is numeric"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(kinds, table, shard, settings, own, message):
+    """An encoder for no input column, or for another kind, is named."""
+    with pytest.raises(SettingsError, match=message):
+        Encoder.fit(settings(**own), kinds, {"s": shard(table)})
+
+
+def test_kinds_are_checked(kinds, table, shard, settings):
+    """Every kind has an encoder, and there are no others."""
+    given = settings()
+    without = given.model_copy(update={"kinds": {"numeric": {"encoder": "scale"}}})
+    unknown = given.model_copy(update={"kinds": given.kinds | {"numerc": {}}})
+
+    with pytest.raises(SettingsError, match="column 'c' is categorical, which has no encoder"):
+        Encoder.fit(without, kinds, {"s": shard(table)})
+    with pytest.raises(SettingsError, match="no kind of column 'numerc'; did you mean 'numeric'"):
+        Encoder.fit(unknown, kinds, {"s": shard(table)})
+
+
+def test_no_inputs_and_no_training_rows(columns, kinds, table, rows, shard, settings):
+    """Nothing to encode, or nobody to learn from, is said."""
+    bare = columns(y="label")
+    with pytest.raises(DataError, match="there is no input column"):
+        Encoder.fit(settings(), bare, {"s": shard(rows(bare, "a", [0], y=["p"]))})
+    with pytest.raises(DataError, match="no training row reaches encode"):
+        Encoder.fit(settings(), kinds, {"s": shard(table.slice(4))})
+
+
+def test_a_value_that_is_not_finite_is_named(columns, rows, shard, settings, tmp_path):
+    """A number too large for float32 is named with shard, row, column and value."""
+    kinds = columns(n="numeric", y="label")
+    own = settings(n={"encoder": "passthrough"})
+    table = rows(kinds, "abc", [0, 0, 1], n=[1, 2, 1e300], y=["p", "q", "p"])
+    kinds.save(tmp_path / "columns.json")
+    source = shard(table, "far").path
+    encode_fit(own, tmp_path / "columns.json", {"far": source}, tmp_path / "s", tmp_path / "j")
+
+    with pytest.raises(
+        DataError, match=r"far \(transformed\): row 3, column 'n': 1e\+300 is not finite"
+    ):
+        encode(source, "far", tmp_path / "s", tmp_path / "out.zarr.zip")
+    assert not (tmp_path / "out.zarr.zip").exists()
+
+
+def test_a_label_that_is_not_finite_is_named(columns, rows, shard, settings):
+    """A label too large once standardised is named with shard, row, column and value."""
+    kinds = columns(task="regression", n="numeric", y="label")
+    table = rows(kinds, "abc", [0, 0, 1], n=[1, 2, 3], y=[1, 2, 1e300])
+    encoder = Encoder.fit(settings(), kinds, {"s": shard(table)})
+
+    with pytest.raises(DataError, match=r"input: row 13, column 'y': 1e\+300 is not finite"):
+        encoder.labels(table, offset=10)
+
+
+def test_commands_write_every_row(kinds, table, shard, settings, tmp_path):
+    """Arrays are row by row those of the table; the shapes say what a model must fit."""
+    kinds.save(tmp_path / "columns.json")
+    source = shard(table)
+    state, out = tmp_path / "state.skops", tmp_path / "out.zarr.zip"
+
+    encode_fit(
+        settings(), tmp_path / "columns.json", {"s": source.path}, state, tmp_path / "shapes.json"
+    )
+    encode(source.path, "s", state, out)
+
+    shapes = json.loads((tmp_path / "shapes.json").read_text())
+    assert shapes["x_shape"] == [37]
+    assert (shapes["outputs"], shapes["classes"], shapes["task"]) == (2, ["p", "q"], kinds.task)
+    assert (shapes["training_rows"], shapes["trusted"]) == (4, [])
+    assert len(shapes["feature_names"]) == 37
+    encoder = Encoder.load(state)
+    with ShardRows(out) as stored:
+        x, y = stored.read("x"), stored.read("y")
+        assert stored.attributes["rows_in"] == stored.rows == 6
+        assert x.tobytes() == encoder.encode(table).tobytes()
+        assert y.tolist() == [1, 0, 1, 0, 1, -1]
+        assert stored.read("fold").tolist() == [0, 0, 0, 0, 1, 3]
+        assert [row.tobytes() for row in stored.read("key")] == table["_key"].to_pylist()
+        assert (stored.read("hash") == hash_rows({"x": x, "y": y}, 32)).all()
+
+
+def test_a_shard_without_rows_is_written(kinds, table, shard, settings, tmp_path):
+    """A shard that transform emptied is an empty store."""
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
+    empty = shard(table.slice(0, 0), "empty")
+
+    encode(empty.path, "empty", tmp_path / "state.skops", tmp_path / "out.zarr.zip")
+
+    with ShardRows(tmp_path / "out.zarr.zip") as stored:
+        assert stored.rows == 0
+        assert stored.row_shape("x") == (37,)

@@ -1,0 +1,225 @@
+import time
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from shoal.errors import SourceError
+from shoal.sources.columns import label_is_missing, typed, typed_inputs
+from shoal.tables import Columns, image_array
+
+
+def columns(task="classification", **kinds):
+    shapes = {name: [2, 2] for name, kind in kinds.items() if kind == "image"}
+    return Columns(kinds, task, shapes, dict.fromkeys(shapes, "uint8"), {})
+
+
+def one(kind, values, task="classification"):
+    """A single column, typed."""
+    return typed(pa.table({"c": values}), columns(task, c=kind), "a.csv", 11)["c"].to_pylist()
+
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical", "text", "group", "label", "time"])
+def test_missing_values_are_null(kind):
+    """Every spelling of a missing value is null, in columns of every kind."""
+    assert one(kind, pa.array([*MISSING, None], pa.string())) == [None] * 9
+
+
+def test_other_spellings_are_values():
+    """Only the listed spellings are missing, and in this case of letters."""
+    assert one("categorical", ["na", "none", " "]) == ["na", "none", " "]
+
+
+def test_numbers_are_parsed():
+    """Numbers, truth values and blanks around them have their meaning."""
+    values = ["1", " 2.5 ", "-.5", "1e3", "True", "false", "+4"]
+
+    assert one("numeric", values) == [1.0, 2.5, -0.5, 1000.0, 1.0, 0.0, 4.0]
+
+
+@pytest.mark.parametrize("value", ["x", "1_0", "0x10", "1,5", "--1"])
+def test_what_is_no_number_is_named(value):
+    """A value that does not parse is named with file, row, column and what to do."""
+    problem = rf"a\.csv: row 13, column 'c': '{value}' is not a number, .* categorical or clean"
+
+    with pytest.raises(SourceError, match=problem):
+        one("numeric", ["1", "", value])
+
+
+@pytest.mark.parametrize(
+    "values", [["1", "-inf"], ["1", "Infinity"], ["1", "1e999"], [1.0, -np.inf]], ids=str
+)
+def test_an_infinite_value_is_named(values):
+    """Infinity is refused in whichever way it is stored."""
+    with pytest.raises(SourceError, match=r"row 12, column 'c': .* is infinite"):
+        one("numeric", values)
+
+
+def test_numbers_of_every_type_are_float64():
+    """Integers, decimals, truth values and short floats become the numbers they stand for."""
+    for kind in (pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.decimal128(25, 1)):
+        assert one("numeric", pa.array([3, None]).cast(kind)) == [3.0, None]
+    assert one("numeric", [True, False]) == [1.0, 0.0]
+    assert one("numeric", [1.0, float("nan")]) == [1.0, None]
+
+
+def test_a_short_float_is_the_number_that_its_digits_say():
+    """A 32-bit 0.1 is 0.1, as a CSV file of the same column would say."""
+    assert one("numeric", pa.array([0.1], pa.float32())) == [0.1]
+
+
+@pytest.mark.parametrize("kind", ["categorical", "label", "group", "id"])
+def test_a_whole_number_is_one_category_however_stored(kind):
+    """3, 3.0 and the strings of both are one name; other strings stay as they are."""
+    assert one(kind, ["3", "3.0", "3.00"]) == ["3", "3", "3"]
+    assert one(kind, [3, 3]) == ["3", "3"]
+    assert one(kind, pa.array([3.0, 0.5], pa.float32())) == ["3", "0.5"]
+    assert one(kind, ["1.0.0", "v3.0", "03"]) == ["1.0.0", "v3.0", "03"]
+    assert one(kind, [True, False]) == ["True", "False"]
+
+
+def test_text_keeps_its_digits():
+    """Free text is no name of a category: it stays to the letter."""
+    assert one("text", ["3.0"]) == ["3.0"]
+
+
+def test_dictionaries_and_long_strings_are_strings():
+    """Arrow's other ways to hold strings make no difference."""
+    for kind in (pa.dictionary(pa.int8(), pa.string()), pa.large_string(), pa.string_view()):
+        assert one("categorical", pa.array(["a", None, "3.0"]).cast(kind)) == ["a", None, "3"]
+
+
+def test_times_are_seconds():
+    """Dates, timestamps with and without a zone, ISO strings and numbers are one scale."""
+    noon = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
+    assert one("time", ["1970-01-02", "1970-01-01T01:00:00+01:00", ""]) == [86400.0, 0.0, None]
+    assert one("time", pa.array([date(1970, 1, 2)])) == [86400.0]
+    assert one("time", pa.array([noon])) == [noon.timestamp()]
+    assert one("time", pa.array([1500], pa.timestamp("ms"))) == [1.5]
+    assert one("time", ["12", "13.5"]) == [12.0, 13.5]
+
+
+def test_a_time_without_a_zone_is_utc(monkeypatch):
+    """Where the program runs makes no difference to a time."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert one("time", ["1970-01-02", "1970-01-02T00:00:00Z"]) == [86400.0, 86400.0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_what_is_no_time_is_named():
+    """A value that is no time is named with its place."""
+    with pytest.raises(SourceError, match=r"row 12, column 'c': 'monday' is not a time"):
+        one("time", ["2020-01-01", "monday"])
+
+
+def test_a_regression_label_is_a_number():
+    """A label is text in classification and a number in regression."""
+    assert one("label", ["1.5"], "regression") == [1.5]
+    assert one("label", ["1.5"]) == ["1.5"]
+
+
+def image_column(values):
+    return typed(pa.table({"c": values}), columns(c="image"), "a.npz", 11)["c"].chunk(0)
+
+
+def test_images_have_their_frozen_shape_and_type():
+    """Tensors and nested fixed-size lists are images; whole numbers fit into bytes."""
+    pixels = np.arange(8).reshape(2, 2, 2)
+    nested = pa.array(pixels.tolist(), pa.list_(pa.list_(pa.int16(), 2), 2))
+
+    for values in (image_array(pixels.astype(np.float32)), nested):
+        typed_values = image_column(values)
+        assert typed_values.type == pa.fixed_shape_tensor(pa.uint8(), [2, 2])
+        assert typed_values.to_numpy_ndarray().tolist() == pixels.tolist()
+
+
+def test_images_that_do_not_fit_are_named():
+    """Another shape, a value beyond a byte, an infinite and a missing image are refused."""
+    pixels = np.zeros((2, 2, 2), dtype=np.float32)
+    nested = pa.list_(pa.list_(pa.float32(), 2), 2)
+
+    with pytest.raises(SourceError, match=r"a\.npz: column 'c' holds images of shape \[3, 2\]"):
+        image_column(image_array(np.zeros((1, 3, 2), dtype=np.uint8)))
+    for value, problem in ((np.inf, "infinite"), (np.nan, "infinite"), (256, "not a byte")):
+        wrong = pixels.copy()
+        wrong[1, 0, 1] = value
+        with pytest.raises(SourceError, match=rf"row 12, column 'c': the image holds .*{problem}"):
+            image_column(image_array(wrong))
+    with pytest.raises(SourceError, match=r"row 12, column 'c': the image is missing"):
+        image_column(pa.array([pixels[0].tolist(), None], nested))
+    with pytest.raises(SourceError, match=r"row 12, column 'c': the image holds a missing value"):
+        image_column(pa.array([pixels[0].tolist(), [[0, 0], [None, 0]]], nested))
+    with pytest.raises(SourceError, match="holds numbers, but its kind is image"):
+        image_column([1, 2])
+
+
+def test_a_column_of_another_nature_is_named():
+    """Images or nested values where a number or a name should be are refused."""
+    nested = pa.array([[1], [2, 3]])
+
+    for kind in ("numeric", "categorical", "time"):
+        with pytest.raises(SourceError, match="column 'c' holds nested or binary values"):
+            one(kind, nested)
+
+
+def test_columns_are_kept_by_name():
+    """Extra columns are left out, missing ones an error, and order is the frozen one."""
+    frozen = columns(x="numeric", gone="ignore", y="label")
+    table = typed(pa.table({"y": ["a"], "extra": [1], "x": [2]}), frozen, "a.csv")
+
+    assert table.to_pylist() == [{"x": 2.0, "y": "a"}]
+    with pytest.raises(SourceError, match=r"a\.csv: has no column 'x'; known: q, y"):
+        typed(pa.table({"y": ["a"], "q": [1]}), frozen, "a.csv")
+
+
+def test_a_missing_id_is_an_error():
+    """Where there is an id column, every row has one."""
+    with pytest.raises(SourceError, match=r"row 12, column 'c': the id is missing"):
+        one("id", ["7", ""])
+
+
+def test_the_first_missing_label_is_found():
+    """The place of the first null label is known, or that there is none."""
+    frozen = columns(y="label")
+
+    assert label_is_missing(typed(pa.table({"y": ["a", ""]}), frozen, "a"), frozen) == 1
+    assert label_is_missing(typed(pa.table({"y": ["a", "b"]}), frozen, "a"), frozen) is None
+
+
+def test_rows_to_predict_need_their_inputs_only():
+    """Label, group and time are null where they are absent; an id is of no use."""
+    frozen = columns(i="id", x="numeric", g="group", y="label")
+
+    assert typed_inputs(pa.table({"x": ["1"]}), frozen, "new").to_pylist() == [
+        {"x": 1.0, "g": None, "y": None}
+    ]
+    given = pa.table({"x": ["1"], "y": ["a"], "i": [""]})
+    assert typed_inputs(given, frozen, "new").to_pylist() == [{"x": 1.0, "g": None, "y": "a"}]
+    with pytest.raises(SourceError, match="new: has no column 'x'"):
+        typed_inputs(pa.table({"y": ["a"]}), frozen, "new")
+
+
+def test_a_data_frame_is_typed_like_a_file():
+    """Rows from pandas, with its strings, categories and NaN, mean what they mean in files."""
+    frame = pd.DataFrame(
+        {"x": [1.5, None], "s": ["a", None], "k": pd.Categorical(["u", "v"]), "n": [1, 2]},
+        index=[5, 9],
+    )
+    frozen = columns(x="numeric", s="text", k="categorical", n="categorical", y="label")
+
+    rows = typed_inputs(pa.Table.from_pandas(frame), frozen, "input").to_pylist()
+
+    assert rows == [
+        {"x": 1.5, "s": "a", "k": "u", "n": "1", "y": None},
+        {"x": None, "s": None, "k": "v", "n": "2", "y": None},
+    ]

@@ -1,0 +1,169 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shoal.errors import SourceError
+from shoal.sources.inference import infer, listing
+from shoal.tables import image_array
+
+
+def inferred(declared=None, task="classification", undeclared="infer", fold_column=None, **heads):
+    tables = {f"{name}.csv": pa.table(head) for name, head in heads.items()}
+    declared = {"y": "label"} | (declared or {})
+    return infer(tables, declared, task, undeclared=undeclared, fold_column=fold_column)
+
+
+Y = ["a"] * 30
+WORDS = [f"w{number}" for number in range(30)]
+
+
+def kind_of(values, **kwargs):
+    columns = inferred(a={"c": values, "x": [1] * 30, "y": Y}, **kwargs)
+    return columns.kinds["c"], columns.inferred["c"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "reason"),
+    [
+        (["1", "", "2.5"] * 10, "numeric", "numbers"),
+        (["True", "False", "NA"] * 10, "numeric", "numbers"),
+        (pa.array([1.5, None, 2] * 10), "numeric", "numbers"),
+        ([True, False, True] * 10, "numeric", "numbers"),
+        (["u", "v", "1"] * 10, "categorical", "3 distinct strings in 30 rows"),
+        (WORDS, "text", "30 distinct strings in 30 rows"),
+        (["long " * 11, "v"] * 15, "categorical", "2 distinct strings"),
+        (["long " * 30, "v"] * 15, "text", "76 characters on average"),
+        (pa.array([0] * 30, pa.timestamp("s")), "time", "times"),
+        (image_array(np.zeros((30, 2, 3), np.uint8)), "image", "images"),
+        (["", "NA", "None"] * 10, "ignore", "no value"),
+        (pa.nulls(30), "ignore", "no value"),
+    ],
+)
+def test_kinds_follow_from_the_values(values, kind, reason):
+    """A column that is not declared gets the kind that its first rows look like, and why."""
+    found, why = kind_of(values)
+
+    assert found == kind
+    assert reason in why
+
+
+def test_many_rows_may_have_more_categories():
+    """Few is a share of the rows, so that large files may have large categories."""
+    values = [f"city {number % 30}" for number in range(900)]
+
+    columns = inferred(a={"c": values, "y": ["a"] * 900})
+
+    assert columns.kinds["c"] == "categorical"
+
+
+def test_strings_are_judged_over_all_files_together():
+    """A small file with unfamiliar values does not make a category a text."""
+    many = {"c": [f"city {number % 30}" for number in range(900)], "y": ["a"] * 900}
+    few = {"c": [f"city {number}" for number in range(25)], "y": ["a"] * 25}
+
+    assert inferred(a=few, b=many).kinds["c"] == "categorical"
+
+
+def test_declared_kinds_win():
+    """What is declared is not argued with, whatever the values look like."""
+    columns = inferred(
+        {"c": "categorical", "d": "ignore"}, a={"c": ["1"], "d": ["2"], "x": ["1"], "y": ["a"]}
+    )
+
+    assert columns.kinds == {"c": "categorical", "d": "ignore", "x": "numeric", "y": "label"}
+    assert set(columns.inferred) == {"x"}
+
+
+def test_undeclared_columns_may_be_ignored():
+    """With `undeclared: ignore` only what is declared is used."""
+    columns = inferred({"c": "text"}, undeclared="ignore", a={"c": ["1"], "x": ["1"], "y": ["a"]})
+
+    assert columns.kinds == {"c": "text", "x": "ignore", "y": "label"}
+
+
+def test_the_column_that_names_the_fold_is_no_input():
+    """Unless it is declared, the column of a split by column is ignored."""
+    columns = inferred(fold_column="part", a={"part": ["train"], "x": ["1"], "y": ["a"]})
+
+    assert columns.kinds["part"] == "ignore"
+
+
+def test_order_is_that_of_the_first_file():
+    """The first source file gives the order of columns; another order elsewhere is no matter."""
+    columns = inferred(
+        a={"y": ["a"], "b": ["1"], "a": ["1"]}, b={"a": ["1"], "b": ["1"], "y": ["b"], "z": ["1"]}
+    )
+
+    assert list(columns.kinds) == ["y", "b", "a", "z"]
+    assert columns.kinds["z"] == "ignore"
+    assert columns.inferred["z"] == "a.csv has no such column"
+
+
+@pytest.mark.parametrize(
+    ("declared", "heads", "problem"),
+    [
+        ({"agee": "numeric"}, {"a": {"age": ["1"], "y": ["a"]}}, "did you mean 'age'"),
+        ({"agee": "ignore"}, {"a": {"age": ["1"], "y": ["a"]}}, "declared ignore; did you mean"),
+        (
+            {},
+            {"a": {"x": ["1"], "y": ["a"]}, "b": {"y": ["a"]}},
+            r"b\.csv: has no column 'x', which a\.csv has",
+        ),
+        (
+            {},
+            {"a": {"x": ["1"], "y": ["a"]}, "b": {"x": ["u"], "y": ["a"]}},
+            r"b\.csv: column 'x' holds strings, but numbers in a\.csv",
+        ),
+        ({"y": "ignore"}, {"a": {"x": ["1"], "y": ["a"]}}, "no column is the label"),
+        ({"x": "label"}, {"a": {"x": ["1"], "y": ["a"]}}, "'x', 'y' are all of kind label"),
+        ({"x": "id"}, {"a": {"x": ["1"], "y": ["a"]}}, "no column is left as input"),
+        ({"x": "image"}, {"a": {"x": ["1"], "y": ["a"]}}, "'x' is declared image, but holds none"),
+        ({}, {"a": {"x": [[1]], "y": ["a"]}}, "'x' holds nested or binary values; declare it"),
+    ],
+)
+def test_columns_that_cannot_be_are_named(declared, heads, problem):
+    """Absent, contradictory, missing and superfluous columns are errors in one line."""
+    with pytest.raises(SourceError, match=problem) as caught:
+        inferred(declared, **heads)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_images_of_two_shapes_are_an_error():
+    """Files must agree on the shape of images, declared or not."""
+    small, large = (image_array(np.zeros((1, side, 2), np.uint8)) for side in (2, 3))
+
+    for declared in ({}, {"x": "image"}):
+        with pytest.raises(SourceError, match=r"b\.csv: column 'x' .*\[3, 2\], but \[2, 2\] in a"):
+            inferred(declared, a={"x": small, "y": ["a"]}, b={"x": large, "y": ["a"]})
+
+
+def test_images_are_bytes_only_if_all_files_say_so():
+    """One file of floats makes the column float32."""
+    bytes_, floats = (image_array(np.zeros((1, 2, 2), kind)) for kind in (np.uint8, np.float32))
+
+    alone = inferred(a={"x": bytes_, "y": ["a"]})
+    both = inferred(a={"x": bytes_, "y": ["a"]}, b={"x": floats, "y": ["a"]})
+
+    assert (alone.image_shapes, alone.image_types) == ({"x": [2, 2]}, {"x": "uint8"})
+    assert both.image_types == {"x": "float32"}
+
+
+def test_a_file_without_values_has_no_say():
+    """A column that is empty in one file takes its kind from the others."""
+    empty, full = {"x": ["", "NA"], "y": ["a", "b"]}, {"x": ["1"], "y": ["a"]}
+
+    assert inferred(a=empty, b=full).kinds["x"] == "numeric"
+    assert inferred(a=full, b=empty).kinds["x"] == "numeric"
+
+
+def test_the_listing_names_each_column_and_why():
+    """A reader sees each column's kind, and whether it was declared or why it was inferred."""
+    columns = inferred(a={"x": ["1"], "i": image_array(np.zeros((1, 2, 3), np.uint8)), "y": ["a"]})
+
+    assert listing(columns).splitlines() == [
+        "columns (classification)",
+        "  x  numeric          inferred: it holds numbers",
+        "  i  image 2x3 uint8  inferred: it holds images",
+        "  y  label            declared",
+    ]

@@ -1,0 +1,97 @@
+"""The user's model: built, checked, asked."""
+
+import numpy as np
+import pytest
+import torch
+
+from shoal.errors import ModelError
+from shoal.settings.learning import Model
+from shoal.shapes import Shapes
+from shoal.train_specialists.model import build_model, load_weights, predict, row_losses, weights
+
+SHAPES = Shapes(
+    x_shape=[4],
+    outputs=3,
+    task="classification",
+    classes=["a", "b", "c"],
+    training_rows=10,
+    feature_names=["f0", "f1", "f2", "f3"],
+    trusted=[],
+)
+
+
+def model(target: str = "shoal.models.MLP", **arguments: object) -> Model:
+    given = arguments or {
+        "features": "data:features",
+        "outputs": "data:outputs",
+        "width": 5,
+        "depth": 1,
+    }
+    return Model.model_validate({"_target_": target, **given})
+
+
+def test_facts_of_the_data_reach_the_model():
+    """data:features and data:outputs become the encoded row's width and the number of classes."""
+    net = build_model(model(), SHAPES, seed=0)
+
+    assert net(torch.zeros(2, 4)).shape == (2, 3)
+
+
+def test_initial_weights_are_seeded():
+    """The same seed gives the same weights."""
+    first, second, other = (weights(build_model(model(), SHAPES, seed)) for seed in (0, 0, 1))
+
+    assert all((first[name] == second[name]).all() for name in first)
+    assert any((first[name] != other[name]).any() for name in first)
+
+
+def test_a_rows_prediction_does_not_depend_on_its_batch():
+    """Any cut of rows into batches gives the same bits, in any order."""
+    net = build_model(model(), SHAPES, seed=0)
+    x = np.random.default_rng(0).normal(size=(700, 4)).astype(np.float32)
+
+    whole = predict(net, x, "classification")
+    pieces = [predict(net, x[a:b], "classification") for a, b in [(0, 1), (1, 300), (300, 700)]]
+    backwards = predict(net, x[::-1], "classification")[::-1]
+
+    assert (np.concatenate(pieces) == whole).all()
+    assert (backwards == whole).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (model("shoal.models.MPL"), "shoal.models.*MPL.*MLP"),
+        (model("no_such_module.Net"), "no_such_module"),
+        (model(features=4, outputs=3, width=5), "missing 1 required positional argument: 'depth'"),
+        (model(features=4, outputs=7, width=5, depth=1), r"shape \(2, 7\).*3 classes"),
+        (model(features=9, outputs=3, width=5, depth=1), r"does not take rows of shape \(4,\)"),
+        (model("collections.Counter"), "makes a Counter, not a Module"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_one_line(settings: Model, message: str):
+    """Import, arguments, input and output are checked before any training."""
+    with pytest.raises(ModelError, match=message) as caught:
+        build_model(settings, SHAPES, seed=0)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_shape_are_refused():
+    """A grid point may not change the shape of parameters."""
+    wide = build_model(model(features=4, outputs=3, width=6, depth=1), SHAPES, seed=0)
+
+    with pytest.raises(ModelError, match="a grid may not change the shape of parameters"):
+        load_weights(wide, weights(build_model(model(), SHAPES, seed=0)))
+
+
+def test_row_losses_follow_their_formulas():
+    """Negative log probability of the class, squared error of the number, a floor for unseen."""
+    probabilities = np.array([[0.25, 0.75], [0.25, 0.75]], dtype=np.float32)
+    numbers = np.array([[1.0], [3.0]], dtype=np.float32)
+
+    classes = row_losses(probabilities, np.array([0, -1]), "classification")
+    squares = row_losses(numbers, np.array([1.5, 1.0]), "regression")
+
+    assert classes == pytest.approx([-np.log(0.25), -np.log(1e-7)])
+    assert squares == pytest.approx([0.25, 4.0])

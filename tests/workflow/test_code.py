@@ -1,0 +1,32 @@
+"""Digests of the code behind a stage."""
+
+from pathlib import Path
+
+from shoal.workflow.code import _closure, code_digest
+
+
+def imported(module: str) -> set[str]:
+    return {path.stem if path.stem != "__init__" else path.parent.name for path in _closure(module)}
+
+
+def test_a_stage_depends_on_what_it_imports_and_on_nothing_else():
+    """Embedding reads stores and not the splitter; imports inside functions count."""
+    modules = imported("shoal.embed.command")
+
+    assert {"command", "embedder", "scarf", "vicreg", "store"} <= modules
+    assert not {"folds", "readers", "report"} & modules
+
+
+def test_training_does_not_depend_on_evaluation():
+    """A change in the report retrains nothing."""
+    assert "report" not in imported("shoal.train_specialists.command")
+
+
+def test_the_users_model_file_is_part_of_the_digest(tmp_path: Path):
+    """An edited model file is another digest."""
+    file = tmp_path / "net.py"
+    file.write_text("a = 1")
+    before = code_digest("train_specialists.command", file)
+    file.write_text("a = 2")
+
+    assert code_digest("train_specialists.command", file) != before

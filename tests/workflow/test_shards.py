@@ -1,0 +1,65 @@
+"""Shards: source files named by their content."""
+
+import os
+import shutil
+from pathlib import Path
+
+from shoal.workflow.shards import declare_names, name_shards
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def names(folder: Path) -> dict[str, str]:
+    """Shard name by file name."""
+    files = sorted(folder.glob("*.csv"))
+    shards = name_shards([(path, None) for path in files], folder / "cache.json")
+    return {path.name: shard for shard, (path, _) in shards.items()}
+
+
+def test_a_shards_name_follows_its_content_not_its_file_name(tmp_path: Path):
+    """Renaming or touching a file keeps the shard; editing it makes another."""
+    write(tmp_path / "a.csv", "1")
+    before = names(tmp_path)["a.csv"]
+
+    (tmp_path / "a.csv").rename(tmp_path / "b.csv")
+    os.utime(tmp_path / "b.csv")
+    renamed = names(tmp_path)["b.csv"]
+    write(tmp_path / "b.csv", "2")
+
+    assert renamed == before
+    assert names(tmp_path)["b.csv"] != before
+
+
+def test_an_older_file_in_a_newer_ones_place_is_seen(tmp_path: Path):
+    """A replacement with an older time and the same size is another shard."""
+    write(tmp_path / "a.csv", "1")
+    before = names(tmp_path)["a.csv"]
+    old = write(tmp_path / "old", "2")
+    os.utime(old, (1, 1))
+
+    shutil.move(old, tmp_path / "a.csv")
+
+    assert names(tmp_path)["a.csv"] != before
+
+
+def test_two_files_of_one_content_are_two_shards(tmp_path: Path):
+    """Multiplicity counts: copies do not fall together."""
+    write(tmp_path / "a.csv", "1")
+    write(tmp_path / "b.csv", "1")
+
+    found = names(tmp_path)
+
+    assert found["b.csv"] == found["a.csv"] + "-2"
+
+
+def test_a_declared_name_holds_for_its_content_only(tmp_path: Path):
+    """What a plan called digits-0 keeps that name once it exists, until it is edited."""
+    path = write(tmp_path / "a.csv", "1")
+    declare_names({path: "digits-0"})
+
+    assert names(tmp_path) == {"a.csv": "digits-0"}
+    write(path, "22")
+    assert names(tmp_path) != {"a.csv": "digits-0"}

@@ -1,0 +1,49 @@
+"""Tensors to an embedding, by self-supervision."""
+
+
+rule embed_fit:
+    """Train the embedder on the training fold."""
+    input:
+        rows=plan.rows("encode"),
+        shapes=plan.frozen("encode", "shapes.json"),
+    output:
+        embedder="results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors",
+        ledger="results/{experiment}/{generation}/embed/{embed_id}/ledger.json",
+    log:
+        "logs/{experiment}/{generation}/embed_fit/{embed_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/embed_fit/{embed_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    wildcard_constraints:
+        embed_id=plan.unfitted("embed", "embedder.safetensors", "ledger.json"),
+    params:
+        settings=plan.text("embed"),
+        threads=plan.settings.compute.threads,
+    shell:
+        "shoal embed-fit --settings {params.settings:q} --rows {input.rows:q}"
+        " --shapes {input.shapes:q} --embedder {output.embedder:q} --ledger {output.ledger:q}"
+        " --threads {params.threads} &> {log:q}"
+
+
+rule embed:
+    """Embed one shard's rows."""
+    input:
+        rows=lambda wc: plan.shard_rows("encode", wc.shard),
+        embedder=ancient(
+            "results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors"
+        ),
+    output:
+        embedding="results/{experiment}/{generation}/embed/{embed_id}/rows/{shard}.zarr.zip",
+    log:
+        "logs/{experiment}/{generation}/embed/{embed_id}/{shard}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/embed/{embed_id}/{shard}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    params:
+        code=plan.code("embed.apply"),
+        threads=plan.settings.compute.threads,
+    shell:
+        "shoal embed --rows {input.rows:q} --embedder {input.embedder:q}"
+        " --embedding {output.embedding:q} --threads {params.threads} &> {log:q}"

@@ -1,0 +1,49 @@
+"""Rows to tensors."""
+
+
+rule encode_fit:
+    """Fit the encoders on the training fold."""
+    input:
+        tables=plan.rows("transform"),
+        columns=plan.frozen("split", "columns.json"),
+    output:
+        encoder="results/{experiment}/{generation}/encode/{encode_id}/encoder.skops",
+        shapes="results/{experiment}/{generation}/encode/{encode_id}/shapes.json",
+    log:
+        "logs/{experiment}/{generation}/encode_fit/{encode_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/encode_fit/{encode_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    wildcard_constraints:
+        encode_id=plan.unfitted("encode", "encoder.skops", "shapes.json"),
+    params:
+        settings=plan.text("encode"),
+        threads=plan.settings.compute.threads,
+    shell:
+        "shoal encode-fit --settings {params.settings:q} --table {input.tables:q}"
+        " --columns {input.columns:q} --encoder {output.encoder:q} --shapes {output.shapes:q}"
+        " --threads {params.threads} &> {log:q}"
+
+
+rule encode:
+    """Encode one shard's rows, and hash each."""
+    input:
+        table=lambda wc: plan.shard_rows("transform", wc.shard),
+        encoder=ancient("results/{experiment}/{generation}/encode/{encode_id}/encoder.skops"),
+        shapes=ancient("results/{experiment}/{generation}/encode/{encode_id}/shapes.json"),
+    output:
+        rows="results/{experiment}/{generation}/encode/{encode_id}/rows/{shard}.zarr.zip",
+    log:
+        "logs/{experiment}/{generation}/encode/{encode_id}/{shard}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/encode/{encode_id}/{shard}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    params:
+        code=plan.code("encode.command"),
+        threads=plan.settings.compute.threads,
+    shell:
+        "shoal encode --table {input.table:q} --shard {wildcards.shard:q}"
+        " --encoder {input.encoder:q} --shapes {input.shapes:q} --rows {output.rows:q}"
+        " --threads {params.threads} &> {log:q}"

@@ -1,0 +1,71 @@
+"""Rows to folds: columns and fitted folds once a generation, then shard by shard."""
+
+
+rule split_fit:
+    """Infer the columns and fit the folds that are not functions of one row."""
+    input:
+        sources=[ancient(plan.source(shard)) for shard in plan.shards],
+    output:
+        columns="results/{experiment}/{generation}/split/{split_id}/columns.json",
+        folds="results/{experiment}/{generation}/split/{split_id}/folds.safetensors",
+    log:
+        "logs/{experiment}/{generation}/split_fit/{split_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/split_fit/{split_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    wildcard_constraints:
+        split_id=plan.unfitted("split", "columns.json", "folds.safetensors"),
+    params:
+        sources=plan.sources_text(),
+        split=plan.text("split"),
+    shell:
+        "shoal split-fit --sources {params.sources:q} --split {params.split:q}"
+        " --columns {output.columns:q} --folds {output.folds:q} &> {log:q}"
+
+
+rule split:
+    """Read one source file, give its rows typed columns, a key and a fold."""
+    input:
+        source=lambda wc: ancient(plan.source(wc.shard)),
+        columns=ancient("results/{experiment}/{generation}/split/{split_id}/columns.json"),
+        folds=ancient("results/{experiment}/{generation}/split/{split_id}/folds.safetensors"),
+    output:
+        table="results/{experiment}/{generation}/split/{split_id}/rows/{shard}.parquet",
+    log:
+        "logs/{experiment}/{generation}/split/{split_id}/{shard}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/split/{split_id}/{shard}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    params:
+        code=plan.code("split.command"),
+        arrays=lambda wc: plan.arrays(wc.shard),
+        split=plan.text("split"),
+        batch_rows=plan.settings.sources.batch_rows,
+    shell:
+        "shoal split --source {input.source:q} --arrays {params.arrays:q}"
+        " --columns {input.columns:q} --folds {input.folds:q} --split {params.split:q}"
+        " --batch-rows {params.batch_rows} --table {output.table:q} &> {log:q}"
+
+
+rule split_check:
+    """Check what no shard can see alone: duplicate ids, groups across folds, empty folds."""
+    input:
+        tables=plan.rows("split"),
+        columns=ancient("results/{experiment}/{generation}/split/{split_id}/columns.json"),
+    output:
+        check="results/{experiment}/{generation}/split/{split_id}/check.json",
+    log:
+        "logs/{experiment}/{generation}/split_check/{split_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/split_check/{split_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    params:
+        code=plan.code("split.command"),
+        sources=[str(plan.source(shard)) for shard in plan.shards],
+        split=plan.text("split"),
+    shell:
+        "shoal split-check --table {input.tables:q} --source {params.sources:q}"
+        " --columns {input.columns:q} --split {params.split:q} --check {output.check:q} &> {log:q}"
