@@ -33,7 +33,6 @@ wildcard_constraints:
 
 localrules:
     all,
-    demo_data,
     partition,
     pool_publish,
 

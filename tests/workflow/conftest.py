@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,12 @@ class Experiment:
         )
         return content
 
-    def snakemake(self, *arguments: str, overrides: str = "[]") -> subprocess.CompletedProcess[str]:
+    def snakemake(
+        self, *arguments: str, overrides: str = "[]", name: str = "tiny"
+    ) -> subprocess.CompletedProcess[str]:
         """Run the literal command in the folder."""
         command = ["snakemake", "--snakefile", str(self.folder / "Snakefile"), *arguments]
-        config = ["--config", "experiment=tiny", f"overrides={overrides}"]
+        config = ["--config", f"experiment={name}", f"overrides={overrides}"]
         return subprocess.run(
             [*command, *config], cwd=self.folder, capture_output=True, text=True, check=False
         )
@@ -62,9 +65,9 @@ class Experiment:
         assert result.returncode == 0, result.stderr
         return jobs(result.stderr)
 
-    def plan(self, overrides: str = "[]") -> list[str]:
+    def plan(self, overrides: str = "[]", name: str = "tiny") -> list[str]:
         """The rules of the jobs that a dry run shows, sorted."""
-        result = self.snakemake("-n", overrides=overrides)
+        result = self.snakemake("-n", overrides=overrides, name=name)
         assert result.returncode == 0, result.stderr + result.stdout
         return jobs(result.stdout + result.stderr)
 
@@ -108,6 +111,23 @@ def set_up(folder: Path) -> Experiment:
             (folder / "config" / path.name).symlink_to(path)
     (folder / "config" / "experiment").mkdir()
     (folder / "config" / "experiment" / "tiny.yaml").write_text(SETTINGS)
+    return Experiment(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An experiment that has run to the end. Tests must leave it as it is."""
+    experiment = set_up(tmp_path_factory.mktemp("finished") / "experiment")
+    planned = experiment.plan()
+    assert experiment.run() == planned
+    return experiment
+
+
+@pytest.fixture
+def copied(finished: Experiment, tmp_path: Path) -> Experiment:
+    """A copy of the finished experiment, to change."""
+    folder = tmp_path / "experiment"
+    shutil.copytree(finished.folder, folder, symlinks=True)
     return Experiment(folder)
 
 

@@ -14,10 +14,10 @@ rule cluster_fit:
         "logs/{experiment}/{generation}/cluster_fit/{cluster_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/cluster_fit/{cluster_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         cluster_id=plan.unfitted("cluster", "assigner.safetensors", "ledger.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         settings=plan.text("cluster"),
         threads=plan.settings.compute.threads,

@@ -8,9 +8,8 @@ if plan.demo_is_missing:
             [str(path) for path, _ in plan.shards.values()],
         log:
             "logs/{}/demo_data.log".format(plan.settings.name),
+        localrule: True
         conda:
             "../../envs/shoal.yaml"
-        params:
-            folder=str(plan.source(next(iter(plan.shards))).parent),
         shell:
-            "shoal demo-data {params.folder:q} &> {log:q}"
+            "shoal demo-data $(dirname {output[0]:q}) &> {log:q}"

@@ -13,10 +13,10 @@ rule embed_fit:
         "logs/{experiment}/{generation}/embed_fit/{embed_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/embed_fit/{embed_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         embed_id=plan.unfitted("embed", "embedder.safetensors", "ledger.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         settings=plan.text("embed"),
         threads=plan.settings.compute.threads,
@@ -30,9 +30,7 @@ rule embed:
     """Embed one shard's rows."""
     input:
         rows=lambda wc: plan.shard_rows("encode", wc.shard),
-        embedder=ancient(
-            "results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors"
-        ),
+        embedder=ancient("results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors"),
     output:
         embedding="results/{experiment}/{generation}/embed/{embed_id}/rows/{shard}.zarr.zip",
     log:

@@ -13,10 +13,10 @@ rule encode_fit:
         "logs/{experiment}/{generation}/encode_fit/{encode_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/encode_fit/{encode_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         encode_id=plan.unfitted("encode", "encoder.skops", "shapes.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         settings=plan.text("encode"),
         threads=plan.settings.compute.threads,

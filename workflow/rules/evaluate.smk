@@ -16,10 +16,10 @@ rule evaluate_generalist:
         "logs/{experiment}/{generation}/evaluate_generalist/{baselines_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/evaluate_generalist/{baselines_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         baselines_id=plan.unfitted("baselines", "generalist.safetensors", "generalist.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         model=plan.text("model"),
         training=plan.text("train_specialists"),
@@ -48,10 +48,10 @@ rule evaluate_random:
         "logs/{experiment}/{generation}/evaluate_random/{baselines_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/evaluate_random/{baselines_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         baselines_id=plan.unfitted("baselines", "random.safetensors", "random.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         model=plan.text("model"),
         training=plan.text("train_specialists"),

@@ -12,10 +12,10 @@ rule split_fit:
         "logs/{experiment}/{generation}/split_fit/{split_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/split_fit/{split_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         split_id=plan.unfitted("split", "columns.json", "folds.safetensors"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         sources=plan.sources_text(),
         split=plan.text("split"),

@@ -13,10 +13,10 @@ rule base_fit:
         "logs/{experiment}/{generation}/base_fit/{base_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/base_fit/{base_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         base_id=plan.unfitted("base", "base.safetensors", "ledger.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         model=plan.text("model"),
         training=plan.text("train_specialists"),

@@ -13,10 +13,10 @@ rule transform_fit:
         "logs/{experiment}/{generation}/transform_fit/{transform_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/transform_fit/{transform_id}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
     wildcard_constraints:
         transform_id=plan.unfitted("transform", "state.json"),
+    conda:
+        "../../envs/shoal.yaml"
     params:
         settings=plan.text("transform"),
     shell:

@@ -1,0 +1,128 @@
+"""What a user gets wrong: one line with file, row, column, value and cause; exit code 2."""
+
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+FIRST = Path("data/part-0.csv")
+
+
+def edit(path: Path, row: int, column: str, value: object) -> None:
+    """Change one cell; rows count from 1."""
+    table = pd.read_csv(path).astype(object)
+    table.loc[row - 1, column] = value
+    table.to_csv(path, index=False)
+
+
+def remove_files(folder: Path) -> None:
+    for path in (folder / "data").glob("*.csv"):
+        path.unlink()
+
+
+def empty_file(folder: Path) -> None:
+    (folder / FIRST).write_text("")
+
+
+def truncated_parquet(folder: Path) -> None:
+    path = folder / "data" / "part-9.parquet"
+    pd.read_csv(folder / FIRST).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    settings = folder / "config" / "experiment" / "tiny.yaml"
+    settings.write_text(settings.read_text().replace('"*.csv"', '"*.csv", "*.parquet"'))
+
+
+def absent_column(folder: Path) -> None:
+    pd.read_csv(folder / FIRST).drop(columns=["town"]).to_csv(folder / FIRST, index=False)
+
+
+def missing_label(folder: Path) -> None:
+    edit(folder / FIRST, 7, "label", None)
+
+
+def constant_label(folder: Path) -> None:
+    for path in (folder / "data").glob("*.csv"):
+        pd.read_csv(path).assign(label="yes").to_csv(path, index=False)
+
+
+def infinite_value(folder: Path) -> None:
+    edit(folder / FIRST, 12, "a", "inf")
+
+
+def text_in_a_number(folder: Path) -> None:
+    edit(folder / FIRST, 3, "b", "tall")
+
+
+def duplicate_id(folder: Path) -> None:
+    edit(folder / FIRST, 5, "id", "part-1-8")
+
+
+def check_failure(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit code 2, and one last line that has all the parts."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("shoal: error: ")]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert all(part in lines[0] for part in parts), lines[0]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("mistake", "parts"),
+    [
+        (remove_files, ["data/*.csv"]),
+        (empty_file, ["data/part-0.csv", "empty"]),
+        (truncated_parquet, ["data/part-9.parquet"]),
+        (absent_column, ["data/part-0.csv", "'town'"]),
+        (missing_label, ["data/part-0.csv", "row 7", "'label'", "1 row"]),
+        (constant_label, ["'label'", "'yes'"]),
+        (infinite_value, ["data/part-0.csv", "row 12", "'a'", "inf"]),
+        (text_in_a_number, ["data/part-0.csv", "row 3", "'b'", "'tall'"]),
+        (duplicate_id, ["data/part-0.csv", "row 5", "data/part-1.csv", "row 9"]),
+    ],
+)
+def test_a_mistake_in_the_data_is_one_line(experiment, mistake, parts):
+    """The line names the place and the cause, and no table is left half-written."""
+    mistake(experiment.folder)
+
+    result = experiment.snakemake("-c", "2", "--until", "split_check")
+
+    check_failure(result, *parts)
+    assert not list(experiment.folder.glob("results/**/.*-*"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ("[cluster.partition=3]", ["cluster", "'partitions'"]),
+        ("[grid.lt=[1]]", ["grid.lt", "unknown hyperparameter"]),
+        ("[split.fractions.test=0.5]", ["split", "sum to 1.35"]),
+        ("[model._target_=shoal.models.MPL]", ["shoal.models", "MPL", "MLP"]),
+        ("[model._target_=absent.Net]", ["absent"]),
+        ("[model.outputs=7]", ["(2, 7)", "2 classes"]),
+        ("[train_specialists.lr=1e30]", ["the loss became", "at step"]),
+    ],
+)
+def test_a_mistake_in_settings_or_model_is_one_line(copied, overrides, parts):
+    """Settings are refused before anything runs, models before they cost anything."""
+    result = copied.snakemake("-c", "2", "--until", "base_fit", overrides=overrides)
+
+    check_failure(result, *parts)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):
+    """With no space left the job says so and names the file; the next run goes on."""
+    results = experiment.folder / "results"
+    results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(results)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system to fill needs the right to mount one")
+    try:
+        result = experiment.snakemake("-c", "1", "--until", "transform")
+
+        lines = {line for line in result.stderr.splitlines() if line.startswith("shoal: error: ")}
+        assert result.returncode == 2, result.stderr
+        assert any("no space left on device" in line for line in lines), lines
+        assert not list(results.rglob(".*-*"))
+    finally:
+        subprocess.run(["umount", str(results)], check=True)

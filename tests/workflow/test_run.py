@@ -1,0 +1,205 @@
+"""A small experiment from source files to pool, by the real Snakemake."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from shoal.store import CHUNK_ROWS, ShardRows
+from shoal.tables import Table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_plan_of_a_fresh_clone_is_what_runs(finished):
+    """Dry run and run list the same jobs (the fixture compares them), partitions x points."""
+    trained = list((finished.generation / "specialists").rglob("model.safetensors"))
+
+    assert len(trained) == 2 * 2
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    """No job runs when nothing changed."""
+    assert finished.run() == []
+
+
+def test_the_demo_plans_without_its_data(experiment):
+    """On a fresh clone, before the demo's files exist, every stage is in the plan."""
+    demo = ROOT / "config" / "experiment" / "demo.yaml"
+    (experiment.folder / "config" / "experiment" / "demo.yaml").symlink_to(demo)
+
+    planned = Counter(experiment.plan(name="demo"))
+
+    assert planned["demo_data"] == 1
+    assert planned["split"] == planned["embed"] == planned["assign"] == 8
+    assert planned["train_specialist"] == 8 * 2
+    assert planned["evaluate"] == planned["pool"] == 1
+    assert not (experiment.folder / "results").exists()
+
+
+def test_metrics_hold_every_contender_and_equal_training_flops(finished):
+    """metrics.json has the promised numbers; the generalist cost what the pool cost."""
+    metrics = finished.metrics()
+
+    assert metrics["metric"] == "accuracy"
+    assert metrics["verdict"] in ("helps", "hurts", "no difference")
+    assert metrics["partitions"] == 2
+    assert sum(metrics["rows"].values()) == 450
+    for name in ("pool_top1", "pool_top2", "generalist", "random_partitions", "constant"):
+        assert 0 <= metrics[name]["score"] <= 1
+        assert {"train_flops", "inference_flops_per_row"} <= set(metrics[name])
+    pool, generalist = (metrics[name]["train_flops"] for name in ("pool_top1", "generalist"))
+    assert generalist == pytest.approx(pool, rel=0.05)
+
+
+def test_every_test_row_is_predicted_exactly_once(finished):
+    """The predictions hold the test fold's keys, each once."""
+    (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")
+    predicted = Counter(pd.read_parquet(path)["key"])
+    expected: Counter[bytes] = Counter()
+    for table in finished.generation.glob("split/*/rows/*.parquet"):
+        rows = pd.read_parquet(table)
+        expected.update(rows.loc[rows["_fold"] == 2, "_key"])
+
+    assert predicted == expected
+
+
+def test_no_row_is_lost_between_stages(finished):
+    """Each shard has the same number of rows in every stage, or says which step dropped them."""
+    for source in (finished.folder / "data").glob("*.csv"):
+        assert len(pd.read_csv(source)) == 150
+    for path in finished.generation.glob("*/*/rows/*.parquet"):
+        table = Table(path)
+        assert table.rows + sum(table.record["dropped"].values()) == table.record["rows_in"] == 150
+    stores = list(finished.generation.glob("*/*/rows/*.zarr.zip"))
+    assert len(stores) == 3 * 3
+    for path in stores:
+        with ShardRows(path) as store:
+            assert store.rows == store.attributes["rows_in"] == 150
+
+
+def test_a_specialist_reads_its_own_rows_only(finished):
+    """Rows read are the partition's, up to the chunks at the ends of its ranges."""
+    (index_path,) = finished.generation.glob("cluster/*/index.json")
+    index = json.loads(index_path.read_text())
+    shards = 3
+    for entry in index["partitions"]:
+        ledgers = finished.generation.glob(f"specialists/*/{entry['digests']['train']}/*/*.json")
+        for path in ledgers:
+            read = json.loads(path.read_text())["rows_read"]
+            assert entry["rows"]["train"] <= read
+            assert read <= entry["rows"]["train"] + shards * 2 * CHUNK_ROWS
+
+
+def test_the_same_inputs_give_the_same_bits(copied):
+    """Base and specialists trained again have the same bytes."""
+    paths = sorted(copied.generation.glob("specialists/*/*/*/model.safetensors"))
+    paths += copied.generation.glob("base/*/base.safetensors")
+    before = {path: path.read_bytes() for path in paths}
+    for path in paths:
+        path.unlink()
+
+    ran = Counter(copied.run())
+
+    assert (ran["base_fit"], ran["train_specialist"]) == (1, 4)
+    assert {path: path.read_bytes() for path in paths} == before
+
+
+def test_the_pool_predicts_elsewhere_without_workflow_or_data(finished, tmp_path: Path):
+    """A moved pool gives, in a fresh process, the predictions that evaluate scored."""
+    shutil.copytree(finished.folder / "results" / "tiny" / "pool", tmp_path / "pool")
+    source = finished.folder / "data" / "part-0.csv"
+    pd.read_csv(source).drop(columns=["label"]).to_csv(tmp_path / "new.csv", index=False)
+
+    command = ["shoal", "predict", "pool", "new.csv", "--out", "said.parquet"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    said = pd.read_parquet(tmp_path / "said.parquet")["prediction"]
+    (table,) = (
+        rows
+        for path in finished.generation.glob("split/*/rows/*.parquet")
+        if (rows := pd.read_parquet(path))["a"].equals(pd.read_csv(source)["a"])
+    )
+    (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")
+    scored = pd.read_parquet(path).set_index("key")["pool_top1"]
+    test = table["_fold"] == 2
+    assert test.sum() > 5
+    assert list(said[test]) == list(scored[table.loc[test, "_key"]])
+
+
+def test_the_pool_answers_in_python_row_by_row(finished):
+    """load(POOL).predict(table) takes a data frame; a row's answer does not depend on others."""
+    import shoal
+
+    pool = shoal.load(finished.folder / "results" / "tiny" / "pool")
+    table = pd.read_csv(finished.folder / "data" / "part-1.csv")
+
+    whole = pool.predict(table).to_pandas()
+    one = pool.predict(table.iloc[[7]]).to_pandas()
+
+    assert len(whole) == 150
+    assert (whole.iloc[7] == one.iloc[0]).all()
+
+
+def test_a_pool_with_a_changed_file_does_not_load(finished, tmp_path: Path):
+    """A flipped bit anywhere in the pool is found before anything is predicted."""
+    import shoal
+    from shoal.errors import CorruptError
+
+    pool = tmp_path / "pool"
+    shutil.copytree(finished.folder / "results" / "tiny" / "pool", pool)
+    specialist = next((pool / "specialists").iterdir())
+    content = bytearray(specialist.read_bytes())
+    content[-1] ^= 1
+    specialist.write_bytes(bytes(content))
+
+    with pytest.raises(CorruptError, match=r"\.safetensors: does not match its hash"):
+        shoal.load(pool)
+
+
+def test_nothing_in_results_is_a_pickle(finished):
+    """No file in the results folder begins as a pickle does."""
+    for path in (finished.folder / "results").rglob("*"):
+        if path.is_file():
+            assert path.read_bytes()[:1] != b"\x80", path
+
+
+def test_a_new_grid_point_trains_only_itself(copied):
+    """A third value of a list adds one specialist a partition and repeats no earlier one."""
+    planned = Counter(copied.plan(overrides="[grid.lr=[0.01,0.03,0.1]]"))
+
+    assert planned["train_specialist"] == 2
+    assert not {"split", "encode", "embed_fit", "base_fit", "assign", "partition"} & set(planned)
+
+
+def test_a_touched_source_file_reruns_nothing(copied):
+    """Content decides, not time."""
+    for path in (copied.folder / "data").glob("*.csv"):
+        os.utime(path)
+
+    assert copied.plan() == []
+
+
+def test_planning_imports_no_torch(finished):
+    """A dry run stays light: neither torch nor Lightning nor scikit-learn is imported."""
+    code = (
+        "import sys; from pathlib import Path; from shoal.workflow.plan import Plan;"
+        "Plan({'experiment': 'tiny'}, Path('config'), lambda: True);"
+        "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=finished.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout.strip() == "[]"
