@@ -145,14 +145,16 @@ def worst_partition(metric: Metric, per_row: Array, partition: Array) -> dict[st
     Args:
         metric: ``accuracy`` (the lowest is worst) or ``rmse`` (the highest is).
         per_row: float64 ``(rows,)``, as :func:`score` takes.
-        partition: Partition of each row, integers ``(rows,)``.
+        partition: Partition of each row, integers ``(rows,)``; rows of none have a negative one
+            and are left out.
 
     Returns:
         ``partition``, ``score`` and ``rows``; the lowest partition where scores tie; None where
         no partition has enough rows.
     """
     found, counts = np.unique(partition, return_counts=True)
-    rows = {int(p): int(n) for p, n in zip(found, counts, strict=True) if n >= WORST_ROWS}
+    rows = {int(p): int(n) for p, n in zip(found, counts, strict=True)}
+    rows = {p: n for p, n in rows.items() if p >= 0 and n >= WORST_ROWS}
     scores = partition_scores(metric, per_row, partition)
     if not rows:
         return None

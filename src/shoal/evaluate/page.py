@@ -16,7 +16,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+main { max-width: 70rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 header p.experiment { margin: 0; color: var(--soft); }
 h1 { font-size: 1.6rem; line-height: 1.35; font-weight: 650; margin: .3rem 0 1.2rem;
   padding-left: 1rem; border-left: .4rem solid var(--even); text-wrap: pretty; }
@@ -24,6 +24,7 @@ h1.helps { border-color: var(--good); } h1.hurts { border-color: var(--bad); }
 h2 { font-size: 1.15rem; font-weight: 650; margin: 2.6rem 0 .5rem; }
 p { max-width: 46rem; margin: .5rem 0; }
 p.note, figcaption { color: var(--soft); font-size: .9rem; }
+section ul { margin: .3rem 0; padding-left: 1.2rem; color: var(--soft); font-size: .9rem; }
 ul.facts { list-style: none; display: flex; flex-wrap: wrap; gap: .4rem 2rem; margin: 1.2rem 0 0;
   padding: 0; color: var(--soft); }
 ul.facts b { color: var(--ink); font-weight: 600; }
@@ -32,14 +33,14 @@ ul.facts b { color: var(--ink); font-weight: 600; }
 .tall { max-height: 40rem; overflow-y: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .8rem; text-align: right; vertical-align: top; white-space: nowrap; }
+th, td { padding: .45rem .7rem; text-align: right; vertical-align: top; white-space: nowrap; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
 thead th { border-bottom: 1px solid var(--line); }
-.tall thead th { position: sticky; top: 0; background: var(--card); z-index: 1; }
-thead tr.over th { border-bottom: none; padding-bottom: 0; font-weight: 500; }
+.tall thead { position: sticky; top: 0; background: var(--card); z-index: 1; }
+thead tr.over th { border-bottom: none; padding-bottom: 0; font-weight: 500; text-align: center; }
 tbody tr + tr td, tbody tr + tr th { border-top: 1px solid var(--line); }
-tbody th { text-align: left; color: var(--ink); font-weight: 500; }
-th.text, td.text { text-align: left; } td.wrap { white-space: normal; min-width: 14rem; }
+tbody th { text-align: left; vertical-align: top; color: var(--ink); font-weight: 500; }
+th.text, td.text { text-align: left; } td.wrap { white-space: normal; min-width: 10rem; }
 tr.compared { background: var(--fill); }
 td.best { font-weight: 700; } td small { color: var(--soft); }
 .good { color: var(--good); } .bad { color: var(--bad); } .soft { color: var(--soft); }
@@ -69,7 +70,11 @@ pre { overflow-x: auto; margin: .6rem 0 .2rem; }
 """
 
 TEMPLATE = """\
-{%- macro section(title) -%}<section>\n<h2>{{ title }}</h2>\n{{ caller() }}</section>{%- endmacro -%}
+{%- macro section(title) -%}
+<section>
+<h2>{{ title }}</h2>
+{{ caller() }}</section>
+{%- endmacro -%}
 <!doctype html>
 <html lang="en">
 <head>
@@ -112,7 +117,7 @@ a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootst
 </tbody></table></div>
 {% if trained_on %}
 <p class="note">Trained on:</p>
-<ul class="note">
+<ul>
 {% for title, data in trained_on %}
 <li><b>{{ title }}</b>: {{ data }}</li>
 {% endfor %}
@@ -173,8 +178,8 @@ rows. Differences on fewer than {{ worst_rows }} test rows are grey: they say li
 <td>{{ row.flops }}</td><td>{{ row.percent }}</td><td class="share">{{ row.bar }}</td></tr>
 {% endfor %}
 </tbody></table></div>
-<p class="note">Shares are of the FLOPs of all jobs. Matrix products, convolutions and attention
-are counted, element-wise work is not.</p>
+<p class="note">What making the pool cost, baselines left out. Matrix products, convolutions and
+attention are counted, element-wise work is not.</p>
 {% endcall %}
 
 {% call section("Lineage") %}

@@ -34,7 +34,7 @@ def map_svg(points: NDArray[Any], partition: NDArray[Any]) -> str:
 
     Args:
         points: Finite coordinates ``(rows, 2)``.
-        partition: Partition of each row, integers ``(rows,)``.
+        partition: Partition of each row, integers ``(rows,)``; negative for none.
 
     Returns:
         One ``<svg>`` element, without reference to anything outside it.
@@ -78,7 +78,7 @@ def _dots(partition: int, rows: NDArray[np.float64]) -> str:
     return (
         f'<path d="{path}" stroke="{colour(partition)}" stroke-width="{_DOT}"'
         f' stroke-linecap="round" stroke-opacity="0.65" fill="none">'
-        f"<title>partition {partition}: {len(rows)} rows shown</title></path>"
+        f"<title>partition {_title(partition)}: {len(rows)} rows shown</title></path>"
     )
 
 
@@ -86,4 +86,8 @@ def _name(partition: int, rows: NDArray[np.float64]) -> str:
     """The partition's number at the row that is closest to its rows' median."""
     distance = np.abs(rows - np.median(rows, axis=0)).sum(axis=1)
     x, y = rows[int(distance.argmin())]
-    return f'<text x="{x:.1f}" y="{y:.1f}" dy="0.35em">{partition}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" dy="0.35em">{_title(partition)}</text>'
+
+
+def _title(partition: int) -> str:
+    return str(partition) if partition >= 0 else "none"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.evaluate import formats
+from shoal.evaluate.accounting import row_accounting, stage_rows
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.interval import interval_svg
 from shoal.evaluate.metrics import WORST_ROWS
@@ -77,7 +78,7 @@ class ReportDetails:
         map_method: ``pca`` or ``umap``.
         rows_in: Rows in the source files.
         dropped: Rows dropped on the way, by step, summed over shards.
-        stages: Cost of each stage, in the order of the chain.
+        stages: Cost of each stage of the pool's making, in the order of the chain.
         trained_on: For a contender in ``metrics.json``: what data it was trained on, in words.
         settings: The resolved settings, JSON values.
         lineage: Other things that say what this is made from, such as identities of generation
@@ -128,8 +129,8 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "worst_rows": WORST_ROWS,
         "map": _svg(map_svg(details.map_points, details.map_partition)) if map_rows else "",
         "map_caption": _map_caption(details),
-        **_accounting(metrics, details),
-        "stages": _stage_rows(details.stages),
+        **row_accounting(metrics, details),
+        "stages": stage_rows(details.stages),
         "lineage": _lineage(details),
         "settings": json.dumps(details.settings, indent=2, ensure_ascii=False),
         "digests": "\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),
@@ -151,6 +152,7 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
     value, low, high = (formats.number_text(n, decimals, sign=True) for n in difference)
     seconds = sum(stage.seconds for stage in details.stages)
     flops = sum(stage.flops for stage in details.stages)
+    jobs = sum(stage.jobs for stage in details.stages)
     return {
         "experiment": details.experiment,
         "generation": details.generation,
@@ -164,9 +166,8 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
         "facts": [
             ("source rows", formats.count_text(details.rows_in)),
             ("partitions", formats.count_text(metrics["partitions"])),
-            ("jobs", formats.count_text(sum(stage.jobs for stage in details.stages))),
-            ("compute", formats.flops_text(flops)),
-            ("time, summed over jobs", formats.seconds_text(seconds)),
+            ("making the pool", f"{formats.flops_text(flops)} in {formats.count_text(jobs)} jobs"),
+            ("time, summed over them", formats.seconds_text(seconds)),
         ],
     }
 
@@ -253,63 +254,6 @@ def _map_caption(details: ReportDetails) -> str:
         f"whose number is at its middle. The map is a picture only: nothing is computed "
         f"from it.{colours}"
     )
-
-
-def _accounting(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
-    counts = {
-        "Training fold": metrics["rows"]["train"],
-        "Validation fold": metrics["rows"]["validation"],
-        "Test fold": metrics["rows"]["test"],
-        "Outside every fold": metrics["rows"]["outside"],
-        **{f"Dropped by {step}": count for step, count in details.dropped.items()},
-    }
-    total = sum(counts.values())
-    missing = details.rows_in - total
-    sentence = (
-        f"{formats.count_text(details.rows_in)} rows in the source files, "
-        f"{formats.count_text(total)} accounted for"
-    )
-    rejection = metrics.get("rejection")
-    return {
-        "rows": [
-            {"name": name, "count": formats.count_text(n), **_share(n, details.rows_in)}
-            for name, n in counts.items()
-        ],
-        "rows_missing": missing != 0,
-        "rows_sentence": f"{sentence}: {abs(missing):,} differ." if missing else f"{sentence}.",
-        "rejection": rejection
-        and (
-            f"The router took {formats.share_text(rejection['outside'])} of the rows outside "
-            f"every fold for unlike anything it knows and gave them to the base; of the test "
-            f"rows it did so with {formats.share_text(rejection['test'])}."
-        ),
-    }
-
-
-def _stage_rows(stages: Sequence[StageCost]) -> list[dict[str, Any]]:
-    total = sum(stage.flops for stage in stages)
-    rows = [(s.stage, s.jobs, s.seconds, s.flops) for s in stages]
-    rows.append(("All", sum(s.jobs for s in stages), sum(s.seconds for s in stages), total))
-    return [
-        {
-            "name": name,
-            "jobs": formats.count_text(jobs),
-            "seconds": formats.seconds_text(seconds),
-            "flops": formats.flops_text(flops),
-            **_share(flops, total),
-        }
-        for name, jobs, seconds, flops in rows
-    ]
-
-
-def _share(part: float, whole: float) -> dict[str, Any]:
-    """A share as text and as a bar."""
-    share = part / whole if whole else 0.0
-    bar = (
-        '<svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect width="{100 * min(share, 1.0):.2f}" height="6"/></svg>'
-    )
-    return {"percent": formats.share_text(share), "bar": _svg(bar)}
 
 
 def _lineage(details: ReportDetails) -> list[tuple[str, str]]:

@@ -112,15 +112,13 @@ def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableTyp
 
     colour = {"helps": "green", "hurts": "red"}.get(metrics["verdict"], "yellow")
     rows = metrics["rows"]
-    summary = (
-        f"Test rows: {formats.count_text(rows['test'])}. Partitions: {metrics['partitions']}. "
-        f"The pool lies in {pool}"
-    )
+    summary = f"Test rows: {formats.count_text(rows['test'])}. Partitions: {metrics['partitions']}."
     return Group(
         _rich_table(metrics),
         Text(metrics["sentence"], style=f"bold {colour}"),
-        # A path that is broken over two lines cannot be copied.
-        Text(summary, no_wrap=True, overflow="ignore"),
+        Text(summary),
+        # Begins on a line of its own and folds: a console would crop what is too long.
+        Text(f"The pool lies in {pool}", overflow="fold"),
     )
 
 

@@ -1,0 +1,37 @@
+"""Made-up numbers in the shape that evaluate writes them."""
+
+import pytest
+
+from shoal.evaluate.verdict import verdict
+
+
+def contender(score: float, training: float, inference: float) -> dict:
+    return {
+        "score": score,
+        "log_loss": 0.41,
+        "calibration_error": 0.034,
+        "worst_partition": {"partition": 1, "score": score - 0.06, "rows": 123},
+        "train_flops": training,
+        "inference_flops_per_row": inference,
+    }
+
+
+@pytest.fixture
+def metrics() -> dict:
+    difference = {"value": 0.019, "low": 0.006, "high": 0.031}
+    word, sentence = verdict("accuracy", tuple(difference.values()), 0.861, 0.842)
+    return {
+        "metric": "accuracy",
+        "verdict": word,
+        "sentence": sentence,
+        "difference": difference,
+        "pool_top1": contender(0.861, 1.234e12, 38_912),
+        "pool_top2": contender(0.866, 1.234e12, 58_912),
+        "generalist": contender(0.842, 1.231e12, 21_912),
+        "random_partitions": contender(0.812, 1.234e12, 38_912),
+        "constant": contender(0.103, 0.0, 0.0) | {"worst_partition": None},
+        "rows": {"train": 5032, "validation": 1078, "test": 1078, "outside": 120},
+        "partitions": 2,
+        "rejection": {"outside": 0.43, "test": 0.05},
+        "bootstrap": {"resamples": 2000, "seed": 7},
+    }

@@ -1,0 +1,91 @@
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from shoal.evaluate.verdict import best, contenders, verdict, verdict_table
+
+
+def test_the_sentence_holds_scores_difference_and_interval():
+    """It can be read without anything else."""
+    word, sentence = verdict("accuracy", (0.019, 0.006, 0.031), 0.861, 0.842)
+
+    assert word == "helps"
+    assert sentence == (
+        "Splitting helps on this data: accuracy 0.861 for the pool against 0.842 for the "
+        "generalist at equal training FLOPs "
+        "(difference +0.019, 95 % interval +0.006 to +0.031)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "word"),
+    [
+        ("accuracy", (0.02, 0.01, 0.03), "helps"),
+        ("accuracy", (-0.02, -0.03, -0.01), "hurts"),
+        ("rmse", (-0.02, -0.03, -0.01), "helps"),
+        ("rmse", (0.02, 0.01, 0.03), "hurts"),
+        ("accuracy", (0.02, -0.01, 0.03), "no difference"),
+        ("rmse", (-0.02, -0.03, 0.01), "no difference"),
+        ("accuracy", (0.02, 0.0, 0.03), "no difference"),
+        ("accuracy", (0.0, 0.0, 0.0), "no difference"),
+    ],
+)
+def test_an_interval_without_zero_decides(metric, difference, word):
+    """A lower RMSE is better; an interval that touches zero decides nothing."""
+    assert verdict(metric, difference, 0.5, 0.5 - difference[0])[0] == word
+
+
+def test_a_sentence_about_rmse_says_which_way_is_better():
+    """A reader need not know that RMSE is an error."""
+    _, sentence = verdict("rmse", (-120.0, -300.0, 10.0), 48_210.0, 48_330.0)
+
+    assert sentence == (
+        "Splitting makes no significant difference on this data: RMSE 48,210 for the pool "
+        "against 48,330 for the generalist at equal training FLOPs "
+        "(difference -120, 95 % interval -300 to +10; lower is better)."
+    )
+
+
+def test_a_verdict_is_never_beside_an_interval_that_shows_zero():
+    """An end close to zero gets the digits that show its side."""
+    assert "+0.0002 to" in verdict("accuracy", (0.01, 0.0002, 0.02), 0.86, 0.85)[1]
+
+
+@pytest.mark.parametrize("difference", [(0.0, 0.2, 0.1), (math.nan, math.nan, math.nan)])
+def test_what_is_no_interval_is_refused(difference):
+    """NaN would otherwise read as no difference."""
+    with pytest.raises(ValueError, match="not an interval"):
+        verdict("accuracy", difference, 0.5, 0.5)
+
+
+def test_best_takes_ties_and_the_metrics_direction():
+    """The highest accuracy, the lowest RMSE, and all that share it."""
+    scores = {"a": 0.5, "b": 0.7, "c": 0.7}
+
+    assert best("accuracy", scores) == {"b", "c"}
+    assert best("rmse", scores) == {"a"}
+
+
+def test_contenders_come_in_their_order_and_others_last(metrics):
+    """A further baseline is shown without being known by name; null ones are not."""
+    content = {"widened": metrics["generalist"], **metrics, "pool_top2": None}
+
+    names = ["pool_top1", "generalist", "random_partitions", "constant", "widened"]
+    assert list(contenders(content)) == names
+
+
+def test_the_table_shows_scores_compute_sentence_and_the_pool(metrics):
+    """What `make run` ends with; a path longer than a line is not cut off."""
+    console = Console(file=io.StringIO(), width=90)
+    pool = "/results/" + "a" * 100
+
+    console.print(verdict_table(metrics, pool))
+
+    text = console.file.getvalue()
+    for part in ("0.861", "0.842", "1.23 TFLOP", "21.9 kFLOP", "Random partitions"):
+        assert part in text
+    assert f"Thepoolliesin{pool}" in "".join(text.split())
+    assert metrics["sentence"] in " ".join(text.split())
+    assert "Test rows: 1,078. Partitions: 2." in text
