@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test format clean
+.PHONY: env run test experiments format clean
 
 env: .venv/installed
 
@@ -17,7 +17,7 @@ env: .venv/installed
 	touch $@
 
 run: env
-	snakemake --profile profiles/local --quiet host progress
+	snakemake --profile profiles/local --logger shoal
 	shoal verdict results/demo
 
 test: env
@@ -28,10 +28,19 @@ test: env
 	snakemake --lint
 	pytest
 
+# The other experiments, each to its verdict: make experiments DATA=FOLDER
+DATA ?= data
+experiments: env
+	for name in titanic housing intents mnist_fashion; do \
+	  snakemake --profile profiles/local --logger shoal \
+	    --config experiment=$$name 'overrides=[sources.folder=$(DATA)]' || exit; \
+	  shoal verdict results/$$name; \
+	done
+
 format: env
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow
 
 clean:
-	rm -rf .venv results logs data .snakemake
+	rm -rf .venv results logs .snakemake

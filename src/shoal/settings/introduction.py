@@ -1,0 +1,117 @@
+"""The first part of ``config/README.md``: how settings compose, and what they name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_TEXT = """\
+# Settings
+
+Written by `python -m shoal.settings.reference`; change that module or the settings, not this page.
+
+## How settings compose
+
+Hydra composes an experiment's settings once, when the Snakefile is read:
+
+1. `config.yaml` chooses one file of each group: `embed: pca` is `config/embed/pca.yaml`.
+2. `experiment/NAME.yaml` changes that. It starts with `# @package _global_`, chooses other files
+   under `defaults` (`- override /embed: scarf`) and sets single values below.
+3. Overrides on the command line come last.
+
+Every value comes from these files; the code has no defaults of its own. The result is checked
+against the types on this page: an unknown name or a wrong value is one line, exit code 2. A run
+writes the resolved settings to `results/NAME/settings.json`. The ids in the paths of results come
+from these values, so a change makes new files for the stages it reaches and for no others.
+
+    snakemake -c all --config experiment=titanic
+    snakemake -c all --config experiment=titanic 'overrides=[sources.folder=../shared/data]'
+    snakemake -c all --config 'overrides=[cluster.partitions=12, grid.lr=[0.001,0.01]]'
+
+A group chosen on the command line (`overrides=[embed=pca]`) takes that file as it is: what the
+experiment changed within its own choice is left out, since it need not fit another. Changes such as
+`overrides=[embed=pca, embed.dims=8]` still apply.
+
+## Grid
+
+`grid` maps a name to a list of values; every combination is a grid point. A name is a setting of
+`train_specialists` (`lr`, `batch_size`, `weight_decay`, `loss`, `seed`; not `rows_seen`,
+`base_share`, `buffer_rows`) or `model.ARGUMENT`. A point's id comes from its content, so one more
+value trains that point alone, and then what follows from the choice among points runs again.
+`grid: {}` is one point with the settings as they are.
+
+All points start from one base and end in one model, so that a point may change how a model is
+trained, but not what it is: `grid.model.lr=[0.001,0.003]` fits `examples.housing_net.HousingNet`,
+whose optimiser is its own. Arguments that change the shape of parameters, such as the `width` and
+`depth` of `shoal.models.MLP`, are refused when the base's weights are loaded: override
+`model.width` itself. Arguments that change the forward pass in other ways do not belong here
+either: predictions are made with the arguments of `model`, not of the point.
+
+## Model
+
+`_target_` is the dotted path of a class that is found from the current directory or among the
+installed packages; the other keys are its keyword arguments. Three facts of the encoded data may
+stand for a value:
+
+- `${data:features}`: numbers in one row, all together
+- `${data:shape}`: shape of one row, such as `[8, 8]` where the only input is an image
+- `${data:outputs}`: classes, or 1 for a number
+
+A plain `torch.nn.Module` is trained with the loss and AdamW of `train_specialists`. A
+LightningModule keeps its own `training_step` and optimiser; `batch_size`, `rows_seen` and `seed`
+still apply. For classes the output is logits `(rows, classes)`; for numbers `(rows,)` or
+`(rows, 1)`, in units of the training labels' standard deviation from their mean.
+
+## Splits
+
+| method | a row's fold is decided by |
+| --- | --- |
+| `hash` | a seeded hash of its key; new rows move no other |
+| `group` | a seeded hash of the value in the column of kind `group`; of its key where it has none |
+| `time` | the column of kind `time`: the earliest rows train, the latest test; fitted once |
+| `column` | the value of `split.column`, by `split.values`; `split.outside` is in no fold |
+| `random` | a table of keys with exact shares, fitted once; later rows by the hash of their key |
+| `stratified` | as `random`, within each class, or within each tenth of a numeric label |
+
+A key is a hash of the row's id, or of its inputs where no column is an id.
+"""
+
+_STEPS = """\
+## Transform steps
+
+Steps that drop rows or add noise touch the training fold alone. Written as
+`steps: [{step: impute, columns: [age], options: {strategy: median}}]`.
+"""
+
+_ENCODERS = """\
+## Encoders
+
+Named for a kind of column (`encode.kinds.numeric`) or for one column (`encode.columns.age`), as in
+`{encoder: ngrams, features: 512}`. Instead of `encoder`, `_target_` names any class with `fit` and
+`transform`, such as `sklearn.preprocessing.PowerTransformer`. What missing and unseen values become
+is in `src/shoal/encode/__init__.py`.
+"""
+
+
+def introduction() -> str:
+    """Everything before the list of settings, Markdown."""
+    from shoal.encode.encoders import ENCODERS
+    from shoal.transform.pipeline import STEPS
+
+    parts = [_TEXT, _STEPS, *_table("step", STEPS, "works_on"), ""]
+    return "\n".join([*parts, _ENCODERS, *_table("encoder", ENCODERS, "kinds"), ""])
+
+
+def _table(title: str, classes: Mapping[str, Any], columns: str) -> Iterator[str]:
+    """Each class with the columns it takes, its purpose and its options."""
+    yield from [f"| {title} | columns | what it does | options |", "| --- | --- | --- | --- |"]
+    for name, kind in classes.items():
+        purpose = str(inspect.getdoc(kind)).split("\n\n", maxsplit=1)[0].replace("\n", " ")
+        options = "; ".join(
+            f"`{field.alias or option}`: {field.description}"
+            for option, field in kind.Options.model_fields.items()
+        )
+        yield f"| `{name}` | {', '.join(getattr(kind, columns))} | {purpose} | {options} |"
