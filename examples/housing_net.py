@@ -1,7 +1,8 @@
-"""A user's own model: a LightningModule with its own loss and optimiser. Shoal takes it as it is."""
+"""A user's own model: a LightningModule with its own loss and optimiser, taken as it is."""
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 
 class HousingNet(pl.LightningModule):
@@ -26,7 +27,7 @@ class HousingNet(pl.LightningModule):
         x, y = batch
         return torch.nn.functional.huber_loss(self(x), y)
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam with a one-cycle learning rate."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
         steps = int(self.trainer.estimated_stepping_batches)

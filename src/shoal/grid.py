@@ -50,14 +50,21 @@ def at_point(model: Model, training: Training, point: Point) -> tuple[Model, Tra
     Raises:
         SettingsError: A name is unknown or a value is not of its type.
     """
-    model_json, training_json = model.as_json(), training.as_json()
+    training_json = training.as_json()
     known = [name for name in training_json if name not in _NOT_IN_GRID]
     for name, value in point.items():
-        if name.startswith(_MODEL) and name.removeprefix(_MODEL) in model.arguments():
-            model_json[name.removeprefix(_MODEL)] = value
-        elif name in known:
+        if name in known:
             training_json[name] = value
-        else:
+        elif not (name.startswith(_MODEL) and name.removeprefix(_MODEL) in model.arguments()):
             choices = known + [_MODEL + argument for argument in model.arguments()]
             raise SettingsError(f"grid.{name}: unknown hyperparameter; {nearest(name, choices)}")
-    return parse(Model, model_json, "model"), parse(Training, training_json, "grid")
+    return model_at(model, point), parse(Training, training_json, "grid")
+
+
+def model_at(model: Model, point: Point) -> Model:
+    """Model settings with a point's model arguments in place: what its weights belong to."""
+    arguments = {
+        name.removeprefix(_MODEL): value for name, value in point.items() if name.startswith(_MODEL)
+    }
+    changed: Model = parse(Model, model.as_json() | arguments, "model")
+    return changed

@@ -7,7 +7,7 @@ import pytest
 
 from shoal.embed.command import embed, embed_fit
 from shoal.embed.embedder import load_embedder
-from shoal.errors import SettingsError, SourceError
+from shoal.errors import DataError, SourceError
 from shoal.files import read_json
 from shoal.store import ShardRows
 
@@ -56,11 +56,11 @@ def test_a_shard_without_rows_has_an_embedding_without_rows(
 
 def test_a_failed_fit_writes_nothing(settings, write_shard, images, tmp_path):
     """Neither state nor ledger appears when settings do not fit the rows."""
-    shard = write_shard("a", images)
+    shard = write_shard("a", images[:5])
     state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
 
-    with pytest.raises(SettingsError, match="37 principal components"):
-        embed_fit(settings("pca", dims=37), [shard], (6, 6), state, ledger, 1)
+    with pytest.raises(DataError, match="36 principal components need as many rows"):
+        embed_fit(settings("pca", dims=36), [shard], (6, 6), state, ledger, 1)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip"]
 

@@ -19,7 +19,7 @@ def contender(score: float, training: float, inference: float) -> dict:
 @pytest.fixture
 def metrics() -> dict:
     difference = {"value": 0.019, "low": 0.006, "high": 0.031}
-    word, sentence = verdict("accuracy", tuple(difference.values()), 0.861, 0.842)
+    word, sentence = verdict("accuracy", tuple(difference.values()), 0.861, 0.842, (1.0, 1.0))
     return {
         "metric": "accuracy",
         "verdict": word,

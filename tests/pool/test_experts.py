@@ -4,20 +4,17 @@ import numpy as np
 import torch
 
 from shoal.pool.experts import BASE, Experts
-from shoal.train_specialists.model import weights
 
 
-def linear(value: float) -> dict[str, np.ndarray]:
+def linear(value: float) -> torch.nn.Module:
     net = torch.nn.Linear(1, 1)
     with torch.no_grad():
         net.weight.fill_(value)
         net.bias.zero_()
-    return weights(net)
+    return net
 
 
-EXPERTS = Experts(
-    torch.nn.Linear(1, 1), {BASE: linear(0), 0: linear(1), 1: linear(10)}, "regression"
-)
+EXPERTS = Experts({BASE: linear(0), 0: linear(1), 1: linear(10)}, "regression")
 
 
 def test_each_row_is_answered_by_its_own_expert():

@@ -1,5 +1,7 @@
 """The user's model: built, checked, asked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,14 @@ import torch
 from shoal.errors import ModelError
 from shoal.settings.learning import Model
 from shoal.shapes import Shapes
-from shoal.train_specialists.model import build_model, load_weights, predict, row_losses, weights
+from shoal.train_specialists.model import (
+    build_model,
+    load_weights,
+    predict,
+    row_losses,
+    trained_model,
+    weights,
+)
 
 SHAPES = Shapes(
     x_shape=[4],
@@ -75,6 +84,19 @@ def test_a_model_that_does_not_fit_is_one_line(settings: Model, message: str):
         build_model(settings, SHAPES, seed=0)
 
     assert "\n" not in str(caught.value)
+
+
+def test_a_grid_points_argument_holds_when_the_model_is_used():
+    """An argument that changes the forward pass is the same in use as it was in training."""
+    shapes = dataclasses.replace(SHAPES, x_shape=[3])
+    leaky = model("torch.nn.LeakyReLU", negative_slope=0.1)
+    x = np.full((1, 3), -1.0, dtype=np.float32)
+
+    plain = trained_model(leaky, {}, shapes, {})
+    steep = trained_model(leaky, {"lr": 0.5, "model.negative_slope": 2.0}, shapes, {})
+
+    assert predict(plain, x, "regression")[0, 0] == pytest.approx(-0.1)
+    assert predict(steep, x, "regression")[0, 0] == -2.0
 
 
 def test_weights_of_another_shape_are_refused():

@@ -60,7 +60,7 @@ checkpoint partition:
     """Merge the shards' summaries into the partition index; reads no rows."""
     input:
         summaries=plan.summaries(),
-        check=ancient(plan.frozen("split", "check.json")),
+        check=plan.frozen("split", "check.json"),
         assigner=ancient(
             "results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors"
         ),

@@ -25,11 +25,10 @@ rule train_router:
         code=plan.model_code("train_router.command"),
         settings=plan.text("train_router"),
         model=plan.text("model"),
-        training=plan.text("train_specialists"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal train-router --settings {params.settings:q} --model {params.model:q}"
-        " --training {params.training:q} --index {input.index:q} --assigner {input.assigner:q}"
+        " --index {input.index:q} --assigner {input.assigner:q}"
         " --choice {input.choices:q} --specialist {input.specialists:q}"
         " --embedder {input.embedder:q} --shapes {input.shapes:q} --router {output.router:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"

@@ -73,10 +73,9 @@ rule train_choose:
     params:
         code=plan.model_code("train_specialists.command"),
         model=plan.text("model"),
-        training=plan.text("train_specialists"),
         threads=plan.settings.compute.threads,
     shell:
-        "shoal train-choose --model {params.model:q} --training {params.training:q}"
-        " --index {input.index:q} --digest {wildcards.digest} --validation {wildcards.validation}"
+        "shoal train-choose --model {params.model:q} --index {input.index:q}"
+        " --digest {wildcards.digest} --validation {wildcards.validation}"
         " --base {input.base:q} --shapes {input.shapes:q} --specialist {input.specialists:q}"
         " --choice {output.choice:q} --threads {params.threads} &> {log:q}"

@@ -59,7 +59,6 @@ def train_specialist(
 
 def train_choose(
     model: Json,
-    training: Json,
     index: File,
     digest: Text,
     validation: Text,
@@ -71,13 +70,12 @@ def train_choose(
 ) -> None:
     """Choose a partition's grid point on one half of its validation rows."""
     from shoal.determinism import deterministic
-    from shoal.settings.learning import Model, Training
+    from shoal.settings.learning import Model
     from shoal.train_specialists.command import train_choose
 
     deterministic(threads)
     train_choose(
         Model.from_text(model),
-        Training.from_text(training),
         index,
         (digest, validation),
         base,
@@ -90,7 +88,6 @@ def train_choose(
 def train_router(
     settings: Json,
     model: Json,
-    training: Json,
     index: File,
     assigner: File,
     choice: Files,
@@ -103,14 +100,13 @@ def train_router(
 ) -> None:
     """Fit the router on the other half of the validation rows."""
     from shoal.determinism import deterministic
-    from shoal.settings.learning import Model, Router, Training
+    from shoal.settings.learning import Model, Router
     from shoal.train_router.command import train_router
 
     deterministic(threads)
     train_router(
         parse(Router, json.loads(settings), "train_router"),
         Model.from_text(model),
-        Training.from_text(training),
         index,
         assigner,
         choice,

@@ -9,7 +9,7 @@ import numpy as np
 
 from shoal.embed.embedder import Embedder
 from shoal.embed.rows import READ_ROWS, training_rows
-from shoal.errors import DataError, SettingsError
+from shoal.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,8 +61,9 @@ def fit_pca(
 ) -> PCAEmbedder:
     """Principal components of the training fold's rows, streamed.
 
+    All of them, where a row has fewer features than ``dims``.
+
     Raises:
-        SettingsError: More components than features are asked for.
         DataError: There are fewer training rows than components.
 
     Source:
@@ -72,10 +73,7 @@ def fit_pca(
     from sklearn.decomposition import IncrementalPCA
 
     features = math.prod(x_shape)
-    if dims > features:
-        raise SettingsError(
-            f"embed.dims: {dims} principal components, but an encoded row has {features} features"
-        )
+    dims = min(dims, features)
     pca = IncrementalPCA(n_components=dims)
     rows = 0
     blocks = (block["x"] for block in training_rows(paths, ("x",), ledger))

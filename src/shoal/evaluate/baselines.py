@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from shoal.grid import Point
@@ -50,7 +51,7 @@ class Baselines:
         self._base = base
         self._shards = shards
 
-    def generalist(self, flops: float, ledger: Ledger) -> tuple[Tensors, str]:
+    def generalist(self, flops: float, ledger: Ledger) -> tuple[Tensors, Point]:
         """The base trained on with so many FLOPs, shared by all grid points; the best one.
 
         Args:
@@ -58,21 +59,21 @@ class Baselines:
             ledger: Is charged.
 
         Returns:
-            Weights and the chosen point's id.
+            Weights and the chosen point.
         """
-        states = {}
+        nets = {}
         for identity, point in self._grid.items():
             model, training = at_point(self._model, self._training, point)
             net = build_model(model, self._shapes, training.seed)
             load_weights(net, self._base)
             share = flops / len(self._grid)
             train_on_shards(net, self._shards, training, self._shapes.task, ledger, flops=share)
-            states[identity] = weights(net)
-        return self._best(states, self._rows(VALIDATION, _EVERYWHERE))
+            nets[identity] = net
+        return self._best(nets, self._rows(VALIDATION, _EVERYWHERE))
 
     def random_specialist(
         self, bounds: tuple[float, float], seed: int, budget: Budget, ledger: Ledger
-    ) -> tuple[Tensors, str] | None:
+    ) -> tuple[Tensors, Point] | None:
         """The specialist of one random partition, at the same rate as the pool's.
 
         Args:
@@ -82,33 +83,32 @@ class Baselines:
             ledger: Is charged.
 
         Returns:
-            Weights and the chosen point's id; None where no training row falls in.
+            Weights and the chosen point; None where no training row falls in.
         """
         rows = self._rows(TRAIN, bounds, seed)
         if not len(rows["y"]):
             return None
-        states = {}
+        nets = {}
         for identity, point in self._grid.items():
             model, training = at_point(self._model, self._training, point)
             net = build_model(model, self._shapes, training.seed)
             load_weights(net, self._base)
             seen = budget.specialist_rows(len(rows["y"]))
             train_on_rows(net, rows, training, self._shapes.task, seen, ledger)
-            states[identity] = weights(net)
-        return self._best(states, self._rows(VALIDATION, bounds, seed))
+            nets[identity] = net
+        return self._best(nets, self._rows(VALIDATION, bounds, seed))
 
     def _best(
-        self, states: Mapping[str, Tensors], validation: Mapping[str, NDArray[Any]]
-    ) -> tuple[Tensors, str]:
-        """The state with the lowest loss on the half of validation that chooses."""
+        self, nets: Mapping[str, torch.nn.Module], validation: Mapping[str, NDArray[Any]]
+    ) -> tuple[Tensors, Point]:
+        """The model with the lowest loss on the half of validation that chooses."""
         first = halves(validation["key"]) == 0
         losses: dict[str, float] = {}
         if first.any():
-            net = build_model(self._model, self._shapes, self._training.seed)
             x, y = validation["x"][first], validation["y"][first]
-            losses = mean_losses(net, states, x, y, self._shapes.task)
-        chosen = min(sorted(states), key=lambda identity: losses.get(identity, 0.0))
-        return states[chosen], chosen
+            losses = mean_losses(nets, x, y, self._shapes.task)
+        chosen = min(sorted(nets), key=lambda identity: losses.get(identity, 0.0))
+        return weights(nets[chosen]), self._grid[chosen]
 
     def _rows(self, fold: int, bounds: tuple[float, float], seed: int = 0) -> Tensors:
         """Rows of a fold whose draw lies within bounds, in canonical order."""

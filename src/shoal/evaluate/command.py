@@ -71,7 +71,7 @@ def evaluate_random(
     budget = Budget(**load_state(base_path)[1]["budget"])
     baselines = _baselines(model, training, grid, shards, base_path, shapes_path)
     tensors: dict[str, NDArray[Any]] = {}
-    points: dict[str, str] = {}
+    points: dict[str, Point] = {}
     for number, interval in enumerate(bounds):
         trained = baselines.random_specialist(interval, seed, budget, ledger)
         if trained is not None:

@@ -13,7 +13,7 @@ from shoal.evaluate.random_partitions import random_draw
 from shoal.evaluate.verdict import verdict
 from shoal.files import read_json, replacing, write_json
 from shoal.ledger import training_flops
-from shoal.pool.experts import Experts
+from shoal.pool.experts import BASE, Experts
 from shoal.pool.pool import Pool
 from shoal.state import load_state
 from shoal.train_specialists.partition_rows import Index
@@ -122,8 +122,9 @@ def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
 
 
 def _generalist(pool: Pool, paths: Paths, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    states = {0: load_state(paths.generalist)[0]}
-    return Experts(pool.model, states, pool.shapes.task).answer(0, x)
+    tensors, meta = load_state(paths.generalist)
+    models = {0: pool.model_with(tensors, meta["point"])}
+    return Experts(models, pool.shapes.task).answer(0, x)
 
 
 def _random(
@@ -139,7 +140,8 @@ def _random(
     place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
     experts = place.astype(np.int32)[:, None]
     weights = np.ones_like(experts, dtype=np.float32)
-    return Experts(pool.model, states, pool.shapes.task).mix(x, experts, weights)
+    models = {n: pool.model_with(own, meta["points"][str(n)]) for n, own in states.items()}
+    return Experts(models, pool.shapes.task).mix(x, experts, weights)
 
 
 def _constant(pool: Pool, index: Index, rows: int) -> NDArray[np.float32]:
@@ -167,8 +169,10 @@ def _metrics(
         metrics[name] = numbers | flops
     a, b = per_row["pool_top1"], per_row["generalist"]
     difference = paired_bootstrap(a, b, metric, settings.bootstrap, settings.seed)
-    scores = metrics["pool_top1"]["score"], metrics["generalist"]["score"]
-    metrics["verdict"], metrics["sentence"] = verdict(metric, difference, *scores)
+    both = metrics["pool_top1"], metrics["generalist"]
+    scores = both[0]["score"], both[1]["score"]
+    spent = both[0]["train_flops"], both[1]["train_flops"]
+    metrics["verdict"], metrics["sentence"] = verdict(metric, difference, *scores, spent)
     metrics["difference"] = difference._asdict()
     metrics["bootstrap"] = {"resamples": settings.bootstrap, "seed": settings.seed}
     return metrics, per_row
@@ -180,7 +184,9 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
 
     from shoal.flops import forward_flops
 
-    one_row = float(forward_flops(pool.model, torch.zeros((1, *pool.shapes.x_shape))))
+    one_row = float(
+        forward_flops(pool.experts.models[BASE], torch.zeros((1, *pool.shapes.x_shape)))
+    )
     routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
     total = training_flops([read_json(path) for path in paths.pool_ledgers])
     return {

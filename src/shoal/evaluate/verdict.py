@@ -27,6 +27,7 @@ CONTENDERS = {
 
 METRIC_NAMES = {"accuracy": "accuracy", "rmse": "RMSE"}
 
+_EQUAL = 0.02
 _OPENINGS = {
     "helps": "Splitting helps on this data",
     "hurts": "Splitting hurts on this data",
@@ -35,7 +36,11 @@ _OPENINGS = {
 
 
 def verdict(
-    metric: Metric, difference: tuple[float, float, float], pool: float, generalist: float
+    metric: Metric,
+    difference: tuple[float, float, float],
+    pool: float,
+    generalist: float,
+    train_flops: tuple[float, float],
 ) -> tuple[Verdict, str]:
     """Whether splitting helps, and a sentence that says so with its numbers.
 
@@ -44,7 +49,9 @@ def verdict(
         difference: Score of the pool minus score of the generalist, and the ends of its 95 %
             interval, as :func:`shoal.evaluate.bootstrap.paired_bootstrap` gives them.
         pool: Score of the pool.
-        generalist: Score of the generalist, trained with equal FLOPs.
+        generalist: Score of the generalist.
+        train_flops: What training each cost; the sentence says so where they differ by more than
+            two in a hundred, as when the data changed since the generation's start.
 
     Returns:
         ``helps`` or ``hurts`` where the interval leaves out zero, else ``no difference``; and
@@ -65,10 +72,16 @@ def verdict(
     direction = "" if metric == "accuracy" else "; lower is better"
     sentence = (
         f"{_OPENINGS[word]}: {METRIC_NAMES[metric]} {scores[0]} for the pool against {scores[1]} "
-        f"for the generalist at equal training FLOPs "
+        f"for the generalist at {_compute(*train_flops)} "
         f"(difference {change}, 95 % interval {start} to {end}{direction})."
     )
     return word, sentence
+
+
+def _compute(pool: float, generalist: float) -> str:
+    if abs(generalist - pool) <= _EQUAL * pool:
+        return "equal training FLOPs"
+    return f"{generalist / pool:.2f} times the pool's training FLOPs"
 
 
 def contenders(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.train_specialists.model import load_weights, predict
+from shoal.train_specialists.model import predict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,29 +18,21 @@ BASE = -1
 
 
 class Experts:
-    """Weights of base and specialists, and one model to put them into."""
+    """Base and specialists, each the user's model with its own weights."""
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        states: Mapping[int, Mapping[str, NDArray[Any]]],
-        task: str,
-    ) -> None:
-        """Keep the weights.
+    def __init__(self, models: Mapping[int, torch.nn.Module], task: str) -> None:
+        """Keep the models.
 
         Args:
-            model: The user's model; its weights are replaced as needed.
-            states: Weights by partition; ``BASE`` is the base.
+            models: By partition; ``BASE`` is the base.
             task: ``classification`` or ``regression``.
         """
-        self._model = model
-        self._states = states
+        self.models = models
         self._task = task
 
     def answer(self, expert: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """One expert's probabilities ``(rows, classes)`` or numbers ``(rows, 1)``."""
-        load_weights(self._model, self._states[expert])
-        return predict(self._model, x, self._task)
+        return predict(self.models[expert], x, self._task)
 
     def mix(
         self,

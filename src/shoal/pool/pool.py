@@ -18,16 +18,19 @@ from shoal.settings.section import parse
 from shoal.shapes import Shapes
 from shoal.state import load_state
 from shoal.tables import Columns
+from shoal.train_specialists.model import trained_model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     import pyarrow as pa
+    import torch
     from numpy.typing import NDArray
 
     from shoal.embed.embedder import Embedder
     from shoal.encode.encoder import Encoder
+    from shoal.grid import Point
     from shoal.transform.pipeline import Pipeline
 
 FORMAT = 1
@@ -58,7 +61,6 @@ class Pool:
         from shoal.embed.embedder import load_embedder
         from shoal.encode.encoder import Encoder
         from shoal.train_router.router import Router
-        from shoal.train_specialists.model import build_model
         from shoal.transform.pipeline import Pipeline
 
         self.folder = folder
@@ -69,11 +71,16 @@ class Pool:
         self.router = Router.from_state(*load_state(folder / "router.safetensors"))
         self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
         self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
-        self.model = build_model(parse(Model, manifest["model"], "model"), self.shapes, seed=0)
-        states = {BASE: load_state(folder / "base.safetensors")[0]}
+        models = {BASE: self.model_with(load_state(folder / "base.safetensors")[0], {})}
         for entry in manifest["specialists"]:
-            states[entry["partition"]] = load_state(folder / entry["file"])[0]
-        self.experts = Experts(self.model, states, self.shapes.task)
+            tensors, meta = load_state(folder / entry["file"])
+            models[entry["partition"]] = self.model_with(tensors, meta["point"])
+        self.experts = Experts(models, self.shapes.task)
+
+    def model_with(self, tensors: Mapping[str, NDArray[Any]], point: Point) -> torch.nn.Module:
+        """The pool's model with other weights, trained at a grid point."""
+        settings = parse(Model, self.manifest["model"], "model")
+        return trained_model(settings, point, self.shapes, tensors)
 
     @classmethod
     def load(cls, folder: str | Path, trust: Sequence[str] = ()) -> Pool:

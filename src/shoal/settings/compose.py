@@ -45,7 +45,7 @@ def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
                 plain = hydra.compose("config", ["~experiment", *changes])
                 composed.merge_with(dict.fromkeys(chosen))
                 composed.merge_with({name: plain[name] for name in chosen})
-        content: Any = OmegaConf.to_container(composed, resolve=True)
+        content: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
     content["grid"] = _flat(content.get("grid") or {})

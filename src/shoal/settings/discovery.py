@@ -19,7 +19,9 @@ class PCA(Section):
     """Principal components, fitted incrementally."""
 
     method: Literal["pca"]
-    dims: PositiveInt = Field(description="components kept, at most the number of features")
+    dims: PositiveInt = Field(
+        description="components kept; all of them where there are fewer features"
+    )
 
 
 class _SelfSupervised(Section):

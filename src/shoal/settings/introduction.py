@@ -22,10 +22,11 @@ Hydra composes an experiment's settings once, when the Snakefile is read:
    under `defaults` (`- override /embed: scarf`) and sets single values below.
 3. Overrides on the command line come last.
 
-Every value comes from these files; the code has no defaults of its own. The result is checked
-against the types on this page: an unknown name or a wrong value is one line, exit code 2. A run
-writes the resolved settings to `results/NAME/settings.json`. The ids in the paths of results come
-from these values, so a change makes new files for the stages it reaches and for no others.
+Every value comes from these files; only options of transform steps and encoders may be left out.
+The result is checked against the types on this page: an unknown name or a wrong value is one line,
+exit code 2. A run writes the resolved settings to `results/NAME/settings.json`. The ids in the
+paths of results come from these values, so a change makes new files for the stages it reaches and
+for no others.
 
     snakemake -c all --config experiment=titanic
     snakemake -c all --config experiment=titanic 'overrides=[sources.folder=../shared/data]'

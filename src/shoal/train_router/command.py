@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from shoal.settings.learning import Model, Router, Training
+    from shoal.settings.learning import Model, Router
     from shoal.train_specialists.partition_rows import Index
 
 
 def train_router(
     settings: Router,
     model: Model,
-    training: Training,
     index_path: Path,
     assigner_path: Path,
     choices: Sequence[Path],
@@ -36,7 +35,6 @@ def train_router(
     Args:
         settings: The router.
         model: The user's model.
-        training: For the model's construction.
         index_path: The partition index.
         assigner_path: The frozen map row to partition.
         choices: What ``train-choose`` wrote for each trained partition.
@@ -51,9 +49,9 @@ def train_router(
 
     from shoal.cluster.assigner import load_assigner
     from shoal.embed.embedder import load_embedder
-    from shoal.state import save_state
+    from shoal.state import load_state, save_state
     from shoal.train_router.fit import fit_router
-    from shoal.train_specialists.model import build_model
+    from shoal.train_specialists.model import trained_model
     from shoal.train_specialists.partition_rows import Index
 
     ledger = Ledger("train_router")
@@ -62,10 +60,10 @@ def train_router(
     rows = _second_half(index, settings)
     losses = np.empty((len(rows["y"]), 0))
     if settings.method != "nearest_atom" and trained:
-        net = build_model(model, shapes, training.seed)
         chosen = chosen_specialists(choices, specialists)
-        states = [chosen[partition] for partition in trained]
-        losses = _losses(net, states, rows, shapes.task, ledger)
+        states = [load_state(chosen[partition]) for partition in trained]
+        nets = [trained_model(model, meta["point"], shapes, own) for own, meta in states]
+        losses = _losses(nets, rows, shapes.task, ledger)
     assigner = load_assigner(assigner_path)
     router = fit_router(
         settings,
@@ -131,8 +129,7 @@ def _second_half(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
 
 
 def _losses(
-    net: torch.nn.Module,
-    states: Sequence[Path],
+    nets: Sequence[torch.nn.Module],
     rows: Mapping[str, NDArray[Any]],
     task: str,
     ledger: Ledger,
@@ -142,13 +139,10 @@ def _losses(
     import torch
 
     from shoal.flops import forward_flops
-    from shoal.state import load_state
-    from shoal.train_specialists.model import load_weights, predict, row_losses
+    from shoal.train_specialists.model import predict, row_losses
 
-    columns = []
-    for path in states:
-        load_weights(net, load_state(path)[0])
-        columns.append(row_losses(predict(net, rows["x"], task), rows["y"], task))
-    one_row = forward_flops(net, torch.from_numpy(rows["x"][:1]))
-    ledger.flops += float(one_row * len(rows["x"]) * len(states))
+    x, y = rows["x"], rows["y"]
+    columns = [row_losses(predict(net, x, task), y, task) for net in nets]
+    one_row = forward_flops(nets[0], torch.from_numpy(x[:1]))
+    ledger.flops += float(one_row * len(x) * len(nets))
     return np.stack(columns, axis=1)

@@ -75,7 +75,6 @@ def train_specialist(
 
 def train_choose(
     model: Model,
-    training: Training,
     index_path: Path,
     digests: tuple[str, str],
     base_path: Path,
@@ -93,7 +92,7 @@ def train_choose(
     from shoal.files import write_json
     from shoal.flops import forward_flops
     from shoal.state import load_state
-    from shoal.train_specialists.model import build_model, mean_losses
+    from shoal.train_specialists.model import mean_losses, trained_model
     from shoal.train_specialists.partition_rows import Index, halves
 
     ledger = Ledger("train_choose")
@@ -104,12 +103,14 @@ def train_choose(
     first = np.flatnonzero(halves(rows["key"]) == 0) if rows else np.empty(0, np.int64)
     losses: dict[str, float] = {}
     if len(first):
-        net = build_model(model, shapes, training.seed)
-        states = {point: load_state(path)[0] for point, path in specialists.items()}
-        candidates = {**states, "base": load_state(base_path)[0]}
-        losses = mean_losses(net, candidates, rows["x"][first], rows["y"][first], shapes.task)
-        one_row = forward_flops(net, torch.zeros((1, *shapes.x_shape)))
-        ledger.flops = float(one_row * len(first) * len(states))
+        base = trained_model(model, {}, shapes, load_state(base_path)[0])
+        candidates = {"base": base}
+        for point, path in specialists.items():
+            tensors, meta = load_state(path)
+            candidates[point] = trained_model(model, meta["point"], shapes, tensors)
+        losses = mean_losses(candidates, rows["x"][first], rows["y"][first], shapes.task)
+        one_row = forward_flops(base, torch.zeros((1, *shapes.x_shape)))
+        ledger.flops = float(one_row * len(first) * len(specialists))
     chosen = min(sorted(specialists), key=lambda point: losses.get(point, 0.0))
     content = {
         "partition": partition,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from shoal.errors import ModelError
+from shoal.grid import model_at
 from shoal.targets import import_target
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.grid import Point
     from shoal.settings.learning import Model
     from shoal.shapes import Shapes
 
@@ -128,16 +130,30 @@ def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArr
     return losses
 
 
+def trained_model(
+    model: Model, point: Point, shapes: Shapes, tensors: Mapping[str, NDArray[Any]]
+) -> torch.nn.Module:
+    """The user's model at the grid point that its weights were trained at.
+
+    Args:
+        model: Class and arguments.
+        point: The grid point; its model arguments may change what the forward pass does.
+        shapes: Shape of rows and labels.
+        tensors: The trained weights.
+    """
+    net = build_model(model_at(model, point), shapes, seed=0)
+    load_weights(net, tensors)
+    return net
+
+
 def mean_losses(
-    model: torch.nn.Module,
-    candidates: Mapping[str, Mapping[str, NDArray[Any]]],
+    candidates: Mapping[str, torch.nn.Module],
     x: NDArray[np.float32],
     y: NDArray[Any],
     task: str,
 ) -> dict[str, float]:
-    """Mean loss of each candidate's weights on the same rows."""
-    losses = {}
-    for name, tensors in candidates.items():
-        load_weights(model, tensors)
-        losses[name] = float(row_losses(predict(model, x, task), y, task).mean())
-    return losses
+    """Mean loss of each candidate on the same rows."""
+    return {
+        name: float(row_losses(predict(net, x, task), y, task).mean())
+        for name, net in candidates.items()
+    }
