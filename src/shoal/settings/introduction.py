@@ -29,7 +29,7 @@ paths of results come from these values, so a change makes new files for the sta
 for no others.
 
     snakemake -c all --config experiment=titanic
-    snakemake -c all --config experiment=titanic 'overrides=[sources.folder=../shared/data]'
+    snakemake -c all --config experiment=titanic 'overrides=[sources.folder=data]'
     snakemake -c all --config 'overrides=[cluster.partitions=12, grid.lr=[0.001,0.01]]'
 
 A group chosen on the command line (`overrides=[embed=pca]`) takes that file as it is: what the
