@@ -1,9 +1,14 @@
 """What all tests share."""
 
+import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+
+from shoal.tables import FOLD, KEY, Columns, Table, image_array, write_table
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,46 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no datasets at {folder}; set SHOAL_SHARED_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def columns():
+    """Makes columns from name=kind; images are 2 x 2 of uint8."""
+
+    def make(task="classification", **kinds):
+        pictures = [name for name, kind in kinds.items() if kind == "image"]
+        shapes = {name: [2, 2] for name in pictures}
+        return Columns(kinds, task, shapes, dict.fromkeys(pictures, "uint8"), {})
+
+    return make
+
+
+@pytest.fixture
+def rows():
+    """Makes an Arrow table of rows; keys are given as any text, folds as codes."""
+
+    def make(columns, keys, folds, **values):
+        arrays = {
+            name: image_array(np.array(content, np.uint8))
+            if columns.kinds[name] == "image"
+            else pa.array(content, columns.arrow_type(name))
+            for name, content in values.items()
+        }
+        digests = [hashlib.md5(str(key).encode()).digest() for key in keys]
+        arrays[KEY] = pa.array(digests, pa.binary(16))
+        arrays[FOLD] = pa.array(folds, pa.uint8())
+        return pa.table(arrays, schema=columns.schema())
+
+    return make
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Writes rows as a shard's table and opens it."""
+
+    def make(table, name="a"):
+        path = tmp_path / f"{name}.parquet"
+        write_table(path, table.schema, [table], {"rows_in": len(table), "dropped": {}})
+        return Table(path)
+
+    return make

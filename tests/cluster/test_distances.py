@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from shoal.cluster.distances import BLOCK_ROWS, Targets, nearest_point, padded_blocks
+from shoal.blocks import BLOCK_ROWS, padded_blocks
+from shoal.cluster.distances import Targets, nearest_point
 
 
 def test_blocks_cover_every_row_once():
     """Padded blocks have one shape and hold the rows in order."""
     rows = np.arange(2 * (BLOCK_ROWS + 3), dtype=np.float32).reshape(-1, 2)
 
-    blocks = list(padded_blocks(rows))
+    blocks = list(padded_blocks(rows, "float64"))
 
     assert {block.shape for _, block in blocks} == {(BLOCK_ROWS, 2)}
     parts = [block[: place.stop - place.start] for place, block in blocks]
@@ -56,5 +57,5 @@ def test_squared_distances_do_not_depend_on_batch_mates(size):
 
 
 def _squared(targets, rows):
-    blocks = padded_blocks(rows)
+    blocks = padded_blocks(rows, "float64")
     return np.concatenate([targets.squared(b)[: p.stop - p.start] for p, b in blocks])

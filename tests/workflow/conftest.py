@@ -42,11 +42,10 @@ class Experiment:
         """The generation's folder."""
         return self.folder / "results" / "tiny" / "g1"
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self, name: str = "tiny") -> dict[str, Any]:
         """Content of metrics.json."""
-        content: dict[str, Any] = json.loads(
-            (self.folder / "results" / "tiny" / "metrics.json").read_text()
-        )
+        path = self.folder / "results" / name / "metrics.json"
+        content: dict[str, Any] = json.loads(path.read_text())
         return content
 
     def snakemake(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from shoal.cluster.distances import Targets, padded_blocks
+from shoal.blocks import padded_blocks
+from shoal.cluster.distances import Targets
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
 from shoal.state import load_state, save_state
@@ -124,7 +125,7 @@ class AtomAssigner(Assigner):
         """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
         prototype = np.empty((len(embedding), self.partitions), dtype=np.int64)
         distance = np.empty((len(embedding), self.partitions), dtype=np.float32)
-        for place, block in padded_blocks(embedding):
+        for place, block in padded_blocks(embedding, "float64"):
             squared = self._targets.squared(block)
             chosen = np.stack(
                 [

@@ -9,30 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from shoal.blocks import padded_blocks
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Float64 = NDArray[np.float64]
-
-BLOCK_ROWS = 256
-
-
-def padded_blocks(rows: NDArray[Any]) -> Iterator[tuple[slice, Float64]]:
-    """Blocks of exactly BLOCK_ROWS rows, the last one padded with zeros.
-
-    Args:
-        rows: ``(rows, dims)``.
-
-    Yields:
-        Where the block's rows stand, and float64 ``(BLOCK_ROWS, dims)``.
-    """
-    for start in range(0, len(rows), BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, len(rows))
-        block = np.zeros((BLOCK_ROWS, rows.shape[1]))
-        block[: stop - start] = rows[start:stop]
-        yield slice(start, stop), block
 
 
 class Targets:
@@ -88,6 +70,6 @@ def nearest_point(rows: NDArray[Any], points: NDArray[Any]) -> NDArray[np.int32]
     """
     targets = Targets(points)
     nearest = np.empty(len(rows), dtype=np.int32)
-    for place, block in padded_blocks(rows):
+    for place, block in padded_blocks(rows, "float64"):
         nearest[place] = targets.squared(block).argmin(axis=1)[: place.stop - place.start]
     return nearest

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from shoal.blocks import BLOCK_ROWS, padded_blocks
 from shoal.errors import CorruptError, DataError
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Tensors = Mapping[str, NDArray[Any]]
-
-BLOCK_ROWS = 256
-"""Rows of every pass, the last one padded: so that a row's bits do not depend on other rows."""
 
 
 class Embedder(ABC):
@@ -55,11 +53,8 @@ class Embedder(ABC):
                 f"{x.shape[1:]}; encode them with the state of the same generation"
             )
         out = np.empty((len(x), self.dims), dtype=np.float32)
-        for start in range(0, len(x), BLOCK_ROWS):
-            rows = x[start : start + BLOCK_ROWS]
-            block = np.zeros((BLOCK_ROWS, *self.x_shape), dtype=np.float32)
-            block[: len(rows)] = rows
-            out[start : start + len(rows)] = self._block(block)[: len(rows)]
+        for place, block in padded_blocks(x, "float32"):
+            out[place] = self._block(block)[: place.stop - place.start]
         return out
 
     @abstractmethod

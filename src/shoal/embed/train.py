@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from shoal.embed.embedder import BLOCK_ROWS
+from shoal.blocks import BLOCK_ROWS
 from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError

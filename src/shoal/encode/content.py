@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
+from shoal.blocks import BLOCK_ROWS
 from shoal.encode.column import ColumnEncoder, Place, Target, fill_gaps, fit_gaps, gap_names
 from shoal.errors import ModelError
 from shoal.settings.section import Section
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.encode.column import Floats
-
-BLOCK_ROWS = 256
-"""Rows that a named class transforms at a time; a matrix product's bits depend on it."""
 
 
 class NgramOptions(Section):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from shoal.cluster.distances import Targets, padded_blocks
+from shoal.blocks import padded_blocks
+from shoal.cluster.distances import Targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class ByNeighbours:
         votes = min(self.neighbours, len(self.reference))
         points = Targets(self.reference)
         mean = np.empty((len(embedding), self.target.shape[1]))
-        for place, block in padded_blocks(embedding):
+        for place, block in padded_blocks(embedding, "float64"):
             squared = points.squared(block)[: place.stop - place.start]
             near = np.sort(np.argpartition(squared, votes - 1, axis=1)[:, :votes], axis=1)
             mean[place] = self.target[near].astype(np.float64).mean(axis=1)
@@ -118,7 +119,7 @@ class ByClassifier:
     def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
         """Float64 ``(rows, trained)``."""
         logits = np.empty((len(embedding), len(self.bias)))
-        for place, block in padded_blocks(embedding):
+        for place, block in padded_blocks(embedding, "float64"):
             logits[place] = (block @ self.weight + self.bias)[: place.stop - place.start]
         return log_softmax(logits)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from shoal.blocks import BLOCK_ROWS, padded_blocks
 from shoal.errors import ModelError
 from shoal.grid import model_at
 from shoal.targets import import_target
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from shoal.grid import Point
     from shoal.settings.learning import Model
     from shoal.shapes import Shapes
-
-BLOCK_ROWS = 256
-"""Rows of every forward pass outside training, padded: so a row's bits do not depend on others."""
 
 
 def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
@@ -105,14 +103,11 @@ def predict(module: torch.nn.Module, x: NDArray[np.float32], task: str) -> NDArr
     module.eval()
     parts = []
     with torch.no_grad():
-        for start in range(0, len(x), BLOCK_ROWS):
-            block = x[start : start + BLOCK_ROWS]
-            padded = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=np.float32)
-            padded[: len(block)] = block
-            output = module(torch.from_numpy(padded)).float()
+        for place, block in padded_blocks(x, "float32"):
+            output = module(torch.from_numpy(block)).float()
             if task == "classification":
                 output = torch.softmax(output, dim=1)
-            parts.append(output.reshape(BLOCK_ROWS, -1)[: len(block)].numpy())
+            parts.append(output.reshape(BLOCK_ROWS, -1)[: place.stop - place.start].numpy())
     return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
 
 
