@@ -58,6 +58,14 @@ def test_metrics_hold_every_contender_and_equal_training_flops(finished):
     assert generalist == pytest.approx(pool, rel=0.05)
 
 
+def test_the_report_shows_what_each_column_was_taken_for(finished):
+    """A wrong inference is seen on the page, not only in a log."""
+    page = (finished.folder / "results" / "tiny" / "report.html").read_text()
+
+    assert "column town" in page
+    assert "categorical, declared" in page
+
+
 def test_every_test_row_is_predicted_exactly_once(finished):
     """The predictions hold the test fold's keys, each once."""
     (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")

@@ -59,9 +59,18 @@ def report_details(
         stages=_stages(ledgers),
         trained_on=_trained_on(paths, index),
         settings=content,
-        lineage={f"rows ({name})": digest for name, digest in index.content["root"].items()},
+        lineage=_lineage(pool, index),
         versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
     )
+
+
+def _lineage(pool: Pool, index: Index) -> dict[str, str]:
+    """Digests of the rows, and what each column was taken for and why."""
+    lineage = {f"rows ({name})": digest for name, digest in index.content["root"].items()}
+    for name, kind in pool.columns.kinds.items():
+        reason = pool.columns.inferred.get(name)
+        lineage[f"column {name}"] = f"{kind}, inferred: {reason}" if reason else f"{kind}, declared"
+    return lineage
 
 
 def _partitions(
