@@ -58,12 +58,12 @@ def test_overrides_change_settings_and_add_grid_dimensions():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("cluster.partition=3", "partition: unknown setting; did you mean 'partitions'?"),
+        ("cluster.partition=3", r"^cluster\.partition: unknown setting; did you mean 'partitions'"),
         ("clusters.partitions=3", "clusters: unknown setting; did you mean 'cluster'?"),
         ("cluster=kmean", "cluster: 'kmean' is unknown; did you mean 'kmeans'?"),
         ("seed=many", "seed: Input should be a valid integer"),
         ("embed.dims=0", "dims: Input should be greater than 0, not 0"),
-        ("split.fractions.train=0.5", r"fractions sum to 0\.8, not 1"),
+        ("split.fractions.train=0.5", r"^split: fractions sum to 0\.8, not 1$"),
         ("cluster.partitions", "expected NAME=VALUE"),
         ("grid.lr=[1,", "settings do not compose"),
     ],

@@ -42,7 +42,8 @@ def _explain(kind: Any, error: ValidationError, place: str) -> str:  # noqa: ANN
     """The first problem, unknown keys before others since they cause missing ones."""
     problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
     problem = problems[0]
-    location = ".".join(str(part) for part in problem["loc"])
+    methods = _methods(kind)
+    location = ".".join(str(part) for part in problem["loc"] if part not in methods)
     name = ".".join(part for part in (place, location) if part)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(kind, problem["loc"])
@@ -51,6 +52,9 @@ def _explain(kind: Any, error: ValidationError, place: str) -> str:  # noqa: ANN
         return f"{name}: setting is missing"
     if problem["type"].startswith("union_tag"):
         return f"{name}: {problem['msg']}"
+    if problem["type"] == "value_error":
+        rule = problem["msg"].removeprefix("Value error, ")
+        return f"{name}: {rule}" if name else rule
     return f"{name}: {problem['msg']}, not {problem.get('input')!r}"
 
 
@@ -69,6 +73,23 @@ def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:  # noq
                 inner.append(candidate)
         candidates = inner or candidates
     return [name for candidate in candidates for name in candidate.model_fields]
+
+
+def _methods(kind: Any) -> set[str]:  # noqa: ANN401
+    """Names that tell a union's sections apart; they are in an error's place, not in the user's."""
+    from typing import get_args
+
+    inner = [s for section in _sections(kind) for s in _below(section)]
+    fields = [
+        section.model_fields["method"] for section in inner if "method" in section.model_fields
+    ]
+    return {name for field in fields for name in get_args(field.annotation)}
+
+
+def _below(section: type[BaseModel]) -> list[type[BaseModel]]:
+    """A section and those that its fields hold."""
+    held = [s for field in section.model_fields.values() for s in _sections(field.annotation)]
+    return [section, *held]
 
 
 def _sections(kind: Any) -> list[type[BaseModel]]:  # noqa: ANN401
