@@ -12,7 +12,13 @@ from shoal.hashing import row_order
 from shoal.store import ShardRows
 from shoal.tables import TRAIN, VALIDATION
 from shoal.train_specialists.fit import train_on_rows, train_on_shards
-from shoal.train_specialists.model import build_model, load_weights, mean_losses, weights
+from shoal.train_specialists.model import (
+    best_point,
+    build_model,
+    load_weights,
+    mean_losses,
+    weights,
+)
 from shoal.train_specialists.partition_rows import halves
 
 if TYPE_CHECKING:
@@ -107,7 +113,7 @@ class Baselines:
         if first.any():
             x, y = validation["x"][first], validation["y"][first]
             losses = mean_losses(nets, x, y, self._shapes.task)
-        chosen = min(sorted(nets), key=lambda identity: losses.get(identity, 0.0))
+        chosen = best_point(nets, losses)
         return weights(nets[chosen]), self._grid[chosen]
 
     def _rows(self, fold: int, bounds: tuple[float, float], seed: int = 0) -> Tensors:

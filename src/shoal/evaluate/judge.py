@@ -99,8 +99,7 @@ def _encoder_types(folder: Path) -> list[str]:
 def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Rows of a fold in every partition, those of no partition included."""
     numbers = [UNASSIGNED, *(int(entry["partition"]) for entry in index.partitions)]
-    parts = [rows for number in numbers if (rows := index.read(number, fold, tuple(names)))]
-    return {name: np.concatenate([part[name] for part in parts]) for name in names if parts}
+    return index.gather(numbers, fold, names)
 
 
 def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:

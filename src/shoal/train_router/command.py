@@ -115,10 +115,9 @@ def _second_half(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
 
     names = ("x", "y", "key", "embedding", "partition")
     numbers = [int(entry["partition"]) for entry in index.partitions]
-    parts = [rows for number in numbers if (rows := index.read(number, "validation", names))]
-    if not parts:
+    rows = index.gather(numbers, "validation", names)
+    if not rows:
         raise DataError(f"{index.path}: no partition has a validation row to fit a router on")
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in names}
     second = np.flatnonzero(halves(rows["key"]) == 1)
     limit = getattr(settings, "fit_rows", len(second))
     order = np.argsort(uniform(rows["key"][second], settings.seed, "router"), kind="stable")

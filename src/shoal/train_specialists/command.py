@@ -92,7 +92,7 @@ def train_choose(
     from shoal.files import write_json
     from shoal.flops import forward_flops
     from shoal.state import load_state
-    from shoal.train_specialists.model import mean_losses, trained_model
+    from shoal.train_specialists.model import best_point, mean_losses, trained_model
     from shoal.train_specialists.partition_rows import Index, halves
 
     ledger = Ledger("train_choose")
@@ -111,11 +111,10 @@ def train_choose(
         losses = mean_losses(candidates, rows["x"][first], rows["y"][first], shapes.task)
         one_row = forward_flops(base, torch.zeros((1, *shapes.x_shape)))
         ledger.flops = float(one_row * len(first) * len(specialists))
-    chosen = min(sorted(specialists), key=lambda point: losses.get(point, 0.0))
     content = {
         "partition": partition,
         "digests": {"train": digests[0], "validation": digests[1]},
-        "point": chosen,
+        "point": best_point(specialists, losses),
         "losses": losses,
         "rows": len(first),
     }

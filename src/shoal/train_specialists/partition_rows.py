@@ -13,6 +13,7 @@ from shoal.hashing import row_order
 from shoal.store import ShardRows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -76,6 +77,14 @@ class Index:
         arrays = {name: np.concatenate(values) for name, values in parts.items()}
         order = row_order(arrays["hash"])
         return {name: array[order] for name, array in arrays.items()}
+
+    def gather(
+        self, partitions: Sequence[int], fold: str, names: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Arrays of several partitions' rows of one fold, one partition after the other."""
+        wanted = tuple(names)
+        parts = [rows for number in partitions if (rows := self.read(number, fold, wanted))]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names if parts}
 
 
 def halves(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
