@@ -11,7 +11,7 @@ plan = start(config, workflow)
 
 wildcard_constraints:
     experiment=plan.settings.name,
-    generation=plan.folder.name,
+    generation=plan.layout.generation,
     shard=plan.shard_pattern(),
     split_id="[0-9a-f]{10}",
     transform_id="[0-9a-f]{10}",
@@ -19,16 +19,22 @@ wildcard_constraints:
     embed_id="[0-9a-f]{10}",
     cluster_id="[0-9a-f]{10}",
     base_id="[0-9a-f]{10}",
+    rows_id="[0-9a-f]{10}",
+    check_id="[0-9a-f]{10}",
+    index_id="[0-9a-f]{10}",
     specialists_id="[0-9a-f]{10}",
     choices_id="[0-9a-f]{10}",
     router_id="[0-9a-f]{10}",
     baselines_id="[0-9a-f]{10}",
     evaluate_id="[0-9a-f]{10}",
+    drift_id="[0-9a-f]{10}",
     pool_id="[0-9a-f]{10}",
+    release="[0-9a-f]{10}",
     point="[0-9a-f]{10}",
     digest=r"[0-9a-f]{24}|partition-\d+",
     validation=r"[0-9a-f]{24}|partition-\d+",
     root="[0-9a-f]{24}|planned",
+    basis="[0-9a-f]{24}|planned|generation",
 
 
 localrules:
@@ -40,12 +46,7 @@ localrules:
 rule all:
     """Every stage's output, so that a failure anywhere is seen in the next plan."""
     input:
-        plan.rows("split"),
-        plan.frozen("split", "check.json"),
-        plan.rows("transform"),
-        plan.rows("encode"),
-        plan.rows("embed"),
-        plan.rows("cluster"),
+        plan.early_targets(),
         lambda wc: plan.targets(checkpoints.partition),
 
 
@@ -62,7 +63,7 @@ include: "workflow/rules/pool.smk"
 
 
 onstart:
-    plan.write_settings()
+    plan.write_records()
 
 
 onerror:

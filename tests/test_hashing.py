@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from shoal.hashing import (
+    ROW_HASH_BYTES,
     hash_rows,
+    multiset_change,
     multiset_digest,
     multiset_sum,
     row_order,
@@ -102,3 +104,13 @@ def test_row_order_sorts_by_the_bytes_of_the_hash():
     ordered = [row.tobytes() for row in rows[row_order(rows)]]
 
     assert ordered == sorted(ordered)
+
+
+def test_a_change_of_a_multiset_counts_what_came_and_what_went():
+    """Rows are counted as often as they occur, whatever their order."""
+    a, b, c = (np.full((1, ROW_HASH_BYTES), value, dtype=np.uint8) for value in (1, 2, 3))
+    before, after = np.concatenate([a, a, b]), np.concatenate([c, a, c, b])
+
+    assert multiset_change(before, after) == (2, 1)
+    assert multiset_change(after, before) == (1, 2)
+    assert multiset_change(before[:0], before[:0]) == (0, 0)

@@ -117,6 +117,24 @@ def multiset_digest(total: int, rows: int, lineage: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
+def multiset_change(before: Bytes, after: Bytes) -> tuple[int, int]:
+    """Rows that are more often in ``after``, and rows that are more often in ``before``.
+
+    Args:
+        before: Row hashes, uint8 ``(rows, ROW_HASH_BYTES)``.
+        after: The same.
+
+    Returns:
+        Rows added and rows removed, each counted as often as it came or went.
+    """
+    both = np.ascontiguousarray(np.concatenate([before, after]))
+    flat = both.view(f"V{both.shape[1]}").ravel()
+    weight = np.concatenate([-np.ones(len(before), np.int64), np.ones(len(after), np.int64)])
+    _, place = np.unique(flat, return_inverse=True)
+    change = np.bincount(place, weights=weight, minlength=1)
+    return int(change[change > 0].sum()), int(-change[change < 0].sum())
+
+
 def row_order(hashes: Bytes) -> NDArray[np.int64]:
     """Canonical order of rows: ascending by hash. int64 ``(rows,)``."""
     flat = np.ascontiguousarray(hashes)

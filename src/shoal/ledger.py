@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.files import write_json
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ class Ledger:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the account."""
-        write_json(path, self.record())
+        write_json(path, self.record() | made_from())
 
 
 def training_flops(ledgers: list[Mapping[str, Any]]) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
 from shoal.files import read_json, write_json
+from shoal.made_from import KEY as MADE_FROM
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     import os
@@ -39,12 +41,14 @@ class Shapes:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
-        write_json(path, asdict(self))
+        write_json(path, asdict(self) | made_from())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Shapes:
         """Read what :meth:`save` wrote."""
-        return cls(**read_json(path))
+        content = read_json(path)
+        content.pop(MADE_FROM, None)
+        return cls(**content)
 
     def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Arguments with ``data:NAME`` replaced by the fact of that name.

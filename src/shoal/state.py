@@ -11,6 +11,7 @@ import numpy as np
 from shoal.errors import CorruptError, SourceError
 from shoal.files import replacing
 from shoal.hashing import canonical_json
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     import os
@@ -35,7 +36,8 @@ def save_state(
 
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     hashes = {name: tensor_hash(array) for name, array in arrays.items()}
-    header = {"shoal": canonical_json({"meta": dict(meta), "hashes": hashes})}
+    record = {"meta": dict(meta), "hashes": hashes} | made_from()
+    header = {"shoal": canonical_json(record)}
     with replacing(path) as aside:
         save_file(arrays, aside, metadata=header)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from shoal.errors import CorruptError, SourceError
 from shoal.files import replacing
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     import os
@@ -53,11 +54,12 @@ def write_rows(
     import zarr
     from zarr.storage import ZipStore
 
+    record = dict(attributes) | {"rows": rows} | made_from()
     with replacing(path) as aside:
         raw = aside.with_name(f"{aside.name}.raw")
         try:
             with ZipStore(raw, mode="w") as store:
-                group = zarr.create_group(store, attributes=dict(attributes) | {"rows": rows})
+                group = zarr.create_group(store, attributes=record)
                 targets = {
                     name: group.create_array(
                         name,

@@ -31,7 +31,8 @@ class RowStream(IterableDataset["Batch"]):
     is read once and stays in memory.
 
     Attributes:
-        training_rows: Rows of the training fold in all shards.
+        training_rows: Rows of the training fold in all shards; where the label is read, only
+            those whose class the generation knows.
         batch_size: Rows a batch: the asked-for size, or all training rows where there are fewer.
         steps: Batches that an iteration yields.
     """
@@ -56,7 +57,7 @@ class RowStream(IterableDataset["Batch"]):
             seed: Seed of the order.
         """
         self._shards = [ShardRows(path) for path in paths]
-        self._training = [np.flatnonzero(s.read("fold") == TRAIN) for s in self._shards]
+        self._training = [_training_rows(shard, "y" in names) for shard in self._shards]
         self._names = tuple(names)
         self.steps = steps
         self._buffer_rows = buffer_rows
@@ -114,6 +115,20 @@ class RowStream(IterableDataset["Batch"]):
             self._shards[shard].read(name, start, start + _BLOCK_ROWS)[inside]
             for name in self._names
         )
+
+
+def _training_rows(shard: ShardRows, labelled: bool) -> NDArray[np.int64]:
+    training = shard.read("fold") == TRAIN
+    return np.flatnonzero(training & known_labels(shard.read("y")) if labelled else training)
+
+
+def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which labels a model can be trained on: all numbers, and classes of the generation.
+
+    Args:
+        y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.
+    """
+    return np.ones(len(y), dtype=bool) if y.dtype.kind == "f" else y >= 0
 
 
 class MemoryRows(IterableDataset["Batch"]):

@@ -28,6 +28,8 @@ import pyarrow.parquet as pq
 from shoal.errors import CorruptError, SourceError
 from shoal.files import read_json, replacing, write_json
 from shoal.hashing import KEY_BYTES
+from shoal.made_from import KEY as MADE_FROM
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     import os
@@ -98,12 +100,14 @@ class Columns:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
-        write_json(path, asdict(self) | {"order": list(self.kinds)})  # JSON's keys are sorted
+        order = {"order": list(self.kinds)}  # JSON's keys are sorted
+        write_json(path, asdict(self) | order | made_from())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Columns:
         """Read what :meth:`save` wrote."""
         content = read_json(path)
+        content.pop(MADE_FROM, None)
         order = content.pop("order")
         return cls(**content | {"kinds": {name: content["kinds"][name] for name in order}})
 
@@ -127,7 +131,8 @@ def write_table(
         for batch in batches:
             if len(batch):
                 writer.write_table(batch.cast(schema))
-        writer.add_key_value_metadata({"shoal": json.dumps(dict(record), sort_keys=True)})
+        content = json.dumps(dict(record) | made_from(), sort_keys=True)
+        writer.add_key_value_metadata({"shoal": content})
 
 
 class Table:

@@ -49,7 +49,7 @@ def appended(rows, partition, fold):
 def summary(rows, shard):
     order = group_order(rows.partition, rows.fold, rows.hash, rows.key)
     found = groups(rows.partition[order], rows.fold[order], rows.hash[order])
-    return {"shard": shard, "rows": len(rows), "groups": found}
+    return {"shard": shard, "rows": len(rows), "groups": found, "unknown_labels": 0}
 
 
 def index_of(*parts, lineage="g1", min_rows=1):
@@ -242,7 +242,10 @@ def test_a_thousand_summaries_merge():
         }
         for n in range(192)
     ]
-    summaries = [{"shard": f"{n:04}", "rows": 192, "groups": groups_of_one} for n in range(1000)]
+    summaries = [
+        {"shard": f"{n:04}", "rows": 192, "groups": groups_of_one, "unknown_labels": 0}
+        for n in range(1000)
+    ]
 
     index, _ = merge_summaries(summaries, 64, 1, "g")
 

@@ -2,120 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.workflow.small import Experiment, set_up
+from tests.workflow.warm import Server
 
-SETTINGS = """\
-# @package _global_
-name: tiny
-sources:
-  folder: data
-  files: ["*.csv"]
-  columns: {id: id, a: numeric, b: numeric, town: categorical, note: ignore, label: label}
-embed: {dims: 2}
-cluster: {partitions: 2, atoms: 6, min_rows: 10}
-model: {width: 4, depth: 1}
-train_specialists: {rows_seen: 2000, batch_size: 16}
-evaluate: {bootstrap: 200}
-grid: {lr: [0.01, 0.03]}
-"""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
-@dataclass
-class Experiment:
-    """A folder with data, configuration and a way to run the workflow there."""
-
-    folder: Path
-
-    @property
-    def generation(self) -> Path:
-        """The generation's folder."""
-        return self.folder / "results" / "tiny" / "g1"
-
-    def metrics(self, name: str = "tiny") -> dict[str, Any]:
-        """Content of metrics.json."""
-        path = self.folder / "results" / name / "metrics.json"
-        content: dict[str, Any] = json.loads(path.read_text())
-        return content
-
-    def snakemake(
-        self, *arguments: str, overrides: str = "[]", name: str = "tiny"
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the literal command in the folder."""
-        command = ["snakemake", "--snakefile", str(self.folder / "Snakefile"), *arguments]
-        config = ["--config", f"experiment={name}", f"overrides={overrides}"]
-        return subprocess.run(
-            [*command, *config], cwd=self.folder, capture_output=True, text=True, check=False
-        )
-
-    def run(self, *arguments: str, overrides: str = "[]") -> list[str]:
-        """Run everything; the rules of the jobs that ran, sorted."""
-        result = self.snakemake("-c", "2", "--scheduler", "greedy", *arguments, overrides=overrides)
-        assert result.returncode == 0, result.stderr
-        return jobs(result.stderr)
-
-    def plan(self, overrides: str = "[]", name: str = "tiny") -> list[str]:
-        """The rules of the jobs that a dry run shows, sorted."""
-        result = self.snakemake("-n", overrides=overrides, name=name)
-        assert result.returncode == 0, result.stderr + result.stdout
-        return jobs(result.stdout + result.stderr)
-
-
-def jobs(text: str) -> list[str]:
-    """Rules of the jobs that Snakemake announces, without the target rule."""
-    kinds = ("rule ", "localrule ", "checkpoint ", "localcheckpoint ")
-    lines = [line for line in text.splitlines() if line.startswith(kinds) and line.endswith(":")]
-    names = [line.split()[1].rstrip(":") for line in lines]
-    return sorted(name for name in names if name != "all")
-
-
-def write_rows(path: Path, seed: int, rows: int = 150) -> None:
-    """Rows of two regimes: in town 'north' the label is a > 0, elsewhere its opposite."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(2, rows)).round(3)
-    north = rng.random(rows) < 0.5
-    table = pd.DataFrame(
-        {
-            "id": [f"{path.stem}-{n}" for n in range(rows)],
-            "a": a,
-            "b": b,
-            "town": np.where(north, "north", "south"),
-            "note": "-",
-            "label": np.where((a > 0) == north, "yes", "no"),
-        }
-    )
-    table.to_csv(path, index=False)
-
-
-def set_up(folder: Path) -> Experiment:
-    """Lay out configuration and three source files."""
-    (folder / "data").mkdir(parents=True)
-    for number in range(3):
-        write_rows(folder / "data" / f"part-{number}.csv", number)
-    for name in ("Snakefile", "workflow", "envs", "profiles", "examples"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / "config").mkdir()
-    for path in (ROOT / "config").iterdir():
-        if path.name != "experiment":
-            (folder / "config" / path.name).symlink_to(path)
-    (folder / "config" / "experiment").mkdir()
-    (folder / "config" / "experiment" / "tiny.yaml").write_text(SETTINGS)
-    return Experiment(folder)
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Programs whose imports are paid once."""
+    with Server(tmp_path_factory.mktemp("warm") / "server") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """An experiment that has run to the end. Tests must leave it as it is."""
+    """An experiment that has run to the end, cold. Tests must leave it as it is."""
     experiment = set_up(tmp_path_factory.mktemp("finished") / "experiment")
     planned = experiment.plan()
     assert experiment.run() == planned
@@ -123,14 +32,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 
 @pytest.fixture
-def copied(finished: Experiment, tmp_path: Path) -> Experiment:
+def copied(finished: Experiment, warm: Server, tmp_path: Path) -> Experiment:
     """A copy of the finished experiment, to change."""
     folder = tmp_path / "experiment"
     shutil.copytree(finished.folder, folder, symlinks=True)
-    return Experiment(folder)
+    return Experiment(folder, warm.bin)
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> Experiment:
+def experiment(warm: Server, tmp_path: Path) -> Experiment:
     """A fresh experiment that has not run."""
-    return set_up(tmp_path / "experiment")
+    return Experiment(set_up(tmp_path / "experiment").folder, warm.bin)

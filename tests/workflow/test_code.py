@@ -17,6 +17,11 @@ def test_a_stage_depends_on_what_it_imports_and_on_nothing_else():
     assert not {"folds", "readers", "report"} & modules
 
 
+def test_the_face_of_the_package_is_part_of_no_stage():
+    """A module imports from ``shoal`` without depending on the pool that it offers."""
+    assert not {"pool", "shoal"} & imported("shoal.split.command")
+
+
 def test_training_does_not_depend_on_evaluation():
     """A change in the report retrains nothing."""
     assert "report" not in imported("shoal.train_specialists.command")

@@ -13,6 +13,7 @@ import pytest
 
 from shoal.store import CHUNK_ROWS, ShardRows
 from shoal.tables import Table
+from tests.workflow.small import Experiment, jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ def test_every_test_row_is_predicted_exactly_once(finished):
     (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")
     predicted = Counter(pd.read_parquet(path)["key"])
     expected: Counter[bytes] = Counter()
-    for table in finished.generation.glob("split/*/rows/*.parquet"):
+    for table in finished.generation.glob("split/*/rows/*/*.parquet"):
         rows = pd.read_parquet(table)
         expected.update(rows.loc[rows["_fold"] == 2, "_key"])
 
@@ -82,10 +83,10 @@ def test_no_row_is_lost_between_stages(finished):
     """Each shard has the same number of rows in every stage, or says which step dropped them."""
     for source in (finished.folder / "data").glob("*.csv"):
         assert len(pd.read_csv(source)) == 150
-    for path in finished.generation.glob("*/*/rows/*.parquet"):
+    for path in finished.generation.glob("*/*/rows/*/*.parquet"):
         table = Table(path)
         assert table.rows + sum(table.record["dropped"].values()) == table.record["rows_in"] == 150
-    stores = list(finished.generation.glob("*/*/rows/*.zarr.zip"))
+    stores = list(finished.generation.glob("*/*/rows/*/*.zarr.zip"))
     assert len(stores) == 3 * 3
     for path in stores:
         with ShardRows(path) as store:
@@ -94,7 +95,7 @@ def test_no_row_is_lost_between_stages(finished):
 
 def test_a_specialist_reads_its_own_rows_only(finished):
     """Rows read are the partition's, up to the chunks at the ends of its ranges."""
-    (index_path,) = finished.generation.glob("cluster/*/index.json")
+    (index_path,) = finished.generation.glob("cluster/*/indexes/*/index.json")
     index = json.loads(index_path.read_text())
     shards = 3
     for entry in index["partitions"]:
@@ -131,7 +132,7 @@ def test_the_pool_predicts_elsewhere_without_workflow_or_data(finished, tmp_path
     said = pd.read_parquet(tmp_path / "said.parquet")["prediction"]
     (table,) = (
         rows
-        for path in finished.generation.glob("split/*/rows/*.parquet")
+        for path in finished.generation.glob("split/*/rows/*/*.parquet")
         if (rows := pd.read_parquet(path))["a"].equals(pd.read_csv(source)["a"])
     )
     (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")
@@ -214,7 +215,7 @@ def test_a_changed_row_retrains_its_partition_alone(copied):
 def training_row(experiment) -> int:
     """Line, below the header, of the first training row of the first source file."""
     first = pd.read_csv(experiment.folder / "data" / "part-0.csv")
-    for path in experiment.generation.glob("split/*/rows/*.parquet"):
+    for path in experiment.generation.glob("split/*/rows/*/*.parquet"):
         table = pd.read_parquet(path)
         if table["a"].equals(first["a"]):
             return int((table["_fold"] == 0).idxmax()) + 1
@@ -233,11 +234,96 @@ def test_a_removed_file_is_gone_from_the_results_in_one_run(copied):
     assert copied.run() == []
 
 
+def test_a_renamed_source_file_reruns_nothing(copied):
+    """Names are no content."""
+    (copied.folder / "data" / "part-0.csv").rename(copied.folder / "data" / "other.csv")
+
+    assert copied.plan() == []
+
+
+def test_an_undone_change_runs_no_job_but_the_publishing(copied):
+    """The old files are found again, the index among them; the pool is copied back."""
+    path = copied.folder / "data" / "part-0.csv"
+    before = path.read_text()
+    pool = copied.folder / "results" / "tiny" / "pool" / "manifest.json"
+    manifest = pool.read_bytes()
+    path.write_text("\n".join(before.splitlines()[:-9]) + "\n")
+    copied.run()
+    assert pool.read_bytes() != manifest
+    path.write_text(before)
+
+    assert copied.plan() == copied.run() == ["pool_publish"]
+    assert pool.read_bytes() == manifest
+
+
+def test_results_go_on_elsewhere_without_snakemakes_records(copied, tmp_path: Path):
+    """Nothing is judged by time or by what .snakemake holds."""
+    elsewhere = Experiment(tmp_path / "elsewhere")
+    hidden = shutil.ignore_patterns(".snakemake")
+    shutil.copytree(
+        copied.folder, elsewhere.folder, True, ignore=hidden, copy_function=shutil.copyfile
+    )
+
+    assert elsewhere.plan() == []
+
+
+def test_changed_code_runs_its_stage_again_and_trains_nothing(copied, tmp_path: Path):
+    """Rows that the new code leaves as they were keep their digests, so training stays."""
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    module = tmp_path / "src" / "shoal" / "embed" / "apply.py"
+    module.write_text(module.read_text() + "# changed\n")
+
+    cold = Experiment(copied.folder)
+
+    ran = Counter(cold.run(PYTHONPATH=str(tmp_path / "src")))
+
+    assert (ran["embed"], ran["assign"], ran["partition"]) == (3, 3, 1)
+    assert not {"split", "encode", "train_specialist", "train_router"} & set(ran)
+    assert not [rule for rule in ran if rule.endswith("_fit")]
+
+
+def test_changed_code_of_a_fit_is_said_and_refits_nothing(copied, tmp_path: Path):
+    """The generation stays as it is; the terminal says that a refit is needed."""
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    module = tmp_path / "src" / "shoal" / "embed" / "pca.py"
+    module.write_text(module.read_text() + "# changed\n")
+
+    cold = Experiment(copied.folder)
+
+    result = cold.snakemake("-n", PYTHONPATH=str(tmp_path / "src"))
+
+    assert "refit needed: the code of embed" in result.stderr
+    assert "embed_fit" not in jobs(result.stdout + result.stderr)
+
+
+def test_a_changed_model_file_trains_specialists_and_no_base(experiment):
+    """The user's file counts as code: what uses it runs again, the frozen base stays."""
+    model = experiment.folder / "my_model.py"
+    model.write_text(MODEL)
+    own = "[model._target_=my_model.Net]"
+    experiment.run(overrides=own)
+    model.write_text(MODEL.replace("ReLU", "Tanh"))
+
+    ran = Counter(experiment.run(overrides=own))
+
+    assert ran["train_specialist"] == 4
+    assert not {"split", "encode", "assign", "partition", "base_fit"} & set(ran)
+
+
+MODEL = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, features, outputs, width, depth):
+        super().__init__(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, outputs))
+"""
+
+
 def test_planning_imports_no_torch(finished):
     """A dry run stays light: neither torch nor Lightning nor scikit-learn is imported."""
     code = (
-        "import sys; from pathlib import Path; from shoal.workflow.plan import Plan;"
-        "Plan({'experiment': 'tiny'}, Path('config'), lambda: True);"
+        "import sys; from pathlib import Path; from shoal.workflow.rules import RulesPlan;"
+        "RulesPlan({'experiment': 'tiny'}, Path('config'), lambda: True);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )
 

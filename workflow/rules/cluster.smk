@@ -4,9 +4,9 @@
 rule cluster_fit:
     """Fit the assigner: atoms, merged into balanced partitions."""
     input:
-        embeddings=plan.rows("embed"),
-        rows=plan.rows("encode"),
-        tables=plan.rows("transform"),
+        embeddings=plan.layout.rows("embed"),
+        rows=plan.layout.rows("encode"),
+        tables=plan.layout.rows("transform"),
     output:
         assigner="results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors",
         ledger="results/{experiment}/{generation}/cluster/{cluster_id}/ledger.json",
@@ -15,14 +15,15 @@ rule cluster_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/cluster_fit/{cluster_id}.tsv"
     wildcard_constraints:
-        cluster_id=plan.unfitted("cluster", "assigner.safetensors", "ledger.json"),
+        cluster_id=plan.unfitted("cluster"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["cluster"],
         settings=plan.text("cluster"),
         threads=plan.settings.compute.threads,
     shell:
-        "shoal cluster-fit --settings {params.settings:q} --rows {input.rows:q}"
+        "shoal cluster-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --embedding {input.embeddings:q} --table {input.tables:q}"
         " --assigner {output.assigner:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"
@@ -31,23 +32,22 @@ rule cluster_fit:
 rule assign:
     """Group one shard's rows by partition, with a digest for each."""
     input:
-        embedding=lambda wc: plan.shard_rows("embed", wc.shard),
-        rows=lambda wc: plan.shard_rows("encode", wc.shard),
-        table=lambda wc: plan.shard_rows("transform", wc.shard),
+        embedding=lambda wc: ancient(plan.layout.shard_rows("embed", wc.shard)),
+        rows=lambda wc: ancient(plan.layout.shard_rows("encode", wc.shard)),
+        table=lambda wc: ancient(plan.layout.shard_rows("transform", wc.shard)),
         assigner=ancient(
             "results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors"
         ),
     output:
-        rows="results/{experiment}/{generation}/cluster/{cluster_id}/rows/{shard}.zarr.zip",
-        summary="results/{experiment}/{generation}/cluster/{cluster_id}/summary/{shard}.json",
+        rows="results/{experiment}/{generation}/cluster/{cluster_id}/rows/{rows_id}/{shard}.zarr.zip",
+        summary="results/{experiment}/{generation}/cluster/{cluster_id}/summary/{rows_id}/{shard}.json",
     log:
-        "logs/{experiment}/{generation}/assign/{cluster_id}/{shard}.log",
+        "logs/{experiment}/{generation}/assign/{cluster_id}/{rows_id}/{shard}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/assign/{cluster_id}/{shard}.tsv"
+        "results/{experiment}/benchmarks/{generation}/assign/{cluster_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("cluster.command"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal assign --rows {input.rows:q} --embedding {input.embedding:q}"
@@ -59,23 +59,27 @@ rule assign:
 checkpoint partition:
     """Merge the shards' summaries into the partition index; reads no rows."""
     input:
-        summaries=plan.summaries(),
-        check=plan.frozen("split", "check.json"),
+        summaries=[ancient(plan.layout.summary(shard)) for shard in plan.layout.shards],
+        check=ancient(plan.layout.check),
         assigner=ancient(
             "results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors"
         ),
     output:
-        index="results/{experiment}/{generation}/cluster/{cluster_id}/index.json",
+        index="results/{experiment}/{generation}/cluster/{cluster_id}/indexes/{index_id}/index.json",
     log:
-        "logs/{experiment}/{generation}/partition/{cluster_id}.log",
+        "logs/{experiment}/{generation}/partition/{cluster_id}/{index_id}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/partition/{cluster_id}.tsv"
+        "results/{experiment}/benchmarks/{generation}/partition/{cluster_id}/{index_id}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("cluster.command"),
         min_rows=plan.settings.cluster.min_rows,
+        stores=plan.layout.shard_rows("cluster", "").parent,
+        tolerance=plan.settings.changes.tolerance,
+        before=plan.tolerated_index(),
+        released=plan.released(),
     shell:
         "shoal partition --summary {input.summaries:q} --assigner {input.assigner:q}"
-        " --lineage {wildcards.cluster_id} --min-rows {params.min_rows}"
-        " --index {output.index:q} &> {log:q}"
+        " --check {input.check:q} --lineage {wildcards.cluster_id} --min-rows {params.min_rows}"
+        " --stores {params.stores:q} --tolerance {params.tolerance} --before {params.before:q}"
+        " --released {params.released:q} --index {output.index:q} &> {log:q}"

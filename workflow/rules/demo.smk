@@ -5,11 +5,14 @@ if plan.demo_is_missing:
     rule demo_data:
         """Write the demo's source files: digits in four orientations."""
         output:
-            [str(path) for path, _ in plan.shards.values()],
+            tables=[str(path) for path, _ in plan.shards.values()],
+            names=str(plan.demo_names()[0]),
         log:
             "logs/{}/demo_data.log".format(plan.settings.name),
         localrule: True
         conda:
             "../../envs/shoal.yaml"
+        params:
+            folder=subpath(output.names, parent=True),
         shell:
-            "shoal demo-data $(dirname {output[0]:q}) &> {log:q}"
+            "shoal demo-data {params.folder:q} &> {log:q}"

@@ -4,8 +4,8 @@
 rule embed_fit:
     """Train the embedder on the training fold."""
     input:
-        rows=plan.rows("encode"),
-        shapes=plan.frozen("encode", "shapes.json"),
+        rows=plan.layout.rows("encode"),
+        shapes=plan.layout.fit("encode", "shapes.json"),
     output:
         embedder="results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors",
         ledger="results/{experiment}/{generation}/embed/{embed_id}/ledger.json",
@@ -14,14 +14,15 @@ rule embed_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/embed_fit/{embed_id}.tsv"
     wildcard_constraints:
-        embed_id=plan.unfitted("embed", "embedder.safetensors", "ledger.json"),
+        embed_id=plan.unfitted("embed"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["embed"],
         settings=plan.text("embed"),
         threads=plan.settings.compute.threads,
     shell:
-        "shoal embed-fit --settings {params.settings:q} --rows {input.rows:q}"
+        "shoal embed-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --shapes {input.shapes:q} --embedder {output.embedder:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"
 
@@ -29,18 +30,17 @@ rule embed_fit:
 rule embed:
     """Embed one shard's rows."""
     input:
-        rows=lambda wc: plan.shard_rows("encode", wc.shard),
+        rows=lambda wc: ancient(plan.layout.shard_rows("encode", wc.shard)),
         embedder=ancient("results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors"),
     output:
-        embedding="results/{experiment}/{generation}/embed/{embed_id}/rows/{shard}.zarr.zip",
+        embedding="results/{experiment}/{generation}/embed/{embed_id}/rows/{rows_id}/{shard}.zarr.zip",
     log:
-        "logs/{experiment}/{generation}/embed/{embed_id}/{shard}.log",
+        "logs/{experiment}/{generation}/embed/{embed_id}/{rows_id}/{shard}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/embed/{embed_id}/{shard}.tsv"
+        "results/{experiment}/benchmarks/{generation}/embed/{embed_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("embed.apply"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal embed --rows {input.rows:q} --embedder {input.embedder:q}"

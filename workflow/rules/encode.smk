@@ -4,8 +4,8 @@
 rule encode_fit:
     """Fit the encoders on the training fold."""
     input:
-        tables=plan.rows("transform"),
-        columns=plan.frozen("split", "columns.json"),
+        tables=plan.layout.rows("transform"),
+        columns=plan.layout.fit("split", "columns.json"),
     output:
         encoder="results/{experiment}/{generation}/encode/{encode_id}/encoder.skops",
         shapes="results/{experiment}/{generation}/encode/{encode_id}/shapes.json",
@@ -14,14 +14,15 @@ rule encode_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/encode_fit/{encode_id}.tsv"
     wildcard_constraints:
-        encode_id=plan.unfitted("encode", "encoder.skops", "shapes.json"),
+        encode_id=plan.unfitted("encode"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["encode"],
         settings=plan.text("encode"),
         threads=plan.settings.compute.threads,
     shell:
-        "shoal encode-fit --settings {params.settings:q} --table {input.tables:q}"
+        "shoal encode-fit --code {params.code} --settings {params.settings:q} --table {input.tables:q}"
         " --columns {input.columns:q} --encoder {output.encoder:q} --shapes {output.shapes:q}"
         " --threads {params.threads} &> {log:q}"
 
@@ -29,19 +30,18 @@ rule encode_fit:
 rule encode:
     """Encode one shard's rows, and hash each."""
     input:
-        table=lambda wc: plan.shard_rows("transform", wc.shard),
+        table=lambda wc: ancient(plan.layout.shard_rows("transform", wc.shard)),
         encoder=ancient("results/{experiment}/{generation}/encode/{encode_id}/encoder.skops"),
         shapes=ancient("results/{experiment}/{generation}/encode/{encode_id}/shapes.json"),
     output:
-        rows="results/{experiment}/{generation}/encode/{encode_id}/rows/{shard}.zarr.zip",
+        rows="results/{experiment}/{generation}/encode/{encode_id}/rows/{rows_id}/{shard}.zarr.zip",
     log:
-        "logs/{experiment}/{generation}/encode/{encode_id}/{shard}.log",
+        "logs/{experiment}/{generation}/encode/{encode_id}/{rows_id}/{shard}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/encode/{encode_id}/{shard}.tsv"
+        "results/{experiment}/benchmarks/{generation}/encode/{encode_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("encode.command"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal encode --table {input.table:q} --shard {wildcards.shard:q}"

@@ -4,29 +4,30 @@
 rule evaluate_generalist:
     """Train the base on to the pool's total training FLOPs: the baseline."""
     input:
-        rows=plan.rows("encode"),
-        index=plan.frozen("cluster", "index.json"),
-        base=plan.frozen("base", "base.safetensors"),
-        shapes=plan.frozen("encode", "shapes.json"),
+        rows=plan.layout.rows("encode"),
+        index=plan.layout.index,
+        base=plan.layout.fit("base", "base.safetensors"),
+        shapes=plan.layout.fit("encode", "shapes.json"),
         ledgers=lambda wc: plan.pool_ledgers(checkpoints.partition),
     output:
-        model="results/{experiment}/{generation}/baselines/{baselines_id}/generalist.safetensors",
-        ledger="results/{experiment}/{generation}/baselines/{baselines_id}/generalist.json",
+        model="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.safetensors",
+        ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.json",
     log:
-        "logs/{experiment}/{generation}/evaluate_generalist/{baselines_id}.log",
+        "logs/{experiment}/{generation}/evaluate_generalist/{baselines_id}/{basis}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/evaluate_generalist/{baselines_id}.tsv"
+        "results/{experiment}/benchmarks/{generation}/evaluate_generalist/{baselines_id}/{basis}.tsv"
     wildcard_constraints:
-        baselines_id=plan.unfitted("baselines", "generalist.safetensors", "generalist.json"),
+        basis=plan.untrained_basis("evaluate_generalist"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["baselines"],
         model=plan.text("model"),
         training=plan.text("train_specialists"),
         grid=plan.grid_text(),
         threads=plan.settings.compute.threads,
     shell:
-        "shoal evaluate-generalist --model {params.model:q} --training {params.training:q}"
+        "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --pool-ledger {input.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
@@ -36,30 +37,31 @@ rule evaluate_generalist:
 rule evaluate_random:
     """Train specialists on random partitions of the same sizes: the other baseline."""
     input:
-        rows=plan.rows("encode"),
-        index=plan.frozen("cluster", "index.json"),
-        base=plan.frozen("base", "base.safetensors"),
-        shapes=plan.frozen("encode", "shapes.json"),
-        base_ledger=plan.frozen("base", "ledger.json"),
+        rows=plan.layout.rows("encode"),
+        index=plan.layout.index,
+        base=plan.layout.fit("base", "base.safetensors"),
+        shapes=plan.layout.fit("encode", "shapes.json"),
+        base_ledger=plan.layout.fit("base", "ledger.json"),
     output:
-        models="results/{experiment}/{generation}/baselines/{baselines_id}/random.safetensors",
-        ledger="results/{experiment}/{generation}/baselines/{baselines_id}/random.json",
+        models="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/random.safetensors",
+        ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/random.json",
     log:
-        "logs/{experiment}/{generation}/evaluate_random/{baselines_id}.log",
+        "logs/{experiment}/{generation}/evaluate_random/{baselines_id}/{basis}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/evaluate_random/{baselines_id}.tsv"
+        "results/{experiment}/benchmarks/{generation}/evaluate_random/{baselines_id}/{basis}.tsv"
     wildcard_constraints:
-        baselines_id=plan.unfitted("baselines", "random.safetensors", "random.json"),
+        basis=plan.untrained_basis("evaluate_random"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["baselines"],
         model=plan.text("model"),
         training=plan.text("train_specialists"),
         grid=plan.grid_text(),
         seed=plan.settings.evaluate.seed,
         threads=plan.settings.compute.threads,
     shell:
-        "shoal evaluate-random --model {params.model:q} --training {params.training:q}"
+        "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --seed {params.seed} --rows {input.rows:q}"
         " --index {input.index:q} --base {input.base:q} --shapes {input.shapes:q}"
         " --base-ledger {input.base_ledger:q} --out {output.models:q} --ledger {output.ledger:q}"
@@ -69,14 +71,17 @@ rule evaluate_random:
 rule evaluate:
     """Score pool and baselines on the test fold, each row once; write verdict and report."""
     input:
-        pool=lambda wc: plan.pool(plan.index(checkpoints.partition), "manifest.json"),
-        ledgers=lambda wc: plan.pool_ledgers(checkpoints.partition),
-        choices=lambda wc: plan.choices(plan.index(checkpoints.partition)),
-        generalist=ancient(plan.frozen("baselines", "generalist.safetensors")),
-        generalist_ledger=ancient(plan.frozen("baselines", "generalist.json")),
-        random=ancient(plan.frozen("baselines", "random.safetensors")),
-        random_ledger=ancient(plan.frozen("baselines", "random.json")),
-        index=ancient(plan.frozen("cluster", "index.json")),
+        pool=lambda wc: ancient(
+            plan.layout.pool(plan.index(checkpoints.partition), "manifest.json")
+        ),
+        ledgers=lambda wc: ancient(plan.pool_ledgers(checkpoints.partition)),
+        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
+        generalist_ledger=lambda wc: ancient(
+            plan.baseline(checkpoints.partition, "generalist", "ledger")
+        ),
+        random=lambda wc: ancient(plan.baseline(checkpoints.partition, "random", "model")),
+        random_ledger=lambda wc: ancient(plan.baseline(checkpoints.partition, "random", "ledger")),
     output:
         metrics="results/{experiment}/{generation}/evaluate/{evaluate_id}/{root}/metrics.json",
         report="results/{experiment}/{generation}/evaluate/{evaluate_id}/{root}/report.html",
@@ -88,16 +93,42 @@ rule evaluate:
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.model_code("evaluate.command"),
         settings=plan.text("evaluate"),
-        tables=[str(path) for path in plan.rows("transform")],
+        index=lambda wc, input: plan.layout.index,
+        tables=lambda wc, input: plan.layout.rows("transform"),
         experiment=str(plan.settings_file),
         threads=plan.settings.compute.threads,
     shell:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
-        " --pool {input.pool:q} --index {input.index:q} --choice {input.choices:q}"
+        " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"
         " --pool-ledger {input.ledgers:q} --table {params.tables:q}"
         " --generalist {input.generalist:q} --generalist-ledger {input.generalist_ledger:q}"
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"
         " --predictions {output.predictions:q} --threads {params.threads} &> {log:q}"
+
+
+rule evaluate_drift:
+    """Compare the rows with those that the generation was fitted on; recommend what to do."""
+    input:
+        router=lambda wc: ancient(
+            plan.layout.router(plan.index(checkpoints.partition), "router.safetensors")
+        ),
+        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+    output:
+        drift="results/{experiment}/{generation}/drift/{drift_id}/{root}.json",
+    log:
+        "logs/{experiment}/{generation}/evaluate_drift/{drift_id}/{root}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/evaluate_drift/{drift_id}/{root}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    params:
+        settings=plan.drift_text(),
+        index=lambda wc, input: plan.layout.index,
+        basis=lambda wc, input: plan.basis_stores(),
+        choices_before=lambda wc, input: plan.choices_at_fit(),
+    shell:
+        "shoal evaluate-drift --settings {params.settings:q} --index {params.index:q}"
+        " --basis {params.basis:q} --router {input.router:q} --choice {input.choices:q}"
+        " --choice-before {params.choices_before:q} --out {output.drift:q} &> {log:q}"

@@ -4,19 +4,20 @@
 rule pool:
     """Put router, specialists and all fitted state into one folder that needs nothing else."""
     input:
-        router=lambda wc: plan.router(plan.index(checkpoints.partition), "router.safetensors"),
-        ledgers=lambda wc: plan.pool_ledgers(checkpoints.partition),
-        choices=lambda wc: plan.choices(plan.index(checkpoints.partition)),
-        specialists=lambda wc: plan.specialists(
-            plan.index(checkpoints.partition), "model.safetensors"
+        router=lambda wc: ancient(
+            plan.layout.router(plan.index(checkpoints.partition), "router.safetensors")
         ),
-        index=ancient(plan.frozen("cluster", "index.json")),
-        columns=ancient(plan.frozen("split", "columns.json")),
-        transform=ancient(plan.frozen("transform", "state.json")),
-        encoder=ancient(plan.frozen("encode", "encoder.skops")),
-        shapes=ancient(plan.frozen("encode", "shapes.json")),
-        embedder=ancient(plan.frozen("embed", "embedder.safetensors")),
-        base=ancient(plan.frozen("base", "base.safetensors")),
+        ledgers=lambda wc: ancient(plan.pool_ledgers(checkpoints.partition)),
+        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        specialists=lambda wc: ancient(
+            plan.specialists(plan.index(checkpoints.partition), "model.safetensors")
+        ),
+        columns=ancient(plan.layout.fit("split", "columns.json")),
+        transform=ancient(plan.layout.fit("transform", "state.json")),
+        encoder=ancient(plan.layout.fit("encode", "encoder.skops")),
+        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+        embedder=ancient(plan.layout.fit("embed", "embedder.safetensors")),
+        base=ancient(plan.layout.fit("base", "base.safetensors")),
     output:
         manifest="results/{experiment}/{generation}/pool/{pool_id}/{root}/manifest.json",
     log:
@@ -26,12 +27,12 @@ rule pool:
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.model_code("pool.command"),
+        index=lambda wc, input: plan.layout.index,
         experiment=str(plan.settings_file),
     shell:
         "shoal pool --experiment {params.experiment:q} --router {input.router:q}"
         " --pool-ledger {input.ledgers:q} --choice {input.choices:q}"
-        " --specialist {input.specialists:q} --index {input.index:q}"
+        " --specialist {input.specialists:q} --index {params.index:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --embedder {input.embedder:q}"
         " --base {input.base:q} --manifest {output.manifest:q} &> {log:q}"
@@ -40,22 +41,30 @@ rule pool:
 rule pool_publish:
     """Copy the current pool, metrics and report to where people look for them."""
     input:
-        manifest=lambda wc: plan.pool(plan.index(checkpoints.partition), "manifest.json"),
-        metrics=lambda wc: plan.evaluation(plan.index(checkpoints.partition), "metrics.json"),
-        report=lambda wc: plan.evaluation(plan.index(checkpoints.partition), "report.html"),
+        manifest=lambda wc: ancient(
+            plan.layout.pool(plan.index(checkpoints.partition), "manifest.json")
+        ),
+        metrics=lambda wc: ancient(
+            plan.layout.evaluation(plan.index(checkpoints.partition), "metrics.json")
+        ),
+        report=lambda wc: ancient(
+            plan.layout.evaluation(plan.index(checkpoints.partition), "report.html")
+        ),
+        drift=lambda wc: ancient(plan.layout.drift(plan.index(checkpoints.partition))),
     output:
-        manifest="results/{experiment}/pool/manifest.json",
-        metrics="results/{experiment}/metrics.json",
-        report="results/{experiment}/report.html",
+        record="results/{experiment}/published/{release}.json",
     log:
-        "logs/{experiment}/pool_publish.log",
+        "logs/{experiment}/pool_publish/{release}.log",
     benchmark:
-        "results/{experiment}/benchmarks/pool_publish.tsv"
+        "results/{experiment}/benchmarks/pool_publish/{release}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("pool.command"),
+        plan=str(plan.plan_file),
+        results=str(plan.root),
+        on_drift=plan.settings.changes.on_drift,
     shell:
-        "shoal pool-publish --manifest {input.manifest:q} --metrics {input.metrics:q}"
-        " --report {input.report:q} --out {output.manifest:q}"
-        " --metrics-out {output.metrics:q} --report-out {output.report:q} &> {log:q}"
+        "shoal pool-publish --plan {params.plan:q} --manifest {input.manifest:q}"
+        " --metrics {input.metrics:q} --report {input.report:q} --drift {input.drift:q}"
+        " --on-drift {params.on_drift} --results {params.results:q}"
+        " --record {output.record:q} &> {log:q}"

@@ -4,7 +4,7 @@
 rule split_fit:
     """Infer the columns and fit the folds that are not functions of one row."""
     input:
-        sources=[ancient(plan.source(shard)) for shard in plan.shards],
+        demo=ancient(plan.demo_names()),
     output:
         columns="results/{experiment}/{generation}/split/{split_id}/columns.json",
         folds="results/{experiment}/{generation}/split/{split_id}/folds.safetensors",
@@ -13,38 +13,41 @@ rule split_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/split_fit/{split_id}.tsv"
     wildcard_constraints:
-        split_id=plan.unfitted("split", "columns.json", "folds.safetensors"),
+        split_id=plan.unfitted("split"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["split"],
         sources=plan.sources_text(),
+        source=[str(plan.source(shard)) for shard in plan.shards],
         split=plan.text("split"),
     shell:
-        "shoal split-fit --sources {params.sources:q} --split {params.split:q}"
+        "shoal split-fit --code {params.code} --sources {params.sources:q}"
+        " --source {params.source:q} --split {params.split:q}"
         " --columns {output.columns:q} --folds {output.folds:q} &> {log:q}"
 
 
 rule split:
     """Read one source file, give its rows typed columns, a key and a fold."""
     input:
-        source=lambda wc: ancient(plan.source(wc.shard)),
+        demo=ancient(plan.demo_names()),
         columns=ancient("results/{experiment}/{generation}/split/{split_id}/columns.json"),
         folds=ancient("results/{experiment}/{generation}/split/{split_id}/folds.safetensors"),
     output:
-        table="results/{experiment}/{generation}/split/{split_id}/rows/{shard}.parquet",
+        table="results/{experiment}/{generation}/split/{split_id}/rows/{rows_id}/{shard}.parquet",
     log:
-        "logs/{experiment}/{generation}/split/{split_id}/{shard}.log",
+        "logs/{experiment}/{generation}/split/{split_id}/{rows_id}/{shard}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/split/{split_id}/{shard}.tsv"
+        "results/{experiment}/benchmarks/{generation}/split/{split_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("split.command"),
         arrays=lambda wc: plan.arrays(wc.shard),
         split=plan.text("split"),
-        batch_rows=plan.settings.sources.batch_rows,
+        source=lambda wc, input: str(plan.source(wc.shard)),
+        batch_rows=lambda wc, input: plan.settings.sources.batch_rows,
     shell:
-        "shoal split --source {input.source:q} --arrays {params.arrays:q}"
+        "shoal split --source {params.source:q} --arrays {params.arrays:q}"
         " --columns {input.columns:q} --folds {input.folds:q} --split {params.split:q}"
         " --batch-rows {params.batch_rows} --table {output.table:q} &> {log:q}"
 
@@ -52,19 +55,18 @@ rule split:
 rule split_check:
     """Check what no shard can see alone: duplicate ids, groups across folds, empty folds."""
     input:
-        tables=plan.rows("split"),
+        tables=ancient(plan.layout.rows("split")),
         columns=ancient("results/{experiment}/{generation}/split/{split_id}/columns.json"),
     output:
-        check="results/{experiment}/{generation}/split/{split_id}/check.json",
+        check="results/{experiment}/{generation}/split/{split_id}/checks/{check_id}.json",
     log:
-        "logs/{experiment}/{generation}/split_check/{split_id}.log",
+        "logs/{experiment}/{generation}/split_check/{split_id}/{check_id}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/split_check/{split_id}.tsv"
+        "results/{experiment}/benchmarks/{generation}/split_check/{split_id}/{check_id}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.code("split.command"),
-        sources=[str(plan.source(shard)) for shard in plan.shards],
+        sources=lambda wc, input: [str(plan.source(shard)) for shard in plan.layout.shards],
         split=plan.text("split"),
     shell:
         "shoal split-check --table {input.tables:q} --source {params.sources:q}"

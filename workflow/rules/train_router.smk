@@ -4,14 +4,13 @@
 rule train_router:
     """Fit the router on the other half of the validation rows and the specialists' losses."""
     input:
-        choices=lambda wc: plan.choices(plan.index(checkpoints.partition)),
-        specialists=lambda wc: plan.specialists(
-            plan.index(checkpoints.partition), "model.safetensors"
+        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        specialists=lambda wc: ancient(
+            plan.specialists(plan.index(checkpoints.partition), "model.safetensors")
         ),
-        index=ancient(plan.frozen("cluster", "index.json")),
-        assigner=ancient(plan.frozen("cluster", "assigner.safetensors")),
-        embedder=ancient(plan.frozen("embed", "embedder.safetensors")),
-        shapes=ancient(plan.frozen("encode", "shapes.json")),
+        assigner=ancient(plan.layout.fit("cluster", "assigner.safetensors")),
+        embedder=ancient(plan.layout.fit("embed", "embedder.safetensors")),
+        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
     output:
         router="results/{experiment}/{generation}/router/{router_id}/{root}/router.safetensors",
         ledger="results/{experiment}/{generation}/router/{router_id}/{root}/ledger.json",
@@ -22,13 +21,13 @@ rule train_router:
     conda:
         "../../envs/shoal.yaml"
     params:
-        code=plan.model_code("train_router.command"),
+        index=lambda wc, input: plan.layout.index,
         settings=plan.text("train_router"),
         model=plan.text("model"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal train-router --settings {params.settings:q} --model {params.model:q}"
-        " --index {input.index:q} --assigner {input.assigner:q}"
+        " --index {params.index:q} --assigner {input.assigner:q}"
         " --choice {input.choices:q} --specialist {input.specialists:q}"
         " --embedder {input.embedder:q} --shapes {input.shapes:q} --router {output.router:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"

@@ -4,9 +4,9 @@
 rule transform_fit:
     """Fit the transform steps on the training fold."""
     input:
-        tables=plan.rows("split"),
-        check=plan.frozen("split", "check.json"),
-        columns=plan.frozen("split", "columns.json"),
+        tables=plan.layout.rows("split"),
+        check=plan.layout.check,
+        columns=plan.layout.fit("split", "columns.json"),
     output:
         state="results/{experiment}/{generation}/transform/{transform_id}/state.json",
     log:
@@ -14,31 +14,30 @@ rule transform_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/transform_fit/{transform_id}.tsv"
     wildcard_constraints:
-        transform_id=plan.unfitted("transform", "state.json"),
+        transform_id=plan.unfitted("transform"),
     conda:
         "../../envs/shoal.yaml"
     params:
+        code=plan.fit_codes["transform"],
         settings=plan.text("transform"),
     shell:
-        "shoal transform-fit --settings {params.settings:q} --table {input.tables:q}"
+        "shoal transform-fit --code {params.code} --settings {params.settings:q} --table {input.tables:q}"
         " --columns {input.columns:q} --state {output.state:q} &> {log:q}"
 
 
 rule transform:
     """Apply the fitted steps to one shard."""
     input:
-        table=lambda wc: plan.shard_rows("split", wc.shard),
+        table=lambda wc: ancient(plan.layout.shard_rows("split", wc.shard)),
         state=ancient("results/{experiment}/{generation}/transform/{transform_id}/state.json"),
     output:
-        table="results/{experiment}/{generation}/transform/{transform_id}/rows/{shard}.parquet",
+        table="results/{experiment}/{generation}/transform/{transform_id}/rows/{rows_id}/{shard}.parquet",
     log:
-        "logs/{experiment}/{generation}/transform/{transform_id}/{shard}.log",
+        "logs/{experiment}/{generation}/transform/{transform_id}/{rows_id}/{shard}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/transform/{transform_id}/{shard}.tsv"
+        "results/{experiment}/benchmarks/{generation}/transform/{transform_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    params:
-        code=plan.code("transform.command"),
     shell:
         "shoal transform --table {input.table:q} --shard {wildcards.shard:q}"
         " --state {input.state:q} --out {output.table:q} &> {log:q}"

@@ -34,15 +34,16 @@ def main() -> None:
 
 
 def _repeated(arguments: list[str]) -> list[str]:
-    """``--table a b`` as ``--table a --table b``: Snakemake lists a rule's files with spaces."""
-    command, *rest = arguments
-    spelled = [command]
-    for place, argument in enumerate(rest):
-        if not argument.startswith("--"):
-            option = next(a for a in reversed(rest[:place]) if a.startswith("--"))
-            if rest[place - 1] != option:
-                spelled.append(option)
-        spelled.append(argument)
+    """``--table a b`` as ``--table a --table b``: Snakemake lists a rule's files with spaces.
+
+    An option whose list is empty is left out.
+    """
+    spelled, option = arguments[:1], ""
+    for argument in arguments[1:]:
+        if argument.startswith("--"):
+            option = argument
+        else:
+            spelled += [option, argument]
     return spelled
 
 

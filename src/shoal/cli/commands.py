@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shoal.cli import data, learning
+from shoal.cli.options import recorded
 
 app = typer.Typer(
     help="Data-driven model scaling: one model and one dataset become a pool of specialists.",
@@ -67,4 +68,4 @@ STAGE_COMMANDS = {
 """Commands that rules call, by name."""
 
 for name, function in STAGE_COMMANDS.items():
-    app.command(name, hidden=True)(function)
+    app.command(name, hidden=True)(recorded(function))

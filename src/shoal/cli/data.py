@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import json
 
-from shoal.cli.options import File, Files, Json, Number, Text, Threads, by_shard
+from shoal.cli.options import (
+    Code,
+    File,
+    Files,
+    Input,
+    Inputs,
+    Json,
+    Number,
+    Numbers,
+    Paths,
+    Share,
+    Text,
+    Threads,
+    by_shard,
+)
 from shoal.settings.section import parse
 
 
-def split_fit(sources: Json, split: Json, columns: File, folds: File) -> None:
+def split_fit(
+    code: Code, sources: Json, source: Inputs, split: Json, columns: File, folds: File
+) -> None:
     """Infer the columns and fit the folds that are not functions of one row."""
     from shoal.settings.data import Sources, Split
     from shoal.split.command import split_fit
@@ -17,10 +33,10 @@ def split_fit(sources: Json, split: Json, columns: File, folds: File) -> None:
 
 
 def split(
-    source: File,
+    source: Input,
     arrays: Json,
-    columns: File,
-    folds: File,
+    columns: Input,
+    folds: Input,
     split: Json,
     batch_rows: Number,
     table: File,
@@ -35,7 +51,7 @@ def split(
     command.split(content, columns, folds, settings, batch_rows, table)
 
 
-def split_check(table: Files, source: Files, columns: File, split: Json, check: File) -> None:
+def split_check(table: Inputs, source: Files, columns: Input, split: Json, check: File) -> None:
     """Check what no shard can see alone: duplicate ids, groups across folds, empty folds."""
     from shoal.settings.data import Split
     from shoal.split.command import split_check
@@ -44,7 +60,7 @@ def split_check(table: Files, source: Files, columns: File, split: Json, check: 
     split_check(tables, columns, Split.from_text(split), check)
 
 
-def transform_fit(settings: Json, table: Files, columns: File, state: File) -> None:
+def transform_fit(code: Code, settings: Json, table: Inputs, columns: Input, state: File) -> None:
     """Fit the transform steps on the training fold."""
     from shoal.settings.data import Transform
     from shoal.transform.command import transform_fit
@@ -52,7 +68,7 @@ def transform_fit(settings: Json, table: Files, columns: File, state: File) -> N
     transform_fit(Transform.from_text(settings), columns, by_shard(table), state)
 
 
-def transform(table: File, shard: Text, state: File, out: File) -> None:
+def transform(table: Input, shard: Text, state: Input, out: File) -> None:
     """Apply the fitted steps to one shard."""
     from shoal.transform.command import transform
 
@@ -60,7 +76,13 @@ def transform(table: File, shard: Text, state: File, out: File) -> None:
 
 
 def encode_fit(
-    settings: Json, table: Files, columns: File, encoder: File, shapes: File, threads: Threads
+    code: Code,
+    settings: Json,
+    table: Inputs,
+    columns: Input,
+    encoder: File,
+    shapes: File,
+    threads: Threads,
 ) -> None:
     """Fit the encoders on the training fold."""
     from shoal.encode.command import encode_fit
@@ -70,7 +92,7 @@ def encode_fit(
 
 
 def encode(
-    table: File, shard: Text, encoder: File, shapes: File, rows: File, threads: Threads
+    table: Input, shard: Text, encoder: Input, shapes: Input, rows: File, threads: Threads
 ) -> None:
     """Encode one shard's rows, and hash each."""
     from shoal.encode.command import encode
@@ -80,7 +102,13 @@ def encode(
 
 
 def embed_fit(
-    settings: Json, rows: Files, shapes: File, embedder: File, ledger: File, threads: Threads
+    code: Code,
+    settings: Json,
+    rows: Inputs,
+    shapes: Input,
+    embedder: File,
+    ledger: File,
+    threads: Threads,
 ) -> None:
     """Train the embedder on the training fold."""
     from shoal.embed.command import embed_fit
@@ -91,7 +119,7 @@ def embed_fit(
     embed_fit(parsed, rows, Shapes.load(shapes).x_shape, embedder, ledger, threads)
 
 
-def embed(rows: File, embedder: File, embedding: File, threads: Threads) -> None:
+def embed(rows: Input, embedder: Input, embedding: File, threads: Threads) -> None:
     """Embed one shard's rows."""
     from shoal.embed.command import embed
 
@@ -99,10 +127,11 @@ def embed(rows: File, embedder: File, embedding: File, threads: Threads) -> None
 
 
 def cluster_fit(
+    code: Code,
     settings: Json,
-    rows: Files,
-    embedding: Files,
-    table: Files,
+    rows: Inputs,
+    embedding: Inputs,
+    table: Inputs,
     assigner: File,
     ledger: File,
     threads: Threads,
@@ -116,10 +145,10 @@ def cluster_fit(
 
 
 def assign(
-    rows: File,
-    embedding: File,
-    table: File,
-    assigner: File,
+    rows: Input,
+    embedding: Input,
+    table: Input,
+    assigner: Input,
     shard: Text,
     out: File,
     summary: File,
@@ -131,11 +160,23 @@ def assign(
     assign(rows, embedding, table, assigner, shard, out, summary, threads)
 
 
-def partition(summary: Files, assigner: File, lineage: Text, min_rows: Number, index: File) -> None:
+def partition(
+    summary: Inputs,
+    check: Input,
+    assigner: Input,
+    lineage: Text,
+    min_rows: Number,
+    stores: File,
+    tolerance: Share,
+    index: File,
+    before: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    released: Numbers = [],  # noqa: B006 - the same
+) -> None:
     """Merge the shards' summaries into the partition index."""
-    from shoal.cluster.command import partition
+    from shoal.cluster.command import Tolerated, partition
 
-    partition(summary, assigner, min_rows, lineage, index)
+    tolerated = Tolerated(tolerance, before[0] if before else None, tuple(released))
+    partition(summary, assigner, min_rows, lineage, stores, tolerated, index)
 
 
 COMMANDS = (

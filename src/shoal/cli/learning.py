@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 
-from shoal.cli.options import File, Files, Json, Number, Text, Threads, by_point
+from shoal.cli.options import (
+    Code,
+    File,
+    Files,
+    Input,
+    Inputs,
+    Json,
+    Number,
+    Paths,
+    Text,
+    Threads,
+    by_point,
+)
 from shoal.settings.section import parse
 
 
 def base_fit(
+    code: Code,
     model: Json,
     training: Json,
-    rows: Files,
-    shapes: File,
+    rows: Inputs,
+    shapes: Input,
     base: File,
     ledger: File,
     threads: Threads,
@@ -32,8 +45,8 @@ def train_specialist(
     point: Json,
     index: File,
     digest: Text,
-    base: File,
-    shapes: File,
+    base: Input,
+    shapes: Input,
     out: File,
     ledger: File,
     threads: Threads,
@@ -62,9 +75,9 @@ def train_choose(
     index: File,
     digest: Text,
     validation: Text,
-    base: File,
-    shapes: File,
-    specialist: Files,
+    base: Input,
+    shapes: Input,
+    specialist: Inputs,
     choice: File,
     threads: Threads,
 ) -> None:
@@ -89,11 +102,11 @@ def train_router(
     settings: Json,
     model: Json,
     index: File,
-    assigner: File,
+    assigner: Input,
     choice: Files,
-    specialist: Files,
-    embedder: File,
-    shapes: File,
+    specialist: Inputs,
+    embedder: Input,
+    shapes: Input,
     router: File,
     ledger: File,
     threads: Threads,
@@ -119,13 +132,14 @@ def train_router(
 
 
 def evaluate_generalist(
+    code: Code,
     model: Json,
     training: Json,
     grid: Json,
-    rows: Files,
+    rows: Inputs,
     index: File,
-    base: File,
-    shapes: File,
+    base: Input,
+    shapes: Input,
     pool_ledger: Files,
     out: File,
     ledger: File,
@@ -152,14 +166,15 @@ def evaluate_generalist(
 
 
 def evaluate_random(
+    code: Code,
     model: Json,
     training: Json,
     grid: Json,
     seed: Number,
-    rows: Files,
+    rows: Inputs,
     index: File,
-    base: File,
-    shapes: File,
+    base: Input,
+    shapes: Input,
     base_ledger: File,
     out: File,
     ledger: File,
@@ -189,14 +204,14 @@ def evaluate_random(
 def evaluate(
     settings: Json,
     experiment: File,
-    pool: File,
+    pool: Input,
     index: File,
     choice: Files,
     pool_ledger: Files,
     table: Files,
-    generalist: File,
+    generalist: Input,
     generalist_ledger: File,
-    random: File,
+    random: Input,
     random_ledger: File,
     metrics: File,
     report: File,
@@ -229,17 +244,17 @@ def evaluate(
 
 def pool(
     experiment: File,
-    router: File,
+    router: Input,
     pool_ledger: Files,
     choice: Files,
-    specialist: Files,
+    specialist: Inputs,
     index: File,
-    columns: File,
-    transform: File,
-    encoder: File,
-    shapes: File,
-    embedder: File,
-    base: File,
+    columns: Input,
+    transform: Input,
+    encoder: Input,
+    shapes: Input,
+    embedder: Input,
+    base: Input,
     manifest: File,
 ) -> None:
     """Put router, specialists and all fitted state into one folder."""
@@ -257,13 +272,39 @@ def pool(
     pool(experiment, state, choice, specialist, index, pool_ledger, manifest)
 
 
+def evaluate_drift(
+    settings: Json,
+    index: File,
+    router: Input,
+    choice: Files,
+    out: File,
+    basis: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    choice_before: Paths = [],  # noqa: B006 - the same
+) -> None:
+    """Compare the rows with those that the generation was fitted on."""
+    from shoal.determinism import deterministic
+    from shoal.evaluate.drift_command import evaluate_drift
+    from shoal.settings.changes import Drift
+
+    deterministic(1)
+    parsed = Drift.from_text(settings)
+    evaluate_drift(parsed, index, basis, router, choice, choice_before, out)
+
+
 def pool_publish(
-    manifest: File, metrics: File, report: File, out: File, metrics_out: File, report_out: File
+    plan: File,
+    manifest: File,
+    metrics: File,
+    report: File,
+    drift: File,
+    on_drift: Text,
+    results: File,
+    record: File,
 ) -> None:
     """Copy the current pool, metrics and report to the experiment's folder."""
-    from shoal.pool.command import pool_publish
+    from shoal.pool.publish import Release, publish
 
-    pool_publish(manifest, metrics, report, out, metrics_out, report_out)
+    publish(Release(manifest, metrics, report, drift), plan, on_drift, results, record)
 
 
 COMMANDS = (
@@ -274,6 +315,7 @@ COMMANDS = (
     evaluate_generalist,
     evaluate_random,
     evaluate,
+    evaluate_drift,
     pool,
     pool_publish,
 )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shoal.files import read_json, replacing, write_json
+from shoal.hashing import file_hash
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,11 +115,33 @@ def assign(
     small = [arrays[name][order] for name in ("partition", "fold", "hash")]
     _write_ordered(rows_out, arrays, order)
     summary = {"shard": shard, "rows": len(order), "groups": groups(*small)}
-    _write_compact(summary_out, summary)
+    summary["unknown_labels"] = _unknown_labels(arrays["y"], arrays["fold"])
+    _write_compact(summary_out, summary | {"store": file_hash(rows_out)} | made_from())
+
+
+@dataclass(frozen=True)
+class Tolerated:
+    """What the index needs to let partitions wait.
+
+    Attributes:
+        share: Share of a specialist's rows that may have changed before it is trained again.
+        before: The published index; None where there is none of the same assigner.
+        released: Partitions that wait no longer, whatever the share.
+    """
+
+    share: float
+    before: Path | None
+    released: tuple[int, ...]
 
 
 def partition(
-    summaries: Sequence[Path], assigner_path: Path, min_rows: int, lineage: str, out: Path
+    summaries: Sequence[Path],
+    assigner_path: Path,
+    min_rows: int,
+    lineage: str,
+    stores: Path,
+    tolerated: Tolerated,
+    out: Path,
 ) -> None:
     """Merge the shards' summaries into the index; write ``members/`` beside it.
 
@@ -124,18 +150,24 @@ def partition(
         assigner_path: The assigner.
         min_rows: Training rows below which a partition gets no specialist.
         lineage: Identity of all that was fitted and that training depends on.
+        stores: Folder of the shards' row stores.
+        tolerated: What lets a changed partition wait; only then are row hashes read.
         out: ``index.json``. ``members/{partition}.json`` beside it says, for each fold, where the
             rows lie: ``[shard, start, stop]``; -1 is the rows of no partition.
     """
     from shoal.cluster.assigner import load_assigner
     from shoal.cluster.index import merge_summaries
+    from shoal.cluster.tolerance import wait
 
     partitions = load_assigner(assigner_path).partitions
     contents = (read_json(path) for path in summaries)
     index, members = merge_summaries(contents, partitions, min_rows, lineage)
+    index["stores"] = os.path.relpath(stores, out.parent)
     for number, ranges in members.items():
         _write_compact(out.parent / "members" / f"{number}.json", ranges)
-    write_json(out, index)
+    if tolerated.share > 0 and tolerated.before is not None:
+        index = wait(index, out, tolerated.before, tolerated.share, tolerated.released)
+    write_json(out, index | made_from())
 
 
 def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> list[Any]:
@@ -153,6 +185,13 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
             f"from other data, run the workflow again"
         )
     return values
+
+
+def _unknown_labels(y: NDArray[Any], fold: NDArray[np.uint8]) -> int:
+    """Training rows whose class the generation does not know."""
+    from shoal.tables import TRAIN
+
+    return 0 if y.dtype.kind == "f" else int(((y < 0) & (fold == TRAIN)).sum())
 
 
 def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Summary = Mapping[str, Any]
     Members = dict[int, dict[str, list[list[Any]]]]
 
-VERSION = 1
+VERSION = 2
 _MODULUS = 1 << (8 * ROW_HASH_BYTES)
 
 
@@ -38,11 +38,13 @@ def merge_summaries(
         The index as JSON, and for each partition (-1: no partition) and fold a list of
         ``[shard, start, stop]``, sorted.
     """
+    unknown = 0
     sums: dict[tuple[int, str], int] = defaultdict(int)
     rows: dict[tuple[int, str], int] = defaultdict(int)
     numbers = [UNASSIGNED, *range(partitions)]
     members: Members = {p: {fold: [] for fold in FOLD_NAMES} for p in numbers}
     for summary in summaries:
+        unknown += summary["unknown_labels"]
         for group in summary["groups"]:
             place = (group["partition"], group["fold"])
             sums[place] += int(group["sum"], 16)
@@ -63,6 +65,7 @@ def merge_summaries(
             "rows": {fold: rows[p, fold] for fold in FOLDS},
             "digests": {fold: digests[p, fold] for fold in FOLDS},
             "trained": rows[p, "train"] >= min_rows,
+            "specialist": digests[p, "train"],
         }
         for p in range(partitions)
     ]
@@ -70,21 +73,38 @@ def merge_summaries(
     outside = sum(rows[p, "outside"] for p in numbers)
     index = {
         "version": VERSION,
+        "lineage": lineage,
         "rows": {fold: sum(rows[p, fold] for p in numbers) for fold in FOLD_NAMES},
         "partitions": entries,
-        "root": _roots(digests, numbers),
+        "root": {},
         "outside": {"rows": outside, "digest": multiset_digest(outside_sum, outside, lineage)},
         "untrained_rows": {fold: rows[UNASSIGNED, fold] for fold in FOLDS},
+        "unknown_labels": unknown,
+        "unassigned": {fold: digests[UNASSIGNED, fold] for fold in FOLDS},
     }
+    index["root"] = roots(index)
     return index, members
 
 
-def _roots(digests: Mapping[tuple[int, str], str], numbers: list[int]) -> dict[str, str]:
-    """Digests over digests: of all training rows, those and validation, and everything."""
-    covered = {"train": FOLD_NAMES[:1], "fit": FOLD_NAMES[:2], "all": FOLD_NAMES}
+def roots(index: Mapping[str, Any]) -> dict[str, str]:
+    """Digests over digests, the roots of the tree.
+
+    ``train`` covers the training rows; ``fit`` what specialists and router are made from: rows
+    that the specialists are trained on (see :mod:`shoal.cluster.tolerance`) and validation rows;
+    ``all`` covers these and every row there is.
+    """
+    entries = index["partitions"]
+    folds = [{**entry["digests"], "specialist": entry["specialist"]} for entry in entries]
+    folds.append({**index["unassigned"], "specialist": index["unassigned"]["train"]})
+
+    def root(*names: str) -> str:
+        covered: list[Any] = [[each[name] for each in folds] for name in names]
+        if "test" in names:
+            covered.append(index["outside"]["digest"])
+        return hashlib.sha256(canonical_json(covered).encode()).hexdigest()[:24]
+
     return {
-        name: hashlib.sha256(
-            canonical_json([[digests[p, fold] for p in numbers] for fold in folds]).encode()
-        ).hexdigest()[:24]
-        for name, folds in covered.items()
+        "train": root("train"),
+        "fit": root("specialist", "validation"),
+        "all": root("specialist", *FOLDS),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -51,14 +53,14 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
         table: The shard's transformed table.
         shard: The shard's name, for messages.
         state: What :func:`encode_fit` wrote.
-        out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table.
+        out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table. A
+            row's hash covers what later stages read of it: ``x`` and ``y``, outside the training
+            fold also the key.
         trusted: Types in the state that may be loaded, from :func:`encode_fit`'s shapes.
     """
-    import numpy as np
-
     from shoal import tables
     from shoal.encode.encoder import Encoder
-    from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
+    from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES
     from shoal.store import RowArray, write_rows
     from shoal.transform.rows import BATCH_ROWS
 
@@ -70,12 +72,11 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         offset = 0
         for batch in source.batches(BATCH_ROWS):
-            x = encoder.encode(batch, place, offset)
+            x = encoder.encode(batch, place, offset) + np.float32(0)  # no -0.0: it hashes as 0.0
             y = encoder.labels(batch, place, offset)
-            content = {"x": x.reshape(len(x), -1), "y": y}
-            hashes = hash_rows(content, ROW_HASH_BYTES)
-            folds = np.asarray(tables.folds(batch))
-            yield {"x": x, "y": y, "key": tables.keys(batch), "hash": hashes, "fold": folds}
+            keys, folds = tables.keys(batch), np.asarray(tables.folds(batch))
+            hashes = _row_hashes(x, y, keys, folds)
+            yield {"x": x, "y": y, "key": keys, "hash": hashes, "fold": folds}
             offset += len(batch)
 
     arrays = {
@@ -86,3 +87,16 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
         "fold": RowArray((), "uint8"),
     }
     write_rows(out, source.rows, arrays, batches(), {"rows_in": source.rows})
+
+
+def _row_hashes(
+    x: NDArray[np.float32], y: NDArray[Any], keys: NDArray[np.uint8], folds: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Training reads no key; the halves of validation and the predictions do."""
+    from shoal.hashing import ROW_HASH_BYTES, hash_rows
+    from shoal.tables import TRAIN
+
+    content = {"x": x.reshape(len(x), -1), "y": y}
+    with_key = hash_rows(content | {"key": keys}, ROW_HASH_BYTES)
+    training = (folds == TRAIN)[:, None]
+    return np.where(training, hash_rows(content, ROW_HASH_BYTES), with_key)

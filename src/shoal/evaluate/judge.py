@@ -13,6 +13,7 @@ from shoal.evaluate.random_partitions import random_draw
 from shoal.evaluate.verdict import verdict
 from shoal.files import read_json, replacing, write_json
 from shoal.ledger import training_flops
+from shoal.made_from import made_from
 from shoal.pool.experts import BASE, Experts
 from shoal.pool.pool import Pool
 from shoal.state import load_state
@@ -88,7 +89,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     details = report_details(settings, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
-    write_json(paths.metrics_out, metrics)
+    write_json(paths.metrics_out, metrics | made_from())
 
 
 def _encoder_types(folder: Path) -> list[str]:

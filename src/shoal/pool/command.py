@@ -1,4 +1,4 @@
-"""Commands ``pool``, ``pool-publish`` and ``predict``."""
+"""Commands ``pool`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from shoal.files import read_json, replacing, write_json
+from shoal.made_from import made_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,33 +63,13 @@ def pool(
         "shoal": version("shoal"),
         "experiment": settings["name"],
         "generation": settings["generation"],
-        "seed": settings["seed"],
         "model": settings["model"],
-        "index": index["root"],
-        "partitions": index["partitions"],
+        "rows": index["root"]["fit"],
+        "partitions": len(index["partitions"]),
         "specialists": entries,
         "files": {name: file_hash(folder / name) for name in names},
     }
-    write_json(manifest_out, manifest)
-
-
-def pool_publish(
-    manifest: Path,
-    metrics: Path,
-    report: Path,
-    manifest_out: Path,
-    metrics_out: Path,
-    report_out: Path,
-) -> None:
-    """Copy pool, report and metrics to the experiment's folder; the metrics come last."""
-    names = [*read_json(manifest)["files"], manifest.name]
-    for name in names:
-        _copy(manifest.parent / name, manifest_out.parent / name)
-    for path in sorted(manifest_out.parent.rglob("*.safetensors")):
-        if str(path.relative_to(manifest_out.parent)) not in names:
-            path.unlink()
-    _copy(report, report_out)
-    _copy(metrics, metrics_out)
+    write_json(manifest_out, manifest | made_from())
 
 
 def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:

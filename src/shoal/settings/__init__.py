@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
+from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import Evaluate, Model, Router, Training
@@ -27,7 +28,9 @@ class Settings(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="the experiment; names its folder")
     seed: int = Field(description="the seed that stages take unless they set their own")
-    generation: PositiveInt = Field(description="number of the generation of fitted state")
+    generation: PositiveInt | None = Field(
+        description="number of the generation of fitted state; null: the newest there is"
+    )
     sources: Sources
     split: Split
     transform: Transform
@@ -41,6 +44,7 @@ class Settings(Section):
     )
     train_router: Router
     evaluate: Evaluate
+    changes: Changes
     compute: Compute
 
     @model_validator(mode="after")

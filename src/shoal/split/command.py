@@ -102,11 +102,12 @@ def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Pa
         out: Counts of rows, of folds and of duplicates, JSON.
     """
     from shoal.files import write_json
+    from shoal.made_from import made_from
     from shoal.split.check import check
     from shoal.tables import Columns, Table
 
     opened = [(source, Table(path)) for source, path in tables.items()]
-    write_json(out, check(opened, Columns.load(columns), split))
+    write_json(out, check(opened, Columns.load(columns), split) | made_from())
 
 
 def _name(source: str | Path | ArraySource) -> str:

@@ -51,9 +51,13 @@ def train_specialist(
     out: Path,
     ledger_out: Path,
 ) -> None:
-    """Train one specialist from the base on its partition's rows and no others."""
+    """Train one specialist from the base on its partition's rows and no others.
+
+    Rows of classes that the generation does not know are left out.
+    """
     from shoal.grid import at_point
     from shoal.state import load_state, save_state
+    from shoal.streaming import known_labels
     from shoal.train_specialists.fit import Budget, train_on_rows
     from shoal.train_specialists.model import build_model, load_weights, weights
     from shoal.train_specialists.partition_rows import Index
@@ -62,12 +66,15 @@ def train_specialist(
     index = Index(index_path)
     base, meta = load_state(base_path)
     shapes = Shapes.load(shapes_path)
-    rows = index.read(index.partition_with(digest), "train", ("x", "y"))
+    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    known = known_labels(rows["y"])
+    rows = {name: rows[name][known] for name in ("x", "y")}
     model, training = at_point(model, training, point)
     net = build_model(model, shapes, training.seed)
     load_weights(net, base)
     budget = Budget(**meta["budget"]).specialist_rows(len(rows["y"]))
-    train_on_rows(net, rows, training, shapes.task, budget, ledger)
+    if budget:
+        train_on_rows(net, rows, training, shapes.task, budget, ledger)
     ledger.rows_read = index.rows_read
     ledger.write(ledger_out)
     save_state(out, weights(net), {"digest": digest, "point": point, "rows": len(rows["y"])})
@@ -91,6 +98,7 @@ def train_choose(
 
     from shoal.files import write_json
     from shoal.flops import forward_flops
+    from shoal.made_from import made_from
     from shoal.state import load_state
     from shoal.train_specialists.model import best_point, mean_losses, trained_model
     from shoal.train_specialists.partition_rows import Index, halves
@@ -118,4 +126,4 @@ def train_choose(
         "losses": losses,
         "rows": len(first),
     }
-    write_json(out, content | ledger.record())
+    write_json(out, content | ledger.record() | made_from())

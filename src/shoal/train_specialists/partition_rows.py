@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shoal.errors import DataError
 from shoal.files import read_json
-from shoal.hashing import row_order
+from shoal.hashing import multiset_digest, multiset_sum, row_order
 from shoal.store import ShardRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,17 +25,17 @@ class Index:
     """The partition index and the rows stores beside it.
 
     Attributes:
-        path: ``index.json``; ``rows/`` and ``members/`` lie beside it.
-        content: Its JSON.
+        path: ``index.json``; ``members/`` lies beside it, and it names the folder of row stores.
+        content: Its JSON; read from the file unless given.
         rows_read: Rows read from stores through this index, whole chunks counted.
     """
 
     path: Path
-    content: dict[str, Any] = field(init=False)
+    content: Mapping[str, Any] = field(default_factory=dict)
     rows_read: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.content = read_json(self.path)
+        self.content = self.content or read_json(self.path)
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
@@ -48,27 +49,55 @@ class Index:
         return [entry for entry in self.partitions if entry["trained"]]
 
     def partition_with(self, train: str, validation: str | None = None) -> int:
-        """Number of the partition with this training digest, and validation digest if given.
+        """Number of the partition whose specialist has this digest, and these validation rows.
 
         Raises:
             DataError: There is none: the index has changed since the job was planned.
         """
         for entry in self.partitions:
-            digests = entry["digests"]
-            if digests["train"] == train and validation in (None, digests["validation"]):
+            same_validation = validation in (None, entry["digests"]["validation"])
+            if entry["specialist"] == train and same_validation:
                 return int(entry["partition"])
         raise DataError(
             f"{self.path}: no partition has training digest {train}; the data changed since "
             f"this job was planned, run the workflow again"
         )
 
+    def places(self, partition: int, fold: str) -> list[tuple[Path, int, int]]:
+        """Where one partition's rows of one fold lie: row store, first row, row after the last."""
+        members = read_json(self.path.parent / "members" / f"{partition}.json")
+        stores = Path(os.path.normpath(self.path.parent / self.content["stores"]))
+        return [(stores / f"{shard}.zarr.zip", start, stop) for shard, start, stop in members[fold]]
+
+    def specialist_rows(self, partition: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Arrays of the training rows that a partition's specialist is made from.
+
+        Raises:
+            DataError: The rows have another digest than the index says.
+        """
+        entry = self.partitions[partition]
+        index = self
+        if "waiting" in entry:
+            index = Index(self.path.parent.parent / entry["waiting"]["index"] / "index.json")
+        rows = index.read(partition, "train", (*names, "hash"))
+        self.rows_read += 0 if index is self else index.rows_read
+        digest = multiset_digest(
+            multiset_sum(rows["hash"]), len(rows["hash"]), self.content["lineage"]
+        )
+        if digest != entry["specialist"]:
+            raise DataError(
+                f"{self.path}: the rows of partition {partition} have digest {digest}, not "
+                f"{entry['specialist']}; a row store was changed after the index was made: "
+                f"remove {index.path.parent} and run the workflow again"
+            )
+        return rows
+
     def read(self, partition: int, fold: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         """Arrays of one partition's rows of one fold, in canonical order (by row hash)."""
-        members = read_json(self.path.parent / "members" / f"{partition}.json")
         wanted = tuple(dict.fromkeys((*names, "hash")))
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
-        for shard, start, stop in members[fold]:
-            with ShardRows(self.path.parent / "rows" / f"{shard}.zarr.zip") as store:
+        for path, start, stop in self.places(partition, fold):
+            with ShardRows(path) as store:
                 for name in wanted:
                     parts[name].append(store.read(name, start, stop))
                 self.rows_read += store.rows_read["hash"]

@@ -26,12 +26,13 @@ def transform_fit(
         out: The state.
     """
     from shoal.files import write_json
+    from shoal.made_from import made_from
     from shoal.tables import Columns, Table
     from shoal.transform.pipeline import fit_pipeline
 
     opened = {name: Table(path) for name, path in shards.items()}
     pipeline = fit_pipeline(settings, Columns.load(columns), opened)
-    write_json(out, pipeline.state())
+    write_json(out, pipeline.state() | made_from())
 
 
 def transform(table: Path, shard: str, state: Path, out: Path) -> None:

@@ -15,7 +15,8 @@ _PACKAGE = Path(shoal.__file__).parent
 def code_digest(module: str, *files: Path) -> str:
     """Digest of a module of this package, of all it imports from it, and of further files.
 
-    Imports inside functions count; nothing is imported to find out.
+    Imports inside functions count; nothing is imported to find out. ``shoal`` itself, the face of
+    the package, counts for none of its parts: it imports the pool where a user asks for one.
 
     Args:
         module: Name below ``shoal``, such as ``embed.command``.
@@ -69,4 +70,4 @@ def _imports(path: Path) -> tuple[str, ...]:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
         waiting += list(ast.iter_child_nodes(node))
-    return tuple(name for name in names if name.split(".")[0] == "shoal")
+    return tuple(name for name in names if name.startswith("shoal."))

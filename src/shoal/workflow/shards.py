@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from shoal.files import write_json
-from shoal.hashing import file_hash
+from shoal.hashing import canonical_json, file_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ def name_shards(
         entry = known.get(str(path))
         content = entry["hash"] if entry and entry["mark"] == mark else file_hash(path)
         fresh[str(path)] = {"mark": mark, "hash": content}
+        if arrays is not None:
+            content = hashlib.sha256((content + canonical_json(arrays.arrays)).encode()).hexdigest()
         name = _read(path.parent / NAMES_FILE).get(content, content[:12])
         unique, copies = name, 1
         while unique in shards:
@@ -52,10 +55,11 @@ def name_shards(
 
 
 def declare_names(names: dict[Path, str]) -> None:
-    """Record names for the contents of files that lie in one folder."""
+    """Record names for the contents of files in one folder; a name stays with its content."""
     folder = next(iter(names)).parent
-    content = {file_hash(path): name for path, name in names.items()}
-    write_json(folder / NAMES_FILE, _read(folder / NAMES_FILE) | content)
+    known = _read(folder / NAMES_FILE)
+    fresh = {file_hash(path): name for path, name in names.items() if name not in known.values()}
+    write_json(folder / NAMES_FILE, known | fresh)
 
 
 def _read(path: Path) -> dict[str, Any]:

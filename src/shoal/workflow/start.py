@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from shoal.errors import ShoalError
-from shoal.workflow.plan import Plan
+from shoal.workflow.rules import RulesPlan, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +17,31 @@ ERROR = "shoal: error: "
 _started = time.time()
 
 
-def start(config: Mapping[str, Any], workflow: Any) -> Plan:  # noqa: ANN401 - Snakemake's object
+def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN401 - Snakemake's object
     """The plan of the configured experiment; on a user's mistake one line and exit code 2."""
     folder = Path(workflow.basedir) / "config"
     try:
-        return Plan(config, folder, lambda: workflow.dryrun)
+        plan = RulesPlan(config, folder, lambda: workflow.dryrun)
     except ShoalError as error:
         _leave([str(error)])
+    stages = plan.outdated_fits()
+    if stages:
+        say(
+            f"refit needed: the code of {', '.join(stages)} has changed since generation "
+            f"{plan.settings.generation} was fitted; it stays as it is, "
+            f"`{plan.command('refit')}` starts the next one"
+        )
+    index = plan.layout.read_index() or {}
+    if index.get("unknown_labels"):
+        say(
+            f"refit needed: {index['unknown_labels']} training rows are of classes that "
+            f"generation {plan.settings.generation} does not know; no model learns them, "
+            f"`{plan.command('refit')}` starts the next one"
+        )
+    return plan
 
 
-def explain_failures(plan: Plan) -> None:
+def explain_failures(plan: RulesPlan) -> None:
     """Repeat the one-line reasons from the logs of failed jobs; exit with 2 if there are any."""
     reasons = [
         line.removeprefix(ERROR)
@@ -39,7 +54,7 @@ def explain_failures(plan: Plan) -> None:
         _leave([_with_files(reason, plan) for reason in reasons])
 
 
-def _with_files(reason: str, plan: Plan) -> str:
+def _with_files(reason: str, plan: RulesPlan) -> str:
     """A reason that begins with a shard's name, with the name of its source file instead."""
     for shard, (path, _) in plan.shards.items():
         if reason.startswith(f"{shard}:"):

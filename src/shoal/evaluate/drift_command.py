@@ -1,0 +1,185 @@
+"""Command ``evaluate-drift``: what arrived since the generation was fitted, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shoal.cluster.assigner import UNASSIGNED, AtomAssigner
+from shoal.evaluate.drift import (
+    Loss,
+    PartitionChange,
+    Sample,
+    compare,
+    loss_rise,
+)
+from shoal.evaluate.drift_advice import recommend
+from shoal.evaluate.drift_rows import read_embeddings, read_places, smallest_draws, surplus
+from shoal.files import read_json, write_json
+from shoal.made_from import made_from
+from shoal.state import load_state
+from shoal.tables import FOLDS, TEST, TRAIN, VALIDATION
+from shoal.train_router.router import Router
+from shoal.train_specialists.partition_rows import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.evaluate.drift import Change, Flags, Rows
+    from shoal.evaluate.drift_rows import RowPlaces
+    from shoal.settings.changes import Drift
+
+    Losses = Mapping[int, Loss]
+
+_IN_FOLDS = (TRAIN, VALIDATION, TEST)
+_UNSEEN = (VALIDATION, TEST)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Rows drawn on one side, in order of draw, at most so many of each partition."""
+
+    partition: NDArray[np.int32]
+    rows: Sample
+
+    def part(self, chosen: slice | Flags) -> Sample:
+        """Some of the rows."""
+        return Sample(self.rows.embedding[chosen], self.rows.beyond[chosen])
+
+
+def evaluate_drift(
+    settings: Drift,
+    index_path: Path,
+    basis: Sequence[Path],
+    router_path: Path,
+    choices: Sequence[Path],
+    choices_before: Sequence[Path],
+    out: Path,
+) -> None:
+    """Compare what arrived since the generation was fitted with what it was fitted on.
+
+    Rows are those of the training, validation and test folds; two are the same if their content
+    and partition are. Rows before are represented by those that no fit has seen (see
+    :mod:`shoal.evaluate.drift`). Reads the hashes of stores that are not in use both then and
+    now, and where something arrived those of rows before and the stores of drawn rows. Holds some
+    300 bytes a row of either, the drawn embeddings and one store's.
+
+    Args:
+        settings: The choices.
+        index_path: The partition index of now.
+        basis: Row stores of the shards that the generation was fitted on.
+        router_path: The router, for assigner and threshold.
+        choices: What ``train-choose`` wrote for each partition of now.
+        choices_before: The same of the time when the generation was fitted; may be empty.
+        out: JSON: ``overall`` and ``partitions`` (keys as in :class:`PartitionChange`; rows of no
+            partition are in ``overall`` alone) and ``recommendation``. The same bytes for the
+            same rows, however they are cut into shards.
+    """
+    index = Index(index_path)
+    arrived, counts = _counts(index, basis)
+    before, after = _sides(settings, router_path, basis, arrived)
+    first = slice(settings.rows)
+    all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
+    overall = compare(all_rows, before.part(first), after.part(first), settings.seed)
+    losses = _losses(choices_before), _losses(choices)
+    partitions = []
+    for number in range(len(index.partitions)):
+        old, new = (side.part(side.partition == number) for side in (before, after))
+        change = compare(counts[number], old, new, settings.seed)
+        partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
+    trained = {int(entry["partition"]) for entry in index.trained}
+    candidates = [part for part in partitions if part.partition in trained]
+    recommendation = recommend(overall, candidates, settings.level)
+    content = {
+        "overall": asdict(overall),
+        "partitions": [asdict(part) for part in partitions],
+        "recommendation": recommendation._asdict(),
+    }
+    write_json(out, content | made_from())
+
+
+def _counts(
+    index: Index, basis: Sequence[Path]
+) -> tuple[RowPlaces, dict[int, tuple[int, int, int]]]:
+    """Rows that arrived, and for each partition: rows before, arrived and gone."""
+    now = {int(entry["partition"]): sum(entry["rows"].values()) for entry in index.partitions}
+    now[UNASSIGNED] = sum(index.content["untrained_rows"].values())
+    places = [place for number in now for fold in FOLDS for place in index.places(number, fold)]
+    stores = {path.resolve() for path, _, _ in places}
+    stores_before = {path.resolve() for path in basis}
+    # Stores that are there on both sides cancel out.
+    new = read_places(sorted(stores - stores_before), _IN_FOLDS)
+    old = read_places(sorted(stores_before - stores), _IN_FOLDS)
+    arrived, gone = surplus(new, old), surplus(old, new)
+    counts = {}
+    for number, rows in now.items():
+        came, went = (int((part.partition == number).sum()) for part in (arrived, gone))
+        counts[number] = (rows - came + went, came, went)
+    return arrived, counts
+
+
+def _sides(
+    settings: Drift, router_path: Path, basis: Sequence[Path], arrived: RowPlaces
+) -> tuple[_Drawn, _Drawn]:
+    """Rows before and rows that arrived, drawn; no rows on either side where nothing arrived."""
+    unseen = read_places(basis if len(arrived) else [], _UNSEEN)
+    drawn = [
+        smallest_draws(rows, settings.rows, settings.seed, purpose)
+        for rows, purpose in ((unseen, "before"), (arrived, "arrived"))
+    ]
+    partitions = [rows.partition for rows in drawn]
+    embeddings = [read_embeddings(rows) for rows in drawn]
+    beyond = [partition == UNASSIGNED for partition in partitions]
+    if len(arrived):
+        router = Router.from_state(*load_state(router_path))
+        if isinstance(router.assigner, AtomAssigner):
+            beyond = _far(router.assigner, router.threshold, embeddings)
+    before, after = (
+        _Drawn(partition, Sample(*rows))
+        for partition, *rows in zip(partitions, embeddings, beyond, strict=True)
+    )
+    return before, after
+
+
+def _far(assigner: AtomAssigner, threshold: float, embeddings: Sequence[Rows]) -> list[Flags]:
+    """Rows beyond the threshold, or farther than every row before.
+
+    A router that is fitted again when validation rows arrive has a threshold that makes room for
+    them. Rows that are farther than any row before are found all the same.
+    """
+    before, after = (
+        assigner.nearest(rows)[2].astype(np.float64) if len(rows) else np.empty(0)
+        for rows in embeddings
+    )
+    limit = min(threshold, before.max(initial=0.0)) if len(before) else threshold
+    return [before > limit, after > limit]
+
+
+def _losses(choices: Sequence[Path]) -> dict[int, Loss]:
+    """Validation loss of each partition's chosen grid point, where it was measured."""
+    contents = [read_json(path) for path in choices]
+    return {
+        int(content["partition"]): Loss(content["losses"][content["point"]], content["rows"])
+        for content in contents
+        if content["point"] in content["losses"]
+    }
+
+
+def _with_losses(
+    number: int, change: Change, losses: tuple[Losses, Losses], *, tested: bool
+) -> PartitionChange:
+    before, after = (each.get(number) for each in losses)
+    rise = loss_rise(before, after) if before and after and tested else None
+    means = [loss.mean if loss else None for loss in (before, after)]
+    return PartitionChange(
+        **asdict(change),
+        partition=number,
+        loss_before=means[0],
+        loss_after=means[1],
+        loss_p_value=rise,
+    )

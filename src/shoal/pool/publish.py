@@ -1,0 +1,84 @@
+"""Command ``pool-publish``: the current release where people look for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import DataError
+from shoal.files import read_json, replacing
+from shoal.workflow.history import History
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is published together.
+
+    Attributes:
+        manifest: The pool's manifest; its files lie beside it.
+        metrics: What evaluate measured.
+        report: The report page.
+        drift: How the rows differ from those that the generation was fitted on.
+    """
+
+    manifest: Path
+    metrics: Path
+    report: Path
+    drift: Path
+
+
+def publish(release: Release, plan: Path, on_drift: str, results: Path, record: Path) -> None:
+    """Copy pool, report and metrics to the experiment's folder; record the release last.
+
+    A crash between leaves nothing recorded as published, so that the next run publishes again.
+
+    Args:
+        release: The files.
+        plan: The layout of the run, as the workflow wrote it when it started.
+        on_drift: What is done by itself where the drift report recommends it.
+        results: The experiment's folder.
+        record: Where the release's record will lie.
+
+    Raises:
+        DataError: The layout is another run's.
+    """
+    content: dict[str, Any] = read_json(plan)
+    if content["release"] != record.stem:
+        raise DataError(
+            f"{plan}: is of release {content['release']}, not {record.stem}; another run of this "
+            f"experiment has started since: run the workflow again"
+        )
+    history = History(results)
+    history.withdraw()
+    manifest = read_json(release.manifest)
+    _copy_pool(release.manifest, list(manifest["files"]), results / "pool")
+    _copy(release.report, results / "report.html")
+    _copy(release.drift, results / "drift.json")
+    _copy(release.metrics, results / "metrics.json")
+    advice = read_json(release.drift)["recommendation"]
+    released = advice["partitions"] if (advice["action"], on_drift) == _RETRAIN else []
+    history.publish(content | {"rows": manifest["rows"], "released": released})
+    if (advice["action"], on_drift) == _REFIT:
+        history.start_generation(int(content["settings"]["generation"]) + 1)
+
+
+_RETRAIN = ("retrain", "retrain")
+_REFIT = ("refit", "refit")
+
+
+def _copy_pool(manifest: Path, names: list[str], folder: Path) -> None:
+    """The pool's files, then the manifest; what an earlier pool had besides is removed."""
+    for name in [*names, manifest.name]:
+        _copy(manifest.parent / name, folder / name)
+    for path in sorted(folder.rglob("*.safetensors")):
+        if str(path.relative_to(folder)) not in names:
+            path.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as aside:
+        shutil.copyfile(source, aside)

@@ -1,0 +1,36 @@
+"""Settings of what happens when the data changes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from shoal.settings.section import Section
+
+
+class Drift(Section):
+    """How new rows are compared with those that the generation was fitted on."""
+
+    rows: PositiveInt = Field(description="rows, at most, that are compared on either side")
+    level: float = Field(gt=0, lt=1, description="share of false alarms over all partitions")
+    seed: int = Field(description="seed of the test's halves")
+
+
+class Changes(Section):
+    """What a change of the data sets off. No trained state depends on these settings."""
+
+    tolerance: float = Field(
+        ge=0,
+        lt=1,
+        description="share of its rows that may change before a specialist is trained again",
+    )
+    baselines: Literal["generation", "current"] = Field(
+        description="rows that evaluate's baselines are trained on: those of the generation's "
+        "first run, or the current ones"
+    )
+    on_drift: Literal["report", "retrain", "refit"] = Field(
+        description="what a run does by itself where drift is found: report it, let waiting "
+        "partitions that drifted train in the next run, or start the next generation"
+    )
+    drift: Drift

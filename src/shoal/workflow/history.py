@@ -1,0 +1,78 @@
+"""What an experiment has published: the current release, those before it, the generation."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GENERATION = "generation.json"
+HISTORY = "history.jsonl"
+PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class History:
+    """The records beside an experiment's results.
+
+    Attributes:
+        root: The experiment's results folder.
+    """
+
+    root: Path
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """Record of the published release; None before the first, or while one is published."""
+        for path in sorted((self.root / PUBLISHED).glob("[!.]*.json")):
+            content: dict[str, Any] = read_json(path)
+            return content
+        return None
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Records of all releases, the oldest first; a line cut short by a crash is left out."""
+        try:
+            lines = (self.root / HISTORY).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue
+        return entries
+
+    def withdraw(self) -> None:
+        """Say that nothing is published: what is published next may be half copied."""
+        for path in (self.root / PUBLISHED).glob("*.json"):
+            path.unlink()
+
+    def publish(self, record: dict[str, Any]) -> None:
+        """Append a release to the history, then say that it is the published one."""
+        line = json.dumps(record, sort_keys=True, separators=(",", ":")) + "\n"
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / HISTORY).open("a+b") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else "\n" + line
+            file.write(line.encode())
+        write_json(self.root / PUBLISHED / f"{record['release']}.json", record)
+
+    @property
+    def generation(self) -> int:
+        """The generation that ``shoal refit`` started last; 1 before it was ever called."""
+        path = self.root / GENERATION
+        return int(read_json(path)["generation"]) if path.exists() else 1
+
+    def start_generation(self, number: int) -> None:
+        """Make ``number`` the generation that runs take unless their settings name one."""
+        write_json(self.root / GENERATION, {"generation": number})

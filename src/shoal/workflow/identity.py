@@ -1,0 +1,116 @@
+"""Identities of an experiment's stages: hashes over settings, code and what is upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.hashing import settings_id
+from shoal.targets import target_file
+from shoal.workflow.code import code_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from shoal.settings import Section, Settings
+
+FIT_MODULES = {
+    "split": "split.command",
+    "transform": "transform.command",
+    "encode": "encode.command",
+    "embed": "embed.command",
+    "cluster": "cluster.command",
+    "base": "train_specialists.command",
+    "baselines": "evaluate.command",
+}
+"""Module of the command that fits each stage's part of a generation."""
+
+APPLY_MODULES = {
+    "split": "split.command",
+    "transform": "transform.command",
+    "encode": "encode.command",
+    "embed": "embed.apply",
+    "cluster": "cluster.command",
+    "specialists": "train_specialists.command",
+    "router": "train_router.command",
+    "pool": "pool.command",
+    "evaluate": "evaluate.judge",
+    "drift": "evaluate.drift_command",
+}
+"""Module of the command that applies each stage, or makes what is no part of a generation."""
+
+_WITH_MODEL = ("base", "baselines", "specialists", "router", "pool", "evaluate", "drift")
+
+
+def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
+    """Identity of each fit: its settings and those of everything upstream, without code.
+
+    Args:
+        settings: The experiment's settings.
+        points: Ids of its grid points.
+    """
+    columns = settings.sources.as_json()
+    del columns["folder"], columns["files"], columns["batch_rows"]
+    ids = {"split": settings_id(columns, *_json(settings.split))}
+    ids["transform"] = settings_id(ids["split"], *_json(settings.transform))
+    ids["encode"] = settings_id(ids["transform"], *_json(settings.encode, settings.compute))
+    ids["embed"] = settings_id(ids["encode"], *_json(settings.embed))
+    ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster))
+    ids["base"] = settings_id(ids["encode"], *_json(settings.model, settings.train_specialists))
+    pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
+    ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
+    return ids
+
+
+def made_ids(
+    settings: Settings,
+    fits: Mapping[str, str],
+    codes: Mapping[str, str],
+    shards: Iterable[str],
+    points: Iterable[str],
+) -> dict[str, str]:
+    """Identity of what applies the fits: their ids, the code, and everything upstream.
+
+    Args:
+        settings: The experiment's settings.
+        fits: What :func:`fit_ids` gave.
+        codes: What :func:`apply_codes` gave.
+        shards: Names of the shards.
+        points: Ids of the grid points.
+    """
+    made: dict[str, str] = {}
+    upstream = ""
+    for stage in ("split", "transform", "encode", "embed", "cluster"):
+        upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
+    made["check"] = settings_id(made["split"], sorted(shards))
+    made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
+    made["choices"] = settings_id(made["specialists"], sorted(points))
+    made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
+    made["pool"] = settings_id(made["router"], codes["pool"])
+    judged = [made["pool"], fits["baselines"], settings.changes.baselines]
+    made["evaluate"] = settings_id(*judged, *_json(settings.evaluate), codes["evaluate"])
+    drift = _json(settings.changes.drift)
+    made["drift"] = settings_id(made["router"], *drift, codes["drift"])
+    return made
+
+
+def apply_codes(settings: Settings) -> dict[str, str]:
+    """Digest of the code behind each stage that is no fit."""
+    return _codes(settings, APPLY_MODULES)
+
+
+def fit_codes(settings: Settings) -> dict[str, str]:
+    """Digest of the code behind each fit."""
+    return _codes(settings, FIT_MODULES)
+
+
+def _codes(settings: Settings, modules: Mapping[str, str]) -> dict[str, str]:
+    file = target_file(settings.model.target)
+    user = [file] if file else []
+    return {
+        stage: code_digest(module, *(user if stage in _WITH_MODEL else []))
+        for stage, module in modules.items()
+    }
+
+
+def _json(*sections: Section) -> list[Any]:
+    return [section.as_json() for section in sections]

@@ -1,0 +1,231 @@
+"""Where every file of an experiment lies, and which jobs make it.
+
+A path names everything that its file is made from: settings, code, rows. So a file that exists is
+the right one, and a job has to run exactly where one of its files is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from shoal.files import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    IndexContent = Mapping[str, Any]
+
+FIT_FILES = {
+    "split": ("columns.json", "folds.safetensors"),
+    "transform": ("state.json",),
+    "encode": ("encoder.skops", "shapes.json"),
+    "embed": ("embedder.safetensors", "ledger.json"),
+    "cluster": ("assigner.safetensors", "ledger.json"),
+    "base": ("base.safetensors", "ledger.json"),
+}
+"""Files of each stage's fit; all of them are frozen with the generation."""
+
+BASELINES = {
+    "evaluate_generalist": ("generalist.safetensors", "generalist.json"),
+    "evaluate_random": ("random.safetensors", "random.json"),
+}
+_SUFFIX = {"split": "parquet", "transform": "parquet"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the workflow.
+
+    Attributes:
+        rule: Name of its rule.
+        about: Shard, partition digest or grid point that it is about; empty where it is the
+            only one of its rule.
+        outputs: Files that it makes.
+        partition: Number of the partition that it is about, or None.
+    """
+
+    rule: str
+    about: str
+    outputs: tuple[Path, ...]
+    partition: int | None = None
+
+    @property
+    def missing(self) -> list[Path]:
+        """Its files that are not there."""
+        return [path for path in self.outputs if not path.exists()]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths and jobs of one experiment under one choice of settings, code and source files.
+
+    Attributes:
+        root: The experiment's results folder.
+        generation: Name of the generation's folder.
+        fits: Identity of each stage's settings and of everything upstream; code is no part.
+        made: Identity of what applies the fits: their ids and the code that applies them.
+        shards: Names of the shards.
+        points: Ids of the grid points.
+        index_id: Identity of the partition index.
+        release: Identity of everything that is published together.
+        refreshed: Whether the baselines are trained for the current rows, not once a generation.
+    """
+
+    root: str
+    generation: str
+    fits: dict[str, str]
+    made: dict[str, str]
+    shards: tuple[str, ...]
+    points: tuple[str, ...]
+    index_id: str
+    release: str
+    refreshed: bool
+
+    @property
+    def folder(self) -> Path:
+        """The generation's folder."""
+        return Path(self.root, self.generation)
+
+    def as_json(self) -> dict[str, Any]:
+        """The layout as JSON, from which :meth:`from_json` makes it again."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """A layout that was kept as JSON."""
+        lists = {name: tuple(content[name]) for name in ("shards", "points")}
+        return cls(**{**content, **lists})
+
+    # Before the index ------------------------------------------------------------------------
+
+    def fit(self, stage: str, name: str) -> Path:
+        """A fitted file of the generation."""
+        return self.folder / stage / self.fits[stage] / name
+
+    def shard_rows(self, stage: str, shard: str) -> Path:
+        """The rows of one shard after a stage."""
+        suffix = _SUFFIX.get(stage, "zarr.zip")
+        return self._applied(stage) / f"{shard}.{suffix}"
+
+    def rows(self, stage: str) -> list[Path]:
+        """The rows of every shard after a stage."""
+        return [self.shard_rows(stage, shard) for shard in self.shards]
+
+    def summary(self, shard: str) -> Path:
+        """What ``assign`` counted in one shard."""
+        return self._applied("cluster", "summary") / f"{shard}.json"
+
+    @property
+    def check(self) -> Path:
+        """What ``split_check`` counted over all shards."""
+        return self.folder / "split" / self.fits["split"] / "checks" / f"{self.made['check']}.json"
+
+    @property
+    def index(self) -> Path:
+        """The partition index."""
+        return self.index_of(self.index_id)
+
+    def index_of(self, identity: str) -> Path:
+        """A partition index under the same assigner."""
+        return self.folder / "cluster" / self.fits["cluster"] / "indexes" / identity / "index.json"
+
+    def _applied(self, stage: str, kind: str = "rows") -> Path:
+        return self.folder / stage / self.fits[stage] / kind / self.made[stage]
+
+    # After the index -------------------------------------------------------------------------
+
+    def specialist(self, digest: str, point: str, name: str) -> Path:
+        """A file of one specialist."""
+        return self.folder / "specialists" / self.made["specialists"] / digest / point / name
+
+    def choice(self, entry: Mapping[str, Any]) -> Path:
+        """The choice of grid point of a partition of the index."""
+        validation = entry["digests"]["validation"]
+        folder = self.folder / "choices" / self.made["choices"]
+        return Path(folder, entry["specialist"], f"{validation}.json")
+
+    def router(self, index: IndexContent, name: str) -> Path:
+        """A file of the router."""
+        return Path(self.folder, "router", self.made["router"], index["root"]["fit"], name)
+
+    def pool(self, index: IndexContent, name: str) -> Path:
+        """A file of the pool."""
+        return Path(self.folder, "pool", self.made["pool"], index["root"]["fit"], name)
+
+    def baseline(self, index: IndexContent, name: str) -> Path:
+        """A file of the baselines."""
+        basis = index["root"]["fit"] if self.refreshed else "generation"
+        return Path(self.folder, "baselines", self.fits["baselines"], basis, name)
+
+    def evaluation(self, index: IndexContent, name: str) -> Path:
+        """A file of the evaluation."""
+        return Path(self.folder, "evaluate", self.made["evaluate"], index["root"]["all"], name)
+
+    def drift(self, index: IndexContent) -> Path:
+        """How the rows differ from those that the generation was fitted on."""
+        return self.folder / "drift" / self.made["drift"] / f"{index['root']['all']}.json"
+
+    @property
+    def published(self) -> Path:
+        """The record of the last release, which is there only while it is the published one."""
+        return Path(self.root, "published", f"{self.release}.json")
+
+    # Jobs ------------------------------------------------------------------------------------
+
+    def fit_jobs(self) -> Iterator[Job]:
+        """The fits of the generation, baselines aside."""
+        for stage, names in FIT_FILES.items():
+            yield Job(f"{stage}_fit", "", tuple(self.fit(stage, name) for name in names))
+
+    def row_jobs(self) -> Iterator[Job]:
+        """What is applied to the rows, up to the index."""
+        for stage in ("split", "transform", "encode", "embed"):
+            for shard in self.shards:
+                yield Job(stage, shard, (self.shard_rows(stage, shard),))
+        for shard in self.shards:
+            yield Job("assign", shard, (self.shard_rows("cluster", shard), self.summary(shard)))
+        yield Job("split_check", "", (self.check,))
+
+    def partition_job(self) -> Job:
+        """The checkpoint."""
+        return Job("partition", "", (self.index,))
+
+    def later_jobs(self, index: IndexContent) -> Iterator[Job]:
+        """Everything after the index."""
+        for entry in index["partitions"]:
+            if entry["trained"]:
+                yield from self._partition_jobs(entry)
+        routed = ("router.safetensors", "ledger.json")
+        yield Job("train_router", "", tuple(self.router(index, name) for name in routed))
+        for rule, names in BASELINES.items():
+            yield Job(rule, "", tuple(self.baseline(index, name) for name in names))
+        yield Job("pool", "", (self.pool(index, "manifest.json"),))
+        judged = ("metrics.json", "report.html", "predictions.parquet")
+        yield Job("evaluate", "", tuple(self.evaluation(index, name) for name in judged))
+        yield Job("evaluate_drift", "", (self.drift(index),))
+        yield Job("pool_publish", "", (self.published,))
+
+    def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
+        number, digest = int(entry["partition"]), entry["specialist"]
+        for point in self.points:
+            names = ("model.safetensors", "ledger.json")
+            outputs = tuple(self.specialist(digest, point, name) for name in names)
+            yield Job("train_specialist", f"{digest}/{point}", outputs, number)
+        yield Job("train_choose", digest, (self.choice(entry),), number)
+
+    def jobs(self, index: IndexContent) -> list[Job]:
+        """Every job of the experiment, whether it has run or not."""
+        early = [*self.fit_jobs(), *self.row_jobs(), self.partition_job()]
+        return [*early, *self.later_jobs(index)]
+
+    def read_index(self) -> dict[str, Any] | None:
+        """Content of the partition index; None where there is none yet."""
+        content: dict[str, Any] | None = read_json(self.index) if self.index.exists() else None
+        return content
+
+
+def files_of(jobs: Iterable[Job]) -> list[Path]:
+    """All files that the jobs make."""
+    return [path for job in jobs for path in job.outputs]

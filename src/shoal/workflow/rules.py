@@ -1,0 +1,202 @@
+"""The plan as the rules of the Snakefile ask it: paths, patterns, and settings as text."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json
+from shoal.hashing import canonical_json, settings_id
+from shoal.settings.compose import as_list
+from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
+from shoal.workflow.plan import Plan, placeholders
+from shoal.workflow.shards import NAMES_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_NONE = "none"
+_FRESH = "[0-9a-f]{24}"
+
+
+class RulesPlan(Plan):
+    """What rules ask of a plan. A ``checkpoint`` is Snakemake's, for the partition index."""
+
+    def __init__(
+        self, config: Mapping[str, Any], config_folder: Path, dry_run: Callable[[], bool]
+    ) -> None:
+        """Take Snakemake's ``config``.
+
+        Args:
+            config: ``experiment`` and ``overrides``.
+            config_folder: The folder of Hydra config groups.
+            dry_run: Whether only a plan is asked for; Snakemake knows once it builds the DAG.
+        """
+        overrides = as_list(config.get("overrides", []))
+        super().__init__(config.get("experiment", "demo"), overrides, config_folder)
+        self._dry_run = dry_run
+        self._said = False
+
+    def text(self, section: str) -> str:
+        """One section of the settings as the JSON text that a command takes."""
+        return canonical_json(getattr(self.settings, section).as_json())
+
+    def drift_text(self) -> str:
+        """The settings of the drift report as JSON text."""
+        return canonical_json(self.settings.changes.drift.as_json())
+
+    def sources_text(self) -> str:
+        """The sources, each with its folder, as JSON text."""
+        return canonical_json(self.settings.sources.in_folder().as_json())
+
+    def point(self, identifier: str) -> str:
+        """A grid point as JSON text."""
+        return canonical_json(self.grid[identifier])
+
+    def grid_text(self) -> str:
+        """Every grid point by id, as JSON text."""
+        return canonical_json(self.grid)
+
+    def source(self, shard: str) -> Path:
+        """The source file of a shard."""
+        return self.shards[shard][0]
+
+    def arrays(self, shard: str) -> str:
+        """Array names of an NPZ source as JSON text; ``null`` for other sources."""
+        arrays = self.shards[shard][1]
+        return canonical_json(arrays.arrays if arrays else None)
+
+    def shard_pattern(self) -> str:
+        """Pattern that matches the shards and nothing else."""
+        return "|".join(re.escape(shard) for shard in self.shards)
+
+    def unfitted(self, stage: str, *names: str) -> str:
+        """Pattern of the stage's ids whose fitted files are not all there yet.
+
+        A generation's fits are frozen: once its files exist no rule makes them again, so
+        neither new data nor new code refits them.
+        """
+        paths = [self.layout.fit(stage, name) for name in names or FIT_FILES[stage]]
+        return _NONE if all(path.exists() for path in paths) else self.layout.fits[stage]
+
+    def untrained_basis(self, rule: str) -> str:
+        """Pattern of the rows that a baseline may be trained for: those it is not trained for."""
+        index = self.layout.read_index()
+        if self.layout.refreshed and index is None:
+            return f"{_FRESH}|planned"
+        paths = [self.layout.baseline(index or {}, name) for name in BASELINES[rule]]
+        return _NONE if all(path.exists() for path in paths) else paths[0].parent.name
+
+    def demo_names(self) -> list[Path]:
+        """What ``demo_data`` writes first; empty where the files are not the demo's."""
+        from shoal.demo import DEMO_FOLDER
+
+        names = Path(DEMO_FOLDER, NAMES_FILE)
+        is_demo = self.settings.sources.folder == DEMO_FOLDER
+        return [names] if is_demo and (names.exists() or self.demo_is_missing) else []
+
+    @property
+    def demo_is_missing(self) -> bool:
+        """Whether the demo's source files have yet to be made."""
+        return not any(path.exists() for path, _ in self.shards.values())
+
+    def early_targets(self) -> list[Path]:
+        """Everything up to the index, which is planned without it."""
+        jobs = [*self.layout.fit_jobs(), *self.layout.row_jobs(), self.layout.partition_job()]
+        return files_of(jobs)
+
+    def targets(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
+        """Everything after the index that a complete run has made."""
+        return files_of(self.layout.later_jobs(self.index(checkpoint)))
+
+    def index(self, checkpoint: Any) -> dict[str, Any]:  # noqa: ANN401 - Snakemake's object
+        """Content of the partition index, or placeholders while a dry run has none.
+
+        Asking the checkpoint makes Snakemake wait for it and plan what follows afterwards. A dry
+        run on changed data therefore ends there, and says so.
+        """
+        index = self.layout.read_index()
+        if index is None and self._dry_run():
+            if not any(self.layout.index.parent.parent.glob("*/index.json")):
+                return placeholders(self.settings)
+            self._say_out_of_date()
+        checkpoint.get(
+            experiment=self.settings.name,
+            generation=self.layout.generation,
+            cluster_id=self.layout.fits["cluster"],
+            index_id=self.layout.index_id,
+        )
+        return index if index is not None else dict(read_json(self.layout.index))
+
+    def _say_out_of_date(self) -> None:
+        if self._said:
+            return
+        self._said = True
+        partitions = len(placeholders(self.settings)["partitions"])
+        say(
+            f"the partition index is out of date: this plan ends there; ≤ "
+            f"{partitions * len(self.grid)} train_specialist jobs follow, "
+            f"`{self.command('plan')}` says which"
+        )
+
+    def baseline(self, checkpoint: Any, which: str, kind: str) -> Path:  # noqa: ANN401 - the same
+        """Model or ledger of a baseline, ``generalist`` or ``random``."""
+        suffix = {"model": "safetensors", "ledger": "json"}[kind]
+        return self.layout.baseline(self.index(checkpoint), f"{which}.{suffix}")
+
+    def tolerated_index(self) -> list[Path]:
+        """The published index, if changed partitions may wait; a list of one or none."""
+        before = self.before
+        return [self.layout.index_of(before["layout"]["index_id"])] if before else []
+
+    def released(self) -> list[int]:
+        """Partitions that the drift report let wait no longer."""
+        return list(self.before["released"]) if self.before else []
+
+    def basis_stores(self) -> list[Path]:
+        """Row stores of the shards that the assigner was fitted on, where they are still there."""
+        paths = [self.layout.shard_rows("cluster", shard) for shard in self.basis()]
+        return [path for path in paths if path.exists()]
+
+    def choices_at_fit(self) -> list[Path]:
+        """Choices of grid point for the rows that the assigner was fitted on, if there are any."""
+        path = self.layout.index_of(settings_id(self.layout.made["cluster"], self.basis()))
+        if not path.exists():
+            return []
+        entries = read_json(path)["partitions"]
+        paths = [self.layout.choice(entry) for entry in entries if entry["trained"]]
+        return [path for path in paths if path.exists()]
+
+    def points_of(self, digest: str) -> list[Path]:
+        """Weights of one partition's specialists, one a grid point."""
+        return [self.layout.specialist(digest, p, "model.safetensors") for p in self.grid]
+
+    def specialists(self, index: Mapping[str, Any], name: str) -> list[Path]:
+        """A file of every specialist of every grid point."""
+        return [
+            self.layout.specialist(entry["specialist"], point, name)
+            for entry in index["partitions"]
+            if entry["trained"]
+            for point in self.grid
+        ]
+
+    def choices(self, index: Mapping[str, Any]) -> list[Path]:
+        """The choice of grid point of every trained partition."""
+        return [self.layout.choice(entry) for entry in index["partitions"] if entry["trained"]]
+
+    def pool_ledgers(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
+        """Ledgers of all that the pool's making costs, routing included."""
+        index = self.index(checkpoint)
+        return [
+            *(self.layout.fit(stage, "ledger.json") for stage in ("embed", "cluster", "base")),
+            *self.specialists(index, "ledger.json"),
+            *self.choices(index),
+            self.layout.router(index, "ledger.json"),
+        ]
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal something about the plan."""
+    print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the terminal's line

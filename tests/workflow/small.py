@@ -1,0 +1,131 @@
+"""A small experiment that the real Snakemake runs in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[2]
+
+SETTINGS = """\
+# @package _global_
+name: tiny
+sources:
+  folder: data
+  files: ["*.csv"]
+  columns: {id: id, a: numeric, b: numeric, town: categorical, note: ignore, label: label}
+embed: {dims: 2}
+cluster: {partitions: 2, atoms: 6, min_rows: 10}
+model: {width: 4, depth: 1}
+train_specialists: {rows_seen: 2000, batch_size: 16}
+evaluate: {bootstrap: 200}
+grid: {lr: [0.01, 0.03]}
+"""
+
+
+@dataclass
+class Experiment:
+    """A folder with data, configuration and a way to run the workflow there.
+
+    Attributes:
+        folder: Where they lie.
+        programs: Folder of the ``snakemake`` and ``shoal`` to use, before those of the system.
+    """
+
+    folder: Path
+    programs: Path | None = None
+
+    @property
+    def generation(self) -> Path:
+        """The generation's folder."""
+        return self.folder / "results" / "tiny" / "g1"
+
+    def metrics(self, name: str = "tiny") -> dict[str, Any]:
+        """Content of metrics.json."""
+        path = self.folder / "results" / name / "metrics.json"
+        content: dict[str, Any] = json.loads(path.read_text())
+        return content
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """The environment in which commands run."""
+        path = os.environ["PATH"]
+        if self.programs is not None:
+            path = f"{self.programs}{os.pathsep}{path}"
+        return {**os.environ, "PATH": path, **changes}
+
+    def snakemake(
+        self, *arguments: str, overrides: str = "[]", name: str = "tiny", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the literal command in the folder."""
+        command = ["snakemake", "--snakefile", str(self.folder / "Snakefile"), *arguments]
+        config = ["--config", f"experiment={name}", f"overrides={overrides}"]
+        return subprocess.run(
+            [*command, *config],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def run(self, *arguments: str, overrides: str = "[]", **environment: str) -> list[str]:
+        """Run everything; the rules of the jobs that ran, sorted."""
+        fixed = ("-c", "2", "--scheduler", "greedy")
+        result = self.snakemake(*fixed, *arguments, overrides=overrides, **environment)
+        assert result.returncode == 0, result.stderr
+        return jobs(result.stderr)
+
+    def plan(self, overrides: str = "[]", name: str = "tiny") -> list[str]:
+        """The rules of the jobs that a dry run shows, sorted."""
+        result = self.snakemake("-n", overrides=overrides, name=name)
+        assert result.returncode == 0, result.stderr + result.stdout
+        return jobs(result.stdout + result.stderr)
+
+
+def jobs(text: str) -> list[str]:
+    """Rules of the jobs that Snakemake announces, without the target rule."""
+    kinds = ("rule ", "localrule ", "checkpoint ", "localcheckpoint ")
+    lines = [line for line in text.splitlines() if line.startswith(kinds) and line.endswith(":")]
+    names = [line.split()[1].rstrip(":") for line in lines]
+    return sorted(name for name in names if name != "all")
+
+
+def write_rows(path: Path, seed: int, rows: int = 150) -> None:
+    """Rows of two regimes: in town 'north' the label is a > 0, elsewhere its opposite."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, rows)).round(3)
+    north = rng.random(rows) < 0.5
+    table = pd.DataFrame(
+        {
+            "id": [f"{path.stem}-{n}" for n in range(rows)],
+            "a": a,
+            "b": b,
+            "town": np.where(north, "north", "south"),
+            "note": "-",
+            "label": np.where((a > 0) == north, "yes", "no"),
+        }
+    )
+    table.to_csv(path, index=False)
+
+
+def set_up(folder: Path) -> Experiment:
+    """Lay out configuration and three source files."""
+    (folder / "data").mkdir(parents=True)
+    for number in range(3):
+        write_rows(folder / "data" / f"part-{number}.csv", number)
+    for name in ("Snakefile", "workflow", "envs", "profiles", "examples"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "config").mkdir()
+    for path in (ROOT / "config").iterdir():
+        if path.name != "experiment":
+            (folder / "config" / path.name).symlink_to(path)
+    (folder / "config" / "experiment").mkdir()
+    (folder / "config" / "experiment" / "tiny.yaml").write_text(SETTINGS)
+    return Experiment(folder)

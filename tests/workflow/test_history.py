@@ -1,0 +1,51 @@
+"""What an experiment remembers of its releases."""
+
+import json
+
+from shoal.workflow.history import History
+
+
+def record(release):
+    return {"release": release, "layout": {}}
+
+
+def test_the_last_release_is_the_published_one(tmp_path):
+    """A release replaces the one before, which stays in the history."""
+    history = History(tmp_path)
+    for release in ("one", "two"):
+        history.withdraw()
+        history.publish(record(release))
+
+    assert history.current == record("two")
+    assert [entry["release"] for entry in history.entries] == ["one", "two"]
+
+
+def test_nothing_is_published_while_a_release_is_copied(tmp_path):
+    """A crash between two releases leaves none, so that the next run publishes."""
+    history = History(tmp_path)
+    history.publish(record("one"))
+    history.withdraw()
+
+    assert history.current is None
+    assert [entry["release"] for entry in history.entries] == ["one"]
+
+
+def test_a_line_cut_short_by_a_crash_costs_no_other(tmp_path):
+    """Half a line at the end is left out, and what follows begins a line of its own."""
+    history = History(tmp_path)
+    history.publish(record("one"))
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write(json.dumps(record("two"))[:9])
+    history.publish(record("three"))
+
+    assert [entry["release"] for entry in history.entries] == ["one", "three"]
+
+
+def test_generations_start_at_one(tmp_path):
+    """Before any refit the generation is the first; afterwards the one that was started."""
+    history = History(tmp_path)
+    assert history.generation == 1
+
+    history.start_generation(3)
+
+    assert history.generation == 3

@@ -1,0 +1,132 @@
+"""Which identities a setting, a code or a source file is part of."""
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from shoal.grid import points
+from shoal.settings.compose import compose
+from shoal.workflow.identity import APPLY_MODULES, apply_codes, fit_codes, fit_ids, made_ids
+
+CONFIG = Path(__file__).parents[2] / "config"
+SHARDS = ("0123456789ab", "ba9876543210")
+
+EVALUATED = {"evaluate"}
+POOLED = {"router", "pool", "drift"} | EVALUATED
+TRAINED = {"specialists", "choices"} | POOLED
+CLUSTERED = {"cluster"} | TRAINED
+EMBEDDED = {"embed"} | CLUSTERED
+ENCODED = {"encode"} | EMBEDDED
+TRANSFORMED = {"transform"} | ENCODED
+EVERYTHING = {"split", "check"} | TRANSFORMED
+
+
+composed = functools.cache(lambda *overrides: compose(CONFIG, "demo", list(overrides)))
+
+
+def identities(*overrides, codes=None, shards=SHARDS):
+    """Ids of the demo's fits, and of what applies them."""
+    settings = composed(*overrides)
+    grid = points(settings.grid, settings.model, settings.train_specialists)
+    fits = fit_ids(settings, grid)
+    found = dict.fromkeys(APPLY_MODULES, "code") | (codes or {})
+    return fits, made_ids(settings, fits, found, shards, grid)
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("override", "fits", "made"),
+    [
+        ("split.seed=9", {"split", "transform", "encode", "embed", "cluster", "base"}, EVERYTHING),
+        ("transform.seed=9", {"transform", "encode", "embed", "cluster", "base"}, TRANSFORMED),
+        ("encode.seed=9", {"encode", "embed", "cluster", "base"}, ENCODED),
+        ("compute.threads=2", {"encode", "embed", "cluster", "base"}, ENCODED),
+        ("embed.dims=3", {"embed", "cluster"}, EMBEDDED),
+        ("cluster.partitions=3", {"cluster"}, CLUSTERED),
+        ("model.width=4", {"base"}, TRAINED),
+        ("train_specialists.lr=0.5", {"base"}, TRAINED),
+        ("grid.lr=[0.001]", set(), {"choices"} | POOLED),
+        ("train_router.temperature=0.3", set(), POOLED),
+        ("evaluate.bootstrap=9", set(), EVALUATED),
+        ("evaluate.seed=9", set(), EVALUATED),
+        ("changes.baselines=current", set(), EVALUATED),
+        ("changes.drift.level=0.2", set(), {"drift"}),
+        ("changes.tolerance=0.1", set(), set()),
+        ("changes.on_drift=refit", set(), set()),
+        ("sources.batch_rows=9", set(), set()),
+        ("sources.folder=elsewhere", set(), set()),
+        ("name=other", set(), set()),
+    ],
+)
+def test_a_setting_is_part_of_what_reads_it_and_of_what_follows(override, fits, made):
+    """A changed setting gives other ids to the stages that read it and to those after them."""
+    before, after = identities(), identities(override)
+
+    assert changed(before[0], after[0]) - {"baselines"} == fits
+    assert changed(before[1], after[1]) == made
+
+
+@pytest.mark.parametrize(
+    ("override", "retrained"),
+    [
+        ("grid.lr=[0.001]", True),
+        ("train_router.temperature=0.3", True),
+        ("evaluate.seed=9", True),
+        ("evaluate.bootstrap=9", False),
+        ("changes.baselines=current", False),
+    ],
+)
+def test_baselines_follow_what_the_pool_costs(override, retrained):
+    """They get the pool's grid and FLOPs, so they train anew where either changes."""
+    before, after = identities(), identities(override)
+
+    assert (before[0]["baselines"] != after[0]["baselines"]) == retrained
+
+
+@pytest.mark.parametrize(
+    ("stage", "made"),
+    [
+        ("split", EVERYTHING - TRAINED),
+        ("encode", ENCODED - TRAINED),
+        ("cluster", {"cluster"}),
+        ("specialists", TRAINED),
+        ("router", POOLED),
+        ("pool", {"pool", "evaluate"}),
+        ("evaluate", EVALUATED),
+        ("drift", {"drift"}),
+    ],
+)
+def test_code_is_part_of_what_applies_a_fit_and_of_no_fit(stage, made):
+    """Changed code runs its stage again; rows that stay what they were train nothing."""
+    before, after = identities(), identities(codes={stage: "changed"})
+
+    assert changed(before[0], after[0]) == set()
+    assert changed(before[1], after[1]) == made
+
+
+def test_the_order_of_shards_and_points_is_part_of_nothing():
+    """Ids come from what there is, not from its place in a list."""
+    before = identities("grid.lr=[0.001,0.003]")
+    after = identities("grid.lr=[0.003,0.001]", shards=SHARDS[::-1])
+
+    assert before == after
+
+
+def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypatch):
+    """Its file counts for base, specialists and all that asks them, and for no earlier stage."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_model.py"
+    settings = compose(CONFIG, "demo", ["model._target_=my_model.Net"])
+    codes = []
+    for text in ("one = 1", "one = 2"):
+        file.write_text(text)
+        codes.append((fit_codes(settings), apply_codes(settings)))
+
+    (fits, applied), (later_fits, later_applied) = codes
+
+    assert changed(fits, later_fits) == {"base", "baselines"}
+    assert changed(applied, later_applied) == TRAINED - {"choices"}
