@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test experiments format clean
+.PHONY: env run test stateful experiments format clean
 
 env: .venv/installed
 
@@ -27,6 +27,12 @@ test: env
 	mypy
 	snakemake --lint
 	pytest
+
+# Random edits, failures and kills against an oracle: make stateful STEPS=1000 SEED=1
+STEPS ?= 1000
+SEED ?= 1
+stateful: env
+	SHOAL_STEPS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -s
 
 # The other experiments, each to its verdict: make experiments DATA=FOLDER
 DATA ?= data

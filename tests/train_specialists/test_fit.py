@@ -10,7 +10,8 @@ from shoal.flops import step_flops
 from shoal.ledger import Ledger
 from shoal.models import MLP
 from shoal.settings.learning import Training
-from shoal.train_specialists.fit import Budget, train_on_rows
+from shoal.train_specialists.budget import Budget
+from shoal.train_specialists.fit import train_on_rows
 from shoal.train_specialists.model import weights
 
 TRAINING = Training(

@@ -75,9 +75,9 @@ checkpoint partition:
     params:
         min_rows=plan.settings.cluster.min_rows,
         stores=plan.layout.shard_rows("cluster", "").parent,
-        tolerance=plan.settings.changes.tolerance,
-        before=plan.tolerated_index(),
-        released=plan.released(),
+        tolerance=lambda wc, input: plan.settings.changes.tolerance,
+        before=lambda wc, input: plan.tolerated_index(),
+        released=lambda wc, input: plan.released(),
     shell:
         "shoal partition --summary {input.summaries:q} --assigner {input.assigner:q}"
         " --check {input.check:q} --lineage {wildcards.cluster_id} --min-rows {params.min_rows}"

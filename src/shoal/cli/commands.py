@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, learning
+from shoal.cli import data, learning, store_care, upkeep
 from shoal.cli.options import recorded
 
 app = typer.Typer(
@@ -38,14 +38,18 @@ def predict(
 def verdict(
     results: Annotated[Path, typer.Argument(help="an experiment's results folder")],
 ) -> None:
-    """Print an experiment's verdict, and where its pool lies."""
+    """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
     from rich.console import Console
 
+    from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
     from shoal.files import read_json
 
     metrics = read_json(results / "metrics.json")
     Console().print(verdict_table(metrics, results / "pool"))
+    drift = read_json(results / "drift.json")
+    if drift["overall"]["arrived"]:
+        Console().print(drift_table(drift))
 
 
 @app.command()
@@ -59,6 +63,10 @@ def demo_data(
     paths = write_demo(folder)
     declare_names({path: path.stem for path in paths})
     typer.echo(f"{len(paths)} files: {folder}")
+
+
+for command in (upkeep.plan, upkeep.refit, store_care.audit, store_care.gc):
+    app.command()(command)
 
 
 STAGE_COMMANDS = {

@@ -5,11 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from shoal.errors import SettingsError
 from shoal.made_from import recording
+
+if TYPE_CHECKING:
+    from shoal.workflow.plan import Plan
+
+CONFIG = Path("config")
+"""Hydra's config groups, in the current folder."""
 
 HASHED = "hashed"
 """Marks an option whose files' hashes are recorded in what the command writes."""
@@ -20,6 +27,10 @@ Inputs = Annotated[list[Path], typer.Option(), HASHED]
 File = Annotated[Path, typer.Option(help="an output, or what a digest or a ledger stands for")]
 Files = Annotated[list[Path], typer.Option()]
 Code = Annotated[str, typer.Option(help="digest of the code behind a fit")]
+Experiment = Annotated[str, typer.Argument(help="name of a file in config/experiment")]
+Overrides = Annotated[
+    list[str], typer.Argument(help="changes of settings, such as cluster.partitions=12")
+]
 Paths = Annotated[list[Path], typer.Option(help="none, one or several")]
 Numbers = Annotated[list[int], typer.Option(help="none, one or several")]
 Share = Annotated[float, typer.Option()]
@@ -53,3 +64,17 @@ def recorded(command: Callable[..., None]) -> Callable[..., None]:
             command(**options)
 
     return run
+
+
+def project_plan(experiment: str, overrides: list[str]) -> Plan:
+    """The plan of an experiment of the project in the current folder.
+
+    Raises:
+        SettingsError: There is no project here, or the settings do not compose.
+        SourceError: There are no source files.
+    """
+    from shoal.workflow.plan import Plan
+
+    if not CONFIG.is_dir():
+        raise SettingsError(f"{Path.cwd()}: no folder {CONFIG} here; run this beside the Snakefile")
+    return Plan(experiment, overrides, CONFIG)

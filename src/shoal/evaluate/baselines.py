@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shoal.ledger import Ledger
     from shoal.settings.learning import Model, Training
     from shoal.shapes import Shapes
-    from shoal.train_specialists.fit import Budget
+    from shoal.train_specialists.budget import Budget
 
     Tensors = dict[str, NDArray[Any]]
 

@@ -62,7 +62,7 @@ def evaluate_random(
     """Train specialists on random partitions with the sizes of the trained ones."""
     from shoal.evaluate.random_partitions import random_bounds
     from shoal.state import load_state, save_state
-    from shoal.train_specialists.fit import Budget
+    from shoal.train_specialists.budget import Budget
 
     ledger = Ledger("evaluate_random")
     index = read_json(index_path)

@@ -57,7 +57,7 @@ def typed(
         if name not in raw.schema.names:
             hint = nearest(name, raw.schema.names)
             raise SourceError(f"{source}: has no column {name!r}; {hint}")
-        place = values.Place(source, first_row, name)
+        place = values.Place(source, first_row, name, name in columns.inferred)
         out[name] = _typed_column(values.plain(raw[name]), columns, place)
     return pa.table(out)
 

@@ -38,16 +38,22 @@ class Place:
         source: The file.
         first_row: Row of the first value, counted from 1 in the file.
         column: Name of the column.
+        inferred: Whether its kind was inferred, from the rows that the generation was fitted on.
     """
 
     source: str
     first_row: int
     column: str
+    inferred: bool = False
 
     def error(self, index: int, problem: str) -> SourceError:
         """An error about one value, the ``index``-th from 0."""
         row = self.first_row + index
-        return SourceError(f"{self.source}: row {row}, column {self.column!r}: {problem}")
+        hint = "; its kind was inferred: declare it, or `shoal refit` infers it anew"
+        return SourceError(
+            f"{self.source}: row {row}, column {self.column!r}: {problem}"
+            f"{hint if self.inferred else ''}"
+        )
 
     def whole(self, problem: str) -> SourceError:
         """An error about the whole column."""

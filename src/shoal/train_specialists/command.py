@@ -26,7 +26,8 @@ def base_fit(
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
     from shoal.state import save_state
-    from shoal.train_specialists.fit import Budget, train_on_shards
+    from shoal.train_specialists.budget import Budget
+    from shoal.train_specialists.fit import train_on_shards
     from shoal.train_specialists.model import build_model, weights
 
     ledger = Ledger("base_fit")
@@ -58,7 +59,8 @@ def train_specialist(
     from shoal.grid import at_point
     from shoal.state import load_state, save_state
     from shoal.streaming import known_labels
-    from shoal.train_specialists.fit import Budget, train_on_rows
+    from shoal.train_specialists.budget import Budget
+    from shoal.train_specialists.fit import train_on_rows
     from shoal.train_specialists.model import build_model, load_weights, weights
     from shoal.train_specialists.partition_rows import Index
 

@@ -7,6 +7,7 @@ the right one, and a job has to run exactly where one of its files is missing.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +32,9 @@ BASELINES = {
     "evaluate_generalist": ("generalist.safetensors", "generalist.json"),
     "evaluate_random": ("random.safetensors", "random.json"),
 }
+ROW_STAGES = ("split", "transform", "encode", "embed", "cluster")
+"""Stages that are applied to each shard, in order."""
+
 _SUFFIX = {"split": "parquet", "transform": "parquet"}
 
 
@@ -107,7 +111,7 @@ class Layout:
     def shard_rows(self, stage: str, shard: str) -> Path:
         """The rows of one shard after a stage."""
         suffix = _SUFFIX.get(stage, "zarr.zip")
-        return self._applied(stage) / f"{shard}.{suffix}"
+        return self._applied["rows", stage] / f"{shard}.{suffix}"
 
     def rows(self, stage: str) -> list[Path]:
         """The rows of every shard after a stage."""
@@ -115,7 +119,7 @@ class Layout:
 
     def summary(self, shard: str) -> Path:
         """What ``assign`` counted in one shard."""
-        return self._applied("cluster", "summary") / f"{shard}.json"
+        return self._applied["summary", "cluster"] / f"{shard}.json"
 
     @property
     def check(self) -> Path:
@@ -131,8 +135,14 @@ class Layout:
         """A partition index under the same assigner."""
         return self.folder / "cluster" / self.fits["cluster"] / "indexes" / identity / "index.json"
 
-    def _applied(self, stage: str, kind: str = "rows") -> Path:
-        return self.folder / stage / self.fits[stage] / kind / self.made[stage]
+    @cached_property
+    def _applied(self) -> dict[tuple[str, str], Path]:
+        """Folders of what is made of each shard; a plan asks for them thousands of times."""
+        kinds = [("summary", "cluster"), *(("rows", stage) for stage in ROW_STAGES)]
+        return {
+            (kind, stage): self.folder / stage / self.fits[stage] / kind / self.made[stage]
+            for kind, stage in kinds
+        }
 
     # After the index -------------------------------------------------------------------------
 
@@ -181,7 +191,7 @@ class Layout:
 
     def row_jobs(self) -> Iterator[Job]:
         """What is applied to the rows, up to the index."""
-        for stage in ("split", "transform", "encode", "embed"):
+        for stage in ROW_STAGES[:-1]:
             for shard in self.shards:
                 yield Job(stage, shard, (self.shard_rows(stage, shard),))
         for shard in self.shards:

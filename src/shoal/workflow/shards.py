@@ -41,9 +41,7 @@ def name_shards(
         entry = known.get(str(path))
         content = entry["hash"] if entry and entry["mark"] == mark else file_hash(path)
         fresh[str(path)] = {"mark": mark, "hash": content}
-        if arrays is not None:
-            content = hashlib.sha256((content + canonical_json(arrays.arrays)).encode()).hexdigest()
-        name = _read(path.parent / NAMES_FILE).get(content, content[:12])
+        name = shard_name(path, content, arrays)
         unique, copies = name, 1
         while unique in shards:
             copies += 1
@@ -52,6 +50,19 @@ def name_shards(
     if fresh != known:
         write_json(cache, fresh)
     return shards
+
+
+def shard_name(path: Path, content: str, arrays: ArraySource | None) -> str:
+    """Name of the first shard of a content: a declared one, or the beginning of its hash.
+
+    Args:
+        path: The source file, beside which names may be declared.
+        content: Hash of its content.
+        arrays: Its array names, where it has such; other names make other rows of it.
+    """
+    if arrays is not None:
+        content = hashlib.sha256((content + canonical_json(arrays.arrays)).encode()).hexdigest()
+    return str(_read(path.parent / NAMES_FILE).get(content, content[:12]))
 
 
 def declare_names(names: dict[Path, str]) -> None:

@@ -1,0 +1,53 @@
+"""Commands that people call about a run before it happens: plan, refit."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from shoal.cli.options import CONFIG, Experiment, Overrides, project_plan
+
+
+def plan(
+    experiment: Experiment = "demo",
+    overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
+    profile: Annotated[
+        str | None, typer.Option(help="Snakemake profile for the stages that a plan needs")
+    ] = None,
+    cores: Annotated[str, typer.Option(help="number of cores for them, or all")] = "all",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON document for programs")
+    ] = False,
+) -> None:
+    """Say what a run would do, why, and what it would cost; bring the partition index up to date.
+
+    Applies the fitted generation to new rows if there are any, which is cheap; trains nothing.
+    """
+    from shoal.workflow.plan_command import plan_document
+
+    planned = project_plan(experiment, overrides)
+    document = plan_document(planned, profile, cores)
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from shoal.workflow.plan_text import plan_text
+
+    Console().print(plan_text(document, planned.command("refit")))
+
+
+def refit(
+    experiment: Experiment = "demo",
+    overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Start the next generation: runs from now on fit everything anew, beside what there is."""
+    from shoal.settings.compose import compose
+    from shoal.workflow.refit import refit
+
+    planned = project_plan(experiment, overrides)
+    fixed = compose(CONFIG, experiment, overrides).generation
+    for sentence in refit(planned, fixed):
+        typer.echo(sentence)

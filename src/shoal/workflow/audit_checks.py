@@ -1,0 +1,169 @@
+"""One check a kind of artifact: what it says of itself against its path and what it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ShoalError
+from shoal.hashing import canonical_json
+from shoal.workflow.audit_index import check_index
+from shoal.workflow.audit_inputs import pool_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shoal.workflow.audit_evidence import Evidence
+    from shoal.workflow.layout import Job
+
+
+def check_table(job: Job, evidence: Evidence) -> None:
+    """A table was read from the content that its shard stands for, whatever the file's name."""
+    (table,) = job.outputs
+    source, _ = evidence.plan.shards[job.about]
+    files = (evidence.read(table).made_from or {})["files"]
+    contents = {content for name, content in files.items() if Path(name) not in evidence.makers}
+    if contents != {evidence.hash(source)}:
+        problem = f"was read from other content than {source} has"
+        cache = evidence.plan.root / ".source-hashes.json"
+        advice = f"remove it and {cache}, and run the workflow again"
+        evidence.blame(table, problem, advice)
+
+
+def check_assignment(job: Job, evidence: Evidence) -> None:
+    """A shard's summary counts this store, of this shard, as its rows are."""
+    rows, summary = job.outputs
+    content = evidence.content(summary)
+    if content["shard"] != job.about:
+        evidence.blame(summary, f"is of shard {content['shard']}", evidence.remedy(job))
+    if content["store"] != evidence.hash(rows):
+        problem = f"is not the store that {summary} counts"
+        evidence.blame(rows, problem, evidence.remedy(job))
+    elif content["groups"] != _groups(rows):
+        evidence.blame(summary, "does not count the rows of its store", evidence.remedy(job))
+
+
+def check_specialist(job: Job, evidence: Evidence) -> None:
+    """A specialist was trained on its path's rows, at its path's grid point."""
+    model = job.outputs[0]
+    meta = evidence.content(model)
+    digest, point = job.about.split("/")
+    if meta["digest"] != digest:
+        problem = f"was trained on rows of digest {meta['digest']}"
+        evidence.blame(model, problem, evidence.remedy(job))
+    if canonical_json(meta["point"]) != canonical_json(evidence.plan.grid[point]):
+        problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
+        evidence.blame(model, problem, evidence.remedy(job))
+
+
+def check_choice(job: Job, evidence: Evidence) -> None:
+    """A choice is of its path's rows, and one of the grid."""
+    (path,) = job.outputs
+    content = evidence.content(path)
+    if content["digests"] != {"train": job.about, "validation": path.stem}:
+        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
+    if content["point"] not in evidence.plan.grid:
+        problem = f"chooses {content['point']}, which is no point of the grid"
+        evidence.blame(path, problem, evidence.remedy(job))
+
+
+def check_pool(job: Job, evidence: Evidence) -> None:
+    """A pool holds the chosen specialists and the generation's state, as its manifest says."""
+    (path,) = job.outputs
+    manifest = evidence.content(path)
+    advice = f"remove {path} and run the workflow again"
+    for name, content in manifest["files"].items():
+        file = path.parent / name
+        if evidence.hash(file) != content:
+            evidence.blame(file, f"is not the file that {path} lists", advice)
+    if manifest["rows"] != evidence.index["root"]["fit"]:
+        evidence.blame(path, f"is of other rows, {manifest['rows']}", advice)
+    chosen = _chosen(evidence)
+    if chosen is None:
+        return
+    said = {
+        each["partition"]: (each["digest"], each["point"]["id"]) for each in manifest["specialists"]
+    }
+    if said != chosen:
+        evidence.blame(path, "does not hold the specialists that were chosen", advice)
+        return
+    for name, original in _originals(evidence, manifest).items():
+        evidence.compare(path, original, manifest["files"][name])
+
+
+def check_published(job: Job, evidence: Evidence) -> None:
+    """What people look at is a copy of the current release."""
+    (record,) = job.outputs
+    content, plan = evidence.content(record), evidence.plan
+    layout, index = plan.layout, evidence.index
+    if content["release"] != layout.release or canonical_json(content["layout"]) != canonical_json(
+        layout.as_json()
+    ):
+        evidence.blame(record, "is the record of another release", evidence.remedy(job))
+    copies = {
+        plan.root / "metrics.json": layout.evaluation(index, "metrics.json"),
+        plan.root / "report.html": layout.evaluation(index, "report.html"),
+        plan.root / "drift.json": layout.drift(index),
+        **_pool_copies(evidence),
+    }
+    advice = f"remove {record} and run the workflow again"
+    for copy, original in copies.items():
+        if not evidence.is_blamed(original) and evidence.hash(copy) != evidence.hash(original):
+            evidence.blame(copy, f"is not a copy of {original}", advice)
+    for path in sorted((plan.root / "pool").rglob("[!.]*.safetensors")):
+        if path not in copies:
+            evidence.blame(path, "is left from another release", advice)
+
+
+def _groups(rows: Path) -> list[dict[str, Any]]:
+    """A row store's groups, counted again."""
+    from shoal.cluster.grouping import groups
+    from shoal.store import ShardRows
+
+    with ShardRows(rows) as store:
+        partition, fold, hashes = (store.read(name) for name in ("partition", "fold", "hash"))
+    return groups(partition, fold, hashes)
+
+
+def _chosen(evidence: Evidence) -> dict[int, tuple[str, str]] | None:
+    """Digest and grid point of each trained partition; None where a choice is in doubt."""
+    chosen = {}
+    for entry in evidence.index["partitions"]:
+        if entry["trained"]:
+            path = evidence.plan.layout.choice(entry)
+            if evidence.is_blamed(path):
+                return None
+            chosen[entry["partition"]] = (entry["specialist"], evidence.content(path)["point"])
+    return chosen
+
+
+def _originals(evidence: Evidence, manifest: dict[str, Any]) -> dict[str, Path]:
+    """What each file of a pool is a copy of, by its name there."""
+    layout = evidence.plan.layout
+    specialists = {
+        each["file"]: layout.specialist(each["digest"], each["point"]["id"], "model.safetensors")
+        for each in manifest["specialists"]
+    }
+    return pool_state(layout, evidence.index) | specialists
+
+
+def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
+    manifest = evidence.plan.layout.pool(evidence.index, "manifest.json")
+    folder = evidence.plan.root / "pool"
+    try:
+        names = [*evidence.content(manifest)["files"], manifest.name]
+    except ShoalError:
+        return {path: path for path in folder.rglob("*.safetensors")}
+    return {folder / name: manifest.parent / name for name in names}
+
+
+CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
+    "split": check_table,
+    "assign": check_assignment,
+    "partition": check_index,
+    "train_specialist": check_specialist,
+    "train_choose": check_choice,
+    "pool": check_pool,
+    "pool_publish": check_published,
+}
+"""Checks by the rule that makes the artifact; readable and rightly made it is by then."""

@@ -1,0 +1,128 @@
+"""The files that each job records as what its artifacts are made from, by the layout alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from shoal.workflow.layout import Job, Layout
+
+
+def recorded_inputs(layout: Layout, job: Job, index: Mapping[str, Any]) -> list[Path] | None:
+    """Files whose hashes the job's artifacts carry, source files aside.
+
+    Args:
+        layout: The experiment's layout.
+        job: One of its jobs.
+        index: The partition index; jobs before it ask nothing of it.
+
+    Returns:
+        The files; None for jobs of the generation, whose inputs are frozen with it.
+    """
+    inputs = _INPUTS.get(job.rule)
+    return None if inputs is None else inputs(_Inputs(layout, job, index))
+
+
+def pool_state(layout: Layout, index: Mapping[str, Any]) -> dict[str, Path]:
+    """What a pool holds beside its specialists: name in the pool to the file it is a copy of."""
+    return {
+        "columns.json": layout.fit("split", "columns.json"),
+        "transform.json": layout.fit("transform", "state.json"),
+        "encoder.skops": layout.fit("encode", "encoder.skops"),
+        "shapes.json": layout.fit("encode", "shapes.json"),
+        "embedder.safetensors": layout.fit("embed", "embedder.safetensors"),
+        "router.safetensors": layout.router(index, "router.safetensors"),
+        "base.safetensors": layout.fit("base", "base.safetensors"),
+    }
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """One method a rule: what its job records, in the words of the layout."""
+
+    layout: Layout
+    job: Job
+    index: Mapping[str, Any]
+
+    def _fits(self, stage: str, *names: str) -> list[Path]:
+        return [self.layout.fit(stage, name) for name in names]
+
+    def _rows(self, *stages: str) -> list[Path]:
+        return [self.layout.shard_rows(stage, self.job.about) for stage in stages]
+
+    def _models(self, digest: str) -> list[Path]:
+        points = self.layout.points
+        return [self.layout.specialist(digest, point, "model.safetensors") for point in points]
+
+    def _specialists(self) -> list[Path]:
+        entries = [entry for entry in self.index["partitions"] if entry["trained"]]
+        return [path for entry in entries for path in self._models(entry["specialist"])]
+
+    def split(self) -> list[Path]:
+        return self._fits("split", "columns.json", "folds.safetensors")
+
+    def split_check(self) -> list[Path]:
+        return [*self.layout.rows("split"), *self._fits("split", "columns.json")]
+
+    def transform(self) -> list[Path]:
+        return [*self._rows("split"), *self._fits("transform", "state.json")]
+
+    def encode(self) -> list[Path]:
+        return [*self._rows("transform"), *self._fits("encode", "encoder.skops", "shapes.json")]
+
+    def embed(self) -> list[Path]:
+        return [*self._rows("encode"), *self._fits("embed", "embedder.safetensors")]
+
+    def assign(self) -> list[Path]:
+        rows = self._rows("transform", "encode", "embed")
+        return [*rows, *self._fits("cluster", "assigner.safetensors")]
+
+    def partition(self) -> list[Path]:
+        summaries = [self.layout.summary(shard) for shard in self.layout.shards]
+        return [*summaries, self.layout.check, *self._fits("cluster", "assigner.safetensors")]
+
+    def specialist(self) -> list[Path]:
+        return [*self._fits("base", "base.safetensors"), *self._fits("encode", "shapes.json")]
+
+    def choice(self) -> list[Path]:
+        return [*self._models(self.job.about), *self.specialist()]
+
+    def router(self) -> list[Path]:
+        return [
+            *self._specialists(),
+            *self._fits("cluster", "assigner.safetensors"),
+            *self._fits("embed", "embedder.safetensors"),
+            *self._fits("encode", "shapes.json"),
+        ]
+
+    def pool(self) -> list[Path]:
+        return [*self._specialists(), *pool_state(self.layout, self.index).values()]
+
+    def evaluate(self) -> list[Path]:
+        names = ("generalist.safetensors", "random.safetensors")
+        baselines = [self.layout.baseline(self.index, name) for name in names]
+        return [self.layout.pool(self.index, "manifest.json"), *baselines]
+
+    def drift(self) -> list[Path]:
+        return [self.layout.router(self.index, "router.safetensors")]
+
+
+_INPUTS: dict[str, Callable[[_Inputs], list[Path]]] = {
+    "split": _Inputs.split,
+    "split_check": _Inputs.split_check,
+    "transform": _Inputs.transform,
+    "encode": _Inputs.encode,
+    "embed": _Inputs.embed,
+    "assign": _Inputs.assign,
+    "partition": _Inputs.partition,
+    "train_specialist": _Inputs.specialist,
+    "train_choose": _Inputs.choice,
+    "train_router": _Inputs.router,
+    "pool": _Inputs.pool,
+    "evaluate": _Inputs.evaluate,
+    "evaluate_drift": _Inputs.drift,
+}

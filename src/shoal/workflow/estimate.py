@@ -1,0 +1,245 @@
+"""What jobs would cost, from the ledgers and benchmarks of past ones."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json
+from shoal.train_specialists.budget import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from shoal.workflow.layout import Job
+    from shoal.workflow.plan import Plan
+
+_MOST = 50
+"""Past jobs of one rule that are read."""
+
+_LEDGERS = {
+    "embed_fit": "embed/*/ledger.json",
+    "cluster_fit": "cluster/*/ledger.json",
+    "base_fit": "base/*/ledger.json",
+    "train_choose": "choices/*/*/*.json",
+    "train_router": "router/*/*/ledger.json",
+    "evaluate_generalist": "baselines/*/*/generalist.json",
+    "evaluate_random": "baselines/*/*/random.json",
+}
+"""Where the rules that count FLOPs leave their ledgers, below a generation's folder."""
+
+_IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
+"""Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What jobs cost.
+
+    Attributes:
+        jobs: How many they are.
+        seconds: Seconds of all of them, one after the other; None where not known.
+        flops: Floating-point operations of models and fits; None where not known.
+    """
+
+    jobs: int = 0
+    seconds: float | None = 0.0
+    flops: float | None = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.jobs + other.jobs,
+            _sum(self.seconds, other.seconds),
+            _sum(self.flops, other.flops),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The cost as JSON."""
+        return asdict(self)
+
+    def percent_of(self, other: Cost) -> dict[str, float | None]:
+        """Jobs, seconds and FLOPs as a percentage of ``other``'s; None where not known."""
+        shares = {}
+        for name, value in asdict(self).items():
+            whole = getattr(other, name)
+            known = value is not None and whole
+            shares[name] = round(100 * value / whole, 2) if known else None
+        return shares
+
+
+class Estimate:
+    """Expected costs of one plan's jobs.
+
+    Seconds are the mean of as many past jobs of the rule as the plan has, the newest and at most
+    50. So are FLOPs; the FLOPs of a specialist follow exactly from its rows, once one of its grid
+    point was trained.
+    """
+
+    def __init__(self, plan: Plan, index: Mapping[str, Any], jobs: Iterable[Job]) -> None:
+        """Take what is planned; nothing is read yet.
+
+        Args:
+            plan: The experiment.
+            index: Its partition index, or placeholders for it.
+            jobs: All of its jobs, whether they have run or not.
+        """
+        self._plan = plan
+        self._index = index
+        self._jobs = Counter(job.rule for job in jobs)
+        self._means: dict[str, Cost] = {}
+
+    def cost(self, jobs: Iterable[Job]) -> Cost:
+        """What these jobs would cost together."""
+        return sum((self._job(job) for job in jobs), Cost())
+
+    def _job(self, job: Job) -> Cost:
+        if job.rule == "train_specialist" and job.partition is not None:
+            return self._specialists.cost(self._rows(job), Path(job.about).name)
+        if job.rule not in self._means:
+            seconds = _mean(self._benchmarks(job.rule))
+            self._means[job.rule] = Cost(1, seconds, self._flops(job.rule))
+        return self._means[job.rule]
+
+    def _rows(self, job: Job) -> int:
+        """Rows that a specialist would see, repeats counted, in whole batches."""
+        entries: list[dict[str, Any]] = self._index["partitions"]
+        training = self._plan.settings.train_specialists
+        budget = self._budget
+        own = entries[job.partition or 0].get("rows")
+        if budget is None or own is None:
+            return math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
+        point = self._plan.grid[Path(job.about).name]
+        batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
+        steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
+        return int(steps * batch)
+
+    @cached_property
+    def _budget(self) -> Budget | None:
+        """The budget frozen with the base; until there is one, what it would be."""
+        path = self._plan.layout.fit("base", "base.safetensors")
+        if path.exists():
+            return Budget(**_meta(path)["budget"])
+        if "rows" not in self._index:
+            return None
+        training = self._plan.settings.train_specialists
+        rows = max(1, int(self._index["rows"]["train"]))
+        return Budget(training.rows_seen, training.base_share, rows)
+
+    @cached_property
+    def _specialists(self) -> _Training:
+        """From specialists of the same settings; where there are none, from any."""
+        root, made = self._plan.root, self._plan.layout.made["specialists"]
+        for identity in (made, "*"):
+            ledgers = _newest(root.glob(f"g*/specialists/{identity}/*/*/ledger.json"))
+            if ledgers:
+                return _Training(root, ledgers)
+        return _Training(root, [])
+
+    def _flops(self, rule: str) -> float | None:
+        if rule in _IN_ROUTER:
+            ledgers = self._ledgers("train_router")
+            shards = max(1, len(self._plan.layout.shards))
+            return _mean([entry["detail"][_IN_ROUTER[rule]] / shards for entry in ledgers])
+        if rule in _LEDGERS:
+            return _mean([self._own_flops(entry) for entry in self._ledgers(rule)])
+        return 0.0
+
+    def _own_flops(self, ledger: Mapping[str, Any]) -> float:
+        """FLOPs of the job itself; ledgers of some also count what it builds upon."""
+        flops = float(ledger["flops"])
+        if ledger["job"] == "train_router":
+            return flops - sum(float(ledger["detail"][part]) for part in _IN_ROUTER.values())
+        if ledger["job"] in ("evaluate_generalist", "evaluate_random"):
+            bases = self._ledgers("base_fit")
+            base = ledger["detail"].get("base", bases[0]["flops"] if bases else 0.0)
+            return flops - float(base)
+        return flops
+
+    def _ledgers(self, rule: str) -> list[dict[str, Any]]:
+        paths = self._plan.root.glob(f"g*/{_LEDGERS[rule]}")
+        return [read_json(path) for path in _newest(paths, max(1, self._jobs[rule]))]
+
+    def _benchmarks(self, rule: str) -> list[float]:
+        folder = self._plan.root / "benchmarks"
+        folders = [*folder.glob(f"g*/{rule}"), folder / rule]
+        paths = (path for each in folders for path in _files(each))
+        return [
+            seconds
+            for path in _newest(paths, self._jobs[rule])
+            if (seconds := _seconds(path)) is not None
+        ]
+
+
+class _Training:
+    """What training a specialist costs by the rows that it sees, from ledgers of others."""
+
+    def __init__(self, root: Path, ledgers: Iterable[Path]) -> None:
+        self._flops: dict[str, list[float]] = defaultdict(list)
+        """By grid point, FLOPs a row: the same in all ledgers of one model."""
+        starts, seconds, rows = [], 0.0, 0
+        for path in ledgers:
+            ledger = read_json(path)
+            self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
+            benchmark = _seconds(_specialist_benchmark(root, path))
+            if benchmark is not None:
+                starts.append(benchmark - ledger["seconds"])
+                seconds += ledger["seconds"]
+                rows += ledger["rows_seen"]
+        self._start = _mean(starts)
+        self._seconds_a_row = seconds / rows if rows else 0.0
+
+    def cost(self, rows: int, point: str) -> Cost:
+        others = [flops for values in self._flops.values() for flops in values]
+        flops = _mean(self._flops.get(point, others))
+        seconds = None if self._start is None else self._start + rows * self._seconds_a_row
+        return Cost(1, seconds, None if flops is None else rows * flops)
+
+
+def _specialist_benchmark(root: Path, ledger: Path) -> Path:
+    generation, _, *identity, _ = ledger.relative_to(root).parts
+    return Path(root, "benchmarks", generation, "train_specialist", *identity).with_suffix(".tsv")
+
+
+def _newest(paths: Iterable[Path], most: int = _MOST) -> list[Path]:
+    return heapq.nlargest(min(most, _MOST), paths, key=lambda path: path.stat().st_mtime)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+
+
+def _seconds(path: Path) -> float | None:
+    """Wall-clock time in a file that Snakemake's ``benchmark`` wrote; None if it is not there."""
+    try:
+        head, values = path.read_text().splitlines()[:2]
+        return float(dict(zip(head.split("\t"), values.split("\t"), strict=True))["s"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    """What a state file says about itself; its tensors are not read."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        meta: dict[str, Any] = json.loads(file.metadata()["shoal"])["meta"]
+    return meta
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return fmean(known) if known else None
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

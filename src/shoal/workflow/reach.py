@@ -1,0 +1,120 @@
+"""The files that the current plan, the generations and the kept releases reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json
+from shoal.hashing import settings_id
+from shoal.made_from import KEY as MADE_FROM
+from shoal.workflow.layout import BASELINES, Layout, files_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shoal.workflow.plan import Plan
+
+
+@dataclass
+class Reach:
+    """Files that are kept, and folders that are kept with all that is in them."""
+
+    files: set[Path] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
+
+    def covers(self, path: Path) -> bool:
+        """Whether a file is kept."""
+        return path in self.files or not self.folders.isdisjoint(path.parents)
+
+    def add(self, layout: Layout) -> None:
+        """Keep a layout's files, and what its generation and its waiting partitions refer to.
+
+        Raises:
+            ShoalError: An index or a fit's record does not read, so what it refers to is unknown.
+        """
+        index = layout.read_index()
+        jobs = [*layout.fit_jobs(), *layout.row_jobs()]
+        if index is not None:
+            jobs += layout.later_jobs(index)
+            self.folders.add(layout.pool(index, "manifest.json").parent)
+            self.files |= set(_waited_for(layout, index))
+        self.files |= {layout.index, *files_of(jobs), *_baselines(layout)}
+        self.files |= {*_basis_rows(layout), *_fit_time(layout)}
+        # Where an index's rows lie is said beside it.
+        self.folders |= {path.parent for path in self.files if path.name == "index.json"}
+
+
+def reach(plan: Plan, keep: int) -> Reach:
+    """What the current plan, the generation of the next run and the last releases reach.
+
+    Args:
+        plan: The experiment.
+        keep: Number of releases, different from each other, the last ones.
+    """
+    found = Reach()
+    for layout in _layouts(plan, keep):
+        found.add(layout)
+    return found
+
+
+def _layouts(plan: Plan, keep: int) -> list[Layout]:
+    history = plan.history
+    records = [*reversed(history.entries)]
+    if history.current is not None:
+        records.insert(0, history.current)
+    kept: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        if len(kept) < keep:
+            kept.setdefault(record["release"], record["layout"])
+    begun = replace(plan.layout, generation=f"g{history.generation}")
+    return [plan.layout, begun, *map(Layout.from_json, kept.values())]
+
+
+def _baselines(layout: Layout) -> list[Path]:
+    """The baselines that are trained once a generation, also where newer ones are in use."""
+    frozen = replace(layout, refreshed=False)
+    return [frozen.baseline({}, name) for names in BASELINES.values() for name in names]
+
+
+def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:
+    """Indexes that have the rows of specialists in use, and the row stores they name."""
+    from shoal.cluster.assigner import UNASSIGNED
+    from shoal.cluster.grouping import FOLD_NAMES
+    from shoal.train_specialists.partition_rows import Index
+
+    waiting = [entry["waiting"]["index"] for entry in index["partitions"] if "waiting" in entry]
+    for identity in dict.fromkeys(waiting):
+        path = layout.index_of(identity)
+        yield path
+        if path.exists():
+            since = Index(path)
+            for number in (UNASSIGNED, *range(len(since.partitions))):
+                for fold in FOLD_NAMES:
+                    yield from (store for store, _, _ in since.places(number, fold))
+
+
+def _basis_rows(layout: Layout) -> Iterator[Path]:
+    """Rows that the generation was fitted on: drift and removals are told by them."""
+    records = [*files_of(layout.fit_jobs()), *_baselines(layout)]
+    for shard in sorted({shard for path in records for shard in _fitted_on(path)}):
+        paths = [layout.shard_rows(stage, shard) for stage in ("cluster", "encode")]
+        yield next((path for path in paths if path.exists()), paths[0])
+
+
+def _fit_time(layout: Layout) -> Iterator[Path]:
+    """Index and choices of the rows that the assigner was fitted on: drift compares with them."""
+    basis = sorted(_fitted_on(layout.fit("cluster", "ledger.json")))
+    path = layout.index_of(settings_id(layout.made["cluster"], basis))
+    if path.exists():
+        yield path
+        yield from (layout.choice(entry) for entry in read_json(path)["partitions"])
+
+
+def _fitted_on(path: Path) -> set[str]:
+    """Shards whose rows ``…/rows/ID/SHARD.SUFFIX`` a fit names in its JSON file."""
+    if path.suffix != ".json" or not path.exists():
+        return set()
+    files = map(Path, read_json(path).get(MADE_FROM, {}).get("files", {}))
+    return {file.name.split(".")[0] for file in files if file.parent.parent.name == "rows"}
