@@ -44,7 +44,7 @@ localrules:
 
 
 rule all:
-    """Every stage's output, so that a failure anywhere is seen in the next plan."""
+    """Every output that is missing, of every stage, whatever failed before."""
     input:
         plan.early_targets(),
         lambda wc: plan.targets(checkpoints.partition),
