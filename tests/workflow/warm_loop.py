@@ -51,7 +51,6 @@ PRELOADED = (
     "snakemake.profiles",
     "snakemake.report.html_reporter",
     "snakemake.storage",
-    "snakemake_logger_plugin_rich",
     "threadpoolctl",
     "torch",
     "torch.profiler._cupti_monitor",

@@ -1,0 +1,57 @@
+"""What the rules ask of a plan, on an experiment whose files are made by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from shoal.files import write_json
+from shoal.workflow.layout import files_of
+from shoal.workflow.rules import RulesPlan
+from tests.workflow.small import set_up
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RulesPlan:
+    """The plan of a dry run of a fresh experiment, in its folder."""
+    monkeypatch.chdir(set_up(tmp_path / "experiment").folder)
+    return RulesPlan({"experiment": "tiny"}, Path("config"), lambda: True)
+
+
+def make(paths: list[Path]) -> None:
+    """Make files."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_only_shards_with_a_missing_file_have_jobs(plan: RulesPlan):
+    """A shard of which every file is there is left out of Snakemake's graph."""
+    _, second, third = plan.layout.shards
+
+    make([path for job in plan.layout.row_jobs() if job.about != second for path in job.outputs])
+
+    assert plan.shard_pattern() == second
+    make([path for job in plan.layout.row_jobs() for path in job.outputs])
+    assert plan.shard_pattern() == "none"
+    plan.layout.shard_rows("encode", third).unlink()
+    assert plan.shard_pattern() == third
+
+
+def test_a_run_asks_for_the_fits_and_for_what_is_missing(plan: RulesPlan):
+    """Before the index: both files of a job of which one is missing, and none of a complete one."""
+    fits = files_of(plan.layout.fit_jobs())
+    make([path for job in plan.layout.row_jobs() for path in job.outputs])
+    shard = plan.layout.shards[0]
+
+    assert plan.early_targets() == [*fits, plan.layout.index]
+    plan.layout.summary(shard).unlink()
+
+    rows = plan.layout.shard_rows("cluster", shard)
+    assert plan.early_targets() == [*fits, rows, plan.layout.summary(shard), plan.layout.index]
+
+
+def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
+    """Snakemake's checkpoint is asked only where it has yet to make the index."""
+    write_json(plan.layout.index, {"partitions": [], "root": {}})
+
+    assert plan.index(checkpoint=None) == {"partitions": [], "root": {}}
