@@ -166,6 +166,7 @@ class Labels:
     def __init__(self, plan: Plan) -> None:
         """Find the row of every key."""
         self._arrays = {}
+        self._changed: set[Path] = set()
         self._rows: dict[bytes, list[tuple[Path, int]]] = defaultdict(list)
         for shard, (path, _) in plan.shards.items():
             with np.load(path) as file:
@@ -192,13 +193,14 @@ class Labels:
             labels = self._arrays[path][name]
             if row < len(labels):
                 labels[row] = (int(labels[row]) + 1) % 10
+                self._changed.add(path)
                 return
             row -= len(labels)
 
     def write(self) -> None:
-        """Write the files."""
-        for path, arrays in self._arrays.items():
-            np.savez(path, **arrays)
+        """Write the files of which a label changed."""
+        for path in self._changed:
+            np.savez(path, **self._arrays[path])
 
 
 @dataclass(frozen=True)

@@ -76,5 +76,7 @@ def project_plan(experiment: str, overrides: list[str]) -> Plan:
     from shoal.workflow.plan import Plan
 
     if not CONFIG.is_dir():
-        raise SettingsError(f"{Path.cwd()}: no folder {CONFIG} here; run this beside the Snakefile")
+        raise SettingsError(
+            f"{Path.cwd()}: no folder {CONFIG} here; run this where the Snakefile is"
+        )
     return Plan(experiment, overrides, CONFIG)
