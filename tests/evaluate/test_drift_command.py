@@ -69,7 +69,7 @@ class World:
         specs = {n: RowArray(array.shape[1:], str(array.dtype)) for n, array in arrays.items()}
         write_rows(self.stores / f"{name}.zarr.zip", len(x), specs, [arrays], {})
         own = groups(arrays["partition"], arrays["fold"], arrays["hash"])
-        return {"shard": name, "rows": len(x), "groups": own}
+        return {"shard": name, "rows": len(x), "groups": own, "unknown_labels": 0}
 
     def index(self, shards, min_rows=1):
         """Write shards and their index."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.stateful.oracle import Place
 
-STEPS = int(os.environ.get("SHOAL_STEPS", "40"))
+STEPS = int(os.environ.get("SHOAL_STEPS", "20"))
 SEED = os.environ.get("SHOAL_SEED")
 SCRIPT = 20
 """Steps of one script; each script starts from the same finished run."""

@@ -51,7 +51,8 @@ def test_a_run_asks_for_the_fits_and_for_what_is_missing(plan: RulesPlan):
 
 
 def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
-    """Snakemake's checkpoint is asked only where it has yet to make the index."""
+    """Snakemake's checkpoint is asked only where the index, or a shard, is yet to be made."""
+    make([plan.layout.summary(shard) for shard in plan.layout.shards])
     write_json(plan.layout.index, {"partitions": [], "root": {}})
 
     assert plan.index(checkpoint=None) == {"partitions": [], "root": {}}

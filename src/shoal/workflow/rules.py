@@ -123,10 +123,12 @@ class RulesPlan(Plan):
 
         Asking the checkpoint makes Snakemake wait for it and plan what follows afterwards. A dry
         run on changed data therefore ends there, and says so. An index that exists is the right
-        one: the checkpoint is not asked, which would have Snakemake build its DAG twice.
+        one: unless shards are to be made again first, the checkpoint is not asked, which would
+        have Snakemake build its DAG twice.
         """
         index = self.layout.read_index()
-        if index is not None:
+        shards_are_there = all(self.layout.summary(shard).exists() for shard in self.layout.shards)
+        if index is not None and shards_are_there:
             return index
         if self._dry_run():
             if not any(self.layout.index.parent.parent.glob("*/index.json")):
