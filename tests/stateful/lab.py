@@ -101,7 +101,7 @@ class Lab:
             variables["PATH"] = f"{self.programs}{os.pathsep}{variables['PATH']}"
         return subprocess.Popen(
             [
-                *("snakemake", "--cores", "2", "--scheduler", "greedy", "--rerun-incomplete"),
+                *("snakemake", "--cores", "2", "--scheduler", "greedy"),
                 *("--max-jobs-per-timespan", "1000/0s"),  # or each run ends with a second's wait
                 *arguments,
                 *("--config", "experiment=small", f"overrides={choices.overrides()}"),

@@ -204,7 +204,7 @@ class Script(RuleBasedStateMachine):
         code, before = self.lab.run(self.choices, SHOAL_FAIL=command)
         expected = self.oracle.expected(data, self.choices)
         hit = command.replace("-", "_") in {str(job[0]) for job in expected}
-        assert (code != 0) == hit
+        assert (code != 0) == hit, (self.lab.folder / "last.log").read_text()
         self.go_on(data, before)
 
     @rule(draw=st.data(), seconds=st.floats(0.5, 6.0))

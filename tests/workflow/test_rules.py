@@ -1,6 +1,7 @@
 """What the rules ask of a plan, on an experiment whose files are made by hand."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.workflow.small import set_up
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RulesPlan:
     """The plan of a dry run of a fresh experiment, in its folder."""
     monkeypatch.chdir(set_up(tmp_path / "experiment").folder)
-    return RulesPlan({"experiment": "tiny"}, Path("config"), lambda: True)
+    return RulesPlan({"experiment": "tiny"}, Path("config"), SimpleNamespace(dryrun=True))
 
 
 def make(paths: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """A small experiment from source files to pool, by the real Snakemake."""
 
+import base64
 import json
 import os
 import shutil
@@ -267,6 +268,36 @@ def test_results_go_on_elsewhere_without_snakemakes_records(copied, tmp_path: Pa
     assert elsewhere.plan() == []
 
 
+def test_a_job_cut_off_after_its_file_was_whole_hides_nothing(copied):
+    """Snakemake's mark neither makes a whole file again nor leaves out what follows it."""
+    encoded = forget_what_follows_an_encoded_shard(copied)
+    name = base64.urlsafe_b64encode(str(encoded.relative_to(copied.folder)).encode()).decode()
+    (copied.folder / ".snakemake" / "incomplete" / name).write_text('{"external_jobid": null}')
+
+    assert copied.run("--rerun-incomplete") == ["assign", "embed", "partition"]
+
+
+def test_a_rule_in_other_words_makes_no_file_again(copied):
+    """A path says what its file is made from; the words of the rule are no part of that."""
+    forget_what_follows_an_encoded_shard(copied)
+    rules = (copied.folder / "workflow").resolve()
+    (copied.folder / "workflow").unlink()
+    shutil.copytree(rules, copied.folder / "workflow")
+    rule = copied.folder / "workflow" / "rules" / "encode.smk"
+    rule.write_text(rule.read_text().replace('"shoal encode ', '"shoal  encode '))
+
+    assert copied.run() == ["assign", "embed", "partition"]
+
+
+def forget_what_follows_an_encoded_shard(experiment: Experiment) -> Path:
+    """Remove what was made of one shard after its encoding; the encoded shard."""
+    (encoded, *_) = (experiment.generation / "encode").rglob("*.zarr.zip")
+    for stage in ("embed", "cluster"):
+        for path in (experiment.generation / stage).rglob(f"{encoded.name.split('.')[0]}.*"):
+            path.unlink()
+    return encoded
+
+
 def test_changed_code_runs_its_stage_again_and_trains_nothing(copied, tmp_path: Path):
     """Rows that the new code leaves as they were keep their digests, so training stays."""
     shutil.copytree(ROOT / "src", tmp_path / "src")
@@ -323,7 +354,7 @@ def test_planning_imports_no_torch(finished):
     """A dry run stays light: neither torch nor Lightning nor scikit-learn is imported."""
     code = (
         "import sys; from pathlib import Path; from shoal.workflow.rules import RulesPlan;"
-        "RulesPlan({'experiment': 'tiny'}, Path('config'), lambda: True);"
+        "RulesPlan({'experiment': 'tiny'}, Path('config'), None);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )
 

@@ -9,6 +9,8 @@ import typer
 
 from shoal.cli import data, learning, store_care, upkeep
 from shoal.cli.options import recorded
+from shoal.errors import SourceError
+from shoal.files import replacing
 
 app = typer.Typer(
     help="Data-driven model scaling: one model and one dataset become a pool of specialists.",
@@ -60,8 +62,11 @@ def demo_data(
     from shoal.demo import write_demo
     from shoal.workflow.shards import declare_names
 
-    paths = write_demo(folder)
-    declare_names({path: path.stem for path in paths})
+    if folder.exists() and any(folder.iterdir()):
+        raise SourceError(f"{folder}: not empty; the demo's files go into a folder of their own")
+    with replacing(folder) as aside:
+        paths = write_demo(aside)
+        declare_names({path: path.stem for path in paths})
     typer.echo(f"{len(paths)} files: {folder}")
 
 

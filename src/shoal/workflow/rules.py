@@ -15,7 +15,7 @@ from shoal.workflow.plan import Plan, placeholders
 from shoal.workflow.shards import NAMES_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from shoal.workflow.layout import Job
 
@@ -27,18 +27,21 @@ class RulesPlan(Plan):
     """What rules ask of a plan. A ``checkpoint`` is Snakemake's, for the partition index."""
 
     def __init__(
-        self, config: Mapping[str, Any], config_folder: Path, dry_run: Callable[[], bool]
+        self,
+        config: Mapping[str, Any],
+        config_folder: Path,
+        workflow: Any,  # noqa: ANN401 - Snakemake's object
     ) -> None:
         """Take Snakemake's ``config``.
 
         Args:
             config: ``experiment`` and ``overrides``.
             config_folder: The folder of Hydra config groups.
-            dry_run: Whether only a plan is asked for; Snakemake knows once it builds the DAG.
+            workflow: Snakemake's workflow; it gets its DAG after the Snakefile is read.
         """
         overrides = as_list(config.get("overrides", []))
         super().__init__(config.get("experiment", "demo"), overrides, config_folder)
-        self._dry_run = dry_run
+        self._workflow = workflow
         self._said = False
 
     def text(self, section: str) -> str:
@@ -116,6 +119,7 @@ class RulesPlan(Plan):
 
     def targets(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """What is missing after the index."""
+        self._judge_by_files()
         return _missing(self.layout.later_jobs(self.index(checkpoint)))
 
     def index(self, checkpoint: Any) -> dict[str, Any]:  # noqa: ANN401 - Snakemake's object
@@ -130,7 +134,7 @@ class RulesPlan(Plan):
         shards_are_there = all(self.layout.summary(shard).exists() for shard in self.layout.shards)
         if index is not None and shards_are_there:
             return index
-        if self._dry_run():
+        if self._workflow.dryrun:
             if not any(self.layout.index.parent.parent.glob("*/index.json")):
                 return placeholders(self.settings)
             self._say_out_of_date()
@@ -141,6 +145,19 @@ class RulesPlan(Plan):
             index_id=self.layout.index_id,
         )
         return dict(read_json(self.layout.index))
+
+    def _judge_by_files(self) -> None:
+        """Have the DAG, which is being built, ignore Snakemake's records.
+
+        Snakemake marks outputs of jobs that were cut off, and would make a file again whose rule
+        has changed. Our files appear whole or not at all, and their paths say what they are made
+        from: one that exists is right. A job that runs although its files exist would also keep
+        Snakemake from seeing that what follows it, which takes them as ``ancient``, is missing.
+        """
+        from snakemake.settings.types import RerunTrigger
+
+        self._workflow.dag.ignore_incomplete = True
+        self._workflow.dag_settings.rerun_triggers = frozenset([RerunTrigger.MTIME])
 
     def _say_out_of_date(self) -> None:
         if self._said:

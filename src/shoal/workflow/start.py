@@ -21,7 +21,7 @@ def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN40
     """The plan of the configured experiment; on a user's mistake one line and exit code 2."""
     folder = Path(workflow.basedir) / "config"
     try:
-        plan = RulesPlan(config, folder, lambda: workflow.dryrun)
+        plan = RulesPlan(config, folder, workflow)
     except ShoalError as error:
         _leave([str(error)])
     stages = plan.outdated_fits()
