@@ -43,6 +43,7 @@ class Ledger:
         return content | {
             "seconds": round(time.perf_counter() - self._start, 3),
             "peak_memory_bytes": peak,
+            "peak_gpu_memory_bytes": _peak_gpu_memory(),
             "device": _device(),
             "host": platform.node(),
             "versions": _versions(),
@@ -68,6 +69,14 @@ def _device() -> dict[str, Any]:
         name = torch.cuda.get_device_name()
         return {"kind": "cuda", "name": name, "threads": torch.get_num_threads()}
     return {"kind": "cpu", "threads": torch.get_num_threads()}
+
+
+def _peak_gpu_memory() -> int:
+    """Bytes that tensors took at most on the job's GPU; 0 without one."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else 0
 
 
 def _versions() -> dict[str, str]:

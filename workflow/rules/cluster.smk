@@ -18,6 +18,9 @@ rule cluster_fit:
         cluster_id=plan.unfitted("cluster"),
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("cluster_fit", "cores"),
     params:
         code=plan.fit_codes["cluster"],
         settings=plan.text("cluster"),
@@ -47,6 +50,9 @@ rule assign:
         "results/{experiment}/benchmarks/{generation}/assign/{cluster_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("assign", "light"),
     params:
         threads=plan.settings.compute.threads,
     shell:

@@ -17,6 +17,9 @@ rule embed_fit:
         embed_id=plan.unfitted("embed"),
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("embed_fit", plan.embed_need),
     params:
         code=plan.fit_codes["embed"],
         settings=plan.text("embed"),
@@ -40,6 +43,9 @@ rule embed:
         "results/{experiment}/benchmarks/{generation}/embed/{embed_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("embed", "light"),
     params:
         threads=plan.settings.compute.threads,
     shell:

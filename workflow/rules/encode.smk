@@ -17,6 +17,9 @@ rule encode_fit:
         encode_id=plan.unfitted("encode"),
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("encode_fit", "light"),
     params:
         code=plan.fit_codes["encode"],
         settings=plan.text("encode"),
@@ -41,6 +44,9 @@ rule encode:
         "results/{experiment}/benchmarks/{generation}/encode/{encode_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("encode", "light"),
     params:
         threads=plan.settings.compute.threads,
     shell:

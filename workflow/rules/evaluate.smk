@@ -20,6 +20,9 @@ rule evaluate_generalist:
         basis=plan.untrained_basis("evaluate_generalist"),
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("evaluate_generalist", "large"),
     params:
         code=plan.fit_codes["baselines"],
         model=plan.text("model"),
@@ -53,6 +56,9 @@ rule evaluate_random:
         basis=plan.untrained_basis("evaluate_random"),
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("evaluate_random", "gpu"),
     params:
         code=plan.fit_codes["baselines"],
         model=plan.text("model"),
@@ -92,6 +98,9 @@ rule evaluate:
         "results/{experiment}/benchmarks/{generation}/evaluate/{evaluate_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("evaluate", "cores"),
     params:
         settings=plan.text("evaluate"),
         index=lambda wc, input: plan.layout.index,
@@ -123,6 +132,8 @@ rule evaluate_drift:
         "results/{experiment}/benchmarks/{generation}/evaluate_drift/{drift_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("evaluate_drift", "light"),
     params:
         settings=plan.drift_text(),
         index=lambda wc, input: plan.layout.index,

@@ -26,6 +26,8 @@ rule pool:
         "results/{experiment}/benchmarks/{generation}/pool/{pool_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("pool", "light"),
     params:
         index=lambda wc, input: plan.layout.index,
         experiment=str(plan.settings_file),

@@ -16,6 +16,8 @@ rule split_fit:
         split_id=plan.unfitted("split"),
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("split_fit", "light"),
     params:
         code=plan.fit_codes["split"],
         sources=plan.sources_text(),
@@ -41,6 +43,8 @@ rule split:
         "results/{experiment}/benchmarks/{generation}/split/{split_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("split", "light"),
     params:
         arrays=lambda wc: plan.arrays(wc.shard),
         split=plan.text("split"),
@@ -65,6 +69,8 @@ rule split_check:
         "results/{experiment}/benchmarks/{generation}/split_check/{split_id}/{check_id}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("split_check", "light"),
     params:
         sources=lambda wc, input: [str(plan.source(shard)) for shard in plan.layout.shards],
         split=plan.text("split"),

@@ -20,6 +20,9 @@ rule train_router:
         "results/{experiment}/benchmarks/{generation}/train_router/{router_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("train_router", "cores"),
     params:
         index=lambda wc, input: plan.layout.index,
         settings=plan.text("train_router"),

@@ -17,6 +17,9 @@ rule base_fit:
         base_id=plan.unfitted("base"),
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("base_fit", "large"),
     params:
         code=plan.fit_codes["base"],
         model=plan.text("model"),
@@ -42,6 +45,9 @@ rule train_specialist:
         "results/{experiment}/benchmarks/{generation}/train_specialist/{specialists_id}/{digest}/{point}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("train_specialist", "gpu"),
     params:
         index=lambda wc, input: plan.layout.index,
         model=plan.text("model"),
@@ -69,6 +75,9 @@ rule train_choose:
         "results/{experiment}/benchmarks/{generation}/train_choose/{choices_id}/{digest}/{validation}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("train_choose", "light"),
     params:
         index=lambda wc, input: plan.layout.index,
         model=plan.text("model"),

@@ -17,6 +17,8 @@ rule transform_fit:
         transform_id=plan.unfitted("transform"),
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("transform_fit", "light"),
     params:
         code=plan.fit_codes["transform"],
         settings=plan.text("transform"),
@@ -38,6 +40,8 @@ rule transform:
         "results/{experiment}/benchmarks/{generation}/transform/{transform_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
+    resources:
+        **plan.resources.of("transform", "light"),
     shell:
         "shoal transform --table {input.table:q} --shard {wildcards.shard:q}"
         " --state {input.state:q} --out {output.table:q} &> {log:q}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import math
-import os
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.files import read_json
 from shoal.train_specialists.budget import Budget
+from shoal.workflow.past import benchmarks, newest, read_benchmark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from shoal.workflow.layout import Job
     from shoal.workflow.plan import Plan
-
-_MOST = 50
-"""Past jobs of one rule that are read."""
 
 _LEDGERS = {
     "embed_fit": "embed/*/ledger.json",
@@ -138,7 +134,7 @@ class Estimate:
         """From specialists of the same settings; where there are none, from any."""
         root, made = self._plan.root, self._plan.layout.made["specialists"]
         for identity in (made, "*"):
-            ledgers = _newest(root.glob(f"g*/specialists/{identity}/*/*/ledger.json"))
+            ledgers = newest(root.glob(f"g*/specialists/{identity}/*/*/ledger.json"))
             if ledgers:
                 return _Training(root, ledgers)
         return _Training(root, [])
@@ -165,17 +161,10 @@ class Estimate:
 
     def _ledgers(self, rule: str) -> list[dict[str, Any]]:
         paths = self._plan.root.glob(f"g*/{_LEDGERS[rule]}")
-        return [read_json(path) for path in _newest(paths, max(1, self._jobs[rule]))]
+        return [read_json(path) for path in newest(paths, max(1, self._jobs[rule]))]
 
     def _benchmarks(self, rule: str) -> list[float]:
-        folder = self._plan.root / "benchmarks"
-        folders = [*folder.glob(f"g*/{rule}"), folder / rule]
-        paths = (path for each in folders for path in _files(each))
-        return [
-            seconds
-            for path in _newest(paths, self._jobs[rule])
-            if (seconds := _seconds(path)) is not None
-        ]
+        return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
 
 
 class _Training:
@@ -188,9 +177,9 @@ class _Training:
         for path in ledgers:
             ledger = read_json(path)
             self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
-            benchmark = _seconds(_specialist_benchmark(root, path))
+            benchmark = read_benchmark(_specialist_benchmark(root, path))
             if benchmark is not None:
-                starts.append(benchmark - ledger["seconds"])
+                starts.append(benchmark.seconds - ledger["seconds"])
                 seconds += ledger["seconds"]
                 rows += ledger["rows_seen"]
         self._start = _mean(starts)
@@ -206,25 +195,6 @@ class _Training:
 def _specialist_benchmark(root: Path, ledger: Path) -> Path:
     generation, _, *identity, _ = ledger.relative_to(root).parts
     return Path(root, "benchmarks", generation, "train_specialist", *identity).with_suffix(".tsv")
-
-
-def _newest(paths: Iterable[Path], most: int = _MOST) -> list[Path]:
-    return heapq.nlargest(min(most, _MOST), paths, key=lambda path: path.stat().st_mtime)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder."""
-    for place, _, names in os.walk(folder):
-        yield from (Path(place, name) for name in names)
-
-
-def _seconds(path: Path) -> float | None:
-    """Wall-clock time in a file that Snakemake's ``benchmark`` wrote; None if it is not there."""
-    try:
-        head, values = path.read_text().splitlines()[:2]
-        return float(dict(zip(head.split("\t"), values.split("\t"), strict=True))["s"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The plan as the rules of the Snakefile ask it: paths, patterns, and settings as text."""
+"""The plan as the rules of the Snakefile ask it: paths, patterns, resources, settings as text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from shoal.hashing import canonical_json, settings_id
 from shoal.settings.compose import as_list
 from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
 from shoal.workflow.plan import Plan, placeholders
+from shoal.workflow.resources import Resources
 from shoal.workflow.shards import NAMES_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shoal.settings.nodes import Need
     from shoal.workflow.layout import Job
 
 _NONE = "none"
@@ -43,6 +45,7 @@ class RulesPlan(Plan):
         super().__init__(config.get("experiment", "demo"), overrides, config_folder)
         self._workflow = workflow
         self._said = False
+        self.resources = Resources(self)
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
@@ -72,6 +75,11 @@ class RulesPlan(Plan):
         """Array names of an NPZ source as JSON text; ``null`` for other sources."""
         arrays = self.shards[shard][1]
         return canonical_json(arrays.arrays if arrays else None)
+
+    @property
+    def embed_need(self) -> Need:
+        """What fitting the embedder needs: a network trains on GPUs, the rest does not."""
+        return "large" if self.settings.embed.method in ("scarf", "vicreg") else "cores"
 
     def shard_pattern(self) -> str:
         """Pattern that matches the shards of which a file is yet to be made.
