@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test stateful experiments format clean
+.PHONY: env run test stateful slurm experiments format clean
 
 env: .venv/installed
 
@@ -33,6 +33,10 @@ STEPS ?= 1000
 SEED ?= 1
 stateful: env
 	SHOAL_STEPS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -s
+
+# The demo on a real Slurm, and faults in mid-run; needs root on Debian
+slurm: env
+	pytest tests/slurm -m "campaign or not campaign" -s
 
 # The other experiments, each to its verdict: make experiments DATA=FOLDER
 DATA ?= data

@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-from shoal.workflow.start import explain_failures, start
+from shoal.workflow.start import begin, explain_failures, start
 
 min_version("9.27")
 
@@ -63,7 +63,7 @@ include: "workflow/rules/pool.smk"
 
 
 onstart:
-    plan.write_records()
+    begin(plan, workflow)
 
 
 onerror:

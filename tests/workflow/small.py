@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shoal.store import ShardRows
+
 ROOT = Path(__file__).parents[2]
 
 SETTINGS = """\
@@ -95,6 +97,27 @@ def jobs(text: str) -> list[str]:
     lines = [line for line in text.splitlines() if line.startswith(kinds) and line.endswith(":")]
     names = [line.split()[1].rstrip(":") for line in lines]
     return sorted(name for name in names if name != "all")
+
+
+def nudge_training_rows(experiment: Experiment, rows: int) -> None:
+    """Change column ``a`` of training rows of one partition a little, in the first source file."""
+    path = experiment.folder / "data" / "part-0.csv"
+    source = pd.read_csv(path)
+    (table,) = (
+        found
+        for each in experiment.generation.glob("split/*/rows/*/*.parquet")
+        if (found := pd.read_parquet(each))["a"].equals(source["a"])
+    )
+    number = {key: line for line, key in enumerate(table["_key"])}
+    for store in experiment.generation.glob("cluster/*/rows/*/*.zarr.zip"):
+        with ShardRows(store) as shard:
+            facts = zip(shard.read("key"), shard.read("fold"), shard.read("partition"), strict=True)
+            lines = [number.get(k.tobytes(), -1) for k, f, p in facts if (f, p) == (0, 0)]
+        if lines and lines[0] >= 0:
+            source.loc[lines[:rows], "a"] = (source.loc[lines[:rows], "a"] + 0.001).round(3)
+            source.to_csv(path, index=False)
+            return
+    raise AssertionError("the first source file has no rows in partition 0")
 
 
 def write_rows(path: Path, seed: int, rows: int = 150) -> None:

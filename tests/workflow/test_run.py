@@ -14,7 +14,7 @@ import pytest
 
 from shoal.store import CHUNK_ROWS, ShardRows
 from shoal.tables import Table
-from tests.workflow.small import Experiment, jobs
+from tests.workflow.small import Experiment, jobs, nudge_training_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -198,29 +198,13 @@ def test_a_touched_source_file_reruns_nothing(copied):
 
 def test_a_changed_row_retrains_its_partition_alone(copied):
     """A training row that stays in its partition changes that partition's specialists only."""
-    path = copied.folder / "data" / "part-0.csv"
-    text = path.read_text().splitlines()
-    row = training_row(copied)
-    cells = text[row].split(",")
-    cells[2] = str(round(float(cells[2]) + 0.001, 3))
-    text[row] = ",".join(cells)
-    path.write_text("\n".join(text) + "\n")
+    nudge_training_rows(copied, 1)
 
     ran = Counter(copied.run())
 
     assert ran["train_specialist"] == 2
     assert (ran["split"], ran["encode"], ran["assign"]) == (1, 1, 1)
     assert not {"split_fit", "encode_fit", "embed_fit", "cluster_fit", "base_fit"} & set(ran)
-
-
-def training_row(experiment) -> int:
-    """Line, below the header, of the first training row of the first source file."""
-    first = pd.read_csv(experiment.folder / "data" / "part-0.csv")
-    for path in experiment.generation.glob("split/*/rows/*/*.parquet"):
-        table = pd.read_parquet(path)
-        if table["a"].equals(first["a"]):
-            return int((table["_fold"] == 0).idxmax()) + 1
-    raise AssertionError("the first source file has no split table")
 
 
 def test_a_removed_file_is_gone_from_the_results_in_one_run(copied):

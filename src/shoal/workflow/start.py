@@ -41,6 +41,19 @@ def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN40
     return plan
 
 
+def begin(plan: RulesPlan, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's object
+    """What the main process does before the first job: look at the cluster, write the records."""
+    plugin = workflow.executor_plugin
+    if plugin is not None and plugin.name == "slurm":
+        from shoal.workflow.cluster_check import check_cluster
+
+        try:
+            check_cluster(plan.settings.nodes)
+        except ShoalError as error:
+            _leave([str(error)])
+    plan.write_records()
+
+
 def explain_failures(plan: RulesPlan) -> None:
     """Repeat the one-line reasons from the logs of failed jobs; exit with 2 if there are any."""
     reasons = [

@@ -1,0 +1,144 @@
+"""What takes many minutes on a real Slurm: the demo, and faults in mid-run. `make slurm`."""
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.conftest import MINI_SLURM, Cluster, SlurmJob
+from tests.slurm.test_slurm import TRAIN_ON_GPUS, most_gpus_at_once, spying_programs
+from tests.workflow.small import ROOT, Experiment
+
+pytestmark = pytest.mark.campaign
+LONGER = "[train_specialists.rows_seen=400000, train_specialists.base_share=0.01]"
+"""Makes a specialist train for many seconds."""
+
+
+def bits(experiment: Experiment) -> dict[str, bytes]:
+    """Weights of everything trained, and the published pool's."""
+    results = experiment.folder / "results"
+    paths = [
+        *results.glob("*/g1/specialists/*/*/*/model.safetensors"),
+        *results.glob("*/pool/*.s*"),
+    ]
+    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(paths)}
+
+
+def finish(running: subprocess.Popen[str], experiment: Experiment) -> None:
+    """Wait for a run's good end."""
+    code = running.wait(timeout=1800)
+    assert code == 0, (experiment.folder / "run.log").read_text()[-5000:]
+
+
+def test_the_demo_runs_by_the_literal_command(cluster: Cluster, tmp_path: Path):
+    """From nothing to the verdict; training on GPUs that it sees, data stages on the CPU node."""
+    for name in ("Snakefile", "workflow", "config", "envs", "profiles", "examples", "slurm"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    experiment = Experiment(tmp_path, spying_programs(tmp_path))
+
+    result = subprocess.run(
+        ["snakemake", "--profile", "slurm"],
+        cwd=tmp_path,
+        env=experiment.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr[-5000:]
+    jobs = cluster.jobs()
+    assert {job.state for job in jobs} == {"COMPLETED"}
+    assert len(cluster.jobs("train_specialist")) == 8 * 2
+    for job in jobs:
+        assert (job.partition, job.gpus) == (
+            ("gpu", 1) if job.rule in TRAIN_ON_GPUS else ("cpu", 0)
+        ), job
+    assert most_gpus_at_once(jobs) <= 4
+    seen = [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
+    assert all(len(line) == 2 for line in seen if line[0].startswith(("train-spec", "base-fit")))
+    assert json.loads((tmp_path / "results/demo/metrics.json").read_text())["verdict"]
+
+
+def test_cancelled_and_requeued_trainings_end_with_the_same_bits(ran: Experiment, cluster: Cluster):
+    """20 times scancel or scontrol requeue at a random moment of training change no bit."""
+    undisturbed = ran.folder.with_name("undisturbed")
+    shutil.copytree(ran.folder, undisturbed, symlinks=True)
+    reference = Experiment(undisturbed)
+    reference.run(overrides=LONGER)
+    chance, hits, seen = random.Random(0), 0, set[int]()
+    while hits < 20:
+        for path in (ran.folder / "results").glob("*/g1/specialists/*/*/*"):
+            shutil.rmtree(path)
+        running = cluster.start(ran, LONGER)
+        while running.poll() is None:
+            hits += disturb(cluster, chance, seen)
+        finish(running, ran)
+        assert bits(ran) == bits(reference)
+
+
+def disturb(cluster: Cluster, chance: random.Random, seen: set[int]) -> int:
+    """Cancel or requeue a specialist that trains, each job once; whether there was one."""
+    time.sleep(chance.uniform(0, 3))
+    jobs = [job for job in cluster.jobs("train_specialist") if job.state == "RUNNING"]
+    fresh = [job for job in jobs if job.number not in seen]
+    if not fresh:
+        return 0
+    job = chance.choice(fresh)
+    seen.add(job.number)
+    time.sleep(chance.uniform(5, 25))
+    command = chance.choice([["scancel"], ["scontrol", "requeue"]])
+    done = subprocess.run([*command, str(job.number)], capture_output=True, check=False)
+    return int(done.returncode == 0)
+
+
+def test_a_job_past_its_walltime_gets_more_and_goes_on(ran: Experiment, cluster: Cluster):
+    """The second attempt has twice the time, and starts where the first one was stopped."""
+    shutil.rmtree(ran.folder / "results" / "tiny" / "benchmarks")
+    longest = LONGER.replace("400000", "1500000")
+    overrides = longest.replace("]", ", nodes.first.minutes=1, grid.lr=[0.01]]")
+
+    result = cluster.run(ran, "--until", "train_specialist", overrides=overrides)
+
+    assert result.returncode == 0, result.stderr[-5000:]
+    attempts = cluster.jobs("train_specialist")
+    assert "TIMEOUT" in {job.state for job in attempts}
+    assert {job.minutes for job in attempts if job.state == "COMPLETED"} <= {2, 4}
+
+
+def test_a_node_that_is_drained_in_mid_run_costs_nothing(ran: Experiment, cluster: Cluster):
+    """Its job ends, the next ones go elsewhere."""
+    shutil.rmtree(ran.generation / "specialists")
+    running = cluster.start(ran)
+    job = cluster.wait_for("train_specialist", "RUNNING")
+    try:
+        slurm("scontrol", "update", f"nodename={job.nodes}", "state=drain", "reason=test")
+        finish(running, ran)
+    finally:
+        slurm("scontrol", "update", f"nodename={job.nodes}", "state=resume")
+    assert {each.state for each in cluster.jobs()} == {"COMPLETED"}
+
+
+@pytest.mark.parametrize(("daemon", "seconds"), [("slurmctld", 5), ("slurmdbd", 60)])
+def test_a_daemon_that_is_away_in_mid_run_costs_nothing(
+    ran: Experiment, cluster: Cluster, daemon: str, seconds: int
+):
+    """The controller restarted, or accounting down for a minute: the run ends right."""
+    before = bits(ran)
+    shutil.rmtree(ran.generation / "specialists")
+    running = cluster.start(ran)
+    job: SlurmJob = cluster.wait_for("train_specialist", "RUNNING")
+    assert job.gpus == 1
+    slurm(str(MINI_SLURM), "stop", daemon)
+    time.sleep(seconds)
+    slurm(str(MINI_SLURM), "start", daemon)
+    finish(running, ran)
+    assert bits(ran) == before
+
+
+def slurm(*command: str) -> None:
+    """Run a command of Slurm's, or of its stand-in."""
+    subprocess.run(command, check=True, capture_output=True)

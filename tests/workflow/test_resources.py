@@ -1,0 +1,112 @@
+"""What jobs ask of a cluster."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shoal.settings.compose import compose
+from shoal.settings.nodes import Nodes
+from shoal.workflow.layout import Layout
+from shoal.workflow.resources import Resources
+
+DIGEST, POINT = "d" * 24, "1" * 10
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Any:
+    """A stand-in for a plan with one partition of 1,000 rows of 250 numbers each."""
+    fits = {"base": "bid", "encode": "eid", "cluster": "cid"}
+    layout = Layout(
+        str(tmp_path), "g1", fits, {"specialists": "sid"}, ("a",), (), "iid", "", refreshed=False
+    )
+    entry = {"partition": 0, "specialist": DIGEST, "rows": {"train": 1000}}
+    write(layout.index, {"rows": {"train": 1000}, "partitions": [entry]})
+    write(layout.fit("encode", "shapes.json"), {"x_shape": [250]})
+    training = SimpleNamespace(rows_seen=60_000, base_share=0.5, batch_size=10)
+    nodes = compose(CONFIG, "demo", []).nodes
+    settings = SimpleNamespace(train_specialists=training, nodes=nodes)
+    return SimpleNamespace(root=tmp_path, layout=layout, grid={POINT: {}}, settings=settings)
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def past_specialist(plan: Any, **changes: Any) -> None:
+    """A specialist that has seen 6,000 rows in 60 s, in a job of 70 s."""
+    ledger = {"flops": 1.0, "rows_seen": 6000, "seconds": 60.0, "rows_read": 1000}
+    ledger |= {"peak_memory_bytes": 603_000_000, "peak_gpu_memory_bytes": 400_000_000} | changes
+    write(plan.layout.specialist("e" * 24, POINT, "ledger.json"), ledger)
+    benchmark = plan.root / "benchmarks/g1/train_specialist/sid" / ("e" * 24) / f"{POINT}.tsv"
+    write(benchmark, "s\tmax_rss\n70\t500\n")
+
+
+def asked(plan: Any, attempt: int = 1, rule: str = "train_specialist", **nodes: Any) -> Any:
+    """Resources of a rule at an attempt, functions called."""
+    content = plan.settings.nodes.as_json() | nodes
+    plan.settings.nodes = Nodes(**content)
+    wildcards = SimpleNamespace(digest=DIGEST, point=POINT)
+    found = Resources(plan).of(rule, "gpu" if rule == "train_specialist" else "light")
+    return SimpleNamespace(
+        **{
+            name: value(wildcards=wildcards, attempt=attempt) if callable(value) else value
+            for name, value in found.items()
+        }
+    )
+
+
+def test_the_first_jobs_ask_for_what_the_settings_say(plan):
+    """Without past jobs nothing is calculated, and a GPU is asked for whole."""
+    found = asked(plan)
+
+    assert (found.runtime, found.mem_mb, found.gpu, found.gpu_memory_mb) == (30, 2000, 1, 80_000)
+    assert (found.slurm_partition, found.node_class) == ("gpu", "gpu")
+
+
+def test_a_specialists_time_follows_from_its_rows_and_the_budget(plan):
+    """30,000 rows at 100 a second and 10 s around them, times 1.5: eight minutes."""
+    past_specialist(plan)
+
+    assert asked(plan).runtime == 8
+    plan.settings.train_specialists.rows_seen *= 2
+    assert asked(plan).runtime == 16
+
+
+def test_a_specialists_memory_follows_from_its_rows(plan):
+    """600 MB that rows do not explain, and 3 MB for a thousand rows of 1,000 bytes."""
+    past_specialist(plan)
+
+    assert asked(plan).mem_mb == 1.5 * (600 + 3 + 400) + 0.5
+    assert asked(plan).gpu_memory_mb == 1.5 * (400 + 600)
+
+
+def test_a_further_attempt_asks_for_more_within_the_class(plan):
+    """Time and memory double each time, up to what the class of node has."""
+    first, second, sixth = (asked(plan, attempt) for attempt in (1, 2, 6))
+
+    assert (second.runtime, second.mem_mb) == (2 * first.runtime, 2 * first.mem_mb)
+    assert (sixth.runtime, sixth.mem_mb) == (60, 8000)
+
+
+def test_other_jobs_ask_for_the_most_that_their_rule_took(plan):
+    """The longest and the largest of the past jobs, each with the factor of safety."""
+    for name, seconds, memory in (("a", 600, "100.5"), ("b", 10, "300"), ("c", 20, "-")):
+        write(
+            plan.root / f"benchmarks/g1/encode/x/{name}.tsv", f"s\tmax_rss\n{seconds}\t{memory}\n"
+        )
+    found = asked(plan, rule="encode")
+
+    assert (found.runtime, found.mem_mb) == (15, 1.5 * (300 + 400))
+    assert not hasattr(found, "gpu")
+
+
+def test_a_rule_takes_the_class_that_the_settings_name_for_it(plan):
+    """A rule's need can be another than its own."""
+    found = asked(plan, rule="encode", rules={"encode": "gpu"}, account="mine")
+
+    assert (found.slurm_partition, found.gpu, found.slurm_account) == ("gpu", 1, "mine")
