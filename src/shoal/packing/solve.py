@@ -90,10 +90,10 @@ def pack(members: Iterable[Member], limits: Limits) -> list[Pack]:
     Source:
         Graham 1969, longest processing time first.
     """
-    ordered = sorted(members, key=lambda member: (-member.seconds, member.name))
+    ordered = sorted(members, key=_turn)
     for member in ordered:
         _check(member, limits)
-    loads = _spread(ordered, limits.devices)
+    loads = longest_first(ordered, limits.devices)
     bound = lower_bound(ordered, limits.devices)
     small = len(ordered) * limits.devices <= _CHOICES
     if small and makespan(loads) > bound * (1 + _GAP):
@@ -105,6 +105,17 @@ def pack(members: Iterable[Member], limits: Limits) -> list[Pack]:
         for device, load in enumerate(loads)
         for part in _split(load, limits.seconds)
     ]
+
+
+def longest_first(members: Iterable[Member], devices: int) -> list[list[Member]]:
+    """Members of each device: the longest that is left goes to the device that is done first."""
+    loads: list[list[Member]] = [[] for _ in range(devices)]
+    done = [(0.0, device) for device in range(devices)]
+    for member in sorted(members, key=_turn):
+        seconds, device = done[0]
+        loads[device].append(member)
+        heapq.heapreplace(done, (seconds + member.seconds, device))
+    return loads
 
 
 def makespan(loads: Iterable[Sequence[Member]]) -> float:
@@ -134,15 +145,8 @@ def _check(member: Member, limits: Limits) -> None:
         )
 
 
-def _spread(members: Sequence[Member], devices: int) -> list[list[Member]]:
-    """Each member to the device that is done first; longest first, if so ordered."""
-    loads: list[list[Member]] = [[] for _ in range(devices)]
-    done = [(0.0, device) for device in range(devices)]
-    for member in members:
-        seconds, device = done[0]
-        loads[device].append(member)
-        heapq.heapreplace(done, (seconds + member.seconds, device))
-    return loads
+def _turn(member: Member) -> tuple[float, str]:
+    return -member.seconds, member.name
 
 
 def _split(load: Sequence[Member], seconds: float) -> list[list[Member]]:
@@ -150,7 +154,7 @@ def _split(load: Sequence[Member], seconds: float) -> list[list[Member]]:
     if not load:
         return []
     fewest = max(1, math.ceil(math.fsum(member.seconds for member in load) / seconds))
-    tries = (_spread(load, count) for count in range(fewest, len(load) + 1))
+    tries = (longest_first(load, count) for count in range(fewest, len(load) + 1))
     return next(parts for parts in tries if makespan(parts) <= seconds)
 
 

@@ -10,6 +10,7 @@ from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import Evaluate, Model, Router, Training
+from shoal.settings.packing import Packing
 from shoal.settings.section import Section, parse
 
 __all__ = ["Section", "Settings", "parse"]
@@ -45,6 +46,7 @@ class Settings(Section):
     train_router: Router
     evaluate: Evaluate
     changes: Changes
+    packing: Packing
     compute: Compute
 
     @model_validator(mode="after")

@@ -14,9 +14,8 @@ from shoal.workflow.layout import FIT_FILES, Job, Layout
 from shoal.workflow.plan import placeholders
 from shoal.workflow.removal import seen_by_fits
 from shoal.workflow.row_changes import RowChanges
-from shoal.workflow.rules import say
 from shoal.workflow.staleness import partition_states
-from shoal.workflow.start import ERROR
+from shoal.workflow.terminal import ERROR, say
 from shoal.workflow.why import differences, reasons
 
 if TYPE_CHECKING:
