@@ -1,6 +1,7 @@
 """What a pack does about members that are there, that fail, and that took a process with them."""
 
 import os
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,6 @@ def work(tmp_path: Path) -> Any:
     return Work(None, None, grid, path, path, path, tmp_path / "made", tmp_path / "logs", 1)  # type: ignore[arg-type]
 
 
-@pytest.fixture(autouse=True)
-def streams(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    """Python writes to the process's own standard error, as outside of pytest."""
-    with open(2, "w", closefd=False) as own:  # noqa: PTH123 - a descriptor has no path
-        monkeypatch.setattr("sys.stderr", own)
-        yield
-
-
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch):
     """Replaces training: notes whose turn it is, writes two files, fails for some digests."""
@@ -49,12 +42,18 @@ def trained(monkeypatch: pytest.MonkeyPatch):
     return turns, failing
 
 
+def run(*arguments: Any) -> list[str]:
+    """Train a pack; Python writes to the process's own standard error, as outside of pytest."""
+    with open(2, "w", closefd=False) as own, redirect_stderr(own):
+        return train_pack(*arguments)
+
+
 def test_the_status_has_the_hash_of_every_members_files(work, trained, tmp_path):
     """Members train in the order given; the status comes last and says what they are."""
     turns, _ = trained
     status = tmp_path / "status.json"
 
-    assert train_pack(work, MEMBERS, status) == []
+    assert run(work, MEMBERS, status) == []
 
     assert turns == MEMBERS
     made = {str(work.specialists / member): work.files(member) for member in MEMBERS}
@@ -66,11 +65,11 @@ def test_the_status_has_the_hash_of_every_members_files(work, trained, tmp_path)
 def test_members_that_are_there_are_not_trained_again(work, trained, tmp_path):
     """A pack that was killed goes on where it was; one file of two is no specialist."""
     turns, _ = trained
-    train_pack(work, MEMBERS[:2], tmp_path / "first.json")
+    run(work, MEMBERS[:2], tmp_path / "first.json")
     work.files(MEMBERS[1])[0].unlink()
     turns.clear()
 
-    assert train_pack(work, MEMBERS, tmp_path / "second.json") == []
+    assert run(work, MEMBERS, tmp_path / "second.json") == []
 
     assert sorted(turns) == MEMBERS[1:]
 
@@ -80,7 +79,7 @@ def test_a_failed_member_stops_no_other_and_leaves_no_status(work, trained, tmp_
     turns, failing = trained
     failing["bbbb"] = ModelError("the loss became nan")
 
-    assert train_pack(work, ["bbbb/1111", "aaaa/1111"], tmp_path / "status.json") == ["bbbb/1111"]
+    assert run(work, ["bbbb/1111", "aaaa/1111"], tmp_path / "status.json") == ["bbbb/1111"]
 
     assert turns == ["bbbb/1111", "aaaa/1111"]
     assert work.is_done("aaaa/1111")
@@ -97,7 +96,7 @@ def test_a_bug_in_the_users_model_is_a_traceback_in_the_members_log(work, traine
     _, failing = trained
     failing["aaaa"] = RuntimeError("shapes do not match")
 
-    assert train_pack(work, MEMBERS, tmp_path / "status.json") == ["aaaa/1111"]
+    assert run(work, MEMBERS, tmp_path / "status.json") == ["aaaa/1111"]
 
     log = (tmp_path / "logs" / "aaaa" / "1111.log").read_text()
     assert "Traceback" in log
@@ -110,11 +109,11 @@ def test_a_member_that_took_its_process_with_it_trains_last(work, trained, tmp_p
     turns, failing = trained
     failing["aaaa"] = KeyboardInterrupt()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        train_pack(work, MEMBERS, tmp_path / "status.json")
+        run(work, MEMBERS, tmp_path / "status.json")
     failing.clear()
     turns.clear()
 
-    train_pack(work, MEMBERS, tmp_path / "status.json")
+    run(work, MEMBERS, tmp_path / "status.json")
 
     assert turns == [*MEMBERS[1:], MEMBERS[0]]
 
@@ -135,7 +134,7 @@ def test_random_generators_are_given_back_as_they_were(work, trained, tmp_path, 
 
     monkeypatch.setattr("shoal.train_specialists.command.train_specialist", draw)
 
-    train_pack(work, MEMBERS, tmp_path / "status.json")
+    run(work, MEMBERS, tmp_path / "status.json")
 
     assert len(set(seen)) == 1
     assert torch.get_default_dtype() is torch.float32
