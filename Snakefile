@@ -31,6 +31,7 @@ wildcard_constraints:
     pool_id="[0-9a-f]{10}",
     release="[0-9a-f]{10}",
     point="[0-9a-f]{10}",
+    pack="[0-9a-f]{10}",
     digest=r"[0-9a-f]{24}|partition-\d+",
     validation=r"[0-9a-f]{24}|partition-\d+",
     root="[0-9a-f]{24}|planned",

@@ -8,7 +8,9 @@ rule evaluate_generalist:
         index=plan.layout.index,
         base=plan.layout.fit("base", "base.safetensors"),
         shapes=plan.layout.fit("encode", "shapes.json"),
-        ledgers=lambda wc: plan.pool_ledgers(checkpoints.partition),
+        ledgers=lambda wc: plan.awaited(
+            checkpoints.partition, plan.pool_ledgers(checkpoints.partition)
+        ),
     output:
         model="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.safetensors",
         ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.json",
@@ -28,12 +30,13 @@ rule evaluate_generalist:
         model=plan.text("model"),
         training=plan.text("train_specialists"),
         grid=plan.grid_text(),
+        ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
         threads=plan.settings.compute.threads,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
-        " --pool-ledger {input.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
+        " --pool-ledger {params.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"
 
 
@@ -80,7 +83,9 @@ rule evaluate:
         pool=lambda wc: ancient(
             plan.layout.pool(plan.index(checkpoints.partition), "manifest.json")
         ),
-        ledgers=lambda wc: ancient(plan.pool_ledgers(checkpoints.partition)),
+        ledgers=lambda wc: ancient(
+            plan.awaited(checkpoints.partition, plan.pool_ledgers(checkpoints.partition))
+        ),
         choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
         generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
         generalist_ledger=lambda wc: ancient(
@@ -104,13 +109,14 @@ rule evaluate:
     params:
         settings=plan.text("evaluate"),
         index=lambda wc, input: plan.layout.index,
+        ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
         tables=lambda wc, input: plan.layout.rows("transform"),
         experiment=str(plan.settings_file),
         threads=plan.settings.compute.threads,
     shell:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
         " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"
-        " --pool-ledger {input.ledgers:q} --table {params.tables:q}"
+        " --pool-ledger {params.ledgers:q} --table {params.tables:q}"
         " --generalist {input.generalist:q} --generalist-ledger {input.generalist_ledger:q}"
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"

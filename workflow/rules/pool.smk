@@ -7,10 +7,15 @@ rule pool:
         router=lambda wc: ancient(
             plan.layout.router(plan.index(checkpoints.partition), "router.safetensors")
         ),
-        ledgers=lambda wc: ancient(plan.pool_ledgers(checkpoints.partition)),
+        ledgers=lambda wc: ancient(
+            plan.awaited(checkpoints.partition, plan.pool_ledgers(checkpoints.partition))
+        ),
         choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan.specialists(plan.index(checkpoints.partition), "model.safetensors")
+            plan.awaited(
+                checkpoints.partition,
+                plan.specialists(plan.index(checkpoints.partition), "model.safetensors"),
+            )
         ),
         columns=ancient(plan.layout.fit("split", "columns.json")),
         transform=ancient(plan.layout.fit("transform", "state.json")),
@@ -30,11 +35,15 @@ rule pool:
         **plan.resources.of("pool", "light"),
     params:
         index=lambda wc, input: plan.layout.index,
+        specialists=lambda wc, input: plan.specialists(
+            plan.index(checkpoints.partition), "model.safetensors"
+        ),
+        ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
         experiment=str(plan.settings_file),
     shell:
         "shoal pool --experiment {params.experiment:q} --router {input.router:q}"
-        " --pool-ledger {input.ledgers:q} --choice {input.choices:q}"
-        " --specialist {input.specialists:q} --index {params.index:q}"
+        " --pool-ledger {params.ledgers:q} --choice {input.choices:q}"
+        " --specialist {params.specialists:q} --index {params.index:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --embedder {input.embedder:q}"
         " --base {input.base:q} --manifest {output.manifest:q} &> {log:q}"

@@ -6,7 +6,10 @@ rule train_router:
     input:
         choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan.specialists(plan.index(checkpoints.partition), "model.safetensors")
+            plan.awaited(
+                checkpoints.partition,
+                plan.specialists(plan.index(checkpoints.partition), "model.safetensors"),
+            )
         ),
         assigner=ancient(plan.layout.fit("cluster", "assigner.safetensors")),
         embedder=ancient(plan.layout.fit("embed", "embedder.safetensors")),
@@ -25,12 +28,15 @@ rule train_router:
         **plan.resources.of("train_router", "cores"),
     params:
         index=lambda wc, input: plan.layout.index,
+        specialists=lambda wc, input: plan.specialists(
+            plan.index(checkpoints.partition), "model.safetensors"
+        ),
         settings=plan.text("train_router"),
         model=plan.text("model"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal train-router --settings {params.settings:q} --model {params.model:q}"
         " --index {params.index:q} --assigner {input.assigner:q}"
-        " --choice {input.choices:q} --specialist {input.specialists:q}"
+        " --choice {input.choices:q} --specialist {params.specialists:q}"
         " --embedder {input.embedder:q} --shapes {input.shapes:q} --router {output.router:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"

@@ -61,10 +61,44 @@ rule train_specialist:
         " --ledger {output.ledger:q} --threads {params.threads} &> {log:q}"
 
 
+rule train_pack:
+    """Train several specialists in one process, one after the other, each as if alone."""
+    input:
+        base=ancient(plan.layout.fit("base", "base.safetensors")),
+        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+    output:
+        status="results/{experiment}/{generation}/packs/{pack}.json",
+    log:
+        "logs/{experiment}/{generation}/train_pack/{pack}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/train_pack/{pack}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plan.settings.compute.threads
+    resources:
+        **plan.resources.of("train_pack", "gpu"),
+    params:
+        members=lambda wc: plan.layout.pack_members(wc.pack),
+        index=lambda wc, input: plan.layout.index,
+        model=plan.text("model"),
+        training=plan.text("train_specialists"),
+        grid=plan.grid_text(),
+        specialists=plan.layout.specialists,
+        logs=plan.specialist_logs,
+        threads=plan.settings.compute.threads,
+    shell:
+        "shoal train-pack --members {params.members:q} --model {params.model:q}"
+        " --training {params.training:q} --grid {params.grid:q} --index {params.index:q}"
+        " --base {input.base:q} --shapes {input.shapes:q} --specialists {params.specialists:q}"
+        " --logs {params.logs:q} --status {output.status:q} --threads {params.threads} &> {log:q}"
+
+
 rule train_choose:
     """Choose a partition's grid point on one half of its validation rows."""
     input:
-        specialists=lambda wc: [ancient(path) for path in plan.points_of(wc.digest)],
+        specialists=lambda wc: ancient(
+            plan.awaited(checkpoints.partition, plan.points_of(wc.digest))
+        ),
         base=ancient(plan.layout.fit("base", "base.safetensors")),
         shapes=ancient(plan.layout.fit("encode", "shapes.json")),
     output:
@@ -80,10 +114,11 @@ rule train_choose:
         **plan.resources.of("train_choose", "light"),
     params:
         index=lambda wc, input: plan.layout.index,
+        specialists=lambda wc, input: plan.points_of(wc.digest),
         model=plan.text("model"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal train-choose --model {params.model:q} --index {params.index:q}"
         " --digest {wildcards.digest} --validation {wildcards.validation}"
-        " --base {input.base:q} --shapes {input.shapes:q} --specialist {input.specialists:q}"
+        " --base {input.base:q} --shapes {input.shapes:q} --specialist {params.specialists:q}"
         " --choice {output.choice:q} --threads {params.threads} &> {log:q}"

@@ -11,6 +11,7 @@ from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import Evaluate, Model, Router, Training
 from shoal.settings.nodes import Nodes
+from shoal.settings.packing import Packing
 from shoal.settings.section import Section, parse
 
 __all__ = ["Section", "Settings", "parse"]
@@ -47,6 +48,7 @@ class Settings(Section):
     evaluate: Evaluate
     changes: Changes
     nodes: Nodes
+    packing: Packing
     compute: Compute
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from shoal.errors import ShoalError
 from shoal.workflow.audit_checks import CHECKS
 from shoal.workflow.audit_evidence import Evidence, Finding
 from shoal.workflow.audit_index import judged_index
-from shoal.workflow.audit_records import check_record, settle
+from shoal.workflow.audit_records import check_packs, check_record, settle
 from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def audit(plan: Plan) -> Report:
         evidence.index = index
         later += layout.later_jobs(index)
     _check_all(later, evidence)
+    check_packs(evidence)
     settle(evidence)
     return Report(
         artifacts=len(files_of([*jobs, *later])),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shoal.errors import ShoalError
 from shoal.workflow.audit_inputs import recorded_inputs
 
 if TYPE_CHECKING:
     from shoal.workflow.audit_evidence import Evidence
     from shoal.workflow.layout import Job
 
+_WEIGHTS = "model.safetensors"
 _UNRECORDED = ("encoder.skops", "report.html", "predictions.parquet")
 """Artifacts that cannot carry a record; those beside them do."""
 
@@ -41,6 +43,36 @@ def check_record(path: Path, job: Job, evidence: Evidence) -> None:
             return
     for each in inputs:
         evidence.compare(path, each, files[str(each)])
+
+
+def check_packs(evidence: Evidence) -> None:
+    """Compare specialists with what the packs that trained them have noted.
+
+    Ledgers aside: a specialist that was made again has the same weights, not the same costs.
+    """
+    for status in sorted(evidence.plan.layout.folder.glob("packs/*.json")):
+        try:
+            noted = {
+                Path(folder, _WEIGHTS): files[_WEIGHTS]
+                for folder, files in evidence.content(status).items()
+            }
+        except (ShoalError, AttributeError, KeyError, TypeError):
+            evidence.blame(status, "is no record of a pack", "remove it")
+            continue
+        for path, content in noted.items():
+            if path in evidence.makers and not evidence.is_blamed(path):
+                _check_noted(path, content, status, evidence)
+
+
+def _check_noted(path: Path, content: str, status: Path, evidence: Evidence) -> None:
+    if evidence.hash(path) == content:
+        return
+    if path in evidence.confirmed:
+        evidence.blame(status, f"lists another {path} than the one that is there", "remove it")
+        return
+    again = evidence.remedy(evidence.makers[path])
+    advice = f"{again}; if it comes out the same, remove {status}"
+    evidence.blame(path, f"is not the file that {status} lists", advice)
 
 
 def _difference(said: set[str], expected: set[str], job: Job) -> str | None:

@@ -16,7 +16,7 @@ from shoal.train_specialists.budget import Budget
 from shoal.workflow.past import benchmarks, newest, read_benchmark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from shoal.workflow.layout import Job
     from shoal.workflow.plan import Plan
@@ -79,32 +79,29 @@ class Estimate:
     point was trained.
     """
 
-    def __init__(self, plan: Plan, index: Mapping[str, Any], jobs: Iterable[Job]) -> None:
+    def __init__(
+        self, plan: Plan, index: Mapping[str, Any], jobs: Iterable[Job], *, packed: bool = False
+    ) -> None:
         """Take what is planned; nothing is read yet.
 
         Args:
             plan: The experiment.
             index: Its partition index, or placeholders for it.
             jobs: All of its jobs, whether they have run or not.
+            packed: Whether specialists train in packs: a pack is then charged for the start of
+                its process, and a specialist, which is no job, for its training.
         """
         self._plan = plan
         self._index = index
         self._jobs = Counter(job.rule for job in jobs)
         self._means: dict[str, Cost] = {}
+        self._packed = packed
 
     def cost(self, jobs: Iterable[Job]) -> Cost:
         """What these jobs would cost together."""
         return sum((self._job(job) for job in jobs), Cost())
 
-    def _job(self, job: Job) -> Cost:
-        if job.rule == "train_specialist" and job.partition is not None:
-            return self._specialists.cost(self._rows(job), Path(job.about).name)
-        if job.rule not in self._means:
-            seconds = _mean(self._benchmarks(job.rule))
-            self._means[job.rule] = Cost(1, seconds, self._flops(job.rule))
-        return self._means[job.rule]
-
-    def _rows(self, job: Job) -> int:
+    def rows(self, job: Job) -> int:
         """Rows that a specialist would see, repeats counted, in whole batches."""
         entries: list[dict[str, Any]] = self._index["partitions"]
         training = self._plan.settings.train_specialists
@@ -116,6 +113,42 @@ class Estimate:
         batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
         return int(steps * batch)
+
+    def training_seconds(self, job: Job) -> float | None:
+        """Seconds that a specialist's training takes in a process that has started."""
+        a_row = self._specialists.seconds_a_row
+        return None if a_row is None else self.rows(job) * a_row
+
+    @cached_property
+    def start_seconds(self) -> float | None:
+        """Seconds before a process trains its first specialist."""
+        start = self._specialists.start
+        return _mean(self._pack_starts()) if start is None else start
+
+    def _pack_starts(self) -> Iterator[float]:
+        """Starts of past packs: what their members' ledgers leave of their time."""
+        for path in newest(self._plan.root.glob("g*/packs/*.json")):
+            relative = path.relative_to(self._plan.root)
+            benchmark = Path(relative.parts[0], "train_pack", f"{path.stem}.tsv")
+            past = read_benchmark(self._plan.root / "benchmarks" / benchmark)
+            ledgers = [Path(folder, "ledger.json") for folder in read_json(path)]
+            if past is not None and all(ledger.exists() for ledger in ledgers):
+                trained = sum(float(read_json(ledger)["seconds"]) for ledger in ledgers)
+                yield max(0.0, past.seconds - trained)
+
+    def _job(self, job: Job) -> Cost:
+        if job.rule == "train_pack":
+            return Cost(1, self.start_seconds, 0.0)
+        if job.rule == "train_specialist" and job.partition is not None:
+            flops = self._specialists.flops(self.rows(job), Path(job.about).name)
+            training = self.training_seconds(job)
+            if self._packed:
+                return Cost(0, training, flops)
+            return Cost(1, _sum(training, self._specialists.start), flops)
+        if job.rule not in self._means:
+            seconds = _mean(self._benchmarks(job.rule))
+            self._means[job.rule] = Cost(1, seconds, self._flops(job.rule))
+        return self._means[job.rule]
 
     @cached_property
     def _budget(self) -> Budget | None:
@@ -180,16 +213,15 @@ class _Training:
             benchmark = read_benchmark(_specialist_benchmark(root, path))
             if benchmark is not None:
                 starts.append(benchmark.seconds - ledger["seconds"])
-                seconds += ledger["seconds"]
-                rows += ledger["rows_seen"]
-        self._start = _mean(starts)
-        self._seconds_a_row = seconds / rows if rows else 0.0
+            seconds += ledger["seconds"]
+            rows += ledger["rows_seen"]
+        self.start = _mean(starts)
+        self.seconds_a_row = seconds / rows if rows else None
 
-    def cost(self, rows: int, point: str) -> Cost:
+    def flops(self, rows: int, point: str) -> float | None:
         others = [flops for values in self._flops.values() for flops in values]
         flops = _mean(self._flops.get(point, others))
-        seconds = None if self._start is None else self._start + rows * self._seconds_a_row
-        return Cost(1, seconds, None if flops is None else rows * flops)
+        return None if flops is None else rows * flops
 
 
 def _specialist_benchmark(root: Path, ledger: Path) -> Path:

@@ -28,6 +28,7 @@ _DOWNSTREAM_FIRST = (
     "baselines",
     "router",
     "choices",
+    "packs",
     "specialists",
     "cluster",
     "base",

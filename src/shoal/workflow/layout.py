@@ -148,7 +148,20 @@ class Layout:
 
     def specialist(self, digest: str, point: str, name: str) -> Path:
         """A file of one specialist."""
-        return self.folder / "specialists" / self.made["specialists"] / digest / point / name
+        return self.specialists / digest / point / name
+
+    @property
+    def specialists(self) -> Path:
+        """The folder of specialists, below it training digest and grid point."""
+        return self.folder / "specialists" / self.made["specialists"]
+
+    def pack_status(self, pack: str) -> Path:
+        """What a pack's job leaves when all of its specialists are there."""
+        return self.folder / "packs" / f"{pack}.json"
+
+    def pack_members(self, pack: str) -> Path:
+        """The specialists of a pack, written when it is planned."""
+        return self.folder / "packs" / "members" / f"{pack}.json"
 
     def choice(self, entry: Mapping[str, Any]) -> Path:
         """The choice of grid point of a partition of the index."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from shoal.files import read_json
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.layout import FIT_FILES, Job, Layout
+from shoal.workflow.packs import TRAINS, packs_json, planned_packs
 from shoal.workflow.plan import placeholders
 from shoal.workflow.removal import seen_by_fits
 from shoal.workflow.row_changes import RowChanges
-from shoal.workflow.rules import say
 from shoal.workflow.staleness import partition_states
-from shoal.workflow.start import ERROR
+from shoal.workflow.terminal import ERROR, say
 from shoal.workflow.why import differences, reasons
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
           ``partitions``, ``reason``), or null.
         - ``jobs``: those that would run, each with ``rule``, ``about``, ``partition``,
           ``outputs``.
+        - ``packs``: which specialists train together (see
+          :func:`shoal.workflow.packs.packs_json`), or null where packing is off. A partition's
+          cost then counts its specialists' training, ``train_pack`` among the rules the rest.
         - ``rules``: cost of those that are about no partition, by rule.
         - ``total``: cost of the ``run`` and of a ``full`` one, and ``percent`` of the one in the
           other.
@@ -88,17 +91,23 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         A cost is ``jobs``, ``seconds`` and ``flops``; what past jobs do not tell is null.
 
     Raises:
+        SettingsError: A specialist would train for longer than a pack may.
         SystemExit: Snakemake failed to make the index; with its exit code.
     """
     now = _now(plan, profile, cores)
-    estimate = Estimate(plan, now.index, now.jobs)
+    is_packed = plan.settings.packing.devices is not None
+    estimate = Estimate(plan, now.index, now.jobs, packed=is_packed)
+    packs = planned_packs(plan, estimate, now.run)
+    packed = [pack.job for pack in packs]
+    would_pack = [pack.job for pack in planned_packs(plan, estimate, now.jobs)]
     changed = differences(plan, now.record)
     partitions = _partitions(now, changed, estimate)
     rules: dict[str, list[Job]] = defaultdict(list)
-    for job in now.run:
+    for job in (*now.run, *packed):
         if job.partition is None:
             rules[job.rule].append(job)
-    run, full = estimate.cost(now.run), estimate.cost(now.jobs)
+    run, full = estimate.cost([*now.run, *packed]), estimate.cost([*now.jobs, *would_pack])
+    listed = [job for job in now.run if not (is_packed and job.rule == TRAINS)]
     return {
         "experiment": plan.settings.name,
         "generation": plan.settings.generation,
@@ -110,7 +119,8 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         "refit_needed": _refit_needed(now),
         "removed": _removed(now, partitions),
         "drift": _drift(plan),
-        "jobs": [_job_json(job) for job in now.run],
+        "jobs": [_job_json(job) for job in (*listed, *packed)],
+        "packs": packs_json(plan, packs, estimate),
         "rules": {rule: estimate.cost(jobs).as_json() for rule, jobs in rules.items()},
         "total": {
             "run": run.as_json(),

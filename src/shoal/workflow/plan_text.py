@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.evaluate.drift_table import advice_text
 from shoal.evaluate.formats import NONE, count_text, flops_text, seconds_text
 from shoal.workflow.estimate import Cost
-from shoal.workflow.why import value_text
+from shoal.workflow.why import point_text, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _UNKNOWN = "?"
 _QUIET = {"fresh": "Fresh", "untrained": "Too few training rows for a specialist"}
 _FOLDS = {"train": "train", "validation": "valid", "test": "test"}
-_LEFT = ("status", "changed", "cost of")
+_LEFT = ("status", "changed", "cost of", "pack", "trains, partition: grid points")
 _COST_HEADS = ("jobs", "time", "training")
 
 
@@ -46,6 +46,7 @@ def plan_text(document: Mapping[str, Any], refit: str) -> RenderableType:
         *lines(_removal_lines(document, refit), "yellow"),
         *lines(_refit_lines(document, refit), "yellow"),
         *lines(_drift_lines(document), "yellow"),
+        *_packs(document["packs"]),
         *lines([_nothing(document)] if nothing else [], "bold"),
         *([] if nothing else [_cost_table(document)]),
     )
@@ -163,6 +164,39 @@ def cost_text(cost: Cost) -> str:
     return f"{seconds} of job time, {flops}"
 
 
+def _packs(packing: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+    """What trains together, and when it is done."""
+    from rich.text import Text
+
+    if packing is None or not packing["packs"]:
+        return
+    table = _table("pack", "device", "trains, partition: grid points", "time")
+    for pack in packing["packs"]:
+        trained = "\n".join(_trained(pack["members"]))
+        table.add_row(pack["pack"], str(pack["device"]), trained, _time(pack["seconds"]))
+    yield table
+    packed, alone = (_time(packing["seconds"][way]) for way in ("packed", "alone"))
+    devices = _devices(packing["devices"])
+    yield Text(f"Specialists are done after {packed} on {devices}; with a job each after {alone}")
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"
+
+
+def _trained(members: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each partition: its number and its grid points."""
+    found: dict[int, list[str]] = {}
+    for member in sorted(members, key=lambda member: int(member["partition"])):
+        found.setdefault(member["partition"], []).append(point_text(member["point"]))
+    for partition, points in found.items():
+        yield f"{partition}: {', '.join(points)}"
+
+
+def _time(seconds: float | None) -> str:
+    return _UNKNOWN if seconds is None else seconds_text(seconds)
+
+
 def _cost_table(document: Mapping[str, Any]) -> Table:
     """Partitions together, other rules one by one, and the sum against a full run."""
     at_most = "" if document["exact"] else "≤ "
@@ -196,6 +230,5 @@ def _table(*heads: str) -> Table:
 
 def _cells(cost: Cost, at_most: str = "") -> list[str]:
     """Jobs, seconds and FLOPs; nothing where no FLOPs are counted."""
-    seconds = _UNKNOWN if cost.seconds is None else seconds_text(cost.seconds)
     flops = _UNKNOWN if cost.flops is None else flops_text(cost.flops) if cost.flops else NONE
-    return [at_most + count_text(cost.jobs), seconds, flops]
+    return [at_most + count_text(cost.jobs), _time(cost.seconds), flops]

@@ -56,7 +56,15 @@ def reach(plan: Plan, keep: int) -> Reach:
     found = Reach()
     for layout in _layouts(plan, keep):
         found.add(layout)
+    found.files |= set(_packs(plan.root, found))
     return found
+
+
+def _packs(root: Path, found: Reach) -> Iterator[Path]:
+    """What is left of the packs that trained some specialist that is kept."""
+    for status in root.glob("g*/packs/*.json"):
+        if any(found.covers(Path(folder, "ledger.json")) for folder in read_json(status)):
+            yield from (status, status.parent / "members" / status.name)
 
 
 def _layouts(plan: Plan, keep: int) -> list[Layout]:

@@ -98,21 +98,28 @@ class Resources:
 
     def _gpu_memory(self, rule: str, wildcards: Any, grown: float, node: NodeClass) -> int:  # noqa: ANN401, ARG002 - the same
         """Of each GPU: what models of this size took at most; all of it while nobody knows."""
-        past = [
-            ledger["peak_gpu_memory_bytes"] / 1e6
-            for ledger in self._past_specialists
-            if ledger.get("peak_gpu_memory_bytes")
-        ]
-        asked = self._nodes.safety * (max(past) + _CONTEXT_MB) if past else node.gpu_memory_mb
+        expected = self.specialist_gpu_mb
+        asked = node.gpu_memory_mb if expected is None else self._nodes.safety * expected
         return min(node.gpu_memory_mb, math.ceil(grown * asked))
+
+    @property
+    def specialist_gpu_mb(self) -> float | None:
+        """Memory of a GPU that past specialists took at most, in MB; None where none had one."""
+        past = [ledger.get("peak_gpu_memory_bytes", 0) for ledger in self._past_specialists]
+        most = max(past, default=0)
+        return most / 1e6 + _CONTEXT_MB if most else None
 
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
-        of_partition = rule == "train_specialist"
-        key = (rule, wildcards.digest, wildcards.point) if of_partition else (rule,)
+        key = (rule, *(str(getattr(wildcards, name, "")) for name in ("digest", "point", "pack")))
+        if rule not in ("train_specialist", "train_pack"):
+            key = (rule,)
         if key not in self._expected:
-            if of_partition:
-                self._expected[key] = self._specialist(wildcards.digest, wildcards.point)
+            if rule == "train_specialist":
+                self._expected[key] = self._members([f"{wildcards.digest}/{wildcards.point}"])
+            elif rule == "train_pack":
+                path = self._plan.layout.pack_members(wildcards.pack)
+                self._expected[key] = self._members(read_json(path) if path.exists() else [])
             else:
                 self._expected[key] = self._most(rule)
         return self._expected[key]
@@ -122,15 +129,19 @@ class Resources:
         memory = [each.memory_mb for each in past if each.memory_mb is not None]
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
-    def _specialist(self, digest: str, point: str) -> tuple[float | None, float | None]:
-        entry = self._entries.get(digest)
-        if entry is None or "rows" not in entry:
+    def _members(self, members: list[str]) -> tuple[float | None, float | None]:
+        """Of one process that trains these specialists, ``DIGEST/POINT``, in turn."""
+        entries = [self._entries.get(member.split("/")[0]) for member in members]
+        if not members or not all(entry is not None and "rows" in entry for entry in entries):
             return None, None
-        job = Job("train_specialist", f"{digest}/{point}", (), entry["partition"])
-        overhead = self._overhead_mb
-        rows = entry["rows"]["train"]
-        memory = None if overhead is None else overhead + self._data_mb(rows)
-        return self._estimate.cost([job]).seconds, memory
+        known = [entry for entry in entries if entry is not None]
+        seconds = self._estimate.start_seconds
+        for member, entry in zip(members, known, strict=True):
+            job = Job("train_specialist", member, (), entry["partition"])
+            training = self._estimate.training_seconds(job)
+            seconds = None if seconds is None or training is None else seconds + training
+        overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in known)
+        return seconds, None if overhead is None else overhead + self._data_mb(rows)
 
     @cached_property
     def _index(self) -> Mapping[str, Any]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import ShoalError
 from shoal.files import read_json
 from shoal.hashing import canonical_json, settings_id
 from shoal.settings.compose import as_list
 from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
+from shoal.workflow.packs import begin_packs
 from shoal.workflow.plan import Plan, placeholders
 from shoal.workflow.resources import Resources
 from shoal.workflow.shards import NAMES_FILE
+from shoal.workflow.terminal import leave, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +48,7 @@ class RulesPlan(Plan):
         self._workflow = workflow
         self._said = False
         self.resources = Resources(self)
+        self._packed: dict[Path, Path] | None = None
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
@@ -66,6 +69,12 @@ class RulesPlan(Plan):
     def grid_text(self) -> str:
         """Every grid point by id, as JSON text."""
         return canonical_json(self.grid)
+
+    @property
+    def specialist_logs(self) -> Path:
+        """Folder of the specialists' logs, each as if it had trained alone."""
+        folder = Path(self.layout.generation, "train_specialist", self.layout.made["specialists"])
+        return self.logs / folder
 
     def source(self, shard: str) -> Path:
         """The source file of a shard."""
@@ -123,12 +132,13 @@ class RulesPlan(Plan):
     def early_targets(self) -> list[Path]:
         """The fits, and what is missing up to the index, which is planned without it."""
         jobs = [*self.layout.row_jobs(), self.layout.partition_job()]
-        return [*files_of(self.layout.fit_jobs()), *_missing(jobs)]
+        return [*files_of(self.layout.fit_jobs()), *files_of(_unmade(jobs))]
 
     def targets(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """What is missing after the index."""
         self._judge_by_files()
-        return _missing(self.layout.later_jobs(self.index(checkpoint)))
+        jobs = _unmade(self.layout.later_jobs(self.index(checkpoint)))
+        return self.awaited(checkpoint, files_of(jobs))
 
     def index(self, checkpoint: Any) -> dict[str, Any]:  # noqa: ANN401 - Snakemake's object
         """Content of the partition index, or placeholders while a dry run has none.
@@ -177,6 +187,23 @@ class RulesPlan(Plan):
             f"{partitions * len(self.grid)} train_specialist jobs follow, "
             f"`{self.command('plan')}` says which"
         )
+
+    def awaited(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
+        """What a job waits for that takes these files.
+
+        A specialist that trains in a pack is no job of its own, so the pack's status stands for
+        its files. Packs are planned once, when the index is known, by the process that runs the
+        workflow. That of a single job, on whatever machine, starts when what it takes is there.
+        """
+        if self.settings.packing.devices is None or not self._workflow.is_main_process:
+            return list(paths)
+        if self._packed is None:
+            index = self.index(checkpoint)
+            try:
+                self._packed = begin_packs(self, index, write=not self._workflow.dryrun)
+            except ShoalError as error:
+                leave([str(error)])
+        return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
 
     def baseline(self, checkpoint: Any, which: str, kind: str) -> Path:  # noqa: ANN401 - the same
         """Model or ledger of a baseline, ``generalist`` or ``random``."""
@@ -234,11 +261,6 @@ class RulesPlan(Plan):
         ]
 
 
-def _missing(jobs: Iterable[Job]) -> list[Path]:
-    """All outputs of the jobs that would run."""
-    return files_of(job for job in jobs if job.missing)
-
-
-def say(sentence: str) -> None:
-    """Tell the person at the terminal something about the plan."""
-    print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the terminal's line
+def _unmade(jobs: Iterable[Job]) -> Iterable[Job]:
+    """The jobs that would run."""
+    return (job for job in jobs if job.missing)

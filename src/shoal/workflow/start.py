@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
-from shoal.workflow.rules import RulesPlan, say
+from shoal.workflow.rules import RulesPlan
+from shoal.workflow.terminal import ERROR, leave, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ERROR = "shoal: error: "
 _started = time.time()
 
 
@@ -23,7 +22,7 @@ def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN40
     try:
         plan = RulesPlan(config, folder, workflow)
     except ShoalError as error:
-        _leave([str(error)])
+        leave([str(error)])
     stages = plan.outdated_fits()
     if stages:
         say(
@@ -50,7 +49,7 @@ def begin(plan: RulesPlan, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's
         try:
             check_cluster(plan.settings.nodes)
         except ShoalError as error:
-            _leave([str(error)])
+            leave([str(error)])
     plan.write_records()
 
 
@@ -64,7 +63,7 @@ def explain_failures(plan: RulesPlan) -> None:
         if line.startswith(ERROR)
     ]
     if reasons:
-        _leave([_with_files(reason, plan) for reason in reasons])
+        leave([_with_files(reason, plan) for reason in reasons])
 
 
 def _with_files(reason: str, plan: RulesPlan) -> str:
@@ -73,9 +72,3 @@ def _with_files(reason: str, plan: RulesPlan) -> str:
         if reason.startswith(f"{shard}:"):
             return f"{path}{reason.removeprefix(shard)}"
     return reason
-
-
-def _leave(reasons: list[str]) -> NoReturn:
-    for reason in dict.fromkeys(reasons):
-        print(f"{ERROR}{reason}", file=sys.stderr)  # noqa: T201 - this is the terminal's line
-    raise SystemExit(2)

@@ -21,6 +21,8 @@ _NO_SETTINGS = (
     "sources.folder",
     "sources.files",
     "sources.batch_rows",
+    "packing.devices",
+    "packing.hours",
 )
 """Settings that no stage reads, or whose effect is seen in the rows."""
 
@@ -83,7 +85,7 @@ def differences(plan: Plan, record: Mapping[str, Any] | None) -> Differences:
     layout = plan.layout
     codes = [stage for stage, code in plan.codes.items() if record["codes"].get(stage) != code]
     earlier = set(record["layout"]["points"])
-    points = [_point(point) for name, point in plan.grid.items() if name not in earlier]
+    points = [point_text(point) for name, point in plan.grid.items() if name not in earlier]
     found = Differences(
         settings=setting_changes(record["settings"], plan.settings.as_json()),
         codes=[_CODE_NAMES.get(stage, stage) for stage in codes],
@@ -171,7 +173,8 @@ def _settings_text(sections: Sequence[str]) -> str:
     return f"settings of {', '.join(sections)} changed" if sections else ""
 
 
-def _point(point: Mapping[str, Any]) -> str:
+def point_text(point: Mapping[str, Any]) -> str:
+    """A grid point in one line."""
     return " ".join(f"{name}={value}" for name, value in point.items()) or "the settings' own"
 
 

@@ -1,0 +1,43 @@
+"""The command that trains several specialists in one process."""
+
+from __future__ import annotations
+
+import json
+
+from shoal.cli.options import File, Input, Json, Threads
+
+
+def train_pack(
+    model: Json,
+    training: Json,
+    grid: Json,
+    members: File,
+    index: File,
+    base: Input,
+    shapes: Input,
+    specialists: File,
+    logs: File,
+    status: File,
+    threads: Threads,
+) -> None:
+    """Train several specialists in one process, each as if alone; exit code 1 if one failed."""
+    from shoal.files import read_json
+    from shoal.packing.command import Work, train_pack
+    from shoal.settings.learning import Model, Training
+
+    work = Work(
+        Model.from_text(model),
+        Training.from_text(training),
+        json.loads(grid),
+        index,
+        base,
+        shapes,
+        specialists,
+        logs,
+        threads,
+    )
+    if train_pack(work, read_json(members), status):
+        raise SystemExit(1)
+
+
+COMMANDS = (train_pack,)

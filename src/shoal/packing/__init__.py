@@ -1,0 +1,1 @@
+"""Many small trainings in few processes: which go together, and their training."""

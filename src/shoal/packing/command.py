@@ -1,0 +1,190 @@
+"""Command ``train-pack``."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shoal.errors import ShoalError
+from shoal.files import write_json
+from shoal.hashing import file_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from shoal.grid import Point
+    from shoal.settings.learning import Model, Training
+
+FILES = ("model.safetensors", "ledger.json")
+"""Files of a specialist."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the members of a pack have in common.
+
+    Attributes:
+        model: The user's model.
+        training: How it is trained.
+        grid: Grid points by id.
+        index: The partition index.
+        base: Where every specialist starts.
+        shapes: Shape of rows and labels.
+        specialists: Folder of specialists; a member lies below it.
+        logs: Folder of their logs, likewise.
+        threads: CPU threads.
+    """
+
+    model: Model
+    training: Training
+    grid: Mapping[str, Point]
+    index: Path
+    base: Path
+    shapes: Path
+    specialists: Path
+    logs: Path
+    threads: int
+
+    def files(self, member: str) -> list[Path]:
+        """Weights and ledger of a member."""
+        return [self.specialists / member / name for name in FILES]
+
+    def log(self, member: str) -> Path:
+        """The log of a member, where it would be had it run alone."""
+        return self.logs / f"{member}.log"
+
+    def is_done(self, member: str) -> bool:
+        """Whether all files of a member are there."""
+        return all(path.exists() for path in self.files(member))
+
+
+def train_pack(work: Work, members: Sequence[str], status: Path) -> list[str]:
+    """Train the members that are not there yet, one after the other, each as if alone.
+
+    A member that fails is reported in its own log and in a line here, and the next one trains. The
+    status is written when all are there: the hashes of each member's files.
+
+    Args:
+        work: What the members have in common.
+        members: Training digest and grid point of each, ``DIGEST/POINT``.
+        status: The file to write.
+
+    Returns:
+        The members that failed.
+    """
+    failed = []
+    for member in _order(work, members):
+        if work.is_done(member):
+            _say(f"{member}: there already")
+            continue
+        start = time.perf_counter()
+        reason = _train(work, member)
+        if reason is None:
+            _say(f"{member}: trained in {time.perf_counter() - start:.1f} s")
+        else:
+            failed.append(member)
+            _say(f"{member}: failed, {reason}; its log: {work.log(member)}")
+    if not failed:
+        found = {
+            str(work.specialists / member): {
+                path.name: file_hash(path) for path in work.files(member)
+            }
+            for member in members
+        }
+        write_json(status, found)
+    return failed
+
+
+def _order(work: Work, members: Sequence[str]) -> list[str]:
+    """The members as given, but last those that began before and did not end.
+
+    One of them may have taken its process with it, and would do so again before others train.
+    """
+    return sorted(members, key=lambda member: work.log(member).exists())
+
+
+def _train(work: Work, member: str) -> str | None:
+    """Train one member; why it failed, or None."""
+    from shoal.train_specialists.command import train_specialist
+
+    digest, point = member.split("/")
+    reason = None
+    with _logging_to(work.log(member)), _as_if_alone(work.threads):
+        try:
+            train_specialist(
+                work.model,
+                work.training,
+                work.grid[point],
+                work.index,
+                digest,
+                work.base,
+                work.shapes,
+                *work.files(member),
+            )
+        except ShoalError as error:
+            reason = str(error)
+            _say(f"shoal: error: {reason}")
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            traceback.print_exc()
+    return reason
+
+
+@contextmanager
+def _as_if_alone(threads: int) -> Iterator[None]:
+    """Random generators and torch's settings as in a new process, and given back so."""
+    import numpy as np
+    import torch
+
+    from shoal.determinism import deterministic
+
+    deterministic(threads)
+    dtype = torch.get_default_dtype()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002 - a user's model may use the global one
+        torch.set_rng_state(states[2])
+        torch.set_default_dtype(dtype)
+        # Trainer and optimiser refer to each other and hold a device's memory. What is left is
+        # modules, at which the next collection need not look: 0.3 s.
+        gc.collect()
+        gc.freeze()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Standard output and error go to a file, those of libraries in C included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {number: os.dup(number) for number in (1, 2)}
+    try:
+        with path.open("wb") as log:
+            _redirect({number: log.fileno() for number in kept})
+        yield
+    finally:
+        _redirect(kept)
+        for copy in kept.values():
+            os.close(copy)
+
+
+def _redirect(streams: Mapping[int, int]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number, target in streams.items():
+        os.dup2(target, number)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log's line

@@ -1,0 +1,24 @@
+"""What the person at the terminal is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ERROR = "shoal: error: "
+"""How a line begins that says what a user can mend."""
+
+
+def say(sentence: str) -> None:
+    """Tell the person at the terminal something about the plan."""
+    print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the terminal's line
+
+
+def leave(reasons: Iterable[str]) -> NoReturn:
+    """Print a line for each reason, once, and exit with 2."""
+    for reason in dict.fromkeys(reasons):
+        print(f"{ERROR}{reason}", file=sys.stderr)  # noqa: T201 - the terminal's line
+    raise SystemExit(2)

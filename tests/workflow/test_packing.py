@@ -1,0 +1,235 @@
+"""Specialists that train together, on a small real workflow."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoal.files import read_json
+from shoal.workflow.gc import find_garbage
+from shoal.workflow.plan import Plan
+from tests.workflow.small import Experiment, set_up
+from tests.workflow.spoil import audited
+from tests.workflow.test_plan_command import change, planned, rules, shoal
+
+ON = "packing.devices=2"
+ONE = "packing.devices=1"
+
+
+def specialists(experiment: Experiment) -> dict[str, bytes]:
+    """Weights of every specialist by ``DIGEST/POINT``."""
+    paths = experiment.generation.glob("specialists/*/*/*/model.safetensors")
+    return {f"{path.parent.parent.name}/{path.parent.name}": path.read_bytes() for path in paths}
+
+
+def bits(experiment: Experiment) -> dict[str, bytes]:
+    """Weights, router, index and predictions by path."""
+    patterns = ("*.safetensors", "index.json", "predictions.parquet")
+    paths = [path for pattern in patterns for path in experiment.generation.rglob(pattern)]
+    return {str(path.relative_to(experiment.folder)): path.read_bytes() for path in paths}
+
+
+def remove_specialists(experiment: Experiment) -> None:
+    for folder in experiment.generation.glob("specialists/*"):
+        shutil.rmtree(folder)
+
+
+def packed(document: dict[str, Any]) -> list[set[str]]:
+    """Members of each pack, ``DIGEST/POINT``."""
+    packs = document["packs"]["packs"]
+    return [{member["about"] for member in pack["members"]} for pack in packs]
+
+
+@pytest.fixture(scope="module")
+def whole(warm, tmp_path_factory: pytest.TempPathFactory):
+    """An experiment that ran with packing on from the start. Tests must leave it as it is."""
+    folder = set_up(tmp_path_factory.mktemp("packed") / "experiment").folder
+    experiment = Experiment(folder, warm.bin)
+    document = planned(experiment, ON)
+    assert not document["exact"]
+    shown = experiment.plan(f"[{ON}]")
+    assert rules(document) == shown
+    assert list(folder.rglob("packs")) == []
+    assert experiment.run(overrides=f"[{ON}]") == shown
+    assert (shown.count("train_pack"), shown.count("train_specialist")) == (2, 0)
+    return experiment
+
+
+def test_a_packed_run_has_the_bits_of_one_with_a_job_each(whole, finished):
+    """Plan, dry run and run list the same jobs (the fixture compares them), and all files agree."""
+    assert bits(whole) == bits(finished)
+    for path in finished.generation.glob("specialists/*/*/*/ledger.json"):
+        alone = read_json(path)
+        together = read_json(whole.folder / path.relative_to(finished.folder))
+        for name in ("job", "flops", "rows_seen", "rows_read", "made_from"):
+            assert together[name] == alone[name]
+    assert whole.run(overrides=f"[{ON}]") == []
+
+
+def test_packing_is_part_of_no_path(whole, finished):
+    """What was trained together is found by a run with a job each, and the other way round."""
+    assert whole.run() == []
+    assert finished.plan(f"[{ON}]") == []
+
+
+def test_gc_and_audit_know_the_status_files(whole, monkeypatch, tmp_path):
+    """They are kept with the specialists that they tell of, and checked against them."""
+    folder = tmp_path / "experiment"
+    shutil.copytree(whole.folder, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    plan = Plan("tiny", [], Path("config"))
+    assert find_garbage(plan, keep=1).files == ()
+    assert audited()[0] == 0
+    (status, _) = sorted(Path("results/tiny/g1/packs").glob("*.json"))
+    content = read_json(status)
+    member = next(iter(content))
+    content[member]["model.safetensors"] = "0" * 64
+    status.write_text(json.dumps(content))
+
+    code, lines = audited()
+
+    assert code == 1
+    assert lines[0].startswith(f"{status}: lists another {member}/model.safetensors than")
+
+
+def test_gc_takes_a_status_whose_specialists_are_not_kept(whole, monkeypatch, tmp_path):
+    """A pack of specialists that nothing reaches any more is garbage with them."""
+    folder = tmp_path / "experiment"
+    shutil.copytree(whole.folder, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    old = Path("results/tiny/g1/packs/0123456789.json")
+    old.write_text(json.dumps({"results/tiny/g1/specialists/gone/digest/point": {}}))
+    members = old.parent / "members" / old.name
+    members.write_text("[]")
+
+    assert set(find_garbage(Plan("tiny", [], Path("config")), keep=1).files) == {old, members}
+
+
+def test_only_the_changed_partitions_members_are_packed(copied):
+    """After a data change plan, dry run and run list one partition's pack, and say its members."""
+    change(copied, "0.123")
+
+    document = planned(copied, ONE)
+
+    (part,) = (part for part in document["partitions"] if part["status"] == "changed")
+    (pack,) = document["packs"]["packs"]
+    assert [member["partition"] for member in pack["members"]] == [part["partition"]] * 2
+    assert sorted(member["point"]["lr"] for member in pack["members"]) == [0.01, 0.03]
+    seconds = document["packs"]["seconds"]
+    assert 0 < pack["seconds"] < seconds["packed"] < seconds["alone"]
+    assert rules(document) == copied.plan(f"[{ONE}]")
+    text = shoal(copied, "plan", "tiny", ONE).stdout
+    assert f"{part['partition']}: lr=0.01, lr=0.03" in text.replace(
+        "lr=0.03, lr=0.01", "lr=0.01, lr=0.03"
+    )
+    before = specialists(copied)
+    assert copied.run(overrides=f"[{ONE}]") == rules(document)
+    assert set(specialists(copied)) - set(before) == packed(document)[0]
+    assert rules(planned(copied, ONE)) == []
+
+
+def test_a_failed_member_spoils_no_other_and_is_packed_alone_next(copied):
+    """The others stay with the bits of training alone, and the next plan asks for the one."""
+    grid = "grid.lr=[0.01,0.02,0.03,1e30]"
+    digests = {member.split("/")[0] for member in specialists(copied)}
+    before = set(specialists(copied))
+
+    result = copied.snakemake("-c", "2", "--scheduler", "greedy", overrides=f"[{ONE}, {grid}]")
+
+    assert result.returncode == 2
+    assert "shoal: error: Supervised: the loss became" in result.stderr
+    made = {name: data for name, data in specialists(copied).items() if name not in before}
+    assert {name.split("/")[0] for name in made} == digests
+    assert len(made) == 2
+    document = planned(copied, ONE, grid)
+    (members,) = packed(document)
+    assert {name.split("/")[0] for name in members} == digests
+    assert not members & set(made)
+    assert list(copied.generation.glob("packs/*.json")) == []
+    for name in made:
+        (folder,) = copied.generation.glob(f"specialists/*/{name}")
+        shutil.rmtree(folder)
+    copied.run(overrides="[grid.lr=[0.01,0.02,0.03]]")
+    assert {name: specialists(copied)[name] for name in made} == made
+
+
+def test_a_pack_that_was_killed_goes_on_where_it_was(copied, warm):
+    """Members that were done are not trained again, and all come out as they were."""
+    before = specialists(copied)
+    remove_specialists(copied)
+    overrides = f"[{ONE}]"
+    command = ["snakemake", "-c", "2", "--scheduler", "greedy"]
+    run = subprocess.Popen(
+        [*command, "--config", "experiment=tiny", f"overrides={overrides}"],
+        cwd=copied.folder,
+        env=copied.environment(),
+        stderr=subprocess.DEVNULL,
+    )
+    while not specialists(copied) and run.poll() is None:
+        time.sleep(0.01)
+    assert warm.kill("shoal train-pack")
+    assert run.wait() != 0
+    done = {name: data for name, data in specialists(copied).items() if data}
+    assert 0 < len(done) < len(before)
+    times = {
+        path: path.stat().st_mtime_ns for path in copied.generation.glob("specialists/*/*/*/model*")
+    }
+
+    document = planned(copied, ONE)
+
+    assert packed(document) == [set(before) - set(done)]
+    assert copied.run(overrides=overrides) == rules(document) == ["train_pack"]
+    assert specialists(copied) == before
+    assert all(path.stat().st_mtime_ns == value for path, value in times.items())
+
+
+def test_specialists_removed_by_hand_are_packed_again(copied):
+    """The status of a pack of the same members does not stand for files that are gone."""
+    overrides = f"[{ON}]"
+    before = specialists(copied)
+    remove_specialists(copied)
+    assert copied.run(overrides=overrides) == ["train_pack", "train_pack"]
+    remove_specialists(copied)
+
+    assert copied.plan(overrides) == ["train_pack", "train_pack"]
+
+    assert copied.run(overrides=overrides) == ["train_pack", "train_pack"]
+    assert specialists(copied) == before
+
+
+def test_a_specialist_longer_than_a_pack_may_take_is_one_line(copied):
+    """Plan and run say which one and what to raise, exit code 2."""
+    overrides = [ON, "packing.hours=1e-6", "grid.lr=[0.01,0.02,0.03]"]
+
+    plan = shoal(copied, "plan", "tiny", *overrides)
+    run = copied.snakemake("-c", "2", overrides=f"[{', '.join(overrides)}]")
+
+    for result in (plan, run):
+        assert result.returncode == 2
+        assert "shoal: error: partition 0 at lr=0.02: would train for about" in result.stderr
+        assert "raise packing.hours" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
+    """As on a cluster: a job's Snakemake reads the Snakefile anew, when some members are there."""
+    before = specialists(copied)
+    remove_specialists(copied)
+    choice = next(copied.generation.glob("choices/*/*/*"))
+    choice.unlink()
+    plugins = str(Path(__file__).parent / "plugins")
+    python_path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))
+    fixed = ("--executor", "child", "--jobs", "4", "--scheduler", "greedy", "--latency-wait", "5")
+
+    target = str(choice.relative_to(copied.folder))
+    result = copied.snakemake(target, *fixed, overrides=f"[{ONE}]", PYTHONPATH=python_path)
+
+    assert result.returncode == 0, result.stderr
+    assert specialists(copied) == before
+    assert choice.exists()
+    assert len(list(copied.generation.glob("packs/*.json"))) == 1
