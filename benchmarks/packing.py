@@ -189,7 +189,7 @@ def train_by_commands(overrides: list[str], workers: int) -> tuple[int, float]:
     commands = _commands(Plan("packing", overrides, Path("config")))
     start = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda command: subprocess.run(command, check=True), commands))
+        list(pool.map(_run, commands))
     return len(commands), time.perf_counter() - start
 
 
@@ -233,6 +233,11 @@ def _snakemake(arguments: list[str], overrides: list[str], profile: str | None) 
     fixed = ["--profile", profile] if profile else ["-c", str(os.cpu_count())]
     config = ["--config", "experiment=packing", f"overrides=[{', '.join(overrides)}]"]
     command = ["snakemake", *fixed, "--scheduler", "greedy", *arguments, *config]
+    return _run(command)
+
+
+def _run(command: list[str]) -> str:
+    """What a command writes to standard error, in which it must not fail."""
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         sys.exit(result.stderr)

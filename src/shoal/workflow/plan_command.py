@@ -95,19 +95,19 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         SystemExit: Snakemake failed to make the index; with its exit code.
     """
     now = _now(plan, profile, cores)
-    is_packed = plan.settings.packing.devices is not None
-    estimate = Estimate(plan, now.index, now.jobs, packed=is_packed)
+    devices = plan.settings.packing.devices
+    estimate = Estimate(plan, now.index, now.jobs, packed=devices is not None)
     packs = planned_packs(plan, estimate, now.run)
     packed = [pack.job for pack in packs]
-    would_pack = [pack.job for pack in planned_packs(plan, estimate, now.jobs)]
+    in_full = [*now.jobs, *_packs_in_full(now, packed)]
     changed = differences(plan, now.record)
     partitions = _partitions(now, changed, estimate)
     rules: dict[str, list[Job]] = defaultdict(list)
     for job in (*now.run, *packed):
         if job.partition is None:
             rules[job.rule].append(job)
-    run, full = estimate.cost([*now.run, *packed]), estimate.cost([*now.jobs, *would_pack])
-    listed = [job for job in now.run if not (is_packed and job.rule == TRAINS)]
+    run, full = estimate.cost([*now.run, *packed]), estimate.cost(in_full)
+    listed = [job for job in now.run if devices is None or job.rule != TRAINS]
     return {
         "experiment": plan.settings.name,
         "generation": plan.settings.generation,
@@ -128,6 +128,14 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
             "percent": run.percent_of(full),
         },
     }
+
+
+def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
+    """The packs of a full run, where every device gets one; those of this run, if more."""
+    devices = now.plan.settings.packing.devices or 0
+    specialists = sum(job.rule == TRAINS for job in now.jobs)
+    count = max(len(packed), min(devices, specialists))
+    return [Job("train_pack", "", ())] * count
 
 
 def _drift(plan: Plan) -> dict[str, Any] | None:
