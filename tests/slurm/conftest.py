@@ -49,6 +49,11 @@ class Cluster:
         found = [_job(line.split("|")) for line in text.splitlines()]
         return [job for job in found if rule in (None, job.rule)]
 
+    def exceeded_memory(self, job: SlurmJob) -> bool:
+        """Whether Slurm ended a step of a job because it took more memory than was asked for."""
+        log = Path("/var/lib/mini-slurm", f"slurmd.{job.nodes}.log").read_text()
+        return f"StepId={job.number}.0 exceeded memory limit" in log
+
     def run(
         self, experiment: Experiment, *arguments: str, overrides: str = "[]", **environment: str
     ) -> subprocess.CompletedProcess[str]:

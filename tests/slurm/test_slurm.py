@@ -65,8 +65,8 @@ def test_a_job_killed_for_its_memory_asks_for_more_and_succeeds(ran: Experiment,
 
     assert result.returncode == 0, result.stderr
     attempts = cluster.jobs("train_specialist")
-    assert [job.state for job in attempts[:-1]] == ["OUT_OF_MEMORY"] * (len(attempts) - 1)
     assert len(attempts) > 1
+    assert all(cluster.exceeded_memory(job) for job in attempts[:-1])
     assert attempts[-1].state == "COMPLETED"
     assert [job.memory_mb for job in attempts] == sorted({job.memory_mb for job in attempts})
     assert model.read_bytes() == bits
