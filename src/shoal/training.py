@@ -19,7 +19,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from shoal.checkpoint import SafetensorsIO, write_checkpoint
-from shoal.errors import ModelError
+from shoal.errors import ModelError, ShoalError
 from shoal.resume import say
 
 if TYPE_CHECKING:
@@ -75,9 +75,9 @@ class _Keep(pl.Callback):
             _set_random_state(self._random)
             self._random = None
         # Lightning would not go on from before the last step; but then it is soon over.
-        if self._slot is None or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        if self.told_to_end or time.monotonic() >= self._due:
+        if self._slot and (self.told_to_end or time.monotonic() >= self._due):
             self._save(trainer, self._slot)
         if self.told_to_end:
             raise SystemExit(TERMINATED)
@@ -99,7 +99,7 @@ class _Keep(pl.Callback):
         """Keep the weights of a training that is over, where the job has more to do for long."""
         slot = self._slot
         if slot and (self.told_to_end or slot.ledger.seconds >= slot.seconds):
-            with suppress(ModelError):
+            with suppress(ShoalError):
                 own = slot.head() | {"random": _random_state()}
                 write_checkpoint(slot.path, {"shoal": own, "finished": module.state_dict()})
         if self.told_to_end:
@@ -111,8 +111,8 @@ class _Keep(pl.Callback):
     def _save(self, trainer: pl.Trainer, slot: Slot) -> None:
         try:
             trainer.save_checkpoint(slot.path, weights_only=False)
-        except ModelError as error:
-            say(f"{error}: this training cannot go on where it was ended")
+        except ShoalError as error:
+            say(f"{error}: this training cannot go on where it is ended")
             self._slot = None
         self._due = time.monotonic() + slot.seconds
 
