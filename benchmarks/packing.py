@@ -203,6 +203,7 @@ def _commands(plan: Plan) -> list[list[str]]:
         "base": layout.fit("base", "base.safetensors"),
         "shapes": layout.fit("encode", "shapes.json"),
         "threads": plan.settings.compute.threads,
+        "checkpoint-seconds": plan.settings.compute.checkpoint_seconds,
     }
     grid = plan.grid
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]

@@ -66,3 +66,42 @@ def test_a_batch_is_never_larger_than_the_data():
 
     assert stream.batch_size == 5
     assert [len(batch) for (batch,) in stream] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("buffer_rows", [100, 2500, 100_000])
+@pytest.mark.parametrize("start", [1, 13, 29, 30, 47, 64])
+def test_a_stream_starts_at_any_batch(shards: list[Path], buffer_rows: int, start: int):
+    """The batches from a later start are the ones that come there from the beginning."""
+    stream = RowStream(shards, ("y",), 70, 64, buffer_rows, seed=0)
+    rows = seen(stream)
+
+    stream.start = start
+
+    assert seen(stream) == rows[70 * start :]
+    assert seen(stream) == rows
+
+
+@pytest.mark.parametrize("start", [0, 1, 7, 8, 15])
+def test_rows_in_memory_start_at_any_batch(start: int):
+    """Rows left over from a pass that is left out begin the first batch."""
+    stream = MemoryRows((np.arange(61),), 8, 16, seed=0)
+    rows = seen(stream)
+
+    stream.start = start
+
+    assert seen(stream) == rows[8 * start :]
+
+
+def test_what_lies_before_the_start_is_not_read(
+    shards: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    """A late start reads the buffer it lies in, and the one whose rest begins it."""
+    stream = RowStream(shards, ("y",), 70, 400, 1000, seed=0)
+    read = []
+    blocks = stream._read
+    monkeypatch.setattr(stream, "_read", lambda *block: read.append(block) or blocks(*block))
+
+    stream.start = 399
+
+    assert len(seen(stream)) == 70
+    assert 0 < len(read) < len(stream._blocks())

@@ -34,14 +34,24 @@ class Ledger:
     flops: float = 0.0
     detail: dict[str, float] = field(default_factory=dict)
     _start: float = field(default_factory=time.perf_counter)
+    _earlier: float = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the job, that before an interruption included."""
+        return self._earlier + time.perf_counter() - self._start
+
+    def resume(self, seconds: float) -> None:
+        """Take over what earlier attempts had spent when they were last kept."""
+        self._earlier = max(self._earlier, seconds)
 
     def record(self) -> dict[str, Any]:
         """The account as JSON, with seconds, peak memory (bytes), device and versions."""
         content = asdict(self)
-        del content["_start"]
+        del content["_start"], content["_earlier"]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return content | {
-            "seconds": round(time.perf_counter() - self._start, 3),
+            "seconds": round(self.seconds, 3),
             "peak_memory_bytes": peak,
             "peak_gpu_memory_bytes": _peak_gpu_memory(),
             "device": _device(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Arrays = tuple[NDArray[Any], ...]
     Batch = tuple[torch.Tensor, ...]
+    Buffer = tuple[int, Callable[[], Arrays]]
 
 _BLOCK_ROWS = 8 * CHUNK_ROWS
 
@@ -34,7 +36,8 @@ class RowStream(IterableDataset["Batch"]):
         training_rows: Rows of the training fold in all shards; where the label is read, only
             those whose class the generation knows.
         batch_size: Rows a batch: the asked-for size, or all training rows where there are fewer.
-        steps: Batches that an iteration yields.
+        steps: Batches that an iteration yields, those before ``start`` counted.
+        start: Batches that the next iteration leaves out, once; little of them is read.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RowStream(IterableDataset["Batch"]):
         self._training = [_training_rows(shard, "y" in names) for shard in self._shards]
         self._names = tuple(names)
         self.steps = steps
+        self.start = 0
         self._buffer_rows = buffer_rows
         self._seed = seed
         self._resident: Arrays | None = None
@@ -68,7 +72,8 @@ class RowStream(IterableDataset["Batch"]):
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self._seed, 0x5EED])
-        return _shuffled(lambda: self._buffers(rng), self.batch_size, self.steps, rng)
+        start, self.start = self.start, 0
+        return _shuffled(lambda: self._buffers(rng), self.batch_size, start, self.steps, rng)
 
     def passes(self) -> Iterator[Batch]:
         """Every training row once, in shard order, in batches of at most the buffer's size."""
@@ -83,21 +88,32 @@ class RowStream(IterableDataset["Batch"]):
         for shard in self._shards:
             shard.close()
 
-    def _buffers(self, rng: np.random.Generator) -> Iterator[Arrays]:
+    def _buffers(self, rng: np.random.Generator) -> Iterator[Buffer]:
+        """Rows in each buffer of one pass, and what reads them."""
         if self.training_rows <= self._buffer_rows:
-            if self._resident is None:
-                self._resident = _joined([self._read(*block) for block in self._blocks()])
-            yield self._resident
+            yield self.training_rows, self._all
             return
         blocks = self._blocks()
-        held: list[Arrays] = []
+        counts = [self._places(*block).size for block in blocks]
+        held: list[int] = []
         for place in rng.permutation(len(blocks)):
-            held.append(self._read(*blocks[place]))
-            if sum(len(arrays[0]) for arrays in held) >= self._buffer_rows:
-                yield _joined(held)
+            held.append(place)
+            if sum(counts[one] for one in held) >= self._buffer_rows:
+                yield self._buffer(blocks, counts, held)
                 held = []
         if held:
-            yield _joined(held)
+            yield self._buffer(blocks, counts, held)
+
+    def _buffer(self, blocks: list[tuple[int, int]], counts: list[int], held: list[int]) -> Buffer:
+        """The rows of some blocks, read when they are asked for."""
+        return sum(counts[place] for place in held), lambda: _joined(
+            [self._read(*blocks[place]) for place in held]
+        )
+
+    def _all(self) -> Arrays:
+        if self._resident is None:
+            self._resident = _joined([self._read(*block) for block in self._blocks()])
+        return self._resident
 
     def _blocks(self) -> list[tuple[int, int]]:
         """Shard and first row of every block."""
@@ -109,12 +125,17 @@ class RowStream(IterableDataset["Batch"]):
 
     def _read(self, shard: int, start: int) -> Arrays:
         """The training rows of one block."""
-        rows = self._training[shard]
-        inside = rows[(rows >= start) & (rows < start + _BLOCK_ROWS)] - start
+        inside = self._places(shard, start)
         return tuple(
             self._shards[shard].read(name, start, start + _BLOCK_ROWS)[inside]
             for name in self._names
         )
+
+    def _places(self, shard: int, start: int) -> NDArray[np.int64]:
+        """Where the training rows of one block lie in it."""
+        rows = self._training[shard]
+        first, last = np.searchsorted(rows, (start, start + _BLOCK_ROWS))
+        return rows[first:last] - start
 
 
 def _training_rows(shard: ShardRows, labelled: bool) -> NDArray[np.int64]:
@@ -132,7 +153,12 @@ def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 class MemoryRows(IterableDataset["Batch"]):
-    """Batches of rows that are in memory, each pass in a new seeded order."""
+    """Batches of rows that are in memory, each pass in a new seeded order.
+
+    Attributes:
+        batch_size: Rows a batch: the asked-for size, or all rows where there are fewer.
+        start: Batches that the next iteration leaves out, once.
+    """
 
     def __init__(self, arrays: Arrays, batch_size: int, steps: int, seed: int) -> None:
         """Keep the rows.
@@ -140,9 +166,10 @@ class MemoryRows(IterableDataset["Batch"]):
         Args:
             arrays: Row-aligned arrays; the order of rows matters, so give a canonical one.
             batch_size: Rows a step; all of them where there are fewer.
-            steps: Batches that an iteration yields.
+            steps: Batches that an iteration yields, those before ``start`` counted.
             seed: Seed of the order.
         """
+        self.start = 0
         self._arrays = arrays
         self._steps = steps
         self._seed = seed
@@ -150,35 +177,68 @@ class MemoryRows(IterableDataset["Batch"]):
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self._seed, 0x5EED])
-        return _shuffled(lambda: iter([self._arrays]), self.batch_size, self._steps, rng)
+        start, self.start = self.start, 0
+        buffer = (len(self._arrays[0]), lambda: self._arrays)
+        return _shuffled(lambda: iter([buffer]), self.batch_size, start, self._steps, rng)
 
 
 def _joined(parts: list[Arrays]) -> Arrays:
+    if len(parts) == 1:
+        return parts[0]
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def _shuffled(
-    buffers: Callable[[], Iterator[Arrays]],
+    buffers: Callable[[], Iterator[Buffer]],
     batch_size: int,
+    start: int,
     steps: int,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """``steps`` batches of exactly ``batch_size`` rows, pass after pass over the buffers.
+    """Batches ``start`` to ``steps`` of ``batch_size`` rows, pass after pass over the buffers.
 
-    Rows left over at the end of a buffer begin the next one's first batch.
+    Rows left over at the end of a buffer begin the next one's first batch. What comes before
+    ``start`` is drawn, but neither read nor copied.
     """
-    yielded = 0
-    rest: Arrays | None = None
-    while yielded < steps:
-        for arrays in buffers():
-            order = rng.permutation(len(arrays[0]))
-            shuffled = tuple(array[order] for array in arrays)
-            rows = _joined([rest, shuffled]) if rest is not None else shuffled
-            whole = len(rows[0]) // batch_size
-            for place in range(whole):
-                if yielded == steps:
-                    return
-                batch = slice(place * batch_size, (place + 1) * batch_size)
-                yield tuple(torch.from_numpy(array[batch]) for array in rows)
-                yielded += 1
-            rest = tuple(array[whole * batch_size :] for array in rows)
+    done = 0
+    rest: list[_Rows] = []
+    while done < steps:
+        for rows, read in buffers():
+            drawn = [*rest, _Rows(read, rng.permutation(rows))]
+            whole = sum(len(part.order) for part in drawn) // batch_size
+            if done + whole <= start:
+                rest = _after(drawn, whole * batch_size)
+            else:
+                arrays = _joined([part.taken() for part in drawn])
+                for place in range(max(0, start - done), min(whole, steps - done)):
+                    batch = slice(place * batch_size, (place + 1) * batch_size)
+                    yield tuple(torch.from_numpy(array[batch]) for array in arrays)
+                rest = _rest(tuple(array[whole * batch_size :] for array in arrays))
+            done += whole
+            if done >= steps:
+                return
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a buffer that are yet to be read, in their order."""
+
+    read: Callable[[], Arrays]
+    order: NDArray[np.int64]
+
+    def taken(self) -> Arrays:
+        return tuple(array[self.order] for array in self.read())
+
+
+def _rest(arrays: Arrays) -> list[_Rows]:
+    return [_Rows(lambda: arrays, np.arange(len(arrays[0])))] if len(arrays[0]) else []
+
+
+def _after(parts: list[_Rows], rows: int) -> list[_Rows]:
+    """What follows the first ``rows`` rows."""
+    kept = []
+    for part in parts:
+        if rows < len(part.order):
+            kept.append(_Rows(part.read, part.order[rows:]))
+        rows = max(0, rows - len(part.order))
+    return kept

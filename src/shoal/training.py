@@ -1,18 +1,35 @@
-"""Running a LightningModule for a number of steps."""
+"""Running a LightningModule for a number of steps, through interruptions."""
 
 from __future__ import annotations
 
 import logging
+import os
+import random
+import signal
+import threading
+import time
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from shoal.errors import ModelError
+from shoal.checkpoint import SafetensorsIO, write_checkpoint
+from shoal.errors import ModelError, ShoalError
+from shoal.resume import say
 
 if TYPE_CHECKING:
-    from torch.utils.data import IterableDataset
+    from pathlib import Path
+
+    from shoal.resume import Checkpoints, Slot
+    from shoal.streaming import MemoryRows, RowStream
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a process that SIGTERM has ended."""
 
 
 class _StopWhenNotFinite(pl.Callback):
@@ -34,21 +51,156 @@ class _StopWhenNotFinite(pl.Callback):
             )
 
 
+class _Keep(pl.Callback):
+    """Keeps the state every so often, and when the process is told to end.
+
+    It does so before a step, not after one: then all that a module does after a step is done.
+    """
+
+    def __init__(self, slot: Slot | None) -> None:
+        self.told_to_end = False
+        self._slot = slot
+        self._due = time.monotonic() + (slot.seconds if slot else 0)
+        self._random: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        # In place of Lightning's handler, after which nothing could be saved exactly. When the
+        # training ends, Lightning puts back what was there before.
+        if self._slot and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._tell_to_end)
+        self.told_to_end = trainer.received_sigterm
+
+    def on_train_batch_start(self, trainer: pl.Trainer, _: pl.LightningModule, *__: object) -> None:
+        if self._random is not None:
+            _set_random_state(self._random)
+            self._random = None
+        # Lightning would not go on from before the last step; but then it is soon over.
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        if self._slot and (self.told_to_end or time.monotonic() >= self._due):
+            self._save(trainer, self._slot)
+        if self.told_to_end:
+            raise SystemExit(TERMINATED)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._slot:
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+            own = {"batches": done, "random": _random_state()}
+            checkpoint["shoal"] = self._slot.head() | own
+
+    def on_load_checkpoint(
+        self, _: pl.Trainer, __: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._random = checkpoint["shoal"]["random"]
+
+    def finish(self, module: pl.LightningModule) -> None:
+        """Keep the weights of a training that is over, where the job has more to do for long."""
+        slot = self._slot
+        if slot and (self.told_to_end or slot.ledger.seconds >= slot.seconds):
+            with suppress(ShoalError):
+                own = slot.head() | {"random": _random_state()}
+                write_checkpoint(slot.path, {"shoal": own, "finished": module.state_dict()})
+        if self.told_to_end:
+            raise SystemExit(TERMINATED)
+
+    def _tell_to_end(self, *_: object) -> None:
+        self.told_to_end = True
+
+    def _save(self, trainer: pl.Trainer, slot: Slot) -> None:
+        try:
+            trainer.save_checkpoint(slot.path, weights_only=False)
+        except ShoalError as error:
+            say(f"{error}: this training cannot go on where it is ended")
+            self._slot = None
+        self._due = time.monotonic() + slot.seconds
+
+
+def _random_state() -> dict[str, Any]:
+    """State of every global source of random numbers."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+        "numpy": np.random.get_state(),  # noqa: NPY002 - a user's module may draw from it
+        "python": random.getstate(),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    """What else the bits of a training depend on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "lightning": pl.__version__,  # type: ignore[attr-defined]
+        "numpy": np.__version__,
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002 - see above
+    random.setstate(state["python"])
+
+
 def run_steps(
-    module: pl.LightningModule, batches: IterableDataset[tuple[torch.Tensor, ...]], steps: int
+    module: pl.LightningModule,
+    batches: RowStream | MemoryRows,
+    steps: int,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train ``module`` in place for ``steps`` optimiser steps, on a GPU where there is one.
 
+    A training that was ended goes on from its last checkpoint, if it is the same training, with
+    the bits that it would have had. SIGTERM saves a checkpoint and ends the process.
+
+    Args:
+        module: The model; what a checkpoint has to hold of it is in its ``state_dict``, or what
+            its hook ``on_save_checkpoint`` adds.
+        batches: Yields as many batches as there are steps.
+        steps: Optimiser steps.
+        checkpoints: The job's; none are kept without.
+
     Raises:
         ModelError: The loss is not finite; the message names the step.
+        SystemExit: The process was told to end.
     """
     module.train()
+    slot = checkpoints.next({"steps": steps, **_machine()}) if checkpoints else None
+    kept = slot.read() if slot else None
+    if kept and "finished" in kept:
+        module.load_state_dict(kept["finished"])
+        _set_random_state(kept["shoal"]["random"])
+        return
+    if kept:
+        batches.start = kept["shoal"]["batches"]
+        say(f"goes on after step {batches.start} of {steps}")
+    keep = _Keep(slot)
+    _fit(module, batches, steps, keep, slot.path if slot and kept else None)
+    module.cpu()
+    keep.finish(module)
+
+
+def _fit(
+    module: pl.LightningModule,
+    batches: RowStream | MemoryRows,
+    steps: int,
+    keep: _Keep,
+    resumed: Path | None,
+) -> None:
     loader: Any = torch.utils.data.DataLoader(batches, batch_size=None)
     with warnings.catch_warnings():
         # Data is already in memory or streamed by this process: workers would not help.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # A user's module may log; without a logger that is no mistake.
         warnings.filterwarnings("ignore", message=".*You called `self.log.*")
+        # Where Slurm is installed: a training is no task that srun starts.
+        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         # Lightning 2.6 itself uses what torch 2.13 deprecates.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -56,11 +208,17 @@ def run_steps(
             max_steps=steps,
             accelerator="auto",
             devices=1,
+            # The environment: Slurm starts the job, but no process of the training.
+            plugins=[SafetensorsIO(), LightningEnvironment()],
+            # Under Slurm, Lightning would look here for checkpoints of its own.
+            default_root_dir=os.devnull,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[_StopWhenNotFinite()],
+            callbacks=[keep, _StopWhenNotFinite()],
         )
-        trainer.fit(module, loader)
-    module.cpu()
+        try:
+            trainer.fit(module, loader, ckpt_path=resumed)
+        except SIGTERMException:  # where no handler of ours is, or not yet
+            raise SystemExit(TERMINATED) from None

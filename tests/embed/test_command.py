@@ -18,7 +18,7 @@ def test_fit_then_embed(method, settings, write_shard, images, tmp_path):
     shard = write_shard("a", images, np.arange(300) % 4)
     state, ledger, out = (tmp_path / n for n in ("e.safetensors", "l.json", "out.zarr.zip"))
 
-    embed_fit(settings(method), [shard], (6, 6), state, ledger, 1)
+    embed_fit(settings(method), [shard], (6, 6), state, ledger, 1, 60)
     embed(shard, state, out, 1)
 
     with ShardRows(out) as store:
@@ -34,7 +34,7 @@ def test_the_same_inputs_give_the_same_bytes(method, settings, write_shard, imag
     files = []
     for run in ("one", "two"):
         state, out = tmp_path / run / "e.safetensors", tmp_path / run / "out.zarr.zip"
-        embed_fit(settings(method), [shard], (6, 6), state, tmp_path / run / "l.json", 1)
+        embed_fit(settings(method), [shard], (6, 6), state, tmp_path / run / "l.json", 1, 60)
         embed(shard, state, out, 1)
         files.append((state.read_bytes(), out.read_bytes()))
 
@@ -46,7 +46,7 @@ def test_a_shard_without_rows_has_an_embedding_without_rows(
 ):
     """An empty shard is no error."""
     state, out = tmp_path / "e.safetensors", tmp_path / "out.zarr.zip"
-    embed_fit(settings("identity"), [], (6, 6), state, tmp_path / "l.json", 1)
+    embed_fit(settings("identity"), [], (6, 6), state, tmp_path / "l.json", 1, 60)
 
     embed(write_shard("empty", images[:0]), state, out, 1)
 
@@ -60,7 +60,7 @@ def test_a_failed_fit_writes_nothing(settings, write_shard, images, tmp_path):
     state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
 
     with pytest.raises(DataError, match="36 principal components need as many rows"):
-        embed_fit(settings("pca", dims=36), [shard], (6, 6), state, ledger, 1)
+        embed_fit(settings("pca", dims=36), [shard], (6, 6), state, ledger, 1, 60)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip"]
 

@@ -20,7 +20,7 @@ def work(tmp_path: Path) -> Any:
     """Work whose settings no stand-in for a training looks at."""
     path = tmp_path / "unused"
     grid: dict[str, dict[str, Any]] = {"1111": {}, "2222": {}}
-    return Work(None, None, grid, path, path, path, tmp_path / "made", tmp_path / "logs", 1)  # type: ignore[arg-type]
+    return Work(None, None, grid, path, path, path, tmp_path / "made", tmp_path / "logs", 1, 60)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def trained(monkeypatch: pytest.MonkeyPatch):
     turns: list[str] = []
     failing: dict[str, Exception] = {}
 
-    def train(model, training, point, index, digest, base, shapes, out, ledger):
+    def train(model, training, point, index, digest, base, shapes, out, ledger, seconds):
         turns.append(f"{out.parent.parent.name}/{out.parent.name}")
         os.write(1, f"training {digest}\n".encode())
         if digest in failing:

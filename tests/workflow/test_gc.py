@@ -294,3 +294,18 @@ def test_a_kept_layout_of_another_generation_keeps_its_fits(collected):
 
     assert reached.covers(other.fit("base", "base.safetensors"))
     assert not reached.covers(layout.fit("base", "base.safetensors"))
+
+
+def test_a_checkpoint_is_reached_while_its_output_is_missing(collected):
+    """A job that was ended goes on from it; one that is left over is garbage, and no mismatch."""
+    model = next(Path("results/tiny/g1/specialists").rglob("model.safetensors"))
+    checkpoints = [model.with_name(f"model.checkpoint{n}.safetensors") for n in ("", "-2")]
+    for path in checkpoints:
+        path.write_bytes(b"")
+
+    assert set(find_garbage(Plan("tiny", [], Path("config")), 1).files) == set(checkpoints)
+    assert command("audit", "tiny")[0] == 0
+
+    model.unlink()
+
+    assert not find_garbage(Plan("tiny", [], Path("config")), 1).files

@@ -58,6 +58,7 @@ def changed(before, after):
         ("changes.tolerance=0.1", set(), set()),
         ("changes.on_drift=refit", set(), set()),
         ("sources.batch_rows=9", set(), set()),
+        ("compute.checkpoint_seconds=9", set(), set()),
         ("sources.folder=elsewhere", set(), set()),
         ("name=other", set(), set()),
     ],

@@ -24,10 +24,11 @@ rule embed_fit:
         code=plan.fit_codes["embed"],
         settings=plan.text("embed"),
         threads=plan.settings.compute.threads,
+        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
     shell:
         "shoal embed-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --shapes {input.shapes:q} --embedder {output.embedder:q} --ledger {output.ledger:q}"
-        " --threads {params.threads} &> {log:q}"
+        " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule embed:

@@ -32,12 +32,13 @@ rule evaluate_generalist:
         grid=plan.grid_text(),
         ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
         threads=plan.settings.compute.threads,
+        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --pool-ledger {params.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
-        " --threads {params.threads} &> {log:q}"
+        " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule evaluate_random:
@@ -69,12 +70,13 @@ rule evaluate_random:
         grid=plan.grid_text(),
         seed=plan.settings.evaluate.seed,
         threads=plan.settings.compute.threads,
+        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --seed {params.seed} --rows {input.rows:q}"
         " --index {input.index:q} --base {input.base:q} --shapes {input.shapes:q}"
         " --base-ledger {input.base_ledger:q} --out {output.models:q} --ledger {output.ledger:q}"
-        " --threads {params.threads} &> {log:q}"
+        " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule evaluate:

@@ -25,10 +25,11 @@ rule base_fit:
         model=plan.text("model"),
         training=plan.text("train_specialists"),
         threads=plan.settings.compute.threads,
+        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
     shell:
         "shoal base-fit --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --rows {input.rows:q} --shapes {input.shapes:q} --base {output.base:q}"
-        " --ledger {output.ledger:q} --threads {params.threads} &> {log:q}"
+        " --ledger {output.ledger:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule train_specialist:
@@ -54,11 +55,12 @@ rule train_specialist:
         training=plan.text("train_specialists"),
         point=lambda wc: plan.point(wc.point),
         threads=plan.settings.compute.threads,
+        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
     shell:
         "shoal train-specialist --model {params.model:q} --training {params.training:q}"
         " --point {params.point:q} --index {params.index:q} --digest {wildcards.digest}"
         " --base {input.base:q} --shapes {input.shapes:q} --out {output.model:q}"
-        " --ledger {output.ledger:q} --threads {params.threads} &> {log:q}"
+        " --ledger {output.ledger:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule train_pack:
@@ -86,11 +88,13 @@ rule train_pack:
         specialists=plan.layout.specialists,
         logs=plan.specialist_logs,
         threads=plan.settings.compute.threads,
+        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
     shell:
         "shoal train-pack --members {params.members:q} --model {params.model:q}"
         " --training {params.training:q} --grid {params.grid:q} --index {params.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q} --specialists {params.specialists:q}"
-        " --logs {params.logs:q} --status {output.status:q} --threads {params.threads} &> {log:q}"
+        " --logs {params.logs:q} --status {output.status:q} --threads {params.threads}"
+        " --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule train_choose:

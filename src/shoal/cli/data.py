@@ -14,6 +14,7 @@ from shoal.cli.options import (
     Number,
     Numbers,
     Paths,
+    Seconds,
     Share,
     Text,
     Threads,
@@ -109,6 +110,7 @@ def embed_fit(
     embedder: File,
     ledger: File,
     threads: Threads,
+    checkpoint_seconds: Seconds,
 ) -> None:
     """Train the embedder on the training fold."""
     from shoal.embed.command import embed_fit
@@ -116,7 +118,8 @@ def embed_fit(
     from shoal.shapes import Shapes
 
     parsed = parse(Embed, json.loads(settings), "embed")
-    embed_fit(parsed, rows, Shapes.load(shapes).x_shape, embedder, ledger, threads)
+    x_shape = Shapes.load(shapes).x_shape
+    embed_fit(parsed, rows, x_shape, embedder, ledger, threads, checkpoint_seconds)
 
 
 def embed(rows: Input, embedder: Input, embedding: File, threads: Threads) -> None:

@@ -13,6 +13,7 @@ from shoal.cli.options import (
     Json,
     Number,
     Paths,
+    Seconds,
     Text,
     Threads,
     by_point,
@@ -29,6 +30,7 @@ def base_fit(
     base: File,
     ledger: File,
     threads: Threads,
+    checkpoint_seconds: Seconds,
 ) -> None:
     """Train the base on every training row."""
     from shoal.determinism import deterministic
@@ -36,7 +38,15 @@ def base_fit(
     from shoal.train_specialists.command import base_fit
 
     deterministic(threads)
-    base_fit(Model.from_text(model), Training.from_text(training), rows, shapes, base, ledger)
+    base_fit(
+        Model.from_text(model),
+        Training.from_text(training),
+        rows,
+        shapes,
+        base,
+        ledger,
+        checkpoint_seconds,
+    )
 
 
 def train_specialist(
@@ -50,6 +60,7 @@ def train_specialist(
     out: File,
     ledger: File,
     threads: Threads,
+    checkpoint_seconds: Seconds,
 ) -> None:
     """Train one specialist on its partition's rows."""
     from shoal.determinism import deterministic
@@ -67,6 +78,7 @@ def train_specialist(
         shapes,
         out,
         ledger,
+        checkpoint_seconds,
     )
 
 
@@ -144,6 +156,7 @@ def evaluate_generalist(
     out: File,
     ledger: File,
     threads: Threads,
+    checkpoint_seconds: Seconds,
 ) -> None:
     """Train the base on to the pool's total training FLOPs."""
     from shoal.determinism import deterministic
@@ -162,6 +175,7 @@ def evaluate_generalist(
         pool_ledger,
         out,
         ledger,
+        checkpoint_seconds,
     )
 
 
@@ -179,6 +193,7 @@ def evaluate_random(
     out: File,
     ledger: File,
     threads: Threads,
+    checkpoint_seconds: Seconds,
 ) -> None:
     """Train specialists on random partitions of the same sizes."""
     from shoal.determinism import deterministic
@@ -198,6 +213,7 @@ def evaluate_random(
         out,
         ledger,
         base_ledger,
+        checkpoint_seconds,
     )
 
 

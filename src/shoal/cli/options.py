@@ -36,6 +36,7 @@ Numbers = Annotated[list[int], typer.Option(help="none, one or several")]
 Share = Annotated[float, typer.Option()]
 Text = Annotated[str, typer.Option()]
 Number = Annotated[int, typer.Option()]
+Seconds = Annotated[float, typer.Option(help="between two checkpoints of a training")]
 Threads = Annotated[int, typer.Option(help="CPU threads; the bits depend on it")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shoal.cli.options import File, Input, Json, Threads
+from shoal.cli.options import File, Input, Json, Seconds, Threads
 
 
 def train_pack(
@@ -19,6 +19,7 @@ def train_pack(
     logs: File,
     status: File,
     threads: Threads,
+    checkpoint_seconds: Seconds,
 ) -> None:
     """Train several specialists in one process, each as if alone; exit code 1 if one failed."""
     from shoal.files import read_json
@@ -35,6 +36,7 @@ def train_pack(
         specialists,
         logs,
         threads,
+        checkpoint_seconds,
     )
     if train_pack(work, read_json(members), status):
         raise SystemExit(1)

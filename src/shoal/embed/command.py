@@ -22,15 +22,20 @@ def embed_fit(
     out: Path,
     ledger_out: Path,
     threads: int,
+    checkpoint_seconds: float,
 ) -> None:
     """Fit the embedder on the training fold of encoded shards, and freeze it in ``out``."""
     from shoal.embed.fit import fit_embedder
     from shoal.ledger import Ledger
+    from shoal.resume import Checkpoints
     from shoal.state import save_state
 
     ledger = Ledger("embed_fit")
+    made_of = {"settings": settings.as_json()}
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     with on_threads(threads, settings.method):
-        embedder = fit_embedder(settings, encoded, x_shape, ledger)
+        embedder = fit_embedder(settings, encoded, x_shape, ledger, checkpoints)
     tensors, meta = embedder.state()
     ledger.write(ledger_out)
     save_state(out, tensors, meta)
+    checkpoints.remove()

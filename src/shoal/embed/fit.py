@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.ledger import Ledger
+    from shoal.resume import Checkpoints
     from shoal.settings.discovery import Embed
 
 
 def fit_embedder(
-    settings: Embed, paths: Sequence[Path], x_shape: Sequence[int], ledger: Ledger
+    settings: Embed,
+    paths: Sequence[Path],
+    x_shape: Sequence[int],
+    ledger: Ledger,
+    checkpoints: Checkpoints | None = None,
 ) -> Embedder:
     """Fit an embedder on the rows of the training fold.
 
@@ -27,6 +32,7 @@ def fit_embedder(
         paths: Encoded shards, streamed.
         x_shape: Shape of one encoded row.
         ledger: Takes rows read, rows seen and FLOPs.
+        checkpoints: The job's, for embedders that are trained.
 
     Raises:
         SettingsError: The method does not fit the rows' shape.
@@ -41,4 +47,4 @@ def fit_embedder(
         return fit_pca(settings.dims, paths, x_shape, ledger)
     from shoal.embed.train import fit_neural
 
-    return fit_neural(settings, paths, x_shape, ledger)
+    return fit_neural(settings, paths, x_shape, ledger, checkpoints)

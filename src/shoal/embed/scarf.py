@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
+
+from shoal.embed.seeded import SeededModule
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import SCARF
@@ -61,7 +62,7 @@ def corrupt(
     return x.scatter(1, chosen, marginals[donors, chosen])
 
 
-class ScarfModule(pl.LightningModule):
+class ScarfModule(SeededModule):
     """An encoder with a projection head, trained to match rows with their corrupted views."""
 
     def __init__(self, encoder: nn.Module, marginals: torch.Tensor, settings: SCARF) -> None:
@@ -72,7 +73,7 @@ class ScarfModule(pl.LightningModule):
             marginals: Training rows to draw features from, ``(any number, features)``.
             settings: Widths, corruption, temperature, learning rate and seed.
         """
-        super().__init__()
+        super().__init__(settings.seed)
         self.encoder = encoder
         self.head = nn.Sequential(
             nn.Linear(settings.dims, settings.projection),
@@ -81,13 +82,12 @@ class ScarfModule(pl.LightningModule):
         )
         self.register_buffer("marginals", marginals, persistent=False)
         self._settings = settings
-        self._generator = torch.Generator().manual_seed(settings.seed)
 
     def training_step(self, batch: tuple[torch.Tensor], _: int) -> torch.Tensor:
         """InfoNCE between a batch and its corrupted view."""
         x = batch[0].flatten(1)
         marginals = self.get_buffer("marginals")
-        view = corrupt(x, marginals, self._settings.corruption, self._generator)
+        view = corrupt(x, marginals, self._settings.corruption, self.generator)
         a, b = (self.head(self.encoder(rows)) for rows in (x, view))
         return info_nce(a, b, self._settings.temperature)
 

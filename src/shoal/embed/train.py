@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from shoal.ledger import Ledger
+    from shoal.resume import Checkpoints
     from shoal.settings.discovery import SCARF, VICReg
 
 BUFFER_BYTES = 128 * 2**20
@@ -34,7 +35,11 @@ MARGINAL_ROWS = 4096
 
 
 def fit_neural(
-    settings: SCARF | VICReg, paths: Sequence[Path], x_shape: Sequence[int], ledger: Ledger
+    settings: SCARF | VICReg,
+    paths: Sequence[Path],
+    x_shape: Sequence[int],
+    ledger: Ledger,
+    checkpoints: Checkpoints | None = None,
 ) -> NeuralEmbedder:
     """Train an encoder by SCARF or VICReg, then measure the mean and scale of its output.
 
@@ -53,12 +58,16 @@ def fit_neural(
     architecture = Architecture(
         settings.method, tuple(x_shape), settings.dims, settings.width, settings.depth
     )
-    encoder = _train(settings, architecture, paths, ledger)
+    encoder = _train(settings, architecture, paths, ledger, checkpoints)
     return _standardised(architecture, encoder, paths, ledger)
 
 
 def _train(
-    settings: SCARF | VICReg, architecture: Architecture, paths: Sequence[Path], ledger: Ledger
+    settings: SCARF | VICReg,
+    architecture: Architecture,
+    paths: Sequence[Path],
+    ledger: Ledger,
+    checkpoints: Checkpoints | None,
 ) -> nn.Module:
     """A trained encoder."""
     row_bytes = 4 * math.prod(architecture.x_shape)
@@ -73,7 +82,7 @@ def _train(
     encoder, module = _network(settings, architecture, paths, ledger)
     batch = torch.zeros(stream.batch_size, *architecture.x_shape)
     training = stream.steps * step_flops(module, (batch,))
-    run_steps(module, stream, stream.steps)
+    run_steps(module, stream, stream.steps, checkpoints)
     stream.close()
     ledger.rows_seen += stream.steps * stream.batch_size
     ledger.rows_read += stream.training_rows

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
+
+from shoal.embed.seeded import SeededModule
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import VICReg
@@ -87,7 +88,7 @@ def view_of(images: torch.Tensor, settings: VICReg, generator: torch.Generator) 
     return moved + noise.to(images.device)
 
 
-class VicregModule(pl.LightningModule):
+class VicregModule(SeededModule):
     """An encoder with an expander, trained on two views of each image."""
 
     def __init__(self, encoder: nn.Module, settings: VICReg) -> None:
@@ -97,7 +98,7 @@ class VicregModule(pl.LightningModule):
             encoder: Images ``(rows, channels, height, width)`` to ``(rows, dims)``.
             settings: Widths, weights of the terms, views, learning rate and seed.
         """
-        super().__init__()
+        super().__init__(settings.seed)
         self.encoder = encoder
         width = settings.projection
         self.expander = nn.Sequential(
@@ -110,12 +111,11 @@ class VicregModule(pl.LightningModule):
             nn.Linear(width, width),
         )
         self._settings = settings
-        self._generator = torch.Generator().manual_seed(settings.seed)
 
     def training_step(self, batch: tuple[torch.Tensor], _: int) -> torch.Tensor:
         """VICReg between two views of a batch of images ``(rows, [channels,] height, width)``."""
         images = batch[0] if batch[0].ndim == 4 else batch[0].unsqueeze(1)
-        views = [view_of(images, self._settings, self._generator) for _ in range(2)]
+        views = [view_of(images, self._settings, self.generator) for _ in range(2)]
         a, b = (self.expander(self.encoder(view)) for view in views)
         weights = self._settings
         return vicreg_loss(a, b, weights.invariance, weights.variance, weights.covariance)

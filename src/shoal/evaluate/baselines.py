@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from shoal.grid import Point
     from shoal.ledger import Ledger
+    from shoal.resume import Checkpoints
     from shoal.settings.learning import Model, Training
     from shoal.shapes import Shapes
     from shoal.train_specialists.budget import Budget
@@ -48,14 +49,16 @@ class Baselines:
         shapes: Shapes,
         base: Mapping[str, NDArray[Any]],
         shards: Sequence[Path],
+        checkpoints: Checkpoints,
     ) -> None:
-        """Keep what every baseline starts from."""
+        """Keep what every baseline starts from, and where its training is kept."""
         self._model = model
         self._training = training
         self._grid = grid
         self._shapes = shapes
         self._base = base
         self._shards = shards
+        self._checkpoints = checkpoints
 
     def generalist(self, flops: float, ledger: Ledger) -> tuple[Tensors, Point]:
         """The base trained on with so many FLOPs, shared by all grid points; the best one.
@@ -73,7 +76,15 @@ class Baselines:
             net = build_model(model, self._shapes, training.seed)
             load_weights(net, self._base)
             share = flops / len(self._grid)
-            train_on_shards(net, self._shards, training, self._shapes.task, ledger, flops=share)
+            train_on_shards(
+                net,
+                self._shards,
+                training,
+                self._shapes.task,
+                ledger,
+                flops=share,
+                checkpoints=self._checkpoints,
+            )
             nets[identity] = net
         return self._best(nets, self._rows(VALIDATION, _EVERYWHERE))
 
@@ -100,7 +111,8 @@ class Baselines:
             net = build_model(model, self._shapes, training.seed)
             load_weights(net, self._base)
             seen = budget.specialist_rows(len(rows["y"]))
-            train_on_rows(net, rows, training, self._shapes.task, seen, ledger)
+            task = self._shapes.task
+            train_on_rows(net, rows, training, task, seen, ledger, self._checkpoints)
             nets[identity] = net
         return self._best(nets, self._rows(VALIDATION, bounds, seed))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from shoal.evaluate.baselines import Baselines
     from shoal.grid import Point
+    from shoal.resume import Checkpoints
     from shoal.settings.learning import Model, Training
 
 
@@ -29,21 +30,26 @@ def evaluate_generalist(
     pool_ledgers: Sequence[Path],
     out: Path,
     ledger_out: Path,
+    checkpoint_seconds: float,
 ) -> None:
     """Train the base on until all grid points together cost what the pool's making cost."""
+    from shoal.resume import Checkpoints
     from shoal.state import save_state
 
     ledger = Ledger("evaluate_generalist")
     ledgers = [read_json(path) for path in pool_ledgers]
     total = training_flops(ledgers)
     base = training_flops([entry for entry in ledgers if entry["job"] == "base_fit"])
-    baselines = _baselines(model, training, grid, shards, base_path, shapes_path)
+    index = read_json(index_path)
+    made_of = _made_of(model, training, grid, index)
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
+    baselines = _baselines(model, training, grid, shards, base_path, shapes_path, checkpoints)
     tensors, point = baselines.generalist(total - base, ledger)
     ledger.detail = {"base": base, "pool": total}
     ledger.flops += base
     ledger.write(ledger_out)
-    index = read_json(index_path)
     save_state(out, tensors, {"point": point, "trained_on": index["root"], "rows": index["rows"]})
+    checkpoints.remove()
 
 
 def evaluate_random(
@@ -58,9 +64,11 @@ def evaluate_random(
     out: Path,
     ledger_out: Path,
     base_ledger: Path,
+    checkpoint_seconds: float,
 ) -> None:
     """Train specialists on random partitions with the sizes of the trained ones."""
     from shoal.evaluate.random_partitions import random_bounds
+    from shoal.resume import Checkpoints
     from shoal.state import load_state, save_state
     from shoal.train_specialists.budget import Budget
 
@@ -69,7 +77,9 @@ def evaluate_random(
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     budget = Budget(**load_state(base_path)[1]["budget"])
-    baselines = _baselines(model, training, grid, shards, base_path, shapes_path)
+    made_of = _made_of(model, training, grid, index) | {"seed": seed, "bounds": bounds}
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
+    baselines = _baselines(model, training, grid, shards, base_path, shapes_path, checkpoints)
     tensors: dict[str, NDArray[Any]] = {}
     points: dict[str, Point] = {}
     for number, interval in enumerate(bounds):
@@ -81,6 +91,7 @@ def evaluate_random(
     ledger.write(ledger_out)
     made_from = {"trained_on": index["root"], "rows": index["rows"]}
     save_state(out, tensors, {"bounds": bounds, "points": points, "seed": seed, **made_from})
+    checkpoints.remove()
 
 
 def _baselines(
@@ -90,10 +101,24 @@ def _baselines(
     shards: Sequence[Path],
     base_path: Path,
     shapes_path: Path,
+    checkpoints: Checkpoints,
 ) -> Baselines:
     from shoal.evaluate.baselines import Baselines
     from shoal.shapes import Shapes
     from shoal.state import load_state
 
     base = load_state(base_path)[0]
-    return Baselines(model, training, grid, Shapes.load(shapes_path), base, shards)
+    shapes = Shapes.load(shapes_path)
+    return Baselines(model, training, grid, shapes, base, shards, checkpoints)
+
+
+def _made_of(
+    model: Model, training: Training, grid: Mapping[str, Point], index: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What both baselines are made from, besides files."""
+    return {
+        "model": model.as_json(),
+        "training": training.as_json(),
+        "grid": dict(grid),
+        "index": index["root"],
+    }

@@ -41,6 +41,7 @@ class Work:
         specialists: Folder of specialists; a member lies below it.
         logs: Folder of their logs, likewise.
         threads: CPU threads.
+        checkpoint_seconds: How often the training of a member is kept.
     """
 
     model: Model
@@ -52,6 +53,7 @@ class Work:
     specialists: Path
     logs: Path
     threads: int
+    checkpoint_seconds: float
 
     def files(self, member: str) -> list[Path]:
         """Weights and ledger of a member."""
@@ -116,6 +118,7 @@ def _train(work: Work, member: str) -> str | None:
     from shoal.train_specialists.command import train_specialist
 
     digest, point = member.split("/")
+    weights, ledger = work.files(member)
     reason = None
     with _logging_to(work.log(member)), _as_if_alone(work.threads):
         try:
@@ -127,7 +130,9 @@ def _train(work: Work, member: str) -> str | None:
                 digest,
                 work.base,
                 work.shapes,
-                *work.files(member),
+                weights,
+                ledger,
+                work.checkpoint_seconds,
             )
         except ShoalError as error:
             reason = str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, Field, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
@@ -18,9 +18,12 @@ __all__ = ["Section", "Settings", "parse"]
 
 
 class Compute(Section):
-    """What a job may use. Part of what "the same bits" depends on."""
+    """What a job may use."""
 
-    threads: PositiveInt = Field(description="CPU threads of each job")
+    threads: PositiveInt = Field(description="CPU threads of each job; the bits depend on it")
+    checkpoint_seconds: NonNegativeFloat = Field(
+        description="time between two checkpoints of a training; no result depends on it"
+    )
 
 
 class Settings(Section):

@@ -23,8 +23,10 @@ def base_fit(
     shapes_path: Path,
     out: Path,
     ledger_out: Path,
+    checkpoint_seconds: float,
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
+    from shoal.resume import Checkpoints
     from shoal.state import save_state
     from shoal.train_specialists.budget import Budget
     from shoal.train_specialists.fit import train_on_shards
@@ -33,12 +35,17 @@ def base_fit(
     ledger = Ledger("base_fit")
     shapes = Shapes.load(shapes_path)
     net = build_model(model, shapes, training.seed)
+    made_of = {"model": model.as_json(), "training": training.as_json()}
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     rows = round(training.rows_seen * training.base_share)
-    training_rows = train_on_shards(net, shards, training, shapes.task, ledger, rows=rows)
+    training_rows = train_on_shards(
+        net, shards, training, shapes.task, ledger, rows=rows, checkpoints=checkpoints
+    )
     ledger.rows_read = training_rows
     budget = Budget(training.rows_seen, training.base_share, training_rows)
     ledger.write(ledger_out)
     save_state(out, weights(net), {"budget": asdict(budget), "model": model.as_json()})
+    checkpoints.remove()
 
 
 def train_specialist(
@@ -51,12 +58,14 @@ def train_specialist(
     shapes_path: Path,
     out: Path,
     ledger_out: Path,
+    checkpoint_seconds: float,
 ) -> None:
     """Train one specialist from the base on its partition's rows and no others.
 
     Rows of classes that the generation does not know are left out.
     """
     from shoal.grid import at_point
+    from shoal.resume import Checkpoints
     from shoal.state import load_state, save_state
     from shoal.streaming import known_labels
     from shoal.train_specialists.budget import Budget
@@ -75,11 +84,14 @@ def train_specialist(
     net = build_model(model, shapes, training.seed)
     load_weights(net, base)
     budget = Budget(**meta["budget"]).specialist_rows(len(rows["y"]))
+    made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     if budget:
-        train_on_rows(net, rows, training, shapes.task, budget, ledger)
+        train_on_rows(net, rows, training, shapes.task, budget, ledger, checkpoints)
     ledger.rows_read = index.rows_read
     ledger.write(ledger_out)
     save_state(out, weights(net), {"digest": digest, "point": point, "rows": len(rows["y"])})
+    checkpoints.remove()
 
 
 def train_choose(

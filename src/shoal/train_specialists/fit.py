@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.ledger import Ledger
+    from shoal.resume import Checkpoints
     from shoal.settings.learning import Training
 
 
@@ -30,6 +31,7 @@ def train_on_shards(
     *,
     rows: int = 0,
     flops: float = 0,
+    checkpoints: Checkpoints | None = None,
 ) -> int:
     """Train ``model`` in place on every training row, for so many rows or so many FLOPs.
 
@@ -41,6 +43,7 @@ def train_on_shards(
         ledger: Is charged.
         rows: Rows to see, repeats counted; or
         flops: FLOPs to spend, if above zero.
+        checkpoints: The job's.
 
     Returns:
         Rows of the training fold.
@@ -52,7 +55,7 @@ def train_on_shards(
     cost = step_flops(module, next(iter(stream)))
     steps = flops / cost if flops else rows / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
-    run_steps(module, stream, stream.steps)
+    run_steps(module, stream, stream.steps, checkpoints)
     stream.close()
     ledger.flops += stream.steps * cost
     ledger.rows_seen += stream.steps * stream.batch_size
@@ -66,6 +69,7 @@ def train_on_rows(
     task: str,
     rows: int,
     ledger: Ledger,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows."""
     batch_size = min(training.batch_size, len(arrays["y"]))
@@ -74,4 +78,4 @@ def train_on_rows(
     module = trainable(model, training, task)
     ledger.flops += steps * step_flops(module, next(iter(stream)))
     ledger.rows_seen += steps * batch_size
-    run_steps(module, stream, steps)
+    run_steps(module, stream, steps, checkpoints)

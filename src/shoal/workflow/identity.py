@@ -52,7 +52,9 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     del columns["folder"], columns["files"], columns["batch_rows"]
     ids = {"split": settings_id(columns, *_json(settings.split))}
     ids["transform"] = settings_id(ids["split"], *_json(settings.transform))
-    ids["encode"] = settings_id(ids["transform"], *_json(settings.encode, settings.compute))
+    compute = settings.compute.as_json()
+    del compute["checkpoint_seconds"]
+    ids["encode"] = settings_id(ids["transform"], *_json(settings.encode), compute)
     ids["embed"] = settings_id(ids["encode"], *_json(settings.embed))
     ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster))
     ids["base"] = settings_id(ids["encode"], *_json(settings.model, settings.train_specialists))

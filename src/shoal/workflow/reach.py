@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.files import read_json
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
+from shoal.resume import output_of
 from shoal.workflow.layout import BASELINES, Layout, files_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ class Reach:
     folders: set[Path] = field(default_factory=set)
 
     def covers(self, path: Path) -> bool:
-        """Whether a file is kept."""
+        """Whether a file is kept; a checkpoint is as long as the output beside it is missing."""
+        output = output_of(path)
+        if output is not None:
+            return not output.exists() and self.covers(output)
         return path in self.files or not self.folders.isdisjoint(path.parents)
 
     def add(self, layout: Layout) -> None:

@@ -1,0 +1,194 @@
+"""Trainings that end themselves by a signal, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+import shoal.training
+from examples.housing_net import HousingNet
+from shoal.determinism import deterministic
+from shoal.embed.train import fit_neural
+from shoal.ledger import Ledger
+from shoal.models import MLP
+from shoal.resume import Checkpoints
+from shoal.settings.discovery import SCARF, VICReg
+from shoal.settings.learning import Training
+from shoal.state import save_state
+from shoal.store import RowArray, write_rows
+from shoal.tables import TRAIN
+from shoal.train_specialists.fit import train_on_rows, train_on_shards
+from shoal.train_specialists.model import weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEPS = 40
+BATCH = 16
+TRAINING = Training(
+    loss="auto",
+    lr=0.01,
+    weight_decay=0.1,
+    batch_size=BATCH,
+    rows_seen=1,
+    base_share=0.5,
+    buffer_rows=BATCH,
+    seed=0,
+)
+SCARF_SETTINGS = SCARF(
+    method="scarf", dims=3, width=8, depth=2, projection=4, corruption=0.6, temperature=1,
+    lr=0.01, batch_size=BATCH, rows_seen=STEPS * BATCH, seed=0,
+)  # fmt: skip
+VICREG_SETTINGS = VICReg(
+    method="vicreg", dims=3, width=4, depth=1, projection=8, invariance=25, variance=25,
+    covariance=1, shift=0.1, scale=0.1, noise=0.1, lr=0.01, batch_size=BATCH,
+    rows_seen=STEPS * BATCH, seed=0,
+)  # fmt: skip
+
+
+class Plain(torch.nn.Sequential):
+    """A plain module whose training draws random numbers and keeps running means."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            torch.nn.Linear(4, 8),
+            torch.nn.BatchNorm1d(8),
+            torch.nn.ReLU(),
+            torch.nn.Dropout(0.3),
+            torch.nn.Linear(8, 2),
+        )
+
+
+class Odd(pl.LightningModule):
+    """Draws from every source of random numbers, and averages its weights after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters({"kind": object})
+        self.net = MLP(4, 2, 8, 1)
+        self.register_buffer("mean", torch.zeros(8, 4))
+
+    def training_step(self, batch, _):
+        """Cross-entropy of noisy rows."""
+        x, y = batch
+        noise = torch.randn(x.shape) + random.random() + np.random.normal()  # noqa: NPY002
+        return torch.nn.functional.cross_entropy(self.net(x + 0.1 * noise), y)
+
+    def on_train_batch_end(self, *_):
+        """Average weights."""
+        first = next(self.net.parameters())
+        self.mean.lerp_(first.detach(), 0.1 + 0.1 * random.random())
+
+    def on_train_end(self):
+        """Change weights once."""
+        next(self.net.parameters()).data.add_(self.mean)
+
+    def configure_optimizers(self):
+        """Momentum, and a rate that falls in steps."""
+        optimizer = torch.optim.SGD(self.parameters(), 0.1, momentum=0.9, nesterov=True)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 10, 30])
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def table(count=101, kind="class"):
+    x = np.random.default_rng(0).normal(size=(count, 4)).astype(np.float32)
+    y = x[:, 0] * x[:, 1]
+    return {"x": x, "y": y if kind == "number" else (y > 0).astype(np.int64)}
+
+
+def shards(folder, images=False):
+    """Two shards that are more than a buffer; read in several blocks."""
+    paths = []
+    for number in range(2):
+        rows = 2500
+        rng = np.random.default_rng(number)
+        x = rng.normal(size=(rows, 6, 6) if images else (rows, 4)).astype(np.float32)
+        y = (x.reshape(rows, -1)[:, 0] > 0).astype(np.int64)
+        specs = {
+            "x": RowArray(x.shape[1:], "float32"),
+            "y": RowArray((), "int64"),
+            "fold": RowArray((), "uint8"),
+            "key": RowArray((16,), "uint8"),
+        }
+        fold = np.full(rows, TRAIN, np.uint8)
+        key = rng.integers(0, 256, (rows, 16)).astype(np.uint8)
+        paths.append(folder / f"{number}.zarr.zip")
+        if not paths[-1].exists():
+            write_rows(paths[-1], rows, specs, [{"x": x, "y": y, "fold": fold, "key": key}], {})
+    return paths
+
+
+def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | None):
+    """Weights after a training of ``STEPS`` steps."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    seen = STEPS * BATCH
+    if kind in ("scarf", "vicreg"):
+        settings = SCARF_SETTINGS if kind == "scarf" else VICREG_SETTINGS
+        shape = (4,) if kind == "scarf" else (6, 6)
+        paths = shards(folder, kind == "vicreg")
+        return fit_neural(settings, paths, shape, ledger, checkpoints).state()[0]
+    if kind == "stream":
+        net, paths = Plain(), shards(folder)
+        task = "classification"
+        train_on_shards(net, paths, TRAINING, task, ledger, rows=seen, checkpoints=checkpoints)
+        return weights(net)
+    if kind == "several":
+        nets = [Plain() for _ in range(3)]
+        for net in nets:
+            train_on_rows(net, table(), TRAINING, "classification", seen, ledger, checkpoints)
+        return {f"{n}/{k}": v for n, net in enumerate(nets) for k, v in weights(net).items()}
+    if kind == "housing":
+        net = HousingNet(features=4, lr=0.01)
+        train_on_rows(net, table(kind="number"), TRAINING, "regression", seen, ledger, checkpoints)
+        return weights(net)
+    net = {"memory": Plain, "odd": Odd}[kind]()
+    train_on_rows(net, table(), TRAINING, "classification", seen, ledger, checkpoints)
+    return weights(net)
+
+
+def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | None) -> None:
+    """Train; write ``out.safetensors``, ledger and log; get a signal after a step, if asked to."""
+    os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    deterministic(1)
+    if kill:
+        _signal_after(*kill)
+    ledger = Ledger("test")
+    out = folder / "out.safetensors"
+    checkpoints = Checkpoints(out, seconds, ledger, {"kind": kind})
+    tensors = train(kind, folder, ledger, checkpoints)
+    ledger.write(folder / "ledger.json")
+    save_state(out, tensors, {})
+    checkpoints.remove()
+
+
+def _signal_after(step: int, number: int) -> None:
+    """Have this process get a signal when it has done so many steps, earlier attempts' counted."""
+    original = shoal.training._StopWhenNotFinite.on_train_batch_end
+    done = 0
+
+    def counted(self, trainer, *arguments):
+        nonlocal done
+        original(self, trainer, *arguments)
+        done = done + 1 if done else trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        if done == step:
+            os.kill(os.getpid(), number)
+
+    shoal.training._StopWhenNotFinite.on_train_batch_end = counted
+
+
+def run_attempt(kind: str, folder: Path, seconds: float = 0, kill=None) -> int:
+    """Exit code of an attempt in a process of its own, whose imports are paid once."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=attempt, args=(kind, folder, seconds, kill))
+    process.start()
+    process.join()
+    return process.exitcode
