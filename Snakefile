@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-from shoal.workflow.start import explain_failures, start
+from shoal.workflow.start import end_well, end_with_failures, start
 
 min_version("9.27")
 
@@ -34,7 +34,7 @@ wildcard_constraints:
     digest=r"[0-9a-f]{24}|partition-\d+",
     validation=r"[0-9a-f]{24}|partition-\d+",
     root="[0-9a-f]{24}|planned",
-    basis="[0-9a-f]{24}|planned|generation",
+    basis="[0-9a-f]{24}|planned|generation|incomplete",
 
 
 localrules:
@@ -66,5 +66,9 @@ onstart:
     plan.write_records()
 
 
+onsuccess:
+    end_well(plan)
+
+
 onerror:
-    explain_failures(plan)
+    end_with_failures(plan, log)

@@ -30,11 +30,12 @@ rule pool:
         **plan.resources.of("pool", "light"),
     params:
         index=lambda wc, input: plan.layout.index,
+        failed=lambda wc, input: plan.failed_files(),
         experiment=str(plan.settings_file),
     shell:
         "shoal pool --experiment {params.experiment:q} --router {input.router:q}"
         " --pool-ledger {input.ledgers:q} --choice {input.choices:q}"
-        " --specialist {input.specialists:q} --index {params.index:q}"
+        " --specialist {input.specialists:q} --index {params.index:q} --failed {params.failed:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --embedder {input.embedder:q}"
         " --base {input.base:q} --manifest {output.manifest:q} &> {log:q}"

@@ -89,6 +89,9 @@ TEMPLATE = """\
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · generation {{ generation }}</p>
 <h1 class="{{ verdict_class }}">{{ sentence }}</h1>
+{% for line in incomplete %}
+<p class="bad">{{ line }}</p>
+{% endfor %}
 {{ interval }}
 <p class="note">Difference in {{ metric_name }}, pool minus generalist, with its 95 % interval from
 a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootstrap_seed }}).</p>

@@ -20,6 +20,7 @@ from shoal.evaluate.verdict import (
     contenders,
     metrics_decimals,
 )
+from shoal.pool.incomplete import incomplete_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,6 +158,7 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
         "experiment": details.experiment,
         "generation": details.generation,
         "sentence": metrics["sentence"],
+        "incomplete": [incomplete_line(lack) for lack in metrics["incomplete"]],
         "verdict_class": metrics["verdict"].replace(" ", "-"),
         "metric_name": METRIC_NAMES[metric],
         "interval": _svg(interval_svg(difference, metric == "rmse", (value, low, high))),

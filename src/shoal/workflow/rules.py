@@ -47,6 +47,11 @@ class RulesPlan(Plan):
         self._said = False
         self.resources = Resources(self)
 
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is the Snakemake that a person started, not that of one of its jobs."""
+        return bool(self._workflow.is_main_process)
+
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
         return canonical_json(getattr(self.settings, section).as_json())
@@ -105,7 +110,9 @@ class RulesPlan(Plan):
         if self.layout.refreshed and index is None:
             return f"{_FRESH}|planned"
         paths = [self.layout.baseline(index or {}, name) for name in BASELINES[rule]]
-        return _NONE if all(path.exists() for path in paths) else paths[0].parent.name
+        pattern = _NONE if all(path.exists() for path in paths) else paths[0].parent.name
+        # Whether the pool will lack one of them, and so need baselines of its own, is not known.
+        return f"{pattern}|incomplete" if self.layout.left_out and index is None else pattern
 
     def demo_names(self) -> list[Path]:
         """What ``demo_data`` writes first; empty where the files are not the demo's."""
@@ -203,25 +210,29 @@ class RulesPlan(Plan):
         if not path.exists():
             return []
         entries = read_json(path)["partitions"]
-        paths = [self.layout.choice(entry) for entry in entries if entry["trained"]]
+        paths = [self.layout.choice(entry) for entry in entries if self.layout.points_of(entry)]
         return [path for path in paths if path.exists()]
 
     def points_of(self, digest: str) -> list[Path]:
         """Weights of one partition's specialists, one a grid point."""
-        return [self.layout.specialist(digest, p, "model.safetensors") for p in self.grid]
+        points = self.layout.points_of({"trained": True, "specialist": digest})
+        return [self.layout.specialist(digest, p, "model.safetensors") for p in points]
 
     def specialists(self, index: Mapping[str, Any], name: str) -> list[Path]:
         """A file of every specialist of every grid point."""
         return [
             self.layout.specialist(entry["specialist"], point, name)
-            for entry in index["partitions"]
-            if entry["trained"]
-            for point in self.grid
+            for entry in self.layout.specialised(index)
+            for point in self.layout.points_of(entry)
         ]
 
     def choices(self, index: Mapping[str, Any]) -> list[Path]:
-        """The choice of grid point of every trained partition."""
-        return [self.layout.choice(entry) for entry in index["partitions"] if entry["trained"]]
+        """The choice of grid point of every partition that has a specialist."""
+        return [self.layout.choice(entry) for entry in self.layout.specialised(index)]
+
+    def failed_files(self) -> list[Path]:
+        """The record of failed trainings, where the pool is made without some; one or none."""
+        return [self.failed_file] if self.layout.left_out else []
 
     def pool_ledgers(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """Ledgers of all that the pool's making costs, routing included."""
