@@ -67,7 +67,7 @@ onstart:
 
 
 onsuccess:
-    end_well(plan)
+    end_well(plan, log)
 
 
 onerror:

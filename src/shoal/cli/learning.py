@@ -217,6 +217,7 @@ def evaluate(
     predictions: File,
     threads: Threads,
     choice: Paths = [],  # noqa: B006 - the same
+    cluster: Paths = [],  # noqa: B006 - the same
 ) -> None:
     """Score pool and baselines on the test fold, each row once."""
     from shoal.determinism import deterministic
@@ -238,6 +239,7 @@ def evaluate(
         metrics_out=metrics,
         report_out=report,
         predictions_out=predictions,
+        cluster=next(iter(cluster), None),
     )
     judge(Evaluate.from_text(settings), paths)
 

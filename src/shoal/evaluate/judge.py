@@ -49,6 +49,7 @@ class Paths:
     metrics_out: Path
     report_out: Path
     predictions_out: Path
+    cluster: Path | None
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,10 @@ rows. Differences on fewer than {{ worst_rows }} test rows are grey: they say li
 </tbody></table></div>
 <p class="note">What making the pool cost, baselines left out. Matrix products, convolutions and
 attention are counted, element-wise work is not.</p>
+{% if cluster %}
+<p>What the last run took on the cluster, jobs, waiting and failures counted:
+<a href="{{ cluster }}">{{ cluster }}</a>.</p>
+{% endif %}
 {% endcall %}
 
 {% call section("Lineage") %}

@@ -85,6 +85,8 @@ class ReportDetails:
         lineage: Other things that say what this is made from, such as identities of generation
             and pool, by name.
         versions: Versions of libraries by name.
+        cluster: Name of the page beside the published report that says what the run took on a
+            cluster; empty where it ran on none.
     """
 
     experiment: str
@@ -100,6 +102,7 @@ class ReportDetails:
     settings: Mapping[str, Any]
     lineage: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
 
 
 def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
@@ -132,6 +135,7 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "map_caption": _map_caption(details),
         **row_accounting(metrics, details),
         "stages": stage_rows(details.stages),
+        "cluster": details.cluster,
         "lineage": _lineage(details),
         "settings": json.dumps(details.settings, indent=2, ensure_ascii=False),
         "digests": "\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),

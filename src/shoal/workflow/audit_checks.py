@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shoal.workflow.audit_evidence import Evidence
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 
 def check_table(job: Job, evidence: Evidence) -> None:

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from shoal.workflow.layout import Job, Layout
+    from shoal.workflow.jobs import Job
+    from shoal.workflow.layout import Layout
 
 
 def recorded_inputs(layout: Layout, job: Job, index: Mapping[str, Any]) -> list[Path] | None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from shoal.files import read_json
 from shoal.hashing import rows_id, settings_id
+from shoal.workflow.jobs import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     IndexContent = Mapping[str, Any]
 
@@ -37,29 +38,6 @@ ROW_STAGES = ("split", "transform", "encode", "embed", "cluster")
 """Stages that are applied to each shard, in order."""
 
 _SUFFIX = {"split": "parquet", "transform": "parquet"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of the workflow.
-
-    Attributes:
-        rule: Name of its rule.
-        about: Shard, partition digest or grid point that it is about; empty where it is the
-            only one of its rule.
-        outputs: Files that it makes.
-        partition: Number of the partition that it is about, or None.
-    """
-
-    rule: str
-    about: str
-    outputs: tuple[Path, ...]
-    partition: int | None = None
-
-    @property
-    def missing(self) -> list[Path]:
-        """Its files that are not there."""
-        return [path for path in self.outputs if not path.exists()]
 
 
 @dataclass(frozen=True)
@@ -299,8 +277,3 @@ class Layout:
         """Content of the partition index; None where there is none yet."""
         content: dict[str, Any] | None = read_json(self.index) if self.index.exists() else None
         return content
-
-
-def files_of(jobs: Iterable[Job]) -> list[Path]:
-    """All files that the jobs make."""
-    return [path for job in jobs for path in job.outputs]

@@ -12,7 +12,8 @@ from shoal.errors import ERROR
 from shoal.files import read_json
 from shoal.pool.incomplete import incomplete, read_failed
 from shoal.workflow.estimate import Estimate
-from shoal.workflow.layout import FIT_FILES, Job, Layout
+from shoal.workflow.jobs import Job
+from shoal.workflow.layout import FIT_FILES, Layout
 from shoal.workflow.plan import placeholders
 from shoal.workflow.removal import seen_by_fits
 from shoal.workflow.row_changes import RowChanges

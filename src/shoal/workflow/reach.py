@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from shoal.files import read_json
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
-from shoal.workflow.layout import Layout, files_of
+from shoal.workflow.jobs import files_of
+from shoal.workflow.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

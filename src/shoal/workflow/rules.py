@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from shoal.files import read_json
 from shoal.hashing import canonical_json, settings_id
 from shoal.settings.compose import as_list
-from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
+from shoal.workflow.jobs import files_of
+from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.plan import Plan, placeholders
 from shoal.workflow.resources import Resources
 from shoal.workflow.shards import NAMES_FILE
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shoal.settings.nodes import Need
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 _NONE = "none"
 _FRESH = "[0-9a-f]{24}"
@@ -51,6 +52,17 @@ class RulesPlan(Plan):
     def is_main_process(self) -> bool:
         """Whether this is the Snakemake that a person started, not that of one of its jobs."""
         return bool(self._workflow.is_main_process)
+
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether jobs go to Slurm; not known before the Snakefile is read."""
+        plugin = self._workflow.executor_plugin
+        # A job's own Snakemake has the executor "slurm-jobstep".
+        return plugin is not None and plugin.name.startswith("slurm")
+
+    def cluster_pages(self) -> list[Path]:
+        """Where the end of this run will say what it took on a cluster; one or none."""
+        return [self.root / "cluster.html"] if self.is_on_cluster else []
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
@@ -109,10 +121,15 @@ class RulesPlan(Plan):
         index = self.layout.read_index()
         if self.layout.refreshed and index is None:
             return f"{_FRESH}|planned"
-        paths = [self.layout.baseline(index or {}, name) for name in BASELINES[rule]]
-        pattern = _NONE if all(path.exists() for path in paths) else paths[0].parent.name
-        # Whether the pool will lack one of them, and so need baselines of its own, is not known.
-        return f"{pattern}|incomplete" if self.layout.left_out and index is None else pattern
+        if index is not None:
+            paths = [self.layout.baseline(index, name) for name in BASELINES[rule]]
+        else:
+            # Whether the pool will lack specialists, and then take other baselines, is not known.
+            bases = ["generation", "incomplete"] if self.layout.left_out else ["generation"]
+            frozen = [path for basis in bases for path in self.layout.frozen_baselines(basis)]
+            paths = [path for path in frozen if path.name in BASELINES[rule]]
+        untrained = dict.fromkeys(path.parent.name for path in paths if not path.exists())
+        return "|".join(untrained) or _NONE
 
     def demo_names(self) -> list[Path]:
         """What ``demo_data`` writes first; empty where the files are not the demo's."""

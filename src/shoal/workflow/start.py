@@ -42,10 +42,16 @@ def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN40
     return plan
 
 
-def end_well(plan: RulesPlan) -> None:
-    """What is left to do when every job has ended well."""
+def end_well(plan: RulesPlan, logs: Sequence[str]) -> None:
+    """What is left to do when every job has ended well.
+
+    Args:
+        plan: The plan of the run.
+        logs: Snakemake's own log files.
+    """
     if plan.is_main_process:
         record_failed(plan.failed_file)
+        _summarise(plan, logs)
 
 
 def end_with_failures(plan: RulesPlan, logs: Sequence[str]) -> None:
@@ -59,6 +65,7 @@ def end_with_failures(plan: RulesPlan, logs: Sequence[str]) -> None:
     """
     if plan.is_main_process:
         _record_specialists(plan, read_logs(logs))
+        _summarise(plan, logs)
     reasons = [
         line.removeprefix(ERROR)
         for path in sorted(plan.logs.rglob("*.log"))
@@ -80,6 +87,14 @@ def _record_specialists(plan: RulesPlan, text: str) -> None:
     if not plan.settings.changes.incomplete:
         advice = "changes.incomplete=true among the overrides builds the pool without"
     say(f"training failed for {them}, see {plan.failed_file}; {advice}")
+
+
+def _summarise(plan: RulesPlan, logs: Sequence[str]) -> None:
+    """What a run on a cluster took."""
+    if plan.is_on_cluster:
+        from shoal.workflow.cluster_summary import summarise_run
+
+        summarise_run(plan.root, plan.settings.name, plan.settings.nodes, read_logs(logs))
 
 
 def _with_files(reason: str, plan: RulesPlan) -> str:
