@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-from shoal.workflow.start import begin, explain_failures, start
+from shoal.workflow.start import begin, end_well, end_with_failures, start
 
 min_version("9.27")
 
@@ -35,7 +35,7 @@ wildcard_constraints:
     digest=r"[0-9a-f]{24}|partition-\d+",
     validation=r"[0-9a-f]{24}|partition-\d+",
     root="[0-9a-f]{24}|planned",
-    basis="[0-9a-f]{24}|planned|generation",
+    basis="[0-9a-f]{24}|planned|generation|incomplete",
 
 
 localrules:
@@ -67,5 +67,9 @@ onstart:
     begin(plan, workflow)
 
 
+onsuccess:
+    end_well(plan, log)
+
+
 onerror:
-    explain_failures(plan)
+    end_with_failures(plan, log)

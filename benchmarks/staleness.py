@@ -41,7 +41,7 @@ from shoal.workflow.plan import Plan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "mnist_fashion"

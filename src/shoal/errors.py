@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+ERROR = "shoal: error: "
+"""Begins the line on which a command says what is for the user to mend."""
+
+
 class ShoalError(Exception):
     """A mistake that is the user's to fix.
 

@@ -32,6 +32,11 @@ def settings_id(*content: Any) -> str:  # noqa: ANN401 - any JSON value
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:10]
 
 
+def rows_id(*content: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Identity of rows: 24 hexadecimal digits of a hash over their digests, as canonical JSON."""
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:24]
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:

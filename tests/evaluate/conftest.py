@@ -32,6 +32,7 @@ def metrics() -> dict:
         "constant": contender(0.103, 0.0, 0.0) | {"worst_partition": None},
         "rows": {"train": 5032, "validation": 1078, "test": 1078, "outside": 120},
         "partitions": 2,
+        "incomplete": [],
         "rejection": {"outside": 0.43, "test": 0.05},
         "bootstrap": {"resamples": 2000, "seed": 7},
     }

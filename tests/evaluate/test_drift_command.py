@@ -95,6 +95,10 @@ class World:
         for name in set(basis) - set(now):
             self.store(name, *basis[name])
         paths = [self.stores / f"{name}.zarr.zip" for name in basis]
+        told = {json.loads(path.read_text())["partition"] for path in choices}
+        entries = json.loads(index.read_text())["partitions"]
+        trained = [entry["partition"] for entry in entries if entry["trained"]]
+        choices = [*choices, *(self.choice("now", p, None) for p in trained if p not in told)]
         files = (index, paths, self.router, choices, choices_before, self.out)
         evaluate_drift(settings, *files)
         return json.loads(self.out.read_text())

@@ -283,3 +283,20 @@ def test_the_interval_lies_on_its_side_of_zero():
     assert 0 < above[0] < above[1]
     assert below == [-above[1], -above[0]]
     assert ends(Difference(0.0, 0.0, 0.0)) == [0.0, 0.0]
+
+
+def test_what_a_pool_lacks_is_at_the_top(metrics, details):
+    """A partition whose training failed is named with its reason, as text."""
+    lack = {"partition": 3, "specialist": False, "points": ["a"], "reasons": ["the loss <b>"]}
+
+    page = report_page(metrics | {"incomplete": [lack]}, details)
+
+    assert "incomplete: partition 3 without a specialist, because the loss &lt;b&gt;" in page
+
+
+def test_a_run_on_a_cluster_is_linked(metrics, details):
+    """The page beside the report says what the run took; without a cluster there is no link."""
+    page = report_page(metrics, replace(details, cluster="cluster.html"))
+
+    assert ("href", "cluster.html") in Reader(page).attributes
+    assert "href" not in report_page(metrics, details)

@@ -12,7 +12,8 @@ import pytest
 from shoal.state import save_state
 from shoal.train_specialists.budget import Budget
 from shoal.workflow.estimate import Cost, Estimate
-from shoal.workflow.layout import Job, Layout
+from shoal.workflow.jobs import Job
+from shoal.workflow.layout import Layout
 
 POINT, OTHER = "1111111111", "2222222222"
 INDEX = {

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from shoal.files import write_json
-from shoal.workflow.layout import files_of
+from shoal.workflow.jobs import files_of
 from shoal.workflow.rules import RulesPlan
 from tests.workflow.small import set_up
 

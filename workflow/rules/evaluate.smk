@@ -113,6 +113,7 @@ rule evaluate:
         index=lambda wc, input: plan.layout.index,
         ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
         tables=lambda wc, input: plan.layout.rows("transform"),
+        cluster=lambda wc, input: plan.cluster_pages(),
         experiment=str(plan.settings_file),
         threads=plan.settings.compute.threads,
     shell:
@@ -122,7 +123,8 @@ rule evaluate:
         " --generalist {input.generalist:q} --generalist-ledger {input.generalist_ledger:q}"
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"
-        " --predictions {output.predictions:q} --threads {params.threads} &> {log:q}"
+        " --predictions {output.predictions:q} --cluster {params.cluster:q}"
+        " --threads {params.threads} &> {log:q}"
 
 
 rule evaluate_drift:

@@ -39,11 +39,12 @@ rule pool:
             plan.index(checkpoints.partition), "model.safetensors"
         ),
         ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
+        failed=lambda wc, input: plan.failed_files(),
         experiment=str(plan.settings_file),
     shell:
         "shoal pool --experiment {params.experiment:q} --router {input.router:q}"
         " --pool-ledger {params.ledgers:q} --choice {input.choices:q}"
-        " --specialist {params.specialists:q} --index {params.index:q}"
+        " --specialist {params.specialists:q} --index {params.index:q} --failed {params.failed:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --embedder {input.embedder:q}"
         " --base {input.base:q} --manifest {output.manifest:q} &> {log:q}"

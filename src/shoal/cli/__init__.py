@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from shoal.errors import ShoalError
+from shoal.errors import ERROR, ShoalError
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -48,5 +48,5 @@ def _repeated(arguments: list[str]) -> list[str]:
 
 
 def _fail(reason: str) -> None:
-    print(f"shoal: error: {reason}", file=sys.stderr)  # noqa: T201 - the terminal's line
+    print(f"{ERROR}{reason}", file=sys.stderr)  # noqa: T201 - the terminal's line
     raise SystemExit(2)

@@ -115,13 +115,13 @@ def train_router(
     model: Json,
     index: File,
     assigner: Input,
-    choice: Files,
-    specialist: Inputs,
     embedder: Input,
     shapes: Input,
     router: File,
     ledger: File,
     threads: Threads,
+    choice: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    specialist: Inputs = [],  # noqa: B006 - the same
 ) -> None:
     """Fit the router on the other half of the validation rows."""
     from shoal.determinism import deterministic
@@ -222,7 +222,6 @@ def evaluate(
     experiment: File,
     pool: Input,
     index: File,
-    choice: Files,
     pool_ledger: Files,
     table: Files,
     generalist: Input,
@@ -233,6 +232,8 @@ def evaluate(
     report: File,
     predictions: File,
     threads: Threads,
+    choice: Paths = [],  # noqa: B006 - the same
+    cluster: Paths = [],  # noqa: B006 - the same
 ) -> None:
     """Score pool and baselines on the test fold, each row once."""
     from shoal.determinism import deterministic
@@ -254,6 +255,7 @@ def evaluate(
         metrics_out=metrics,
         report_out=report,
         predictions_out=predictions,
+        cluster=next(iter(cluster), None),
     )
     judge(Evaluate.from_text(settings), paths)
 
@@ -262,8 +264,6 @@ def pool(
     experiment: File,
     router: Input,
     pool_ledger: Files,
-    choice: Files,
-    specialist: Inputs,
     index: File,
     columns: Input,
     transform: Input,
@@ -272,6 +272,9 @@ def pool(
     embedder: Input,
     base: Input,
     manifest: File,
+    failed: Paths = [],  # noqa: B006 - the same
+    choice: Paths = [],  # noqa: B006 - the same
+    specialist: Inputs = [],  # noqa: B006 - the same
 ) -> None:
     """Put router, specialists and all fitted state into one folder."""
     from shoal.pool.command import pool
@@ -285,17 +288,18 @@ def pool(
         "router.safetensors": router,
         "base.safetensors": base,
     }
-    pool(experiment, state, choice, specialist, index, pool_ledger, manifest)
+    record = next(iter(failed), None)
+    pool(experiment, state, choice, specialist, index, pool_ledger, record, manifest)
 
 
 def evaluate_drift(
     settings: Json,
     index: File,
     router: Input,
-    choice: Files,
     out: File,
-    basis: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    basis: Paths = [],  # noqa: B006 - the same
     choice_before: Paths = [],  # noqa: B006 - the same
+    choice: Paths = [],  # noqa: B006 - the same
 ) -> None:
     """Compare the rows with those that the generation was fitted on."""
     from shoal.determinism import deterministic

@@ -60,6 +60,7 @@ def report_details(
         trained_on=_trained_on(paths, index),
         settings=content,
         lineage=_lineage(pool, index),
+        cluster=paths.cluster.name if paths.cluster else "",
         versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
     )
 

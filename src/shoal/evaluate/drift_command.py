@@ -92,7 +92,7 @@ def evaluate_drift(
         old, new = (side.part(side.partition == number) for side in (before, after))
         change = compare(counts[number], old, new, settings.seed)
         partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
-    trained = {int(entry["partition"]) for entry in index.trained}
+    trained = {int(read_json(path)["partition"]) for path in choices}
     candidates = [part for part in partitions if part.partition in trained]
     recommendation = recommend(overall, candidates, settings.level)
     content = {

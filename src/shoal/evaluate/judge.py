@@ -49,6 +49,7 @@ class Paths:
     metrics_out: Path
     report_out: Path
     predictions_out: Path
+    cluster: Path | None
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     metrics, per_row = _metrics(settings, metric, tested, pool, paths)
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
+    metrics["incomplete"] = pool.manifest["incomplete"]
     metrics["rejection"] = _rejection(pool, index, tested)
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, paths, pool, index, tested, per_row, metric)

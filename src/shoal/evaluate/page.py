@@ -89,6 +89,9 @@ TEMPLATE = """\
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · generation {{ generation }}</p>
 <h1 class="{{ verdict_class }}">{{ sentence }}</h1>
+{% for line in incomplete %}
+<p class="bad">{{ line }}</p>
+{% endfor %}
 {{ interval }}
 <p class="note">Difference in {{ metric_name }}, pool minus generalist, with its 95 % interval from
 a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootstrap_seed }}).</p>
@@ -180,6 +183,10 @@ rows. Differences on fewer than {{ worst_rows }} test rows are grey: they say li
 </tbody></table></div>
 <p class="note">What making the pool cost, baselines left out. Matrix products, convolutions and
 attention are counted, element-wise work is not.</p>
+{% if cluster %}
+<p>What the last run took on the cluster, jobs, waiting and failures counted:
+<a href="{{ cluster }}">{{ cluster }}</a>.</p>
+{% endif %}
 {% endcall %}
 
 {% call section("Lineage") %}

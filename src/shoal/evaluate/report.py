@@ -20,6 +20,7 @@ from shoal.evaluate.verdict import (
     contenders,
     metrics_decimals,
 )
+from shoal.pool.incomplete import incomplete_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +85,8 @@ class ReportDetails:
         lineage: Other things that say what this is made from, such as identities of generation
             and pool, by name.
         versions: Versions of libraries by name.
+        cluster: Name of the page beside the published report that says what the run took on a
+            cluster; empty where it ran on none.
     """
 
     experiment: str
@@ -99,6 +102,7 @@ class ReportDetails:
     settings: Mapping[str, Any]
     lineage: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
 
 
 def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
@@ -131,6 +135,7 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "map_caption": _map_caption(details),
         **row_accounting(metrics, details),
         "stages": stage_rows(details.stages),
+        "cluster": details.cluster,
         "lineage": _lineage(details),
         "settings": json.dumps(details.settings, indent=2, ensure_ascii=False),
         "digests": "\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),
@@ -157,6 +162,7 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
         "experiment": details.experiment,
         "generation": details.generation,
         "sentence": metrics["sentence"],
+        "incomplete": [incomplete_line(lack) for lack in metrics["incomplete"]],
         "verdict_class": metrics["verdict"].replace(" ", "-"),
         "metric_name": METRIC_NAMES[metric],
         "interval": _svg(interval_svg(difference, metric == "rmse", (value, low, high))),

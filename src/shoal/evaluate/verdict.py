@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoal.evaluate import formats
+from shoal.pool.incomplete import incomplete_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,6 +130,7 @@ def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableTyp
     return Group(
         _rich_table(metrics),
         Text(metrics["sentence"], style=f"bold {colour}"),
+        *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
         Text(summary),
         # Begins on a line of its own and folds: a console would crop what is too long.
         Text(f"The pool lies in {pool}", overflow="fold"),

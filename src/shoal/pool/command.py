@@ -25,6 +25,7 @@ def pool(
     specialists: Sequence[Path],
     index_path: Path,
     ledgers: Sequence[Path],
+    failed: Path | None,
     manifest_out: Path,
 ) -> None:
     """Put everything that predicting needs into the manifest's folder; the manifest comes last.
@@ -36,6 +37,7 @@ def pool(
         specialists: Weights of every specialist; the chosen ones are taken.
         index_path: The partition index.
         ledgers: What the pool's making cost.
+        failed: The record of failed trainings, where the pool is made without some specialists.
         manifest_out: The manifest.
     """
     from importlib.metadata import version
@@ -67,9 +69,24 @@ def pool(
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
+        "incomplete": _incomplete(index, points, specialists, failed),
         "files": {name: file_hash(folder / name) for name in names},
     }
     write_json(manifest_out, manifest | made_from())
+
+
+def _incomplete(
+    index: Mapping[str, Any],
+    points: Mapping[int, str],
+    specialists: Sequence[Path],
+    failed: Path | None,
+) -> list[dict[str, Any]]:
+    """What the pool lacks because training failed."""
+    from shoal.pool.incomplete import incomplete, read_failed
+
+    there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
+    failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]
+    return incomplete(index["partitions"], set(points), failures)
 
 
 def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:

@@ -33,4 +33,7 @@ class Changes(Section):
         description="what a run does by itself where drift is found: report it, let waiting "
         "partitions that drifted train in the next run, or start the next generation"
     )
+    incomplete: bool = Field(
+        description="whether the pool is built without specialists whose training failed"
+    )
     drift: Drift

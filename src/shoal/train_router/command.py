@@ -37,7 +37,7 @@ def train_router(
         model: The user's model.
         index_path: The partition index.
         assigner_path: The frozen map row to partition.
-        choices: What ``train-choose`` wrote for each trained partition.
+        choices: What ``train-choose`` wrote, for each partition that has a specialist.
         specialists: Weights of every specialist; the chosen ones are read.
         embedder_path: The embedder, for what a row costs.
         shapes_path: Shapes of the encoded rows.
@@ -56,7 +56,7 @@ def train_router(
 
     ledger = Ledger("train_router")
     index, shapes = Index(index_path), Shapes.load(shapes_path)
-    trained = [int(entry["partition"]) for entry in index.trained]
+    trained = specialised(choices)
     rows = _second_half(index, settings)
     losses = np.empty((len(rows["y"]), 0))
     if settings.method != "nearest_atom" and trained:
@@ -85,6 +85,17 @@ def train_router(
     ledger.write(ledger_out)
     tensors, meta = router.state()
     save_state(out, tensors, meta)
+
+
+def specialised(choices: Sequence[Path]) -> list[int]:
+    """Numbers of the partitions that have a specialist, ascending.
+
+    Args:
+        choices: What ``train-choose`` wrote.
+    """
+    from shoal.files import read_json
+
+    return sorted(int(read_json(path)["partition"]) for path in choices)
 
 
 def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> dict[int, Path]:

@@ -45,7 +45,7 @@ class Index:
 
     @property
     def trained(self) -> list[dict[str, Any]]:
-        """Entries of the partitions that have a specialist."""
+        """Entries of the partitions with enough rows for a specialist."""
         return [entry for entry in self.partitions if entry["trained"]]
 
     def partition_with(self, train: str, validation: str | None = None) -> int:

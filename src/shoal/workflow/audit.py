@@ -14,13 +14,14 @@ from shoal.workflow.audit_checks import CHECKS
 from shoal.workflow.audit_evidence import Evidence, Finding
 from shoal.workflow.audit_index import judged_index
 from shoal.workflow.audit_records import check_packs, check_record, settle
-from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
+from shoal.workflow.jobs import files_of
+from shoal.workflow.layout import BASELINES, FIT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
     from shoal.workflow.plan import Plan
 
 _STAGE_OF_FIT = {f"{stage}_fit": stage for stage in FIT_FILES} | dict.fromkeys(

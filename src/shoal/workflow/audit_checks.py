@@ -9,12 +9,13 @@ from shoal.errors import ShoalError
 from shoal.hashing import canonical_json
 from shoal.workflow.audit_index import check_index
 from shoal.workflow.audit_inputs import pool_state
+from shoal.workflow.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shoal.workflow.audit_evidence import Evidence
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 
 def check_table(job: Job, evidence: Evidence) -> None:
@@ -96,9 +97,7 @@ def check_published(job: Job, evidence: Evidence) -> None:
     (record,) = job.outputs
     content, plan = evidence.content(record), evidence.plan
     layout, index = plan.layout, evidence.index
-    if content["release"] != layout.release or canonical_json(content["layout"]) != canonical_json(
-        layout.as_json()
-    ):
+    if content["release"] != layout.release or Layout.from_json(content["layout"]) != layout:
         evidence.blame(record, "is the record of another release", evidence.remedy(job))
     copies = {
         plan.root / "metrics.json": layout.evaluation(index, "metrics.json"),
@@ -126,14 +125,13 @@ def _groups(rows: Path) -> list[dict[str, Any]]:
 
 
 def _chosen(evidence: Evidence) -> dict[int, tuple[str, str]] | None:
-    """Digest and grid point of each trained partition; None where a choice is in doubt."""
+    """Digest and chosen grid point of each specialist; None where a choice is in doubt."""
     chosen = {}
-    for entry in evidence.index["partitions"]:
-        if entry["trained"]:
-            path = evidence.plan.layout.choice(entry)
-            if evidence.is_blamed(path):
-                return None
-            chosen[entry["partition"]] = (entry["specialist"], evidence.content(path)["point"])
+    for entry in evidence.plan.layout.specialised(evidence.index):
+        path = evidence.plan.layout.choice(entry)
+        if evidence.is_blamed(path):
+            return None
+        chosen[entry["partition"]] = (entry["specialist"], evidence.content(path)["point"])
     return chosen
 
 

@@ -13,7 +13,7 @@ from shoal.workflow.layout import BASELINES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
     from shoal.workflow.plan import Plan
 
 

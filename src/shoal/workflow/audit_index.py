@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.workflow.audit_evidence import Evidence
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 
 def judged_index(evidence: Evidence) -> dict[str, Any] | None:

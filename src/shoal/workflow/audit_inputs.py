@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from shoal.workflow.layout import Job, Layout
+    from shoal.workflow.jobs import Job
+    from shoal.workflow.layout import Layout
 
 
 def recorded_inputs(layout: Layout, job: Job, index: Mapping[str, Any]) -> list[Path] | None:
@@ -55,11 +56,11 @@ class _Inputs:
         return [self.layout.shard_rows(stage, self.job.about) for stage in stages]
 
     def _models(self, digest: str) -> list[Path]:
-        points = self.layout.points
+        points = self.layout.points_of({"trained": True, "specialist": digest})
         return [self.layout.specialist(digest, point, "model.safetensors") for point in points]
 
     def _specialists(self) -> list[Path]:
-        entries = [entry for entry in self.index["partitions"] if entry["trained"]]
+        entries = self.layout.specialised(self.index)
         return [path for entry in entries for path in self._models(entry["specialist"])]
 
     def split(self) -> list[Path]:

@@ -10,7 +10,7 @@ from shoal.workflow.audit_inputs import recorded_inputs
 
 if TYPE_CHECKING:
     from shoal.workflow.audit_evidence import Evidence
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 _WEIGHTS = "model.safetensors"
 _UNRECORDED = ("encoder.skops", "report.html", "predictions.parquet")

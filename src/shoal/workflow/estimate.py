@@ -18,7 +18,7 @@ from shoal.workflow.past import benchmarks, newest, read_benchmark
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
     from shoal.workflow.plan import Plan
 
 _LEDGERS = {

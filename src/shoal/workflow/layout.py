@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from shoal.files import read_json
+from shoal.hashing import rows_id, settings_id
+from shoal.workflow.jobs import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     IndexContent = Mapping[str, Any]
 
@@ -39,29 +41,6 @@ _SUFFIX = {"split": "parquet", "transform": "parquet"}
 
 
 @dataclass(frozen=True)
-class Job:
-    """One job of the workflow.
-
-    Attributes:
-        rule: Name of its rule.
-        about: Shard, partition digest or grid point that it is about; empty where it is the
-            only one of its rule.
-        outputs: Files that it makes.
-        partition: Number of the partition that it is about, or None.
-    """
-
-    rule: str
-    about: str
-    outputs: tuple[Path, ...]
-    partition: int | None = None
-
-    @property
-    def missing(self) -> list[Path]:
-        """Its files that are not there."""
-        return [path for path in self.outputs if not path.exists()]
-
-
-@dataclass(frozen=True)
 class Layout:
     """Paths and jobs of one experiment under one choice of settings, code and source files.
 
@@ -75,6 +54,8 @@ class Layout:
         index_id: Identity of the partition index.
         release: Identity of everything that is published together.
         refreshed: Whether the baselines are trained for the current rows, not once a generation.
+        left_out: Specialists ``DIGEST/POINT`` whose training failed and that the pool is made
+            without, sorted.
     """
 
     root: str
@@ -86,6 +67,7 @@ class Layout:
     index_id: str
     release: str
     refreshed: bool
+    left_out: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -99,7 +81,7 @@ class Layout:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        lists = {name: tuple(content[name]) for name in ("shards", "points")}
+        lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
         return cls(**{**content, **lists})
 
     # Before the index ------------------------------------------------------------------------
@@ -146,14 +128,14 @@ class Layout:
 
     # After the index -------------------------------------------------------------------------
 
+    @property
+    def specialists(self) -> Path:
+        """The folder of all specialists under these settings and this code."""
+        return self.folder / "specialists" / self.made["specialists"]
+
     def specialist(self, digest: str, point: str, name: str) -> Path:
         """A file of one specialist."""
         return self.specialists / digest / point / name
-
-    @property
-    def specialists(self) -> Path:
-        """The folder of specialists, below it training digest and grid point."""
-        return self.folder / "specialists" / self.made["specialists"]
 
     def pack_status(self, pack: str) -> Path:
         """What a pack's job leaves when all of its specialists are there."""
@@ -163,32 +145,89 @@ class Layout:
         """The specialists of a pack, written when it is planned."""
         return self.folder / "packs" / "members" / f"{pack}.json"
 
+    def points_of(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
+        """Grid points at which a partition of the index has a specialist, or will have one."""
+        if not entry["trained"]:
+            return ()
+        digest = entry["specialist"]
+        return tuple(p for p in self.points if f"{digest}/{p}" not in self._left_out)
+
+    def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
+        """Entries of the partitions that have a specialist, or will have one."""
+        return [entry for entry in index["partitions"] if self.points_of(entry)]
+
     def choice(self, entry: Mapping[str, Any]) -> Path:
-        """The choice of grid point of a partition of the index."""
+        """The choice of grid point of a partition of the index.
+
+        Among fewer points it is the choice of a grid that has no others.
+        """
+        identity, points = self.made["choices"], self.points_of(entry)
+        if points and points != self.points:
+            identity = settings_id(self.made["specialists"], sorted(points))
         validation = entry["digests"]["validation"]
-        folder = self.folder / "choices" / self.made["choices"]
-        return Path(folder, entry["specialist"], f"{validation}.json")
+        return Path(self.folder, "choices", identity, entry["specialist"], f"{validation}.json")
 
     def router(self, index: IndexContent, name: str) -> Path:
         """A file of the router."""
-        return Path(self.folder, "router", self.made["router"], index["root"]["fit"], name)
+        return Path(self.folder, "router", self.made["router"], self._root(index, "fit"), name)
 
     def pool(self, index: IndexContent, name: str) -> Path:
         """A file of the pool."""
-        return Path(self.folder, "pool", self.made["pool"], index["root"]["fit"], name)
+        return Path(self.folder, "pool", self.made["pool"], self._root(index, "fit"), name)
 
     def baseline(self, index: IndexContent, name: str) -> Path:
-        """A file of the baselines."""
-        basis = index["root"]["fit"] if self.refreshed else "generation"
+        """A file of the baselines.
+
+        Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
+        are none yet when its first such pool is made, its incomplete pools get their own.
+        """
+        basis = self._basis(index)
         return Path(self.folder, "baselines", self.fits["baselines"], basis, name)
 
     def evaluation(self, index: IndexContent, name: str) -> Path:
         """A file of the evaluation."""
-        return Path(self.folder, "evaluate", self.made["evaluate"], index["root"]["all"], name)
+        return Path(self.folder, "evaluate", self.made["evaluate"], self._root(index, "all"), name)
 
     def drift(self, index: IndexContent) -> Path:
         """How the rows differ from those that the generation was fitted on."""
-        return self.folder / "drift" / self.made["drift"] / f"{index['root']['all']}.json"
+        return self.folder / "drift" / self.made["drift"] / f"{self._root(index, 'all')}.json"
+
+    @cached_property
+    def _left_out(self) -> frozenset[str]:
+        return frozenset(self.left_out)
+
+    def lacks(self, index: IndexContent) -> list[str]:
+        """Specialists ``DIGEST/POINT`` of the index that the pool is made without."""
+        if not self.left_out:
+            return []
+        digests = {entry["specialist"] for entry in index.get("partitions", []) if entry["trained"]}
+        return [name for name in self.left_out if name.split("/")[0] in digests]
+
+    def frozen_baselines(self, basis: str = "generation") -> list[Path]:
+        """Files of the baselines that are trained once a generation, for any of its pools.
+
+        Args:
+            basis: ``generation``, or ``incomplete``: see :meth:`baseline`.
+        """
+        folder = Path(self.folder, "baselines", self.fits["baselines"], basis)
+        return [folder / name for names in BASELINES.values() for name in names]
+
+    def _root(self, index: IndexContent, name: str) -> str:
+        """A root of the index, another one where the pool lacks specialists of it."""
+        root, lacks = str(index["root"][name]), self.lacks(index)
+        return rows_id(root, lacks) if lacks else root
+
+    def _basis(self, index: IndexContent) -> str:
+        if self.refreshed:
+            return self._root(index, "fit")
+        if self.lacks(index) and (
+            self._are_there("incomplete") or not self._are_there("generation")
+        ):
+            return "incomplete"
+        return "generation"
+
+    def _are_there(self, basis: str) -> bool:
+        return all(path.exists() for path in self.frozen_baselines(basis))
 
     @property
     def published(self) -> Path:
@@ -217,9 +256,8 @@ class Layout:
 
     def later_jobs(self, index: IndexContent) -> Iterator[Job]:
         """Everything after the index."""
-        for entry in index["partitions"]:
-            if entry["trained"]:
-                yield from self._partition_jobs(entry)
+        for entry in self.specialised(index):
+            yield from self._partition_jobs(entry)
         routed = ("router.safetensors", "ledger.json")
         yield Job("train_router", "", tuple(self.router(index, name) for name in routed))
         for rule, names in BASELINES.items():
@@ -232,7 +270,7 @@ class Layout:
 
     def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
         number, digest = int(entry["partition"]), entry["specialist"]
-        for point in self.points:
+        for point in self.points_of(entry):
             names = ("model.safetensors", "ledger.json")
             outputs = tuple(self.specialist(digest, point, name) for name in names)
             yield Job("train_specialist", f"{digest}/{point}", outputs, number)
@@ -247,8 +285,3 @@ class Layout:
         """Content of the partition index; None where there is none yet."""
         content: dict[str, Any] | None = read_json(self.index) if self.index.exists() else None
         return content
-
-
-def files_of(jobs: Iterable[Job]) -> list[Path]:
-    """All files that the jobs make."""
-    return [path for job in jobs for path in job.outputs]

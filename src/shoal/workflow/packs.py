@@ -11,7 +11,7 @@ from shoal.files import write_json
 from shoal.hashing import settings_id
 from shoal.packing.solve import Limits, Member, longest_first, makespan, pack
 from shoal.workflow.estimate import Estimate
-from shoal.workflow.layout import Job
+from shoal.workflow.jobs import Job
 from shoal.workflow.resources import Resources
 from shoal.workflow.why import point_text
 

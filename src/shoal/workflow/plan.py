@@ -13,6 +13,7 @@ from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.compose import compose
 from shoal.workflow import identity
+from shoal.workflow.failed import FAILED, left_out
 from shoal.workflow.history import History
 from shoal.workflow.layout import FIT_FILES, Layout
 from shoal.workflow.shards import name_shards
@@ -76,6 +77,11 @@ class Plan:
         self.before = self._index_before(generation, fits, made)
         index_id = self._index_id(made, shards)
         on_drift = settings.changes.on_drift
+        specialists = self.root / generation / "specialists" / made["specialists"]
+        missing: tuple[str, ...] = ()
+        if settings.changes.incomplete:
+            missing = left_out(self.failed_file, specialists, grid)
+        release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
         return Layout(
             root=str(self.root),
             generation=generation,
@@ -84,8 +90,9 @@ class Plan:
             shards=shards,
             points=grid,
             index_id=index_id,
-            release=settings_id(generation, made["evaluate"], made["drift"], on_drift, index_id),
+            release=settings_id(*release, *missing),
             refreshed=settings.changes.baselines == "current",
+            left_out=missing,
         )
 
     def _index_before(
@@ -119,6 +126,11 @@ class Plan:
     def settings_file(self) -> Path:
         """Where the resolved settings are written, next to the results."""
         return self.root / "settings.json"
+
+    @property
+    def failed_file(self) -> Path:
+        """Where the specialists are recorded whose training failed."""
+        return self.root / FAILED
 
     @property
     def plan_file(self) -> Path:

@@ -8,15 +8,18 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import ERROR
 from shoal.files import read_json
+from shoal.pool.incomplete import incomplete, read_failed
 from shoal.workflow.estimate import Estimate
-from shoal.workflow.layout import FIT_FILES, Job, Layout
+from shoal.workflow.jobs import Job
+from shoal.workflow.layout import FIT_FILES, Layout
 from shoal.workflow.packs import TRAINS, packs_json, planned_packs
 from shoal.workflow.plan import placeholders
 from shoal.workflow.removal import seen_by_fits
 from shoal.workflow.row_changes import RowChanges
 from shoal.workflow.staleness import partition_states
-from shoal.workflow.terminal import ERROR, say
+from shoal.workflow.terminal import say
 from shoal.workflow.why import differences, reasons
 
 if TYPE_CHECKING:
@@ -77,6 +80,9 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         - ``removed``: partitions ``retrained`` without training rows that are gone, partitions
           ``waiting`` that still hold some, and ``seen``: ``stages`` of the generation whose fits
           have seen ``rows`` rows (null: not known; an upper bound unless ``exact``) that are gone.
+        - ``incomplete``: what the pool is made without because training failed: for each
+          partition concerned its ``partition``, whether it has a ``specialist`` all the same, the
+          grid ``points`` that it lacks, and ``reasons``.
         - ``drift``: what the published release's drift report recommends (``action``,
           ``partitions``, ``reason``), or null.
         - ``jobs``: those that would run, each with ``rule``, ``about``, ``partition``,
@@ -118,6 +124,7 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         "codes": changed.codes,
         "refit_needed": _refit_needed(now),
         "removed": _removed(now, partitions),
+        "incomplete": _incomplete(now),
         "drift": _drift(plan),
         "jobs": [_job_json(job) for job in (*listed, *packed)],
         "packs": packs_json(plan, packs, estimate),
@@ -200,7 +207,8 @@ def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[dict
         sources = {shard: path for shard, (path, _) in now.plan.shards.items()}
         rows = RowChanges(Layout.from_json(now.record["layout"]), now.plan.layout, sources)
     found = []
-    for state in partition_states(now.before, now.index, run):
+    failed = {lack["partition"] for lack in _incomplete(now) if not lack["specialist"]}
+    for state in partition_states(now.before, now.index, run, failed):
         jobs = run.get(state.partition, [])
         files = rows.files_of(state.partition, state.folds) if rows and state.folds else []
         found.append(
@@ -233,6 +241,21 @@ def _refit_needed(now: Now) -> list[str]:
     if unknown:
         found.append(f"training rows of classes that it does not know: {unknown}")
     return found
+
+
+def _incomplete(now: Now) -> list[dict[str, Any]]:
+    """What the pool is made without because training failed."""
+    layout = now.plan.layout
+    lacks = set(layout.lacks(now.index))
+    if not lacks:
+        return []
+    specialised = {int(entry["partition"]) for entry in layout.specialised(now.index)}
+    failures = [
+        each
+        for each in read_failed(now.plan.failed_file)
+        if each.specialists == str(layout.specialists) and each.name in lacks
+    ]
+    return incomplete(now.index["partitions"], specialised, failures)
 
 
 def _removed(now: Now, partitions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.evaluate.drift_table import advice_text
 from shoal.evaluate.formats import NONE, count_text, flops_text, seconds_text
+from shoal.pool.incomplete import incomplete_line
 from shoal.workflow.estimate import Cost
 from shoal.workflow.why import point_text, value_text
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _UNKNOWN = "?"
-_QUIET = {"fresh": "Fresh", "untrained": "Too few training rows for a specialist"}
+_QUIET = {
+    "fresh": "Fresh",
+    "untrained": "Too few training rows for a specialist",
+    "failed": "Without a specialist, because its training failed",
+}
 _FOLDS = {"train": "train", "validation": "valid", "test": "test"}
 _LEFT = ("status", "changed", "cost of", "pack", "trains, partition: grid points")
 _COST_HEADS = ("jobs", "time", "training")
@@ -43,6 +48,7 @@ def plan_text(document: Mapping[str, Any], refit: str) -> RenderableType:
         *([_partition_table(loud)] if loud and document["exact"] else []),
         *lines(_reason_lines(loud) if document["exact"] else []),
         *lines(_quiet_lines(document["partitions"])),
+        *lines(map(incomplete_line, document["incomplete"]), "yellow"),
         *lines(_removal_lines(document, refit), "yellow"),
         *lines(_refit_lines(document, refit), "yellow"),
         *lines(_drift_lines(document), "yellow"),

@@ -10,7 +10,8 @@ from shoal.files import read_json
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.resume import output_of
-from shoal.workflow.layout import BASELINES, Layout, files_of
+from shoal.workflow.jobs import files_of
+from shoal.workflow.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,8 +87,7 @@ def _layouts(plan: Plan, keep: int) -> list[Layout]:
 
 def _baselines(layout: Layout) -> list[Path]:
     """The baselines that are trained once a generation, also where newer ones are in use."""
-    frozen = replace(layout, refreshed=False)
-    return [frozen.baseline({}, name) for names in BASELINES.values() for name in names]
+    return [*layout.frozen_baselines(), *layout.frozen_baselines("incomplete")]
 
 
 def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:

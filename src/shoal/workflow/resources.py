@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.files import read_json
 from shoal.workflow.estimate import Estimate
-from shoal.workflow.layout import Job
+from shoal.workflow.jobs import Job
 from shoal.workflow.past import benchmarks, newest
 
 if TYPE_CHECKING:

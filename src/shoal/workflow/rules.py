@@ -10,7 +10,8 @@ from shoal.errors import ShoalError
 from shoal.files import read_json
 from shoal.hashing import canonical_json, settings_id
 from shoal.settings.compose import as_list
-from shoal.workflow.layout import BASELINES, FIT_FILES, files_of
+from shoal.workflow.jobs import files_of
+from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.packs import begin_packs
 from shoal.workflow.plan import Plan, placeholders
 from shoal.workflow.resources import Resources
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shoal.settings.nodes import Need
-    from shoal.workflow.layout import Job
+    from shoal.workflow.jobs import Job
 
 _NONE = "none"
 _FRESH = "[0-9a-f]{24}"
@@ -49,6 +50,22 @@ class RulesPlan(Plan):
         self._said = False
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is the Snakemake that a person started, not that of one of its jobs."""
+        return bool(self._workflow.is_main_process)
+
+    @property
+    def is_on_cluster(self) -> bool:
+        """Whether jobs go to Slurm; not known before the Snakefile is read."""
+        plugin = self._workflow.executor_plugin
+        # A job's own Snakemake has the executor "slurm-jobstep".
+        return plugin is not None and plugin.name.startswith("slurm")
+
+    def cluster_pages(self) -> list[Path]:
+        """Where the end of this run will say what it took on a cluster; one or none."""
+        return [self.root / "cluster.html"] if self.is_on_cluster else []
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
@@ -113,8 +130,15 @@ class RulesPlan(Plan):
         index = self.layout.read_index()
         if self.layout.refreshed and index is None:
             return f"{_FRESH}|planned"
-        paths = [self.layout.baseline(index or {}, name) for name in BASELINES[rule]]
-        return _NONE if all(path.exists() for path in paths) else paths[0].parent.name
+        if index is not None:
+            paths = [self.layout.baseline(index, name) for name in BASELINES[rule]]
+        else:
+            # Whether the pool will lack specialists, and then take other baselines, is not known.
+            bases = ["generation", "incomplete"] if self.layout.left_out else ["generation"]
+            frozen = [path for basis in bases for path in self.layout.frozen_baselines(basis)]
+            paths = [path for path in frozen if path.name in BASELINES[rule]]
+        untrained = dict.fromkeys(path.parent.name for path in paths if not path.exists())
+        return "|".join(untrained) or _NONE
 
     def demo_names(self) -> list[Path]:
         """What ``demo_data`` writes first; empty where the files are not the demo's."""
@@ -230,25 +254,29 @@ class RulesPlan(Plan):
         if not path.exists():
             return []
         entries = read_json(path)["partitions"]
-        paths = [self.layout.choice(entry) for entry in entries if entry["trained"]]
+        paths = [self.layout.choice(entry) for entry in entries if self.layout.points_of(entry)]
         return [path for path in paths if path.exists()]
 
     def points_of(self, digest: str) -> list[Path]:
         """Weights of one partition's specialists, one a grid point."""
-        return [self.layout.specialist(digest, p, "model.safetensors") for p in self.grid]
+        points = self.layout.points_of({"trained": True, "specialist": digest})
+        return [self.layout.specialist(digest, p, "model.safetensors") for p in points]
 
     def specialists(self, index: Mapping[str, Any], name: str) -> list[Path]:
         """A file of every specialist of every grid point."""
         return [
             self.layout.specialist(entry["specialist"], point, name)
-            for entry in index["partitions"]
-            if entry["trained"]
-            for point in self.grid
+            for entry in self.layout.specialised(index)
+            for point in self.layout.points_of(entry)
         ]
 
     def choices(self, index: Mapping[str, Any]) -> list[Path]:
-        """The choice of grid point of every trained partition."""
-        return [self.layout.choice(entry) for entry in index["partitions"] if entry["trained"]]
+        """The choice of grid point of every partition that has a specialist."""
+        return [self.layout.choice(entry) for entry in self.layout.specialised(index)]
+
+    def failed_files(self) -> list[Path]:
+        """The record of failed trainings, where the pool is made without some; one or none."""
+        return [self.failed_file] if self.layout.left_out else []
 
     def pool_ledgers(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """Ledgers of all that the pool's making costs, routing included."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoal.tables import FOLDS
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Entry = Mapping[str, Any]
 
-Status = Literal["fresh", "changed", "new", "gone", "waiting", "untrained"]
+Status = Literal["fresh", "changed", "new", "gone", "waiting", "untrained", "failed"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class PartitionState:
         status: ``fresh``: nothing about it is different and none of its jobs would run;
             ``changed``: its rows are others, or a job of it would run; ``new``: it gets its first
             specialist under this assigner; ``gone``: it has too few training rows by now and
-            loses its specialist; ``waiting``: it keeps the specialist that it has until more rows
+            loses its specialist; ``failed``: the pool is made without one, because its training
+            failed; ``waiting``: it keeps the specialist that it has until more rows
             have changed; ``untrained``: it has too few training rows, as before.
         rows_before: Rows by fold in the published index; None where there is none.
         rows_after: Rows by fold; None where they are not known yet.
@@ -43,7 +44,10 @@ class PartitionState:
 
 
 def partition_states(
-    before: Mapping[str, Any] | None, after: Mapping[str, Any], stale: Container[int]
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any],
+    stale: Container[int],
+    failed: Container[int] = (),
 ) -> list[PartitionState]:
     """The state of every partition, in order of number.
 
@@ -51,14 +55,16 @@ def partition_states(
         before: Content of the published index, of the same assigner; None where there is none.
         after: Content of the current index, or placeholders for it.
         stale: Numbers of the partitions of which a job would run.
+        failed: Numbers of those that the pool is made without a specialist of.
     """
     held: dict[int, Entry] = {
         int(entry["partition"]): entry for entry in (before or {"partitions": []})["partitions"]
     }
     found: dict[int, Entry] = {int(entry["partition"]): entry for entry in after["partitions"]}
     return [
-        _state(number, held.get(number), found.get(number), number in stale)
+        replace(state, status="failed") if number in failed else state
         for number in sorted({*held, *found})
+        for state in [_state(number, held.get(number), found.get(number), number in stale)]
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where the Snakefile meets the plan: its start, and what is said when a job failed."""
+"""Where the Snakefile meets the plan: its start and its end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import ShoalError
+from shoal.errors import ERROR, ShoalError
+from shoal.workflow.failed import failed_specialists, record_failed
 from shoal.workflow.rules import RulesPlan
-from shoal.workflow.terminal import ERROR, leave, say
+from shoal.workflow.run_log import read_logs
+from shoal.workflow.terminal import leave, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _started = time.time()
 
@@ -53,8 +55,30 @@ def begin(plan: RulesPlan, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's
     plan.write_records()
 
 
-def explain_failures(plan: RulesPlan) -> None:
-    """Repeat the one-line reasons from the logs of failed jobs; exit with 2 if there are any."""
+def end_well(plan: RulesPlan, logs: Sequence[str]) -> None:
+    """What is left to do when every job has ended well.
+
+    Args:
+        plan: The plan of the run.
+        logs: Snakemake's own log files.
+    """
+    if plan.is_main_process:
+        record_failed(plan.failed_file)
+        _summarise(plan, logs)
+
+
+def end_with_failures(plan: RulesPlan, logs: Sequence[str]) -> None:
+    """Record the specialists that failed, repeat the one-line reasons from the logs of jobs.
+
+    Ends the process with exit code 2 if there are any.
+
+    Args:
+        plan: The plan of the run.
+        logs: Snakemake's own log files.
+    """
+    if plan.is_main_process:
+        _record_specialists(plan, read_logs(logs))
+        _summarise(plan, logs)
     reasons = [
         line.removeprefix(ERROR)
         for path in sorted(plan.logs.rglob("*.log"))
@@ -64,6 +88,26 @@ def explain_failures(plan: RulesPlan) -> None:
     ]
     if reasons:
         leave([_with_files(reason, plan) for reason in reasons])
+
+
+def _record_specialists(plan: RulesPlan, text: str) -> None:
+    failures = list(failed_specialists(text, plan.layout))
+    record_failed(plan.failed_file, failures)
+    if not failures:
+        return
+    them = "1 specialist" if len(failures) == 1 else f"{len(failures)} specialists"
+    advice = "the next run leaves what failed out of the pool"
+    if not plan.settings.changes.incomplete:
+        advice = "changes.incomplete=true among the overrides builds the pool without"
+    say(f"training failed for {them}, see {plan.failed_file}; {advice}")
+
+
+def _summarise(plan: RulesPlan, logs: Sequence[str]) -> None:
+    """What a run on a cluster took."""
+    if plan.is_on_cluster:
+        from shoal.workflow.cluster_summary import summarise_run
+
+        summarise_run(plan.root, plan.settings.name, plan.settings.nodes, read_logs(logs))
 
 
 def _with_files(reason: str, plan: RulesPlan) -> str:

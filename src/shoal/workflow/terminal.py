@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from shoal.errors import ERROR
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-ERROR = "shoal: error: "
-"""How a line begins that says what a user can mend."""
 
 
 def say(sentence: str) -> None:

@@ -120,7 +120,7 @@ def reasons(
         files: Source files through which its rows changed.
         jobs: Jobs of it that would run.
     """
-    if state.status in ("fresh", "untrained"):
+    if state.status in ("fresh", "untrained", "failed"):
         return []
     if changed.first:
         return [changed.first]

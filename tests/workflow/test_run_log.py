@@ -1,0 +1,42 @@
+"""What is read from Snakemake's log of a run."""
+
+from pathlib import Path
+
+from shoal.workflow.run_log import failed_jobs
+
+FAILED = """\
+Error in rule train_specialist:
+    message: SLURM-job '17' failed, SLURM status is: 'OUT_OF_MEMORY'. Reason: Unknown.
+    jobid: 12
+    input: results/tiny/g1/base/1/base.safetensors
+    output: results/a/model.safetensors, results/a/ledger.json
+    log: logs/a.log, /home/u/17.log (check log file(s) for error details)
+    shell:
+        shoal train-specialist --point '{"lr":0.1}' &> logs/a.log
+        (command exited with non-zero exit code)
+    external_jobid: 17
+"""
+
+
+def test_a_failed_job_is_read_with_its_files_log_and_state():
+    """Rule, outputs, its own log and what Slurm says come from one block."""
+    (job,) = failed_jobs(FAILED)
+
+    assert job.rule == "train_specialist"
+    assert job.outputs == (Path("results/a/model.safetensors"), Path("results/a/ledger.json"))
+    assert (job.log, job.state) == (Path("logs/a.log"), "OUT_OF_MEMORY")
+
+
+def test_a_job_whose_further_attempt_goes_well_has_not_failed():
+    """Only the last attempt counts."""
+    again = f"{FAILED}Trying to restart job 12.\n"
+
+    assert failed_jobs(again) == []
+    assert len(failed_jobs(again + FAILED)) == 1
+
+
+def test_a_run_that_a_person_stops_has_no_failed_jobs():
+    """A job that is stopped with the run looks like one that failed."""
+    stopped = "Terminating processes on user request, this might take some time.\n"
+
+    assert failed_jobs(FAILED + stopped) == []
