@@ -1,5 +1,6 @@
 """What the rules ask of a plan, on an experiment whose files are made by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,3 +58,25 @@ def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
     write_json(plan.layout.index, {"partitions": [], "root": {}})
 
     assert plan.index(checkpoint=None) == {"partitions": [], "root": {}}
+
+
+@pytest.mark.parametrize(
+    ("executor", "pages"),
+    [("local", []), ("slurm", ["cluster.html"]), ("slurm-jobstep", ["cluster.html"])],
+)
+def test_only_a_run_on_slurm_has_a_page_about_the_cluster(plan: RulesPlan, executor, pages):
+    """A job's own Snakemake, whose executor is another, sees the same page."""
+    plan._workflow.executor_plugin = SimpleNamespace(name=executor)
+
+    assert [path.name for path in plan.cluster_pages()] == pages
+
+
+def test_both_kinds_of_baselines_may_be_trained_while_nobody_knows_which(plan: RulesPlan):
+    """Before the index an incomplete plan may need those of the generation, or others."""
+    first = plan.untrained_basis("evaluate_random")
+    plan.layout = replace(plan.layout, left_out=("digest/point",))
+    both = plan.untrained_basis("evaluate_random")
+    make(plan.layout.frozen_baselines())
+
+    assert (first, both) == ("generation", "generation|incomplete")
+    assert plan.untrained_basis("evaluate_random") == "incomplete"

@@ -40,3 +40,15 @@ def test_a_run_that_a_person_stops_has_no_failed_jobs():
     stopped = "Terminating processes on user request, this might take some time.\n"
 
     assert failed_jobs(FAILED + stopped) == []
+
+
+def test_logs_that_are_shown_within_are_no_part_of_it():
+    """A job on Slurm has a Snakemake of its own, which is stopped when Slurm stops the job."""
+    line = "=" * 40
+    inner = f"{FAILED.replace('12', '0')}Terminating processes on user request, wait.\n"
+    shown = f"{FAILED}Logfile /home/u/17.log:\n{line}\n\n{inner}{line}\nLogfile b.log: empty file\n"
+
+    (job,) = failed_jobs(shown)
+
+    assert job.state == "OUT_OF_MEMORY"
+    assert failed_jobs(f"{shown}Trying to restart job 12.\n{shown}") == [job]

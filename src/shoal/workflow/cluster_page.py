@@ -130,13 +130,12 @@ def _headline(summary: Mapping[str, Any]) -> str:
 def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     waiting = summary["waiting"]
     failures = {n: count for n, count in summary["states"].items() if n != "COMPLETED"}
+    sums = [seconds_text(waiting[name]) for name in ("sum", "median", "longest")]
     states = ", ".join(f"{count} {name}" for name, count in failures.items())
     return [
         ("retries", count_text(summary["retries"])),
         ("failures", states or (NONE if not summary["states"] else "none")),
-        ("waiting, all together", seconds_text(waiting["sum"])),
-        ("median", seconds_text(waiting["median"])),
-        ("longest", seconds_text(waiting["longest"])),
+        ("waiting", f"{sums[0]} all together, median {sums[1]}, longest {sums[2]}"),
     ]
 
 

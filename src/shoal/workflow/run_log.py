@@ -16,6 +16,9 @@ _BLOCK = re.compile(
     r"|^Trying to restart job (?P<restarted>\d+)\.$",
     re.MULTILINE,
 )
+_SHOWN = re.compile(r"^Logfile .*:\n(=+)\n(?:.*\n)*?\1$", re.MULTILINE)
+"""Logs of failed jobs, shown within; on Slurm they are those of a Snakemake of their own."""
+
 _FIELD = re.compile(r"^    (\w+): (.*)$", re.MULTILINE)
 _STATE = re.compile(r"SLURM status is: '(\w+)'")
 _SUBMITTED = re.compile(
@@ -53,6 +56,7 @@ def failed_jobs(text: str) -> list[FailedJob]:
     Args:
         text: Snakemake's log.
     """
+    text = _SHOWN.sub("", text)
     if any(line.startswith(_INTERRUPTED) for line in text.splitlines()):
         return []
     failed: dict[str, FailedJob] = {}
