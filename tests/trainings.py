@@ -17,6 +17,7 @@ from shoal.determinism import deterministic
 from shoal.embed.train import fit_neural
 from shoal.ledger import Ledger
 from shoal.models import MLP
+from shoal.processes import end_helpers
 from shoal.resume import Checkpoints
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
@@ -139,6 +140,7 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         net, paths = Plain(), shards(folder)
         task = "classification"
         train_on_shards(net, paths, TRAINING, task, ledger, rows=seen, checkpoints=checkpoints)
+        end_helpers()
         return weights(net)
     if kind == "several":
         nets = [Plain() for _ in range(3)]
@@ -156,7 +158,8 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
 
 def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | None) -> None:
     """Train; write ``out.safetensors``, ledger and log; get a signal after a step, if asked to."""
-    os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    mode = os.O_APPEND if "LOCAL_RANK" in os.environ else os.O_TRUNC
+    os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | mode), 2)
     deterministic(1)
     if kill:
         _signal_after(*kill)

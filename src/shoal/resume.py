@@ -5,6 +5,7 @@ Apart from :mod:`shoal.checkpoint`: a job that may turn out to train nothing imp
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -110,5 +111,6 @@ def output_of(path: Path) -> Path | None:
 
 
 def say(sentence: str) -> None:
-    """A line in the job's log."""
-    print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the job's log
+    """A line in the job's log, from one process of the job."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the job's log

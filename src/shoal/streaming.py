@@ -38,6 +38,7 @@ class RowStream(IterableDataset["Batch"]):
         batch_size: Rows a batch: the asked-for size, or all training rows where there are fewer.
         steps: Batches that an iteration yields, those before ``start`` counted.
         start: Batches that the next iteration leaves out, once; little of them is read.
+        share: Which of how many equal shares of each batch is yielded.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class RowStream(IterableDataset["Batch"]):
         self._names = tuple(names)
         self.steps = steps
         self.start = 0
+        self.share = (0, 1)
         self._buffer_rows = buffer_rows
         self._seed = seed
         self._resident: Arrays | None = None
@@ -73,7 +75,8 @@ class RowStream(IterableDataset["Batch"]):
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self._seed, 0x5EED])
         start, self.start = self.start, 0
-        return _shuffled(lambda: self._buffers(rng), self.batch_size, start, self.steps, rng)
+        batches = _shuffled(lambda: self._buffers(rng), self.batch_size, start, self.steps, rng)
+        return (_share(batch, *self.share) for batch in batches)
 
     def passes(self) -> Iterator[Batch]:
         """Every training row once, in shard order, in batches of at most the buffer's size."""
@@ -158,6 +161,7 @@ class MemoryRows(IterableDataset["Batch"]):
     Attributes:
         batch_size: Rows a batch: the asked-for size, or all rows where there are fewer.
         start: Batches that the next iteration leaves out, once.
+        share: Which of how many equal shares of each batch is yielded.
     """
 
     def __init__(self, arrays: Arrays, batch_size: int, steps: int, seed: int) -> None:
@@ -170,6 +174,7 @@ class MemoryRows(IterableDataset["Batch"]):
             seed: Seed of the order.
         """
         self.start = 0
+        self.share = (0, 1)
         self._arrays = arrays
         self._steps = steps
         self._seed = seed
@@ -179,7 +184,14 @@ class MemoryRows(IterableDataset["Batch"]):
         rng = np.random.default_rng([self._seed, 0x5EED])
         start, self.start = self.start, 0
         buffer = (len(self._arrays[0]), lambda: self._arrays)
-        return _shuffled(lambda: iter([buffer]), self.batch_size, start, self._steps, rng)
+        batches = _shuffled(lambda: iter([buffer]), self.batch_size, start, self._steps, rng)
+        return (_share(batch, *self.share) for batch in batches)
+
+
+def _share(batch: Batch, number: int, of: int) -> Batch:
+    """One of several equal shares of a batch."""
+    rows = len(batch[0]) // of
+    return tuple(tensor[number * rows : (number + 1) * rows] for tensor in batch)
 
 
 def _joined(parts: list[Arrays]) -> Arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import signal
@@ -10,16 +11,18 @@ import threading
 import time
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from shoal.checkpoint import SafetensorsIO, write_checkpoint
 from shoal.errors import ModelError, ShoalError
+from shoal.processes import ALONE, of_all, of_first, place, rank, sharing
 from shoal.resume import say
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that SIGTERM has ended."""
+
+_SAVE_AND_END = 2
+"""What the first process may wish before a step; 1 is to save, 0 nothing."""
 
 
 class _StopWhenNotFinite(pl.Callback):
@@ -59,8 +65,9 @@ class _Keep(pl.Callback):
 
     def __init__(self, slot: Slot | None) -> None:
         self.told_to_end = False
+        self._shared = False
         self._slot = slot
-        self._due = time.monotonic() + (slot.seconds if slot else 0)
+        self._due = time.monotonic() + (slot.seconds if slot else math.inf)
         self._random: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
@@ -69,18 +76,25 @@ class _Keep(pl.Callback):
         if self._slot and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._tell_to_end)
         self.told_to_end = trainer.received_sigterm
+        self._shared = place() != ALONE
+        # Not the same draws for other rows.
+        if trainer.global_rank:
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank)
 
     def on_train_batch_start(self, trainer: pl.Trainer, _: pl.LightningModule, *__: object) -> None:
         if self._random is not None:
             _set_random_state(self._random)
             self._random = None
+        wish = self.told_to_end + (self.told_to_end or time.monotonic() >= self._due)
+        if self._shared:
+            wish = of_first(wish)
         # Lightning would not go on from before the last step; but then it is soon over.
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if not wish or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        if self._slot and (self.told_to_end or time.monotonic() >= self._due):
+        if self._slot:
             self._save(trainer, self._slot)
-        if self.told_to_end:
-            raise SystemExit(TERMINATED)
+        if wish == _SAVE_AND_END:
+            _end()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]
@@ -98,12 +112,16 @@ class _Keep(pl.Callback):
     def finish(self, module: pl.LightningModule) -> None:
         """Keep the weights of a training that is over, where the job has more to do for long."""
         slot = self._slot
-        if slot and (self.told_to_end or slot.ledger.seconds >= slot.seconds):
+        lasts = slot is not None and slot.ledger.seconds >= slot.seconds
+        wish = of_first(self.told_to_end + (self.told_to_end or lasts))
+        if slot and wish:
+            own = slot.head() | {"random": _random_state()}
+            content = {"shoal": own, "finished": module.state_dict()}
             with suppress(ShoalError):
-                own = slot.head() | {"random": _random_state()}
-                write_checkpoint(slot.path, {"shoal": own, "finished": module.state_dict()})
-        if self.told_to_end:
-            raise SystemExit(TERMINATED)
+                if place()[0] == 0:
+                    write_checkpoint(slot.path, content)
+        if wish == _SAVE_AND_END:
+            _end()
 
     def _tell_to_end(self, *_: object) -> None:
         self.told_to_end = True
@@ -117,12 +135,16 @@ class _Keep(pl.Callback):
         self._due = time.monotonic() + slot.seconds
 
 
+def _end() -> NoReturn:
+    # A helper that ends otherwise makes Lightning kill the first process, which may not be ready.
+    raise SystemExit(TERMINATED if place()[0] == 0 else 0)
+
+
 def _random_state() -> dict[str, Any]:
-    """State of every global source of random numbers."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    """State of every global source of random numbers; of torch's in each process."""
     return {
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
+        "torch": of_all(torch.get_rng_state()),
+        "cuda": of_all(torch.cuda.get_rng_state()) if torch.cuda.is_available() else [],
         "numpy": np.random.get_state(),  # noqa: NPY002 - a user's module may draw from it
         "python": random.getstate(),
     }
@@ -141,9 +163,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
+    number = place()[0]
+    torch.set_rng_state(state["torch"][number])
     if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"][number])
     np.random.set_state(state["numpy"])  # noqa: NPY002 - see above
     random.setstate(state["python"])
 
@@ -153,8 +176,13 @@ def run_steps(
     batches: RowStream | MemoryRows,
     steps: int,
     checkpoints: Checkpoints | None = None,
+    devices: int = 1,
 ) -> None:
     """Train ``module`` in place for ``steps`` optimiser steps, on a GPU where there is one.
+
+    On several devices each takes an equal share of every batch, so a step is the same step but
+    for the order of sums. The first training of a job that does so starts the command again for
+    each further device; the caller ends these helpers by ``end_helpers`` before it writes.
 
     A training that was ended goes on from its last checkpoint, if it is the same training, with
     the bits that it would have had. SIGTERM saves a checkpoint and ends the process.
@@ -165,13 +193,16 @@ def run_steps(
         batches: Yields as many batches as there are steps.
         steps: Optimiser steps.
         checkpoints: The job's; none are kept without.
+        devices: Devices at most; as many take part as a batch has equal shares.
 
     Raises:
         ModelError: The loss is not finite; the message names the step.
         SystemExit: The process was told to end.
     """
     module.train()
-    slot = checkpoints.next({"steps": steps, **_machine()}) if checkpoints else None
+    devices = sharing(batches.batch_size, devices)
+    facts = {"steps": steps, "devices": devices, **_machine()}
+    slot = checkpoints.next(facts) if checkpoints else None
     kept = slot.read() if slot else None
     if kept and "finished" in kept:
         module.load_state_dict(kept["finished"])
@@ -181,16 +212,18 @@ def run_steps(
         batches.start = kept["shoal"]["batches"]
         say(f"goes on after step {batches.start} of {steps}")
     keep = _Keep(slot)
-    _fit(module, batches, steps, keep, slot.path if slot and kept else None)
+    if devices > 1:
+        batches.share = (rank(), devices)
+    trainer = _trainer(steps, devices, keep)
+    _fit(trainer, module, batches, slot.path if slot and kept else None)
     module.cpu()
     keep.finish(module)
 
 
 def _fit(
+    trainer: pl.Trainer,
     module: pl.LightningModule,
     batches: RowStream | MemoryRows,
-    steps: int,
-    keep: _Keep,
     resumed: Path | None,
 ) -> None:
     loader: Any = torch.utils.data.DataLoader(batches, batch_size=None)
@@ -203,11 +236,28 @@ def _fit(
         warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         # Lightning 2.6 itself uses what torch 2.13 deprecates.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-        trainer = pl.Trainer(
+        try:
+            trainer.fit(module, loader, ckpt_path=resumed)
+        except SIGTERMException:  # where no handler of ours is, or not yet
+            _end()
+
+
+def _trainer(steps: int, devices: int, keep: _Keep) -> pl.Trainer:
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    on_gpu = torch.cuda.is_available()
+    # A user's module may leave parameters unused, as it may on one device.
+    shared = DDPStrategy(
+        find_unused_parameters=True, process_group_backend="nccl" if on_gpu else "gloo"
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+        return pl.Trainer(
             max_steps=steps,
             accelerator="auto",
-            devices=1,
+            devices=devices,
+            strategy=shared if devices > 1 else "auto",
+            sync_batchnorm=on_gpu and devices > 1,
             # The environment: Slurm starts the job, but no process of the training.
             plugins=[SafetensorsIO(), LightningEnvironment()],
             # Under Slurm, Lightning would look here for checkpoints of its own.
@@ -218,7 +268,3 @@ def _fit(
             enable_model_summary=False,
             callbacks=[keep, _StopWhenNotFinite()],
         )
-        try:
-            trainer.fit(module, loader, ckpt_path=resumed)
-        except SIGTERMException:  # where no handler of ours is, or not yet
-            raise SystemExit(TERMINATED) from None

@@ -1,15 +1,20 @@
-"""Jobs of the real workflow that are ended and run again."""
+"""Jobs of the real workflow that are ended and run again, or see several devices."""
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
-from tests.workflow.small import Experiment
+from shoal.files import read_json
+from shoal.state import load_state
+from tests.workflow.small import ROOT, Experiment
 
 LONG = "[train_specialists.rows_seen=200000,grid.lr=[0.01],compute.checkpoint_seconds=0.1]"
 ARGUMENTS = ("-c", "1", "--scheduler", "greedy", "--until", "train_specialist")
@@ -67,3 +72,26 @@ def test_a_specialist_that_was_ended_goes_on_when_the_workflow_is_run_again(
     assert made == specialists(undisturbed)
     logs = (copied.folder / "logs").rglob("train_specialist/*/*/*.log")
     assert sum("goes on after step" in path.read_text() for path in logs) == 1
+
+
+def test_the_generalist_is_trained_on_all_devices_that_its_job_sees(copied, finished, tmp_path):
+    """Both grid points share their batches among two processes; one of them writes, once."""
+    (model,) = copied.generation.glob("baselines/*/generation/generalist.safetensors")
+    model.unlink()
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "shoal"
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.two_devices "$@"\n'
+    )
+    program.chmod(0o755)
+    environment = copied.environment()
+    path = f"{program.parent}{os.pathsep}{environment['PATH']}"
+
+    assert copied.run(PATH=path) == ["evaluate_generalist"]
+
+    inside = model.relative_to(copied.folder)
+    first, second = (load_state(e.folder / inside)[0] for e in (finished, copied))
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-3)
+    before, after = (read_json(e.folder / inside.with_suffix(".json")) for e in (finished, copied))
+    assert (before["flops"], before["rows_seen"]) == (after["flops"], after["rows_seen"])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from shoal.embed.seeded import SeededModule
+from shoal.embed.seeded import SeededModule, part_of
+from shoal.processes import ALONE, place
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import SCARF
@@ -41,7 +42,11 @@ def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float) -> torch.Tens
 
 
 def corrupt(
-    x: torch.Tensor, marginals: torch.Tensor, share: float, generator: torch.Generator
+    x: torch.Tensor,
+    marginals: torch.Tensor,
+    share: float,
+    generator: torch.Generator,
+    part: tuple[int, int] = ALONE,
 ) -> torch.Tensor:
     """Rows with some features replaced by draws from those features' marginals.
 
@@ -52,13 +57,15 @@ def corrupt(
         share: Share of the features that is replaced in each row: the floor of share times
             features (one at least), another subset for each row.
         generator: Source of the draws, on the CPU.
+        part: Which of how many equal parts of a batch the rows are; draws are the whole batch's.
     """
-    rows, features = x.shape
+    rows, features = len(x) * part[1], x.shape[1]
     # The tiny addend: 0.29 * 100 is a hair below 29.
     count = max(1, math.floor(share * features + 1e-9))
     shuffled = torch.rand(rows, features, generator=generator).argsort(dim=1)
-    chosen = shuffled[:, :count].to(x.device)
-    donors = torch.randint(len(marginals), (rows, count), generator=generator).to(x.device)
+    chosen = part_of(shuffled[:, :count], part).to(x.device)
+    draws = torch.randint(len(marginals), (rows, count), generator=generator)
+    donors = part_of(draws, part).to(x.device)
     return x.scatter(1, chosen, marginals[donors, chosen])
 
 
@@ -87,9 +94,9 @@ class ScarfModule(SeededModule):
         """InfoNCE between a batch and its corrupted view."""
         x = batch[0].flatten(1)
         marginals = self.get_buffer("marginals")
-        view = corrupt(x, marginals, self._settings.corruption, self.generator)
+        view = corrupt(x, marginals, self._settings.corruption, self.generator, place())
         a, b = (self.head(self.encoder(rows)) for rows in (x, view))
-        return info_nce(a, b, self._settings.temperature)
+        return info_nce(self.whole(a), self.whole(b), self._settings.temperature)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""

@@ -13,6 +13,7 @@ from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError
 from shoal.flops import forward_flops, step_flops
+from shoal.processes import end_helpers, visible_devices
 from shoal.streaming import RowStream
 from shoal.training import run_steps
 
@@ -82,7 +83,8 @@ def _train(
     encoder, module = _network(settings, architecture, paths, ledger)
     batch = torch.zeros(stream.batch_size, *architecture.x_shape)
     training = stream.steps * step_flops(module, (batch,))
-    run_steps(module, stream, stream.steps, checkpoints)
+    run_steps(module, stream, stream.steps, checkpoints, visible_devices())
+    end_helpers()
     stream.close()
     ledger.rows_seen += stream.steps * stream.batch_size
     ledger.rows_read += stream.training_rows

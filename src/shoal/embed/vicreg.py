@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from shoal.embed.seeded import SeededModule
+from shoal.embed.seeded import SeededModule, part_of
+from shoal.processes import ALONE, place
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import VICReg
@@ -60,7 +61,12 @@ def _redundancy(z: torch.Tensor) -> torch.Tensor:
     return off_diagonal.square().sum() / dims
 
 
-def view_of(images: torch.Tensor, settings: VICReg, generator: torch.Generator) -> torch.Tensor:
+def view_of(
+    images: torch.Tensor,
+    settings: VICReg,
+    generator: torch.Generator,
+    part: tuple[int, int] = ALONE,
+) -> torch.Tensor:
     """A random view of each image: shifted, scaled, with noise. Never turned or mirrored.
 
     Orientation may be what tells regimes apart, so a view must keep it.
@@ -71,10 +77,12 @@ def view_of(images: torch.Tensor, settings: VICReg, generator: torch.Generator) 
             1 / (1 + scale) and 1 + scale times the size. ``noise``: standard deviation of the
             Gaussian noise of a pixel. What comes in from outside the image is 0.
         generator: Source of the draws, on the CPU.
+        part: Which of how many equal parts of a batch they are; draws are the whole batch's.
     """
-    rows = len(images)
-    draws = 2 * torch.rand(rows, 3, generator=generator) - 1
-    noise = settings.noise * torch.randn(images.shape, generator=generator)
+    rows, whole = len(images), len(images) * part[1]
+    draws = part_of(2 * torch.rand(whole, 3, generator=generator) - 1, part)
+    pixels = torch.randn((whole, *images.shape[1:]), generator=generator)
+    noise = settings.noise * part_of(pixels, part)
     affine = torch.zeros(rows, 2, 3)
     # An affine grid asks where an output pixel comes from: hence the inverse of the scale.
     shrink = torch.exp(-draws[:, 0] * math.log1p(settings.scale))
@@ -115,8 +123,9 @@ class VicregModule(SeededModule):
     def training_step(self, batch: tuple[torch.Tensor], _: int) -> torch.Tensor:
         """VICReg between two views of a batch of images ``(rows, [channels,] height, width)``."""
         images = batch[0] if batch[0].ndim == 4 else batch[0].unsqueeze(1)
-        views = [view_of(images, self._settings, self.generator) for _ in range(2)]
-        a, b = (self.expander(self.encoder(view)) for view in views)
+        views = [view_of(images, self._settings, self.generator, place()) for _ in range(2)]
+        # Its batch normalisation, like the loss, is over whole batches.
+        a, b = (self.expander(self.whole(self.encoder(view))) for view in views)
         weights = self._settings
         return vicreg_loss(a, b, weights.invariance, weights.variance, weights.covariance)
 

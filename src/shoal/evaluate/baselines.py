@@ -9,6 +9,7 @@ import numpy as np
 from shoal.evaluate.random_partitions import random_draw
 from shoal.grid import at_point
 from shoal.hashing import row_order
+from shoal.processes import end_helpers
 from shoal.store import ShardRows
 from shoal.tables import TRAIN, VALIDATION
 from shoal.train_specialists.fit import train_on_rows, train_on_shards
@@ -86,6 +87,7 @@ class Baselines:
                 checkpoints=self._checkpoints,
             )
             nets[identity] = net
+        end_helpers()
         return self._best(nets, self._rows(VALIDATION, _EVERYWHERE))
 
     def random_specialist(

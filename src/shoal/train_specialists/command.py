@@ -26,6 +26,7 @@ def base_fit(
     checkpoint_seconds: float,
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
+    from shoal.processes import end_helpers
     from shoal.resume import Checkpoints
     from shoal.state import save_state
     from shoal.train_specialists.budget import Budget
@@ -41,6 +42,7 @@ def base_fit(
     training_rows = train_on_shards(
         net, shards, training, shapes.task, ledger, rows=rows, checkpoints=checkpoints
     )
+    end_helpers()
     ledger.rows_read = training_rows
     budget = Budget(training.rows_seen, training.base_share, training_rows)
     ledger.write(ledger_out)

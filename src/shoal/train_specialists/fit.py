@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from shoal.flops import step_flops
+from shoal.processes import visible_devices
 from shoal.streaming import MemoryRows, RowStream
 from shoal.train_specialists.module import trainable
 from shoal.training import run_steps
@@ -35,6 +36,8 @@ def train_on_shards(
 ) -> int:
     """Train ``model`` in place on every training row, for so many rows or so many FLOPs.
 
+    All GPUs that the job sees take part; call ``end_helpers`` before writing.
+
     Args:
         model: The user's model.
         shards: Encoded shards, streamed.
@@ -55,7 +58,7 @@ def train_on_shards(
     cost = step_flops(module, next(iter(stream)))
     steps = flops / cost if flops else rows / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
-    run_steps(module, stream, stream.steps, checkpoints)
+    run_steps(module, stream, stream.steps, checkpoints, visible_devices())
     stream.close()
     ledger.flops += stream.steps * cost
     ledger.rows_seen += stream.steps * stream.batch_size
