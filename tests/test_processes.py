@@ -42,7 +42,7 @@ def embedder(kind: str, shape: tuple[int, ...], folder: Path) -> NeuralEmbedder:
 
 @pytest.mark.parametrize(("kind", "shape"), [("scarf", (4,)), ("vicreg", (6, 6))])
 def test_embeddings_are_those_of_one_device(kind, shape, tmp_path):
-    """Losses are over whole batches: after 40 steps embeddings agree to 1e-4; so does the ledger.
+    """Losses are over whole batches: after 40 steps embeddings agree to 1e-3; so does the ledger.
 
     The last bias of VICReg's encoder is free, and taken out again with the mean.
     """
@@ -55,9 +55,24 @@ def test_embeddings_are_those_of_one_device(kind, shape, tmp_path):
 
     x = np.random.default_rng(1).normal(size=(50, *shape)).astype(np.float32)
     first, second = (embedder(kind, shape, f).embed(x) for f in (alone, together))
-    np.testing.assert_allclose(first, second, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-3)
     assert ledger(alone) == ledger(together)
     assert not list(together.glob("*.checkpoint*"))
+
+
+def test_the_second_training_of_a_job_is_shared_too(tmp_path):
+    """Processes that a job's first training started take their shares in the next; to 1e-5."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+
+    assert run_attempt("pair", alone, float(NEVER)) == 0
+    assert on_two_devices("train", "pair", together, NEVER, "0") == 0
+
+    first, second = (load_state(f / "out.safetensors")[0] for f in (alone, together))
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-5)
+    assert ledger(alone) == ledger(together)
 
 
 def test_a_training_on_two_devices_goes_on_to_the_same_bits(tmp_path):

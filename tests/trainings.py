@@ -142,6 +142,13 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         train_on_shards(net, paths, TRAINING, task, ledger, rows=seen, checkpoints=checkpoints)
         end_helpers()
         return weights(net)
+    if kind == "pair":
+        nets, paths = [MLP(4, 2, 8, 1) for _ in range(2)], shards(folder)
+        task = "classification"
+        for net in nets:
+            train_on_shards(net, paths, TRAINING, task, ledger, rows=seen, checkpoints=checkpoints)
+        end_helpers()
+        return {f"{n}/{k}": v for n, net in enumerate(nets) for k, v in weights(net).items()}
     if kind == "several":
         nets = [Plain() for _ in range(3)]
         for net in nets:

@@ -28,7 +28,7 @@ def sharing(batch_size: int, devices: int) -> int:
 
 def rank() -> int:
     """Rank of this process, also before the processes have met."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if "WORLD_SIZE" in os.environ else 0
+    return int(os.environ.get("LOCAL_RANK", "0")) if place() == ALONE else place()[0]
 
 
 def place() -> tuple[int, int]:

@@ -80,9 +80,8 @@ def test_the_generalist_is_trained_on_all_devices_that_its_job_sees(copied, fini
     model.unlink()
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "shoal"
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.two_devices "$@"\n'
-    )
+    command = f'exec {sys.executable} -m tests.two_devices "$@"'
+    program.write_text(f"#!/bin/sh\nexport PYTHONPATH={ROOT}:$PYTHONPATH\n{command}\n")
     program.chmod(0o755)
     environment = copied.environment()
     path = f"{program.parent}{os.pathsep}{environment['PATH']}"
