@@ -61,12 +61,23 @@ def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
 
 
 @pytest.mark.parametrize(
-    ("executor", "pages"),
-    [("local", []), ("slurm", ["cluster.html"]), ("slurm-jobstep", ["cluster.html"])],
+    ("executor", "remote", "job", "pages"),
+    [
+        ("local", False, None, []),
+        ("local", False, "7", []),
+        ("slurm", False, None, ["cluster.html"]),
+        ("local", True, "7", ["cluster.html"]),
+    ],
 )
-def test_only_a_run_on_slurm_has_a_page_about_the_cluster(plan: RulesPlan, executor, pages):
-    """A job's own Snakemake, whose executor is another, sees the same page."""
+def test_only_a_run_on_slurm_has_a_page_about_the_cluster(
+    plan: RulesPlan, monkeypatch: pytest.MonkeyPatch, executor, remote, job, pages
+):
+    """The Snakemake of a job on a node knows it; one within an interactive job has none."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
     plan._workflow.executor_plugin = SimpleNamespace(name=executor)
+    plan._workflow.remote_exec = remote
 
     assert [path.name for path in plan.cluster_pages()] == pages
 

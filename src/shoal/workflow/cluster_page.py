@@ -123,8 +123,9 @@ def _table(title: str, note: str, heads: tuple[str, ...], rows: list[list[str]])
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    jobs, attempts = (count_text(summary[name]) for name in ("jobs", "attempts"))
-    return f"{jobs} jobs on the cluster, {attempts} attempts"
+    jobs, attempts = summary["jobs"], summary["attempts"]
+    words = "job" if jobs == 1 else "jobs", "attempt" if attempts == 1 else "attempts"
+    return f"{count_text(jobs)} {words[0]} on the cluster, {count_text(attempts)} {words[1]}"
 
 
 def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _UNKNOWN = "?"
-_QUIET = {
-    "fresh": "Fresh",
-    "untrained": "Too few training rows for a specialist",
-    "failed": "Without a specialist, because its training failed",
-}
+_QUIET = {"fresh": "Fresh", "untrained": "Too few training rows for a specialist"}
+_TOLD_APART = (*_QUIET, "failed")
 _FOLDS = {"train": "train", "validation": "valid", "test": "test"}
 _LEFT = ("status", "changed", "cost of", "pack", "trains, partition: grid points")
 _COST_HEADS = ("jobs", "time", "training")
@@ -41,7 +38,7 @@ def plan_text(document: Mapping[str, Any], refit: str) -> RenderableType:
     def lines(texts: Iterable[str], style: str = "") -> Iterator[RenderableType]:
         return (Text(text, style=style, overflow="fold") for text in texts)
 
-    loud = [part for part in document["partitions"] if part["status"] not in _QUIET]
+    loud = [part for part in document["partitions"] if part["status"] not in _TOLD_APART]
     nothing = not document["jobs"]
     return Group(
         *lines(_opening(document)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,14 +59,15 @@ class RulesPlan(Plan):
 
     @property
     def is_on_cluster(self) -> bool:
-        """Whether jobs go to Slurm; not known before the Snakefile is read."""
+        """Whether this process sends jobs to Slurm; not known before the Snakefile is read."""
         plugin = self._workflow.executor_plugin
-        # A job's own Snakemake has the executor "slurm-jobstep".
-        return plugin is not None and plugin.name.startswith("slurm")
+        return plugin is not None and plugin.name == "slurm"
 
     def cluster_pages(self) -> list[Path]:
         """Where the end of this run will say what it took on a cluster; one or none."""
-        return [self.root / "cluster.html"] if self.is_on_cluster else []
+        # The Snakemake that starts a job's command on a node runs it as a local one.
+        is_job = self._workflow.remote_exec and "SLURM_JOB_ID" in os.environ
+        return [self.root / "cluster.html"] if is_job or self.is_on_cluster else []
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
