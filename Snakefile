@@ -64,7 +64,7 @@ include: "workflow/rules/pool.smk"
 
 
 onstart:
-    begin(plan, workflow)
+    begin(plan)
 
 
 onsuccess:

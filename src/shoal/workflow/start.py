@@ -42,10 +42,9 @@ def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN40
     return plan
 
 
-def begin(plan: RulesPlan, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's object
+def begin(plan: RulesPlan) -> None:
     """What the main process does before the first job: look at the cluster, write the records."""
-    plugin = workflow.executor_plugin
-    if plugin is not None and plugin.name == "slurm":
+    if plan.is_on_cluster:
         from shoal.workflow.cluster_check import check_cluster
 
         try:
