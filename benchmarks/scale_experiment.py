@@ -235,14 +235,18 @@ def _hashes(scale: Scale, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _write_minimal(path: Path, job: str, record: Mapping[str, Any] | None = None) -> None:
-    """A file that is there; JSON is a ledger."""
+    """A file that is there; JSON is a ledger, or the shape of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix != ".json":
         path.write_bytes(b"")
         return
+    if path.name == "shapes.json":
+        write_json(path, {"x_shape": [100]})
+        return
     detail = {"embedding": 1e9, "assignment": 1e9}
     ledger = {"job": job, "flops": 4e9, "rows_seen": 1000, "seconds": 1.0, "detail": detail}
-    write_json(path, ledger | {MADE_FROM: dict(record or {"files": {}})})
+    memory = {"rows_read": 1000, "peak_memory_bytes": 500_000_000, "peak_gpu_memory_bytes": 0}
+    write_json(path, ledger | memory | {MADE_FROM: dict(record or {"files": {}})})
 
 
 def _write_benchmark(plan: Plan, rule: str, about: str) -> None:
