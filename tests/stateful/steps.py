@@ -1,0 +1,162 @@
+"""What a step of a random script is: a change, a run, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, ClassVar
+
+import hypothesis.strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+
+from shoal.hashing import settings_id
+from tests.stateful.dataset import Dataset, Row
+from tests.stateful.lab import MIN_ROWS, Lab, Ran
+from tests.stateful.oracle import FOLDS, Choices, Identity, Oracle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.stateful.oracle import Place
+    from tests.workflow.warm import Server
+
+LEAST_ROWS, LEAST_IN_FOLD = 80, 8
+POINTS = {settings_id({"lr": lr}): lr for lr in (0.01, 0.03, 0.1)}
+
+
+class Steps(RuleBasedStateMachine):
+    """A folder in which steps are made: each ends with a run, and with its checks."""
+
+    start: ClassVar[Lab]
+    places: ClassVar[dict[int, Place]]
+    server: ClassVar[Server]
+    scratch: ClassVar[Path]
+    steps: ClassVar[int] = 0
+    scripts: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        cls = type(self)
+        cls.scripts += 1
+        self.folder = cls.scratch / f"script-{cls.scripts}"
+        self.lab = cls.start.copy(self.folder / "lab-0")
+        self.data, self.choices = Dataset.first(), Choices()
+        self.oracle = Oracle(cls.places, MIN_ROWS)
+        self.oracle.finished(self.data, self.choices)
+        self.history = [self.data]
+        self.copies = 0
+
+    def teardown(self) -> None:
+        """The final result equals, bit for bit, a run from nothing in the same generation."""
+        try:
+            self.check_against_a_run_from_nothing()
+        finally:
+            shutil.rmtree(self.folder)
+
+    # What a step is -------------------------------------------------------------------------
+
+    def file(self, draw: st.DataObject) -> tuple[str, tuple[Row, ...]]:
+        """A file and its rows."""
+        return draw.draw(st.sampled_from(sorted(self.data.files.items())))
+
+    def row(self, draw: st.DataObject, fold: str | None = None) -> Row:
+        """A row that occurs, of one fold if wanted."""
+        rows = sorted(r for r in self.data.rows if fold in (None, self.places[r.number].fold))
+        return draw.draw(st.sampled_from(rows))
+
+    def new_rows(self, draw: st.DataObject, most: int) -> tuple[Row, ...]:
+        """Rows that do not occur, one at least."""
+        rows = st.sampled_from(self.data.absent)
+        return tuple(draw.draw(st.lists(rows, min_size=1, max_size=most, unique=True)))
+
+    def small_change(self, draw: st.DataObject) -> Dataset:
+        """The data with one label changed."""
+        row = self.row(draw)
+        return self.data.everywhere(row.number, label="no" if row.label == "yes" else "yes")
+
+    def valid(self, data: Dataset) -> bool:
+        """Whether the workflow takes this data: no fold may be empty, nor a file."""
+        folds = [self.places[row.number].fold for row in data.rows.elements()]
+        enough = all(folds.count(fold) >= LEAST_IN_FOLD for fold in FOLDS)
+        trained = bool(self.oracle.trained(data))
+        return enough and trained and len(folds) >= LEAST_ROWS and all(data.files.values())
+
+    def edit(self, data: Dataset) -> None:
+        """Run on this data and check what ran."""
+        if not self.valid(data):
+            data = self.data
+        data.write(self.lab.folder / "data")
+        self.go_on(data, [])
+
+    def go_on(self, data: Dataset, before: list[Ran] | None) -> None:
+        """Run to the end. What ran, with what an earlier attempt finished, is what had to run.
+
+        Args:
+            data: The rows that the workflow finds.
+            before: What an earlier attempt finished; None where it was killed and nobody knows.
+        """
+        type(self).steps += 1
+        trained = self.lab.trained_files()
+        code, ran = self.lab.run(self.choices)
+        log = (self.lab.folder / "last.log").read_text()
+        assert code == 0, log
+        expected = self.oracle.expected(data, self.choices)
+        self.oracle.finished(data, self.choices)
+        self.data = data
+        self.history.append(data)
+        wanted = sorted(self.described(expected, data))
+        if before is None:
+            assert set(self.seen(ran)) <= set(wanted), log
+        else:
+            assert sorted(self.seen([*before, *ran])) == wanted, log
+        now = self.lab.trained_files()
+        assert {path: now[path] for path in trained} == trained
+
+    def described(self, jobs: set[Identity], data: Dataset) -> list[tuple[str, ...]]:
+        """Jobs in words that a log has too: a shard by its content, a specialist by its place."""
+        said = []
+        for job in jobs:
+            name, *about = (str(part) for part in job)
+            if name in ("split", "transform", "encode", "embed", "assign"):
+                content, copy = about
+                said.append((name, content[:12] + ("" if copy == "0" else f"-{int(copy) + 1}")))
+            elif name == "train_specialist":
+                said.append((name, about[0], about[1]))
+            elif name == "train_choose":
+                said.append((name, about[0]))
+            else:
+                said.append((name,))
+        return said
+
+    def seen(self, ran: list[Ran]) -> list[tuple[str, ...]]:
+        """Jobs of a log in the same words."""
+        index = self.lab.index()
+        number = {e["specialist"]: str(e["partition"]) for e in index["partitions"]}
+        said = []
+        for job in ran:
+            wildcards = dict(job.wildcards)
+            if "shard" in wildcards:
+                said.append((job.rule, wildcards["shard"]))
+            elif job.rule == "train_specialist":
+                said.append(
+                    (job.rule, number[wildcards["digest"]], str(POINTS[wildcards["point"]]))
+                )
+            elif job.rule == "train_choose":
+                said.append((job.rule, number[wildcards["digest"]]))
+            else:
+                said.append((job.rule,))
+        return said
+
+    def unlock(self) -> None:
+        """What a person does after a crash, when Snakemake finds its folder locked."""
+        code, _ = self.lab.run(self.choices, "--unlock")
+        assert code == 0
+
+    def check_against_a_run_from_nothing(self) -> None:
+        """Run everything but the fits on the final data, elsewhere, and compare all bits."""
+        fresh = Lab.new(self.folder / "fresh", self.lab.programs)
+        self.data.write(fresh.folder / "data")
+        self.lab.copy_generation(fresh)
+        code, ran = fresh.run(self.choices)
+        assert code == 0, (fresh.folder / "last.log").read_text()
+        assert not {job.rule for job in ran if job.rule.endswith("_fit")}
+        assert fresh.outcome() == self.lab.outcome()
