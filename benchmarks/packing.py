@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -105,7 +106,7 @@ def measure_solver(rng: random.Random) -> None:
 def optimum(members: Sequence[Member], devices: int) -> float:
     """The earliest that the last device can be done, by trying all assignments."""
     seconds = sorted((member.seconds for member in members), reverse=True)
-    best = makespan(longest_first(members, devices))
+    best = math.inf
 
     def place(number: int, loads: tuple[float, ...]) -> None:
         nonlocal best
@@ -114,7 +115,7 @@ def optimum(members: Sequence[Member], devices: int) -> float:
         if number == len(seconds):
             best = max(loads)
             return
-        for load in set(loads):
+        for load in sorted(set(loads)):
             device = loads.index(load)
             place(number + 1, (*loads[:device], load + seconds[number], *loads[device + 1 :]))
 

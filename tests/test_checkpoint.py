@@ -228,12 +228,12 @@ def test_tensors_in_one_storage_are_kept(tmp_path):
 
 def test_a_forged_structure_is_refused(tmp_path):
     """A file that names tensors it has not, or types that are none, raises one kind of error."""
-    from shoal.checkpoint import _digest
+    from shoal.hashing import json_hash
     from shoal.state import save_state
 
     path = tmp_path / "a.safetensors"
     for structure in ({"tensor": ["0", "float32", [1]]}, {"os.system": ["ls"]}, {"tuple": 3}):
-        save_state(path, {}, {"structure": structure, "digest": _digest(structure)})
+        save_state(path, {}, {"structure": structure, "digest": json_hash(structure)})
         with pytest.raises(CorruptError, match="not a checkpoint"):
             read_checkpoint(path)
 

@@ -6,7 +6,6 @@ make nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from shoal.errors import CorruptError, ModelError
-from shoal.hashing import canonical_json
+from shoal.hashing import json_hash
 from shoal.state import load_state, save_state
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def write_checkpoint(path: str | os.PathLike[str], content: dict[str, Any]) -> N
     """
     tensors: Tensors = {}
     structure = _packed(content, tensors, "checkpoint")
-    save_state(path, tensors, {"structure": structure, "digest": _digest(structure)})
+    save_state(path, tensors, {"structure": structure, "digest": json_hash(structure)})
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -79,17 +78,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         CorruptError: It is not such a file, or not what its hashes say.
     """
     tensors, meta = load_state(path)
-    if meta.keys() != {"structure", "digest"} or _digest(meta["structure"]) != meta["digest"]:
+    if meta.keys() != {"structure", "digest"} or json_hash(meta["structure"]) != meta["digest"]:
         raise CorruptError(f"{path}: not a checkpoint, or damaged")
     try:
         content: dict[str, Any] = _unpacked(meta["structure"], tensors)
     except Exception as error:  # whatever a forged structure leads to
         raise CorruptError(f"{path}: not a checkpoint ({type(error).__name__})") from None
     return content
-
-
-def _digest(structure: Any) -> str:  # noqa: ANN401 - any JSON value
-    return hashlib.sha256(canonical_json(structure).encode()).hexdigest()
 
 
 def _packed(value: Any, tensors: Tensors, place: str) -> Any:  # noqa: ANN401 - of many kinds

@@ -27,14 +27,19 @@ def canonical_json(content: Any) -> str:  # noqa: ANN401 - any JSON value
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def json_hash(content: Any) -> str:  # noqa: ANN401 - any JSON value
+    """SHA-256 of content as canonical JSON, hexadecimal."""
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
 def settings_id(*content: Any) -> str:  # noqa: ANN401 - any JSON value
     """Identity of settings: ten hexadecimal digits of a hash over their canonical JSON."""
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:10]
+    return json_hash(content)[:10]
 
 
 def rows_id(*content: Any) -> str:  # noqa: ANN401 - any JSON value
     """Identity of rows: 24 hexadecimal digits of a hash over their digests, as canonical JSON."""
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:24]
+    return json_hash(content)[:24]
 
 
 def file_hash(path: Path) -> str:

@@ -6,12 +6,12 @@ Apart from :mod:`shoal.checkpoint`: a job that may turn out to train nothing imp
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError, SourceError
 from shoal.made_from import made_from
+from shoal.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,10 +95,10 @@ class Slot:
         except SourceError:
             return None
         except (ShoalError, KeyError, TypeError, ValueError) as error:
-            say(f"{error}; the training starts anew")
+            say_once(f"{error}; the training starts anew")
             return None
         if not same:
-            say(f"{self.path}: is of another training; this one starts anew")
+            say_once(f"{self.path}: is of another training; this one starts anew")
             return None
         self.ledger.resume(seconds)
         return content
@@ -110,7 +110,7 @@ def output_of(path: Path) -> Path | None:
     return path.with_name(f"{stem}{path.suffix}") if mark else None
 
 
-def say(sentence: str) -> None:
+def say_once(sentence: str) -> None:
     """A line in the job's log, from one process of the job."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the job's log
+        say(sentence)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def say(sentence: str) -> None:
-    """Tell the person at the terminal something about the plan."""
+    """A line for the person at the terminal, or for a job's log."""
     print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the terminal's line
 
 

@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from shoal.checkpoint import SafetensorsIO, write_checkpoint
 from shoal.errors import ModelError, ShoalError
 from shoal.processes import ALONE, of_all, of_first, place, rank, sharing
-from shoal.resume import say
+from shoal.resume import say_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +130,7 @@ class _Keep(pl.Callback):
         try:
             trainer.save_checkpoint(slot.path, weights_only=False)
         except ShoalError as error:
-            say(f"{error}: this training cannot go on where it is ended")
+            say_once(f"{error}: this training cannot go on where it is ended")
             self._slot = None
         self._due = time.monotonic() + slot.seconds
 
@@ -210,7 +210,7 @@ def run_steps(
         return
     if kept:
         batches.start = kept["shoal"]["batches"]
-        say(f"goes on after step {batches.start} of {steps}")
+        say_once(f"goes on after step {batches.start} of {steps}")
     keep = _Keep(slot)
     if devices > 1:
         batches.share = (rank(), devices)

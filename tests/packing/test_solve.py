@@ -1,10 +1,10 @@
 """Packing against an exact solver, and what no packing may break."""
 
-import math
 import random
 
 import pytest
 
+from benchmarks.packing import optimum
 from shoal.errors import SettingsError
 from shoal.packing.solve import Limits, Member, Pack, lower_bound, pack
 
@@ -32,27 +32,6 @@ def last_done(packs: list[Pack]) -> float:
     for each in packs:
         done[each.device] = done.get(each.device, 0.0) + each.seconds
     return max(done.values())
-
-
-def optimum(members: list[Member], devices: int) -> float:
-    """The earliest that the last device can be done, by trying all assignments."""
-    seconds = sorted((member.seconds for member in members), reverse=True)
-    best = math.inf
-
-    def place(number: int, loads: tuple[float, ...]) -> None:
-        nonlocal best
-        if max(loads) >= best:
-            return
-        if number == len(seconds):
-            best = max(loads)
-            return
-        for load in set(loads):
-            device = loads.index(load)
-            changed = (*loads[:device], load + seconds[number], *loads[device + 1 :])
-            place(number + 1, changed)
-
-    place(0, (0.0,) * devices)
-    return best
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from shoal.errors import ERROR, ShoalError
+from shoal.errors import ShoalError
+from shoal.terminal import leave
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -25,12 +26,12 @@ def main() -> None:
     try:
         app(arguments)
     except ShoalError as error:
-        _fail(str(error))
+        leave([str(error)])
     except OSError as error:
         if error.errno is None:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _fail(f"{place}{error.strerror}")
+        leave([f"{place}{error.strerror}"])
 
 
 def _repeated(arguments: list[str]) -> list[str]:
@@ -45,8 +46,3 @@ def _repeated(arguments: list[str]) -> list[str]:
         else:
             spelled += [option, argument]
     return spelled
-
-
-def _fail(reason: str) -> None:
-    print(f"{ERROR}{reason}", file=sys.stderr)  # noqa: T201 - the terminal's line
-    raise SystemExit(2)

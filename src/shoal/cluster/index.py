@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from shoal.cluster.assigner import UNASSIGNED
 from shoal.cluster.grouping import FOLD_NAMES
-from shoal.hashing import ROW_HASH_BYTES, canonical_json, multiset_digest
+from shoal.hashing import ROW_HASH_BYTES, json_hash, multiset_digest
 from shoal.tables import FOLDS
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def roots(index: Mapping[str, Any]) -> dict[str, str]:
         covered: list[Any] = [[each[name] for each in folds] for name in names]
         if "test" in names:
             covered.append(index["outside"]["digest"])
-        return hashlib.sha256(canonical_json(covered).encode()).hexdigest()[:24]
+        return json_hash(covered)[:24]
 
     return {
         "train": root("train"),

@@ -6,6 +6,11 @@ rule that writes the page.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 STYLE = """
 :root { color-scheme: light dark;
   --page: #fbfbf9; --card: #ffffff; --ink: #1d2126; --soft: #5c6570; --line: #dfe3e6;
@@ -69,7 +74,7 @@ pre { overflow-x: auto; margin: .6rem 0 .2rem; }
 @media print { .tall { max-height: none; } main { padding: 0; } }
 """
 
-TEMPLATE = """\
+_TOP = """\
 {%- macro section(title) -%}
 <section>
 <h2>{{ title }}</h2>
@@ -81,11 +86,20 @@ TEMPLATE = """\
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Shoal: {{ experiment }}</title>
+<title>Shoal: {{ title }}</title>
 <style>{{ style }}</style>
 </head>
 <body>
 <main>
+"""
+
+_END = """\
+</main>
+</body>
+</html>
+"""
+
+TEMPLATE = """\
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · generation {{ generation }}</p>
 <h1 class="{{ verdict_class }}">{{ sentence }}</h1>
@@ -201,7 +215,23 @@ attention are counted, element-wise work is not.</p>
 <details><summary>Digests of the partitions</summary><pre>{{ digests }}</pre></details>
 {% endif %}
 {% endcall %}
-</main>
-</body>
-</html>
 """
+
+
+def render(title: str, body: str, content: Mapping[str, Any]) -> str:
+    """One self-contained page in Shoal's style; the same input gives the same text.
+
+    Args:
+        title: What follows Shoal's name in the title.
+        body: Jinja template of what is within ``main``; the macro ``section`` is at hand.
+        content: The template's values.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style = Markup(STYLE)  # noqa: S704 - a constant of this package
+    template = environment.from_string(_TOP + body + _END)
+    return template.render(**content, title=title, style=style)

@@ -11,7 +11,7 @@ from shoal.evaluate.accounting import row_accounting, stage_rows
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.interval import interval_svg
 from shoal.evaluate.metrics import WORST_ROWS
-from shoal.evaluate.page import STYLE, TEMPLATE
+from shoal.evaluate.page import TEMPLATE, render
 from shoal.evaluate.partition_map import COLOURS, colour, map_svg
 from shoal.evaluate.verdict import (
     METRIC_NAMES,
@@ -115,16 +115,9 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
     Returns:
         The page; the same input gives the same text.
     """
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     map_rows = len(details.map_points)
     content = {
         **_head(metrics, details),
-        "style": Markup(STYLE),  # noqa: S704 - a constant of this package
         "contenders": _contender_rows(metrics),
         "equality": _equality(metrics),
         "with_loss": metrics["metric"] == "accuracy",
@@ -140,7 +133,7 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "settings": json.dumps(details.settings, indent=2, ensure_ascii=False),
         "digests": "\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),
     }
-    return environment.from_string(TEMPLATE).render(content)
+    return render(details.experiment, TEMPLATE, content)
 
 
 def _svg(text: str) -> Markup:

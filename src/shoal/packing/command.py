@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shoal.errors import ShoalError
+from shoal.errors import ERROR, ShoalError
 from shoal.files import write_json
 from shoal.hashing import file_hash
 
@@ -136,7 +136,7 @@ def _train(work: Work, member: str) -> str | None:
             )
         except ShoalError as error:
             reason = str(error)
-            _say(f"shoal: error: {reason}")
+            _say(f"{ERROR}{reason}")
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             traceback.print_exc()

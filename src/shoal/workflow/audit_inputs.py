@@ -56,7 +56,7 @@ class _Inputs:
         return [self.layout.shard_rows(stage, self.job.about) for stage in stages]
 
     def _models(self, digest: str) -> list[Path]:
-        points = self.layout.points_of({"trained": True, "specialist": digest})
+        points = self.layout.points_with(digest)
         return [self.layout.specialist(digest, point, "model.safetensors") for point in points]
 
     def _specialists(self) -> list[Path]:

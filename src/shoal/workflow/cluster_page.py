@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.evaluate.formats import NONE, count_text, number_text, seconds_text
-from shoal.evaluate.page import STYLE
+from shoal.evaluate.page import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 TEMPLATE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Shoal: {{ experiment }} on the cluster</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<main>
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · its last run on the cluster</p>
 <h1>{{ headline }}</h1>
@@ -53,9 +42,6 @@ TEMPLATE = """\
 <p class="note">Each job by itself: the <a href="{{ efficiency }}">efficiency report</a> of
 Snakemake's Slurm plugin (CSV).</p>
 {% endif %}
-</main>
-</body>
-</html>
 """
 
 _CLASS_HEADS = ("class of node", "attempts", "node-hours", "cost")
@@ -74,16 +60,9 @@ def cluster_page(experiment: str, summary: Mapping[str, Any]) -> str:
         experiment: Its name.
         summary: Content of ``cluster.json``.
     """
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     classes = _table("By class of node", _CLASS_NOTE, _CLASS_HEADS, _class_rows(summary))
     rules = _table("By rule", _RULE_NOTE, _RULE_HEADS, _rule_rows(summary))
     content = {
-        "style": Markup(STYLE),  # noqa: S704 - a constant of this package
         "experiment": experiment,
         "headline": _headline(summary),
         "facts": _facts(summary),
@@ -91,7 +70,7 @@ def cluster_page(experiment: str, summary: Mapping[str, Any]) -> str:
         "tables": [classes, rules],
         "efficiency": summary["efficiency_report"],
     }
-    return environment.from_string(TEMPLATE).render(content)
+    return render(f"{experiment} on the cluster", TEMPLATE, content)
 
 
 def cluster_table(summary: Mapping[str, Any], page: Path) -> RenderableType:

@@ -147,9 +147,10 @@ class Layout:
 
     def points_of(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
         """Grid points at which a partition of the index has a specialist, or will have one."""
-        if not entry["trained"]:
-            return ()
-        digest = entry["specialist"]
+        return self.points_with(entry["specialist"]) if entry["trained"] else ()
+
+    def points_with(self, digest: str) -> tuple[str, ...]:
+        """Grid points at which there is a specialist of these training rows, or will be one."""
         return tuple(p for p in self.points if f"{digest}/{p}" not in self._left_out)
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:

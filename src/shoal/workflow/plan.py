@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,12 +78,8 @@ class Plan:
         self.before = self._index_before(generation, fits, made)
         index_id = self._index_id(made, shards)
         on_drift = settings.changes.on_drift
-        specialists = self.root / generation / "specialists" / made["specialists"]
-        missing: tuple[str, ...] = ()
-        if settings.changes.incomplete:
-            missing = left_out(self.failed_file, specialists, grid)
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
-        return Layout(
+        layout = Layout(
             root=str(self.root),
             generation=generation,
             fits=fits,
@@ -90,10 +87,13 @@ class Plan:
             shards=shards,
             points=grid,
             index_id=index_id,
-            release=settings_id(*release, *missing),
+            release=settings_id(*release),
             refreshed=settings.changes.baselines == "current",
-            left_out=missing,
         )
+        if not settings.changes.incomplete:
+            return layout
+        missing = left_out(self.failed_file, layout.specialists, grid)
+        return replace(layout, left_out=missing, release=settings_id(*release, *missing))
 
     def _index_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ERROR
 from shoal.files import read_json
 from shoal.pool.incomplete import incomplete, read_failed
+from shoal.terminal import say
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.jobs import Job
 from shoal.workflow.layout import FIT_FILES, Layout
@@ -19,7 +20,6 @@ from shoal.workflow.plan import placeholders
 from shoal.workflow.removal import seen_by_fits
 from shoal.workflow.row_changes import RowChanges
 from shoal.workflow.staleness import partition_states
-from shoal.workflow.terminal import say
 from shoal.workflow.why import differences, reasons
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ class Resources:
         """Take the plan; what past jobs left is read when a job asks."""
         self._plan = plan
         self._nodes = plan.settings.nodes
-        self._expected: dict[tuple[str, ...], tuple[float | None, float | None]] = {}
+        self._lately: dict[str, tuple[float | None, float | None]] = {}
 
     def of(self, rule: str, need: Need) -> dict[str, Any]:
         """Resources of a rule, as its ``resources`` take them.
@@ -111,18 +111,14 @@ class Resources:
 
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
-        key = (rule, *(str(getattr(wildcards, name, "")) for name in ("digest", "point", "pack")))
-        if rule not in ("train_specialist", "train_pack"):
-            key = (rule,)
-        if key not in self._expected:
-            if rule == "train_specialist":
-                self._expected[key] = self._members([f"{wildcards.digest}/{wildcards.point}"])
-            elif rule == "train_pack":
-                path = self._plan.layout.pack_members(wildcards.pack)
-                self._expected[key] = self._members(read_json(path) if path.exists() else [])
-            else:
-                self._expected[key] = self._most(rule)
-        return self._expected[key]
+        if rule == "train_specialist":
+            return self._members([f"{wildcards.digest}/{wildcards.point}"])
+        if rule == "train_pack":
+            path = self._plan.layout.pack_members(wildcards.pack)
+            return self._members(read_json(path) if path.exists() else [])
+        if rule not in self._lately:
+            self._lately[rule] = self._most(rule)
+        return self._lately[rule]
 
     def _most(self, rule: str) -> tuple[float | None, float | None]:
         past = benchmarks(self._plan.root, rule)
@@ -131,16 +127,16 @@ class Resources:
 
     def _members(self, members: list[str]) -> tuple[float | None, float | None]:
         """Of one process that trains these specialists, ``DIGEST/POINT``, in turn."""
-        entries = [self._entries.get(member.split("/")[0]) for member in members]
-        if not members or not all(entry is not None and "rows" in entry for entry in entries):
+        digests = [member.split("/")[0] for member in members]
+        if not members or not all(digest in self._entries for digest in digests):
             return None, None
-        known = [entry for entry in entries if entry is not None]
+        entries = [self._entries[digest] for digest in digests]
         seconds = self._estimate.start_seconds
-        for member, entry in zip(members, known, strict=True):
+        for member, entry in zip(members, entries, strict=True):
             job = Job("train_specialist", member, (), entry["partition"])
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
-        overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in known)
+        overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in entries)
         return seconds, None if overhead is None else overhead + self._data_mb(rows)
 
     @cached_property

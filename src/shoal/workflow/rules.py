@@ -11,13 +11,13 @@ from shoal.errors import ShoalError
 from shoal.files import read_json
 from shoal.hashing import canonical_json, settings_id
 from shoal.settings.compose import as_list
+from shoal.terminal import leave, say
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.packs import begin_packs
 from shoal.workflow.plan import Plan, placeholders
 from shoal.workflow.resources import Resources
 from shoal.workflow.shards import NAMES_FILE
-from shoal.workflow.terminal import leave, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,6 +51,7 @@ class RulesPlan(Plan):
         self._said = False
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
+        self._index: dict[str, Any] | None = None
 
     @property
     def is_main_process(self) -> bool:
@@ -174,9 +175,11 @@ class RulesPlan(Plan):
         one: unless shards are to be made again first, the checkpoint is not asked, which would
         have Snakemake build its DAG twice.
         """
+        if self._index is not None:
+            return self._index
         index = self.layout.read_index()
-        shards_are_there = all(self.layout.summary(shard).exists() for shard in self.layout.shards)
-        if index is not None and shards_are_there:
+        if index is not None and all(self.layout.summary(s).exists() for s in self.layout.shards):
+            self._index = index
             return index
         if self._workflow.dryrun:
             if not any(self.layout.index.parent.parent.glob("*/index.json")):
@@ -261,7 +264,7 @@ class RulesPlan(Plan):
 
     def points_of(self, digest: str) -> list[Path]:
         """Weights of one partition's specialists, one a grid point."""
-        points = self.layout.points_of({"trained": True, "specialist": digest})
+        points = self.layout.points_with(digest)
         return [self.layout.specialist(digest, p, "model.safetensors") for p in points]
 
     def specialists(self, index: Mapping[str, Any], name: str) -> list[Path]:

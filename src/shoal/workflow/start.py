@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR, ShoalError
+from shoal.terminal import leave, say
 from shoal.workflow.failed import failed_specialists, record_failed
 from shoal.workflow.rules import RulesPlan
 from shoal.workflow.run_log import read_logs
-from shoal.workflow.terminal import leave, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
