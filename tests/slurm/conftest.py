@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MINI_SLURM = Path(__file__).with_name("mini-slurm")
+SOON = ["--slurm-init-seconds-before-status-checks", "1"]
 _FIELDS = "JobIDRaw,Comment,Partition,NodeList,State,AllocTRES,ReqMem,TimelimitRaw,Start,End"
 
 
@@ -57,16 +58,16 @@ class Cluster:
     def run(
         self, experiment: Experiment, *arguments: str, overrides: str = "[]", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """The literal command, ``snakemake --profile slurm``, in an experiment's folder."""
+        """``snakemake --profile slurm`` in an experiment's folder, asking for states soon."""
         return experiment.snakemake(
-            "--profile", "slurm", *arguments, overrides=overrides, **environment
+            "--profile", "slurm", *SOON, *arguments, overrides=overrides, **environment
         )
 
     def start(self, experiment: Experiment, overrides: str = "[]") -> subprocess.Popen[str]:
         """The same, not waited for; its output goes to ``run.log`` in the folder."""
         with (experiment.folder / "run.log").open("w") as log:
             return subprocess.Popen(
-                ["snakemake", "--profile", "slurm", "--config", "experiment=tiny",
+                ["snakemake", "--profile", "slurm", *SOON, "--config", "experiment=tiny",
                  f"overrides={overrides}"],
                 cwd=experiment.folder,
                 env=experiment.environment(),
