@@ -15,7 +15,7 @@ import pytest
 from tests.workflow.small import ROOT, Experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MINI_SLURM = Path(__file__).with_name("mini-slurm")
 SOON = ["--slurm-init-seconds-before-status-checks", "1"]
@@ -47,7 +47,10 @@ class Cluster:
     def jobs(self, rule: str | None = None) -> list[SlurmJob]:
         """Jobs that were submitted since then, of one rule if wanted, in order."""
         text = _output("sacct", "-n", "-P", "-X", "-D", "-S", self.since, f"--format={_FIELDS}")
-        found = [_job(line.split("|")) for line in text.splitlines()]
+        # Accounting is told a job's comment when the job has ended.
+        queue = _output("squeue", "--noheader", "--format=%i|%k").splitlines()
+        comments = dict(line.split("|") for line in queue)
+        found = [_job(line.split("|"), comments) for line in text.splitlines()]
         return [job for job in found if rule in (None, job.rule)]
 
     def exceeded_memory(self, job: SlurmJob) -> bool:
@@ -86,9 +89,9 @@ class Cluster:
         raise AssertionError(f"no {rule} was {states} within {seconds} s: {self.jobs()}")
 
 
-def _job(values: list[str]) -> SlurmJob:
+def _job(values: list[str], comments: Mapping[str, str]) -> SlurmJob:
     number, comment, partition, nodes, state, tres, memory, minutes, start, end = values
-    rule = comment.removeprefix("rule_").split("_wildcards_")[0]
+    rule = (comment or comments.get(number, "")).removeprefix("rule_").split("_wildcards_")[0]
     allocated = dict(part.split("=") for part in tres.split(",") if part)
     return SlurmJob(
         int(number),
