@@ -28,6 +28,7 @@ wildcard_constraints:
     baselines_id="[0-9a-f]{10}",
     evaluate_id="[0-9a-f]{10}",
     drift_id="[0-9a-f]{10}",
+    gate_id="[0-9a-f]{10}",
     pool_id="[0-9a-f]{10}",
     release="[0-9a-f]{10}",
     point="[0-9a-f]{10}",
@@ -60,6 +61,7 @@ include: "workflow/rules/cluster.smk"
 include: "workflow/rules/train_specialists.smk"
 include: "workflow/rules/train_router.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/gate.smk"
 include: "workflow/rules/pool.smk"
 
 

@@ -33,6 +33,7 @@ def metrics() -> dict:
         "rows": {"train": 5032, "validation": 1078, "test": 1078, "outside": 120},
         "partitions": 2,
         "incomplete": [],
+        "gate": {"specialists": 2, "serving": 1},
         "rejection": {"outside": 0.43, "test": 0.05},
         "bootstrap": {"resamples": 2000, "seed": 7},
     }

@@ -48,6 +48,7 @@ def part(number, **changes):
         partition=number,
         rows={"train": 600, "validation": 120, "test": 119},
         grid_point={"lr": 0.001},
+        server="specialist",
         base_loss=0.4321,
         specialist_loss=0.4011,
         generalist_score=0.842,

@@ -4,7 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
-from shoal.evaluate.verdict import best, contenders, verdict, verdict_table
+from shoal.evaluate.verdict import best, contenders, gate_line, verdict, verdict_table
 
 EQUAL = (100.0, 101.0)
 
@@ -98,3 +98,12 @@ def test_the_table_shows_scores_compute_sentence_and_the_pool(metrics):
     assert f"Thepoolliesin{pool}" in "".join(text.split())
     assert metrics["sentence"] in " ".join(text.split())
     assert "Test rows: 1,078. Partitions: 2." in text
+
+
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [(8, "all 8 specialists"), (5, "5 of 8 specialists"), (0, "steps aside: it is the generalist")],
+)
+def test_how_many_specialists_serve_is_said(serving, said):
+    """All, some or none: the last is a pool that is the generalist."""
+    assert said in gate_line({"specialists": 8, "serving": serving})

@@ -84,7 +84,7 @@ class Oracle:
         fitted = tuple((rows[n, "train"], rows[n, "validation"]) for n in numbers)
         judged = tuple(rows[n, fold] for n in numbers for fold in FOLDS)
         learned = (decay, frozenset(grid), temperature)
-        jobs |= {("train_router", fitted, learned), ("pool", fitted, learned)}
+        jobs |= {(rule, fitted, learned) for rule in ("train_router", "gate", "pool")}
         jobs |= {("evaluate_generalist", learned), ("evaluate_random", learned)}
         jobs |= {("evaluate", judged, learned, choices.bootstrap)}
         jobs |= {("evaluate_drift", judged, learned)}

@@ -13,7 +13,8 @@ CONFIG = Path(__file__).parents[2] / "config"
 SHARDS = ("0123456789ab", "ba9876543210")
 
 EVALUATED = {"evaluate"}
-POOLED = {"router", "pool", "drift"} | EVALUATED
+GATED = {"gate", "pool"} | EVALUATED
+POOLED = {"router", "drift"} | GATED
 TRAINED = {"specialists", "choices"} | POOLED
 CLUSTERED = {"cluster"} | TRAINED
 EMBEDDED = {"embed"} | CLUSTERED
@@ -51,9 +52,10 @@ def changed(before, after):
         ("train_specialists.lr=0.5", {"base"}, TRAINED),
         ("grid.lr=[0.001]", set(), {"choices"} | POOLED),
         ("train_router.temperature=0.3", set(), POOLED),
+        ("gate.confidence=0.9", set(), GATED),
         ("evaluate.bootstrap=9", set(), EVALUATED),
-        ("evaluate.seed=9", set(), EVALUATED),
-        ("changes.baselines=current", set(), EVALUATED),
+        ("evaluate.seed=9", set(), GATED),
+        ("changes.baselines=current", set(), GATED),
         ("changes.drift.level=0.2", set(), {"drift"}),
         ("changes.tolerance=0.1", set(), set()),
         ("changes.on_drift=refit", set(), set()),

@@ -89,6 +89,7 @@ rule evaluate:
             plan.awaited(checkpoints.partition, plan.pool_ledgers(checkpoints.partition))
         ),
         choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        gate=lambda wc: ancient(plan.layout.gate(plan.index(checkpoints.partition))),
         generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
         generalist_ledger=lambda wc: ancient(
             plan.baseline(checkpoints.partition, "generalist", "ledger")
@@ -119,7 +120,7 @@ rule evaluate:
     shell:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
         " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"
-        " --pool-ledger {params.ledgers:q} --table {params.tables:q}"
+        " --pool-ledger {params.ledgers:q} {input.gate:q} --table {params.tables:q}"
         " --generalist {input.generalist:q} --generalist-ledger {input.generalist_ledger:q}"
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"

@@ -23,6 +23,8 @@ rule pool:
         shapes=ancient(plan.layout.fit("encode", "shapes.json")),
         embedder=ancient(plan.layout.fit("embed", "embedder.safetensors")),
         base=ancient(plan.layout.fit("base", "base.safetensors")),
+        gate=lambda wc: ancient(plan.layout.gate(plan.index(checkpoints.partition))),
+        generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
     output:
         manifest="results/{experiment}/{generation}/pool/{pool_id}/{root}/manifest.json",
     log:
@@ -47,7 +49,8 @@ rule pool:
         " --specialist {params.specialists:q} --index {params.index:q} --failed {params.failed:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --embedder {input.embedder:q}"
-        " --base {input.base:q} --manifest {output.manifest:q} &> {log:q}"
+        " --base {input.base:q} --gate {input.gate:q} --generalist {input.generalist:q}"
+        " --manifest {output.manifest:q} &> {log:q}"
 
 
 rule pool_publish:

@@ -143,6 +143,39 @@ def train_router(
     )
 
 
+def gate(
+    settings: Json,
+    routing: Json,
+    model: Json,
+    index: File,
+    assigner: Input,
+    shapes: Input,
+    base: Input,
+    generalist: Input,
+    out: File,
+    threads: Threads,
+    choice: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    specialist: Inputs = [],  # noqa: B006 - the same
+) -> None:
+    """Find out where specialists beat the generalist."""
+    from shoal.determinism import deterministic
+    from shoal.gate.command import Contestants, gate
+    from shoal.settings.learning import Gate, Model, Router
+
+    deterministic(threads)
+    contestants = Contestants(base, generalist, choice, specialist)
+    gate(
+        Gate.from_text(settings),
+        parse(Router, json.loads(routing), "train_router"),
+        Model.from_text(model),
+        index,
+        assigner,
+        shapes,
+        contestants,
+        out,
+    )
+
+
 def evaluate_generalist(
     code: Code,
     model: Json,
@@ -271,6 +304,8 @@ def pool(
     shapes: Input,
     embedder: Input,
     base: Input,
+    gate: Input,
+    generalist: Input,
     manifest: File,
     failed: Paths = [],  # noqa: B006 - the same
     choice: Paths = [],  # noqa: B006 - the same
@@ -287,9 +322,10 @@ def pool(
         "embedder.safetensors": embedder,
         "router.safetensors": router,
         "base.safetensors": base,
+        "gate.json": gate,
     }
     record = next(iter(failed), None)
-    pool(experiment, state, choice, specialist, index, pool_ledger, record, manifest)
+    pool(experiment, state, choice, specialist, index, pool_ledger, record, generalist, manifest)
 
 
 def evaluate_drift(
@@ -332,6 +368,7 @@ COMMANDS = (
     train_specialist,
     train_choose,
     train_router,
+    gate,
     evaluate_generalist,
     evaluate_random,
     evaluate,

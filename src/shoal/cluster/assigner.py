@@ -217,6 +217,15 @@ def value_text(value: Any) -> str | None:  # noqa: ANN401 - any cell of a table
     return str(value)
 
 
+def partition_values(
+    assigner: AtomAssigner | ColumnAssigner, partition: NDArray[np.int32]
+) -> list[str | None] | None:
+    """Value of the partition column for rows whose partition is known; None without one."""
+    if isinstance(assigner, AtomAssigner):
+        return None
+    return [assigner.values[number] if number >= 0 else None for number in partition]
+
+
 def assigner_from_state(
     tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
 ) -> AtomAssigner | ColumnAssigner:

@@ -30,6 +30,7 @@ _STAGES = {
     "train_specialist": "train-specialists",
     "train_choose": "choice of grid points",
     "train_router": "train-router",
+    "gate": "gate",
 }
 
 
@@ -98,6 +99,7 @@ def _partitions(
                 partition=number,
                 rows=entry["rows"],
                 grid_point=points.get(number),
+                server=_server(pool, number),
                 base_loss=choice["losses"].get("base"),
                 specialist_loss=choice["losses"].get(choice["point"]),
                 generalist_score=scores["generalist"].get(number),
@@ -106,6 +108,13 @@ def _partitions(
             )
         )
     return found
+
+
+def _server(pool: Pool, partition: int) -> str:
+    """Who answers the rows of a partition's specialist."""
+    if pool.gate.closed and (partition in pool.gate.closed or partition not in pool.experts.models):
+        return "generalist"
+    return "specialist" if partition in pool.experts.models else "base"
 
 
 def _map(settings: Evaluate, tested: TestRows) -> tuple[NDArray[np.int64], NDArray[Any]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.cluster.assigner import partition_values
 from shoal.evaluate.bootstrap import paired_bootstrap
 from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
@@ -60,7 +61,8 @@ class TestRows:
         rows: Arrays by name, in order of partition and row hash.
         answers: Probabilities ``(rows, classes)``, or numbers in the label's unit ``(rows,)``.
         y: Class codes, or numbers in the label's unit.
-        leading: The specialist with the largest weight for each row at top 1; -1 is the base.
+        leading: The specialist with the largest weight for each row at top 1; -1 is the base, -2
+            the generalist.
         distance: Distance of each row to the nearest atom.
     """
 
@@ -86,6 +88,9 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
     metrics["incomplete"] = pool.manifest["incomplete"]
+    trained = [number for number in pool.experts.models if number >= 0]
+    serving = [number for number in trained if number not in pool.gate.closed]
+    metrics["gate"] = {"specialists": len(trained), "serving": len(serving)}
     metrics["rejection"] = _rejection(pool, index, tested)
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, paths, pool, index, tested, per_row, metric)
@@ -107,11 +112,16 @@ def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[A
 
 def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
     rows = gather(index, "test", _NAMES)
-    x, embedding, values = rows["x"], rows["embedding"], pool.partition_values(rows["partition"])
+    x, embedding, values = (
+        rows["x"],
+        rows["embedding"],
+        partition_values(pool.router.assigner, rows["partition"]),
+    )
     first = pool.route(x, embedding, values, 1)
     answers = {
         "pool_top1": first.answer,
         "pool_top2": pool.route(x, embedding, values, 2).answer,
+        "ungated": pool.route(x, embedding, values, 1, gated=False).answer,
         "generalist": _generalist(pool, paths, x),
         "random_partitions": _random(pool, paths, x, rows["key"]),
         "constant": _constant(pool, index, len(x)),
@@ -120,7 +130,7 @@ def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
     if pool.shapes.task == "regression":
         answers = {name: pool.encoder.decode(a[:, 0]) for name, a in answers.items()}
         y = pool.encoder.decode(y)
-    return TestRows(rows, answers, y, first.experts[:, 0], first.distance)
+    return TestRows(rows, answers, y, first.routes.leading, first.routes.distance)
 
 
 def _generalist(pool: Pool, paths: Paths, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -190,11 +200,17 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
         forward_flops(pool.experts.models[BASE], torch.zeros((1, *pool.shapes.x_shape)))
     )
     routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
-    total = training_flops([read_json(path) for path in paths.pool_ledgers])
+    ledgers = [read_json(path) for path in paths.pool_ledgers]
+    total = training_flops(ledgers)
+    generalist = float(read_json(paths.generalist_ledger)["flops"])
+    base = training_flops([ledger for ledger in ledgers if ledger["job"] == "base_fit"])
+    # The base that it went on from is among the pool's own ledgers.
+    shipped = total + (generalist - base if pool.gate.closed else 0.0)
     return {
-        "pool_top1": (total, routing + one_row),
-        "pool_top2": (total, routing + 2 * one_row),
-        "generalist": (float(read_json(paths.generalist_ledger)["flops"]), one_row),
+        "pool_top1": (shipped, routing + one_row),
+        "pool_top2": (shipped, routing + 2 * one_row),
+        "ungated": (total, routing + one_row),
+        "generalist": (generalist, one_row),
         "random_partitions": (float(read_json(paths.random_ledger)["flops"]), one_row),
         "constant": (0.0, 0.0),
     }
@@ -205,7 +221,7 @@ def _rejection(pool: Pool, index: Index, tested: TestRows) -> dict[str, float] |
     outside = gather(index, "outside", ("embedding", "partition"))
     if not outside:
         return None
-    values = pool.partition_values(outside["partition"])
+    values = partition_values(pool.router.assigner, outside["partition"])
     distance = pool.router.route(outside["embedding"], values, 1)[2]
     threshold = pool.router.threshold
     return {

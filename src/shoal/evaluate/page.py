@@ -103,6 +103,7 @@ TEMPLATE = """\
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · generation {{ generation }}</p>
 <h1 class="{{ verdict_class }}">{{ sentence }}</h1>
+<p>{{ gate }}</p>
 {% for line in incomplete %}
 <p class="bad">{{ line }}</p>
 {% endfor %}
@@ -147,16 +148,16 @@ a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootst
 specialist on the partition's validation rows; {{ metric_name }} of generalist and pool on its test
 rows. Differences on fewer than {{ worst_rows }} test rows are grey: they say little.</p>
 <div class="scroll tall"><table>
-<thead><tr class="over"><th></th><th colspan="3">Rows</th><th></th>
+<thead><tr class="over"><th></th><th colspan="3">Rows</th><th colspan="2"></th>
 <th colspan="2">Validation loss</th><th colspan="3">Test {{ metric_name }}</th></tr>
 <tr><th class="text">Partition</th><th>train</th><th>validation</th><th>test</th>
-<th class="text">Grid point</th><th>base</th><th>specialist</th>
+<th class="text">Grid point</th><th class="text">Served by</th><th>base</th><th>specialist</th>
 <th>generalist</th><th>pool</th><th>difference</th></tr></thead>
 <tbody>
 {% for row in partitions %}
 <tr><th><i class="swatch" style="background:{{ row.colour }}"></i>{{ row.name }}</th>
 <td>{{ row.train }}</td><td>{{ row.validation }}</td><td>{{ row.test }}</td>
-<td class="text wrap">{{ row.grid_point }}</td>
+<td class="text wrap">{{ row.grid_point }}</td><td class="text">{{ row.server }}</td>
 <td>{{ row.base_loss }}</td><td>{{ row.specialist_loss }}</td>
 <td>{{ row.generalist }}</td><td>{{ row.pool }}</td>
 <td class="{{ row.tone }}">{{ row.difference }}</td></tr>

@@ -18,6 +18,7 @@ from shoal.evaluate.verdict import (
     best,
     contender_title,
     contenders,
+    gate_line,
     metrics_decimals,
 )
 from shoal.pool.incomplete import incomplete_line
@@ -38,7 +39,8 @@ class PartitionReport:
     Attributes:
         partition: Its number.
         rows: Rows by fold: ``train``, ``validation``, ``test``.
-        grid_point: The chosen grid point's values by name; None where the base serves.
+        grid_point: The chosen grid point's values by name; None where there is no specialist.
+        server: Who answers its rows: ``specialist``, ``generalist`` or ``base``.
         base_loss: Mean loss of the base on the partition's validation rows, None without any.
         specialist_loss: The same of the chosen specialist.
         generalist_score: The generalist's score on the partition's test rows, None without any.
@@ -49,6 +51,7 @@ class PartitionReport:
     partition: int
     rows: Mapping[str, int]
     grid_point: Mapping[str, Any] | None
+    server: str
     base_loss: float | None
     specialist_loss: float | None
     generalist_score: float | None
@@ -155,6 +158,7 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
         "experiment": details.experiment,
         "generation": details.generation,
         "sentence": metrics["sentence"],
+        "gate": gate_line(metrics["gate"]),
         "incomplete": [incomplete_line(lack) for lack in metrics["incomplete"]],
         "verdict_class": metrics["verdict"].replace(" ", "-"),
         "metric_name": METRIC_NAMES[metric],
@@ -228,6 +232,7 @@ def _partition_row(part: PartitionReport, metrics: Mapping[str, Any]) -> dict[st
         "colour": colour(part.partition),
         **{fold: formats.count_text(part.rows[fold]) for fold in ("train", "validation", "test")},
         "grid_point": "base" if point is None else _values(point),
+        "server": part.server,
         "base_loss": formats.number_text(part.base_loss, 4),
         "specialist_loss": formats.number_text(part.specialist_loss, 4),
         "generalist": formats.number_text(part.generalist_score, decimals),

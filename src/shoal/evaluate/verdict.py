@@ -20,6 +20,7 @@ Verdict = Literal["helps", "hurts", "no difference"]
 CONTENDERS = {
     "pool_top1": "Pool, top 1",
     "pool_top2": "Pool, top 2",
+    "ungated": "Specialists alone",
     "generalist": "Generalist",
     "random_partitions": "Random partitions",
     "constant": "Constant",
@@ -85,6 +86,26 @@ def _compute(pool: float, generalist: float) -> str:
     return f"{generalist / pool:.2f} times the pool's training FLOPs"
 
 
+def gate_line(gate: Mapping[str, int]) -> str:
+    """How many specialists serve, in a sentence.
+
+    Args:
+        gate: ``specialists``, and how many of them are ``serving``.
+    """
+    serving, specialists = gate["serving"], gate["specialists"]
+    if serving == specialists:
+        return f"Gate: all {specialists} specialists beat the generalist on validation rows."
+    if not serving:
+        return (
+            f"Gate: none of {specialists} specialists beats the generalist on validation rows, so "
+            f"the pool steps aside: it is the generalist."
+        )
+    return (
+        f"Gate: {serving} of {specialists} specialists beat the generalist on validation rows; it "
+        f"answers for the others, and its training is counted as the pool's."
+    )
+
+
 def contenders(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The contenders in ``metrics``: the known ones in their order, then any other with a score."""
     others = [name for name in metrics if name not in CONTENDERS]
@@ -130,6 +151,7 @@ def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableTyp
     return Group(
         _rich_table(metrics),
         Text(metrics["sentence"], style=f"bold {colour}"),
+        Text(gate_line(metrics["gate"])),
         *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
         Text(summary),
         # Begins on a line of its own and folds: a console would crop what is too long.

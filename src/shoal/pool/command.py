@@ -26,6 +26,7 @@ def pool(
     index_path: Path,
     ledgers: Sequence[Path],
     failed: Path | None,
+    generalist: Path,
     manifest_out: Path,
 ) -> None:
     """Put everything that predicting needs into the manifest's folder; the manifest comes last.
@@ -38,6 +39,7 @@ def pool(
         index_path: The partition index.
         ledgers: What the pool's making cost.
         failed: The record of failed trainings, where the pool is made without some specialists.
+        generalist: Weights of the generalist, which the pool holds if the gate sends rows to it.
         manifest_out: The manifest.
     """
     from importlib.metadata import version
@@ -48,6 +50,8 @@ def pool(
 
     settings, index = read_json(settings_path), read_json(index_path)
     folder = manifest_out.parent
+    if read_json(state["gate.json"])["closed"]:
+        state = {**state, "generalist.safetensors": generalist}
     for name, path in state.items():
         _copy(path, folder / name)
     write_json(folder / "ledger.json", [read_json(path) for path in ledgers])

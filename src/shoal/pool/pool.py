@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from shoal.cluster.assigner import AtomAssigner
 from shoal.errors import CorruptError, ModelError, SourceError
 from shoal.files import read_json
+from shoal.gate.gate import GENERALIST, Gate
 from shoal.hashing import file_hash
 from shoal.pool.experts import BASE, Experts
 from shoal.settings.learning import Model
@@ -23,6 +21,7 @@ from shoal.train_specialists.model import trained_model
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
     import torch
@@ -31,9 +30,10 @@ if TYPE_CHECKING:
     from shoal.embed.embedder import Embedder
     from shoal.encode.encoder import Encoder
     from shoal.grid import Point
+    from shoal.train_router.router import Routes
     from shoal.transform.pipeline import Pipeline
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -42,15 +42,11 @@ class Routed:
     """Where rows went and what came back.
 
     Attributes:
-        experts: Partition of each asked specialist, ``(rows, k)``; -1 is the base.
-        weights: Its weight, ``(rows, k)``.
-        distance: Distance to the nearest atom, ``(rows,)``.
+        routes: Who was asked for each row; -1 is the base, -2 the generalist.
         answer: Probabilities ``(rows, classes)`` or standardised numbers ``(rows, 1)``.
     """
 
-    experts: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    distance: NDArray[np.float32]
+    routes: Routes
     answer: NDArray[np.float32]
 
 
@@ -71,7 +67,11 @@ class Pool:
         self.router = Router.from_state(*load_state(folder / "router.safetensors"))
         self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
         self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
+        self.gate = Gate.from_record(read_json(folder / "gate.json"))
         models = {BASE: self.model_with(load_state(folder / "base.safetensors")[0], {})}
+        if self.gate.closed:
+            tensors, meta = load_state(folder / "generalist.safetensors")
+            models[GENERALIST] = self.model_with(tensors, meta["point"])
         for entry in manifest["specialists"]:
             tensors, meta = load_state(folder / entry["file"])
             models[entry["partition"]] = self.model_with(tensors, meta["point"])
@@ -123,7 +123,7 @@ class Pool:
         Returns:
             Arrow table: ``prediction`` (class name or number), ``probability`` of the predicted
             class (classification only), ``partition`` of the specialist with the largest weight
-            (-1: the base) and ``distance`` to the nearest atom.
+            (-1: the base, -2: the generalist) and ``distance`` to the nearest atom.
 
         Raises:
             SourceError: A column is missing, or a value does not fit its column.
@@ -158,8 +158,8 @@ class Pool:
             predicted["probability"] = routed.answer.max(axis=1)
         else:
             predicted["prediction"] = self.encoder.decode(routed.answer[:, 0])
-        leading = routed.experts[np.arange(len(x)), routed.weights.argmax(axis=1)]
-        return pa.table({**predicted, "partition": leading, "distance": routed.distance})
+        lead = routed.routes.leading
+        return pa.table({**predicted, "partition": lead, "distance": routed.routes.distance})
 
     def route(
         self,
@@ -167,6 +167,8 @@ class Pool:
         embedding: NDArray[np.float32],
         values: Sequence[Any] | None,
         top_k: int | None = None,
+        *,
+        gated: bool = True,
     ) -> Routed:
         """Send encoded rows to their specialists and mix the answers.
 
@@ -175,17 +177,12 @@ class Pool:
             embedding: Their embedding, float32 ``(rows, dims)``.
             values: Value of the partition column, where a column is the partition.
             top_k: Specialists asked for a row; the router's own number by default.
+            gated: Whether the generalist answers where the gate says so, as it should.
         """
-        experts, weights, distance = self.router.route(embedding, values, top_k)
-        answer = self.experts.mix(x, experts, weights)
-        return Routed(experts, weights, distance, answer)
-
-    def partition_values(self, partition: NDArray[np.int32]) -> list[str | None] | None:
-        """Value of the partition column for rows whose partition is known; None without one."""
-        assigner = self.router.assigner
-        if isinstance(assigner, AtomAssigner):
-            return None
-        return [assigner.values[number] if number >= 0 else None for number in partition]
+        routes = self.router.route(embedding, values, top_k)
+        if gated:
+            routes = self.gate.apply(routes)
+        return Routed(routes, self.experts.mix(x, routes.experts, routes.weights))
 
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column

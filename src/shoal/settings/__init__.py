@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_val
 from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
-from shoal.settings.learning import Evaluate, Model, Router, Training
+from shoal.settings.learning import Evaluate, Gate, Model, Router, Training
 from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
 from shoal.settings.section import Section, parse
@@ -48,6 +48,7 @@ class Settings(Section):
         description="hyperparameter grid: names in train_specialists, or model.ARGUMENT"
     )
     train_router: Router
+    gate: Gate
     evaluate: Evaluate
     changes: Changes
     nodes: Nodes

@@ -82,6 +82,14 @@ class Classifier(_LossAware):
 Router = Annotated[NearestAtom | NearestNeighbours | Classifier, Field(discriminator="method")]
 
 
+class Gate(Section):
+    """Where a specialist serves, and where the generalist does."""
+
+    confidence: float = Field(
+        ge=0.5, lt=1, description="of the paired test by which a specialist beats the generalist"
+    )
+
+
 class Evaluate(Section):
     """How the pool is judged on the test fold."""
 

@@ -57,13 +57,13 @@ def train_router(
     ledger = Ledger("train_router")
     index, shapes = Index(index_path), Shapes.load(shapes_path)
     trained = specialised(choices)
-    rows = _second_half(index, settings)
+    rows = routing_rows(index, settings)
     losses = np.empty((len(rows["y"]), 0))
     if settings.method != "nearest_atom" and trained:
         chosen = chosen_specialists(choices, specialists)
         states = [load_state(chosen[partition]) for partition in trained]
         nets = [trained_model(model, meta["point"], shapes, own) for own, meta in states]
-        losses = _losses(nets, rows, shapes.task, ledger)
+        losses = specialist_losses(nets, rows, shapes.task, ledger)
     assigner = load_assigner(assigner_path)
     router = fit_router(
         settings,
@@ -116,7 +116,7 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
     return chosen
 
 
-def _second_half(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
+def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
     """Validation rows that no grid point was chosen on, at most ``fit_rows`` of them."""
     import numpy as np
 
@@ -138,7 +138,7 @@ def _second_half(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
     return {name: values[kept] for name, values in rows.items()}
 
 
-def _losses(
+def specialist_losses(
     nets: Sequence[torch.nn.Module],
     rows: Mapping[str, NDArray[Any]],
     task: str,

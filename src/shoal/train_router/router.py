@@ -40,6 +40,13 @@ class Routes(NamedTuple):
     weights: Rows
     distance: Rows
 
+    @property
+    def leading(self) -> NDArray[np.int32]:
+        """The expert with the largest weight for each row, int32 ``(rows,)``."""
+        largest = self.weights.argmax(axis=1)
+        lead: NDArray[np.int32] = self.experts[np.arange(len(largest)), largest]
+        return lead
+
 
 @dataclass(frozen=True)
 class Router:

@@ -38,6 +38,7 @@ def pool_state(layout: Layout, index: Mapping[str, Any]) -> dict[str, Path]:
         "embedder.safetensors": layout.fit("embed", "embedder.safetensors"),
         "router.safetensors": layout.router(index, "router.safetensors"),
         "base.safetensors": layout.fit("base", "base.safetensors"),
+        "gate.json": layout.gate(index),
     }
 
 
@@ -100,8 +101,16 @@ class _Inputs:
             *self._fits("encode", "shapes.json"),
         ]
 
+    def _generalist(self) -> Path:
+        return self.layout.baseline(self.index, "generalist.safetensors")
+
+    def gate(self) -> list[Path]:
+        fits = [*self.specialist(), *self._fits("cluster", "assigner.safetensors")]
+        return [*self._specialists(), self._generalist(), *fits]
+
     def pool(self) -> list[Path]:
-        return [*self._specialists(), *pool_state(self.layout, self.index).values()]
+        state = pool_state(self.layout, self.index).values()
+        return [*self._specialists(), self._generalist(), *state]
 
     def evaluate(self) -> list[Path]:
         names = ("generalist.safetensors", "random.safetensors")
@@ -123,6 +132,7 @@ _INPUTS: dict[str, Callable[[_Inputs], list[Path]]] = {
     "train_specialist": _Inputs.specialist,
     "train_choose": _Inputs.choice,
     "train_router": _Inputs.router,
+    "gate": _Inputs.gate,
     "pool": _Inputs.pool,
     "evaluate": _Inputs.evaluate,
     "evaluate_drift": _Inputs.drift,

@@ -27,6 +27,7 @@ _LEDGERS = {
     "base_fit": "base/*/ledger.json",
     "train_choose": "choices/*/*/*.json",
     "train_router": "router/*/*/ledger.json",
+    "gate": "gate/*/*.json",
     "evaluate_generalist": "baselines/*/*/generalist.json",
     "evaluate_random": "baselines/*/*/random.json",
 }

@@ -25,6 +25,7 @@ _DOWNSTREAM_FIRST = (
     "evaluate",
     "drift",
     "pool",
+    "gate",
     "baselines",
     "router",
     "choices",

@@ -32,13 +32,14 @@ APPLY_MODULES = {
     "cluster": "cluster.command",
     "specialists": "train_specialists.command",
     "router": "train_router.command",
+    "gate": "gate.command",
     "pool": "pool.command",
     "evaluate": "evaluate.judge",
     "drift": "evaluate.drift_command",
 }
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
-_WITH_MODEL = ("base", "baselines", "specialists", "router", "pool", "evaluate", "drift")
+_WITH_MODEL = ("base", "baselines", "specialists", "router", "gate", "pool", "evaluate", "drift")
 
 
 def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
@@ -87,9 +88,10 @@ def made_ids(
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
     made["choices"] = settings_id(made["specialists"], sorted(points))
     made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
-    made["pool"] = settings_id(made["router"], codes["pool"])
-    judged = [made["pool"], fits["baselines"], settings.changes.baselines]
-    made["evaluate"] = settings_id(*judged, *_json(settings.evaluate), codes["evaluate"])
+    gated = [made["router"], fits["baselines"], settings.changes.baselines]
+    made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
+    made["pool"] = settings_id(made["gate"], codes["pool"])
+    made["evaluate"] = settings_id(made["pool"], *_json(settings.evaluate), codes["evaluate"])
     drift = _json(settings.changes.drift)
     made["drift"] = settings_id(made["router"], *drift, codes["drift"])
     return made

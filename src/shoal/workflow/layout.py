@@ -172,6 +172,10 @@ class Layout:
         """A file of the router."""
         return Path(self.folder, "router", self.made["router"], self._root(index, "fit"), name)
 
+    def gate(self, index: IndexContent) -> Path:
+        """Where specialists serve, and where the generalist does."""
+        return self.folder / "gate" / self.made["gate"] / f"{self._root(index, 'fit')}.json"
+
     def pool(self, index: IndexContent, name: str) -> Path:
         """A file of the pool."""
         return Path(self.folder, "pool", self.made["pool"], self._root(index, "fit"), name)
@@ -263,6 +267,7 @@ class Layout:
         yield Job("train_router", "", tuple(self.router(index, name) for name in routed))
         for rule, names in BASELINES.items():
             yield Job(rule, "", tuple(self.baseline(index, name) for name in names))
+        yield Job("gate", "", (self.gate(index),))
         yield Job("pool", "", (self.pool(index, "manifest.json"),))
         judged = ("metrics.json", "report.html", "predictions.parquet")
         yield Job("evaluate", "", tuple(self.evaluation(index, name) for name in judged))

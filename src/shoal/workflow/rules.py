@@ -284,7 +284,7 @@ class RulesPlan(Plan):
         return [self.failed_file] if self.layout.left_out else []
 
     def pool_ledgers(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
-        """Ledgers of all that the pool's making costs, routing included."""
+        """Ledgers of all that the pool's making costs, routing included, the gate aside."""
         index = self.index(checkpoint)
         return [
             *(self.layout.fit(stage, "ledger.json") for stage in ("embed", "cluster", "base")),

@@ -1,0 +1,1 @@
+"""Gate: a specialist serves only where it beats the generalist on rows that neither has seen."""

@@ -1,0 +1,188 @@
+"""Command ``gate``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from shoal.ledger import Ledger
+from shoal.shapes import Shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.gate.paired import Comparison
+    from shoal.pool.experts import Experts
+    from shoal.settings.learning import Gate, Model, Router
+    from shoal.train_router.router import Routes
+
+    Rows = Mapping[str, NDArray[Any]]
+
+_FOLDS = 2
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """Files of the models that the gate compares.
+
+    Attributes:
+        base: Weights of the base.
+        generalist: Weights of the generalist.
+        choices: What ``train-choose`` wrote, for each partition that has a specialist.
+        specialists: Weights of every specialist; the chosen ones are read.
+    """
+
+    base: Path
+    generalist: Path
+    choices: Sequence[Path]
+    specialists: Sequence[Path]
+
+
+def gate(
+    settings: Gate,
+    routing: Router,
+    model: Model,
+    index_path: Path,
+    assigner_path: Path,
+    shapes_path: Path,
+    contestants: Contestants,
+    out: Path,
+) -> None:
+    """Decide whose rows the generalist answers, on the second half of the validation rows.
+
+    Routers that learn would know these rows, so each half of them is routed by a router that was
+    fitted on the other.
+
+    Args:
+        settings: The gate.
+        routing: The router's settings.
+        model: The user's model.
+        index_path: The partition index.
+        assigner_path: The frozen map row to partition.
+        shapes_path: Shapes of the encoded rows.
+        contestants: The models.
+        out: ``closed`` (experts whose rows go to the generalist), the comparisons, the ledger.
+    """
+    import numpy as np
+
+    from shoal.files import write_json
+    from shoal.gate.paired import compare
+    from shoal.made_from import made_from
+    from shoal.train_router.command import routing_rows
+    from shoal.train_specialists.partition_rows import Index
+
+    ledger = Ledger("gate")
+    shapes = Shapes.load(shapes_path)
+    rows = routing_rows(Index(index_path), routing)
+    experts = _experts(model, shapes, contestants)
+    routes = _routes(routing, assigner_path, experts, rows, shapes.task, ledger)
+    routed = experts.mix(rows["x"], routes.experts, routes.weights)
+    whole = experts.answer(_generalist(), rows["x"])
+    difference = _scores(routed, rows["y"], shapes.task) - _scores(whole, rows["y"], shapes.task)
+    lead = routes.leading
+    ledger.flops += _forward_flops(experts, rows, int((routes.weights > 0).sum()) + len(lead))
+    own = lead >= 0
+    specialists = compare(difference[own], lead[own], settings.confidence)
+    base = compare(-difference[~own], lead[~own], settings.confidence)
+    trained = [number for number in experts.models if number >= 0]
+    content = {
+        "closed": _closed(specialists, base, trained),
+        "confidence": settings.confidence,
+        "rows": len(np.asarray(lead)),
+        "comparisons": [asdict(each) for each in specialists],
+    }
+    write_json(out, content | ledger.record() | made_from())
+
+
+def _closed(
+    specialists: Sequence[Comparison], base: Sequence[Comparison], trained: Sequence[int]
+) -> list[int]:
+    """Specialists that have not shown that they are better, and what comes with them.
+
+    A pool that holds the generalist asks it, not the base, for rows that no specialist answers.
+    One that does not holds it for them only where it has shown to be better than the base.
+    """
+    from shoal.pool.experts import BASE
+
+    serving = {each.expert for each in specialists if each.serves}
+    closed = sorted(set(trained) - serving)
+    return [BASE, *closed] if closed or any(each.serves for each in base) else []
+
+
+def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
+    """Base, generalist and the chosen specialists by number."""
+    from shoal.pool.experts import BASE, Experts
+    from shoal.state import load_state
+    from shoal.train_router.command import chosen_specialists
+    from shoal.train_specialists.model import trained_model
+
+    paths = {BASE: files.base, _generalist(): files.generalist}
+    paths |= chosen_specialists(files.choices, files.specialists)
+    models = {}
+    for number, path in paths.items():
+        tensors, meta = load_state(path)
+        models[number] = trained_model(model, meta.get("point", {}), shapes, tensors)
+    return Experts(models, shapes.task)
+
+
+def _generalist() -> int:
+    from shoal.gate.gate import GENERALIST
+
+    return GENERALIST
+
+
+def _routes(
+    routing: Router,
+    assigner_path: Path,
+    experts: Experts,
+    rows: Rows,
+    task: str,
+    ledger: Ledger,
+) -> Routes:
+    """Where each row goes, by a router that was fitted without it."""
+    import numpy as np
+
+    from shoal.cluster.assigner import load_assigner, partition_values
+    from shoal.train_router.command import specialist_losses
+    from shoal.train_router.fit import fit_router
+    from shoal.train_router.router import Routes
+
+    assigner = load_assigner(assigner_path)
+    trained = sorted(number for number in experts.models if number >= 0)
+    losses = np.empty((len(rows["y"]), 0))
+    if routing.method != "nearest_atom" and trained:
+        losses = specialist_losses([experts.models[n] for n in trained], rows, task, ledger)
+    fold = rows["key"][:, 1] % _FOLDS
+    parts, places = [], []
+    for held in range(_FOLDS):
+        known, own = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        embedding, partition = rows["embedding"], rows["partition"]
+        router = fit_router(
+            routing, assigner, trained, embedding[known], partition[known], losses[known]
+        )
+        ledger.flops += router.fit_flops
+        parts.append(router.route(embedding[own], partition_values(assigner, partition[own])))
+        places.append(own)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    columns = zip(*parts, strict=True)
+    return Routes(*(np.concatenate(column)[order] for column in columns))
+
+
+def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
+    """What the metric counts for each row, higher is better."""
+    from shoal.evaluate.metrics import row_correct, row_squared_error
+
+    return -row_squared_error(answer, y) if task == "regression" else row_correct(answer, y)
+
+
+def _forward_flops(experts: Experts, rows: Rows, answers: int) -> float:
+    """FLOPs of so many answers to one row."""
+    import torch
+
+    from shoal.flops import forward_flops
+    from shoal.pool.experts import BASE
+
+    return float(forward_flops(experts.models[BASE], torch.from_numpy(rows["x"][:1])) * answers)

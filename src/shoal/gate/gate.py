@@ -1,0 +1,44 @@
+"""The gate of a pool: rows whose specialist has not beaten the generalist go to the generalist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from shoal.train_router.router import BASE, Routes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GENERALIST = -2
+"""Number of the expert that was trained on everything to the pool's total FLOPs."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whose rows the generalist answers.
+
+    Attributes:
+        closed: Experts, :data:`BASE` among them, whose rows go to the generalist; empty where
+            every specialist serves, and the pool needs no generalist.
+    """
+
+    closed: frozenset[int]
+
+    def apply(self, routes: Routes) -> Routes:
+        """Give the rows that a closed expert leads to the generalist, alone."""
+        lead = routes.leading
+        shut = np.isin(lead, list(self.closed))
+        if not shut.any():
+            return routes
+        experts, weights = routes.experts.copy(), routes.weights.copy()
+        experts[shut], weights[shut] = BASE, 0.0
+        experts[shut, 0], weights[shut, 0] = GENERALIST, 1.0
+        return Routes(experts, weights, routes.distance)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The gate that ``shoal gate`` wrote."""
+        return cls(frozenset(record["closed"]))
