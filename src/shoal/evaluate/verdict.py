@@ -20,7 +20,7 @@ Verdict = Literal["helps", "hurts", "no difference"]
 CONTENDERS = {
     "pool_top1": "Pool, top 1",
     "pool_top2": "Pool, top 2",
-    "ungated": "Specialists alone",
+    "ungated": "Pool, ungated",
     "generalist": "Generalist",
     "random_partitions": "Random partitions",
     "constant": "Constant",
