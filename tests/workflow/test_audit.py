@@ -23,7 +23,7 @@ def test_a_finished_experiment_agrees(spoiled):
     code, lines = audited()
 
     files = [path for path in Path("results/tiny/g1").rglob("*") if path.is_file()]
-    beside = 3 + 10  # members beside the index, files beside the pool's manifest
+    beside = 3 + 12  # members beside the index, files beside the pool's manifest
     published = 1
     assert (code, lines) == (0, [f"{len(files) - beside + published} artifacts agree"])
 

@@ -111,7 +111,7 @@ def test_the_estimate_of_a_specialist_is_what_its_ledger_counts(done):
     fits += [*done.generation.glob("cluster/*/ledger.json")]
     fits += [*done.generation.glob("base/*/ledger.json")]
     others = [*done.generation.glob("router/*/*/ledger.json")]
-    others += [*done.generation.glob("choices/*/*/*.json")]
+    others += [*done.generation.glob("choices/*/*/*.json"), *done.generation.glob("gate/*/*.json")]
     made = sum(json.loads(path.read_text())["flops"] for path in [*fits, *others])
     (base,) = (json.loads(path.read_text())["flops"] for path in fits if "base" in path.parts)
     baselines = [

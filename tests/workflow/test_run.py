@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from shoal.evaluate.verdict import CONTENDERS
 from shoal.store import CHUNK_ROWS, ShardRows
 from shoal.tables import Table
 
@@ -43,18 +44,36 @@ def test_the_demo_plans_without_its_data(experiment):
 
 
 def test_metrics_hold_every_contender_and_equal_training_flops(finished):
-    """metrics.json has the promised numbers; the generalist cost what the pool cost."""
+    """metrics.json has the promised numbers; the generalist cost what the pool cost without it."""
     metrics = finished.metrics()
 
     assert metrics["metric"] == "accuracy"
     assert metrics["verdict"] in ("helps", "hurts", "no difference")
     assert metrics["partitions"] == 2
     assert sum(metrics["rows"].values()) == 450
-    for name in ("pool_top1", "pool_top2", "generalist", "random_partitions", "constant"):
+    for name in CONTENDERS:
         assert 0 <= metrics[name]["score"] <= 1
         assert {"train_flops", "inference_flops_per_row"} <= set(metrics[name])
-    pool, generalist = (metrics[name]["train_flops"] for name in ("pool_top1", "generalist"))
+    pool, generalist = (metrics[name]["train_flops"] for name in ("ungated", "generalist"))
     assert generalist == pytest.approx(pool, rel=0.05)
+
+
+def test_a_pool_that_holds_the_generalist_has_paid_for_it(finished):
+    """Where the gate sends rows to the generalist, they go there, and its training is counted."""
+    metrics, pool = finished.metrics(), finished.folder / "results" / "tiny" / "pool"
+    closed = set(json.loads((pool / "gate.json").read_text())["closed"])
+    (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")
+    asked = set(pd.read_parquet(path)["specialist"])
+    (ledger,) = finished.generation.glob("base/*/ledger.json")
+    base = json.loads(ledger.read_text())["flops"]
+
+    assert (pool / "generalist.safetensors").exists() == bool(closed)
+    assert not asked & closed
+    assert (-2 in asked) <= bool(closed)
+    paid = metrics["pool_top1"]["train_flops"] - metrics["ungated"]["train_flops"]
+    own = metrics["generalist"]["train_flops"] - base
+    assert paid == pytest.approx(own if closed else 0)
+    assert metrics["gate"] == {"specialists": 2, "serving": 2 - len(closed - {-1})}
 
 
 def test_the_report_shows_what_each_column_was_taken_for(finished):
