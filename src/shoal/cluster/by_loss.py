@@ -88,7 +88,7 @@ def one_round(
         bounds: Fewest and most rows of a partition.
 
     Returns:
-        The new partition of each atom; one without a chosen row costs the same anywhere.
+        The new partition of each atom; without a chosen row it goes elsewhere only for the bounds.
 
     Source:
         Hard expectation-maximisation of a mixture of experts (Jacobs et al. 1991) with whole
@@ -97,9 +97,12 @@ def one_round(
     experts.train(atom_partition[labels], rows_seen)
     losses = experts.all_losses(chosen)
     held = np.bincount(labels, minlength=len(atom_partition))
+    seen = np.bincount(labels[chosen], minlength=len(atom_partition))
     cost = np.zeros((len(atom_partition), losses.shape[1]))
     np.add.at(cost, labels[chosen], losses)
-    seen = np.bincount(labels[chosen], minlength=len(atom_partition))
+    unseen = np.flatnonzero(seen == 0)
+    cost[unseen] = losses.mean()
+    cost[unseen, atom_partition[unseen]] = 0.0
     cost *= (held / np.maximum(seen, 1))[:, None]
     return assign_within(cost, held.astype(np.int64), bounds)
 
