@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shoal.cluster.grouping import FOLD_NAMES
 from shoal.cluster.sample import SmallestDraws, aligned, check_finite
 from shoal.errors import DataError
 from shoal.store import ShardRows
 from shoal.streaming import known_labels
-from shoal.tables import VALIDATION
 from shoal.train_specialists.partition_rows import halves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -50,7 +48,12 @@ _LABELLED = ("x", "y", "key", "embedding")
 
 
 def labelled_sample(
-    encoded: Sequence[Path], embeddings: Sequence[Path], fold: int, rows: int, seed: int
+    encoded: Sequence[Path],
+    embeddings: Sequence[Path],
+    fold: int,
+    rows: int,
+    seed: int,
+    half: int | None = None,
 ) -> tuple[LabelledRows, int]:
     """The rows of one fold whose keys draw the smallest numbers, those of unknown labels left out.
 
@@ -60,12 +63,14 @@ def labelled_sample(
         fold: The fold's code.
         rows: Rows in the sample, at most.
         seed: Seed of the draw.
+        half: Only rows of this half of the fold, 0 or 1; grid points are chosen on half 0 of the
+            validation fold.
 
     Returns:
         The rows in order of draw, and the number of all rows of the fold.
 
     Raises:
-        DataError: The fold has no such row, or an embedding is not finite.
+        DataError: There is no such row, or an embedding is not finite.
     """
     smallest, in_fold = SmallestDraws(rows, seed), 0
     names = ["x", "y", "key", "hash", "fold"]
@@ -79,36 +84,16 @@ def labelled_sample(
                 start += len(arrays["fold"])
                 inside = arrays["fold"] == fold
                 in_fold += int(inside.sum())
-                known = inside & known_labels(arrays["y"])
-                columns = {name: array[known] for name, array in (arrays | vectors).items()}
+                inside &= known_labels(arrays["y"])
+                if half is not None:
+                    inside &= halves(arrays["key"]) == half
+                columns = {name: array[inside] for name, array in (arrays | vectors).items()}
                 smallest.add(columns["key"], columns["hash"], *(columns[n] for n in _LABELLED))
     sample = LabelledRows(*smallest.arrays())
     if not len(sample):
+        part = "" if half is None else f"{('first', 'second')[half]} half of the "
         raise DataError(
-            f"cluster: the {FOLD_NAMES[fold]} fold has no row with a known label, probes need some"
+            f"cluster: no row in the {part}{FOLD_NAMES[fold]} fold has a known label, and probes "
+            f"need some; give the fold more rows or use cluster=kmeans"
         )
     return sample, in_fold
-
-
-def comparison_rows(
-    encoded: Sequence[Path], embeddings: Sequence[Path], rows: int, seed: int
-) -> LabelledRows:
-    """Validation rows on which no grid point is chosen, at most ``rows``, in order of draw.
-
-    Args:
-        encoded: Encoded shards.
-        embeddings: Their embeddings, in the same order.
-        rows: Rows, at most.
-        seed: Seed of the draw.
-
-    Raises:
-        DataError: There are none, or an embedding is not finite.
-    """
-    sample, _ = labelled_sample(encoded, embeddings, VALIDATION, 2 * rows, seed)
-    second = sample.at(halves(sample.key) == 1)
-    if not len(second):
-        raise DataError(
-            "cluster: the second half of the validation fold is empty, numbers of partitions "
-            "cannot be compared; give the fold more rows or use cluster=kmeans"
-        )
-    return second.at(np.arange(min(rows, len(second))))

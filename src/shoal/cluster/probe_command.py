@@ -48,12 +48,12 @@ def cluster_fit_by_probes(
 
     from shoal.cluster.auto import fit_auto
     from shoal.cluster.by_loss import fit_by_loss
-    from shoal.cluster.labelled import comparison_rows, labelled_sample
+    from shoal.cluster.labelled import labelled_sample
     from shoal.cluster.probes import Recipe
     from shoal.ledger import Ledger
     from shoal.shapes import Shapes
     from shoal.state import load_state
-    from shoal.tables import TRAIN
+    from shoal.tables import TRAIN, VALIDATION
 
     ledger = Ledger("cluster_fit")
     recipe = Recipe(model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger)
@@ -65,7 +65,7 @@ def cluster_fit_by_probes(
         if settings.method == "loss":
             assigner = fit_by_loss(settings, rows, ledger.rows_read, recipe)
         else:
-            validation = comparison_rows(encoded, embeddings, *drawn)
+            validation, _ = labelled_sample(encoded, embeddings, VALIDATION, *drawn, half=1)
             assigner = fit_auto(settings, rows, validation, ledger.rows_read, recipe)
     assigner.save(out)
     ledger.write(ledger_out)

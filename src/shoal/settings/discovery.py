@@ -145,7 +145,7 @@ class AutoAtoms(_Probed):
     @property
     def most_partitions(self) -> int:
         """Partitions that there may be at most."""
-        return max(1, *self.partitions)
+        return max([1, *self.partitions])
 
 
 class ColumnPartition(_Assigner):
