@@ -73,6 +73,17 @@ def test_a_setting_is_part_of_what_reads_it_and_of_what_follows(override, fits, 
     assert changed(before[1], after[1]) == made
 
 
+@pytest.mark.parametrize("method", ["auto", "loss"])
+@pytest.mark.parametrize("override", ["model.width=4", "train_specialists.lr=0.5"])
+def test_an_assigner_that_trains_probes_follows_the_base(method, override):
+    """Other models cut otherwise, so whatever the base is made from decides the cut too."""
+    chosen = f"cluster={method}"
+    before, after = identities(chosen), identities(chosen, override)
+
+    assert changed(before[0], after[0]) - {"baselines"} == {"base", "cluster"}
+    assert changed(before[1], after[1]) == CLUSTERED
+
+
 @pytest.mark.parametrize(
     ("override", "retrained"),
     [
@@ -132,4 +143,20 @@ def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypat
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines"}
+    assert changed(applied, later_applied) == TRAINED - {"choices"}
+
+
+def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeypatch):
+    """Its file counts for the fit of such an assigner, and assigns no row anew."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_model.py"
+    settings = compose(CONFIG, "demo", ["model._target_=my_model.Net", "cluster=auto"])
+    codes = []
+    for text in ("one = 1", "one = 2"):
+        file.write_text(text)
+        codes.append((fit_codes(settings), apply_codes(settings)))
+
+    (fits, applied), (later_fits, later_applied) = codes
+
+    assert changed(fits, later_fits) == {"base", "baselines", "cluster"}
     assert changed(applied, later_applied) == TRAINED - {"choices"}

@@ -110,3 +110,13 @@ def test_a_rule_takes_the_class_that_the_settings_name_for_it(plan):
     found = asked(plan, rule="encode", rules={"encode": "gpu"}, account="mine")
 
     assert (found.slurm_partition, found.gpu, found.slurm_account) == ("gpu", 1, "mine")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "need"), [("kmeans", "cores"), ("auto", "gpu"), ("loss", "gpu")]
+)
+def test_fitting_an_assigner_takes_a_gpu_only_where_probes_train(cluster, need):
+    """Clustering runs on cores; probes train like specialists."""
+    settings = compose(CONFIG, "demo", [f"cluster={cluster}"])
+
+    assert Resources(SimpleNamespace(settings=settings)).cluster_need == need

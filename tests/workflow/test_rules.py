@@ -8,6 +8,7 @@ import pytest
 
 from shoal.files import write_json
 from shoal.workflow.jobs import files_of
+from shoal.workflow.plan import placeholders
 from shoal.workflow.rules import RulesPlan
 from tests.workflow.small import set_up
 
@@ -91,3 +92,21 @@ def test_both_kinds_of_baselines_may_be_trained_while_nobody_knows_which(plan: R
 
     assert (first, both) == ("generation", "generation|incomplete")
     assert plan.untrained_basis("evaluate_random") == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "partitions"),
+    [
+        (["cluster.partitions=3"], 3),
+        (["cluster.partitions=auto", "cluster.max_partitions=5"], 5),
+        (["cluster=loss", "cluster.partitions=7"], 7),
+        (["cluster=auto", "cluster.partitions=[2,6]"], 6),
+        (["cluster=auto", "cluster.partitions=[]"], 1),
+        (["cluster=column", "cluster.column=town", "cluster.max_partitions=9"], 9),
+    ],
+)
+def test_a_plan_without_an_index_has_the_most_partitions(plan, overrides, partitions):
+    """Where the number is found by the fit, the plan of a fresh clone is an upper bound."""
+    planned = RulesPlan({"experiment": "tiny", "overrides": overrides}, Path("config"), None)
+
+    assert len(placeholders(planned.settings)["partitions"]) == partitions

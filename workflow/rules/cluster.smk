@@ -7,6 +7,8 @@ rule cluster_fit:
         embeddings=plan.layout.rows("embed"),
         rows=plan.layout.rows("encode"),
         tables=plan.layout.rows("transform"),
+        base=plan.probed("base", "base.safetensors"),
+        shapes=plan.probed("encode", "shapes.json"),
     output:
         assigner="results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors",
         ledger="results/{experiment}/{generation}/cluster/{cluster_id}/ledger.json",
@@ -20,14 +22,18 @@ rule cluster_fit:
         "../../envs/shoal.yaml"
     threads: plan.settings.compute.threads
     resources:
-        **plan.resources.of("cluster_fit", "cores"),
+        **plan.resources.of("cluster_fit", plan.resources.cluster_need),
     params:
         code=plan.fit_codes["cluster"],
         settings=plan.text("cluster"),
+        model=plan.text("model"),
+        training=plan.text("train_specialists"),
         threads=plan.settings.compute.threads,
     shell:
         "shoal cluster-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --embedding {input.embeddings:q} --table {input.tables:q}"
+        " --model {params.model:q} --training {params.training:q}"
+        " --base {input.base:q} --shapes {input.shapes:q}"
         " --assigner {output.assigner:q} --ledger {output.ledger:q}"
         " --threads {params.threads} &> {log:q}"
 

@@ -19,7 +19,7 @@ rule embed_fit:
         "../../envs/shoal.yaml"
     threads: plan.settings.compute.threads
     resources:
-        **plan.resources.of("embed_fit", plan.embed_need),
+        **plan.resources.of("embed_fit", plan.resources.embed_need),
     params:
         code=plan.fit_codes["embed"],
         settings=plan.text("embed"),

@@ -135,16 +135,40 @@ def cluster_fit(
     rows: Inputs,
     embedding: Inputs,
     table: Inputs,
+    model: Json,
+    training: Json,
     assigner: File,
     ledger: File,
     threads: Threads,
+    base: Inputs = [],  # noqa: B006 - typer reads the default, nobody changes it
+    shapes: Inputs = [],  # noqa: B006 - the same
 ) -> None:
     """Fit the assigner: atoms, merged into balanced partitions."""
-    from shoal.cluster.command import cluster_fit
     from shoal.settings.discovery import Cluster
 
     parsed = parse(Cluster, json.loads(settings), "cluster")
-    cluster_fit(parsed, rows, embedding, table, assigner, ledger, threads)
+    if not parsed.trains_probes:
+        from shoal.cluster.command import cluster_fit
+
+        cluster_fit(parsed, rows, embedding, table, assigner, ledger, threads)
+        return
+    from shoal.cluster.probe_command import cluster_fit_by_probes
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model, Training
+
+    deterministic(threads)
+    cluster_fit_by_probes(
+        parsed,
+        Model.from_text(model),
+        Training.from_text(training),
+        rows,
+        embedding,
+        base[0],
+        shapes[0],
+        assigner,
+        ledger,
+        threads,
+    )
 
 
 def assign(

@@ -64,6 +64,7 @@ class AtomAssigner(Assigner):
         atom_partition: Partition of each atom, int32 ``(atoms,)``.
         bounds: Fewest and most training rows of a partition, as fitted.
         training_rows: Rows of the training fold when it was fitted.
+        candidates: What was measured with other numbers of partitions, where they were compared.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class AtomAssigner(Assigner):
         self.training_rows = training_rows
         self.partitions = int(atom_partition.max()) + 1
         self.column = None
+        self.candidates: list[dict[str, Any]] = []
         owner = atom_partition[self.prototype_atom]
         self._starts = np.searchsorted(owner, np.arange(self.partitions + 1))
         self._targets = Targets(self.prototypes)
@@ -152,18 +154,20 @@ class AtomAssigner(Assigner):
             "upper_rows": self.bounds.upper,
             "training_rows": self.training_rows,
         }
-        return tensors, meta
+        return tensors, meta | ({"candidates": self.candidates} if self.candidates else {})
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
         """The assigner that gave this state."""
-        return cls(
+        assigner = cls(
             tensors["prototypes"],
             tensors["prototype_atom"],
             tensors["atom_partition"],
             Bounds(meta["lower_rows"], meta["upper_rows"]),
             meta["training_rows"],
         )
+        assigner.candidates = list(meta.get("candidates", ()))
+        return assigner
 
 
 class ColumnAssigner(Assigner):

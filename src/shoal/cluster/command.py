@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.settings.discovery import Cluster
+    from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
 
 _WRITE_ROWS = 4096
 
 
 def cluster_fit(
-    settings: Cluster,
+    settings: KMeansAtoms | HDBSCANAtoms | ColumnPartition,
     encoded: Sequence[Path],
     embeddings: Sequence[Path],
     tables: Sequence[Path],
@@ -33,7 +33,7 @@ def cluster_fit(
     ledger_out: Path,
     threads: int,
 ) -> None:
-    """Fit the assigner on the training fold.
+    """Fit an assigner that needs no model on the training fold.
 
     Args:
         settings: The choices.

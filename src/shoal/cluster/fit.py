@@ -14,7 +14,7 @@ from shoal.settings.discovery import KMeansAtoms
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shoal.settings.discovery import HDBSCANAtoms
+    from shoal.settings.discovery import Bounded, HDBSCANAtoms
 
     Sample = NDArray[np.float32]
     Merged = tuple[Atoms, NDArray[np.int32]]
@@ -44,28 +44,45 @@ def fit_assigner(
     if settings.partitions == "auto":
         merged = _choose(atoms, sample, settings)
     else:
-        merged = _merge(atoms, sample, settings, settings.partitions)
+        merged = merged_within(atoms, sample, settings, settings.partitions)
+    return assigner_of(merged, settings, training_rows), merged[0].flops
+
+
+def assigner_of(merged: Merged, settings: Bounded, training_rows: int) -> AtomAssigner:
+    """The assigner of merged atoms.
+
+    Args:
+        merged: Atoms and the partition of each.
+        settings: The bounds.
+        training_rows: Rows of the training fold.
+    """
     atoms, atom_partition = merged
     partitions = int(atom_partition.max()) + 1
     bounds = Bounds.of_mean(training_rows, partitions, settings.lower, settings.upper)
-    assigner = AtomAssigner(
+    return AtomAssigner(
         atoms.prototypes, atoms.prototype_atom, atom_partition, bounds, training_rows
     )
-    return assigner, atoms.flops
 
 
-def _merge(
-    atoms: Atoms, sample: Sample, settings: KMeansAtoms | HDBSCANAtoms, partitions: int
-) -> Merged:
-    """Atoms small enough for the bounds, and the partition of each.
+def merged_within(atoms: Atoms, sample: Sample, settings: Bounded, partitions: int) -> Merged:
+    """Atoms small enough for the bounds, and the partition of each, by where they lie.
 
     Where atoms that each fit still do not pack, finer ones are tried.
+
+    Args:
+        atoms: The atoms.
+        sample: Embeddings of training rows, float32 ``(rows, dims)``.
+        settings: Bounds and seed.
+        partitions: Number of partitions.
+
+    Raises:
+        InfeasibleError: No merge keeps the bounds.
     """
     bounds = Bounds.of_mean(len(sample), partitions, settings.lower, settings.upper)
     failure: InfeasibleError | None = None
     for finer in _FINER:
         atoms = split_large(atoms, sample, max(1.0, bounds.upper / finer), settings.seed)
-        centres, rows = _centres(atoms, sample)
+        centres, rows = atom_centres(atoms, sample)
         try:
             return atoms, merge_atoms(centres, rows, partitions, bounds, settings.seed)
         except InfeasibleError as error:
@@ -82,7 +99,7 @@ def _choose(atoms: Atoms, sample: Sample, settings: KMeansAtoms | HDBSCANAtoms) 
     from sklearn.metrics import silhouette_score
 
     if settings.max_partitions == 1:
-        return _merge(atoms, sample, settings, 1)
+        return merged_within(atoms, sample, settings, 1)
     first = sample[:_SILHOUETTE_ROWS]
     best: Merged | None = None
     highest = -np.inf
@@ -92,7 +109,7 @@ def _choose(atoms: Atoms, sample: Sample, settings: KMeansAtoms | HDBSCANAtoms) 
     )
     for partitions in range(2, max(3, min(settings.max_partitions, len(first) - 1) + 1)):
         try:
-            finer, atom_partition = _merge(atoms, sample, settings, partitions)
+            finer, atom_partition = merged_within(atoms, sample, settings, partitions)
         except InfeasibleError as error:
             failure = error
             continue
@@ -107,7 +124,7 @@ def _choose(atoms: Atoms, sample: Sample, settings: KMeansAtoms | HDBSCANAtoms) 
     return best
 
 
-def _centres(atoms: Atoms, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def atom_centres(atoms: Atoms, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Mean and number of each atom's rows."""
     labels = atoms.labels(sample)
     rows = np.bincount(labels, minlength=atoms.count)

@@ -81,7 +81,7 @@ def merge_atoms(
         targets = _centres_of(centres, rows, labels, partitions)
     if best is None:
         raise ValueError("the atoms' centres are not finite")
-    return _canonical(centres, rows, best, partitions)
+    return numbered(centres, rows, best, partitions)
 
 
 def merge_cost(centres: Float64, rows: NDArray[np.int64], labels: Labels) -> float:
@@ -107,16 +107,34 @@ def _first_centres(
 def _assign_balanced(
     centres: Float64, rows: NDArray[np.int64], targets: Float64, bounds: Bounds
 ) -> Labels:
-    """The cheapest assignment within the bounds; first among each atom's nearest centres only."""
     difference = centres[:, None, :] - targets[None]
-    cost = rows[:, None] * (difference * difference).sum(axis=2)
-    near = min(_NEAREST_CENTRES, len(targets))
-    for choices in dict.fromkeys((near, len(targets))):
+    return assign_within(rows[:, None] * (difference * difference).sum(axis=2), rows, bounds)
+
+
+def assign_within(cost: Float64, rows: NDArray[np.int64], bounds: Bounds) -> Labels:
+    """The cheapest assignment of atoms to partitions whose rows keep the bounds.
+
+    Each atom's cheapest few partitions are tried first, all of them only if that fails.
+
+    Args:
+        cost: What each atom costs in each partition, float64 ``(atoms, partitions)``, not
+            negative; of a sum of costs within 0.1 % of the least, any may be found.
+        rows: Rows of each atom, int64 ``(atoms,)``.
+        bounds: Fewest and most rows of a partition, counted like ``rows``.
+
+    Returns:
+        int32 ``(atoms,)``; every partition has at least one atom.
+
+    Raises:
+        InfeasibleError: There is no such assignment.
+    """
+    near = min(_NEAREST_CENTRES, cost.shape[1])
+    for choices in dict.fromkeys((near, cost.shape[1])):
         allowed = np.argsort(cost, axis=1, kind="stable")[:, :choices]
         labels = _solve(cost, allowed, rows, bounds)
         if labels is not None:
             return labels
-    raise InfeasibleError(_advice(rows, len(targets), bounds))
+    raise InfeasibleError(_advice(rows, cost.shape[1], bounds))
 
 
 def _solve(
@@ -170,9 +188,7 @@ def _centres_of(
     return sums / np.maximum(held, 1)[:, None]
 
 
-def _canonical(
-    centres: Float64, rows: NDArray[np.int64], labels: Labels, partitions: int
-) -> Labels:
+def numbered(centres: Float64, rows: NDArray[np.int64], labels: Labels, partitions: int) -> Labels:
     """The same partitions, numbered by falling number of rows, then by centre."""
     held = np.bincount(labels, weights=rows, minlength=partitions)
     places = _centres_of(centres, rows, labels, partitions)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PURPOSE = "cluster"
 
 
-class _SmallestDraws:
+class SmallestDraws:
     """The rows with the smallest draws seen so far; holds at most twice as many as asked for."""
 
     def __init__(self, rows: int, seed: int) -> None:
@@ -29,23 +29,26 @@ class _SmallestDraws:
         self._parts: list[tuple[NDArray[Any], ...]] = []
         self._held = 0
 
-    def add(self, keys: NDArray[np.uint8], embedding: NDArray[np.float32]) -> None:
-        self._parts.append((uniform(keys, self._seed, _PURPOSE), embedding))
+    def add(
+        self, keys: NDArray[np.uint8], hashes: NDArray[np.uint8], *arrays: NDArray[Any]
+    ) -> None:
+        """Take rows. Those of one key draw alike: then their hashes decide."""
+        tie = np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
+        self._parts.append((uniform(keys, self._seed, _PURPOSE), tie, *arrays))
         self._held += len(keys)
         if self._held > 2 * self._limit:
             self._cut()
 
     def _cut(self) -> None:
-        draws, embedding = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        # Only rows of one key draw alike, and those have the same embedding.
-        order = np.argsort(draws, kind="stable")[: self._limit]
-        self._parts = [(draws[order], embedding[order])]
-        self._held = len(order)
+        columns = [np.concatenate(part) for part in zip(*self._parts, strict=True)]
+        order = np.lexsort((columns[1], columns[0]))[: self._limit]
+        self._parts = [tuple(column[order] for column in columns)]
+        self._held = len(self._parts[0][0])
 
-    def embedding(self) -> NDArray[np.float32]:
+    def arrays(self) -> tuple[NDArray[Any], ...]:
         """The rows in order of draw."""
         self._cut()
-        return np.asarray(self._parts[0][1])
+        return self._parts[0][2:]
 
 
 def training_sample(
@@ -65,7 +68,7 @@ def training_sample(
     Raises:
         DataError: There are no training rows, or an embedding is not finite.
     """
-    smallest = _SmallestDraws(rows, seed)
+    smallest = SmallestDraws(rows, seed)
     training_rows = 0
     for encoded_path, embedding_path in zip(encoded, embeddings, strict=True):
         with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
@@ -77,10 +80,12 @@ def training_sample(
                 start += len(arrays["fold"])
                 training = arrays["fold"] == TRAIN
                 training_rows += int(training.sum())
-                smallest.add(arrays["key"][training], vectors["embedding"][training])
+                keys = arrays["key"][training]
+                # Rows of one key have one embedding, so that their order does not matter.
+                smallest.add(keys, keys, vectors["embedding"][training])
     if not training_rows:
         raise DataError("cluster: the training fold is empty, there is nothing to cut")
-    return smallest.embedding(), training_rows
+    return smallest.arrays()[0], training_rows
 
 
 def aligned(shard: ShardRows, other: ShardRows) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -63,20 +63,33 @@ Embed = Annotated[Identity | PCA | SCARF | VICReg, Field(discriminator="method")
 class _Assigner(Section):
     """What every assigner has."""
 
+    trains_probes: ClassVar[bool] = False
+    """Whether fitting it trains models, and so needs the base."""
+
     min_rows: PositiveInt = Field(
         description="training rows below which a partition is served by the base"
     )
     seed: int = Field(description="seed of the fit")
 
 
-class _Atoms(_Assigner):
-    """Assigners that merge atoms into balanced partitions."""
+class Bounded(_Assigner):
+    """Assigners whose partitions are atoms merged within bounds."""
+
+    lower: NonNegativeFloat = Field(description="fewest rows of a partition, of the mean")
+    upper: PositiveFloat = Field(description="most rows of a partition, of the mean")
+    fit_rows: PositiveInt = Field(description="training rows, at most, that it is fitted on")
+
+
+class _Atoms(Bounded):
+    """Assigners that merge atoms by where they lie."""
 
     partitions: PositiveInt | Literal["auto"] = Field(description="number of partitions")
     max_partitions: PositiveInt = Field(description="for 'auto': the most that are tried")
-    lower: NonNegativeFloat = Field(description="fewest rows of a partition, of the mean")
-    upper: PositiveFloat = Field(description="most rows of a partition, of the mean")
-    fit_rows: PositiveInt = Field(description="training rows, at most, that atoms are fitted on")
+
+    @property
+    def most_partitions(self) -> int:
+        """Partitions that there may be at most."""
+        return self.max_partitions if self.partitions == "auto" else self.partitions
 
 
 class KMeansAtoms(_Atoms):
@@ -93,6 +106,48 @@ class HDBSCANAtoms(_Atoms):
     min_cluster_size: PositiveInt = Field(description="smallest atom that HDBSCAN finds")
 
 
+class _Probed(Bounded):
+    """Assigners by k-means atoms that train probes: copies of the base, on partitions."""
+
+    trains_probes: ClassVar[bool] = True
+
+    atoms: PositiveInt = Field(description="fine cells, many more than partitions")
+    share: float = Field(
+        gt=0, lt=1, description="rows that all probes may see, of train_specialists.rows_seen"
+    )
+
+
+class LossAtoms(_Probed):
+    """Atoms by k-means, merged by the losses of probes: each goes where its rows fare best."""
+
+    method: Literal["loss"]
+    partitions: PositiveInt = Field(description="number of partitions")
+    rounds: PositiveInt = Field(description="times that probes are trained and atoms moved")
+    loss_rows: PositiveInt = Field(
+        description="training rows, at most, that a round takes the losses of"
+    )
+
+    @property
+    def most_partitions(self) -> int:
+        """Partitions that there may be at most."""
+        return self.partitions
+
+
+class AutoAtoms(_Probed):
+    """The number of k-means partitions with which probes do best on validation rows."""
+
+    method: Literal["auto"]
+    partitions: list[PositiveInt] = Field(description="numbers that are tried, beside 1")
+    confidence: NonNegativeFloat = Field(
+        description="standard errors by which several partitions must be better than 1"
+    )
+
+    @property
+    def most_partitions(self) -> int:
+        """Partitions that there may be at most."""
+        return max([1, *self.partitions])
+
+
 class ColumnPartition(_Assigner):
     """An existing column is the partition; values not seen in training go to the base."""
 
@@ -100,5 +155,13 @@ class ColumnPartition(_Assigner):
     column: str = Field(description="the column")
     max_partitions: PositiveInt = Field(description="most values that are accepted")
 
+    @property
+    def most_partitions(self) -> int:
+        """Partitions that there may be at most."""
+        return self.max_partitions
 
-Cluster = Annotated[KMeansAtoms | HDBSCANAtoms | ColumnPartition, Field(discriminator="method")]
+
+Cluster = Annotated[
+    KMeansAtoms | HDBSCANAtoms | LossAtoms | AutoAtoms | ColumnPartition,
+    Field(discriminator="method"),
+]

@@ -9,7 +9,7 @@ from shoal.targets import target_file
 from shoal.workflow.code import code_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shoal.settings import Section, Settings
 
@@ -23,6 +23,9 @@ FIT_MODULES = {
     "baselines": "evaluate.command",
 }
 """Module of the command that fits each stage's part of a generation."""
+
+PROBING_MODULE = "cluster.probe_command"
+"""Module of the command that fits an assigner which trains probes."""
 
 APPLY_MODULES = {
     "split": "split.command",
@@ -57,8 +60,9 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     del compute["checkpoint_seconds"]
     ids["encode"] = settings_id(ids["transform"], *_json(settings.encode), compute)
     ids["embed"] = settings_id(ids["encode"], *_json(settings.embed))
-    ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster))
     ids["base"] = settings_id(ids["encode"], *_json(settings.model, settings.train_specialists))
+    probed = [ids["base"]] if settings.cluster.trains_probes else []
+    ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster), *probed)
     pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
     ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
     return ids
@@ -104,14 +108,19 @@ def apply_codes(settings: Settings) -> dict[str, str]:
 
 def fit_codes(settings: Settings) -> dict[str, str]:
     """Digest of the code behind each fit."""
+    if settings.cluster.trains_probes:
+        modules = FIT_MODULES | {"cluster": PROBING_MODULE}
+        return _codes(settings, modules, (*_WITH_MODEL, "cluster"))
     return _codes(settings, FIT_MODULES)
 
 
-def _codes(settings: Settings, modules: Mapping[str, str]) -> dict[str, str]:
+def _codes(
+    settings: Settings, modules: Mapping[str, str], with_model: Sequence[str] = _WITH_MODEL
+) -> dict[str, str]:
     file = target_file(settings.model.target)
     user = [file] if file else []
     return {
-        stage: code_digest(module, *(user if stage in _WITH_MODEL else []))
+        stage: code_digest(module, *(user if stage in with_model else []))
         for stage, module in modules.items()
     }
 

@@ -160,6 +160,10 @@ class Plan:
         path = self.layout.fit(stage, name)
         return dict(read_json(path).get(MADE_FROM, {})) if path.exists() else None
 
+    def probed(self, stage: str, name: str) -> list[Path]:
+        """A fitted file that probes are made from, where there are any; a list of one or none."""
+        return [self.layout.fit(stage, name)] if self.settings.cluster.trains_probes else []
+
     def outdated_fits(self) -> list[str]:
         """Stages whose code has changed since the generation was fitted."""
         records = {stage: self.fit_record(stage) for stage in FIT_FILES}
@@ -172,7 +176,9 @@ class Plan:
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
         record = self.fit_record("cluster") or {}
-        return sorted({Path(path).name.split(".")[0] for path in record.get("files", {})})
+        files = map(Path, record.get("files", {}))
+        # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
+        return sorted({f.name.split(".")[0] for f in files if f.parent.parent.name == "rows"})
 
 
 def _shards(settings: Settings, root: Path) -> Shards:
@@ -190,10 +196,7 @@ def _shards(settings: Settings, root: Path) -> Shards:
 
 def placeholders(settings: Settings) -> dict[str, Any]:
     """An index with as many partitions as the settings allow, for planning without data."""
-    cluster = settings.cluster
-    asked = getattr(cluster, "partitions", "auto")
-    count = cluster.max_partitions if asked == "auto" else int(asked)
-    names = [f"partition-{number}" for number in range(count)]
+    names = [f"partition-{number}" for number in range(settings.cluster.most_partitions)]
     partitions = [
         {
             "partition": number,

@@ -22,7 +22,6 @@ from shoal.workflow.shards import NAMES_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from shoal.settings.nodes import Need
     from shoal.workflow.jobs import Job
 
 _NONE = "none"
@@ -104,11 +103,6 @@ class RulesPlan(Plan):
         """Array names of an NPZ source as JSON text; ``null`` for other sources."""
         arrays = self.shards[shard][1]
         return canonical_json(arrays.arrays if arrays else None)
-
-    @property
-    def embed_need(self) -> Need:
-        """What fitting the embedder needs: a network trains on GPUs, the rest does not."""
-        return "large" if self.settings.embed.method in ("scarf", "vicreg") else "cores"
 
     def shard_pattern(self) -> str:
         """Pattern that matches the shards of which a file is yet to be made.

@@ -1,0 +1,71 @@
+"""Command ``cluster-fit`` for the assigners that train probes.
+
+Apart from the other commands of cluster: a change of how models are trained reassigns no row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shoal.settings.discovery import AutoAtoms, LossAtoms
+    from shoal.settings.learning import Model, Training
+
+
+def cluster_fit_by_probes(
+    settings: LossAtoms | AutoAtoms,
+    model: Model,
+    training: Training,
+    encoded: Sequence[Path],
+    embeddings: Sequence[Path],
+    base_path: Path,
+    shapes_path: Path,
+    out: Path,
+    ledger_out: Path,
+    threads: int,
+) -> None:
+    """Fit the assigner with the help of probes, which start from the base.
+
+    Args:
+        settings: The choices.
+        model: The user's model.
+        training: How specialists are trained, and so probes.
+        encoded: Encoded shards.
+        embeddings: Their embeddings, in the same order.
+        base_path: The base.
+        shapes_path: Shape of rows and labels.
+        out: The assigner.
+        ledger_out: What it cost.
+        threads: CPU threads; the bits depend on it.
+
+    Raises:
+        DataError: There are no rows to fit on or to compare candidates on.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from shoal.cluster.auto import fit_auto
+    from shoal.cluster.by_loss import fit_by_loss
+    from shoal.cluster.labelled import labelled_sample
+    from shoal.cluster.probes import Recipe
+    from shoal.ledger import Ledger
+    from shoal.shapes import Shapes
+    from shoal.state import load_state
+    from shoal.tables import TRAIN, VALIDATION
+
+    ledger = Ledger("cluster_fit")
+    recipe = Recipe(model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger)
+    drawn = (settings.fit_rows, settings.seed)
+    rows, ledger.rows_read = labelled_sample(encoded, embeddings, TRAIN, *drawn)
+    import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded
+
+    with threadpool_limits(threads):
+        if settings.method == "loss":
+            assigner = fit_by_loss(settings, rows, ledger.rows_read, recipe)
+        else:
+            validation, _ = labelled_sample(encoded, embeddings, VALIDATION, *drawn, half=1)
+            assigner = fit_auto(settings, rows, validation, ledger.rows_read, recipe)
+    assigner.save(out)
+    ledger.write(ledger_out)

@@ -1,0 +1,59 @@
+"""Assigners that train probes, on a small real workflow."""
+
+from pathlib import Path
+
+import pytest
+
+from shoal.files import read_json
+from shoal.workflow.plan import Plan
+from tests.workflow.small import Experiment, set_up
+from tests.workflow.spoil import audited
+
+SMALL = ("cluster.atoms=6", "cluster.min_rows=10")
+AUTO = ("cluster=auto", "cluster.partitions=[2]", *SMALL)
+LOSS = ("cluster=loss", "cluster.partitions=2", "cluster.rounds=2", *SMALL)
+
+
+def fitted(experiment: Experiment, name: str) -> Path:
+    """A file of the fitted assigner."""
+    (path,) = experiment.generation.glob(f"cluster/*/{name}")
+    return path
+
+
+@pytest.fixture(scope="module", params=[AUTO, LOSS], ids=["auto", "loss"])
+def done(request, warm, tmp_path_factory):
+    """An experiment that ran as planned, and the changes of its settings. Leave it as it is."""
+    folder = set_up(tmp_path_factory.mktemp("probes") / "experiment").folder
+    experiment = Experiment(folder, warm.bin)
+    overrides = f"[{','.join(request.param)}]"
+    planned = experiment.plan(overrides)
+    ran = experiment.run(overrides=overrides)
+    assert set(ran) == set(planned)
+    assert experiment.plan(overrides) == []
+    return experiment, request.param
+
+
+def test_an_assigner_that_trains_probes_is_made_from_the_base(done, monkeypatch):
+    """Its record names the base beside the shards it was fitted on, and every hash agrees."""
+    experiment, changes = done
+    monkeypatch.chdir(experiment.folder)
+    plan = Plan("tiny", list(changes), Path("config"))
+
+    files = read_json(fitted(experiment, "ledger.json"))["made_from"]["files"]
+
+    assert str(plan.layout.fit("base", "base.safetensors")) in files
+    assert plan.basis() == sorted(plan.shards)
+    assert audited(*changes)[0] == 0
+
+
+def test_what_probes_cost_is_the_pools(done):
+    """The generalist is trained to the pool's total, that of discovery included."""
+    experiment, _ = done
+    single = ("cluster/*/ledger.json", "embed/*/ledger.json", "base/*/ledger.json")
+    many = ("router/*/*/ledger.json", "specialists/*/*/*/ledger.json", "choices/*/*/*.json")
+
+    paths = [path for pattern in single + many for path in experiment.generation.glob(pattern)]
+    total = sum(read_json(path)["flops"] for path in paths)
+
+    assert read_json(fitted(experiment, "ledger.json"))["detail"]["probes"] > 0
+    assert experiment.metrics()["pool_top1"]["train_flops"] == total
