@@ -107,3 +107,4 @@ def test_the_table_shows_scores_compute_sentence_and_the_pool(metrics):
 def test_how_many_specialists_serve_is_said(serving, said):
     """All, some or none: the last is a pool that is the generalist."""
     assert said in gate_line({"specialists": 8, "serving": serving})
+    assert gate_line({"specialists": 0, "serving": 0}) == "Gate: no partition has a specialist."

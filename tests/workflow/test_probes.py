@@ -56,4 +56,4 @@ def test_what_probes_cost_is_the_pools(done):
     total = sum(read_json(path)["flops"] for path in paths)
 
     assert read_json(fitted(experiment, "ledger.json"))["detail"]["probes"] > 0
-    assert experiment.metrics()["pool_top1"]["train_flops"] == total
+    assert experiment.metrics()["ungated"]["train_flops"] == total

@@ -213,3 +213,10 @@ def test_planning_imports_no_torch(finished):
     )
 
     assert result.stdout.strip() == "[]"
+
+
+def test_partitions_that_are_all_too_small_leave_a_pool_without_specialists(copied):
+    """It answers with the base or the generalist, and is evaluated like any other."""
+    copied.run(overrides="[cluster.min_rows=1000]")
+
+    assert copied.metrics()["gate"] == {"specialists": 0, "serving": 0}

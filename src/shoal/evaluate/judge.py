@@ -142,7 +142,10 @@ def _generalist(pool: Pool, paths: Paths, x: NDArray[np.float32]) -> NDArray[np.
 def _random(
     pool: Pool, paths: Paths, x: NDArray[np.float32], keys: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Each row's answer from the specialist of the random partition that its key falls into."""
+    """Each row's answer from the specialist of the random partition that its key falls into.
+
+    The base answers for a partition that has none, and for all rows where there is no partition.
+    """
     tensors, meta = load_state(paths.random)
     states: dict[int, dict[str, NDArray[Any]]] = {int(n): {} for n in meta["points"]}
     for name, tensor in tensors.items():
@@ -150,9 +153,10 @@ def _random(
         states[int(number)][rest] = tensor
     edges = [high for _, high in meta["bounds"]]
     place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
-    experts = place.astype(np.int32)[:, None]
+    experts = np.where(np.isin(place, list(states)), place, BASE).astype(np.int32)[:, None]
     weights = np.ones_like(experts, dtype=np.float32)
     models = {n: pool.model_with(own, meta["points"][str(n)]) for n, own in states.items()}
+    models[BASE] = pool.experts.models[BASE]
     return Experts(models, pool.shapes.task).mix(x, experts, weights)
 
 

@@ -93,6 +93,8 @@ def gate_line(gate: Mapping[str, int]) -> str:
         gate: ``specialists``, and how many of them are ``serving``.
     """
     serving, specialists = gate["serving"], gate["specialists"]
+    if not specialists:
+        return "Gate: no partition has a specialist."
     if serving == specialists:
         return f"Gate: all {specialists} specialists beat the generalist on validation rows."
     if not serving:
