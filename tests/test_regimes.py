@@ -1,6 +1,7 @@
 """The pure parts of the benchmark of partitions."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,13 @@ import pytest
 import torch
 
 from benchmarks.regimes import contenders, datasets, images, numbers
+from benchmarks.regimes.collect import measured, results
 from benchmarks.regimes.finished import NO_REGIME, joined_regimes
 from benchmarks.regimes.mixture import SoftMixture
+from benchmarks.regimes.page import page
+from benchmarks.regimes.summary import summary
 from shoal.demo import write_demo
+from shoal.files import write_json
 from shoal.hashing import KEY_BYTES, hash_rows
 
 
@@ -124,6 +129,13 @@ def test_the_regime_is_no_input(tmp_path):
     assert joined.tolist() == [int(key.rpartition("-r")[2]) for key in rows["id"]]
 
 
+def test_generated_rows_of_two_seeds_have_nothing_in_common():
+    """Another seed is another draw, so its rows have other ids."""
+    first, second = (datasets.generated(50, 4, 1.0, seed)["id"] for seed in (0, 1))
+
+    assert not set(first) & set(second)
+
+
 def test_each_seed_is_finished_before_the_next():
     """A full run that is cut short has whole seeds, and every cell has the reference pool first."""
     work = contenders.Work([], 3, small=False)
@@ -147,3 +159,68 @@ def test_a_mixture_gives_the_log_of_mixed_probabilities():
 
     first = (torch.softmax(logits, dim=1)[:, 0]).mean().item()
     assert output[0, 0].item() == pytest.approx(math.log(first), abs=1e-6)
+
+
+def measured_cell(folder, seed, pool, truth):
+    """A cell of four test rows as its jobs leave it; the generalist is right about two."""
+    cell = contenders.Cell("gauss_4_far_2000", 1.0, seed)
+    place = folder / cell.folder
+    for name in ("pools", "baselines"):
+        (place / name).mkdir(parents=True)
+    keys = [bytes([number]) * KEY_BYTES for number in range(4)]
+    numbers_of = {
+        **dict.fromkeys(("log_loss", "calibration_error", "worst_partition")),
+        "train_flops": 2.0,
+        "inference_flops_per_row": 1.0,
+        "training_seconds": 1.0,
+    }
+    values = {"pool_top1": pool, "pool_top2": pool, "random_partitions": [0, 0, 0, 0]}
+    values |= {"generalist": [1, 1, 0, 0], "constant": [0, 0, 0, 0]}
+    metrics = {name: numbers_of | {"score": np.mean(own)} for name, own in values.items()}
+    metrics |= {"metric": "accuracy", "partitions": 2, "verdict": "helps"}
+    write_json(
+        place / "pools" / "kmeans_8.json",
+        metrics | {"workflow_seconds": 1.0, "training_seconds": 1.0},
+    )
+    rows = pd.DataFrame({"key": keys, "partition": [0, 0, 1, 1], "fold": "test", **values})
+    rows.to_parquet(place / "pools" / "kmeans_8.parquet")
+    pd.DataFrame({"key": keys, "regime": [1, 1, 0, 0]}).to_parquet(place / datasets.REGIMES)
+    told = numbers_of | {"score": np.mean(truth), "note": ""}
+    write_json(place / "baselines" / "true_regime.json", told)
+    # Another order: rows are joined by key.
+    table = pd.DataFrame({"key": keys[::-1], "value": truth[::-1]})
+    table.to_parquet(place / "baselines" / "true_regime.parquet")
+    return cell
+
+
+def with_one_baseline(cells):
+    """The work of such cells."""
+    return SimpleNamespace(
+        cells=cells, contenders=lambda _: ["kmeans_8"], baselines=lambda _: ["true_regime"]
+    )
+
+
+def test_the_summary_recovers_gain_and_rgr(tmp_path):
+    """Means over seeds: a pool that wins one row of four where the true regimes win two."""
+    cells = [measured_cell(tmp_path, seed, [1, 1, 1, 0], [1, 1, 1, 1]) for seed in (0, 1)]
+    found = measured(tmp_path, with_one_baseline(cells))
+
+    table = summary(found, results(found)).set_index("contender")
+
+    assert table.loc["kmeans_8", "seeds"] == 2
+    assert table.loc["kmeans_8", "gain"] == pytest.approx(0.25)
+    assert table.loc["kmeans_8", "rgr"] == pytest.approx(0.5)
+    assert table.loc["kmeans_8", ["ari", "stability"]].tolist() == [1.0, 1.0]
+    assert table.loc["random_partitions", "gain"] == pytest.approx(-0.5)
+
+
+def test_the_page_lists_every_contender(tmp_path):
+    """The page has an overview and a line for each contender, losses included."""
+    found = measured(
+        tmp_path, OneBaseline([measured_cell(tmp_path, 0, [0, 0, 0, 1], [1, 1, 1, 0])])
+    )
+
+    text = page(summary(found, results(found)))
+
+    assert "| gauss_4_far_2000 | 1 | 1 | 0.500 | - | 0.250 | 0.000 | 0.750 |" in text
+    assert "| kmeans_8 | -0.250 (" in text

@@ -68,9 +68,10 @@ def generated(rows: int, clusters: int, separation: float, seed: int) -> Rows:
     rules = rng.normal(size=(clusters, FEATURES))
     x = (centres[regime] + within).round(5)
     label = ((within * rules[regime]).sum(axis=1) > 0).astype(np.int64)
-    ids = np.array([f"{row:06d}-r{kind}" for row, kind in enumerate(regime)], dtype=object)
+    # Another seed is another draw: its rows share no id with these.
+    ids = [f"{seed}-{row:06d}-r{kind}" for row, kind in enumerate(regime)]
     features = {f"x{number}": x[:, number] for number in range(FEATURES)}
-    return {"id": ids, **features, "label": label, "regime": regime}
+    return {"id": np.array(ids, dtype=object), **features, "label": label, "regime": regime}
 
 
 def write_dataset(
