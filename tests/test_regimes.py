@@ -216,9 +216,8 @@ def test_the_summary_recovers_gain_and_rgr(tmp_path):
 
 def test_the_page_lists_every_contender(tmp_path):
     """The page has an overview and a line for each contender, losses included."""
-    found = measured(
-        tmp_path, OneBaseline([measured_cell(tmp_path, 0, [0, 0, 0, 1], [1, 1, 1, 0])])
-    )
+    cell = measured_cell(tmp_path, 0, [0, 0, 0, 1], [1, 1, 1, 0])
+    found = measured(tmp_path, with_one_baseline([cell]))
 
     text = page(summary(found, results(found)))
 
