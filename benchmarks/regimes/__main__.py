@@ -29,11 +29,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the real datasets")
     parser.add_argument("--small", action="store_true", help="under 15 minutes on two cores")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--seeds", type=int, help="10 by default, 2 with --small")
+    parser.add_argument("--seeds", type=int, help="10 by default, 1 with --small")
     parser.add_argument("--out", type=Path, help="build/regimes or build/regimes-small by default")
     parser.add_argument("--datasets", nargs="*", default=[], help="some of them only")
     options = parser.parse_args()
-    seeds = options.seeds or (2 if options.small else 10)
+    seeds = options.seeds or (1 if options.small else 10)
     try:
         Work(options.datasets, seeds, small=options.small)
     except SettingsError as error:

@@ -226,12 +226,12 @@ def boosted_trees(trainer: Trainer) -> Answer:
         "verbosity": -1,
     }
     is_class = run.shapes.task == "classification"
-    model = (lightgbm.LGBMClassifier if is_class else lightgbm.LGBMRegressor)(**common)
+    model: Any = (lightgbm.LGBMClassifier if is_class else lightgbm.LGBMRegressor)(**common)
     train, validation, test = (_flat(rows) for rows in (run.train, run.validation, run.test))
     known = validation["y"] >= 0 if is_class else np.ones(len(validation["y"]), dtype=bool)
-    held_out = [(validation["x"][known], validation["y"][known])]
+    held_out = {"eval_X": (validation["x"][known],), "eval_y": (validation["y"][known],)}
     stop = lightgbm.early_stopping(20, verbose=False)
-    model.fit(train["x"], train["y"], eval_set=held_out, callbacks=[stop])
+    model.fit(train["x"], train["y"], **held_out, callbacks=[stop])
     if not is_class:
         said = np.asarray(model.predict(test["x"]), dtype=np.float32)
         return Answer(said[:, None], None)

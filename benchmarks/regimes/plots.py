@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CURVES = {"generalist": "o-", "widths": "s-", "true_regime": "^--"}
-_SPREAD = 0.7
+_SPREAD = 0.6
+_BAND = "#f2f2f2"
 
 
 def draw(summary: pd.DataFrame, gains: Path, agreement: Path, curve: Path) -> None:
@@ -54,7 +55,7 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
 def _gains(pools: pd.DataFrame) -> Any:  # noqa: ANN401 - a matplotlib figure
     datasets = list(dict.fromkeys(pools["dataset"]))
     names = list(dict.fromkeys(pools["contender"]))
-    figure, axes = _axes(7.5, 1.5 + 0.45 * len(datasets))
+    figure, axes = _axes(7.5, 1.2 + (0.3 + 0.1 * len(names)) * len(datasets))
     places = np.linspace(-_SPREAD / 2, _SPREAD / 2, len(names)) if len(names) > 1 else [0.0]
     for name, offset, colour in zip(names, places, COLOURS, strict=False):
         own = pools[pools["contender"] == name]
@@ -64,9 +65,11 @@ def _gains(pools: pd.DataFrame) -> Any:  # noqa: ANN401 - a matplotlib figure
         # A resampled interval need not hold the measured mean where seeds are few.
         spread = np.maximum([middle - low, high - middle], 0)
         axes.errorbar(middle, height, xerr=spread, fmt="o", ms=4, lw=1.2, c=colour, label=name)
+    for number in range(0, len(datasets), 2):
+        axes.axhspan(number - 0.5, number + 0.5, color=_BAND, lw=0, zorder=0)
     axes.axvline(0, color="#888888", lw=0.8)
     axes.set_yticks(range(len(datasets)), datasets)
-    axes.invert_yaxis()
+    axes.set_ylim(len(datasets) - 0.5, -0.5)
     axes.set_xlabel(
         "gain over the generalist of the same training FLOPs:\n"
         "points of accuracy, or per cent of its RMSE; 95 % over seeds and rows"
@@ -93,8 +96,8 @@ def _agreement(pools: pd.DataFrame) -> Any:  # noqa: ANN401 - a matplotlib figur
 
 
 def _curve(summary: pd.DataFrame) -> Any:  # noqa: ANN401 - a matplotlib figure
-    budgets = summary.groupby("dataset")["budget"].transform("nunique")
-    several = summary[(budgets > 1) & ~summary["contender"].str.contains(",")]
+    count = summary.groupby("dataset")["budget"].transform("nunique")
+    several = summary[(count > 1) & ~summary["contender"].str.contains(",")]
     figure, axes = _axes(6, 4)
     shown = several[several["contender"].isin(_CURVES) | (several["kind"] == "pool")]
     points = shown["contender"].value_counts(sort=False)
@@ -103,6 +106,8 @@ def _curve(summary: pd.DataFrame) -> Any:  # noqa: ANN401 - a matplotlib figure
         own = several[several["contender"] == name].sort_values("budget")
         axes.plot(own["budget"], own["score"], _CURVES.get(name, "o-"), c=colour, label=name)
     axes.set_xscale("log", base=2)
+    budgets = sorted(set(several["budget"]))
+    axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
     axes.set_xlabel("budget, as a multiple of the dataset's own")
     axes.set_ylabel("score")
     axes.set_title(", ".join(dict.fromkeys(several["dataset"])))

@@ -56,7 +56,8 @@ def layout_of(folder: Path, overrides: Sequence[str]) -> Layout:
 
 
 def _snakemake(folder: Path, overrides: Sequence[str]) -> None:
-    command = ["snakemake", "--cores", "1", "--scheduler", "greedy", "--rerun-incomplete"]
+    # The benchmark's own lock is enough; one that is left here would end the next run.
+    command = ["snakemake", "--cores", "1", "--scheduler", "greedy", "--nolock"]
     chosen = ", ".join([*ALWAYS, *overrides])
     config = ["--config", f"experiment={EXPERIMENT}", f"overrides=[{chosen}]"]
     log = folder / "workflow.log"
