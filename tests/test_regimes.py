@@ -17,6 +17,7 @@ from benchmarks.regimes.summary import summary
 from shoal.demo import write_demo
 from shoal.files import write_json
 from shoal.hashing import KEY_BYTES, hash_rows
+from shoal.settings.compose import compose
 
 
 def test_rgr_is_the_share_of_the_possible_gain():
@@ -134,6 +135,21 @@ def test_generated_rows_of_two_seeds_have_nothing_in_common():
     first, second = (datasets.generated(50, 4, 1.0, seed)["id"] for seed in (0, 1))
 
     assert not set(first) & set(second)
+
+
+def test_the_seed_reaches_the_settings(tmp_path):
+    """A working folder's run has the seed of its cell, in every section, and the budget."""
+    datasets.write_dataset(datasets.DATASETS()["gauss_4_far_2000"], 0.5, 3, None, tmp_path)
+
+    chosen = contenders.overrides("kmeans_8", seed=3)
+    settings = compose(tmp_path / "config", datasets.EXPERIMENT, chosen)
+
+    assert (settings.split.seed, settings.train_specialists.seed, settings.cluster.seed) == (
+        3,
+        3,
+        3,
+    )
+    assert settings.train_specialists.rows_seen == 75_000
 
 
 def test_each_seed_is_finished_before_the_next():

@@ -20,6 +20,15 @@ CONTENDERS: dict[str, tuple[str, ...]] = {
 }
 """Pools by name: the overrides that make them. They run in this order in one working folder."""
 
+_ALWAYS = ("packing.devices=1",)
+"""Settings on which no result depends."""
+
+
+def overrides(name: str, seed: int) -> list[str]:
+    """The settings of a pool at a seed; an experiment's file cannot set the seed."""
+    return [*_ALWAYS, f"seed={seed}", *CONTENDERS[name]]
+
+
 IMAGES_ONLY = ("kmeans_8_vicreg",)
 """Pools that take images alone."""
 

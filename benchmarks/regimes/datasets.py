@@ -82,7 +82,7 @@ def write_dataset(
     Args:
         dataset: The dataset.
         budget: Multiple of the dataset's own budget.
-        seed: Seed of split, weights, order, atoms and, where rows are generated, of the rows.
+        seed: Seed of the rows, where they are generated.
         data: Folder of the real data.
         folder: The working folder; links to the workflow are made in it.
 
@@ -110,11 +110,11 @@ def write_dataset(
             pq.write_table(pa.table(columns), aside)
     with replacing(folder / REGIMES) as aside:
         pq.write_table(pa.table(regimes), aside)
-    _write_experiment(dataset, sources, budget, seed, folder)
+    _write_experiment(dataset, sources, budget, folder)
 
 
 def _write_experiment(
-    dataset: Dataset, sources: dict[str, Any], budget: float, seed: int, folder: Path
+    dataset: Dataset, sources: dict[str, Any], budget: float, folder: Path
 ) -> None:
     from omegaconf import OmegaConf
 
@@ -122,7 +122,6 @@ def _write_experiment(
     rows_seen = round(budget * training["rows_seen"])
     content = dataset.settings | {
         "name": EXPERIMENT,
-        "seed": seed,
         "sources": dataset.settings["sources"] | sources,
         "train_specialists": training | {"rows_seen": rows_seen},
         "grid": {},  # left out on both sides

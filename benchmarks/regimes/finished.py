@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.regimes.datasets import EXPERIMENT, REGIMES
-from benchmarks.regimes.pools import ALWAYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +45,7 @@ class Finished:
         from shoal.workflow.plan import Plan
 
         with contextlib.chdir(folder):
-            plan = Plan(EXPERIMENT, [*ALWAYS, *overrides], Path("config"))
+            plan = Plan(EXPERIMENT, list(overrides), Path("config"))
         layout = plan.layout
         self.settings = plan.settings
         self.shapes = Shapes.load(folder / layout.fit("encode", "shapes.json"))

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from shoal.workflow.layout import Layout
 
-ALWAYS = ("packing.devices=1",)
-"""Settings on which no result depends."""
 RIVALS = ("pool_top1", "pool_top2", "generalist", "random_partitions", "constant")
 """What every run of the workflow scores."""
 
@@ -28,7 +26,7 @@ def run_pool(folder: Path, overrides: Sequence[str], numbers: Path, rows: Path) 
 
     Args:
         folder: The working folder.
-        overrides: The contender's settings.
+        overrides: The contender's settings, the seed among them.
         numbers: Metrics, cost and wall time, as JSON.
         rows: Per row of every fold its key and partition; of test rows also each rival's value
             (1 or 0 for right or wrong, or the squared error).
@@ -52,14 +50,13 @@ def layout_of(folder: Path, overrides: Sequence[str]) -> Layout:
     from shoal.workflow.plan import Plan
 
     with contextlib.chdir(folder):
-        return Plan(EXPERIMENT, [*ALWAYS, *overrides], Path("config")).layout
+        return Plan(EXPERIMENT, list(overrides), Path("config")).layout
 
 
 def _snakemake(folder: Path, overrides: Sequence[str]) -> None:
     # The benchmark's own lock is enough; one that is left here would end the next run.
     command = ["snakemake", "--cores", "1", "--scheduler", "greedy", "--nolock"]
-    chosen = ", ".join([*ALWAYS, *overrides])
-    config = ["--config", f"experiment={EXPERIMENT}", f"overrides=[{chosen}]"]
+    config = ["--config", f"experiment={EXPERIMENT}", f"overrides=[{', '.join(overrides)}]"]
     log = folder / "workflow.log"
     with log.open("w") as file:
         result = subprocess.run(

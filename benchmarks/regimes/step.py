@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.regimes.contenders import BASELINES, CONTENDERS, REFERENCE, Work
+from benchmarks.regimes.contenders import BASELINES, CONTENDERS, REFERENCE, Work, overrides
 from benchmarks.regimes.datasets import DATASETS, dataset_named, write_dataset
 from shoal.errors import ShoalError
 from shoal.files import read_json, replacing, write_json
@@ -19,7 +19,6 @@ def main() -> None:
     dataset = steps.add_parser("dataset")
     dataset.add_argument("name", choices=DATASETS())
     dataset.add_argument("--budget", type=float, required=True)
-    dataset.add_argument("--seed", type=int, required=True)
     dataset.add_argument("--data", type=Path)
     pool = steps.add_parser("pool")
     pool.add_argument("name", choices=CONTENDERS)
@@ -27,6 +26,7 @@ def main() -> None:
     baseline.add_argument("name", choices=BASELINES)
     for step in (dataset, pool, baseline):
         step.add_argument("--cell", type=Path, required=True, help="the working folder")
+        step.add_argument("--seed", type=int, required=True)
     for step in (pool, baseline):
         step.add_argument("--numbers", type=Path, required=True)
         step.add_argument("--rows", type=Path, required=True)
@@ -54,7 +54,8 @@ def make_pool(options: argparse.Namespace) -> None:
     """Run the workflow for one contender."""
     from benchmarks.regimes.pools import run_pool
 
-    run_pool(options.cell, CONTENDERS[options.name], options.numbers, options.rows)
+    chosen = overrides(options.name, options.seed)
+    run_pool(options.cell, chosen, options.numbers, options.rows)
 
 
 def make_baseline(options: argparse.Namespace) -> None:
@@ -70,7 +71,7 @@ def make_baseline(options: argparse.Namespace) -> None:
     deterministic(threads=1)
     pool = read_json(options.cell / "pools" / f"{REFERENCE}.json")
     total = pool["pool_top1"]["train_flops"]
-    run = Finished(options.cell, CONTENDERS[REFERENCE], total)
+    run = Finished(options.cell, overrides(REFERENCE, options.seed), total)
     ledger = Ledger("baseline")
     answer = TRAINED[options.name](Trainer(run, ledger))
     said, y = run.in_units(answer.predictions), run.in_units(run.test["y"])
