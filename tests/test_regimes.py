@@ -120,7 +120,7 @@ def test_generated_labels_follow_the_regime():
 
 def test_the_regime_is_no_input(tmp_path):
     """The true regime lies beside the source files, under the rows' own keys."""
-    datasets.write_dataset(datasets.DATASETS()["gauss_4_far_2000"], 1.0, 3, None, tmp_path)
+    datasets.write_dataset(datasets.known_datasets()["gauss_4_far_2000"], 1.0, 3, None, tmp_path)
 
     rows = pd.read_parquet(tmp_path / "data" / "rows.parquet")
     regimes = pd.read_parquet(tmp_path / datasets.REGIMES)
@@ -139,7 +139,7 @@ def test_generated_rows_of_two_seeds_have_nothing_in_common():
 
 def test_the_seed_reaches_the_settings(tmp_path):
     """A working folder's run has the seed of its cell, in every section, and the budget."""
-    datasets.write_dataset(datasets.DATASETS()["gauss_4_far_2000"], 0.5, 3, None, tmp_path)
+    datasets.write_dataset(datasets.known_datasets()["gauss_4_far_2000"], 0.5, 3, None, tmp_path)
 
     chosen = contenders.overrides("kmeans_8", seed=3)
     settings = compose(tmp_path / "config", datasets.EXPERIMENT, chosen)

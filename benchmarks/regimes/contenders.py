@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.regimes.datasets import DATASETS, dataset_named
+from benchmarks.regimes.datasets import dataset_named, known_datasets
 
 _K8 = ("cluster=kmeans", "cluster.partitions=8")
 
@@ -92,7 +92,7 @@ def studies(*, small: bool) -> list[Study]:
         ]
     every = tuple(CONTENDERS)
     return [
-        Study(tuple(DATASETS()), (1.0,), every, BASELINES),
+        Study(tuple(known_datasets()), (1.0,), every, BASELINES),
         Study(("digits_conflicting",), CURVE, ("kmeans_8", "kmeans_32"), ("widths", "true_regime")),
     ]
 

@@ -147,7 +147,7 @@ def dataset_named(name: str) -> Dataset:
     Raises:
         SettingsError: There is none of this name.
     """
-    known = DATASETS()
+    known = known_datasets()
     if name not in known:
         raise SettingsError(f"dataset {name!r} is unknown; {nearest(name, known)}")
     return known[name]
@@ -212,7 +212,7 @@ def _gauss(clusters: int, separation: float, rows: int) -> Dataset:
 
 
 @functools.cache
-def DATASETS() -> dict[str, Dataset]:  # noqa: N802 - a table, read when it is first asked for
+def known_datasets() -> dict[str, Dataset]:
     """Every dataset by name."""
     found = {}
     for kind in ("plain", "rotated", "conflicting"):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.regimes.contenders import BASELINES, CONTENDERS, REFERENCE, Work, overrides
-from benchmarks.regimes.datasets import DATASETS, dataset_named, write_dataset
+from benchmarks.regimes.datasets import dataset_named, known_datasets, write_dataset
 from shoal.errors import ShoalError
 from shoal.files import read_json, replacing, write_json
 from shoal.terminal import leave
@@ -17,7 +17,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
     dataset = steps.add_parser("dataset")
-    dataset.add_argument("name", choices=DATASETS())
+    dataset.add_argument("name", choices=known_datasets())
     dataset.add_argument("--budget", type=float, required=True)
     dataset.add_argument("--data", type=Path)
     pool = steps.add_parser("pool")
