@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from benchmarks.regimes import contenders, datasets, images, numbers
+from benchmarks.regimes.__main__ import run
 from benchmarks.regimes.collect import measured, results
 from benchmarks.regimes.finished import NO_REGIME, joined_regimes
 from benchmarks.regimes.mixture import SoftMixture
 from benchmarks.regimes.page import page
 from benchmarks.regimes.summary import summary
 from shoal.demo import write_demo
-from shoal.files import write_json
+from shoal.files import read_json, write_json
 from shoal.hashing import KEY_BYTES, hash_rows
 from shoal.settings.compose import compose
 
@@ -150,6 +151,20 @@ def test_the_seed_reaches_the_settings(tmp_path):
         3,
     )
     assert settings.train_specialists.rows_seen == 75_000
+
+
+def test_settings_reach_the_workflow_with_their_types(tmp_path, monkeypatch):
+    """False stays false: Snakemake takes it for a text on the command line."""
+    commands = []
+    monkeypatch.setattr(
+        "benchmarks.regimes.__main__.subprocess.run",
+        lambda command, **_: commands.append(command) or SimpleNamespace(returncode=1),
+    )
+
+    assert run(tmp_path, {"small": False}, cores=2) == 1
+
+    (command,) = commands
+    assert read_json(command[command.index("--configfile") + 1]) == {"small": False}
 
 
 def test_each_seed_is_finished_before_the_next():

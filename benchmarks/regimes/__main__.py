@@ -10,7 +10,6 @@ docs/regimes.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.regimes.contenders import Work, has_boosted_trees
 from shoal.errors import SettingsError
+from shoal.files import write_json
 from shoal.terminal import leave, say
 
 ROOT = Path(__file__).parents[2]
@@ -54,15 +54,15 @@ def main() -> None:
 
 def run(out: Path, config: dict[str, object], cores: int) -> int:
     """Run the benchmark's workflow in ``out``; its exit code."""
-    out.mkdir(parents=True, exist_ok=True)
     command = ["snakemake", "--snakefile", str(Path(__file__).with_name("Snakefile"))]
     fixed = ["--directory", str(out), "--cores", str(cores), "--scheduler", "greedy"]
     kept = ["--rerun-incomplete", "--rerun-triggers", "mtime", "params", "--keep-going"]
-    pairs = [f"{name}={json.dumps(value)}" for name, value in config.items()]
+    settings = out / "config.json"  # a file: on the command line, false would be a text
+    write_json(settings, config)
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": search}
     result = subprocess.run(
-        [*command, *fixed, *kept, "--quiet", "rules", "--config", *pairs],
+        [*command, *fixed, *kept, "--quiet", "rules", "--configfile", str(settings)],
         env=environment,
         check=False,
     )
