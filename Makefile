@@ -23,7 +23,7 @@ run: env
 test: env
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile workflow
+	snakefmt --check Snakefile workflow benchmarks
 	mypy
 	snakemake --lint
 	pytest
@@ -50,7 +50,7 @@ experiments: env
 format: env
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile workflow
+	snakefmt Snakefile workflow benchmarks
 
 clean:
 	rm -rf .venv results logs .snakemake

@@ -1,0 +1,1 @@
+"""Do partitions pay? Pools against baselines, on data with and without regimes."""

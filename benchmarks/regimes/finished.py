@@ -1,0 +1,120 @@
+"""A finished run as baselines see it: the same rows, folds, loss, optimiser and base."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.regimes.datasets import EXPERIMENT, REGIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Arrays = dict[str, NDArray[Any]]
+
+NO_REGIME = -1
+_NAMES = ("x", "y", "key", "partition", "hash")
+
+
+class Finished:
+    """A finished run.
+
+    Attributes:
+        settings: The experiment's settings.
+        shapes: Shape of rows and labels.
+        base: Weights of the base.
+        base_flops: What the base cost.
+        budget: How many rows a specialist may see.
+        total_flops: What the pool's making cost: the budget of each baseline.
+        bins: Bins of the calibration error.
+    """
+
+    def __init__(self, folder: Path, overrides: Sequence[str], total_flops: float) -> None:
+        """Read settings, base and shapes."""
+        from shoal.files import read_json
+        from shoal.shapes import Shapes
+        from shoal.state import load_state
+        from shoal.train_specialists.budget import Budget
+        from shoal.train_specialists.partition_rows import Index
+        from shoal.workflow.plan import Plan
+
+        with contextlib.chdir(folder):
+            plan = Plan(EXPERIMENT, list(overrides), Path("config"))
+        layout = plan.layout
+        self.settings = plan.settings
+        self.shapes = Shapes.load(folder / layout.fit("encode", "shapes.json"))
+        self.base, meta = load_state(folder / layout.fit("base", "base.safetensors"))
+        self.base_flops = float(read_json(folder / layout.fit("base", "ledger.json"))["flops"])
+        self.budget = Budget(**meta["budget"])
+        self.total_flops = total_flops
+        self.bins = plan.settings.evaluate.calibration_bins
+        self._encoder = folder / layout.fit("encode", "encoder.skops")
+        self._index = Index(folder / layout.index)
+        self._regimes = folder / REGIMES
+
+    @property
+    def partitions(self) -> int:
+        """Number of partitions."""
+        return len(self._index.partitions)
+
+    @cached_property
+    def train(self) -> Arrays:
+        """Training rows in canonical order."""
+        return self._fold("train")
+
+    @cached_property
+    def validation(self) -> Arrays:
+        """The half of the validation rows that chooses."""
+        from shoal.train_specialists.partition_rows import halves
+
+        rows = self._fold("validation")
+        first = halves(rows["key"]) == 0
+        return {name: array[first] for name, array in rows.items()}
+
+    @cached_property
+    def test(self) -> Arrays:
+        """Test rows in canonical order."""
+        return self._fold("test")
+
+    def _fold(self, name: str) -> Arrays:
+        """Arrays of a fold, with ``regime`` (-1 where it is unknown)."""
+        import pandas as pd
+
+        from shoal.evaluate.judge import gather
+        from shoal.hashing import row_order
+
+        rows = gather(self._index, name, _NAMES)
+        order = row_order(rows["hash"])
+        arrays = {key: array[order] for key, array in rows.items()}
+        arrays["regime"] = joined_regimes(arrays["key"], pd.read_parquet(self._regimes))
+        return arrays
+
+    def in_units(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Labels or answers in the label's unit; classes and their probabilities as they are."""
+        if self.shapes.task == "classification":
+            return values
+        from shoal.encode.encoder import Encoder
+
+        encoder = Encoder.load(self._encoder, self.shapes.trusted)
+        return np.asarray(encoder.decode(values.reshape(-1)))
+
+
+def joined_regimes(keys: NDArray[np.uint8], regimes: Any) -> NDArray[np.int64]:  # noqa: ANN401
+    """True regime of rows by their keys.
+
+    Args:
+        keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
+        regimes: Data frame with ``key`` (bytes) and ``regime``.
+
+    Returns:
+        int64 ``(rows,)``; :data:`NO_REGIME` where the key has none.
+    """
+    known = dict(zip(regimes["key"], regimes["regime"], strict=True))
+    found = [known.get(key.tobytes(), NO_REGIME) for key in keys]
+    return np.array(found, dtype=np.int64)
