@@ -14,6 +14,8 @@ CONTENDERS: dict[str, tuple[str, ...]] = {
     "kmeans_4": ("embed=pca", "cluster=kmeans", "cluster.partitions=4"),
     "kmeans_16": ("embed=pca", "cluster=kmeans", "cluster.partitions=16"),
     "kmeans_32": ("embed=pca", "cluster=kmeans", "cluster.partitions=32", "cluster.atoms=128"),
+    "loss_16": ("embed=pca", "cluster=loss", "cluster.partitions=16"),
+    "auto": ("embed=pca", "cluster=auto"),
     "kmeans_8_identity": ("embed=identity", *_K8),
     "kmeans_8_scarf": ("embed=scarf", *_K8),
     "kmeans_8_vicreg": ("embed=vicreg", *_K8),
@@ -87,13 +89,18 @@ def studies(*, small: bool) -> list[Study]:
         few = tuple(name for name in BASELINES if name not in ("long_generalist", "wide_network"))
         known = ("digits_conflicting", "digits_plain", "gauss_8_far_2000")
         return [
-            Study(known, (1.0,), (REFERENCE,), few),
+            Study(known, (1.0,), (REFERENCE, "auto"), few),
             Study(known[:1], (0.25,), (REFERENCE,), ("true_regime",)),
         ]
-    every = tuple(CONTENDERS)
+    every, curve = tuple(CONTENDERS), ("kmeans_8", "kmeans_32", "auto")
     return [
         Study(tuple(known_datasets()), (1.0,), every, BASELINES),
-        Study(("digits_conflicting",), CURVE, ("kmeans_8", "kmeans_32"), ("widths", "true_regime")),
+        Study(
+            ("digits_conflicting",),
+            CURVE,
+            curve,
+            ("widths", "true_regime"),
+        ),
     ]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shoal.workflow.layout import Layout
 
-RIVALS = ("pool_top1", "pool_top2", "generalist", "random_partitions", "constant")
+RIVALS = ("pool_top1", "pool_top2", "ungated", "generalist", "random_partitions", "constant")
 """What every run of the workflow scores."""
 
 

@@ -70,7 +70,7 @@ def make_baseline(options: argparse.Namespace) -> None:
 
     deterministic(threads=1)
     pool = read_json(options.cell / "pools" / f"{REFERENCE}.json")
-    total = pool["pool_top1"]["train_flops"]
+    total = pool["ungated"]["train_flops"]
     run = Finished(options.cell, overrides(REFERENCE, options.seed), total)
     ledger = Ledger("baseline")
     answer = TRAINED[options.name](Trainer(run, ledger))
