@@ -205,11 +205,12 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
     )
     routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
     ledgers = [read_json(path) for path in paths.pool_ledgers]
-    total = training_flops(ledgers)
+    gate = training_flops([ledger for ledger in ledgers if ledger["job"] == "gate"])
+    total = training_flops(ledgers) - gate
     generalist = float(read_json(paths.generalist_ledger)["flops"])
     base = training_flops([ledger for ledger in ledgers if ledger["job"] == "base_fit"])
     # The base that it went on from is among the pool's own ledgers.
-    shipped = total + (generalist - base if pool.gate.closed else 0.0)
+    shipped = total + gate + (generalist - base if pool.gate.closed else 0.0)
     return {
         "pool_top1": (shipped, routing + one_row),
         "pool_top2": (shipped, routing + 2 * one_row),
