@@ -45,6 +45,20 @@ def test_a_chosen_group_takes_its_file_as_it_is():
     assert (settings.cluster.partitions, settings.cluster.lower) == (8, 0.1)
 
 
+def test_an_experiment_changes_what_belongs_to_no_group(tmp_path: Path):
+    """A seed and threads in its file win over those that every experiment starts from."""
+    for path in CONFIG.iterdir():
+        if path.name != "experiment":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "experiment").mkdir()
+    own = (CONFIG / "experiment" / "titanic.yaml").read_text() + "seed: 7\ncompute: {threads: 2}\n"
+    (tmp_path / "experiment" / "titanic.yaml").write_text(own)
+
+    settings = compose(tmp_path, "titanic", [])
+
+    assert (settings.seed, settings.cluster.seed, settings.compute.threads) == (7, 7, 2)
+
+
 def test_overrides_change_settings_and_add_grid_dimensions():
     """A nested value, a list and a new hyperparameter may be given on the command line."""
     settings = compose(

@@ -17,6 +17,8 @@ from tests.workflow.small import ROOT, Experiment
 pytestmark = pytest.mark.campaign
 LONGER = "[train_specialists.rows_seen=400000, train_specialists.base_share=0.01]"
 """Makes a specialist train for many seconds."""
+MANY = LONGER.replace("]", ", grid.lr=[0.01,0.011,0.012,0.013,0.014,0.015,0.016,0.017]]")
+"""Sixteen of them: a job that is requeued waits two minutes, others can be disturbed meanwhile."""
 
 
 def bits(experiment: Experiment) -> dict[str, bytes]:
@@ -66,12 +68,12 @@ def test_the_demo_runs_by_the_literal_command(cluster: Cluster, tmp_path: Path):
 
 def test_cancelled_and_requeued_trainings_end_with_the_same_bits(ran: Experiment, cluster: Cluster):
     """20 times scancel or scontrol requeue at a random moment of training change no bit."""
-    ran.run(overrides=LONGER)
+    ran.run(overrides=MANY)
     undisturbed, chance, hits, seen = bits(ran), random.Random(0), 0, set[int]()
     while hits < 20:
         for path in (ran.folder / "results").glob("*/g1/specialists/*/*/*"):
             shutil.rmtree(path)
-        running = cluster.start(ran, LONGER)
+        running = cluster.start(ran, MANY)
         while running.poll() is None:
             hits += disturb(cluster, chance, seen)
         finish(running, ran)
