@@ -66,12 +66,14 @@ class Cluster:
             "--profile", "slurm", *SOON, *arguments, overrides=overrides, **environment
         )
 
-    def start(self, experiment: Experiment, overrides: str = "[]") -> subprocess.Popen[str]:
+    def start(
+        self, experiment: Experiment, *arguments: str, overrides: str = "[]"
+    ) -> subprocess.Popen[str]:
         """The same, not waited for; its output goes to ``run.log`` in the folder."""
         with (experiment.folder / "run.log").open("w") as log:
             return subprocess.Popen(
-                ["snakemake", "--profile", "slurm", *SOON, "--config", "experiment=tiny",
-                 f"overrides={overrides}"],
+                ["snakemake", "--profile", "slurm", *SOON, *arguments,
+                 "--config", "experiment=tiny", f"overrides={overrides}"],
                 cwd=experiment.folder,
                 env=experiment.environment(),
                 stdout=log,

@@ -22,13 +22,20 @@ MANY = LONGER.replace("]", ", grid.lr=[0.01,0.011,0.012,0.013,0.014,0.015,0.016,
 
 
 def bits(experiment: Experiment) -> dict[str, bytes]:
-    """Weights of everything trained, and the published pool's."""
+    """Weights of everything trained, the routers, and the published pool's."""
     results = experiment.folder / "results"
     paths = [
         *results.glob("*/g1/specialists/*/*/*/model.safetensors"),
+        *results.glob("*/g1/router/*/*/router.safetensors"),
         *results.glob("*/pool/*.s*"),
     ]
     return {str(path.relative_to(results)): path.read_bytes() for path in sorted(paths)}
+
+
+def forget_trainings(experiment: Experiment) -> None:
+    """Remove all specialists and what was made from them."""
+    for stage in ("specialists", "choices", "router"):
+        shutil.rmtree(experiment.generation / stage)
 
 
 def finish(running: subprocess.Popen[str], experiment: Experiment) -> None:
@@ -68,12 +75,12 @@ def test_the_demo_runs_by_the_literal_command(cluster: Cluster, tmp_path: Path):
 
 def test_cancelled_and_requeued_trainings_end_with_the_same_bits(ran: Experiment, cluster: Cluster):
     """20 times scancel or scontrol requeue at a random moment of training change no bit."""
-    ran.run(overrides=MANY)
+    forget_trainings(ran)
+    ran.run("--until", "train_router", overrides=MANY)
     undisturbed, chance, hits, seen = bits(ran), random.Random(0), 0, set[int]()
     while hits < 20:
-        for path in (ran.folder / "results").glob("*/g1/specialists/*/*/*"):
-            shutil.rmtree(path)
-        running = cluster.start(ran, MANY)
+        forget_trainings(ran)
+        running = cluster.start(ran, "--until", "train_router", overrides=MANY)
         while running.poll() is None:
             hits += disturb(cluster, chance, seen)
         finish(running, ran)
