@@ -80,8 +80,9 @@ def test_cancelled_and_requeued_trainings_end_with_the_same_bits(ran: Experiment
     undisturbed, chance, hits, seen = bits(ran), random.Random(0), 0, set[int]()
     while hits < 20:
         forget_trainings(ran)
-        running = cluster.start(ran, "--until", "train_router", overrides=MANY)
-        while running.poll() is None:
+        patient = ("--until", "train_router", "--retries", "20")
+        running = cluster.start(ran, *patient, overrides=MANY)
+        while running.poll() is None and hits < 20:
             hits += disturb(cluster, chance, seen)
         finish(running, ran)
         assert bits(ran) == undisturbed
