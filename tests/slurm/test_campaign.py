@@ -115,7 +115,7 @@ def test_a_job_past_its_walltime_gets_more_and_goes_on(ran: Experiment, cluster:
     assert result.returncode == 0, result.stderr[-5000:]
     attempts = cluster.jobs("train_specialist")
     assert "TIMEOUT" in {job.state for job in attempts}
-    assert {job.minutes for job in attempts if job.state == "COMPLETED"} <= {2, 4}
+    assert max(job.minutes for job in attempts if job.state == "COMPLETED") in (2, 4)
 
 
 def test_a_node_that_is_drained_in_mid_run_costs_nothing(ran: Experiment, cluster: Cluster):
