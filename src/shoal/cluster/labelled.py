@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.cluster.grouping import FOLD_NAMES
-from shoal.cluster.sample import SmallestDraws, aligned, check_finite
+from shoal.cluster.sample import SmallestDraws, embedded_blocks
 from shoal.errors import DataError
-from shoal.store import ShardRows
 from shoal.streaming import known_labels
 from shoal.train_specialists.partition_rows import halves
 
@@ -74,21 +73,14 @@ def labelled_sample(
     """
     smallest, in_fold = SmallestDraws(rows, seed), 0
     names = ["x", "y", "key", "hash", "fold"]
-    for encoded_path, embedding_path in zip(encoded, embeddings, strict=True):
-        with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
-            aligned(shard, embedded)
-            pairs = zip(shard.blocks(names), embedded.blocks(["embedding"]), strict=True)
-            start = 0
-            for arrays, vectors in pairs:
-                check_finite(vectors["embedding"], embedding_path, start)
-                start += len(arrays["fold"])
-                inside = arrays["fold"] == fold
-                in_fold += int(inside.sum())
-                inside &= known_labels(arrays["y"])
-                if half is not None:
-                    inside &= halves(arrays["key"]) == half
-                columns = {name: array[inside] for name, array in (arrays | vectors).items()}
-                smallest.add(columns["key"], columns["hash"], *(columns[n] for n in _LABELLED))
+    for arrays in embedded_blocks(encoded, embeddings, names):
+        inside = arrays["fold"] == fold
+        in_fold += int(inside.sum())
+        inside &= known_labels(arrays["y"])
+        if half is not None:
+            inside &= halves(arrays["key"]) == half
+        columns = {name: array[inside] for name, array in arrays.items()}
+        smallest.add(columns["key"], columns["hash"], *(columns[n] for n in _LABELLED))
     sample = LabelledRows(*smallest.arrays())
     if not len(sample):
         part = "" if half is None else f"{('first', 'second')[half]} half of the "

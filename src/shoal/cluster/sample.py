@@ -12,7 +12,7 @@ from shoal.store import ShardRows
 from shoal.tables import TRAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -70,22 +70,39 @@ def training_sample(
     """
     smallest = SmallestDraws(rows, seed)
     training_rows = 0
-    for encoded_path, embedding_path in zip(encoded, embeddings, strict=True):
-        with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
-            aligned(shard, embedded)
-            pairs = zip(shard.blocks(["key", "fold"]), embedded.blocks(["embedding"]), strict=True)
-            start = 0
-            for arrays, vectors in pairs:
-                check_finite(vectors["embedding"], embedding_path, start)
-                start += len(arrays["fold"])
-                training = arrays["fold"] == TRAIN
-                training_rows += int(training.sum())
-                keys = arrays["key"][training]
-                # Rows of one key have one embedding, so that their order does not matter.
-                smallest.add(keys, keys, vectors["embedding"][training])
+    for arrays in embedded_blocks(encoded, embeddings, ["key", "fold"]):
+        training = arrays["fold"] == TRAIN
+        training_rows += int(training.sum())
+        keys = arrays["key"][training]
+        # Rows of one key have one embedding, so that their order does not matter.
+        smallest.add(keys, keys, arrays["embedding"][training])
     if not training_rows:
         raise DataError("cluster: the training fold is empty, there is nothing to cut")
     return smallest.arrays()[0], training_rows
+
+
+def embedded_blocks(
+    encoded: Sequence[Path], embeddings: Sequence[Path], names: list[str]
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Blocks of rows, shard by shard, with their embeddings.
+
+    Args:
+        encoded: Encoded shards.
+        embeddings: Their embeddings, in the same order.
+        names: Arrays of the encoded shards; ``embedding`` joins them.
+
+    Raises:
+        DataError: Two stores hold another number of rows, or an embedding is not finite.
+    """
+    for encoded_path, embedding_path in zip(encoded, embeddings, strict=True):
+        with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
+            aligned(shard, embedded)
+            start = 0
+            pairs = zip(shard.blocks(names), embedded.blocks(["embedding"]), strict=True)
+            for arrays, vectors in pairs:
+                check_finite(vectors["embedding"], embedding_path, start)
+                start += len(vectors["embedding"])
+                yield arrays | vectors
 
 
 def aligned(shard: ShardRows, other: ShardRows) -> None:

@@ -112,11 +112,8 @@ def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[A
 
 def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
     rows = gather(index, "test", _NAMES)
-    x, embedding, values = (
-        rows["x"],
-        rows["embedding"],
-        partition_values(pool.router.assigner, rows["partition"]),
-    )
+    x, embedding = rows["x"], rows["embedding"]
+    values = partition_values(pool.router.assigner, rows["partition"])
     first = pool.route(x, embedding, values, 1)
     answers = {
         "pool_top1": first.answer,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from shoal.gate.gate import GENERALIST
 from shoal.ledger import Ledger
 from shoal.shapes import Shapes
+from shoal.train_router.router import BASE, Routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from shoal.gate.paired import Comparison
     from shoal.pool.experts import Experts
     from shoal.settings.learning import Gate, Model, Router
-    from shoal.train_router.router import Routes
 
     Rows = Mapping[str, NDArray[Any]]
 
@@ -66,8 +67,6 @@ def gate(
         contestants: The models.
         out: ``closed`` (experts whose rows go to the generalist), the comparisons, the ledger.
     """
-    import numpy as np
-
     from shoal.files import write_json
     from shoal.gate.paired import compare
     from shoal.made_from import made_from
@@ -80,7 +79,7 @@ def gate(
     experts = _experts(model, shapes, contestants)
     routes = _routes(routing, assigner_path, experts, rows, shapes.task, ledger)
     routed = experts.mix(rows["x"], routes.experts, routes.weights)
-    whole = experts.answer(_generalist(), rows["x"])
+    whole = experts.answer(GENERALIST, rows["x"])
     difference = _scores(routed, rows["y"], shapes.task) - _scores(whole, rows["y"], shapes.task)
     lead = routes.leading
     ledger.flops += _forward_flops(experts, rows, int((routes.weights > 0).sum()) + len(lead))
@@ -91,7 +90,7 @@ def gate(
     content = {
         "closed": _closed(specialists, base, trained),
         "confidence": settings.confidence,
-        "rows": len(np.asarray(lead)),
+        "rows": len(lead),
         "comparisons": [asdict(each) for each in specialists],
     }
     write_json(out, content | ledger.record() | made_from())
@@ -105,8 +104,6 @@ def _closed(
     A pool that holds the generalist asks it, not the base, for rows that no specialist answers.
     One that does not holds it for them only where it has shown to be better than the base.
     """
-    from shoal.pool.experts import BASE
-
     serving = {each.expert for each in specialists if each.serves}
     closed = sorted(set(trained) - serving)
     return [BASE, *closed] if closed or any(each.serves for each in base) else []
@@ -114,24 +111,18 @@ def _closed(
 
 def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
     """Base, generalist and the chosen specialists by number."""
-    from shoal.pool.experts import BASE, Experts
+    from shoal.pool.experts import Experts
     from shoal.state import load_state
     from shoal.train_router.command import chosen_specialists
     from shoal.train_specialists.model import trained_model
 
-    paths = {BASE: files.base, _generalist(): files.generalist}
+    paths = {BASE: files.base, GENERALIST: files.generalist}
     paths |= chosen_specialists(files.choices, files.specialists)
     models = {}
     for number, path in paths.items():
         tensors, meta = load_state(path)
         models[number] = trained_model(model, meta.get("point", {}), shapes, tensors)
     return Experts(models, shapes.task)
-
-
-def _generalist() -> int:
-    from shoal.gate.gate import GENERALIST
-
-    return GENERALIST
 
 
 def _routes(
@@ -148,7 +139,6 @@ def _routes(
     from shoal.cluster.assigner import load_assigner, partition_values
     from shoal.train_router.command import specialist_losses
     from shoal.train_router.fit import fit_router
-    from shoal.train_router.router import Routes
 
     assigner = load_assigner(assigner_path)
     trained = sorted(number for number in experts.models if number >= 0)
@@ -183,6 +173,5 @@ def _forward_flops(experts: Experts, rows: Rows, answers: int) -> float:
     import torch
 
     from shoal.flops import forward_flops
-    from shoal.pool.experts import BASE
 
     return float(forward_flops(experts.models[BASE], torch.from_numpy(rows["x"][:1])) * answers)
