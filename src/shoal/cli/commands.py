@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, learning, packing, store_care, upkeep
+from shoal.cli import data, delivery, learning, packing, store_care, upkeep
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
 from shoal.files import replacing
@@ -76,7 +76,7 @@ for command in (upkeep.plan, upkeep.refit, store_care.audit, store_care.gc):
 
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function
-    for function in (*data.COMMANDS, *learning.COMMANDS, *packing.COMMANDS)
+    for function in (*data.COMMANDS, *learning.COMMANDS, *delivery.COMMANDS, *packing.COMMANDS)
 }
 """Commands that rules call, by name."""
 

@@ -1,4 +1,4 @@
-"""Commands of the learning stages: base, specialists, router, evaluate, pool."""
+"""Commands that train: base, specialists, router, baselines."""
 
 from __future__ import annotations
 
@@ -143,39 +143,6 @@ def train_router(
     )
 
 
-def gate(
-    settings: Json,
-    routing: Json,
-    model: Json,
-    index: File,
-    assigner: Input,
-    shapes: Input,
-    base: Input,
-    generalist: Input,
-    out: File,
-    threads: Threads,
-    choice: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
-    specialist: Inputs = [],  # noqa: B006 - the same
-) -> None:
-    """Find out where specialists beat the generalist."""
-    from shoal.determinism import deterministic
-    from shoal.gate.command import Contestants, gate
-    from shoal.settings.learning import Gate, Model, Router
-
-    deterministic(threads)
-    contestants = Contestants(base, generalist, choice, specialist)
-    gate(
-        Gate.from_text(settings),
-        parse(Router, json.loads(routing), "train_router"),
-        Model.from_text(model),
-        index,
-        assigner,
-        shapes,
-        contestants,
-        out,
-    )
-
-
 def evaluate_generalist(
     code: Code,
     model: Json,
@@ -250,129 +217,11 @@ def evaluate_random(
     )
 
 
-def evaluate(
-    settings: Json,
-    experiment: File,
-    pool: Input,
-    index: File,
-    pool_ledger: Files,
-    table: Files,
-    generalist: Input,
-    generalist_ledger: File,
-    random: Input,
-    random_ledger: File,
-    metrics: File,
-    report: File,
-    predictions: File,
-    threads: Threads,
-    choice: Paths = [],  # noqa: B006 - the same
-    cluster: Paths = [],  # noqa: B006 - the same
-) -> None:
-    """Score pool and baselines on the test fold, each row once."""
-    from shoal.determinism import deterministic
-    from shoal.evaluate.judge import Paths, judge
-    from shoal.settings.learning import Evaluate
-
-    deterministic(threads)
-    paths = Paths(
-        settings=experiment,
-        pool=pool,
-        index=index,
-        choices=choice,
-        pool_ledgers=pool_ledger,
-        tables=table,
-        generalist=generalist,
-        generalist_ledger=generalist_ledger,
-        random=random,
-        random_ledger=random_ledger,
-        metrics_out=metrics,
-        report_out=report,
-        predictions_out=predictions,
-        cluster=next(iter(cluster), None),
-    )
-    judge(Evaluate.from_text(settings), paths)
-
-
-def pool(
-    experiment: File,
-    router: Input,
-    pool_ledger: Files,
-    index: File,
-    columns: Input,
-    transform: Input,
-    encoder: Input,
-    shapes: Input,
-    embedder: Input,
-    base: Input,
-    gate: Input,
-    generalist: Input,
-    manifest: File,
-    failed: Paths = [],  # noqa: B006 - the same
-    choice: Paths = [],  # noqa: B006 - the same
-    specialist: Inputs = [],  # noqa: B006 - the same
-) -> None:
-    """Put router, specialists and all fitted state into one folder."""
-    from shoal.pool.command import pool
-
-    state = {
-        "columns.json": columns,
-        "transform.json": transform,
-        "encoder.skops": encoder,
-        "shapes.json": shapes,
-        "embedder.safetensors": embedder,
-        "router.safetensors": router,
-        "base.safetensors": base,
-        "gate.json": gate,
-    }
-    record = next(iter(failed), None)
-    pool(experiment, state, choice, specialist, index, pool_ledger, record, generalist, manifest)
-
-
-def evaluate_drift(
-    settings: Json,
-    index: File,
-    router: Input,
-    out: File,
-    basis: Paths = [],  # noqa: B006 - the same
-    choice_before: Paths = [],  # noqa: B006 - the same
-    choice: Paths = [],  # noqa: B006 - the same
-) -> None:
-    """Compare the rows with those that the generation was fitted on."""
-    from shoal.determinism import deterministic
-    from shoal.evaluate.drift_command import evaluate_drift
-    from shoal.settings.changes import Drift
-
-    deterministic(1)
-    parsed = Drift.from_text(settings)
-    evaluate_drift(parsed, index, basis, router, choice, choice_before, out)
-
-
-def pool_publish(
-    plan: File,
-    manifest: File,
-    metrics: File,
-    report: File,
-    drift: File,
-    on_drift: Text,
-    results: File,
-    record: File,
-) -> None:
-    """Copy the current pool, metrics and report to the experiment's folder."""
-    from shoal.pool.publish import Release, publish
-
-    publish(Release(manifest, metrics, report, drift), plan, on_drift, results, record)
-
-
 COMMANDS = (
     base_fit,
     train_specialist,
     train_choose,
     train_router,
-    gate,
     evaluate_generalist,
     evaluate_random,
-    evaluate,
-    evaluate_drift,
-    pool,
-    pool_publish,
 )
