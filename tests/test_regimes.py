@@ -16,6 +16,7 @@ from benchmarks.regimes.mixture import SoftMixture
 from benchmarks.regimes.page import page
 from benchmarks.regimes.summary import summary
 from shoal.demo import write_demo
+from shoal.errors import SettingsError
 from shoal.files import read_json, write_json
 from shoal.hashing import KEY_BYTES, hash_rows
 from shoal.settings.compose import compose
@@ -169,10 +170,23 @@ def test_settings_reach_the_workflow_with_their_types(tmp_path, monkeypatch):
 
 def test_each_seed_is_finished_before_the_next():
     """A full run that is cut short has whole seeds, and every cell has the reference pool first."""
-    work = contenders.Work([], 3, small=False)
+    work = contenders.Work(datasets=[], only=[], seeds=3, small=False)
 
     assert [cell.seed for cell in work.cells] == sorted(cell.seed for cell in work.cells)
     assert {work.contenders(cell)[0] for cell in work.cells} == {contenders.REFERENCE}
+
+
+def test_a_part_of_the_benchmark_has_the_named_pools_and_baselines():
+    """``--only`` keeps what it names and the reference; a misspelt name gets the nearest one."""
+    work = contenders.Work(
+        datasets=["digits_conflicting"], only=["auto", "widths"], seeds=1, small=False
+    )
+    whole = next(cell for cell in work.cells if cell.budget == 1)
+
+    assert work.contenders(whole) == [contenders.REFERENCE, "auto"]
+    assert work.baselines(whole) == ["widths"]
+    with pytest.raises(SettingsError, match="did you mean"):
+        contenders.Work(datasets=[], only=["kmeans_61"], seeds=1, small=False)
 
 
 def test_a_mixture_gives_the_log_of_mixed_probabilities():

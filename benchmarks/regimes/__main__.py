@@ -14,11 +14,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.regimes.contenders import Work, has_boosted_trees
 from shoal.errors import SettingsError
 from shoal.files import write_json
 from shoal.terminal import leave, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,10 +36,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="10 by default, 1 with --small")
     parser.add_argument("--out", type=Path, help="build/regimes or build/regimes-small by default")
     parser.add_argument("--datasets", nargs="*", default=[], help="some of them only")
+    parser.add_argument("--only", nargs="*", default=[], help="some pools and baselines only")
     options = parser.parse_args()
-    seeds = options.seeds or (1 if options.small else 10)
+    work = {
+        "datasets": options.datasets,
+        "only": options.only,
+        "seeds": options.seeds or (1 if options.small else 10),
+        "small": options.small,
+    }
     try:
-        Work(options.datasets, seeds, small=options.small)
+        Work(**work)
     except SettingsError as error:
         leave([str(error)])
     if options.data is None and not options.small:
@@ -43,16 +53,11 @@ def main() -> None:
     if not has_boosted_trees():
         say("boosted_trees is left out: lightgbm is not installed (pip install lightgbm)")
     out = options.out or Path("build", "regimes-small" if options.small else "regimes")
-    config = {
-        "data": str(options.data.resolve()) if options.data else "",
-        "small": options.small,
-        "seeds": seeds,
-        "datasets": options.datasets,
-    }
+    config = {"data": str(options.data.resolve()) if options.data else "", "work": work}
     sys.exit(run(out.resolve(), config, options.cores))
 
 
-def run(out: Path, config: dict[str, object], cores: int) -> int:
+def run(out: Path, config: Mapping[str, object], cores: int) -> int:
     """Run the benchmark's workflow in ``out``; its exit code."""
     command = ["snakemake", "--snakefile", str(Path(__file__).with_name("Snakefile"))]
     fixed = ["--directory", str(out), "--cores", str(cores), "--scheduler", "greedy"]

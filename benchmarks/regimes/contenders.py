@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.regimes.datasets import dataset_named, known_datasets
+from shoal.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _K8 = ("cluster=kmeans", "cluster.partitions=8")
 
@@ -107,14 +111,27 @@ def studies(*, small: bool) -> list[Study]:
 class Work:
     """The cells of a run and what is measured in each."""
 
-    def __init__(self, datasets: list[str], seeds: int, *, small: bool) -> None:
-        """Keep the studies of the named datasets, of all where none is named.
+    def __init__(
+        self, *, datasets: Sequence[str], only: Sequence[str], seeds: int, small: bool
+    ) -> None:
+        """Keep what is named, everything where nothing is named.
+
+        Args:
+            datasets: Names of datasets.
+            only: Names of pools and baselines; the reference always runs.
+            seeds: Number of seeds.
+            small: Whether it is the small benchmark.
 
         Raises:
-            SettingsError: A dataset is unknown.
+            SettingsError: A name is unknown.
         """
         for name in datasets:
             dataset_named(name)
+        for name in only:
+            if name not in (*CONTENDERS, *BASELINES):
+                near = nearest(name, (*CONTENDERS, *BASELINES))
+                raise SettingsError(f"pool or baseline {name!r} is unknown; {near}")
+        self._only = {REFERENCE, *only} if only else {*CONTENDERS, *BASELINES}
         self._studies = {
             (dataset, budget): study
             for study in studies(small=small)
@@ -134,7 +151,9 @@ class Work:
         is_image = dataset_named(cell.dataset).image
         chosen = self._studies[cell.dataset, cell.budget].contenders
         return [
-            name for name in CONTENDERS if name in chosen and (is_image or "vicreg" not in name)
+            name
+            for name in CONTENDERS
+            if name in chosen and name in self._only and (is_image or name not in IMAGES_ONLY)
         ]
 
     def baselines(self, cell: Cell) -> list[str]:
@@ -147,7 +166,7 @@ class Work:
             "boosted_trees": not has_boosted_trees(),
         }
         chosen = self._studies[cell.dataset, cell.budget].baselines
-        return [name for name in chosen if not lacks.get(name, False)]
+        return [name for name in chosen if name in self._only and not lacks.get(name, False)]
 
 
 def has_boosted_trees() -> bool:

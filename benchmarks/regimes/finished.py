@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 NO_REGIME = -1
-_NAMES = ("x", "y", "key", "partition", "hash")
+_NAMES = ("x", "y", "key", "partition", "hash", "embedding")
 
 
 class Finished:
@@ -71,11 +71,23 @@ class Finished:
     @cached_property
     def validation(self) -> Arrays:
         """The half of the validation rows that chooses."""
+        return self._half(0)
+
+    @cached_property
+    def other_validation(self) -> Arrays:
+        """The half that routers are fitted on and the gate looks at."""
+        return self._half(1)
+
+    def _half(self, number: int) -> Arrays:
         from shoal.train_specialists.partition_rows import halves
 
-        rows = self._fold("validation")
-        first = halves(rows["key"]) == 0
-        return {name: array[first] for name, array in rows.items()}
+        rows = self._validation
+        chosen = halves(rows["key"]) == number
+        return {name: array[chosen] for name, array in rows.items()}
+
+    @cached_property
+    def _validation(self) -> Arrays:
+        return self._fold("validation")
 
     @cached_property
     def test(self) -> Arrays:

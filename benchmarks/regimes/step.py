@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from benchmarks.regimes.contenders import BASELINES, CONTENDERS, REFERENCE, Work, overrides
@@ -31,9 +32,7 @@ def main() -> None:
         step.add_argument("--numbers", type=Path, required=True)
         step.add_argument("--rows", type=Path, required=True)
     collect = steps.add_parser("collect")
-    collect.add_argument("--small", action="store_true")
-    collect.add_argument("--seeds", type=int, required=True)
-    collect.add_argument("--datasets", nargs="*", default=[])
+    collect.add_argument("--work", type=json.loads, required=True)
     for output in ("results", "summary", "page", "gains", "agreement", "curve"):
         collect.add_argument(f"--{output}", type=Path, required=True)
     options = parser.parse_args()
@@ -94,7 +93,7 @@ def collect_all(options: argparse.Namespace) -> None:
     from benchmarks.regimes.plots import draw
     from benchmarks.regimes.summary import summary
 
-    cells = measured(Path(), Work(options.datasets, options.seeds, small=options.small))
+    cells = measured(Path(), Work(**options.work))
     records = results(cells)
     table = summary(cells, records)
     for frame, path in ((records, options.results), (table, options.summary)):
