@@ -74,6 +74,10 @@ def details():
         settings={"name": "demo"},
         lineage={"rows (train)": "9f8e7d6c"},
         versions={"torch": "2.13.0"},
+        candidates=[
+            {"partitions": 1, "loss": 0.5, "gain": 0.0, "standard_error": 0.0, "taken": False},
+            {"partitions": 2, "loss": 0.41, "gain": 0.09, "standard_error": 0.012, "taken": True},
+        ],
     )
 
 
@@ -89,6 +93,7 @@ def test_the_page_says_everything(metrics, details):
         "the current 5,032 training rows",
         "partition 1, 123 rows",
         "lr 0.001",
+        "2 0.4100 +0.0900 ± 0.0120 yes",
         "0.4321",
         "Dropped by drop_duplicates 92 1.2 %",
         "7,400 rows in the source files, 7,400 accounted for.",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.cluster.assigner import AtomAssigner
 from shoal.evaluate.metrics import partition_scores
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
 from shoal.files import read_json
@@ -61,6 +62,7 @@ def report_details(
         trained_on=_trained_on(paths, index),
         settings=content,
         lineage=_lineage(pool, index),
+        candidates=_candidates(pool),
         cluster=paths.cluster.name if paths.cluster else "",
         versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
     )
@@ -73,6 +75,15 @@ def _lineage(pool: Pool, index: Index) -> dict[str, str]:
         reason = pool.columns.inferred.get(name)
         lineage[f"column {name}"] = f"{kind}, inferred: {reason}" if reason else f"{kind}, declared"
     return lineage
+
+
+def _candidates(pool: Pool) -> list[dict[str, Any]]:
+    """What was measured with each number of partitions, where it was chosen."""
+    assigner = pool.router.assigner
+    if not isinstance(assigner, AtomAssigner):
+        return []
+    taken = assigner.partitions
+    return [each | {"taken": each["partitions"] == taken} for each in assigner.candidates]
 
 
 def _partitions(

@@ -165,6 +165,24 @@ rows. Differences on fewer than {{ worst_rows }} test rows are grey: they say li
 </tbody></table></div>
 {% endcall %}
 
+{% if candidates %}
+{% call section("How many partitions") %}
+<p class="note">Probes, short trainings from the base, with each number of partitions: their mean
+loss on validation rows that choose no grid point. The best is taken where it is clearly better than
+1 partition.</p>
+<div class="scroll"><table>
+<thead><tr><th>Partitions</th><th>Validation loss</th><th>less than with 1, and standard error</th>
+<th class="text">Taken</th></tr></thead>
+<tbody>
+{% for row in candidates %}
+<tr{% if row.taken %} class="compared"{% endif %}><td>{{ row.partitions }}</td>
+<td>{{ row.loss }}</td><td>{{ row.gain }}</td>
+<td class="text">{{ "yes" if row.taken else "" }}</td></tr>
+{% endfor %}
+</tbody></table></div>
+{% endcall %}
+{% endif %}
+
 {% if map %}
 {% call section("Partition map") %}
 <figure>{{ map }}

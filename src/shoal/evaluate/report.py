@@ -87,6 +87,8 @@ class ReportDetails:
         settings: The resolved settings, JSON values.
         lineage: Other things that say what this is made from, such as identities of generation
             and pool, by name.
+        candidates: What probes lost with each number of partitions (``partitions``, ``loss``,
+            ``gain``, ``standard_error``, ``taken``), where the number was chosen by them.
         versions: Versions of libraries by name.
         cluster: Name of the page beside the published report that says what the run took on a
             cluster; empty where it ran on none.
@@ -104,6 +106,7 @@ class ReportDetails:
     trained_on: Mapping[str, str]
     settings: Mapping[str, Any]
     lineage: Mapping[str, str] = field(default_factory=dict)
+    candidates: Sequence[Mapping[str, Any]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
 
@@ -127,6 +130,7 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "trained_on": [(contender_title(n), t) for n, t in details.trained_on.items()],
         "partitions": [_partition_row(p, metrics) for p in details.partitions],
         "worst_rows": WORST_ROWS,
+        "candidates": [_candidate_row(each) for each in details.candidates],
         "map": _svg(map_svg(details.map_points, details.map_partition)) if map_rows else "",
         "map_caption": _map_caption(details),
         **row_accounting(metrics, details),
@@ -244,6 +248,17 @@ def _partition_row(part: PartitionReport, metrics: Mapping[str, Any]) -> dict[st
 
 def _values(point: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in point.items()) or "the only one"
+
+
+def _candidate_row(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    gain = formats.number_text(candidate["gain"], 4, sign=True)
+    error = formats.number_text(candidate["standard_error"], 4)
+    return {
+        "partitions": str(candidate["partitions"]),
+        "loss": formats.number_text(candidate["loss"], 4),
+        "gain": formats.NONE if candidate["partitions"] == 1 else f"{gain} ± {error}",
+        "taken": candidate["taken"],
+    }
 
 
 def _map_caption(details: ReportDetails) -> str:
