@@ -63,6 +63,14 @@ class Trainer:
         chosen = settings.model if model is None else model
         return build_model(chosen, shapes, settings.train_specialists.seed + seed)
 
+    def from_base(self) -> torch.nn.Module:
+        """A model with the weights of the run's base."""
+        from shoal.train_specialists.model import load_weights
+
+        net: torch.nn.Module = self.build()
+        load_weights(net, self.run.base)
+        return net
+
     def spend(self, net: torch.nn.Module, flops: float, rows: Arrays, seed: int = 0) -> None:
         """Train on rows for so many FLOPs."""
         import torch
@@ -171,15 +179,12 @@ def soft_mixture(trainer: Trainer) -> Answer:
 
 def true_regime(trainer: Trainer) -> Answer:
     """Specialists of the true regimes, from the same base at the same rate, told the regime."""
-    from shoal.train_specialists.model import load_weights
-
     run = trainer.run
     answers: NDArray[np.float32] | None = None
     inference = 0.0
     for regime in np.unique(run.train["regime"]):
         inside = run.train["regime"] == regime
-        net = trainer.build()
-        load_weights(net, run.base)
+        net = trainer.from_base()
         own = {name: run.train[name][inside] for name in ("x", "y")}
         trainer.see(net, run.budget.specialist_rows(int(inside.sum())), own)
         said = trainer.answer(net)
