@@ -160,7 +160,7 @@ def lay_out(folder: Path, count: int, seed: int) -> None:
     """An experiment with ``count`` partitions of about 100 rows."""
     (folder / "data").mkdir(parents=True)
     (folder / "config" / "experiment").mkdir(parents=True)
-    for name in ("Snakefile", "workflow", "envs", "profiles"):
+    for name in ("Snakefile", "workflow", "envs", "profiles", "slurm"):
         (folder / name).symlink_to(ROOT / name)
     for path in (ROOT / "config").iterdir():
         if path.name != "experiment":
