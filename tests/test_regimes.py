@@ -170,7 +170,7 @@ def test_settings_reach_the_workflow_with_their_types(tmp_path, monkeypatch):
 
 def test_each_seed_is_finished_before_the_next():
     """A full run that is cut short has whole seeds, and every cell has the reference pool first."""
-    work = contenders.Work(datasets=[], only=[], seeds=3, small=False)
+    work = contenders.Work(datasets=[], only=[], budgets=[], seeds=3, small=False)
 
     assert [cell.seed for cell in work.cells] == sorted(cell.seed for cell in work.cells)
     assert {work.contenders(cell)[0] for cell in work.cells} == {contenders.REFERENCE}
@@ -178,15 +178,14 @@ def test_each_seed_is_finished_before_the_next():
 
 def test_a_part_of_the_benchmark_has_the_named_pools_and_baselines():
     """``--only`` keeps what it names and the reference; a misspelt name gets the nearest one."""
-    work = contenders.Work(
-        datasets=["digits_conflicting"], only=["auto", "widths"], seeds=1, small=False
-    )
-    whole = next(cell for cell in work.cells if cell.budget == 1)
+    part = {"datasets": ["digits_conflicting"], "budgets": [1.0], "seeds": 1, "small": False}
+    work = contenders.Work(only=["auto", "widths"], **part)
+    (whole,) = work.cells
 
     assert work.contenders(whole) == [contenders.REFERENCE, "auto"]
     assert work.baselines(whole) == ["widths"]
     with pytest.raises(SettingsError, match="did you mean"):
-        contenders.Work(datasets=[], only=["kmeans_61"], seeds=1, small=False)
+        contenders.Work(only=["kmeans_61"], **part)
 
 
 def test_a_mixture_gives_the_log_of_mixed_probabilities():

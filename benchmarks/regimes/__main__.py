@@ -37,10 +37,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="build/regimes or build/regimes-small by default")
     parser.add_argument("--datasets", nargs="*", default=[], help="some of them only")
     parser.add_argument("--only", nargs="*", default=[], help="some pools and baselines only")
+    parser.add_argument("--budgets", nargs="*", type=float, default=[], help="some of them only")
     options = parser.parse_args()
     work = {
         "datasets": options.datasets,
         "only": options.only,
+        "budgets": options.budgets,
         "seeds": options.seeds or (1 if options.small else 10),
         "small": options.small,
     }

@@ -112,13 +112,20 @@ class Work:
     """The cells of a run and what is measured in each."""
 
     def __init__(
-        self, *, datasets: Sequence[str], only: Sequence[str], seeds: int, small: bool
+        self,
+        *,
+        datasets: Sequence[str],
+        only: Sequence[str],
+        budgets: Sequence[float],
+        seeds: int,
+        small: bool,
     ) -> None:
         """Keep what is named, everything where nothing is named.
 
         Args:
             datasets: Names of datasets.
             only: Names of pools and baselines; the reference always runs.
+            budgets: Multiples of the datasets' own budgets.
             seeds: Number of seeds.
             small: Whether it is the small benchmark.
 
@@ -137,7 +144,7 @@ class Work:
             for study in studies(small=small)
             for dataset in study.datasets
             for budget in study.budgets
-            if not datasets or dataset in datasets
+            if (not datasets or dataset in datasets) and (not budgets or budget in budgets)
         }
         self._seeds = seeds
 
