@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
-    """Settings of one experiment.
+    """Settings of an experiment that has no variants.
 
     A group's choice among the overrides, such as ``embed=pca``, takes that file as it is: what
     the experiment changed in its own choice would not fit another.
@@ -24,6 +24,16 @@ def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
 
     Raises:
         SettingsError: An experiment, group choice or setting is unknown or has a wrong value.
+    """
+    settings: Settings = parse(Settings, contents(config, experiment, overrides), "")
+    return settings
+
+
+def contents(config: Path, experiment: str, overrides: list[str]) -> dict[str, Any]:
+    """What :func:`compose` reads, as plain values that are not looked at yet.
+
+    Raises:
+        SettingsError: An experiment or group choice is unknown, or the settings do not compose.
     """
     import hydra
     from hydra.errors import HydraException
@@ -49,8 +59,7 @@ def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
     content["grid"] = _flat(content.get("grid") or {})
-    settings: Settings = parse(Settings, content, "")
-    return settings
+    return dict(content)
 
 
 def as_list(overrides: str | list[Any]) -> list[str]:
@@ -81,6 +90,8 @@ def _forced(config: Path, override: str) -> str:
         return override
     group = config / name
     if group.is_dir():
+        if value.startswith("["):
+            return f"++{name}.cross={value}"
         choices = sorted(path.stem for path in group.glob("*.yaml"))
         if value not in choices:
             raise SettingsError(f"{name}: {value!r} is unknown; {nearest(value, choices)}")
