@@ -6,13 +6,15 @@ from shoal.workflow.start import begin, end_well, end_with_failures, start
 
 min_version("9.27")
 
-plan = start(config, workflow)
+plans = start(config, workflow)
+plan = plans.of  # a job's own, by its wildcards
 
 
 wildcard_constraints:
-    experiment=plan.settings.name,
-    generation=plan.layout.generation,
-    shard=plan.shard_pattern(),
+    experiment=plans.settings.name,
+    generation=plans.generations,
+    shard=plans.shard_pattern(),
+    variant="(/variants/[0-9a-f]{10})?",
     split_id="[0-9a-f]{10}",
     transform_id="[0-9a-f]{10}",
     encode_id="[0-9a-f]{10}",
@@ -48,8 +50,8 @@ localrules:
 rule all:
     """Every output that is missing, of every stage, whatever failed before."""
     input:
-        plan.early_targets(),
-        lambda wc: plan.targets(checkpoints.partition),
+        plans.early_targets(),
+        *plans.later_targets(checkpoints),
 
 
 include: "workflow/rules/demo.smk"
@@ -66,12 +68,12 @@ include: "workflow/rules/pool.smk"
 
 
 onstart:
-    begin(plan)
+    begin(plans)
 
 
 onsuccess:
-    end_well(plan, log)
+    end_well(plans, log)
 
 
 onerror:
-    end_with_failures(plan, log)
+    end_with_failures(plans, log)

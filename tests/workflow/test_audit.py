@@ -107,7 +107,7 @@ def test_auditing_imports_no_torch(spoiled):
     code = (
         "import sys; from pathlib import Path; from shoal.workflow.plan import Plan;"
         "from shoal.workflow.audit import audit; from shoal.workflow.gc import find_garbage;"
-        "plan = Plan('tiny', [], Path('config')); audit(plan); find_garbage(plan, 5);"
+        "plan = Plan('tiny', [], Path('config')); audit(plan); find_garbage([plan], 5);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )
 

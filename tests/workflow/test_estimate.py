@@ -26,7 +26,9 @@ INDEX = {
 def plan(tmp_path: Path) -> Any:
     """A stand-in for a plan: a folder and the few settings that an estimate reads."""
     made, fits = {"specialists": "sid"}, {"base": "bid"}
-    layout = Layout(str(tmp_path), "g1", fits, made, ("a", "b"), (), "", "", refreshed=False)
+    layout = Layout(
+        str(tmp_path), str(tmp_path), "g1", fits, made, ("a", "b"), (), "", "", refreshed=False
+    )
     training = SimpleNamespace(rows_seen=1000, base_share=0.5, batch_size=8)
     return SimpleNamespace(
         root=tmp_path,

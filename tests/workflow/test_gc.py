@@ -168,7 +168,7 @@ def test_what_is_undone_after_removal_is_made_again(changed, finished):
 
 def test_a_crash_while_removing_leaves_nothing_without_its_inputs(changed):
     """Whatever is removed goes before what it was made from, and a head before its folder."""
-    order = find_garbage(Plan("tiny", [], Path("config")), 1).files
+    order = find_garbage([Plan("tiny", [], Path("config"))], 1).files
     turn = {str(path): place for place, path in enumerate(order)}
 
     for path in order:
@@ -303,9 +303,9 @@ def test_a_checkpoint_is_reached_while_its_output_is_missing(collected):
     for path in checkpoints:
         path.write_bytes(b"")
 
-    assert set(find_garbage(Plan("tiny", [], Path("config")), 1).files) == set(checkpoints)
+    assert set(find_garbage([Plan("tiny", [], Path("config"))], 1).files) == set(checkpoints)
     assert command("audit", "tiny")[0] == 0
 
     model.unlink()
 
-    assert not find_garbage(Plan("tiny", [], Path("config")), 1).files
+    assert not find_garbage([Plan("tiny", [], Path("config"))], 1).files

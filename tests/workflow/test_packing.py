@@ -83,9 +83,9 @@ def test_gc_and_audit_know_the_status_files(whole, monkeypatch, tmp_path):
     shutil.copytree(whole.folder, folder, symlinks=True)
     monkeypatch.chdir(folder)
     plan = Plan("tiny", [], Path("config"))
-    assert find_garbage(plan, keep=1).files == ()
+    assert find_garbage([plan], keep=1).files == ()
     assert audited()[0] == 0
-    (status, _) = sorted(Path("results/tiny/g1/packs").glob("*.json"))
+    (status, _) = sorted(Path("results/tiny/g1/packs").glob("*/*.json"))
     content = read_json(status)
     member = next(iter(content))
     content[member]["model.safetensors"] = "0" * 64
@@ -102,12 +102,13 @@ def test_gc_takes_a_status_whose_specialists_are_not_kept(whole, monkeypatch, tm
     folder = tmp_path / "experiment"
     shutil.copytree(whole.folder, folder, symlinks=True)
     monkeypatch.chdir(folder)
-    old = Path("results/tiny/g1/packs/0123456789.json")
+    status, _ = Path("results/tiny/g1").glob("packs/*/*.json")
+    old = status.with_name("0123456789.json")
     old.write_text(json.dumps({"results/tiny/g1/specialists/gone/digest/point": {}}))
     members = old.parent / "members" / old.name
     members.write_text("[]")
 
-    assert set(find_garbage(Plan("tiny", [], Path("config")), keep=1).files) == {old, members}
+    assert set(find_garbage([Plan("tiny", [], Path("config"))], keep=1).files) == {old, members}
 
 
 def test_only_the_changed_partitions_members_are_packed(copied):
@@ -150,7 +151,7 @@ def test_a_failed_member_spoils_no_other_and_is_packed_alone_next(copied):
     (members,) = packed(document)
     assert {name.split("/")[0] for name in members} == digests
     assert not members & set(made)
-    assert list(copied.generation.glob("packs/*.json")) == []
+    assert list(copied.generation.glob("packs/*/*.json")) == []
     for name in made:
         (folder,) = copied.generation.glob(f"specialists/*/{name}")
         shutil.rmtree(folder)
@@ -232,4 +233,4 @@ def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
     assert result.returncode == 0, result.stderr
     assert specialists(copied) == before
     assert choice.exists()
-    assert len(list(copied.generation.glob("packs/*.json"))) == 1
+    assert len(list(copied.generation.glob("packs/*/*.json"))) == 1

@@ -21,7 +21,16 @@ def plan(tmp_path: Path) -> Any:
     """A stand-in for a plan with one partition of 1,000 rows of 250 numbers each."""
     fits = {"base": "bid", "encode": "eid", "cluster": "cid"}
     layout = Layout(
-        str(tmp_path), "g1", fits, {"specialists": "sid"}, ("a",), (), "iid", "", refreshed=False
+        str(tmp_path),
+        str(tmp_path),
+        "g1",
+        fits,
+        {"specialists": "sid"},
+        ("a",),
+        (),
+        "iid",
+        "",
+        refreshed=False,
     )
     entry = {"partition": 0, "specialist": DIGEST, "rows": {"train": 1000}}
     write(layout.index, {"rows": {"train": 1000}, "partitions": [entry]})

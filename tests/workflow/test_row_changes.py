@@ -17,7 +17,9 @@ STAGES = ("split", "transform", "encode", "embed", "cluster")
 
 def layout(root: Path, *shards: str) -> Layout:
     ids = dict.fromkeys(STAGES, "id")
-    return Layout(str(root), "g1", ids, ids, shards, (), "index", "release", refreshed=False)
+    return Layout(
+        str(root), str(root), "g1", ids, ids, shards, (), "index", "release", refreshed=False
+    )
 
 
 def assigned(where: Layout, shard: str, *rows: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from shoal.files import write_json
 from shoal.workflow.jobs import files_of
 from shoal.workflow.plan import placeholders
+from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
 from tests.workflow.small import set_up
 
@@ -17,7 +18,7 @@ from tests.workflow.small import set_up
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RulesPlan:
     """The plan of a dry run of a fresh experiment, in its folder."""
     monkeypatch.chdir(set_up(tmp_path / "experiment").folder)
-    return RulesPlan({"experiment": "tiny"}, Path("config"), SimpleNamespace(dryrun=True))
+    return Plans({"experiment": "tiny"}, Path("config"), SimpleNamespace(dryrun=True)).first
 
 
 def make(paths: list[Path]) -> None:
@@ -107,6 +108,6 @@ def test_both_kinds_of_baselines_may_be_trained_while_nobody_knows_which(plan: R
 )
 def test_a_plan_without_an_index_has_the_most_partitions(plan, overrides, partitions):
     """Where the number is found by the fit, the plan of a fresh clone is an upper bound."""
-    planned = RulesPlan({"experiment": "tiny", "overrides": overrides}, Path("config"), None)
+    planned = Plans({"experiment": "tiny", "overrides": overrides}, Path("config"), None).first
 
     assert len(placeholders(planned.settings)["partitions"]) == partitions

@@ -200,8 +200,8 @@ def test_nothing_in_results_is_a_pickle(finished):
 def test_planning_imports_no_torch(finished):
     """A dry run stays light: neither torch nor Lightning nor scikit-learn is imported."""
     code = (
-        "import sys; from pathlib import Path; from shoal.workflow.rules import RulesPlan;"
-        "RulesPlan({'experiment': 'tiny'}, Path('config'), None);"
+        "import sys; from pathlib import Path; from shoal.workflow.plans import Plans;"
+        "Plans({'experiment': 'tiny'}, Path('config'), None);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )
 

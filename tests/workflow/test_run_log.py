@@ -1,7 +1,6 @@
 """What is read from Snakemake's log of a run."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 from shoal.workflow.failed import failed_specialists
 from shoal.workflow.run_log import failed_jobs
@@ -63,12 +62,12 @@ def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path)
         "a1/p1: trained in 1.0 s\nb2/p1: failed, the loss is nan; its log: logs/b2.log\n"
     )
     text = (
-        "Error in rule train_pack:\n    jobid: 3\n    output: results/x/g1/packs/0.json\n"
+        "Error in rule train_pack:\n    jobid: 3\n    output: results/x/g1/packs/s/0.json\n"
         f"    log: {log} (check log file(s) for error details)\n\n"
     )
-    layout = SimpleNamespace(specialists=Path("results/x/g1/specialists/s"))
 
-    (failure,) = failed_specialists(text, layout)
+    (failure,) = failed_specialists(text)
 
+    assert failure.specialists == "results/x/g1/specialists/s"
     assert (failure.name, failure.reason) == ("b2/p1", "the loss is nan")
     assert failure.log == "logs/b2.log"

@@ -4,11 +4,11 @@
 rule cluster_fit:
     """Fit the assigner: atoms, merged into balanced partitions."""
     input:
-        embeddings=plan.layout.rows("embed"),
-        rows=plan.layout.rows("encode"),
-        tables=plan.layout.rows("transform"),
-        base=plan.probed("base", "base.safetensors"),
-        shapes=plan.probed("encode", "shapes.json"),
+        embeddings=lambda wc: plan(wc).layout.rows("embed"),
+        rows=lambda wc: plan(wc).layout.rows("encode"),
+        tables=lambda wc: plan(wc).layout.rows("transform"),
+        base=lambda wc: plan(wc).probed("base", "base.safetensors"),
+        shapes=lambda wc: plan(wc).probed("encode", "shapes.json"),
     output:
         assigner="results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors",
         ledger="results/{experiment}/{generation}/cluster/{cluster_id}/ledger.json",
@@ -17,18 +17,18 @@ rule cluster_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/cluster_fit/{cluster_id}.tsv"
     wildcard_constraints:
-        cluster_id=plan.unfitted("cluster"),
+        cluster_id=plans.unfitted("cluster"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("cluster_fit", plan.resources.cluster_need),
+        **plans.resources("cluster_fit", plans.cluster_need),
     params:
-        code=plan.fit_codes["cluster"],
-        settings=plan.text("cluster"),
-        model=plan.text("model"),
-        training=plan.text("train_specialists"),
-        threads=plan.settings.compute.threads,
+        code=lambda wc: plan(wc).fit_codes["cluster"],
+        settings=lambda wc: plan(wc).text("cluster"),
+        model=lambda wc: plan(wc).text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal cluster-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --embedding {input.embeddings:q} --table {input.tables:q}"
@@ -41,9 +41,9 @@ rule cluster_fit:
 rule assign:
     """Group one shard's rows by partition, with a digest for each."""
     input:
-        embedding=lambda wc: ancient(plan.layout.shard_rows("embed", wc.shard)),
-        rows=lambda wc: ancient(plan.layout.shard_rows("encode", wc.shard)),
-        table=lambda wc: ancient(plan.layout.shard_rows("transform", wc.shard)),
+        embedding=lambda wc: ancient(plan(wc).layout.shard_rows("embed", wc.shard)),
+        rows=lambda wc: ancient(plan(wc).layout.shard_rows("encode", wc.shard)),
+        table=lambda wc: ancient(plan(wc).layout.shard_rows("transform", wc.shard)),
         assigner=ancient(
             "results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors"
         ),
@@ -56,11 +56,11 @@ rule assign:
         "results/{experiment}/benchmarks/{generation}/assign/{cluster_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("assign", "light"),
+        **plans.resources("assign", "light"),
     params:
-        threads=plan.settings.compute.threads,
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal assign --rows {input.rows:q} --embedding {input.embedding:q}"
         " --table {input.table:q} --assigner {input.assigner:q} --shard {wildcards.shard:q}"
@@ -71,8 +71,10 @@ rule assign:
 checkpoint partition:
     """Merge the shards' summaries into the partition index; reads no rows."""
     input:
-        summaries=[ancient(plan.layout.summary(shard)) for shard in plan.layout.shards],
-        check=ancient(plan.layout.check),
+        summaries=lambda wc: [
+            ancient(plan(wc).layout.summary(shard)) for shard in plan(wc).layout.shards
+        ],
+        check=lambda wc: ancient(plan(wc).layout.check),
         assigner=ancient(
             "results/{experiment}/{generation}/cluster/{cluster_id}/assigner.safetensors"
         ),
@@ -85,11 +87,11 @@ checkpoint partition:
     conda:
         "../../envs/shoal.yaml"
     params:
-        min_rows=plan.settings.cluster.min_rows,
-        stores=plan.layout.shard_rows("cluster", "").parent,
-        tolerance=lambda wc, input: plan.settings.changes.tolerance,
-        before=lambda wc, input: plan.tolerated_index(),
-        released=lambda wc, input: plan.released(),
+        min_rows=lambda wc: plan(wc).settings.cluster.min_rows,
+        stores=lambda wc: plan(wc).layout.shard_rows("cluster", "").parent,
+        tolerance=lambda wc, input: plan(wc).settings.changes.tolerance,
+        before=lambda wc, input: plan(wc).tolerated_index(),
+        released=lambda wc, input: plan(wc).released(),
     shell:
         "shoal partition --summary {input.summaries:q} --assigner {input.assigner:q}"
         " --check {input.check:q} --lineage {wildcards.cluster_id} --min-rows {params.min_rows}"

@@ -1,14 +1,14 @@
 """The demo's source files, made once where they are missing."""
 
-if plan.demo_is_missing:
+if plans.first.demo_is_missing:
 
     rule demo_data:
         """Write the demo's source files: digits in four orientations."""
         output:
-            tables=[str(path) for path, _ in plan.shards.values()],
-            names=str(plan.demo_names()[0]),
+            tables=[str(path) for path, _ in plans.first.shards.values()],
+            names=str(plans.first.demo_names()[0]),
         log:
-            "logs/{}/demo_data.log".format(plan.settings.name),
+            "logs/{}/demo_data.log".format(plans.settings.name),
         localrule: True
         conda:
             "../../envs/shoal.yaml"

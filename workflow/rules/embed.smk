@@ -4,8 +4,8 @@
 rule embed_fit:
     """Train the embedder on the training fold."""
     input:
-        rows=plan.layout.rows("encode"),
-        shapes=plan.layout.fit("encode", "shapes.json"),
+        rows=lambda wc: plan(wc).layout.rows("encode"),
+        shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
     output:
         embedder="results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors",
         ledger="results/{experiment}/{generation}/embed/{embed_id}/ledger.json",
@@ -14,17 +14,17 @@ rule embed_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/embed_fit/{embed_id}.tsv"
     wildcard_constraints:
-        embed_id=plan.unfitted("embed"),
+        embed_id=plans.unfitted("embed"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("embed_fit", plan.resources.embed_need),
+        **plans.resources("embed_fit", plans.embed_need),
     params:
-        code=plan.fit_codes["embed"],
-        settings=plan.text("embed"),
-        threads=plan.settings.compute.threads,
-        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
+        code=lambda wc: plan(wc).fit_codes["embed"],
+        settings=lambda wc: plan(wc).text("embed"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal embed-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --shapes {input.shapes:q} --embedder {output.embedder:q} --ledger {output.ledger:q}"
@@ -34,7 +34,7 @@ rule embed_fit:
 rule embed:
     """Embed one shard's rows."""
     input:
-        rows=lambda wc: ancient(plan.layout.shard_rows("encode", wc.shard)),
+        rows=lambda wc: ancient(plan(wc).layout.shard_rows("encode", wc.shard)),
         embedder=ancient("results/{experiment}/{generation}/embed/{embed_id}/embedder.safetensors"),
     output:
         embedding="results/{experiment}/{generation}/embed/{embed_id}/rows/{rows_id}/{shard}.zarr.zip",
@@ -44,11 +44,11 @@ rule embed:
         "results/{experiment}/benchmarks/{generation}/embed/{embed_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("embed", "light"),
+        **plans.resources("embed", "light"),
     params:
-        threads=plan.settings.compute.threads,
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal embed --rows {input.rows:q} --embedder {input.embedder:q}"
         " --embedding {output.embedding:q} --threads {params.threads} &> {log:q}"

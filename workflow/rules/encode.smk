@@ -4,8 +4,8 @@
 rule encode_fit:
     """Fit the encoders on the training fold."""
     input:
-        tables=plan.layout.rows("transform"),
-        columns=plan.layout.fit("split", "columns.json"),
+        tables=lambda wc: plan(wc).layout.rows("transform"),
+        columns=lambda wc: plan(wc).layout.fit("split", "columns.json"),
     output:
         encoder="results/{experiment}/{generation}/encode/{encode_id}/encoder.skops",
         shapes="results/{experiment}/{generation}/encode/{encode_id}/shapes.json",
@@ -14,16 +14,16 @@ rule encode_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/encode_fit/{encode_id}.tsv"
     wildcard_constraints:
-        encode_id=plan.unfitted("encode"),
+        encode_id=plans.unfitted("encode"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("encode_fit", "light"),
+        **plans.resources("encode_fit", "light"),
     params:
-        code=plan.fit_codes["encode"],
-        settings=plan.text("encode"),
-        threads=plan.settings.compute.threads,
+        code=lambda wc: plan(wc).fit_codes["encode"],
+        settings=lambda wc: plan(wc).text("encode"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal encode-fit --code {params.code} --settings {params.settings:q} --table {input.tables:q}"
         " --columns {input.columns:q} --encoder {output.encoder:q} --shapes {output.shapes:q}"
@@ -33,7 +33,7 @@ rule encode_fit:
 rule encode:
     """Encode one shard's rows, and hash each."""
     input:
-        table=lambda wc: ancient(plan.layout.shard_rows("transform", wc.shard)),
+        table=lambda wc: ancient(plan(wc).layout.shard_rows("transform", wc.shard)),
         encoder=ancient("results/{experiment}/{generation}/encode/{encode_id}/encoder.skops"),
         shapes=ancient("results/{experiment}/{generation}/encode/{encode_id}/shapes.json"),
     output:
@@ -44,11 +44,11 @@ rule encode:
         "results/{experiment}/benchmarks/{generation}/encode/{encode_id}/{rows_id}/{shard}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("encode", "light"),
+        **plans.resources("encode", "light"),
     params:
-        threads=plan.settings.compute.threads,
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal encode --table {input.table:q} --shard {wildcards.shard:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --rows {output.rows:q}"

@@ -4,12 +4,12 @@
 rule evaluate_generalist:
     """Train the base on to the pool's total training FLOPs: the baseline."""
     input:
-        rows=plan.layout.rows("encode"),
-        index=plan.layout.index,
-        base=plan.layout.fit("base", "base.safetensors"),
-        shapes=plan.layout.fit("encode", "shapes.json"),
-        ledgers=lambda wc: plan.awaited(
-            checkpoints.partition, plan.pool_ledgers(checkpoints.partition)
+        rows=lambda wc: plan(wc).layout.rows("encode"),
+        index=lambda wc: plan(wc).layout.index,
+        base=lambda wc: plan(wc).layout.fit("base", "base.safetensors"),
+        shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
+        ledgers=lambda wc: plan(wc).awaited(
+            checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition)
         ),
     output:
         model="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.safetensors",
@@ -19,20 +19,21 @@ rule evaluate_generalist:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/evaluate_generalist/{baselines_id}/{basis}.tsv"
     wildcard_constraints:
-        basis=plan.untrained_basis("evaluate_generalist"),
+        baselines_id=plans.untrained("evaluate_generalist"),
+        basis=plans.untrained_basis("evaluate_generalist"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("evaluate_generalist", "large"),
+        **plans.resources("evaluate_generalist", "large"),
     params:
-        code=plan.fit_codes["baselines"],
-        model=plan.text("model"),
-        training=plan.text("train_specialists"),
-        grid=plan.grid_text(),
-        ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
-        threads=plan.settings.compute.threads,
-        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
+        code=lambda wc: plan(wc).fit_codes["baselines"],
+        model=lambda wc: plan(wc).text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        grid=lambda wc: plan(wc).grid_text(),
+        ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
+        threads=lambda wc: plan(wc).settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --rows {input.rows:q} --index {input.index:q}"
@@ -44,11 +45,11 @@ rule evaluate_generalist:
 rule evaluate_random:
     """Train specialists on random partitions of the same sizes: the other baseline."""
     input:
-        rows=plan.layout.rows("encode"),
-        index=plan.layout.index,
-        base=plan.layout.fit("base", "base.safetensors"),
-        shapes=plan.layout.fit("encode", "shapes.json"),
-        base_ledger=plan.layout.fit("base", "ledger.json"),
+        rows=lambda wc: plan(wc).layout.rows("encode"),
+        index=lambda wc: plan(wc).layout.index,
+        base=lambda wc: plan(wc).layout.fit("base", "base.safetensors"),
+        shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
+        base_ledger=lambda wc: plan(wc).layout.fit("base", "ledger.json"),
     output:
         models="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/random.safetensors",
         ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/random.json",
@@ -57,20 +58,21 @@ rule evaluate_random:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/evaluate_random/{baselines_id}/{basis}.tsv"
     wildcard_constraints:
-        basis=plan.untrained_basis("evaluate_random"),
+        baselines_id=plans.untrained("evaluate_random"),
+        basis=plans.untrained_basis("evaluate_random"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("evaluate_random", "gpu"),
+        **plans.resources("evaluate_random", "gpu"),
     params:
-        code=plan.fit_codes["baselines"],
-        model=plan.text("model"),
-        training=plan.text("train_specialists"),
-        grid=plan.grid_text(),
-        seed=plan.settings.evaluate.seed,
-        threads=plan.settings.compute.threads,
-        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
+        code=lambda wc: plan(wc).fit_codes["baselines"],
+        model=lambda wc: plan(wc).text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        grid=lambda wc: plan(wc).grid_text(),
+        seed=lambda wc: plan(wc).settings.evaluate.seed,
+        threads=lambda wc: plan(wc).settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --grid {params.grid:q} --seed {params.seed} --rows {input.rows:q}"
@@ -83,19 +85,23 @@ rule evaluate:
     """Score pool and baselines on the test fold, each row once; write verdict and report."""
     input:
         pool=lambda wc: ancient(
-            plan.layout.pool(plan.index(checkpoints.partition), "manifest.json")
+            plan(wc).layout.pool(plan(wc).index(checkpoints.partition), "manifest.json")
         ),
         ledgers=lambda wc: ancient(
-            plan.awaited(checkpoints.partition, plan.pool_ledgers(checkpoints.partition))
+            plan(wc).awaited(checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition))
         ),
-        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
-        gate=lambda wc: ancient(plan.layout.gate(plan.index(checkpoints.partition))),
-        generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
+        choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
+        gate=lambda wc: ancient(plan(wc).layout.gate(plan(wc).index(checkpoints.partition))),
+        generalist=lambda wc: ancient(
+            plan(wc).baseline(checkpoints.partition, "generalist", "model")
+        ),
         generalist_ledger=lambda wc: ancient(
-            plan.baseline(checkpoints.partition, "generalist", "ledger")
+            plan(wc).baseline(checkpoints.partition, "generalist", "ledger")
         ),
-        random=lambda wc: ancient(plan.baseline(checkpoints.partition, "random", "model")),
-        random_ledger=lambda wc: ancient(plan.baseline(checkpoints.partition, "random", "ledger")),
+        random=lambda wc: ancient(plan(wc).baseline(checkpoints.partition, "random", "model")),
+        random_ledger=lambda wc: ancient(
+            plan(wc).baseline(checkpoints.partition, "random", "ledger")
+        ),
     output:
         metrics="results/{experiment}/{generation}/evaluate/{evaluate_id}/{root}/metrics.json",
         report="results/{experiment}/{generation}/evaluate/{evaluate_id}/{root}/report.html",
@@ -106,17 +112,17 @@ rule evaluate:
         "results/{experiment}/benchmarks/{generation}/evaluate/{evaluate_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("evaluate", "cores"),
+        **plans.resources("evaluate", "cores"),
     params:
-        settings=plan.text("evaluate"),
-        index=lambda wc, input: plan.layout.index,
-        ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
-        tables=lambda wc, input: plan.layout.rows("transform"),
-        cluster=lambda wc, input: plan.cluster_pages(),
-        experiment=str(plan.settings_file),
-        threads=plan.settings.compute.threads,
+        settings=lambda wc: plan(wc).text("evaluate"),
+        index=lambda wc, input: plan(wc).layout.index,
+        ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
+        tables=lambda wc, input: plan(wc).layout.rows("transform"),
+        cluster=lambda wc, input: plan(wc).cluster_pages(),
+        experiment=lambda wc: str(plan(wc).settings_file),
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
         " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"
@@ -132,9 +138,9 @@ rule evaluate_drift:
     """Compare the rows with those that the generation was fitted on; recommend what to do."""
     input:
         router=lambda wc: ancient(
-            plan.layout.router(plan.index(checkpoints.partition), "router.safetensors")
+            plan(wc).layout.router(plan(wc).index(checkpoints.partition), "router.safetensors")
         ),
-        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
     output:
         drift="results/{experiment}/{generation}/drift/{drift_id}/{root}.json",
     log:
@@ -144,12 +150,12 @@ rule evaluate_drift:
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("evaluate_drift", "light"),
+        **plans.resources("evaluate_drift", "light"),
     params:
-        settings=plan.drift_text(),
-        index=lambda wc, input: plan.layout.index,
-        basis=lambda wc, input: plan.basis_stores(),
-        choices_before=lambda wc, input: plan.choices_at_fit(),
+        settings=lambda wc: plan(wc).drift_text(),
+        index=lambda wc, input: plan(wc).layout.index,
+        basis=lambda wc, input: plan(wc).basis_stores(),
+        choices_before=lambda wc, input: plan(wc).choices_at_fit(),
     shell:
         "shoal evaluate-drift --settings {params.settings:q} --index {params.index:q}"
         " --basis {params.basis:q} --router {input.router:q} --choice {input.choices:q}"

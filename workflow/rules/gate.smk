@@ -4,17 +4,19 @@
 rule gate:
     """Test each specialist against the generalist on validation rows."""
     input:
-        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan.awaited(
+            plan(wc).awaited(
                 checkpoints.partition,
-                plan.specialists(plan.index(checkpoints.partition), "model.safetensors"),
+                plan(wc).specialists(plan(wc).index(checkpoints.partition), "model.safetensors"),
             )
         ),
-        generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
-        base=ancient(plan.layout.fit("base", "base.safetensors")),
-        assigner=ancient(plan.layout.fit("cluster", "assigner.safetensors")),
-        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+        generalist=lambda wc: ancient(
+            plan(wc).baseline(checkpoints.partition, "generalist", "model")
+        ),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        assigner=lambda wc: ancient(plan(wc).layout.fit("cluster", "assigner.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
     output:
         gate="results/{experiment}/{generation}/gate/{gate_id}/{root}.json",
     log:
@@ -23,18 +25,18 @@ rule gate:
         "results/{experiment}/benchmarks/{generation}/gate/{gate_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("gate", "cores"),
+        **plans.resources("gate", "cores"),
     params:
-        index=lambda wc, input: plan.layout.index,
-        specialists=lambda wc, input: plan.specialists(
-            plan.index(checkpoints.partition), "model.safetensors"
+        index=lambda wc, input: plan(wc).layout.index,
+        specialists=lambda wc, input: plan(wc).specialists(
+            plan(wc).index(checkpoints.partition), "model.safetensors"
         ),
-        settings=plan.text("gate"),
-        routing=plan.text("train_router"),
-        model=plan.text("model"),
-        threads=plan.settings.compute.threads,
+        settings=lambda wc: plan(wc).text("gate"),
+        routing=lambda wc: plan(wc).text("train_router"),
+        model=lambda wc: plan(wc).text("model"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal gate --settings {params.settings:q} --routing {params.routing:q}"
         " --model {params.model:q} --index {params.index:q} --assigner {input.assigner:q}"

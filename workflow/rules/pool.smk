@@ -5,26 +5,28 @@ rule pool:
     """Put router, specialists and all fitted state into one folder that needs nothing else."""
     input:
         router=lambda wc: ancient(
-            plan.layout.router(plan.index(checkpoints.partition), "router.safetensors")
+            plan(wc).layout.router(plan(wc).index(checkpoints.partition), "router.safetensors")
         ),
         ledgers=lambda wc: ancient(
-            plan.awaited(checkpoints.partition, plan.pool_ledgers(checkpoints.partition))
+            plan(wc).awaited(checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition))
         ),
-        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan.awaited(
+            plan(wc).awaited(
                 checkpoints.partition,
-                plan.specialists(plan.index(checkpoints.partition), "model.safetensors"),
+                plan(wc).specialists(plan(wc).index(checkpoints.partition), "model.safetensors"),
             )
         ),
-        columns=ancient(plan.layout.fit("split", "columns.json")),
-        transform=ancient(plan.layout.fit("transform", "state.json")),
-        encoder=ancient(plan.layout.fit("encode", "encoder.skops")),
-        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
-        embedder=ancient(plan.layout.fit("embed", "embedder.safetensors")),
-        base=ancient(plan.layout.fit("base", "base.safetensors")),
-        gate=lambda wc: ancient(plan.layout.gate(plan.index(checkpoints.partition))),
-        generalist=lambda wc: ancient(plan.baseline(checkpoints.partition, "generalist", "model")),
+        columns=lambda wc: ancient(plan(wc).layout.fit("split", "columns.json")),
+        transform=lambda wc: ancient(plan(wc).layout.fit("transform", "state.json")),
+        encoder=lambda wc: ancient(plan(wc).layout.fit("encode", "encoder.skops")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        embedder=lambda wc: ancient(plan(wc).layout.fit("embed", "embedder.safetensors")),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        gate=lambda wc: ancient(plan(wc).layout.gate(plan(wc).index(checkpoints.partition))),
+        generalist=lambda wc: ancient(
+            plan(wc).baseline(checkpoints.partition, "generalist", "model")
+        ),
     output:
         manifest="results/{experiment}/{generation}/pool/{pool_id}/{root}/manifest.json",
     log:
@@ -34,15 +36,15 @@ rule pool:
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("pool", "light"),
+        **plans.resources("pool", "light"),
     params:
-        index=lambda wc, input: plan.layout.index,
-        specialists=lambda wc, input: plan.specialists(
-            plan.index(checkpoints.partition), "model.safetensors"
+        index=lambda wc, input: plan(wc).layout.index,
+        specialists=lambda wc, input: plan(wc).specialists(
+            plan(wc).index(checkpoints.partition), "model.safetensors"
         ),
-        ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
-        failed=lambda wc, input: plan.failed_files(),
-        experiment=str(plan.settings_file),
+        ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
+        failed=lambda wc, input: plan(wc).failed_files(),
+        experiment=lambda wc: str(plan(wc).settings_file),
     shell:
         "shoal pool --experiment {params.experiment:q} --router {input.router:q}"
         " --pool-ledger {params.ledgers:q} --choice {input.choices:q}"
@@ -57,27 +59,27 @@ rule pool_publish:
     """Copy the current pool, metrics and report to where people look for them."""
     input:
         manifest=lambda wc: ancient(
-            plan.layout.pool(plan.index(checkpoints.partition), "manifest.json")
+            plan(wc).layout.pool(plan(wc).index(checkpoints.partition), "manifest.json")
         ),
         metrics=lambda wc: ancient(
-            plan.layout.evaluation(plan.index(checkpoints.partition), "metrics.json")
+            plan(wc).layout.evaluation(plan(wc).index(checkpoints.partition), "metrics.json")
         ),
         report=lambda wc: ancient(
-            plan.layout.evaluation(plan.index(checkpoints.partition), "report.html")
+            plan(wc).layout.evaluation(plan(wc).index(checkpoints.partition), "report.html")
         ),
-        drift=lambda wc: ancient(plan.layout.drift(plan.index(checkpoints.partition))),
+        drift=lambda wc: ancient(plan(wc).layout.drift(plan(wc).index(checkpoints.partition))),
     output:
-        record="results/{experiment}/published/{release}.json",
+        record="results/{experiment}{variant}/published/{release}.json",
     log:
-        "logs/{experiment}/pool_publish/{release}.log",
+        "logs/{experiment}/pool_publish{variant}/{release}.log",
     benchmark:
-        "results/{experiment}/benchmarks/pool_publish/{release}.tsv"
+        "results/{experiment}/benchmarks/pool_publish{variant}/{release}.tsv"
     conda:
         "../../envs/shoal.yaml"
     params:
-        plan=str(plan.plan_file),
-        results=str(plan.root),
-        on_drift=plan.settings.changes.on_drift,
+        plan=lambda wc: str(plan(wc).plan_file),
+        results=lambda wc: str(plan(wc).home),
+        on_drift=lambda wc: plan(wc).settings.changes.on_drift,
     shell:
         "shoal pool-publish --plan {params.plan:q} --manifest {input.manifest:q}"
         " --metrics {input.metrics:q} --report {input.report:q} --drift {input.drift:q}"

@@ -4,7 +4,7 @@
 rule split_fit:
     """Infer the columns and fit the folds that are not functions of one row."""
     input:
-        demo=ancient(plan.demo_names()),
+        demo=lambda wc: ancient(plan(wc).demo_names()),
     output:
         columns="results/{experiment}/{generation}/split/{split_id}/columns.json",
         folds="results/{experiment}/{generation}/split/{split_id}/folds.safetensors",
@@ -13,16 +13,16 @@ rule split_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/split_fit/{split_id}.tsv"
     wildcard_constraints:
-        split_id=plan.unfitted("split"),
+        split_id=plans.unfitted("split"),
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("split_fit", "light"),
+        **plans.resources("split_fit", "light"),
     params:
-        code=plan.fit_codes["split"],
-        sources=plan.sources_text(),
-        source=[str(plan.source(shard)) for shard in plan.shards],
-        split=plan.text("split"),
+        code=lambda wc: plan(wc).fit_codes["split"],
+        sources=lambda wc: plan(wc).sources_text(),
+        source=lambda wc: [str(plan(wc).source(shard)) for shard in plan(wc).shards],
+        split=lambda wc: plan(wc).text("split"),
     shell:
         "shoal split-fit --code {params.code} --sources {params.sources:q}"
         " --source {params.source:q} --split {params.split:q}"
@@ -32,7 +32,7 @@ rule split_fit:
 rule split:
     """Read one source file, give its rows typed columns, a key and a fold."""
     input:
-        demo=ancient(plan.demo_names()),
+        demo=lambda wc: ancient(plan(wc).demo_names()),
         columns=ancient("results/{experiment}/{generation}/split/{split_id}/columns.json"),
         folds=ancient("results/{experiment}/{generation}/split/{split_id}/folds.safetensors"),
     output:
@@ -44,12 +44,12 @@ rule split:
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("split", "light"),
+        **plans.resources("split", "light"),
     params:
-        arrays=lambda wc: plan.arrays(wc.shard),
-        split=plan.text("split"),
-        source=lambda wc, input: str(plan.source(wc.shard)),
-        batch_rows=lambda wc, input: plan.settings.sources.batch_rows,
+        arrays=lambda wc: plan(wc).arrays(wc.shard),
+        split=lambda wc: plan(wc).text("split"),
+        source=lambda wc, input: str(plan(wc).source(wc.shard)),
+        batch_rows=lambda wc, input: plan(wc).settings.sources.batch_rows,
     shell:
         "shoal split --source {params.source:q} --arrays {params.arrays:q}"
         " --columns {input.columns:q} --folds {input.folds:q} --split {params.split:q}"
@@ -59,7 +59,7 @@ rule split:
 rule split_check:
     """Check what no shard can see alone: duplicate ids, groups across folds, empty folds."""
     input:
-        tables=ancient(plan.layout.rows("split")),
+        tables=lambda wc: ancient(plan(wc).layout.rows("split")),
         columns=ancient("results/{experiment}/{generation}/split/{split_id}/columns.json"),
     output:
         check="results/{experiment}/{generation}/split/{split_id}/checks/{check_id}.json",
@@ -70,10 +70,10 @@ rule split_check:
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("split_check", "light"),
+        **plans.resources("split_check", "light"),
     params:
-        sources=lambda wc, input: [str(plan.source(shard)) for shard in plan.layout.shards],
-        split=plan.text("split"),
+        sources=lambda wc, input: [str(plan(wc).source(shard)) for shard in plan(wc).layout.shards],
+        split=lambda wc: plan(wc).text("split"),
     shell:
         "shoal split-check --table {input.tables:q} --source {params.sources:q}"
         " --columns {input.columns:q} --split {params.split:q} --check {output.check:q} &> {log:q}"

@@ -4,16 +4,16 @@
 rule train_router:
     """Fit the router on the other half of the validation rows and the specialists' losses."""
     input:
-        choices=lambda wc: ancient(plan.choices(plan.index(checkpoints.partition))),
+        choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan.awaited(
+            plan(wc).awaited(
                 checkpoints.partition,
-                plan.specialists(plan.index(checkpoints.partition), "model.safetensors"),
+                plan(wc).specialists(plan(wc).index(checkpoints.partition), "model.safetensors"),
             )
         ),
-        assigner=ancient(plan.layout.fit("cluster", "assigner.safetensors")),
-        embedder=ancient(plan.layout.fit("embed", "embedder.safetensors")),
-        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+        assigner=lambda wc: ancient(plan(wc).layout.fit("cluster", "assigner.safetensors")),
+        embedder=lambda wc: ancient(plan(wc).layout.fit("embed", "embedder.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
     output:
         router="results/{experiment}/{generation}/router/{router_id}/{root}/router.safetensors",
         ledger="results/{experiment}/{generation}/router/{router_id}/{root}/ledger.json",
@@ -23,17 +23,17 @@ rule train_router:
         "results/{experiment}/benchmarks/{generation}/train_router/{router_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("train_router", "cores"),
+        **plans.resources("train_router", "cores"),
     params:
-        index=lambda wc, input: plan.layout.index,
-        specialists=lambda wc, input: plan.specialists(
-            plan.index(checkpoints.partition), "model.safetensors"
+        index=lambda wc, input: plan(wc).layout.index,
+        specialists=lambda wc, input: plan(wc).specialists(
+            plan(wc).index(checkpoints.partition), "model.safetensors"
         ),
-        settings=plan.text("train_router"),
-        model=plan.text("model"),
-        threads=plan.settings.compute.threads,
+        settings=lambda wc: plan(wc).text("train_router"),
+        model=lambda wc: plan(wc).text("model"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal train-router --settings {params.settings:q} --model {params.model:q}"
         " --index {params.index:q} --assigner {input.assigner:q}"

@@ -4,8 +4,8 @@
 rule base_fit:
     """Train the base on every training row: start of every specialist, and the fallback."""
     input:
-        rows=plan.layout.rows("encode"),
-        shapes=plan.layout.fit("encode", "shapes.json"),
+        rows=lambda wc: plan(wc).layout.rows("encode"),
+        shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
     output:
         base="results/{experiment}/{generation}/base/{base_id}/base.safetensors",
         ledger="results/{experiment}/{generation}/base/{base_id}/ledger.json",
@@ -14,18 +14,18 @@ rule base_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/base_fit/{base_id}.tsv"
     wildcard_constraints:
-        base_id=plan.unfitted("base"),
+        base_id=plans.unfitted("base"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("base_fit", "large"),
+        **plans.resources("base_fit", "large"),
     params:
-        code=plan.fit_codes["base"],
-        model=plan.text("model"),
-        training=plan.text("train_specialists"),
-        threads=plan.settings.compute.threads,
-        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
+        code=lambda wc: plan(wc).fit_codes["base"],
+        model=lambda wc: plan(wc).text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal base-fit --code {params.code} --model {params.model:q} --training {params.training:q}"
         " --rows {input.rows:q} --shapes {input.shapes:q} --base {output.base:q}"
@@ -35,8 +35,8 @@ rule base_fit:
 rule train_specialist:
     """Train one specialist on its partition's rows, which the index finds by their digest."""
     input:
-        base=ancient(plan.layout.fit("base", "base.safetensors")),
-        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
     output:
         model="results/{experiment}/{generation}/specialists/{specialists_id}/{digest}/{point}/model.safetensors",
         ledger="results/{experiment}/{generation}/specialists/{specialists_id}/{digest}/{point}/ledger.json",
@@ -46,16 +46,16 @@ rule train_specialist:
         "results/{experiment}/benchmarks/{generation}/train_specialist/{specialists_id}/{digest}/{point}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("train_specialist", "gpu"),
+        **plans.resources("train_specialist", "gpu"),
     params:
-        index=lambda wc, input: plan.layout.index,
-        model=plan.text("model"),
-        training=plan.text("train_specialists"),
-        point=lambda wc: plan.point(wc.point),
-        threads=plan.settings.compute.threads,
-        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
+        index=lambda wc, input: plan(wc).layout.index,
+        model=lambda wc: plan(wc).text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        point=lambda wc: plan(wc).point(wc.point),
+        threads=lambda wc: plan(wc).settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-specialist --model {params.model:q} --training {params.training:q}"
         " --point {params.point:q} --index {params.index:q} --digest {wildcards.digest}"
@@ -66,29 +66,29 @@ rule train_specialist:
 rule train_pack:
     """Train several specialists in one process, one after the other, each as if alone."""
     input:
-        base=ancient(plan.layout.fit("base", "base.safetensors")),
-        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
     output:
-        status="results/{experiment}/{generation}/packs/{pack}.json",
+        status="results/{experiment}/{generation}/packs/{specialists_id}/{pack}.json",
     log:
-        "logs/{experiment}/{generation}/train_pack/{pack}.log",
+        "logs/{experiment}/{generation}/train_pack/{specialists_id}/{pack}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/train_pack/{pack}.tsv"
+        "results/{experiment}/benchmarks/{generation}/train_pack/{specialists_id}/{pack}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("train_pack", "gpu"),
+        **plans.resources("train_pack", "gpu"),
     params:
-        members=lambda wc: plan.layout.pack_members(wc.pack),
-        index=lambda wc, input: plan.layout.index,
-        model=plan.text("model"),
-        training=plan.text("train_specialists"),
-        grid=plan.grid_text(),
-        specialists=plan.layout.specialists,
-        logs=plan.specialist_logs,
-        threads=plan.settings.compute.threads,
-        seconds=lambda wc, input: plan.settings.compute.checkpoint_seconds,
+        members=lambda wc: plan(wc).layout.pack_members(wc.pack),
+        index=lambda wc, input: plan(wc).layout.index,
+        model=lambda wc: plan(wc).text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        grid=lambda wc: plan(wc).grid_text(),
+        specialists=lambda wc: plan(wc).layout.specialists,
+        logs=lambda wc: plan(wc).specialist_logs,
+        threads=lambda wc: plan(wc).settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-pack --members {params.members:q} --model {params.model:q}"
         " --training {params.training:q} --grid {params.grid:q} --index {params.index:q}"
@@ -101,10 +101,10 @@ rule train_choose:
     """Choose a partition's grid point on one half of its validation rows."""
     input:
         specialists=lambda wc: ancient(
-            plan.awaited(checkpoints.partition, plan.points_of(wc.digest))
+            plan(wc).awaited(checkpoints.partition, plan(wc).points_of(wc.digest))
         ),
-        base=ancient(plan.layout.fit("base", "base.safetensors")),
-        shapes=ancient(plan.layout.fit("encode", "shapes.json")),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
     output:
         choice="results/{experiment}/{generation}/choices/{choices_id}/{digest}/{validation}.json",
     log:
@@ -113,14 +113,14 @@ rule train_choose:
         "results/{experiment}/benchmarks/{generation}/train_choose/{choices_id}/{digest}/{validation}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plan.settings.compute.threads
+    threads: plans.settings.compute.threads
     resources:
-        **plan.resources.of("train_choose", "light"),
+        **plans.resources("train_choose", "light"),
     params:
-        index=lambda wc, input: plan.layout.index,
-        specialists=lambda wc, input: plan.points_of(wc.digest),
-        model=plan.text("model"),
-        threads=plan.settings.compute.threads,
+        index=lambda wc, input: plan(wc).layout.index,
+        specialists=lambda wc, input: plan(wc).points_of(wc.digest),
+        model=lambda wc: plan(wc).text("model"),
+        threads=lambda wc: plan(wc).settings.compute.threads,
     shell:
         "shoal train-choose --model {params.model:q} --index {params.index:q}"
         " --digest {wildcards.digest} --validation {wildcards.validation}"

@@ -4,9 +4,9 @@
 rule transform_fit:
     """Fit the transform steps on the training fold."""
     input:
-        tables=plan.layout.rows("split"),
-        check=plan.layout.check,
-        columns=plan.layout.fit("split", "columns.json"),
+        tables=lambda wc: plan(wc).layout.rows("split"),
+        check=lambda wc: plan(wc).layout.check,
+        columns=lambda wc: plan(wc).layout.fit("split", "columns.json"),
     output:
         state="results/{experiment}/{generation}/transform/{transform_id}/state.json",
     log:
@@ -14,14 +14,14 @@ rule transform_fit:
     benchmark:
         "results/{experiment}/benchmarks/{generation}/transform_fit/{transform_id}.tsv"
     wildcard_constraints:
-        transform_id=plan.unfitted("transform"),
+        transform_id=plans.unfitted("transform"),
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("transform_fit", "light"),
+        **plans.resources("transform_fit", "light"),
     params:
-        code=plan.fit_codes["transform"],
-        settings=plan.text("transform"),
+        code=lambda wc: plan(wc).fit_codes["transform"],
+        settings=lambda wc: plan(wc).text("transform"),
     shell:
         "shoal transform-fit --code {params.code} --settings {params.settings:q} --table {input.tables:q}"
         " --columns {input.columns:q} --state {output.state:q} &> {log:q}"
@@ -30,7 +30,7 @@ rule transform_fit:
 rule transform:
     """Apply the fitted steps to one shard."""
     input:
-        table=lambda wc: ancient(plan.layout.shard_rows("split", wc.shard)),
+        table=lambda wc: ancient(plan(wc).layout.shard_rows("split", wc.shard)),
         state=ancient("results/{experiment}/{generation}/transform/{transform_id}/state.json"),
     output:
         table="results/{experiment}/{generation}/transform/{transform_id}/rows/{rows_id}/{shard}.parquet",
@@ -41,7 +41,7 @@ rule transform:
     conda:
         "../../envs/shoal.yaml"
     resources:
-        **plan.resources.of("transform", "light"),
+        **plans.resources("transform", "light"),
     shell:
         "shoal transform --table {input.table:q} --shard {wildcards.shard:q}"
         " --state {input.state:q} --out {output.table:q} &> {log:q}"

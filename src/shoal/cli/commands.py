@@ -70,7 +70,7 @@ def demo_data(
     typer.echo(f"{len(paths)} files: {folder}")
 
 
-for command in (upkeep.plan, upkeep.refit, store_care.audit, store_care.gc):
+for command in (upkeep.plan, upkeep.variants, upkeep.refit, store_care.audit, store_care.gc):
     app.command()(command)
 
 

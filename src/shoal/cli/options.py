@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from shoal.errors import SettingsError
+from shoal.errors import SettingsError, SourceError
 from shoal.made_from import recording
 
 if TYPE_CHECKING:
@@ -68,16 +71,61 @@ def recorded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def project_plan(experiment: str, overrides: list[str]) -> Plan:
-    """The plan of an experiment of the project in the current folder.
+    """The plan of an experiment that has one variant, or of the one that is chosen.
+
+    Raises:
+        SettingsError: There are several, or see :func:`project_plans`.
+        SourceError: There are no source files.
+    """
+    from shoal.settings.variants import too_many
+
+    found = project_plans(experiment, overrides)
+    if len(found) > 1:
+        raise SettingsError(too_many(experiment, len(found)))
+    return found[0]
+
+
+@contextlib.contextmanager
+def experiment_at(place: str) -> Iterator[tuple[str, Path]]:
+    """Name and config folder of an experiment that is named, or lies in a file of its own.
+
+    Args:
+        place: A name in ``config/experiment``, or a path that ends in ``.yaml``.
+
+    Raises:
+        SourceError: There is no such file.
+    """
+    file = Path(place)
+    if file.suffix != ".yaml":
+        yield place, CONFIG
+        return
+    if not file.is_file():
+        raise SourceError(f"{file}: no such file")
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in CONFIG.resolve().iterdir():
+            if path.name != "experiment":
+                Path(scratch, path.name).symlink_to(path)
+        folder = Path(scratch, "experiment")
+        folder.mkdir()
+        shutil.copy(file, folder)
+        yield file.stem, Path(scratch)
+
+
+def project_plans(experiment: str, overrides: list[str], config: Path = CONFIG) -> list[Plan]:
+    """The plans of an experiment's variants, of the project in the current folder.
 
     Raises:
         SettingsError: There is no project here, or the settings do not compose.
         SourceError: There are no source files.
     """
+    from shoal.settings.variants import variants
     from shoal.workflow.plan import Plan
 
     if not CONFIG.is_dir():
         raise SettingsError(
             f"{Path.cwd()}: no folder {CONFIG} here; run this where the Snakefile is"
         )
-    return Plan(experiment, overrides, CONFIG)
+    return [
+        Plan(experiment, overrides, config, variant)
+        for variant in variants(config, experiment, overrides)
+    ]

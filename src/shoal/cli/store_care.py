@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.options import Experiment, Overrides, project_plan
+from shoal.cli.options import Experiment, Overrides, project_plans
 
 if TYPE_CHECKING:
     from shoal.workflow.audit import Report
@@ -25,13 +25,18 @@ def audit(
     """
     from shoal.workflow.audit import audit
 
-    plan = project_plan(experiment, overrides)
-    report = audit(plan)
+    plans = project_plans(experiment, overrides)
+    reports = {plan.variant.id: audit(plan) for plan in plans}
+    single = len(plans) == 1
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=1))
-    else:
-        _show_audit(report, plan.command("refit"))
-    if not report.agrees:
+        documents = {name: report.as_json() for name, report in reports.items()}
+        content = next(iter(documents.values())) if single else {"variants": documents}
+        typer.echo(json.dumps(content, indent=1))
+    for plan in [] if as_json else plans:
+        if not single:
+            typer.echo(f"variant {plan.variant.id}:")
+        _show_audit(reports[plan.variant.id], plan.command("refit"))
+    if not all(report.agrees for report in reports.values()):
         raise typer.Exit(1)
 
 
@@ -46,7 +51,7 @@ def gc(
     """List what no current index, generation or kept release reaches; remove it when told to."""
     from shoal.workflow.gc import find_garbage
 
-    garbage = find_garbage(project_plan(experiment, overrides), keep)
+    garbage = find_garbage(project_plans(experiment, overrides), keep)
     lines = _garbage_lines(garbage)
     if remove:
         garbage.remove()

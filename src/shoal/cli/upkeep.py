@@ -1,4 +1,4 @@
-"""Commands that people call about a run before it happens: plan, refit."""
+"""Commands that people call about a run before it happens: plan, variants, refit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli.options import CONFIG, Experiment, Overrides, project_plan
+from shoal.cli.options import Experiment, Overrides, experiment_at, project_plan, project_plans
 
 
 def plan(
@@ -39,15 +39,36 @@ def plan(
     Console().print(plan_text(document, planned.command("refit")))
 
 
+def variants(
+    experiment: Annotated[
+        str, typer.Argument(help="name in config/experiment, or a file like those there")
+    ] = "demo",
+    overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON document for programs")
+    ] = False,
+) -> None:
+    """Print the grid over how data is processed, and what it would cost; runs nothing."""
+    from shoal.workflow.variants_command import variants_document
+
+    with experiment_at(experiment) as (name, config):
+        document = variants_document(project_plans(name, overrides, config))
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from shoal.workflow.variants_command import variants_text
+
+    Console().print(variants_text(document))
+
+
 def refit(
     experiment: Experiment = "demo",
     overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Start the next generation: runs from now on fit everything anew, beside what there is."""
-    from shoal.settings.compose import compose
     from shoal.workflow.refit import refit
 
-    planned = project_plan(experiment, overrides)
-    fixed = compose(CONFIG, experiment, overrides).generation
-    for sentence in refit(planned, fixed):
+    for sentence in refit(project_plans(experiment, overrides)):
         typer.echo(sentence)

@@ -63,7 +63,7 @@ def report_details(
         settings=content,
         lineage=_lineage(pool, index),
         candidates=_candidates(pool),
-        cluster=paths.cluster.name if paths.cluster else "",
+        cluster=str(paths.cluster or ""),
         versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
     )
 

@@ -90,8 +90,8 @@ class ReportDetails:
         candidates: What probes lost with each number of partitions (``partitions``, ``loss``,
             ``gain``, ``standard_error``, ``taken``), where the number was chosen by them.
         versions: Versions of libraries by name.
-        cluster: Name of the page beside the published report that says what the run took on a
-            cluster; empty where it ran on none.
+        cluster: The page that says what the run took on a cluster, seen from the published report;
+            empty where it ran on none.
     """
 
     experiment: str

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from shoal.errors import DataError
 from shoal.files import read_json, replacing
 from shoal.workflow.history import History
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
         release: The files.
         plan: The layout of the run, as the workflow wrote it when it started.
         on_drift: What is done by itself where the drift report recommends it.
-        results: The experiment's folder.
+        results: The folder of what is published.
         record: Where the release's record will lie.
 
     Raises:
@@ -52,7 +50,7 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
             f"{plan}: is of release {content['release']}, not {record.stem}; another run of this "
             f"experiment has started since: run the workflow again"
         )
-    history = History(results)
+    history = History(results, Path(content["layout"]["root"]))
     history.withdraw()
     manifest = read_json(release.manifest)
     _copy_pool(release.manifest, list(manifest["files"]), results / "pool")

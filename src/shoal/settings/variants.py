@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from shoal.errors import SettingsError
+from shoal.errors import SettingsError, nearest
 from shoal.hashing import settings_id
 from shoal.settings import Settings, parse
 from shoal.settings.compose import contents
@@ -30,6 +30,7 @@ STAGES = ("split", "transform", "encode", "embed", "cluster")
 """Stages whose settings may be lists."""
 
 _WAYS = ("cross", "zip")
+_CHOICE = "variant="
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,44 @@ def variants(config: Path, experiment: str, overrides: list[str]) -> list[Varian
     Args:
         config: The folder of Hydra config groups.
         experiment: Name of a file in ``config/experiment``.
-        overrides: Changes in Hydra's syntax.
+        overrides: Changes in Hydra's syntax; ``variant=ID`` among them takes that variant alone.
 
     Raises:
         SettingsError: The settings do not compose, a value is wrong, a list is empty or holds a
             value twice, or lists that advance together have different lengths.
     """
+    chosen = [each.removeprefix(_CHOICE) for each in overrides if each.startswith(_CHOICE)]
+    found = _all(config, experiment, [each for each in overrides if not each.startswith(_CHOICE)])
+    if not chosen:
+        return found
+    known = {variant.id: variant for variant in found}
+    for name in chosen:
+        if name not in known:
+            raise SettingsError(f"variant {name!r} is unknown; {nearest(name, known)}")
+    return [known[name] for name in dict.fromkeys(chosen)]
+
+
+def only_variant(config: Path, experiment: str, overrides: list[str]) -> Variant:
+    """The variant of an experiment that has one.
+
+    Raises:
+        SettingsError: It has several, or see :func:`variants`.
+    """
+    found = variants(config, experiment, overrides)
+    if len(found) > 1:
+        raise SettingsError(too_many(experiment, len(found)))
+    return found[0]
+
+
+def too_many(experiment: str, count: int) -> str:
+    """What to say where one variant is wanted and there are several."""
+    return (
+        f"experiment {experiment!r} has {count} variants; `shoal variants {experiment}` lists "
+        f"them, {_CHOICE}ID among the overrides takes one"
+    )
+
+
+def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
     found: dict[str, Variant] = {}
     for seed, content in _seeded(config, experiment, overrides):
 

@@ -100,16 +100,16 @@ def check_published(job: Job, evidence: Evidence) -> None:
     if content["release"] != layout.release or Layout.from_json(content["layout"]) != layout:
         evidence.blame(record, "is the record of another release", evidence.remedy(job))
     copies = {
-        plan.root / "metrics.json": layout.evaluation(index, "metrics.json"),
-        plan.root / "report.html": layout.evaluation(index, "report.html"),
-        plan.root / "drift.json": layout.drift(index),
+        plan.home / "metrics.json": layout.evaluation(index, "metrics.json"),
+        plan.home / "report.html": layout.evaluation(index, "report.html"),
+        plan.home / "drift.json": layout.drift(index),
         **_pool_copies(evidence),
     }
     advice = f"remove {record} and run the workflow again"
     for copy, original in copies.items():
         if not evidence.is_blamed(original) and evidence.hash(copy) != evidence.hash(original):
             evidence.blame(copy, f"is not a copy of {original}", advice)
-    for path in sorted((plan.root / "pool").rglob("[!.]*.safetensors")):
+    for path in sorted((plan.home / "pool").rglob("[!.]*.safetensors")):
         if path not in copies:
             evidence.blame(path, "is left from another release", advice)
 
@@ -147,7 +147,7 @@ def _originals(evidence: Evidence, manifest: dict[str, Any]) -> dict[str, Path]:
 
 def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
     manifest = evidence.plan.layout.pool(evidence.index, "manifest.json")
-    folder = evidence.plan.root / "pool"
+    folder = evidence.plan.home / "pool"
     try:
         names = [*evidence.content(manifest)["files"], manifest.name]
     except ShoalError:

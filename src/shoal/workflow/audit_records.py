@@ -50,7 +50,7 @@ def check_packs(evidence: Evidence) -> None:
 
     Ledgers aside: a specialist that was made again has the same weights, not the same costs.
     """
-    for status in sorted(evidence.plan.layout.folder.glob("packs/*.json")):
+    for status in sorted(evidence.plan.layout.folder.glob("packs/*/*.json")):
         try:
             noted = {
                 Path(folder, _WEIGHTS): files[_WEIGHTS]

@@ -128,9 +128,11 @@ class Estimate:
 
     def _pack_starts(self) -> Iterator[float]:
         """Starts of past packs: what their members' ledgers leave of their time."""
-        for path in newest(self._plan.root.glob("g*/packs/*.json")):
+        for path in newest(self._plan.root.glob("g*/packs/*/*.json")):
             relative = path.relative_to(self._plan.root)
-            benchmark = Path(relative.parts[0], "train_pack", f"{path.stem}.tsv")
+            benchmark = Path(relative.parts[0], "train_pack", *relative.parts[2:]).with_suffix(
+                ".tsv"
+            )
             past = read_benchmark(self._plan.root / "benchmarks" / benchmark)
             ledgers = [Path(folder, "ledger.json") for folder in read_json(path)]
             if past is not None and all(ledger.exists() for ledger in ledgers):

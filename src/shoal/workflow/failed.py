@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from shoal.workflow.layout import Layout
     from shoal.workflow.run_log import FailedJob
 
 FAILED = "failed.json"
@@ -41,21 +40,18 @@ def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
         path.unlink(missing_ok=True)
 
 
-def failed_specialists(text: str, layout: Layout) -> Iterator[Failure]:
-    """Specialists that Snakemake's log says have failed.
-
-    Args:
-        text: The log of a run.
-        layout: The layout of that run.
-    """
+def failed_specialists(text: str) -> Iterator[Failure]:
+    """Specialists that Snakemake's log, a text, says have failed."""
     for job in failed_jobs(text):
         if job.rule == "train_specialist":
-            digest, point = job.outputs[0].parts[-3:-1]
-            yield Failure(str(layout.specialists), digest, point, _reason(job), str(job.log))
+            folder, (digest, point) = job.outputs[0].parents[2], job.outputs[0].parts[-3:-1]
+            yield Failure(str(folder), digest, point, _reason(job), str(job.log))
         elif job.rule == "train_pack" and job.log is not None and job.log.exists():
+            status = job.outputs[0]
+            folder = status.parents[2] / "specialists" / status.parent.name
             for line in job.log.read_text(errors="replace").splitlines():
                 if found := _FAILED_MEMBER.match(line):
-                    yield Failure(str(layout.specialists), *found.groups())
+                    yield Failure(str(folder), *found.groups())
 
 
 def left_out(path: Path, specialists: Path, points: Iterable[str]) -> tuple[str, ...]:

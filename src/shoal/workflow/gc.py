@@ -14,7 +14,7 @@ from shoal.errors import DataError
 from shoal.workflow.reach import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from shoal.workflow.plan import Plan
 
@@ -99,7 +99,7 @@ class Garbage:
                 folder.rmdir()
 
 
-def find_garbage(plan: Plan, keep: int) -> Garbage:
+def find_garbage(plans: Sequence[Plan], keep: int) -> Garbage:
     """Files and folders of an experiment's generations that nothing reaches.
 
     See :mod:`shoal.workflow.reach` for what is reached. Temporary files are garbage, wherever
@@ -107,16 +107,16 @@ def find_garbage(plan: Plan, keep: int) -> Garbage:
     neither they nor what lies behind them is ever garbage.
 
     Args:
-        plan: The experiment.
+        plans: The experiment's variants.
         keep: Number of releases that are kept, the current one among them.
 
     Raises:
         ShoalError: A record does not read, so what it refers to is unknown.
     """
-    reached = reach(plan, keep)
+    reached, root = reach(plans, keep), plans[0].root
     files = set()
-    for path in _files(plan.root):
-        inside = path.relative_to(plan.root)
+    for path in _files(root):
+        inside = path.relative_to(root)
         writer = _writer(inside)
         if writer is not None:
             unreached = not _lives(writer)
@@ -126,12 +126,12 @@ def find_garbage(plan: Plan, keep: int) -> Garbage:
             files.add(path)
     folders = [
         folder
-        for top in _folders(plan.root)
-        if _in_generation(top.relative_to(plan.root))
+        for top in _folders(root)
+        if _in_generation(top.relative_to(root))
         for folder in _emptied(top, files)
     ]
-    ordered = sorted(files, key=lambda path: _turn(path.relative_to(plan.root)))
-    return Garbage(plan.root, tuple(ordered), tuple(folders))
+    ordered = sorted(files, key=lambda path: _turn(path.relative_to(root)))
+    return Garbage(root, tuple(ordered), tuple(folders))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -22,10 +22,12 @@ class History:
     """The records beside an experiment's results.
 
     Attributes:
-        root: The experiment's results folder.
+        root: The folder of what it publishes.
+        experiment: The experiment's results folder, if that is another one, as for a variant.
     """
 
     root: Path
+    experiment: Path | None = None
 
     @property
     def current(self) -> dict[str, Any] | None:
@@ -70,9 +72,13 @@ class History:
     @property
     def generation(self) -> int:
         """The generation that ``shoal refit`` started last; 1 before it was ever called."""
-        path = self.root / GENERATION
+        path = self._generation
         return int(read_json(path)["generation"]) if path.exists() else 1
 
     def start_generation(self, number: int) -> None:
         """Make ``number`` the generation that runs take unless their settings name one."""
-        write_json(self.root / GENERATION, {"generation": number})
+        write_json(self._generation, {"generation": number})
+
+    @property
+    def _generation(self) -> Path:
+        return (self.experiment or self.root) / GENERATION

@@ -46,6 +46,7 @@ class Layout:
 
     Attributes:
         root: The experiment's results folder.
+        home: Folder of what is published.
         generation: Name of the generation's folder.
         fits: Identity of each stage's settings and of everything upstream; code is no part.
         made: Identity of what applies the fits: their ids and the code that applies them.
@@ -59,6 +60,7 @@ class Layout:
     """
 
     root: str
+    home: str
     generation: str
     fits: dict[str, str]
     made: dict[str, str]
@@ -82,7 +84,7 @@ class Layout:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
         lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
-        return cls(**{**content, **lists})
+        return cls(**{"home": content["root"], **content, **lists})
 
     # Before the index ------------------------------------------------------------------------
 
@@ -139,11 +141,15 @@ class Layout:
 
     def pack_status(self, pack: str) -> Path:
         """What a pack's job leaves when all of its specialists are there."""
-        return self.folder / "packs" / f"{pack}.json"
+        return self._packs / f"{pack}.json"
 
     def pack_members(self, pack: str) -> Path:
         """The specialists of a pack, written when it is planned."""
-        return self.folder / "packs" / "members" / f"{pack}.json"
+        return self._packs / "members" / f"{pack}.json"
+
+    @property
+    def _packs(self) -> Path:
+        return self.folder / "packs" / self.made["specialists"]
 
     def points_of(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
         """Grid points at which a partition of the index has a specialist, or will have one."""
@@ -237,7 +243,7 @@ class Layout:
     @property
     def published(self) -> Path:
         """The record of the last release, which is there only while it is the published one."""
-        return Path(self.root, "published", f"{self.release}.json")
+        return Path(self.home, "published", f"{self.release}.json")
 
     # Jobs ------------------------------------------------------------------------------------
 

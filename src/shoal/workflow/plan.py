@@ -12,7 +12,7 @@ from shoal.files import read_json, write_json
 from shoal.grid import points
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
-from shoal.settings.compose import compose
+from shoal.settings.variants import only_variant
 from shoal.workflow import identity
 from shoal.workflow.failed import FAILED, left_out
 from shoal.workflow.history import History
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
     from shoal.settings import Settings
     from shoal.settings.data import ArraySource
+    from shoal.settings.variants import Variant
 
     Shards = dict[str, tuple[Path, ArraySource | None]]
+
+VARIANTS = "variants"
+"""Folder of the variants' own folders."""
 
 
 class Plan:
@@ -34,7 +38,10 @@ class Plan:
     Attributes:
         experiment: Name of its file in ``config/experiment``.
         overrides: What was changed of it.
+        variant: Which of its variants this is.
         settings: Its settings.
+        root: Folder of its files.
+        home: Folder of what is published of it: that of all files, or one for each variant.
         layout: Where its files lie.
         history: What it has published.
         logs: Folder of its jobs' logs.
@@ -44,24 +51,33 @@ class Plan:
         fit_codes: Digest of the code behind each fit.
     """
 
-    def __init__(self, experiment: str, overrides: list[str], config_folder: Path) -> None:
+    def __init__(
+        self,
+        experiment: str,
+        overrides: list[str],
+        config_folder: Path,
+        variant: Variant | None = None,
+    ) -> None:
         """Compose settings and look at the source files.
 
         Args:
             experiment: Name of a file in ``config/experiment``.
             overrides: Changes in Hydra's syntax.
             config_folder: The folder of Hydra config groups.
+            variant: One of its variants; may be left out where there is one.
 
         Raises:
-            SettingsError: The settings do not compose.
+            SettingsError: The settings do not compose, or there are several variants.
             SourceError: There are no source files.
         """
-        composed = compose(config_folder, experiment, overrides)
+        self.variant = variant or only_variant(config_folder, experiment, overrides)
+        composed = self.variant.settings
         self.experiment = experiment
         self.overrides = overrides
         self.root = Path("results") / composed.name
         self.logs = Path("logs") / composed.name
-        self.history = History(self.root)
+        self.home = self.root / VARIANTS / self.variant.id if self.variant.changes else self.root
+        self.history = History(self.home, self.root)
         generation = composed.generation or self.history.generation
         self.settings = composed.model_copy(update={"generation": generation})
         self.grid = points(self.settings.grid, self.settings.model, self.settings.train_specialists)
@@ -81,6 +97,7 @@ class Plan:
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
         layout = Layout(
             root=str(self.root),
+            home=str(self.home),
             generation=generation,
             fits=fits,
             made=made,
@@ -125,17 +142,17 @@ class Plan:
     @property
     def settings_file(self) -> Path:
         """Where the resolved settings are written, next to the results."""
-        return self.root / "settings.json"
+        return self.home / "settings.json"
 
     @property
     def failed_file(self) -> Path:
         """Where the specialists are recorded whose training failed."""
-        return self.root / FAILED
+        return self.home / FAILED
 
     @property
     def plan_file(self) -> Path:
         """Where the layout is written, for the record that a release leaves."""
-        return self.root / "plan.json"
+        return self.home / "plan.json"
 
     def write_records(self) -> None:
         """Write the resolved settings and the layout, where they are not there already."""

@@ -146,7 +146,7 @@ def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
 
 
 def _drift(plan: Plan) -> dict[str, Any] | None:
-    path = plan.root / "drift.json"
+    path = plan.home / "drift.json"
     return dict(read_json(path)["recommendation"]) if path.exists() else None
 
 

@@ -10,11 +10,13 @@ from shoal.files import read_json
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.resume import output_of
+from shoal.workflow.history import History
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import Layout
+from shoal.workflow.plan import VARIANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shoal.workflow.plan import Plan
 
@@ -51,29 +53,34 @@ class Reach:
         self.folders |= {path.parent for path in self.files if path.name == "index.json"}
 
 
-def reach(plan: Plan, keep: int) -> Reach:
-    """What the current plan, the generation of the next run and the last releases reach.
+def reach(plans: Sequence[Plan], keep: int) -> Reach:
+    """What the current plans, the generation of the next run and the last releases reach.
 
     Args:
-        plan: The experiment.
-        keep: Number of releases, different from each other, the last ones.
+        plans: The experiment's variants. What others have published is kept like theirs.
+        keep: Number of releases, different from each other, the last ones of each variant.
     """
     found = Reach()
-    for layout in _layouts(plan, keep):
-        found.add(layout)
-    found.files |= set(_packs(plan.root, found))
+    root = plans[0].root
+    for plan in plans:
+        begun = replace(plan.layout, generation=f"g{plan.history.generation}")
+        for layout in (plan.layout, begun):
+            found.add(layout)
+    for home in (root, *(root / VARIANTS).glob("*")):
+        for layout in _released(History(home), keep):
+            found.add(layout)
+    found.files |= set(_packs(root, found))
     return found
 
 
 def _packs(root: Path, found: Reach) -> Iterator[Path]:
     """What is left of the packs that trained some specialist that is kept."""
-    for status in root.glob("g*/packs/*.json"):
+    for status in root.glob("g*/packs/*/*.json"):
         if any(found.covers(Path(folder, "ledger.json")) for folder in read_json(status)):
             yield from (status, status.parent / "members" / status.name)
 
 
-def _layouts(plan: Plan, keep: int) -> list[Layout]:
-    history = plan.history
+def _released(history: History, keep: int) -> list[Layout]:
     records = [*reversed(history.entries)]
     if history.current is not None:
         records.insert(0, history.current)
@@ -81,8 +88,7 @@ def _layouts(plan: Plan, keep: int) -> list[Layout]:
     for record in records:
         if len(kept) < keep:
             kept.setdefault(record["release"], record["layout"])
-    begun = replace(plan.layout, generation=f"g{history.generation}")
-    return [plan.layout, begun, *map(Layout.from_json, kept.values())]
+    return [Layout.from_json(each) for each in kept.values()]
 
 
 def _baselines(layout: Layout) -> list[Path]:

@@ -12,17 +12,16 @@ from shoal.workflow.plan import placeholders
 from shoal.workflow.plan_text import cost_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from shoal.workflow.plan import Plan
 
 
-def refit(plan: Plan, fixed: int | None) -> list[str]:
+def refit(plans: Sequence[Plan]) -> list[str]:
     """Start the next generation, beside those that there are; nothing is fitted yet.
 
     Args:
-        plan: The experiment.
-        fixed: The generation that its settings name, None where they name none.
+        plans: The experiment's variants.
 
     Returns:
         Sentences about what that means.
@@ -30,6 +29,8 @@ def refit(plan: Plan, fixed: int | None) -> list[str]:
     Raises:
         SettingsError: The settings name a generation.
     """
+    plan = plans[0]
+    fixed = plan.variant.settings.generation
     if fixed is not None:
         raise SettingsError(
             f"generation: the settings name {fixed}, and they decide; name another number there, "
@@ -37,7 +38,7 @@ def refit(plan: Plan, fixed: int | None) -> list[str]:
         )
     newest = newest_generation(plan)
     number = newest + 1 if (plan.root / f"g{newest}").exists() else newest
-    cost = _full_cost(plan)
+    cost = sum(map(_full_cost, plans), Cost())
     if number != plan.history.generation:
         plan.history.start_generation(number)
     return list(_sentences(plan, number, cost))
@@ -66,7 +67,7 @@ def _sentences(plan: Plan, number: int, cost: Cost) -> Iterator[str]:
     if published is not None:
         earlier = published["settings"]["generation"]
         yield (
-            f"Until it is evaluated, {plan.root}/pool stays the pool of generation {earlier}; "
+            f"Until it is evaluated, {plan.home}/pool stays the pool of generation {earlier}; "
             f"generation={earlier} among the overrides goes back to it at any time."
         )
     yield (

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ShoalError
 from shoal.files import read_json
 from shoal.hashing import canonical_json, settings_id
-from shoal.settings.compose import as_list
 from shoal.terminal import leave, say
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import BASELINES, FIT_FILES
@@ -22,9 +21,10 @@ from shoal.workflow.shards import NAMES_FILE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shoal.settings.variants import Variant
     from shoal.workflow.jobs import Job
 
-_NONE = "none"
+NONE = "none"
 _FRESH = "[0-9a-f]{24}"
 
 
@@ -33,29 +33,27 @@ class RulesPlan(Plan):
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        experiment: str,
+        overrides: list[str],
         config_folder: Path,
+        variant: Variant,
         workflow: Any,  # noqa: ANN401 - Snakemake's object
     ) -> None:
-        """Take Snakemake's ``config``.
+        """Take a variant of an experiment.
 
         Args:
-            config: ``experiment`` and ``overrides``.
+            experiment: Name of a file in ``config/experiment``.
+            overrides: Changes in Hydra's syntax.
             config_folder: The folder of Hydra config groups.
+            variant: One of its variants.
             workflow: Snakemake's workflow; it gets its DAG after the Snakefile is read.
         """
-        overrides = as_list(config.get("overrides", []))
-        super().__init__(config.get("experiment", "demo"), overrides, config_folder)
+        super().__init__(experiment, overrides, config_folder, variant)
         self._workflow = workflow
         self._said = False
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
         self._index: dict[str, Any] | None = None
-
-    @property
-    def is_main_process(self) -> bool:
-        """Whether this is the Snakemake that a person started, not that of one of its jobs."""
-        return bool(self._workflow.is_main_process)
 
     @property
     def is_on_cluster(self) -> bool:
@@ -64,10 +62,14 @@ class RulesPlan(Plan):
         return plugin is not None and plugin.name == "slurm"
 
     def cluster_pages(self) -> list[Path]:
-        """Where the end of this run will say what it took on a cluster; one or none."""
+        """Where the end of this run will say what it took on a cluster, seen from the report.
+
+        A list of one or none.
+        """
         # The Snakemake that starts a job's command on a node runs it as a local one.
         is_job = self._workflow.remote_exec and "SLURM_JOB_ID" in os.environ
-        return [self.root / "cluster.html"] if is_job or self.is_on_cluster else []
+        page = Path(os.path.relpath(self.root / "cluster.html", self.home))
+        return [page] if is_job or self.is_on_cluster else []
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
@@ -111,7 +113,7 @@ class RulesPlan(Plan):
         Snakemake need not look at the jobs of the others: it takes milliseconds for each.
         """
         unmade = {job.about for job in self.layout.row_jobs() if job.missing}
-        return "|".join(re.escape(shard) for shard in self.shards if shard in unmade) or _NONE
+        return "|".join(re.escape(shard) for shard in self.shards if shard in unmade) or NONE
 
     def unfitted(self, stage: str, *names: str) -> str:
         """Pattern of the stage's ids whose fitted files are not all there yet.
@@ -120,7 +122,7 @@ class RulesPlan(Plan):
         neither new data nor new code refits them.
         """
         paths = [self.layout.fit(stage, name) for name in names or FIT_FILES[stage]]
-        return _NONE if all(path.exists() for path in paths) else self.layout.fits[stage]
+        return NONE if all(path.exists() for path in paths) else self.layout.fits[stage]
 
     def untrained_basis(self, rule: str) -> str:
         """Pattern of the rows that a baseline may be trained for: those it is not trained for."""
@@ -135,7 +137,7 @@ class RulesPlan(Plan):
             frozen = [path for basis in bases for path in self.layout.frozen_baselines(basis)]
             paths = [path for path in frozen if path.name in BASELINES[rule]]
         untrained = dict.fromkeys(path.parent.name for path in paths if not path.exists())
-        return "|".join(untrained) or _NONE
+        return "|".join(untrained) or NONE
 
     def demo_names(self) -> list[Path]:
         """What ``demo_data`` writes first; empty where the files are not the demo's."""

@@ -9,92 +9,99 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ERROR, ShoalError
 from shoal.terminal import leave, say
 from shoal.workflow.failed import failed_specialists, record_failed
-from shoal.workflow.rules import RulesPlan
+from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import read_logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from shoal.pool.incomplete import Failure
+    from shoal.workflow.rules import RulesPlan
+
 _started = time.time()
 
 
-def start(config: Mapping[str, Any], workflow: Any) -> RulesPlan:  # noqa: ANN401 - Snakemake's object
-    """The plan of the configured experiment; on a user's mistake one line and exit code 2."""
+def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - Snakemake's object
+    """The plans of the configured experiment; on a user's mistake one line and exit code 2."""
     folder = Path(workflow.basedir) / "config"
     try:
-        plan = RulesPlan(config, folder, workflow)
+        plans = Plans(config, folder, workflow)
     except ShoalError as error:
         leave([str(error)])
-    stages = plan.outdated_fits()
+    refit, generation = plans.first.command("refit"), plans.settings.generation
+    stages = dict.fromkeys(stage for plan in plans.all for stage in plan.outdated_fits())
     if stages:
         say(
             f"refit needed: the code of {', '.join(stages)} has changed since generation "
-            f"{plan.settings.generation} was fitted; it stays as it is, "
-            f"`{plan.command('refit')}` starts the next one"
+            f"{generation} was fitted; it stays as it is, `{refit}` starts the next one"
         )
-    index = plan.layout.read_index() or {}
-    if index.get("unknown_labels"):
+    unknown = max((plan.layout.read_index() or {}).get("unknown_labels", 0) for plan in plans.all)
+    if unknown:
         say(
-            f"refit needed: {index['unknown_labels']} training rows are of classes that "
-            f"generation {plan.settings.generation} does not know; no model learns them, "
-            f"`{plan.command('refit')}` starts the next one"
+            f"refit needed: {unknown} training rows are of classes that generation {generation} "
+            f"does not know; no model learns them, `{refit}` starts the next one"
         )
-    return plan
+    return plans
 
 
-def begin(plan: RulesPlan) -> None:
+def begin(plans: Plans) -> None:
     """What the main process does before the first job: look at the cluster, write the records."""
-    if plan.is_on_cluster:
+    if plans.first.is_on_cluster:
         from shoal.workflow.cluster_check import check_cluster
 
         try:
-            check_cluster(plan.settings.nodes)
+            check_cluster(plans.settings.nodes)
         except ShoalError as error:
             leave([str(error)])
-    plan.write_records()
+    for plan in plans.all:
+        plan.write_records()
 
 
-def end_well(plan: RulesPlan, logs: Sequence[str]) -> None:
+def end_well(plans: Plans, logs: Sequence[str]) -> None:
     """What is left to do when every job has ended well.
 
     Args:
-        plan: The plan of the run.
+        plans: The plans of the run.
         logs: Snakemake's own log files.
     """
-    if plan.is_main_process:
-        record_failed(plan.failed_file)
-        _summarise(plan, logs)
+    if plans.is_main_process:
+        for plan in plans.all:
+            record_failed(plan.failed_file)
+        _summarise(plans.first, logs)
 
 
-def end_with_failures(plan: RulesPlan, logs: Sequence[str]) -> None:
+def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
     """Record the specialists that failed, repeat the one-line reasons from the logs of jobs.
 
     Ends the process with exit code 2 if there are any.
 
     Args:
-        plan: The plan of the run.
+        plans: The plans of the run.
         logs: Snakemake's own log files.
     """
-    if plan.is_main_process:
-        _record_specialists(plan, read_logs(logs))
-        _summarise(plan, logs)
+    if plans.is_main_process:
+        failures = list(failed_specialists(read_logs(logs)))
+        for plan in plans.all:
+            _record_specialists(plan, failures)
+        _summarise(plans.first, logs)
     reasons = [
         line.removeprefix(ERROR)
-        for path in sorted(plan.logs.rglob("*.log"))
+        for path in sorted(plans.first.logs.rglob("*.log"))
         if path.stat().st_mtime >= _started
         for line in path.read_text(errors="replace").splitlines()
         if line.startswith(ERROR)
     ]
     if reasons:
-        leave([_with_files(reason, plan) for reason in reasons])
+        leave([_with_files(reason, plans.first) for reason in reasons])
 
 
-def _record_specialists(plan: RulesPlan, text: str) -> None:
-    failures = list(failed_specialists(text, plan.layout))
-    record_failed(plan.failed_file, failures)
-    if not failures:
+def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
+    folder = str(plan.layout.specialists)
+    own = [each for each in failures if each.specialists == folder]
+    record_failed(plan.failed_file, own)
+    if not own:
         return
-    them = "1 specialist" if len(failures) == 1 else f"{len(failures)} specialists"
+    them = "1 specialist" if len(own) == 1 else f"{len(own)} specialists"
     advice = "the next run leaves what failed out of the pool"
     if not plan.settings.changes.incomplete:
         advice = "changes.incomplete=true among the overrides builds the pool without"

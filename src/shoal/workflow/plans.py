@@ -1,0 +1,172 @@
+"""The plans of an experiment's variants, as the Snakefile asks for them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shoal.settings.compose import as_list
+from shoal.settings.variants import variants
+from shoal.workflow.rules import NONE, RulesPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from shoal.settings import Settings
+    from shoal.settings.nodes import Need
+
+
+class Plans:
+    """One plan a variant. A job's wildcards say which variants it belongs to.
+
+    Attributes:
+        all: The plans; they share the source files and all settings of no data stage.
+        settings: Settings of the first; to be asked for what the variants share.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        config_folder: Path,
+        workflow: Any,  # noqa: ANN401 - Snakemake's object
+    ) -> None:
+        """Take Snakemake's ``config``.
+
+        Args:
+            config: ``experiment`` and ``overrides``.
+            config_folder: The folder of Hydra config groups.
+            workflow: Snakemake's workflow; it gets its DAG after the Snakefile is read.
+
+        Raises:
+            SettingsError: The settings do not compose.
+            SourceError: There are no source files.
+        """
+        self._workflow = workflow
+        experiment = config.get("experiment", "demo")
+        overrides = as_list(config.get("overrides", []))
+        self.all = [
+            RulesPlan(experiment, overrides, config_folder, variant, workflow)
+            for variant in variants(config_folder, experiment, overrides)
+        ]
+        self._found: dict[tuple[str, ...], RulesPlan] = {}
+
+    @property
+    def first(self) -> RulesPlan:
+        """The first variant's plan."""
+        return self.all[0]
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the first variant."""
+        return self.first.settings
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this is the Snakemake that a person started, not that of one of its jobs."""
+        return bool(self._workflow.is_main_process)
+
+    def of(self, wildcards: Any) -> RulesPlan:  # noqa: ANN401 - Snakemake's object
+        """A plan that the job with these wildcards is part of.
+
+        Where several have the job, it is made from the same in all of them: identities say so.
+        """
+        if len(self.all) == 1:
+            return self.first
+        ids = tuple(value for name, value in wildcards.items() if _is_identity(name))
+        if ids not in self._found:
+            wanted = set(ids)
+            self._found[ids] = next(plan for plan in self.all if wanted <= self._ids[id(plan)])
+        return self._found[ids]
+
+    @cached_property
+    def _ids(self) -> dict[int, set[str]]:
+        """Every identity that occurs in a path of each plan."""
+        return {id(plan): _identities(plan) for plan in self.all}
+
+    # What patterns and resources of rules take, for all variants together -----------------------
+
+    @property
+    def generations(self) -> str:
+        """Pattern of the generations."""
+        return "|".join(dict.fromkeys(plan.layout.generation for plan in self.all))
+
+    def shard_pattern(self) -> str:
+        """Pattern of the shards of which some variant lacks a file."""
+        return _either(plan.shard_pattern() for plan in self.all)
+
+    def unfitted(self, stage: str) -> str:
+        """Pattern of the stage's identities whose fitted files are not all there yet."""
+        return _either(plan.unfitted(stage) for plan in self.all)
+
+    def untrained(self, rule: str) -> str:
+        """Pattern of the baselines' identities with rows for which the rule is yet to train."""
+        return _either(
+            plan.layout.fits["baselines"] for plan in self.all if plan.untrained_basis(rule) != NONE
+        )
+
+    def untrained_basis(self, rule: str) -> str:
+        """Pattern of the rows that some variant's baseline is yet to be trained for."""
+        return _either(plan.untrained_basis(rule) for plan in self.all)
+
+    @property
+    def embed_need(self) -> Need:
+        """What fitting an embedder needs, the most demanding variant's."""
+        needs = [plan.resources.embed_need for plan in self.all]
+        return "large" if "large" in needs else "cores"
+
+    @property
+    def cluster_need(self) -> Need:
+        """What fitting an assigner needs, the most demanding variant's."""
+        needs = [plan.resources.cluster_need for plan in self.all]
+        return "gpu" if "gpu" in needs else "cores"
+
+    def resources(self, rule: str, need: Need) -> dict[str, Any]:
+        """Resources of a rule: what a job asks for follows from its own variant's past jobs."""
+
+        def asked(name: str) -> Callable[[Any, int], int]:
+            def ask(wildcards: Any, attempt: int) -> int:  # noqa: ANN401 - Snakemake's object
+                amount = self.of(wildcards).resources.of(rule, need)[name]
+                return int(amount(wildcards, attempt))
+
+            return ask
+
+        found = self.first.resources.of(rule, need)
+        return {name: asked(name) if callable(own) else own for name, own in found.items()}
+
+    # Targets ------------------------------------------------------------------------------------
+
+    def early_targets(self) -> list[Path]:
+        """The fits, and what is missing up to each index."""
+        return list(dict.fromkeys(path for plan in self.all for path in plan.early_targets()))
+
+    def later_targets(self, checkpoints: Any) -> list[Callable[[Any], list[Path]]]:  # noqa: ANN401 - the same
+        """For each variant what asks for what is missing after its index.
+
+        They wait for their own index alone.
+        """
+
+        def later(plan: RulesPlan) -> Callable[[Any], list[Path]]:
+            return lambda wildcards: plan.targets(checkpoints.partition)  # noqa: ARG005 - a signature
+
+        return [later(plan) for plan in self.all]
+
+
+def _is_identity(wildcard: str) -> bool:
+    return wildcard.endswith("_id") or wildcard == "release"
+
+
+def _identities(plan: RulesPlan) -> set[str]:
+    layout = plan.layout
+    index = layout.read_index()
+    choices = {
+        layout.choice(entry).parent.parent.name
+        for entry in layout.specialised(index or {"partitions": []})
+    }
+    own = {layout.index_id, layout.release}
+    return own | choices | set(layout.fits.values()) | set(layout.made.values())
+
+
+def _either(patterns: Any) -> str:  # noqa: ANN401 - an iterable of texts
+    """A pattern that matches what any of some patterns does."""
+    return "|".join(dict.fromkeys(each for each in patterns if each != NONE)) or NONE

@@ -1,0 +1,131 @@
+"""Command ``variants``: the grid over how data is processed, before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.workflow.estimate import Cost, Estimate
+from shoal.workflow.plan import placeholders
+from shoal.workflow.plan_text import cost_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from shoal.workflow.plan import Plan
+
+
+def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
+    """What the variants are, and what running them would cost.
+
+    Args:
+        plans: The experiment's variants.
+
+    Returns:
+        One JSON document: ``experiment``; ``grid_points``; ``training_jobs``; ``exact``: false
+        while some variant has no partition index, when its counts are upper bounds; ``varies``:
+        values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions`` and the
+        ``jobs`` that it would run; ``total``: cost of the ``run`` and of a ``full`` one, where
+        what variants share is counted once.
+    """
+    seen: set[Path] = set()
+    listed: list[dict[str, Any]] = []
+    run, full = Cost(), Cost()
+    for plan in plans:
+        known = plan.layout.read_index()
+        index = placeholders(plan.settings) if known is None else known
+        jobs = plan.layout.jobs(index)
+        estimate = Estimate(plan, index, jobs)
+        own = [job for job in jobs if seen.isdisjoint(job.outputs)]
+        seen.update(path for job in own for path in job.outputs)
+        missing = [job for job in own if job.missing]
+        run, full = run + estimate.cost(missing), full + estimate.cost(own)
+        listed.append(
+            {
+                "id": plan.variant.id,
+                "changes": plan.variant.changes,
+                "partitions": len(plan.layout.specialised(index)),
+                "exact": known is not None,
+                "jobs": len(missing),
+            }
+        )
+    varies: dict[str, list[Any]] = {}
+    for name, value in (pair for each in listed for pair in each["changes"].items()):
+        values = varies.setdefault(name, [])
+        if value not in values:
+            values.append(value)
+    points = len(plans[0].grid)
+    return {
+        "experiment": plans[0].settings.name,
+        "grid_points": points,
+        "training_jobs": points * sum(each["partitions"] for each in listed),
+        "exact": all(each["exact"] for each in listed),
+        "varies": varies,
+        "variants": listed,
+        "total": {"run": run.as_json(), "full": full.as_json()},
+    }
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """``N variants × P partitions × G grid points = J training jobs``; ≤ before upper bounds."""
+    variants, points = document["variants"], document["grid_points"]
+    counts = {each["partitions"] for each in variants}
+    at_most = "" if document["exact"] else "≤ "
+    partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
+    return (
+        f"{_count(len(variants), 'variant')} × {at_most}{partitions} "
+        f"{'partition' if counts == {1} else 'partitions'} × {_count(points, 'grid point')} = "
+        f"{at_most}{_count(document['training_jobs'], 'training job')}"
+    )
+
+
+def variants_text(document: Mapping[str, Any]) -> RenderableType:
+    """The document for people: how many, what varies, what it costs, then each variant.
+
+    Args:
+        document: What :func:`variants_document` gave.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(*(Text(line, overflow="fold") for line in _lines(document)), _table(document))
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    yield headline(document)
+    for name, values in document["varies"].items():
+        yield f"  {name}: {', '.join(map(_value, values))}"
+    run, full = (Cost(**document["total"][name]) for name in ("run", "full"))
+    at_most = "" if document["exact"] else "≤ "
+    yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
+    if run.jobs < full.jobs:
+        yield f"Of {at_most}{_count(full.jobs, 'job')}, {cost_text(full)}"
+
+
+def _table(document: Mapping[str, Any]) -> RenderableType:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("variant", *document["varies"]):
+        table.add_column(head, overflow="fold")
+    table.add_column("partitions", justify="right")
+    table.add_column("jobs", justify="right")
+    for each in document["variants"]:
+        values = [_value(each["changes"].get(name, "")) for name in document["varies"]]
+        at_most = "" if each["exact"] else "≤ "
+        counts = (f"{at_most}{each[name]:,}" for name in ("partitions", "jobs"))
+        table.add_row(each["id"], *values, *counts)
+    return table
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - a setting's
+    from shoal.hashing import canonical_json
+
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
