@@ -31,8 +31,19 @@ def test_few_rows_borrow_strength_from_the_others():
     assert serving(difference, lead) == list(range(8))
 
 
+def test_a_pool_that_is_better_leaves_out_only_those_that_look_worse():
+    """Of 32 with a dozen rows each, few pass alone; once all together do, an estimate decides."""
+    difference, lead = drawn([0.25] * 28 + [-0.6] * 4, 12)
+    found = compare(difference, lead, 0.95)
+    assert sum(each.estimate / each.error > norm.ppf(0.95) for each in found) < 20
+    assert [each.expert for each in found if each.serves] == [
+        each.expert for each in found if each.estimate > 0
+    ]
+    assert not {28, 29, 30, 31} & {each.expert for each in found if each.serves}
+
+
 def test_a_pool_without_gain_is_let_through_as_rarely_as_asked():
-    """Where no specialist is better, at most about five in a hundred tests say so."""
+    """Where no specialist is better, at most about five in a hundred are said to be."""
     passed = [len(serving(*drawn([0.0] * 8, 60, seed))) for seed in range(200)]
     assert np.mean(passed) / 8 < 0.07
 

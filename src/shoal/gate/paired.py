@@ -23,7 +23,8 @@ class Comparison:
         difference: Mean of its score minus the generalist's on them; above zero is better.
         estimate: The difference, drawn towards that of all specialists.
         error: Standard error of the estimate; infinite where nothing is known.
-        serves: Whether the estimate is above zero at the asked confidence.
+        serves: Whether the estimate is above zero: at the asked confidence or, where all
+            specialists together are better at that confidence, at all.
     """
 
     expert: int
@@ -35,7 +36,9 @@ class Comparison:
 
 
 def compare(difference: Floats, leads: NDArray[np.int32], confidence: float) -> list[Comparison]:
-    """One-sided paired tests, one a specialist, that lend each other strength.
+    """One-sided paired tests: of all specialists together, then one each.
+
+    The tests of single specialists lend each other strength.
 
     A partition's few validation rows say little by themselves. So each mean is drawn towards the
     mean of all, the more the less the specialists differ beyond chance. Differences of rows are
@@ -58,14 +61,22 @@ def compare(difference: Floats, leads: NDArray[np.int32], confidence: float) -> 
     experts, place, rows = np.unique(leads, return_inverse=True, return_counts=True)
     means = np.bincount(place, weights=difference) / np.maximum(rows, 1)
     estimate, error = _shrunken(means, _variance(difference, means[place], len(experts)) / rows)
+    least = norm.ppf(confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
-        serves = estimate / error > norm.ppf(confidence)
+        serves = estimate / error > (0.0 if _z(difference) > least else least)
     return [
         Comparison(int(expert), int(n), float(d), float(e), float(s), bool(yes))
         for expert, n, d, e, s, yes in zip(
             experts, rows, means, estimate, error, serves, strict=True
         )
     ]
+
+
+def _z(difference: Floats) -> float:
+    """The mean over its standard error; 0 where that is not known."""
+    if len(difference) < 2 or not difference.any():
+        return 0.0
+    return float(difference.mean() / (difference.std(ddof=1) / np.sqrt(len(difference))))
 
 
 def _variance(difference: Floats, mean: Floats, groups: int) -> float:
