@@ -49,9 +49,12 @@ def test_variants_run_together_and_share_what_they_have_in_common(grown):
     assert len(list(made.glob("cluster/*/assigner.safetensors"))) == 4
     homes = sorted(path.name for path in (grown.folder / "results/tiny/variants").iterdir())
     assert homes == sorted(each["id"] for each in variants)
+    best = max(variants, key=lambda each: each["scores"]["validation"])
+    assert document(grown, *OVERRIDES)["best"] == best["id"]
     for each in variants:
         home = grown.folder / "results/tiny/variants" / each["id"]
         metrics = json.loads((home / "metrics.json").read_text())
+        assert metrics["pool_top1"]["score"] == each["scores"]["pool"]
         assert metrics["partitions"] == each["changes"]["cluster.partitions"]
         assert (home / "pool" / "manifest.json").exists()
 

@@ -65,8 +65,12 @@ def gate(
         assigner_path: The frozen map row to partition.
         shapes_path: Shapes of the encoded rows.
         contestants: The models.
-        out: ``closed`` (experts whose rows go to the generalist), the comparisons, the ledger.
+        out: ``closed`` (experts whose rows go to the generalist), mean scores of these rows
+            (``validation``: accuracy, or minus the squared error of standardised labels), the
+            comparisons, the ledger.
     """
+    import numpy as np
+
     from shoal.files import write_json
     from shoal.gate.paired import compare
     from shoal.made_from import made_from
@@ -80,15 +84,20 @@ def gate(
     routes = _routes(routing, assigner_path, experts, rows, shapes.task, ledger)
     routed = experts.mix(rows["x"], routes.experts, routes.weights)
     whole = experts.answer(GENERALIST, rows["x"])
-    difference = _scores(routed, rows["y"], shapes.task) - _scores(whole, rows["y"], shapes.task)
+    own_scores, others = (_scores(said, rows["y"], shapes.task) for said in (routed, whole))
+    difference = own_scores - others
     lead = routes.leading
     ledger.flops += _forward_flops(experts, rows, int((routes.weights > 0).sum()) + len(lead))
     own = lead >= 0
     specialists = compare(difference[own], lead[own], settings.confidence)
     base = compare(-difference[~own], lead[~own], settings.confidence)
     trained = [number for number in experts.models if number >= 0]
+    closed = _closed(specialists, base, trained)
+    shipped = np.where(np.isin(lead, closed), others, own_scores)
+    scores = {"pool": shipped, "ungated": own_scores, "generalist": others}
     content = {
-        "closed": _closed(specialists, base, trained),
+        "closed": closed,
+        "validation": {name: float(values.mean()) for name, values in scores.items()},
         "confidence": settings.confidence,
         "rows": len(lead),
         "comparisons": [asdict(each) for each in specialists],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shoal.files import read_json
 from shoal.workflow.estimate import Cost, Estimate
 from shoal.workflow.plan import placeholders
 from shoal.workflow.plan_text import cost_text
@@ -26,8 +27,10 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
     Returns:
         One JSON document: ``experiment``; ``grid_points``; ``training_jobs``; ``exact``: false
         while some variant has no partition index, when its counts are upper bounds; ``varies``:
-        values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions`` and the
-        ``jobs`` that it would run; ``total``: cost of the ``run`` and of a ``full`` one, where
+        values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions``, the
+        ``jobs`` that it would run, and its ``scores`` once it is published, else null (see
+        :func:`_scores`); ``best``: id of the one with the highest validation score, or null;
+        ``total``: cost of the ``run`` and of a ``full`` one, where
         what variants share is counted once.
     """
     seen: set[Path] = set()
@@ -49,8 +52,10 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
+                "scores": _scores(plan, index),
             }
         )
+    scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
     varies: dict[str, list[Any]] = {}
     for name, value in (pair for each in listed for pair in each["changes"].items()):
         values = varies.setdefault(name, [])
@@ -64,7 +69,28 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         "exact": all(each["exact"] for each in listed),
         "varies": varies,
         "variants": listed,
+        "best": max(scored, key=lambda name: scored[name]) if scored else None,
         "total": {"run": run.as_json(), "full": full.as_json()},
+    }
+
+
+def _scores(plan: Plan, index: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is published of a variant, if it is what its plan says.
+
+    Returns:
+        ``validation``: the pool's mean score on the validation rows that choose nothing else, as
+        in ``gate.json``; on the test rows ``metric``, the scores of ``pool`` and ``generalist``,
+        and the ``verdict``.
+    """
+    if not plan.layout.published.exists():
+        return None
+    metrics = read_json(plan.home / "metrics.json")
+    return {
+        "validation": read_json(plan.layout.gate(index))["validation"]["pool"],
+        "metric": metrics["metric"],
+        "pool": metrics["pool_top1"]["score"],
+        "generalist": metrics["generalist"]["score"],
+        "verdict": metrics["verdict"],
     }
 
 
@@ -102,6 +128,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
     if run.jobs < full.jobs:
         yield f"Of {at_most}{_count(full.jobs, 'job')}, {cost_text(full)}"
+    if document["best"] is not None:
+        yield f"Best on validation: {document['best']}; pool and generalist on the test rows:"
 
 
 def _table(document: Mapping[str, Any]) -> RenderableType:
@@ -111,14 +139,25 @@ def _table(document: Mapping[str, Any]) -> RenderableType:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("variant", *document["varies"]):
         table.add_column(head, overflow="fold")
-    table.add_column("partitions", justify="right")
-    table.add_column("jobs", justify="right")
+    scored = document["best"] is not None
+    for head in ("partitions", "jobs", *(("validation", "pool", "generalist") if scored else ())):
+        table.add_column(head, justify="right")
+    if scored:
+        table.add_column("verdict")
     for each in document["variants"]:
         values = [_value(each["changes"].get(name, "")) for name in document["varies"]]
         at_most = "" if each["exact"] else "≤ "
         counts = (f"{at_most}{each[name]:,}" for name in ("partitions", "jobs"))
-        table.add_row(each["id"], *values, *counts)
+        style = "bold" if each["id"] == document["best"] else ""
+        table.add_row(each["id"], *values, *counts, *_scores_text(each["scores"]), style=style)
     return table
+
+
+def _scores_text(scores: Mapping[str, Any] | None) -> list[str]:
+    if scores is None:
+        return []
+    numbers = [f"{scores[name]:,.4g}" for name in ("validation", "pool", "generalist")]
+    return [*numbers, scores["verdict"]]
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - a setting's
