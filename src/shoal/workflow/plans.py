@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import SettingsError
 from shoal.settings.compose import as_list
 from shoal.settings.variants import variants
 from shoal.workflow.rules import NONE, RulesPlan
@@ -70,13 +71,19 @@ class Plans:
         """A plan that the job with these wildcards is part of.
 
         Where several have the job, it is made from the same in all of them: identities say so.
+
+        Raises:
+            SettingsError: No variant has it.
         """
         if len(self.all) == 1:
             return self.first
         ids = tuple(value for name, value in wildcards.items() if _is_identity(name))
         if ids not in self._found:
             wanted = set(ids)
-            self._found[ids] = next(plan for plan in self.all if wanted <= self._ids[id(plan)])
+            own = [plan for plan in self.all if wanted <= self._ids[id(plan)]]
+            if not own:
+                raise SettingsError(f"no variant has a file made from {', '.join(ids)}")
+            self._found[ids] = own[0]
         return self._found[ids]
 
     @cached_property
