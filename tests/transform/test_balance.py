@@ -131,3 +131,18 @@ def test_an_image_row_can_be_repeated(columns, rows, shard, settings):
 
     images = tables.images(out, "i")
     assert images[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "options.ratio: setting is missing"),
+        ({"ratio": 0.5}, "options.ratio: Input should be greater than or equal to 1"),
+        ({"ratio": 1, "sampling": "over"}, r"options.sampling: .*not 'over'"),
+    ],
+)
+def test_bad_options_are_one_line(kinds, uneven, shard, settings, options, message):
+    """An option that does not fit is refused when the step is fitted, in one line."""
+    with pytest.raises(SettingsError, match=message) as caught:
+        fit_pipeline(settings(("balance", [], options)), kinds, {"s": shard(uneven)})
+    assert "\n" not in str(caught.value)
