@@ -18,7 +18,8 @@ def load(folder: str | Path, trust: Sequence[str] = ()) -> Pool:
 
     Args:
         folder: The pool's folder.
-        trust: Modules outside Shoal that the pool may import its model (or encoders) from.
+        trust: Modules outside Shoal that the pool may import its model, encoders and functions of
+            transform steps from.
 
     Raises:
         SourceError: There is no pool in the folder.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -96,13 +96,51 @@ def uniform(keys: Bytes, *salt: Any) -> NDArray[np.float64]:  # noqa: ANN401 - a
         keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
         salt: What distinguishes this draw from others: a seed, a purpose.
     """
-    seed = hashlib.blake2b(canonical_json(salt).encode(), digest_size=8)
+    return _unit(derived(keys, 8, *salt).tobytes())
+
+
+def uniform_streams(
+    keys: Bytes,
+    counts: Iterable[int],
+    *salt: Any,  # noqa: ANN401 - any JSON value
+) -> Iterator[NDArray[np.float64]]:
+    """As many numbers in [0, 1) as asked for a row, a function of its key and the salt alone.
+
+    Args:
+        keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
+        counts: Numbers for each row.
+        salt: What distinguishes these draws from others.
+    """
+    seed = hashlib.shake_128(canonical_json(salt).encode())
+    for key, count in zip(np.ascontiguousarray(keys), counts, strict=True):
+        stream = seed.copy()
+        stream.update(key.data)
+        yield _unit(stream.digest(8 * count))
+
+
+def derived(keys: Bytes, size: int, *salt: Any) -> Bytes:  # noqa: ANN401 - any JSON value
+    """Other bytes for each row, a function of its key and the salt alone.
+
+    Args:
+        keys: Row keys, uint8 ``(rows, any)``.
+        size: Bytes a row.
+        salt: What distinguishes these bytes from others.
+
+    Returns:
+        uint8 ``(rows, size)``.
+    """
+    seed = hashlib.blake2b(canonical_json(salt).encode(), digest_size=size)
     out = bytearray()
     for key in np.ascontiguousarray(keys):
         digest = seed.copy()
         digest.update(key.data)
         out += digest.digest()
-    integers = np.frombuffer(bytes(out), dtype="<u8")
+    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(-1, size)
+
+
+def _unit(content: bytes) -> NDArray[np.float64]:
+    """Eight bytes each to a number in [0, 1)."""
+    integers = np.frombuffer(content, dtype="<u8")
     return (integers >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

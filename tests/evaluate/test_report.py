@@ -155,6 +155,14 @@ def test_rows_that_are_not_accounted_for_are_called_out(metrics, details):
     assert '<p class="bad">' not in report_page(metrics, details)
 
 
+def test_rows_that_a_step_added_are_accounted_for(metrics, details):
+    """Copies are shown, and counted neither as source rows nor as missing ones."""
+    page = report_page(metrics, replace(details, rows_in=7300, added={"balance": 100}))
+
+    assert '<p class="bad">' not in page
+    assert "Added by balance" in page
+
+
 def cell(page, partition):
     """Class and text of the last cell of a partition's line."""
     line = re.search(rf"</i>{partition}</th>.*?</tr>", page, re.DOTALL).group()

@@ -102,6 +102,12 @@ def test_an_empty_fold_is_an_error(checked, fold):
         checked(PLAIN, [row for row in FOLDED if row[1] != fold])
 
 
+def test_an_empty_fold_of_a_k_fold_names_the_folds(checked, split_settings):
+    """Where folds are equal parts, the message says how many."""
+    with pytest.raises(DataError, match="the test fold is empty: 3 rows, split by 'k_fold' into 5"):
+        checked(PLAIN, FOLDED[:3], split=split_settings("k_fold"))
+
+
 def test_an_empty_fold_of_a_column_names_the_column(checked, split_settings):
     """Where a column names the fold, the message speaks of its values."""
     split = split_settings("column", column="part", values={"tr": "train"})

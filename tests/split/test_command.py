@@ -85,7 +85,46 @@ def test_adding_rows_moves_no_other_row(run, people, tmp_path):
     assert {key: after[key] for key in before} == before
 
 
-@pytest.mark.parametrize("method", ["hash", "random", "stratified"])
+METHODS = {
+    "hash": {},
+    "random": {},
+    "stratified": {},
+    "k_fold": {"folds": 3, "fold": 1},
+    "similarity": {},
+    "group": {"town": "group"},
+    "time": {"age": "time"},
+    "column": {},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_split_never_loses_rows(run, tmp_path, split_settings, method):
+    """For every method the folds' rows sum to the rows of the files, the last rows among them."""
+    towns = [f"t{n}" for n in range(20)]
+    lines = [f"{n},{n / 4},{towns[n % 20]},{n % 2},p{n % 3}" for n in range(97)]
+    head = "id,age,town,sick,part"
+    files = [
+        csv(tmp_path / "a.csv", [head, *lines[:50]]),
+        csv(tmp_path / "b.csv", [head, *lines[50:]]),
+    ]
+    kinds = {"part": "ignore", "town": "categorical"} | METHODS[method]
+    names = {"p0": "train", "p1": "validation", "p2": "test"}
+    own = METHODS[method] if method == "k_fold" else {}
+    by_name = {"column": "part", "values": names} if method == "column" else own
+    kinds = PEOPLE | {name: kind for name, kind in kinds.items() if isinstance(kind, str)}
+
+    tables, check = run(files, kinds, split_settings(method, **by_name))
+
+    assert sum(check["folds"].values()) == check["rows"] == 97
+    assert check["folds"]["outside"] == 0
+    assert [table.rows for table in tables.values()] == [50, 47]
+    last = next(tables["b.csv"].batches(100))
+    assert keys(last).shape == (47, 16)
+    if method != "group":
+        assert len(fold_by_key(tables)) == 97
+
+
+@pytest.mark.parametrize("method", ["hash", "random", "stratified", "k_fold", "similarity"])
 def test_shards_and_batches_do_not_matter(run, people, tmp_path, split_settings, method):
     """The same rows in other files and batches fall into the same folds."""
     settings = split_settings(method)
@@ -215,6 +254,32 @@ def test_a_duplicate_id_is_named_by_file_and_row(run, people, tmp_path):
 
     with pytest.raises(DataError, match=r"q\.csv: row 2 has the same 'id' as .*people\.csv: row 8"):
         run([people, more], PEOPLE)
+
+
+def test_near_copies_in_several_files_share_a_fold(run, tmp_path, split_settings):
+    """Rows that differ in a letter fall together, whichever files they are in."""
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(40)]
+    near = [text[:30] + ("A" if text[30] != "A" else "C") + text[31:] for text in texts]
+    files = [
+        csv(tmp_path / f"{name}.csv", ["seq,y", *(f"{t},{n % 2}" for n, t in enumerate(part))])
+        for name, part in (("a", texts), ("b", near))
+    ]
+
+    settings = split_settings("similarity", similarity=0.6)
+    tables, check = run(files, {"seq": "text", "y": "label"}, settings)
+
+    one, other = (folds(next(table.batches(100))).tolist() for table in tables.values())
+    assert one == other
+    assert sum(check["folds"].values()) == 80
+
+
+def test_similarity_needs_something_to_compare(run, tmp_path, split_settings):
+    """With images alone there is nothing to compare, which is said in one line."""
+    np.savez(tmp_path / "a.npz", image=np.zeros((9, 2, 2), np.uint8), y=np.arange(9) % 2)
+
+    with pytest.raises(SettingsError, match=r"compares columns of kind numeric, .* there is none"):
+        run([tmp_path / "a.npz"], {"y": "label"}, split_settings("similarity"))
 
 
 def test_methods_need_their_column(run, people, split_settings):

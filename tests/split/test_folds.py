@@ -31,7 +31,9 @@ def test_hash_gives_each_fold_its_share(split_settings):
     assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.03)
 
 
-@pytest.mark.parametrize("method", ["hash", "random", "stratified", "group"])
+@pytest.mark.parametrize(
+    "method", ["hash", "random", "stratified", "group", "k_fold", "similarity"]
+)
 def test_a_fold_is_a_function_of_the_row(split_settings, method):
     """More rows, another order and other batches move no row."""
     keys, split = some_keys(40), split_settings(method)
@@ -46,13 +48,44 @@ def test_a_fold_is_a_function_of_the_row(split_settings, method):
     assert part.tolist() == whole[:7].tolist()
 
 
-def test_the_seed_matters(split_settings):
+@pytest.mark.parametrize("method", ["hash", "k_fold"])
+def test_the_seed_matters(split_settings, method):
     """Another seed is another split."""
     rows = basis(some_keys(50))
 
-    one, other = (folds_of(split_settings(seed=seed), {}, rows) for seed in (0, 1))
+    one, other = (folds_of(split_settings(method, seed=seed), {}, rows) for seed in (0, 1))
 
     assert one.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("folds", [3, 5, 8])
+def test_the_test_folds_of_a_k_fold_partition_the_rows(split_settings, folds):
+    """Every row is tested exactly once, and validates exactly once, over all folds."""
+    keys = some_keys(600)
+
+    runs = np.stack(
+        [
+            folds_of(split_settings("k_fold", folds=folds, fold=fold), {}, basis(keys))
+            for fold in range(folds)
+        ]
+    )
+
+    assert (runs == TEST).sum(axis=0).tolist() == [1] * 600
+    assert (runs == VALIDATION).sum(axis=0).tolist() == [1] * 600
+    assert (runs == TRAIN).sum(axis=0).tolist() == [folds - 2] * 600
+    share = (runs == TEST).mean(axis=1)
+    assert share == pytest.approx([1 / folds] * folds, abs=0.06)
+
+
+def test_validation_is_the_fold_after_the_test_fold(split_settings):
+    """What validates for one fold is tested by the next; after the last comes the first."""
+    keys = some_keys(60)
+    runs = [
+        folds_of(split_settings("k_fold", folds=3, fold=fold), {}, basis(keys)) for fold in range(3)
+    ]
+
+    for fold in range(3):
+        assert ((runs[fold] == VALIDATION) == (runs[(fold + 1) % 3] == TEST)).all()
 
 
 def test_a_group_stays_together(split_settings):

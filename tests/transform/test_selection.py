@@ -203,29 +203,6 @@ def test_images_count_as_content(columns, rows, shard, settings):
     assert len(left(pipeline, shards)["s"]) == 2
 
 
-def test_balance_thins_out_larger_classes(kinds, rows, shard, settings):
-    """Classes come out at about ratio times the smallest; the smallest stays whole."""
-    labels = ["few"] * 100 + ["many"] * 1000 + ["some"] * 150
-    count = len(labels)
-    table = rows(kinds, range(count), [0] * count, x=[1] * count, c=["u"] * count, y=labels)
-    pipeline = fit_pipeline(settings(("balance", [], {"ratio": 2})), kinds, {"s": shard(table)})
-
-    out = pipeline.shard("s").apply(table)["y"].to_pylist()
-
-    assert out.count("few") == 100
-    assert out.count("some") == 150
-    assert 160 < out.count("many") < 240
-
-
-def test_balance_refuses_regression(columns, rows, shard, settings):
-    """Numbers have no classes to balance."""
-    kinds = columns(task="regression", x="numeric", y="label")
-    table = rows(kinds, [0], [0], x=[1], y=[1.0])
-
-    with pytest.raises(SettingsError, match="it balances classes; the task is regression"):
-        fit_pipeline(settings(("balance", [], {"ratio": 2})), kinds, {"s": shard(table)})
-
-
 def test_a_step_after_everything_was_dropped(kinds, rows, shard, settings):
     """A fitted step that no training row reaches says so."""
     table = rows(kinds, [0], [0], x=[1], c=["u"], y=["a"])

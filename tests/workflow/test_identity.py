@@ -146,6 +146,23 @@ def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypat
     assert changed(applied, later_applied) == TRAINED - {"choices"}
 
 
+def test_the_users_function_is_code_of_the_transform(tmp_path, monkeypatch):
+    """The file of a step's function counts where the step is fitted and applied, and only there."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_steps.py"
+    step = "{step: function, columns: [a], options: {_target_: my_steps.f, training_only: true}}"
+    settings = compose(CONFIG, "demo", [f"transform.steps=[{step}]"])
+    codes = []
+    for text in ("one = 1", "one = 2"):
+        file.write_text(text)
+        codes.append((fit_codes(settings), apply_codes(settings)))
+
+    (fits, applied), (later_fits, later_applied) = codes
+
+    assert changed(fits, later_fits) == {"transform"}
+    assert changed(applied, later_applied) == {"transform"}
+
+
 def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeypatch):
     """Its file counts for the fit of such an assigner, and assigns no row anew."""
     monkeypatch.chdir(tmp_path)

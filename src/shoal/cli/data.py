@@ -30,7 +30,7 @@ def split_fit(
     from shoal.settings.data import Sources, Split
     from shoal.split.command import split_fit
 
-    split_fit(Sources.from_text(sources), Split.from_text(split), columns, folds)
+    split_fit(Sources.from_text(sources), parse(Split, json.loads(split), "split"), columns, folds)
 
 
 def split(
@@ -48,7 +48,7 @@ def split(
 
     names = json.loads(arrays)
     content = ArraySource(path=str(source), arrays=names) if names else str(source)
-    settings = Split.from_text(split)
+    settings = parse(Split, json.loads(split), "split")
     command.split(content, columns, folds, settings, batch_rows, table)
 
 
@@ -58,7 +58,7 @@ def split_check(table: Inputs, source: Files, columns: Input, split: Json, check
     from shoal.split.command import split_check
 
     tables = {str(name): path for name, path in zip(source, table, strict=True)}
-    split_check(tables, columns, Split.from_text(split), check)
+    split_check(tables, columns, parse(Split, json.loads(split), "split"), check)
 
 
 def transform_fit(code: Code, settings: Json, table: Inputs, columns: Input, state: File) -> None:

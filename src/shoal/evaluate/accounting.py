@@ -31,7 +31,8 @@ def row_accounting(metrics: Mapping[str, Any], details: ReportDetails) -> dict[s
         "Outside every fold": metrics["rows"]["outside"],
         **{f"Dropped by {step}": count for step, count in details.dropped.items()},
     }
-    total = sum(counts.values())
+    copies = {f"Added by {step}": count for step, count in details.added.items()}
+    total = sum(counts.values()) - sum(copies.values())
     missing = details.rows_in - total
     sentence = (
         f"{formats.count_text(details.rows_in)} rows in the source files, "
@@ -41,7 +42,7 @@ def row_accounting(metrics: Mapping[str, Any], details: ReportDetails) -> dict[s
     return {
         "rows": [
             {"name": name, "count": formats.count_text(n), **_share(n, details.rows_in)}
-            for name, n in counts.items()
+            for name, n in (counts | copies).items()
         ],
         "rows_missing": missing != 0,
         "rows_sentence": f"{sentence}: {abs(missing):,} differ." if missing else f"{sentence}.",

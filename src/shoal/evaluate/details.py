@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def report_details(
     content = read_json(paths.settings)
     ledgers = [read_json(path) for path in paths.pool_ledgers]
     places, points = _map(settings, tested)
-    rows_in, dropped = _accounting(paths.tables)
+    rows_in, dropped, added = _accounting(paths.tables)
     return ReportDetails(
         experiment=content["name"],
         generation=content["generation"],
@@ -58,6 +59,7 @@ def report_details(
         map_method=settings.map,
         rows_in=rows_in,
         dropped=dropped,
+        added=added,
         stages=_stages(ledgers),
         trained_on=_trained_on(paths, index),
         settings=content,
@@ -138,19 +140,20 @@ def _map(settings: Evaluate, tested: TestRows) -> tuple[NDArray[np.int64], NDArr
     return places, picture(embedding, settings.map, settings.seed)
 
 
-def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int]]:
-    """Rows that reached transform, and rows dropped there by step, over all shards."""
+def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Rows that reached transform, rows dropped and rows added there by step, over all shards."""
     from shoal.tables import Table
 
     rows_in = 0
-    dropped: dict[str, int] = {}
+    dropped: Counter[str] = Counter()
+    added: Counter[str] = Counter()
     for path in tables:
         table = Table(path)
         rows_in += table.record["rows_in"]
-        for step, count in table.record["dropped"].items():
-            dropped[step] = dropped.get(step, 0) + count
+        dropped.update(table.record["dropped"])
+        added.update(table.record.get("added", {}))
         table.close()
-    return rows_in, dropped
+    return rows_in, dict(dropped), dict(added)
 
 
 def _stages(ledgers: Sequence[Mapping[str, Any]]) -> list[StageCost]:

@@ -77,10 +77,15 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     """Score pool, generalist, random partitions and constant; write all of evaluate's files."""
     from shoal.evaluate.details import report_details
     from shoal.evaluate.report import report_page
+    from shoal.settings.data import Transform
 
     content = read_json(paths.settings)
-    target = content["model"]["_target_"].rpartition(".")[0]
-    pool = Pool.load(paths.pool.parent, trust=[target, *_encoder_types(paths.pool.parent)])
+    targets = [
+        content["model"]["_target_"],
+        *Transform.model_validate(content["transform"]).targets,
+    ]
+    modules = [target.rpartition(".")[0] for target in targets]
+    pool = Pool.load(paths.pool.parent, trust=[*modules, *_encoder_types(paths.pool.parent)])
     index = Index(paths.index)
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"

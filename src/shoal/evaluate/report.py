@@ -89,6 +89,7 @@ class ReportDetails:
             and pool, by name.
         candidates: What probes lost with each number of partitions (``partitions``, ``loss``,
             ``gain``, ``standard_error``, ``taken``), where the number was chosen by them.
+        added: Rows added on the way, by step, summed over shards.
         versions: Versions of libraries by name.
         cluster: The page that says what the run took on a cluster, seen from the published report;
             empty where it ran on none.
@@ -107,6 +108,7 @@ class ReportDetails:
     settings: Mapping[str, Any]
     lineage: Mapping[str, str] = field(default_factory=dict)
     candidates: Sequence[Mapping[str, Any]] = ()
+    added: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
 

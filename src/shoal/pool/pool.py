@@ -66,6 +66,8 @@ class Pool:
         self.embedder: Embedder = load_embedder(folder / "embedder.safetensors")
         self.router = Router.from_state(*load_state(folder / "router.safetensors"))
         self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
+        for target in self.pipeline.targets:
+            _check_trust("transform", target, trust)
         self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
         self.gate = Gate.from_record(read_json(folder / "gate.json"))
         models = {BASE: self.model_with(load_state(folder / "base.safetensors")[0], {})}
@@ -88,12 +90,13 @@ class Pool:
 
         Args:
             folder: The pool's folder.
-            trust: Modules outside Shoal that the pool may import its model (or encoders) from.
+            trust: Modules outside Shoal that the pool may import its model, encoders and
+                functions of transform steps from.
 
         Raises:
             SourceError: There is no pool in the folder.
             CorruptError: A file is missing or is not what the manifest says.
-            ModelError: The model's module is not trusted, or does not import.
+            ModelError: A module is not trusted, or does not import.
         """
         place = Path(folder)
         if not (place / MANIFEST).is_file():
@@ -110,7 +113,7 @@ class Pool:
                 raise CorruptError(f"{path}: named in the manifest, but not in the pool")
             if file_hash(path) != expected:
                 raise CorruptError(f"{path}: does not match its hash in the manifest")
-        _check_trust(manifest["model"]["_target_"], trust)
+        _check_trust("model", manifest["model"]["_target_"], trust)
         return cls(place, manifest, trust)
 
     def predict(self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None) -> pa.Table:
@@ -189,10 +192,10 @@ class Pool:
         return None if column is None else rows[column].to_pylist()
 
 
-def _check_trust(target: str, trust: Sequence[str]) -> None:
+def _check_trust(part: str, target: str, trust: Sequence[str]) -> None:
     module = target.rpartition(".")[0]
     if not (module == "shoal" or module.startswith("shoal.") or module in trust):
         raise ModelError(
-            f"the pool's model is {target}; importing runs its code, so say that you trust it: "
+            f"the pool's {part} is {target}; importing runs its code, so say that you trust it: "
             f"trust={module!r}"
         )

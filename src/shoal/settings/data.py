@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from shoal.settings.section import Section
 
@@ -50,13 +50,28 @@ class Sources(Section):
         return self.model_copy(update={"files": files})
 
 
-class Split(Section):
+class _Shares(Section):
+    """What splits by shares of the rows have."""
+
+    fractions: dict[Fold, float] = Field(description="share of the rows in each fold")
+
+    @model_validator(mode="after")
+    def _fractions_sum_to_one(self) -> _Shares:
+        if set(self.fractions) != {"train", "validation", "test"}:
+            raise ValueError("fractions must name train, validation and test")
+        if any(share <= 0 for share in self.fractions.values()):
+            raise ValueError("fractions must all be above zero: there are always three folds")
+        if abs(sum(self.fractions.values()) - 1) > 1e-9:
+            raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}, not 1")
+        return self
+
+
+class PlainSplit(_Shares):
     """How rows fall into train, validation and test."""
 
     method: Literal["hash", "group", "time", "column", "stratified", "random"] = Field(
         description="what decides a row's fold"
     )
-    fractions: dict[Fold, float] = Field(description="share of the rows in each fold")
     column: str | None = Field(description="for 'column': the column that names the fold")
     values: dict[str, Fold] = Field(description="for 'column': its value to the fold")
     outside: list[str] = Field(
@@ -65,16 +80,45 @@ class Split(Section):
     seed: int = Field(description="seed of hash, group, stratified and random")
 
     @model_validator(mode="after")
-    def _fractions_sum_to_one(self) -> Split:
-        if set(self.fractions) != {"train", "validation", "test"}:
-            raise ValueError("fractions must name train, validation and test")
-        if any(share <= 0 for share in self.fractions.values()):
-            raise ValueError("fractions must all be above zero: there are always three folds")
-        if abs(sum(self.fractions.values()) - 1) > 1e-9:
-            raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}, not 1")
+    def _column_and_values(self) -> PlainSplit:
         if self.method == "column" and (self.column is None or not self.values):
             raise ValueError("method 'column' needs split.column and split.values")
         return self
+
+
+class KFold(Section):
+    """One of several equal parts of the rows is the test fold, the next one validation."""
+
+    method: Literal["k_fold"]
+    folds: int = Field(ge=3, description="parts; about the same number of rows falls into each")
+    fold: NonNegativeInt = Field(
+        description="part that is the test fold, from 0; the next one, after the last the first, "
+        "is validation, all others train"
+    )
+    seed: int = Field(description="seed of the parts; the same for every `fold` of one k-fold")
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_them(self) -> KFold:
+        if self.fold >= self.folds:
+            raise ValueError(
+                f"fold {self.fold} is not among the {self.folds} folds, 0 to {self.folds - 1}"
+            )
+        return self
+
+
+class Similarity(_Shares):
+    """Rows that are nearly identical fall together: whole clusters of them share a fold."""
+
+    method: Literal["similarity"]
+    similarity: float = Field(
+        ge=0.5, le=1, description="share of their parts that two nearly identical rows share"
+    )
+    characters: PositiveInt = Field(description="length of the parts that a text is compared by")
+    digits: PositiveInt = Field(description="significant digits that numbers are compared by")
+    seed: int = Field(description="seed of the order in which clusters are dealt out")
+
+
+Split = Annotated[PlainSplit | KFold | Similarity, Field(discriminator="method")]
 
 
 class Step(Section):
@@ -91,6 +135,12 @@ class Transform(Section):
     steps: list[Step] = Field(description="what is done, in order")
     fit_rows: PositiveInt = Field(description="rows, at most, that a fitted step is fitted on")
     seed: int = Field(description="seed of the steps that draw")
+
+    @property
+    def targets(self) -> list[str]:
+        """Dotted paths of the user's functions among the steps."""
+        named = [step.options.get("_target_") for step in self.steps if step.step == "function"]
+        return [target for target in named if isinstance(target, str)]
 
 
 class Encode(Section):

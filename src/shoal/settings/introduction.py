@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _TEXT = """\
 # Settings
@@ -76,15 +76,29 @@ still apply. For classes the output is logits `(rows, classes)`; for numbers `(r
 | `column` | the value of `split.column`, by `split.values`; `split.outside` is in no fold |
 | `random` | a table of keys with exact shares, fitted once; later rows by the hash of their key |
 | `stratified` | as `random`, within each class, or within each tenth of a numeric label |
+| `k_fold` | a seeded hash of its key: one of `folds` parts is test, the next validation |
+| `similarity` | its cluster of nearly identical rows, fitted once; later rows by their key |
 
-A key is a hash of the row's id, or of its inputs where no column is an id.
+A key is a hash of the row's id, or of its inputs where no column is an id. The parts of a k-fold
+do not depend on `fold`: its test folds for `fold` 0, 1, … hold every row exactly once.
+
+For `similarity` a row is a set of parts: substrings of its texts, its categories, its numbers to
+some digits. Rows that share enough of them are linked, and what is linked shares a fold. The limits
+of that are in `src/shoal/split/similarity.py`.
 """
 
 _STEPS = """\
 ## Transform steps
 
-Steps that drop rows or add noise touch the training fold alone. Written as
+Steps that drop, repeat or augment rows touch the training fold alone, as the table says of each.
+What a step draws for a row is a function of `transform.seed`, the step's name and place in the
+list, the column and the row's key, however rows are cut into source files. Written as
 `steps: [{step: impute, columns: [age], options: {strategy: median}}]`.
+
+A function of your own is `{step: function, columns: [note], options: {_target_: my_steps.shorten,
+training_only: false, arguments: {words: 5}}}`: `shorten(value, words=5)` returns what the value
+becomes. Its file is part of the identity of what it makes. A pool calls it for rows to predict
+where it is not for training rows alone: then loading needs `trust`, as for a model of your own.
 """
 
 _ENCODERS = """\
@@ -102,17 +116,32 @@ def introduction() -> str:
     from shoal.encode.encoders import ENCODERS
     from shoal.transform.pipeline import STEPS
 
-    parts = [_TEXT, _STEPS, *_table("step", STEPS, "works_on"), ""]
+    parts = [_TEXT, _STEPS, *_table("step", STEPS, "works_on", _folds), ""]
     return "\n".join([*parts, _ENCODERS, *_table("encoder", ENCODERS, "kinds"), ""])
 
 
-def _table(title: str, classes: Mapping[str, Any], columns: str) -> Iterator[str]:
+def _table(
+    title: str,
+    classes: Mapping[str, Any],
+    columns: str,
+    folds: Callable[[Any], str] | None = None,
+) -> Iterator[str]:
     """Each class with the columns it takes, its purpose and its options."""
-    yield from [f"| {title} | columns | what it does | options |", "| --- | --- | --- | --- |"]
+    head = [title, "columns", *(["folds"] if folds else []), "what it does", "options"]
+    yield from [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for name, kind in classes.items():
         purpose = str(inspect.getdoc(kind)).split("\n\n", maxsplit=1)[0].replace("\n", " ")
         options = "; ".join(
             f"`{field.alias or option}`: {field.description}"
             for option, field in kind.Options.model_fields.items()
         )
-        yield f"| `{name}` | {', '.join(getattr(kind, columns))} | {purpose} | {options} |"
+        where = [folds(kind)] if folds else []
+        cells = [f"`{name}`", ", ".join(getattr(kind, columns)), *where, purpose, options]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _folds(step: Any) -> str:  # noqa: ANN401 - a class of step
+    """Which folds a step touches."""
+    if step.by_options:
+        return "by its options"
+    return "training" if step.training_only else "all"

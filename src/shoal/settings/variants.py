@@ -265,19 +265,19 @@ def _fits(field: Any, value: Any) -> bool:  # noqa: ANN401 - pydantic's
     return True
 
 
-def _section(stage: str, content: Any) -> type[Section] | None:  # noqa: ANN401 - plain values
-    """The type of a stage's settings; of a union the one of its method."""
+def _section(stage: str, content: Mapping[str, Any]) -> type[Section] | None:
+    """The type of a stage's settings; of a union the one of its method, or methods."""
     from typing import get_args
 
     kind = Settings.model_fields[stage].annotation
-    methods = [kind, *get_args(kind)] if get_args(kind) else [kind]
-    for each in methods:
-        fields = getattr(each, "model_fields", {})
-        known = get_args(fields["method"].annotation) if "method" in fields else ()
-        if isinstance(each, type) and (not known or len(methods) == 1):
-            return each
-        if isinstance(each, type) and content.get("method") in known:
-            return each
+    asked = content.get("method")
+    asked = asked if isinstance(asked, list) else [asked]
+    for each in get_args(kind) or (kind,):
+        fields = each.model_fields
+        known = get_args(fields["method"].annotation) if "method" in fields else asked
+        if all(method in known for method in asked):
+            section: type[Section] = each
+            return section
     return None
 
 

@@ -176,10 +176,13 @@ def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
                 f"the {fold} fold is empty: no row's {split.column!r} is a value that "
                 f"split.values gives to {fold}"
             )
-        shares = ", ".join(f"{name} {share:g}" for name, share in split.fractions.items())
+        if split.method == "k_fold":
+            shares = f"{split.folds} folds"
+        else:
+            shares = ", ".join(f"{name} {share:g}" for name, share in split.fractions.items())
         raise DataError(
             f"the {fold} fold is empty: {rows} rows, split by {split.method!r} into {shares}; "
-            f"there are too few rows, groups or times for these fractions"
+            f"there are too few rows, groups, times or clusters of similar rows for that"
         )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from shoal.settings.data import ArraySource, Sources, Split
+    from shoal.settings.data import ArraySource, Similarity, Sources, Split
     from shoal.tables import Columns
 
 _HEADS_MOST, _HEAD_LEAST = 65_536, 256
@@ -131,11 +131,17 @@ def _check_fold_column(heads: Mapping[str, pa.Table], column: str) -> None:
 def _check_method(split: Split, columns: Columns) -> None:
     """That there is the column which the method goes by, and that it is no input."""
     from shoal.errors import SettingsError
+    from shoal.split.similarity import COMPARED
 
     if split.method == "column" and split.column in columns.inputs:
         raise SettingsError(
             f"sources.columns: {split.column!r} names the fold (split.column), so a model may not "
             f"see it; declare it ignore or leave it out"
+        )
+    if split.method == "similarity" and not columns.of_kind(*COMPARED):
+        raise SettingsError(
+            f"split.method: 'similarity' compares columns of kind {', '.join(COMPARED)}, and there "
+            f"is none; columns: {', '.join(columns.kinds)}"
         )
     kind = _NEEDS.get(split.method)
     if kind and not columns.of_kind(kind):
@@ -162,6 +168,8 @@ def _fitted(
             for basis in read_times(source, columns, batch_rows)
         ]
         return folds.fit_time(np.concatenate(times), split.fractions)
+    if split.method == "similarity":
+        return _fitted_similarity(files, columns, split, batch_rows)
     if split.method not in ("random", "stratified"):
         return {}
     read = tables.numbers if columns.task == "regression" else tables.texts
@@ -172,3 +180,20 @@ def _fitted(
             labels.append(read(batch.table, columns.label))
     classes = np.concatenate(labels) if split.method == "stratified" else None
     return folds.fit_table(np.concatenate(keys), classes, split.fractions, split.seed)
+
+
+def _fitted_similarity(
+    files: Sequence[Path | ArraySource], columns: Columns, split: Similarity, batch_rows: int
+) -> dict[str, Any]:
+    """A fold for each key, the same for rows that are nearly identical."""
+    import numpy as np
+
+    from shoal.split.reading import read_rows
+    from shoal.split.similarity import fit_similarity, signatures
+
+    keys, signed = [], []
+    for source in files:
+        for batch in read_rows(source, columns, split, batch_rows):
+            keys.append(batch.basis.keys)
+            signed.append(signatures(batch.table, columns, split))
+    return fit_similarity(np.concatenate(keys), np.concatenate(signed), split)

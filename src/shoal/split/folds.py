@@ -9,7 +9,7 @@ import numpy as np
 
 from shoal.errors import SourceError, nearest
 from shoal.hashing import uniform
-from shoal.split.keys import value_hashes
+from shoal.split.keys import flat_keys, value_hashes
 from shoal.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.settings.data import Fold, Split
+    from shoal.settings.data import Fold, KFold, PlainSplit, Similarity, Split
 
     Bytes = NDArray[np.uint8]
     State = dict[str, NDArray[Any]]
 
-FITTED = ("time", "random", "stratified")
 _DECILES = 10
 
 
@@ -114,6 +113,8 @@ def folds_of(split: Split, state: Mapping[str, NDArray[Any]], rows: Basis) -> By
     Raises:
         SourceError: A time is missing, or the value that names the fold is missing or unknown.
     """
+    if split.method == "k_fold":
+        return _by_part(rows.keys, split)
     if split.method == "column":
         return _by_name(split, rows)
     if split.method == "time":
@@ -121,7 +122,7 @@ def folds_of(split: Split, state: Mapping[str, NDArray[Any]], rows: Basis) -> By
     if split.method == "group":
         return _by_group(split, rows)
     folds = _by_hash(rows.keys, split)
-    if split.method in ("random", "stratified"):
+    if split.method in ("random", "stratified", "similarity"):
         known, place = _look_up(state["keys"], rows.keys)
         folds[known] = state["folds"][place[known]]
     return folds
@@ -132,12 +133,20 @@ def _cumulative(fractions: Mapping[Fold, float]) -> NDArray[np.float64]:
     return np.cumsum([fractions["train"], fractions["validation"]])
 
 
-def _by_hash(keys: Bytes, split: Split) -> Bytes:
+def _by_part(keys: Bytes, split: KFold) -> Bytes:
+    parts = np.floor(uniform(keys, "split", split.seed) * split.folds).astype(np.int64)
+    folds = np.full(len(keys), TRAIN, dtype=np.uint8)
+    folds[parts == (split.fold + 1) % split.folds] = VALIDATION
+    folds[parts == split.fold] = TEST
+    return folds
+
+
+def _by_hash(keys: Bytes, split: PlainSplit | Similarity) -> Bytes:
     draws = uniform(keys, "split", split.seed)
     return np.searchsorted(_cumulative(split.fractions), draws, side="right").astype(np.uint8)
 
 
-def _by_group(split: Split, rows: Basis) -> Bytes:
+def _by_group(split: PlainSplit, rows: Basis) -> Bytes:
     groups = rows.groups
     if groups is None:
         raise ValueError("method 'group' needs groups")
@@ -169,7 +178,7 @@ def all_times(rows: Basis) -> NDArray[np.float64]:
     return times
 
 
-def _by_name(split: Split, rows: Basis) -> Bytes:
+def _by_name(split: PlainSplit, rows: Basis) -> Bytes:
     if rows.named is None:
         raise ValueError("method 'column' needs the values that name the fold")
     codes = {value: FOLDS.index(fold) for value, fold in split.values.items()}
@@ -191,21 +200,16 @@ def _look_up(known: Bytes, keys: Bytes) -> tuple[NDArray[np.bool_], NDArray[np.i
     """Which keys are in an ascending table of keys, and where."""
     if not len(known):
         return np.zeros(len(keys), dtype=bool), np.zeros(len(keys), dtype=np.int64)
-    table, wanted = _flat(known), _flat(keys)
+    table, wanted = flat_keys(known), flat_keys(keys)
     place = np.minimum(np.searchsorted(table, wanted), len(table) - 1)
     return table[place] == wanted, place
-
-
-def _flat(keys: Bytes) -> NDArray[np.bytes_]:
-    """Keys as fixed-length byte strings, which numpy orders; all are of one length."""
-    return np.ascontiguousarray(keys).view(f"S{keys.shape[1]}").ravel()
 
 
 def _distinct(
     keys: Bytes, strata: NDArray[np.int64]
 ) -> tuple[Bytes, NDArray[np.int64], NDArray[np.int64]]:
     """Distinct keys ascending, each with the lowest stratum of its rows and its row count."""
-    flat = _flat(keys)
+    flat = flat_keys(keys)
     order = np.lexsort((strata, flat))
     distinct, first, copies = np.unique(flat[order], return_index=True, return_counts=True)
     matrix = np.ascontiguousarray(distinct).view(np.uint8).reshape(-1, keys.shape[1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shoal import tables
 from shoal.hashing import KEY_BYTES, hash_rows
 
@@ -43,6 +45,11 @@ def content_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
 def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
     """Hash of each of some strings; uint8 ``(rows, KEY_BYTES)``."""
     return hash_rows({"value": values}, KEY_BYTES)
+
+
+def flat_keys(keys: NDArray[Any]) -> NDArray[np.bytes_]:
+    """Keys as byte strings ``(rows,)``, which numpy orders; all are of one length."""
+    return np.ascontiguousarray(keys).view(f"S{keys.shape[1]}").ravel()
 
 
 def _hashes(

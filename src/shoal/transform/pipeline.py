@@ -9,8 +9,12 @@ import numpy as np
 
 from shoal import tables
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
+from shoal.transform.augment import Mask, Swap
+from shoal.transform.balance import Balance
+from shoal.transform.function import Function
 from shoal.transform.rows import Rows, smallest_draws, training_rows
-from shoal.transform.selection import Balance, DropDuplicates, Filter
+from shoal.transform.selection import DropDuplicates, Filter
+from shoal.transform.sequence import Chunk, ReverseComplement
 from shoal.transform.step import Context, TransformStep
 from shoal.transform.values import Clip, Impute, Log, Lower, Noise
 
@@ -26,10 +30,15 @@ _CLASSES: tuple[type[TransformStep], ...] = (
     Clip,
     Log,
     Lower,
+    Chunk,
+    ReverseComplement,
     Noise,
+    Mask,
+    Swap,
     Filter,
     DropDuplicates,
     Balance,
+    Function,
 )
 STEPS: dict[str, type[TransformStep]] = {step.name: step for step in _CLASSES}
 """Name in the settings to step."""
@@ -63,6 +72,12 @@ class Pipeline:
             if not step.training_only:
                 rows = step.apply(rows, {})
         return rows.table
+
+    @property
+    def targets(self) -> list[str]:
+        """Dotted paths of the user's functions that :meth:`predict` calls."""
+        functions = [step for step in self.steps if isinstance(step, Function)]
+        return [step.options.target for step in functions if not step.training_only]
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON."""
@@ -110,6 +125,7 @@ class ShardPipeline:
     Attributes:
         rows_in: Rows taken so far.
         dropped: Rows dropped so far, by the name of the step.
+        added: Rows added so far, by the name of the step.
     """
 
     def __init__(self, steps: Sequence[TransformStep], shard: str, source: str) -> None:
@@ -119,6 +135,7 @@ class ShardPipeline:
         self._memories: list[dict[str, Any]] = [{} for _ in steps]
         self.rows_in = 0
         self.dropped: Counter[str] = Counter({step.name: 0 for step in steps if step.drops})
+        self.added: Counter[str] = Counter({step.name: 0 for step in steps if step.adds})
 
     def apply(self, table: pa.Table) -> pa.Table:
         """The shard's next rows, after all steps; the training fold is told by ``_fold``."""
@@ -135,12 +152,15 @@ class ShardPipeline:
             rows = step.apply(rows, memory)
             if step.drops:
                 self.dropped[step.name] += before - len(rows.table)
+            if step.adds:
+                self.added[step.name] += len(rows.table) - before
         return rows
 
     @property
     def record(self) -> dict[str, Any]:
-        """Row accounting: rows in, rows dropped by step."""
-        return {"rows_in": self.rows_in, "dropped": dict(self.dropped)}
+        """Row accounting: rows in, rows dropped and, if steps may add any, rows added by step."""
+        added = {"added": dict(self.added)} if self.added else {}
+        return {"rows_in": self.rows_in, "dropped": dict(self.dropped)} | added
 
 
 def fit_pipeline(
@@ -158,6 +178,7 @@ def fit_pipeline(
         SettingsError: A step, option or column is unknown or does not fit.
         DataError: No training row is left for a step.
         SourceError: A step cannot work on a value.
+        ModelError: A function of the user's does not import or fails.
     """
     steps = [_make(settings, columns, index) for index in range(len(settings.steps))]
     sample: pa.Table | None = None
@@ -183,7 +204,9 @@ def _make(settings: Transform, columns: tables.Columns, index: int) -> Transform
             f"{nearest(entry.step, STEPS)}"
         )
     context = Context(index, settings.seed, columns.kinds, columns.task)
-    return STEPS[entry.step](context, entry.columns, entry.options)
+    step = STEPS[entry.step](context, entry.columns, entry.options)
+    step.prepare()
+    return step
 
 
 def _stream(shards: Mapping[str, tables.Table], steps: Sequence[TransformStep]) -> Iterator[Rows]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal import tables
-from shoal.hashing import uniform
+from shoal.hashing import KEY_BYTES, derived, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +52,27 @@ class Rows:
             return self
         table = self.table.filter(pa.array(kept))
         positions, training = self.positions[kept], self.training[kept]
+        return replace(self, table=table, positions=positions, training=training)
+
+    def repeated(self, times: NDArray[np.int64], *salt: Any) -> Rows:  # noqa: ANN401 - JSON
+        """Each row ``times`` times, the first under its own key, copies under keys of their own.
+
+        Args:
+            times: int64 ``(rows,)``, at least 0.
+            salt: What distinguishes these copies from others of the same rows.
+        """
+        if times.max(initial=0) <= 1:
+            return self.where(times > 0)
+        taken = np.repeat(np.arange(len(times)), times)
+        copy = np.arange(len(taken)) - np.repeat(np.cumsum(times) - times, times)
+        numbers = copy.astype("<u4").view(np.uint8).reshape(-1, 4)
+        row_keys = tables.keys(self.table)[taken]
+        own = derived(np.concatenate([row_keys, numbers], axis=1), KEY_BYTES, *salt)
+        own_keys = np.where(copy[:, None] > 0, own, row_keys)
+        place = self.table.schema.get_field_index(tables.KEY)
+        field = self.table.schema.field(place)
+        table = self.table.take(taken).set_column(place, field, tables.key_array(own_keys))
+        positions, training = self.positions[taken], self.training[taken]
         return replace(self, table=table, positions=positions, training=training)
 
     def place(self, row: int, column: str) -> str:

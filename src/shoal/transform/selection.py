@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
 from shoal import tables
-from shoal.errors import DataError, SettingsError
-from shoal.hashing import KEY_BYTES, hash_rows, uniform
+from shoal.errors import SettingsError
+from shoal.hashing import KEY_BYTES, hash_rows
 from shoal.settings.section import Section
 from shoal.transform.step import TransformStep
 
@@ -191,53 +190,3 @@ def _values(table: pa.Table, name: str) -> NDArray[Any]:
     if kind == "string":
         return tables.texts(table, name)
     return tables.numbers(table, name) if kind == "double" else tables.images(table, name)
-
-
-class BalanceOptions(Section):
-    """How uneven classes may stay."""
-
-    ratio: float = Field(ge=1, description="most rows of a class, of the smallest class")
-
-
-class Balance(TransformStep):
-    """Thin out the larger classes of the training fold.
-
-    A row stays if its draw, a function of its key, is below its class's share: so classes come
-    out at ``ratio`` times the smallest in expectation, not to the row. A class that was not
-    there when the step was fitted stays whole.
-    """
-
-    name = "balance"
-    works_on = ("label",)
-    fits_on = "all"
-    training_only = True
-    drops = True
-    Options: ClassVar[type[Section]] = BalanceOptions
-
-    def chosen(self, columns: list[str]) -> list[str]:
-        """The label."""
-        return super().chosen(columns or [self.context.label])
-
-    def check(self) -> None:
-        """Refuse a label that has no classes."""
-        if self.context.task != "classification":
-            raise SettingsError(f"{self.place}: it balances classes; the task is regression")
-
-    def fit_all(self, stream: Callable[[], Iterator[Rows]]) -> None:
-        """Count the classes."""
-        counts: Counter[str] = Counter()
-        for rows in stream():
-            counts.update(tables.texts(rows.table, self.columns[0]).tolist())
-        if not counts:
-            raise DataError(f"{self.place}: no training row is left to balance")
-        most = self.options.ratio * min(counts.values())
-        self.fitted = {name: min(1.0, most / counts[name]) for name in sorted(counts)}
-
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
-        """Drop training rows whose draw is not below their class's share."""
-        if not rows.training.any():
-            return rows
-        labels = tables.texts(rows.table, self.columns[0])
-        shares = np.array([self.fitted.get(name, 1.0) for name in labels])
-        draws = uniform(tables.keys(rows.table), self.context.seed, "balance", self.context.index)
-        return rows.where((draws < shares) | ~rows.training)

@@ -51,15 +51,19 @@ class TransformStep(ABC):
         works_on: Kinds of column that it accepts.
         fits_on: Nothing, a sample of training rows, or all of them, streamed.
         training_only: Whether it leaves rows of other folds as they are.
-        drops: Whether it may drop rows.
+        by_options: Whether its options decide that.
+        drops: Whether it may drop rows; its options may decide.
+        adds: Whether it may add rows; the same.
         fitted: What fitting found, as plain JSON values.
     """
 
     name: ClassVar[str]
     works_on: ClassVar[tuple[str, ...]]
     fits_on: ClassVar[Literal["nothing", "sample", "all"]] = "nothing"
-    training_only: ClassVar[bool] = False
-    drops: ClassVar[bool] = False
+    training_only: bool = False
+    by_options: ClassVar[bool] = False
+    drops: bool = False
+    adds: bool = False
     Options: ClassVar[type[Section]] = NoOptions
 
     def __init__(self, context: Context, columns: list[str], options: Mapping[str, Any]) -> None:
@@ -95,6 +99,13 @@ class TransformStep(ABC):
 
     def check(self) -> None:  # noqa: B027 - most steps have nothing to check
         """Refuse options that do not fit together or do not fit the columns."""
+
+    def prepare(self) -> None:  # noqa: B027 - most steps have nothing to prepare
+        """Refuse what only importing the user's code shows; not asked of stored steps."""
+
+    def salt(self, column: str) -> tuple[Any, ...]:
+        """What a row's draws depend on beside its key, so that no two steps or columns agree."""
+        return self.context.seed, self.name, self.context.index, column
 
     def fit_sample(self, sample: pa.Table) -> None:
         """Fit on a sample of training rows; for steps with ``fits_on`` "sample"."""

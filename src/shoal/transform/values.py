@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shoal.transform.rows import Rows
 
 
-def _number_array(values: NDArray[np.float64]) -> pa.Array:
+def number_array(values: NDArray[np.float64]) -> pa.Array:
     """A float64 column, null where NaN."""
     return pa.array(values, type=pa.float64(), from_pandas=True)
 
@@ -148,7 +148,7 @@ class Clip(TransformStep):
         for column, (low, high) in self.fitted.items():
             values = tables.numbers(rows.table, column)
             clipped = np.clip(values, -np.inf if low is None else low, high)
-            rows = rows.with_column(column, _number_array(clipped))
+            rows = rows.with_column(column, number_array(clipped))
         return rows
 
 
@@ -172,7 +172,7 @@ class Log(TransformStep):
                     f"{rows.place(bad[0], column)}: log(1 + value) does not exist for "
                     f"{values[bad[0]]:g}; clip the column at a low above -1 before the log"
                 )
-            rows = rows.with_column(column, _number_array(np.log1p(values)))
+            rows = rows.with_column(column, number_array(np.log1p(values)))
         return rows
 
 
@@ -211,9 +211,9 @@ class Noise(TransformStep):
             return rows
         row_keys = tables.keys(rows.table)[rows.training]
         for column in self.columns:
-            draws = uniform(row_keys, self.context.seed, "noise", self.context.index, column)
+            draws = uniform(row_keys, *self.salt(column))
             values = tables.numbers(rows.table, column).copy()
             # A draw of exactly 0 would be infinitely far out.
             values[rows.training] += self.options.sd * ndtri(np.maximum(draws, 2.0**-54))
-            rows = rows.with_column(column, _number_array(values))
+            rows = rows.with_column(column, number_array(values))
         return rows

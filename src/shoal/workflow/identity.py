@@ -10,6 +10,7 @@ from shoal.workflow.code import code_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from shoal.settings import Section, Settings
 
@@ -117,12 +118,14 @@ def fit_codes(settings: Settings) -> dict[str, str]:
 def _codes(
     settings: Settings, modules: Mapping[str, str], with_model: Sequence[str] = _WITH_MODEL
 ) -> dict[str, str]:
-    file = target_file(settings.model.target)
-    user = [file] if file else []
-    return {
-        stage: code_digest(module, *(user if stage in with_model else []))
-        for stage, module in modules.items()
-    }
+    model = _files([settings.model.target])
+    own = dict.fromkeys(with_model, model) | {"transform": _files(settings.transform.targets)}
+    return {stage: code_digest(module, *own.get(stage, ())) for stage, module in modules.items()}
+
+
+def _files(targets: Iterable[str]) -> list[Path]:
+    """The user's files that hold what settings name."""
+    return [file for target in targets if (file := target_file(target))]
 
 
 def _json(*sections: Section) -> list[Any]:

@@ -1,0 +1,135 @@
+"""A step that is a function of the user's."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from shoal import tables
+from shoal.errors import ModelError, SettingsError
+from shoal.hashing import derived
+from shoal.settings.section import Section
+from shoal.targets import import_target
+from shoal.transform.step import TransformStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from shoal.transform.rows import Rows
+
+    Value = float | str | None
+
+
+class FunctionOptions(Section):
+    """Which function, and for which rows."""
+
+    target: str = Field(alias="_target_", description="dotted path of the function")
+    training_only: bool = Field(description="whether rows of other folds stay as they are")
+    arguments: dict[str, Any] = Field(default={}, description="its keyword arguments")
+
+
+class Function(TransformStep):
+    """Whatever a function of your own makes of each value.
+
+    It is called with one value, a number or a string or None where missing, and returns another
+    one of the kind, so that a row never depends on other rows. If it has an argument ``rng``, it
+    gets a numpy generator that is a function of seed, step, column and row key; such a function
+    is for training rows alone, since rows to predict have no key.
+    """
+
+    name = "function"
+    works_on = ("numeric", "categorical", "text")
+    by_options = True
+    Options: ClassVar[type[Section]] = FunctionOptions
+
+    def check(self) -> None:
+        """The options say which rows it is for."""
+        self.training_only = self.options.training_only
+
+    def prepare(self) -> None:
+        """Import the function.
+
+        Raises:
+            ModelError: It does not import or is no function.
+            SettingsError: It draws, but is meant for all rows.
+        """
+        if self._draws and not self.training_only:
+            raise SettingsError(
+                f"{self.place}: {self.options.target} draws (it has an argument 'rng'), so it is "
+                f"for training rows alone: set training_only to true"
+            )
+
+    @cached_property
+    def _function(self) -> Callable[..., Any]:
+        try:
+            found = import_target(self.options.target)
+        except ModelError as error:
+            raise ModelError(f"{self.place}: {error}") from error
+        if not callable(found):
+            raise ModelError(f"{self.place}: {self.options.target} is no function")
+        return found  # type: ignore[no-any-return]
+
+    @cached_property
+    def _draws(self) -> bool:
+        try:
+            return "rng" in inspect.signature(self._function).parameters
+        except ValueError:  # some built-in functions do not tell
+            return False
+
+    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+        """Call the function.
+
+        Raises:
+            ModelError: It fails, or returns something that does not fit the column.
+        """
+        where = rows.training if self.training_only else np.ones(len(rows.table), dtype=bool)
+        places = np.flatnonzero(where).tolist()
+        if not places:
+            return rows
+        for column in self.columns:
+            values = rows.table[column].to_pylist()
+            for place, more in zip(places, self._generators(rows, places, column), strict=True):
+                values[place] = self._called(values[place], more, rows, place, column)
+            kind = rows.table.schema.field(column).type
+            rows = rows.with_column(column, pa.array(values, kind, from_pandas=True))
+        return rows
+
+    def _generators(self, rows: Rows, places: list[int], column: str) -> Iterator[dict[str, Any]]:
+        """What each row's call gets beside value and arguments."""
+        if not self._draws:
+            yield from ({} for _ in places)
+            return
+        row_keys = tables.keys(rows.table)[places]
+        for seed in derived(row_keys, 16, *self.salt(column)):
+            yield {"rng": np.random.default_rng(int.from_bytes(seed.tobytes(), "little"))}
+
+    def _called(
+        self, value: Value, more: dict[str, Any], rows: Rows, place: int, column: str
+    ) -> Value:
+        """One value, changed."""
+        target = self.options.target
+        try:
+            found = self._function(value, **self.options.arguments, **more)
+        except Exception as error:  # the user's function may raise anything
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ModelError(
+                f"{self.place}: {target} fails on {rows.place(place, column)}, value {value!r}: "
+                f"{text}"
+            ) from error
+        if found is None:
+            return None
+        if self.context.kinds[column] != "numeric":
+            if isinstance(found, str):
+                return found
+        elif isinstance(found, int | float | np.number) and not math.isinf(found):
+            return float(found)
+        raise ModelError(
+            f"{self.place}: {target} makes {found!r} of {rows.place(place, column)}, value "
+            f"{value!r}; column {column!r} is {self.context.kinds[column]}"
+        )
