@@ -31,6 +31,7 @@ def source_settings():
             "folder": "",
             "task": "classification",
             "undeclared": "infer",
+            "shuffle_labels": False,
             "batch_rows": 4,
         }
         return Sources(files=files, columns=columns, **(settings | changes))

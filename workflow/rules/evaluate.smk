@@ -114,6 +114,7 @@ rule evaluate:
         index=lambda wc, input: plan.layout.index,
         ledgers=lambda wc, input: plan.pool_ledgers(checkpoints.partition),
         tables=lambda wc, input: plan.layout.rows("transform"),
+        check=lambda wc, input: plan.layout.check,
         cluster=lambda wc, input: plan.cluster_pages(),
         experiment=str(plan.settings_file),
         threads=plan.settings.compute.threads,
@@ -121,6 +122,7 @@ rule evaluate:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
         " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"
         " --pool-ledger {params.ledgers:q} {input.gate:q} --table {params.tables:q}"
+        " --check {params.check:q}"
         " --generalist {input.generalist:q} --generalist-ledger {input.generalist_ledger:q}"
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"

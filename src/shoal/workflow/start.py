@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR, ShoalError
+from shoal.evaluate.leaks import leak_lines
+from shoal.files import read_json
 from shoal.terminal import leave, say
 from shoal.workflow.failed import failed_specialists, record_failed
 from shoal.workflow.rules import RulesPlan
@@ -63,6 +65,7 @@ def end_well(plan: RulesPlan, logs: Sequence[str]) -> None:
     """
     if plan.is_main_process:
         record_failed(plan.failed_file)
+        _warn_of_leaks(plan)
         _summarise(plan, logs)
 
 
@@ -77,6 +80,7 @@ def end_with_failures(plan: RulesPlan, logs: Sequence[str]) -> None:
     """
     if plan.is_main_process:
         _record_specialists(plan, read_logs(logs))
+        _warn_of_leaks(plan)
         _summarise(plan, logs)
     reasons = [
         line.removeprefix(ERROR)
@@ -99,6 +103,13 @@ def _record_specialists(plan: RulesPlan, text: str) -> None:
     if not plan.settings.changes.incomplete:
         advice = "changes.incomplete=true among the overrides builds the pool without"
     say(f"training failed for {them}, see {plan.failed_file}; {advice}")
+
+
+def _warn_of_leaks(plan: RulesPlan) -> None:
+    """What the leak check found in the rows of this run."""
+    if plan.layout.check.exists():
+        for line in leak_lines(read_json(plan.layout.check)["leaks"]):
+            say(line)
 
 
 def _summarise(plan: RulesPlan, logs: Sequence[str]) -> None:
