@@ -1,5 +1,7 @@
 """Each kind of leak is found, and clean rows have none."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -244,6 +246,15 @@ def test_the_sample_is_bounded_and_by_key(found, monkeypatch):
     assert out["near"]["of"] == 150
     assert named(out) == ["c"]
     assert found(mixed, folds=folds[order]) == out
+
+
+def test_wide_rows_are_sampled_more_thinly(found, monkeypatch):
+    """Memory is bounded by numbers, not by rows: columns of texts count as their n-grams."""
+    monkeypatch.setattr(leaks, "_MOST_NUMBERS", 2_000_000)
+
+    out = found(clean())
+
+    assert out["near"]["of"] == math.ceil(2000 * 2_000_000 / ((2 * 512 + 2) * 10_000))
 
 
 def test_images_are_compared_but_not_asked_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -23,6 +24,22 @@ cluster: {partitions: 2, atoms: 6, min_rows: 10}
 embed: {dims: 2}
 model: {width: 64, depth: 1}
 train_specialists: {rows_seen: 60000, batch_size: 16, lr: 0.01}
+evaluate: {bootstrap: 200}
+grid: {}
+"""
+SPLICE = """\
+# @package _global_
+name: splice
+sources:
+  folder: data
+  files: ["splice.csv"]
+  columns: {dna: text, label: label}
+encode:
+  columns: {dna: {encoder: sequence_one_hot, alphabet: dna}}
+embed: {dims: 4}
+cluster: {partitions: 2, atoms: 6, min_rows: 10}
+model: {width: 16, depth: 1}
+train_specialists: {rows_seen: 20000, batch_size: 16, lr: 0.01}
 evaluate: {bootstrap: 200}
 grid: {}
 """
@@ -117,3 +134,27 @@ def test_a_leak_under_shuffled_labels_fails_loudly(experiment):
     assert json.loads((report.parent / "metrics.json").read_text())["verdict"] == "leak"
     assert not (experiment.folder / "results" / "leaking" / "pool").exists()
     assert "leak? 160 of 160 (100.0 %) held-out rows have the same inputs" in result.stderr
+
+
+def test_dna_is_learnt_letter_by_letter_and_not_from_shuffled_labels(experiment):
+    """A motif at a splice site decides the label: one-hot letters tell it, shuffled labels none."""
+    draw = np.random.default_rng(0)
+    letters = draw.choice(list("ACGT"), (600, 12))
+    spliced = draw.random(600) < 0.5
+    letters[:, 5:7] = np.where(spliced[:, None], ["G", "T"], letters[:, 5:7])
+    said = (letters[:, 5] == "G") & (letters[:, 6] == "T")
+    rows = pd.DataFrame({"dna": ["".join(row) for row in letters]})
+    rows["label"] = np.where(said, "site", "none")
+    rows.to_csv(experiment.folder / "data" / "splice.csv", index=False)
+    (experiment.folder / "config" / "experiment" / "splice.yaml").write_text(SPLICE)
+
+    found = []
+    for overrides in ("[]", SHUFFLED):
+        result = experiment.snakemake("-c", "2", overrides=overrides, name="splice")
+        assert result.returncode == 0, result.stderr
+        found.append(experiment.metrics("splice"))
+
+    true, shuffled = found
+    assert true["generalist"]["score"] > 0.95 > true["constant"]["score"] + 0.2
+    assert shuffled["verdict"] == "at chance"
+    assert not any(shuffled["control"][name]["beats"] for name in ("pool_top1", "generalist"))

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from shoal import tables
-from shoal.split.likeness import LEAST_ROWS, near_rows, vectors
+from shoal.split.likeness import LEAST_ROWS, near_rows, vectors, widest
 from shoal.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 8192
 _MOST_TRAINING, _MOST_VALIDATION, _MOST_COMPARED = 10_000, 5_000, 2_000
 _MOST_NUMBERS = 1 << 25
-"""Numbers in the sample's images, at most: 128 MiB."""
+"""Numbers in the vectors of the training rows, at most: 128 MiB."""
 DETERMINES = 0.95
 """Share of the constant answer's error that a column must take away to be named."""
 _LEAST_ERRORS = 10
@@ -75,7 +75,7 @@ def find_leaks(
         (accuracy on validation rows, or R² and 0), the most telling first.
     """
     held_out = (folds == VALIDATION) | (folds == TEST)
-    share = min(1.0, _MOST_NUMBERS / (_row_numbers(columns) * _MOST_TRAINING))
+    share = min(1.0, _MOST_NUMBERS / (widest(columns) * _MOST_TRAINING))
 
     def smallest(rows: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
         """Rows with the smallest keys: keys are hashes, so this is a sample by chance."""
@@ -100,10 +100,6 @@ def find_leaks(
         "near": {"rows": near, "by_chance": by_chance, "of": len(compared)},
         "columns": telling_columns(train, rows_of(validation), columns),
     }
-
-
-def _row_numbers(columns: Columns) -> int:
-    return max([1, *(math.prod(shape) for shape in columns.image_shapes.values())])
 
 
 def _read(opened: Sequence[Table], rows: NDArray[np.int64], names: list[str]) -> pa.Table:

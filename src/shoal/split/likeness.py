@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,13 @@ _NGRAM_FEATURES = 512
 _NEIGHBOURS = 10
 LEAST_ROWS = 50
 """Rows on either side without which nothing can be said about chance."""
+
+
+def widest(columns: Columns) -> int:
+    """Features, at most, that :func:`vectors` makes of a row; at least 1."""
+    pixels = sum(math.prod(shape) for shape in columns.image_shapes.values())
+    texts = len(columns.of_kind("categorical", "text")) * _NGRAM_FEATURES
+    return max(1, pixels + texts + len(columns.of_kind("numeric")))
 
 
 def vectors(train: pa.Table, others: pa.Table, columns: Columns) -> tuple[Floats, Floats]:
