@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from shoal import tables
 from shoal.encode.command import encode, encode_fit
 from shoal.encode.encoder import Encoder
 from shoal.errors import CorruptError, DataError, ModelError, SettingsError, SourceError
@@ -162,6 +163,12 @@ def test_the_file_is_the_same_from_another_process(kinds, table, shard, settings
 OWN = {
     "scale": {"n": {"encoder": "scale"}},
     "quantile": {"n": {"encoder": "quantile"}},
+    "rank": {"n": {"encoder": "rank"}},
+    "sequence": {
+        "c": {"encoder": "sequence_integer", "alphabet": "uv"},
+        "t": {"encoder": "sequence_one_hot", "alphabet": "redblu "},
+    },
+    "power": {"n": {"_target_": "sklearn.preprocessing.PowerTransformer"}},
     "passthrough": {"n": {"encoder": "passthrough"}},
     "one_hot": {"c": {"encoder": "one_hot"}, "t": {"encoder": "one_hot"}},
     "ordinal": {"c": {"encoder": "ordinal"}},
@@ -169,6 +176,72 @@ OWN = {
     "sparse": {"t": {"_target_": "sklearn.feature_extraction.text.TfidfVectorizer"}},
     "poly": {"n": {"_target_": "sklearn.preprocessing.PolynomialFeatures", "degree": 3}},
 }
+
+
+def test_every_column_is_encoded_by_its_own_encoder(kinds, table, shard, settings):
+    """Not the first encoder alone: each column's features are those that it would have alone."""
+    own = {
+        "n": {"encoder": "rank"},
+        "c": {"encoder": "ordinal"},
+        "t": {"encoder": "sequence_one_hot", "alphabet": "red", "length": 4},
+    }
+    shards = {"s": shard(table)}
+    columns_alone = []
+    for name, spec in own.items():
+        rest = {other: "ignore" for other in own if other != name}
+        alone = tables.Columns(kinds.kinds | rest, kinds.task, {}, {}, {})
+        x = Encoder.fit(settings(**{name: spec}), alone, shards).encode(table)
+        columns_alone.append(x.reshape(len(table), -1))
+
+    encoded = Encoder.fit(settings(**own), kinds, shards).encode(table)
+
+    assert [part.shape[1] for part in columns_alone] == [2, 1, 4 * 3]
+    assert encoded.tobytes() == np.concatenate(columns_alone, axis=1).tobytes()
+
+
+@pytest.mark.parametrize("own", ["one_hot", "ordinal", "rank", "sequence", "target", "power"])
+def test_codes_depend_neither_on_the_batch_nor_on_the_fold(
+    columns, rows, shard, settings, tmp_path, own
+):
+    """An encoder is fitted once: the same values have the same code in any batch, shard, fold."""
+    kinds = columns(n="numeric", y="label", c="categorical", t="text")
+    values = {
+        "n": [3, 1, 2, None, 5, 4] * 2,
+        "c": ["u", "v", "w", "u", None, "w"] * 2,
+        "t": ["red", "blue", "bed", None, "lure", "r"] * 2,
+        "y": ["p", "q"] * 6,
+    }
+    both = rows(kinds, range(12), [0] * 6 + [1, 2, 1, 2, 1, 2], **values)
+    kinds.save(tmp_path / "columns.json")
+    state, shapes = tmp_path / "state.skops", tmp_path / "shapes.json"
+    encode_fit(
+        settings(**OWN[own]), tmp_path / "columns.json", {"s": shard(both).path}, state, shapes
+    )
+
+    def encoded(name, part):
+        encode(shard(part, name).path, name, state, tmp_path / f"{name}.zarr.zip")
+        with ShardRows(tmp_path / f"{name}.zarr.zip") as store:
+            return store.read("x"), store.read("y")
+
+    x, y = encoded("whole", both)
+    parts = [encoded(f"part{start}", both.slice(start, 5)) for start in (0, 5, 10)]
+
+    assert (x[:6] == x[6:]).all()
+    assert len(np.unique(x[:6].reshape(6, -1), axis=0)) > 2
+    assert np.concatenate([part for part, _ in parts]).tobytes() == x.tobytes()
+    assert np.concatenate([part for _, part in parts]).tolist() == y.tolist()
+
+
+def test_a_sequence_keeps_its_places_and_letters(columns, rows, shard, settings):
+    """A single text column gives tensors (length, letters), as a convolution wants them."""
+    kinds = columns(t="text", y="label")
+    table = rows(kinds, "ab", [0, 0], t=["ACGT", "TT"], y=["p", "q"])
+    own = {"t": {"encoder": "sequence_one_hot", "alphabet": "dna"}}
+
+    encoder = Encoder.fit(settings(**own), kinds, {"s": shard(table)})
+
+    assert encoder.x_shape == (4, 4)
+    assert encoder.encode(table)[0].tolist() == np.eye(4).tolist()
 
 
 @pytest.mark.parametrize("name", OWN)

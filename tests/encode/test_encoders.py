@@ -43,7 +43,7 @@ def test_scale_of_a_constant_column_is_zero():
     assert encoder.encode(numbers(4, 5)).tolist() == [[0.0], [1.0]]
 
 
-@pytest.mark.parametrize("name", ["scale", "quantile", "passthrough"])
+@pytest.mark.parametrize("name", ["scale", "quantile", "rank", "passthrough"])
 def test_gaps_become_the_mean_and_are_marked_where_training_had_some(name):
     """A missing number is encoded as the training mean, with a feature that says so."""
     encoder = fitted({"encoder": name}, "numeric", numbers(1, np.nan, 3, np.nan))
@@ -72,6 +72,23 @@ def test_quantile_is_the_normal_deviate_of_the_rank():
     assert out[2] == -out[3] == pytest.approx(-5.2, abs=0.01)
 
 
+def test_rank_is_the_place_among_training_values():
+    """From 0 to 1; equal values share a rank, between two is in proportion, beyond is the end."""
+    encoder = fitted({"encoder": "rank"}, "numeric", numbers(1000, 1, 10, 10, 0))
+
+    out = encoder.encode(numbers(0, 1, 10, 505, 1000, -5, 5000)).ravel()
+
+    assert out.tolist() == [0, 0.25, 0.625, 0.875, 1, 0, 1]
+
+
+def test_rank_uses_every_training_value():
+    """More rows than any default of the library's are told apart."""
+    values = np.random.default_rng(0).lognormal(sigma=3, size=3000)
+    encoder = fitted({"encoder": "rank"}, "numeric", values)
+
+    assert encoder.encode(np.sort(values)).ravel() == pytest.approx(np.linspace(0, 1, 3000))
+
+
 def test_passthrough_is_the_value():
     """Numbers stay as they are."""
     encoder = fitted({"encoder": "passthrough"}, "numeric", numbers(1, 2, 3, 4))
@@ -79,7 +96,7 @@ def test_passthrough_is_the_value():
     assert encoder.encode(numbers(-7.5)).tolist() == [[-7.5]]
 
 
-@pytest.mark.parametrize("name", ["scale", "quantile", "passthrough"])
+@pytest.mark.parametrize("name", ["scale", "quantile", "rank", "passthrough"])
 def test_a_column_without_any_value_is_refused(name):
     """Nothing can be fitted on a column of gaps."""
     with pytest.raises(DataError, match="column 'v' has no value in the 2 training"):
@@ -280,11 +297,52 @@ def contract_cases():
     char = {"encoder": "ngrams", "analyzer": "char_wb", "ngram_range": [1, 3], "features": 50}
     yield from (({"encoder": name}, "numeric", some) for name in ("scale", "quantile"))
     yield {"encoder": "passthrough"}, "numeric", some
+    yield {"encoder": "rank"}, "numeric", some
+    for name in ("sequence_one_hot", "sequence_integer"):
+        yield {"encoder": name, "alphabet": "abcdefg wors"}, "text", texts
     yield from (({"encoder": e}, "categorical", named) for e in ("one_hot", "ordinal", "target"))
     yield from ((spec, "text", texts) for spec in (char, NGRAMS))
     yield {"encoder": "image"}, "image", pixels
     yield {"_target_": "sklearn.decomposition.PCA", "whiten": True}, "image", pixels
     yield {"_target_": "sklearn.kernel_approximation.RBFSampler"}, "numeric", some
+
+
+INVERTIBLE = [
+    case
+    for case in contract_cases()
+    if case[0].get("encoder") not in ("target", "ngrams", None)
+    and not case[0]["encoder"].startswith("sequence")
+]
+
+
+@pytest.mark.parametrize(("spec", "kind", "values"), INVERTIBLE)
+def test_decoding_gives_training_values_back(spec, kind, values):
+    """Contract: what an invertible encoder was fitted on comes back, gaps as gaps."""
+    encoder = fitted(spec, kind, values)
+
+    back = encoder.decode(encoder.encode(values))
+
+    assert back.shape == values.shape
+    if kind == "categorical":
+        assert back.tolist() == values.tolist()
+    else:
+        assert back == pytest.approx(values.astype(np.float64), rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+def test_categories_that_training_did_not_have_decode_to_none():
+    """A code says only what was known when it was fitted."""
+    for name in ("one_hot", "ordinal"):
+        encoder = fitted({"encoder": name}, "categorical", words("b", "a"))
+
+        assert encoder.decode(encoder.encode(words("a", "z", None))).tolist() == ["a", None, None]
+
+
+def test_an_encoder_without_an_inverse_says_so():
+    """Counts of n-grams are not the text."""
+    encoder = fitted(NGRAMS, "text", words("x"))
+
+    with pytest.raises(ModelError, match="encoder 'ngrams' of column 'v' has no inverse"):
+        encoder.decode(encoder.encode(words("x")))
 
 
 @pytest.mark.parametrize(("spec", "kind", "values"), list(contract_cases()))

@@ -34,6 +34,12 @@ def metrics() -> dict:
         "partitions": 2,
         "incomplete": [],
         "gate": {"specialists": 2, "serving": 1},
+        "control": None,
+        "leaks": {
+            "exact": {"rows": 0, "of": 2156},
+            "near": {"rows": 0, "by_chance": 0.0, "of": 2000},
+            "columns": [],
+        },
         "rejection": {"outside": 0.43, "test": 0.05},
         "bootstrap": {"resamples": 2000, "seed": 7},
     }

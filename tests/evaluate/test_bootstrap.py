@@ -25,6 +25,15 @@ def test_interval_of_a_mean_is_the_normal_one():
     assert high == pytest.approx(value + 1.96 * error, abs=0.15 * error)
 
 
+def test_more_confidence_is_a_wider_interval():
+    """The ends of 99 % are the normal's 2.58 standard errors away."""
+    value, low, high = paired_bootstrap(A, B, "accuracy", 8000, 1, 0.99)
+    error = (A - B).std() / len(A) ** 0.5
+
+    assert low == pytest.approx(value - 2.58 * error, abs=0.2 * error)
+    assert high == pytest.approx(value + 2.58 * error, abs=0.2 * error)
+
+
 def test_interval_of_rmse_is_the_delta_methods():
     """The root's interval is near its first-order approximation, a factor 1 / (2 RMSE)."""
     a, b = RNG.normal(0, 1.0, 500) ** 2, RNG.normal(0, 1.2, 500) ** 2

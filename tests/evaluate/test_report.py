@@ -109,6 +109,19 @@ def test_the_page_says_everything(metrics, details):
         assert expected in text
 
 
+def test_the_page_tells_leaks_and_that_there_are_none(metrics, details):
+    """What was looked at is always said; a column's name is text, whatever it holds."""
+    found = {"column": EVIL, "score": 1.0, "constant": 0.6}
+    leaking = metrics | {"leaks": metrics["leaks"] | {"columns": [found]}}
+
+    clean, accused = (Reader(report_page(m, details)).text for m in (metrics, leaking))
+
+    assert "2,156 held-out rows were compared" in clean
+    assert "No leak was found." in clean
+    assert "alone gives the label: right in 100.0 %" in accused
+    assert "No leak was found." not in accused
+
+
 def test_the_page_needs_nothing_else(metrics, details):
     """It holds no script, no link and no address, so that it can be kept and sent."""
     page = report_page(metrics, details)

@@ -108,3 +108,17 @@ def test_how_many_specialists_serve_is_said(serving, said):
     """All, some or none: the last is a pool that is the generalist."""
     assert said in gate_line({"specialists": 8, "serving": serving})
     assert gate_line({"specialists": 0, "serving": 0}) == "Gate: no partition has a specialist."
+
+
+def test_the_table_tells_leaks(metrics):
+    """A warning stands below the verdict; results of earlier versions hold no leak check."""
+    console = Console(file=io.StringIO(), width=90)
+    found = {"column": "alive", "score": 1.0, "constant": 0.6}
+    leaking = metrics | {"leaks": metrics["leaks"] | {"columns": [found]}}
+    earlier = {name: value for name, value in metrics.items() if name != "leaks"}
+
+    console.print(verdict_table(earlier, "pool"))
+    assert "leak?" not in console.file.getvalue()
+    console.print(verdict_table(leaking, "pool"))
+
+    assert "leak? column 'alive' alone gives the label" in console.file.getvalue()

@@ -32,6 +32,7 @@ def source_settings():
             "folder": "",
             "task": "classification",
             "undeclared": "infer",
+            "shuffle_labels": False,
             "batch_rows": 4,
         }
         return Sources(files=files, columns=columns, **(settings | changes))

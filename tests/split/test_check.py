@@ -48,6 +48,7 @@ def test_rows_are_counted_by_fold(checked):
     """Every row is counted once, those outside of all folds too."""
     found = checked(PLAIN, FOLDED, [row("t", 3), row("u", 0)])
 
+    del found["leaks"]
     assert found == {
         "rows": 6,
         "folds": {"train": 3, "validation": 1, "test": 1, "outside": 1},
@@ -69,6 +70,15 @@ def test_an_id_of_two_contents_is_an_error(checked):
 
     with pytest.raises(DataError, match=problem):
         checked(NAMED, FOLDED, [row("t", 0), row("r", 1, x=2.0)])
+
+
+def test_equal_inputs_across_folds_are_counted_whatever_their_ids(checked):
+    """A held-out row counts once for an earlier fold; rows outside every fold do not count."""
+    unlike = [row("p", 0), row("q", 0, x=2.0, y="b"), row("r", 1, x=3.0), row("s", 2, x=4.0)]
+    copies = [row("t", 1, x=2.0), row("u", 2, x=3.0), row("v", 0, x=2.0), row("w", 3, x=2.0)]
+
+    assert checked(NAMED, unlike)["leaks"]["exact"] == {"rows": 0, "of": 2}
+    assert checked(NAMED, unlike, copies)["leaks"]["exact"] == {"rows": 2, "of": 4}
 
 
 def test_a_different_label_is_different_content(checked):

@@ -120,6 +120,7 @@ rule evaluate:
         index=lambda wc, input: plan(wc).layout.index,
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         tables=lambda wc, input: plan(wc).layout.rows("transform"),
+        check=lambda wc, input: plan(wc).layout.check,
         cluster=lambda wc, input: plan(wc).cluster_pages(),
         experiment=lambda wc: str(plan(wc).settings_file),
         threads=lambda wc: plan(wc).settings.compute.threads,
@@ -127,6 +128,7 @@ rule evaluate:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
         " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"
         " --pool-ledger {params.ledgers:q} {input.gate:q} --table {params.tables:q}"
+        " --check {params.check:q}"
         " --generalist {input.generalist:q} --generalist-ledger {input.generalist_ledger:q}"
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"

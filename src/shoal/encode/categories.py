@@ -34,6 +34,11 @@ class OneHot(ColumnEncoder):
         encoded = self.fitted["estimator"].transform(values[:, np.newaxis])
         return np.asarray(encoded, dtype=np.float32)
 
+    def decode(self, features: Floats) -> NDArray[Any]:
+        """Categories; None for a gap, and where no feature is 1."""
+        values = self.fitted["estimator"].inverse_transform(features)
+        return np.asarray(values, dtype=object)[:, 0]
+
     @property
     def names(self) -> list[str]:
         """``column=category``, and ``column (missing)``."""
@@ -71,6 +76,14 @@ class Ordinal(ColumnEncoder):
         encoded = self.fitted["estimator"].transform(values[:, np.newaxis])
         encoded[[value is None for value in values]] = -2
         return np.asarray(encoded, dtype=np.float32)
+
+    def decode(self, features: Floats) -> NDArray[Any]:
+        """Categories; None for a gap, and for an unseen category."""
+        (categories,) = self.fitted["estimator"].categories_
+        # -1 and -2 find the two that stand last.
+        known: NDArray[Any] = np.array([*categories, None, None], dtype=object)
+        values: NDArray[Any] = known[features[:, 0].astype(np.int64)]
+        return values
 
     @property
     def names(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from shoal.errors import DataError, SettingsError
+from shoal.errors import DataError, ModelError, SettingsError
 from shoal.settings.section import Section, parse
 
 if TYPE_CHECKING:
@@ -93,6 +93,20 @@ class ColumnEncoder(ABC):
     def encode(self, values: NDArray[Any]) -> Floats:
         """Features of at least one row, ``(rows, features)``; of an image ``(rows, *shape)``."""
 
+    def decode(self, features: Floats) -> NDArray[Any]:
+        """Values of features, as :meth:`encode` took them, to the precision of float32.
+
+        Args:
+            features: What :meth:`encode` gave, ``(rows, *shape)``.
+
+        Raises:
+            ModelError: The encoder cannot be inverted: features do not tell the value.
+        """
+        del features
+        raise ModelError(
+            f"{self.place.setting}: encoder {self.name!r} of column {self.column!r} has no inverse"
+        )
+
     @property
     @abstractmethod
     def names(self) -> list[str]:
@@ -132,6 +146,13 @@ def fill_gaps(
     filled = np.where(missing, fitted["fill"], values)[:, np.newaxis]
     marks = missing.astype(np.float32)[:, np.newaxis]
     return filled, marks if fitted["marked"] else marks[:, :0]
+
+
+def open_gaps(
+    values: NDArray[np.float64], features: Floats, fitted: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """Numbers ``(rows,)`` with NaN where the last feature marks a gap: undoes :func:`fill_gaps`."""
+    return np.where(features[:, -1] == 1, np.nan, values) if fitted["marked"] else values
 
 
 def gap_names(column: str, fitted: Mapping[str, Any]) -> list[str]:

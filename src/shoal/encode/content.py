@@ -101,6 +101,11 @@ class Image(ColumnEncoder):
         centred = values.astype(np.float32) - np.float32(self.fitted["mean"])
         return centred / np.float32(self.fitted["spread"])
 
+    def decode(self, features: Floats) -> NDArray[np.float32]:
+        """Pixels, float32 ``(rows, *shape)``."""
+        pixels: NDArray[np.float32] = features * np.float32(self.fitted["spread"])
+        return pixels + np.float32(self.fitted["mean"])
+
     @property
     def names(self) -> list[str]:
         """``column[place]`` of each pixel."""

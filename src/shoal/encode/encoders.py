@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from shoal.encode.categories import OneHot, Ordinal, TargetMean
 from shoal.encode.column import ColumnEncoder, Place
 from shoal.encode.content import Image, Named, Ngrams
-from shoal.encode.numeric import Passthrough, Quantile, Scale
+from shoal.encode.numeric import Passthrough, Quantile, Rank, Scale
+from shoal.encode.sequences import SequenceInteger, SequenceOneHot
 from shoal.errors import DataError, SettingsError, nearest
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 _CLASSES: tuple[type[ColumnEncoder], ...] = (
     Scale,
     Quantile,
+    Rank,
     Passthrough,
     OneHot,
     Ordinal,
     TargetMean,
     Ngrams,
+    SequenceOneHot,
+    SequenceInteger,
     Image,
 )
 ENCODERS: dict[str, type[ColumnEncoder]] = {encoder.name: encoder for encoder in _CLASSES}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names
+from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names, open_gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,12 @@ class _Numeric(ColumnEncoder):
         with np.errstate(over="ignore"):  # what is not finite is reported by the caller
             return np.concatenate([filled.astype(np.float32), marks], axis=1)
 
+    def decode(self, features: Floats) -> NDArray[np.float64]:
+        values = features[:, :1].astype(np.float64)
+        if "estimator" in self.fitted:
+            values = self.fitted["estimator"].inverse_transform(values)
+        return open_gaps(values[:, 0], features, self.fitted)
+
     @property
     def names(self) -> list[str]:
         return [self.column, *gap_names(self.column, self.fitted)]
@@ -64,6 +70,18 @@ class Quantile(_Numeric):
         return QuantileTransformer(
             n_quantiles=min(_QUANTILES, rows), output_distribution="normal", subsample=None
         )
+
+
+class Rank(_Numeric):
+    """The value's rank among training values, from 0 to 1; between two of them in proportion."""
+
+    name = "rank"
+
+    def _estimator(self, rows: int) -> Any:  # noqa: ANN401
+        from sklearn.preprocessing import QuantileTransformer
+
+        # As many quantiles as rows: the training values themselves. Equal ones share a rank.
+        return QuantileTransformer(n_quantiles=rows, subsample=None)
 
 
 class Passthrough(_Numeric):

@@ -16,7 +16,7 @@ _BLOCK_DRAWS = 1 << 21
 
 
 class Difference(NamedTuple):
-    """A score's difference and the ends of its 95 % interval, in the score's units."""
+    """A score's difference and the ends of its interval, in the score's units."""
 
     value: float
     low: float
@@ -24,7 +24,12 @@ class Difference(NamedTuple):
 
 
 def paired_bootstrap(
-    a: NDArray[Any], b: NDArray[Any], statistic: Metric, resamples: int, seed: int
+    a: NDArray[Any],
+    b: NDArray[Any],
+    statistic: Metric,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
 ) -> Difference:
     """Score of ``a`` minus score of ``b`` on the same rows, with a percentile interval.
 
@@ -39,9 +44,11 @@ def paired_bootstrap(
         statistic: ``accuracy`` (the mean) or ``rmse`` (the root of the mean).
         resamples: Resamples of the rows, drawn with replacement.
         seed: Seed of the draws.
+        confidence: Of the interval.
 
     Returns:
-        The difference, and the 2.5th and 97.5th percentiles of the resampled differences.
+        The difference, and the percentiles of the resampled differences that leave out as much on
+        either side: for 0.95 the 2.5th and the 97.5th.
 
     Raises:
         ValueError: There are no rows, or the two arrays differ in length.
@@ -62,7 +69,8 @@ def paired_bootstrap(
         draws = rng.integers(0, rows, size=(stop - start, rows))
         for means, values in zip(drawn, pairs, strict=True):
             means[start:stop] = values[draws].mean(axis=1)
-    low, high = np.percentile(_difference(drawn, statistic), [2.5, 97.5])
+    ends = [50 * (1 - confidence), 50 * (1 + confidence)]
+    low, high = np.percentile(_difference(drawn, statistic), ends)
     value = _difference(pairs.mean(axis=1), statistic)
     return Difference(float(value), float(low), float(high))
 

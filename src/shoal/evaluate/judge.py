@@ -9,6 +9,7 @@ import numpy as np
 
 from shoal.cluster.assigner import partition_values
 from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
 from shoal.evaluate.verdict import verdict
@@ -43,6 +44,7 @@ class Paths:
     choices: Sequence[Path]
     pool_ledgers: Sequence[Path]
     tables: Sequence[Path]
+    check: Path
     generalist: Path
     generalist_ledger: Path
     random: Path
@@ -90,6 +92,13 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
     metrics, per_row = _metrics(settings, metric, tested, pool, paths)
+    metrics["control"] = None
+    if content["sources"]["shuffle_labels"]:
+        keys = tested.rows["key"]
+        found = control(metric, per_row, keys, settings.bootstrap, settings.seed)
+        metrics["control"] = found
+        metrics["verdict"], metrics["sentence"] = control_verdict(metric, found)
+    metrics["leaks"] = read_json(paths.check)["leaks"]
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
     metrics["incomplete"] = pool.manifest["incomplete"]

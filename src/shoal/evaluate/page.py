@@ -25,7 +25,8 @@ main { max-width: 70rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 header p.experiment { margin: 0; color: var(--soft); }
 h1 { font-size: 1.6rem; line-height: 1.35; font-weight: 650; margin: .3rem 0 1.2rem;
   padding-left: 1rem; border-left: .4rem solid var(--even); text-wrap: pretty; }
-h1.helps { border-color: var(--good); } h1.hurts { border-color: var(--bad); }
+h1.helps, h1.at-chance { border-color: var(--good); }
+h1.hurts, h1.leak { border-color: var(--bad); }
 h2 { font-size: 1.15rem; font-weight: 650; margin: 2.6rem 0 .5rem; }
 p { max-width: 46rem; margin: .5rem 0; }
 p.note, figcaption { color: var(--soft); font-size: .9rem; }
@@ -202,6 +203,15 @@ loss on validation rows that choose no grid point. The best is taken where it is
 </tbody></table></div>
 <p class="{{ 'bad' if rows_missing else 'note' }}">{{ rows_sentence }}</p>
 {% if rejection %}<p>{{ rejection }}</p>{% endif %}
+{% endcall %}
+
+{% call section("Leak check") %}
+<p class="note">{{ leaks_checked }}</p>
+{% for line in leaks %}
+<p class="bad">{{ line }}</p>
+{% else %}
+<p>No leak was found.</p>
+{% endfor %}
 {% endcall %}
 
 {% call section("Compute") %}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.errors import DataError
+from shoal.evaluate.control import refuse_leak
 from shoal.files import read_json, replacing
 from shoal.workflow.history import History
 
@@ -33,6 +34,7 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
     """Copy pool, report and metrics to the experiment's folder; record the release last.
 
     A crash between leaves nothing recorded as published, so that the next run publishes again.
+    A control that failed is never published: what was, stays, and each further run fails again.
 
     Args:
         release: The files.
@@ -42,7 +44,7 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
         record: Where the release's record will lie.
 
     Raises:
-        DataError: The layout is another run's.
+        DataError: The layout is another run's, or models learnt labels that are shuffled.
     """
     content: dict[str, Any] = read_json(plan)
     if content["release"] != record.stem:
@@ -50,6 +52,7 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
             f"{plan}: is of release {content['release']}, not {record.stem}; another run of this "
             f"experiment has started since: run the workflow again"
         )
+    refuse_leak(read_json(release.metrics), release.report)
     history = History(results, Path(content["layout"]["root"]))
     history.withdraw()
     manifest = read_json(release.manifest)

@@ -37,6 +37,9 @@ class Sources(Section):
     undeclared: Literal["infer", "ignore"] = Field(
         description="what happens to columns that are not declared"
     )
+    shuffle_labels: bool = Field(
+        description="a control: labels are drawn anew, so that every score must be at chance"
+    )
     batch_rows: PositiveInt = Field(description="rows read at a time")
 
     def in_folder(self) -> Sources:

@@ -85,6 +85,13 @@ do not depend on `fold`: its test folds for `fold` 0, 1, … hold every row exac
 For `similarity` a row is a set of parts: substrings of its texts, its categories, its numbers to
 some digits. Rows that share enough of them are linked, and what is linked shares a fold. The limits
 of that are in `src/shoal/split/similarity.py`.
+
+## Shuffled labels
+
+`sources.shuffle_labels=true` runs the same experiment with labels that say nothing: a control, see
+`docs/controls.md`. Give it a name of its own, so that its results lie beside the true ones:
+
+    snakemake -c all --config 'overrides=[sources.shuffle_labels=true, name=demo-shuffled]'
 """
 
 _STEPS = """\
@@ -107,7 +114,9 @@ _ENCODERS = """\
 Named for a kind of column (`encode.kinds.numeric`) or for one column (`encode.columns.age`), as in
 `{encoder: ngrams, features: 512}`. Instead of `encoder`, `_target_` names any class with `fit` and
 `transform`, such as `sklearn.preprocessing.PowerTransformer`. What missing and unseen values become
-is in `src/shoal/encode/__init__.py`.
+and which encoders can be inverted is in `src/shoal/encode/__init__.py`. DNA as the only input,
+`{encoder: sequence_one_hot, alphabet: dna}`, has shape `[length, 4]`; a model that takes it flat,
+such as `shoal.models.MLP`, or as an image, such as `shoal.models.ConvNet`, works on it.
 """
 
 

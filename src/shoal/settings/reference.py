@@ -25,6 +25,7 @@ _WORDS = {
     int: "whole number",
     float: "number",
     str: "text",
+    bool: "`true`, `false`",
     Any: "any value",
     type(None): "none",
 }

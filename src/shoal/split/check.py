@@ -9,7 +9,8 @@ import numpy as np
 
 from shoal import tables
 from shoal.errors import DataError
-from shoal.split.keys import content_hashes, value_hashes
+from shoal.split.keys import content_hashes, input_hashes, value_hashes
+from shoal.split.leaks import find_leaks, repeated_inputs
 from shoal.tables import FOLDS, OUTSIDE, TRAIN
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ _BATCH_ROWS = 8192
 
 @dataclass
 class _Scan:
-    """What is kept of each row, about 50 bytes; rows in the order of the tables.
+    """What is kept of each row, about 70 bytes; rows in the order of the tables.
 
     Attributes:
         keys: Row keys, a part a batch.
         contents: Content hashes.
+        inputs: Hashes of the inputs, where keys are those of ids.
         folds: Fold codes.
         groups: Hash of each row's group, where there are groups.
         grouped: Whether the row has a group.
@@ -40,6 +42,7 @@ class _Scan:
 
     keys: list[NDArray[np.uint8]] = field(default_factory=list)
     contents: list[NDArray[np.uint8]] = field(default_factory=list)
+    inputs: list[NDArray[np.uint8]] = field(default_factory=list)
     folds: list[NDArray[np.uint8]] = field(default_factory=list)
     groups: list[NDArray[np.uint8]] = field(default_factory=list)
     grouped: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -58,7 +61,7 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
     Returns:
         ``rows``; ``folds``: rows in each fold and ``outside``; ``duplicates``: rows beyond the
         first of their content (``rows``) and of their key (``same_key``), and keys that are in
-        more than one fold (``across_folds``).
+        more than one fold (``across_folds``); ``leaks``: see :func:`shoal.split.leaks.find_leaks`.
 
     Raises:
         DataError: An id stands for two contents, a group is in two folds, a fold is empty, or
@@ -77,11 +80,14 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
             f"column {columns.label!r}: the label is {label!r} in all {counts[TRAIN]} rows of the "
             f"training fold; there is nothing to learn"
         )
+    keys = _ordered(scan.keys)
+    repeated = repeated_inputs(_ordered(scan.inputs) if scan.inputs else keys, folds)
     named = {fold: int(counts[code]) for code, fold in enumerate(FOLDS)}
     return {
         "rows": len(folds),
         "folds": named | {"outside": int(counts[OUTSIDE])},
         "duplicates": duplicates,
+        "leaks": find_leaks([table for _, table in sources], columns, keys, folds, repeated),
     }
 
 
@@ -90,6 +96,7 @@ def _scanned(sources: Sequence[tuple[str, Table]], columns: Columns) -> _Scan:
     scan = _Scan()
     rows = 0
     group = columns.of_kind("group")
+    named = bool(columns.of_kind("id") and columns.inputs)
     for _, table in sources:
         scan.starts.append(rows)
         for batch in table.batches(_BATCH_ROWS):
@@ -97,6 +104,8 @@ def _scanned(sources: Sequence[tuple[str, Table]], columns: Columns) -> _Scan:
             folds = tables.folds(batch)
             scan.keys.append(tables.keys(batch))
             scan.contents.append(content_hashes(batch, columns))
+            if named:
+                scan.inputs.append(input_hashes(batch, columns))
             scan.folds.append(folds)
             if len(scan.labels) < 2:
                 training = batch[columns.label].filter(folds == TRAIN)

@@ -22,11 +22,14 @@ _NEEDS = {"group": "group", "time": "time"}
 def split_fit(sources: Sources, split: Split, columns_out: Path, folds_out: Path) -> None:
     """Infer the columns and print them; fit the folds that are not functions of one row.
 
+    Where labels are to be shuffled, also keep those of the training fold, to draw from.
+
     Args:
         sources: Where the rows come from and what is declared of their columns.
         split: How rows fall into folds.
         columns_out: The columns, JSON.
-        folds_out: Fitted bounds or table of keys, safetensors; empty for other methods.
+        folds_out: Fitted bounds or table of keys, safetensors; empty for other methods; and
+            the labels to draw from.
     """
     from shoal.sources.columns import infer, listing
     from shoal.sources.readers import expand, raw_batches
@@ -49,8 +52,13 @@ def split_fit(sources: Sources, split: Split, columns_out: Path, folds_out: Path
     )
     _check_method(split, columns)
     state = _fitted(files, columns, split, sources.batch_rows)
+    labels, meta = (
+        _labels(files, columns, split, sources.batch_rows, state)
+        if sources.shuffle_labels
+        else ({}, {})
+    )
     columns.save(columns_out)
-    save_state(folds_out, state, {"method": split.method})
+    save_state(folds_out, state | labels, {"method": split.method} | meta)
     sys.stdout.write(listing(columns) + "\n")
 
 
@@ -75,10 +83,12 @@ def split(
     from shoal import tables
     from shoal.split.folds import folds_of
     from shoal.split.reading import read_rows
+    from shoal.split.shuffle import ShuffledLabels
     from shoal.state import load_state
 
     frozen = tables.Columns.load(columns)
-    state, _ = load_state(folds)
+    state, meta = load_state(folds)
+    shuffled = ShuffledLabels.from_state(state, meta)
     record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": _name(source)}
     schema = frozen.schema()
 
@@ -86,7 +96,10 @@ def split(
         for batch in read_rows(source, frozen, settings, batch_rows):
             record["rows_in"] += len(batch.table)
             codes = folds_of(settings, state, batch.basis)
-            table = batch.table.append_column(tables.KEY, tables.key_array(batch.basis.keys))
+            keys, table = batch.basis.keys, batch.table
+            if shuffled is not None:
+                table = shuffled.replace(table, frozen.label, keys, codes, settings.seed)
+            table = table.append_column(tables.KEY, tables.key_array(keys))
             yield table.append_column(tables.FOLD, [codes]).select(schema.names)
 
     tables.write_table(out, schema, batches(), record)
@@ -197,3 +210,27 @@ def _fitted_similarity(
             keys.append(batch.basis.keys)
             signed.append(signatures(batch.table, columns, split))
     return fit_similarity(np.concatenate(keys), np.concatenate(signed), split)
+
+
+def _labels(
+    files: Sequence[Path | ArraySource],
+    columns: Columns,
+    split: Split,
+    batch_rows: int,
+    state: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Labels of the training fold as tensors and JSON, for rows to draw theirs from."""
+    import numpy as np
+
+    from shoal import tables
+    from shoal.split.folds import folds_of
+    from shoal.split.reading import read_rows
+    from shoal.split.shuffle import ShuffledLabels
+
+    read = tables.numbers if columns.task == "regression" else tables.texts
+    labels = [
+        read(batch.table, columns.label)[folds_of(split, state, batch.basis) == tables.TRAIN]
+        for source in files
+        for batch in read_rows(source, columns, split, batch_rows)
+    ]
+    return ShuffledLabels.fit(np.concatenate(labels)).state()

@@ -42,6 +42,11 @@ def content_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
     return _hashes(table, columns, kept, CONTENT_BYTES)
 
 
+def input_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
+    """Hash over the input columns alone; uint8 ``(rows, 16)``."""
+    return _hashes(table, columns, columns.inputs, CONTENT_BYTES)
+
+
 def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
     """Hash of each of some strings; uint8 ``(rows, KEY_BYTES)``."""
     return hash_rows({"value": values}, KEY_BYTES)

@@ -1,0 +1,41 @@
+"""The leak check in sentences."""
+
+from shoal.evaluate.leaks import checked_line, leak_lines
+
+CLEAN = {
+    "exact": {"rows": 0, "of": 300},
+    "near": {"rows": 2, "by_chance": 0.2, "of": 300},
+    "columns": [],
+}
+
+
+def test_clean_rows_need_no_warning():
+    """A few rows that are near by chance are none."""
+    assert leak_lines(CLEAN) == []
+    assert checked_line(CLEAN).startswith("300 held-out rows were compared")
+
+
+def test_what_chance_explains_needs_no_warning():
+    """Rows of a few numbers are near to others in any data."""
+    near = {"rows": 60, "by_chance": 50.0, "of": 300}
+
+    assert leak_lines(CLEAN | {"near": near}) == []
+
+
+def test_each_kind_has_its_line():
+    """Counts, shares, and columns by name, with what to do."""
+    alive = {"column": "alive", "score": 1.0, "constant": 0.616}
+    price = {"column": "price", "score": 0.9987, "constant": 0.0}
+    found = {
+        "exact": {"rows": 30, "of": 300},
+        "near": {"rows": 30, "by_chance": 4.2, "of": 270},
+        "columns": [alive, price],
+    }
+
+    exact, near, one, other = leak_lines(found)
+
+    assert "30 of 300 (10.0 %) held-out rows have the same inputs as a row of an earlier" in exact
+    assert "30 of 270 (11.1 %) held-out rows are almost the same as a training row, 4 by" in near
+    assert "'alive' alone gives the label: right in 100.0 % of validation rows, the most" in one
+    assert "in 61.6 %; declare it ignore" in one
+    assert "'price' alone gives the label: R² 0.999 on validation rows" in other

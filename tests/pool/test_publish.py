@@ -1,0 +1,27 @@
+"""What is never published."""
+
+import pytest
+
+from shoal.errors import DataError
+from shoal.files import write_json
+from shoal.pool.publish import Release, publish
+from shoal.workflow.history import History
+
+
+def test_a_control_that_failed_leaves_what_was_published(tmp_path):
+    """Models that learnt shuffled labels replace nothing, in however many attempts."""
+    results = tmp_path / "results"
+    history = History(results)
+    history.publish({"release": "before", "layout": {}})
+    write_json(tmp_path / "plan.json", {"release": "control"})
+    write_json(tmp_path / "metrics.json", {"verdict": "leak", "sentence": "A leak is likely."})
+    names = ("manifest.json", "metrics.json", "report.html", "drift.json")
+    release = Release(*(tmp_path / name for name in names))
+    record = results / "published" / "control.json"
+
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"report\.html: A leak is likely\. Nothing was publ"):
+            publish(release, tmp_path / "plan.json", "nothing", results, record)
+
+    assert history.current == {"release": "before", "layout": {}}
+    assert sorted(path.name for path in results.iterdir()) == ["history.jsonl", "published"]
