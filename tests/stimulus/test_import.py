@@ -87,7 +87,7 @@ def counted(found):
 
 
 def test_zipped_noise_on_two_columns_is_three_variants(bench):
-    """One encoding, one split and three noise levels: 3 variants, 1 split, 3 transforms, 1 encode."""
+    """One encoding, one split and three noise levels are three variants that share two stages."""
     path = bench.config(
         columns=COLUMNS, transforms=[noise("age", "fare", std=THREE)], split=[SPLIT]
     )
@@ -253,6 +253,8 @@ def test_custom_combinations_are_crossed(bench):
         ({"columns": [{"column_name": "sex", "column_type": "odd"}]}, "role 'odd'"),
         ({"split": [SPLIT | {"params": {"split": [0.7, 0.7]}}]}, "sum to 1.4, not 1"),
         ({"transforms": [noise("age", std=[1, 2], mean=[0, 0, 0])]}, "differ in length"),
+        ({"transforms": [noise("age", std=-1)]}, "sd: Input should be greater than 0, not -1"),
+        ({"transforms": [noise("age", std=[[1], [2]])]}, "sd: Input should be a valid number"),
         ({"interpret_params_mode": "odd", "experiment": "E"}, "interpret_params_mode"),
     ],
 )
@@ -260,7 +262,7 @@ def test_a_broken_config_is_one_line(bench, content, said):
     """The line names the file and what is wrong in it."""
     path = bench.config(**content)
 
-    with pytest.raises(ShoalError, match="config.yaml|data.csv") as caught:
+    with pytest.raises(ShoalError, match=r"config\.yaml|data\.csv") as caught:
         bench.read(path)
 
     assert said in str(caught.value)
@@ -268,7 +270,7 @@ def test_a_broken_config_is_one_line(bench, content, said):
 
 
 def test_what_does_not_compose_is_not_written(bench):
-    """Settings that Shoal refuses, here a negative deviation, leave no file."""
+    """Settings that Shoal refuses, here a negative share, leave no file."""
     path = bench.config(columns=COLUMNS, split=[SPLIT | {"params": {"split": [1.2, -0.1, -0.1]}}])
     out = bench.folder / "out.yaml"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, SourceError, nearest
+from shoal.settings.section import parse
 from shoal.stimulus.encoders import TYPES, Meaning, meaning_of
 
 if TYPE_CHECKING:
@@ -183,7 +184,10 @@ def _take(columns: Columns, name: str, meaning: Meaning | None, kind_name: str |
             f"column {name!r}: this version of Shoal has no encoder {spec['encoder']!r}; it is "
             f"encoded as other {meaning.kind} columns"
         )
-    elif spec not in columns.encoders.setdefault(name, []):
+        return
+    options = {key: value for key, value in spec.items() if key != "encoder"}
+    parse(encoder.Options, options, f"column {name!r}: encoder {spec['encoder']!r}")
+    if spec not in columns.encoders.setdefault(name, []):
         columns.encoders[name].append(spec)
 
 

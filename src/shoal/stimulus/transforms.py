@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from shoal.settings.section import parse
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -68,6 +70,7 @@ def _step(use: Use, columns: Columns) -> Step | None:
         accepted = ", ".join(step.works_on)
         columns.notes.append(f"{place}: the column is {kind}; step {name!r} works on {accepted}")
         return None
+    parse(step.Options, options, place)
     return {"step": name, "columns": [column]} | ({"options": options} if options else {})
 
 
