@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, delivery, learning, packing, store_care, upkeep
+from shoal.cli import data, delivery, learning, packing, stimulus, store_care, upkeep
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
 from shoal.files import replacing
@@ -70,7 +70,14 @@ def demo_data(
     typer.echo(f"{len(paths)} files: {folder}")
 
 
-for command in (upkeep.plan, upkeep.variants, upkeep.refit, store_care.audit, store_care.gc):
+for command in (
+    upkeep.plan,
+    upkeep.variants,
+    upkeep.refit,
+    store_care.audit,
+    store_care.gc,
+    stimulus.import_stimulus,
+):
     app.command()(command)
 
 
