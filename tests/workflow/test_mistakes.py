@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small file system to fill needs the right to mount one")
     try:
-        # What Snakemake itself writes for a job lies elsewhere: its own failure is not ours to tell.
+        # What Snakemake itself writes for a job lies elsewhere; failing there is not ours to tell.
         (results / "tiny").mkdir()
         elsewhere = experiment.folder / "elsewhere"
         elsewhere.mkdir()
