@@ -176,6 +176,11 @@ def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
     return np.asarray(table[name].to_pylist(), dtype=object)
 
 
+def without_gaps(values: NDArray[Any]) -> list[str]:
+    """Texts, the empty one where missing."""
+    return ["" if value is None else value for value in values]
+
+
 def images(table: pa.Table, name: str) -> NDArray[Any]:
     """An image column as ``(rows, *shape)``."""
     shape = tuple(table.schema.field(name).type.shape)

@@ -77,6 +77,17 @@ class Experiment:
             check=False,
         )
 
+    def shoal(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Shoal's in the folder."""
+        return subprocess.run(
+            ["shoal", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def run(self, *arguments: str, overrides: str = "[]", **environment: str) -> list[str]:
         """Run everything; the rules of the jobs that ran, sorted."""
         fixed = ("-c", "2", "--scheduler", "greedy")

@@ -13,7 +13,7 @@ import pytest
 from shoal.store import ShardRows
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
-from tests.workflow.test_plan_command import planned, rules, shoal
+from tests.workflow.test_plan_command import planned, rules
 from tests.workflow.test_warm import files
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def test_the_pool_without_them_is_marked(failed_once):
     assert manifest["incomplete"] == failed_once.metrics()["incomplete"]
     assert [lack["partition"] for lack in manifest["incomplete"]] == [1]
     assert line in (results / "report.html").read_text()
-    assert line in " ".join(shoal(failed_once, "verdict", str(results)).stdout.split())
+    assert line in " ".join(failed_once.shoal("verdict", str(results)).stdout.split())
 
 
 def test_rows_of_a_partition_without_a_specialist_go_to_the_base(failed_once):
@@ -179,7 +179,7 @@ def test_garbage_of_neither_pool_is_kept_and_nothing_else_is_garbage(incomplete)
     before = set(incomplete.generation.rglob("*"))
 
     for overrides in ((), ("changes.incomplete=true",)):
-        result = shoal(incomplete, "gc", "tiny", *overrides, "--remove", "--keep", "1")
+        result = incomplete.shoal("gc", "tiny", *overrides, "--remove", "--keep", "1")
         assert result.returncode == 0, result.stderr
 
     assert set(incomplete.generation.rglob("*")) == before

@@ -15,7 +15,7 @@ from shoal.workflow.gc import find_garbage
 from shoal.workflow.plan import Plan
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
-from tests.workflow.test_plan_command import change, planned, rules, shoal
+from tests.workflow.test_plan_command import change, planned, rules
 
 ON = "packing.devices=2"
 ONE = "packing.devices=1"
@@ -124,7 +124,7 @@ def test_only_the_changed_partitions_members_are_packed(copied):
     seconds = document["packs"]["seconds"]
     assert 0 < pack["seconds"] < seconds["packed"] < seconds["alone"]
     assert rules(document) == copied.plan(f"[{ONE}]")
-    text = shoal(copied, "plan", "tiny", ONE).stdout
+    text = copied.shoal("plan", "tiny", ONE).stdout
     assert f"{part['partition']}: lr=0.01, lr=0.03" in text.replace(
         "lr=0.03, lr=0.01", "lr=0.01, lr=0.03"
     )
@@ -207,7 +207,7 @@ def test_a_specialist_longer_than_a_pack_may_take_is_one_line(copied):
     """Plan and run say which one and what to raise, exit code 2."""
     overrides = [ON, "packing.hours=1e-6", "grid.lr=[0.01,0.02,0.03]"]
 
-    plan = shoal(copied, "plan", "tiny", *overrides)
+    plan = copied.shoal("plan", "tiny", *overrides)
     run = copied.snakemake("-c", "2", overrides=f"[{', '.join(overrides)}]")
 
     for result in (plan, run):

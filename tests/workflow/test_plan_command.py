@@ -15,21 +15,9 @@ from tests.workflow.small import Experiment
 FITS = ["split", "transform", "encode", "embed", "cluster", "base", "baselines"]
 
 
-def shoal(experiment, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in the experiment's folder."""
-    return subprocess.run(
-        ["shoal", *arguments],
-        cwd=experiment.folder,
-        env=experiment.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def planned(experiment, *overrides: str, name: str = "tiny") -> dict[str, Any]:
     """What ``shoal plan --json`` prints."""
-    result = shoal(experiment, "plan", name, *overrides, "--json")
+    result = experiment.shoal("plan", name, *overrides, "--json")
     assert result.returncode == 0, result.stderr
     document: dict[str, Any] = json.loads(result.stdout)
     return document
@@ -131,7 +119,7 @@ def test_a_removed_row_names_what_is_trained_again_and_what_has_seen_it(removed)
     (partition,) = document["removed"]["retrained"]
     assert document["partitions"][partition]["changes"] == {"train": [0, 1]}
     assert document["removed"]["seen"] == [{"stages": FITS, "rows": 1, "exact": True}]
-    text = shoal(removed, "plan", "tiny").stdout
+    text = removed.shoal("plan", "tiny").stdout
     assert "Generation 1 has seen 1 training row that was removed or edited since" in text
     assert "`shoal refit tiny`" in " ".join(text.split())
 
@@ -171,7 +159,7 @@ def test_a_generation_that_is_not_fitted_is_planned_with_upper_bounds(done):
     assert not document["exact"]
     assert rules(document) == done.plan(overrides=f"[{overrides}]")
     assert {part["why"][0] for part in document["partitions"]} == {"settings of embed changed"}
-    text = shoal(done, "plan", "tiny", overrides).stdout
+    text = done.shoal("plan", "tiny", overrides).stdout
     assert "upper bounds" in text
     assert "≤" in text
 
@@ -204,7 +192,7 @@ def test_a_mistake_in_a_source_file_is_one_line(copied):
     with (copied.folder / "data" / "part-0.csv").open("a") as file:
         file.write("new,high,0.5,south,-,yes\n")
 
-    result = shoal(copied, "plan", "tiny")
+    result = copied.shoal("plan", "tiny")
 
     assert result.returncode == 2
     (line,) = (line for line in result.stderr.splitlines() if "bringing the" not in line)
@@ -215,7 +203,7 @@ def test_refit_starts_the_next_generation_beside_the_old(copied):
     """Everything is planned anew, the published pool stays, and the old one can be gone back to."""
     pool = (copied.folder / "results" / "tiny" / "pool" / "manifest.json").read_bytes()
 
-    said = shoal(copied, "refit", "tiny").stdout
+    said = copied.shoal("refit", "tiny").stdout
 
     assert "take generation 2" in said
     assert "results/tiny/pool stays the pool of generation 1" in said
@@ -230,14 +218,14 @@ def test_refit_starts_the_next_generation_beside_the_old(copied):
 
 def test_refit_twice_starts_one_generation(copied):
     """A generation that was started and not fitted yet is the next one still."""
-    shoal(copied, "refit", "tiny")
+    copied.shoal("refit", "tiny")
 
-    assert "take generation 2" in shoal(copied, "refit", "tiny").stdout
+    assert "take generation 2" in copied.shoal("refit", "tiny").stdout
 
 
 def test_refit_leaves_a_generation_that_the_settings_name(copied):
     """The setting decides, and one line says so."""
-    result = shoal(copied, "refit", "tiny", "generation=1")
+    result = copied.shoal("refit", "tiny", "generation=1")
 
     assert result.returncode == 2
     assert result.stderr.startswith("shoal: error: generation: the settings name 1")

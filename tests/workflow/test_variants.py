@@ -1,7 +1,6 @@
 """An experiment with variants: one workflow, shared prefixes, a publication each."""
 
 import json
-import subprocess
 from collections import Counter
 
 import pytest
@@ -20,19 +19,7 @@ def grown(experiment):
 
 def document(experiment, *overrides):
     """What ``shoal variants --json`` prints."""
-    return json.loads(shoal(experiment, "variants", "tiny", *overrides, "--json").stdout)
-
-
-def shoal(experiment, *arguments):
-    """A command of Shoal's in the experiment's folder."""
-    return subprocess.run(
-        ["shoal", *arguments],
-        cwd=experiment.folder,
-        env=experiment.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return json.loads(experiment.shoal("variants", "tiny", *overrides, "--json").stdout)
 
 
 def test_variants_run_together_and_share_what_they_have_in_common(grown):
@@ -59,9 +46,9 @@ def test_variants_run_together_and_share_what_they_have_in_common(grown):
         assert (home / "pool" / "manifest.json").exists()
 
     assert grown.plan(overrides=GRID) == []
-    audited = shoal(grown, "audit", "tiny", *OVERRIDES)
+    audited = grown.shoal("audit", "tiny", *OVERRIDES)
     assert (audited.returncode, audited.stdout.count("artifacts agree")) == (0, 4)
-    assert "everything in it is reached" in shoal(grown, "gc", "tiny", *OVERRIDES).stdout
+    assert "everything in it is reached" in grown.shoal("gc", "tiny", *OVERRIDES).stdout
 
     counts = Counter(grown.plan(overrides=MORE))
 
@@ -72,7 +59,7 @@ def test_variants_run_together_and_share_what_they_have_in_common(grown):
 
 def test_the_grid_is_counted_before_anything_runs(experiment):
     """The first line multiplies; upper bounds are marked while nothing is fitted."""
-    said = shoal(experiment, "variants", "tiny", *OVERRIDES).stdout.splitlines()
+    said = experiment.shoal("variants", "tiny", *OVERRIDES).stdout.splitlines()
 
     assert said[0] == "4 variants × ≤ 2 to 3 partitions × 2 grid points = ≤ 20 training jobs"
     assert "  cluster.partitions: 2, 3" in said
@@ -85,16 +72,16 @@ def test_an_experiment_may_lie_in_a_file_of_its_own(experiment):
     other = experiment.folder / "other.yaml"
     other.write_text(source.read_text().replace("partitions: 2", "partitions: [2, 3, 4]"))
 
-    said = shoal(experiment, "variants", "other.yaml").stdout
+    said = experiment.shoal("variants", "other.yaml").stdout
 
     assert said.startswith("3 variants × ≤ 2 to 4 partitions")
 
 
 def test_a_command_about_one_variant_wants_one(experiment):
     """``shoal plan`` names the count and how to choose; with the choice it works."""
-    refused = shoal(experiment, "plan", "tiny", *OVERRIDES)
+    refused = experiment.shoal("plan", "tiny", *OVERRIDES)
     chosen = document(experiment, *OVERRIDES)["variants"][3]["id"]
 
     assert refused.returncode == 2
     assert "has 4 variants; `shoal variants tiny` lists them" in refused.stderr
-    assert shoal(experiment, "plan", "tiny", *OVERRIDES, f"variant={chosen}").returncode == 0
+    assert experiment.shoal("plan", "tiny", *OVERRIDES, f"variant={chosen}").returncode == 0

@@ -26,9 +26,9 @@ rule cluster_fit:
     params:
         code=lambda wc: plan(wc).fit_codes["cluster"],
         settings=lambda wc: plan(wc).text("cluster"),
-        model=lambda wc: plan(wc).text("model"),
+        model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
     shell:
         "shoal cluster-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
         " --embedding {input.embeddings:q} --table {input.tables:q}"
@@ -60,7 +60,7 @@ rule assign:
     resources:
         **plans.resources("assign", "light"),
     params:
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
     shell:
         "shoal assign --rows {input.rows:q} --embedding {input.embedding:q}"
         " --table {input.table:q} --assigner {input.assigner:q} --shard {wildcards.shard:q}"

@@ -23,7 +23,7 @@ rule embed_fit:
     params:
         code=lambda wc: plan(wc).fit_codes["embed"],
         settings=lambda wc: plan(wc).text("embed"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal embed-fit --code {params.code} --settings {params.settings:q} --rows {input.rows:q}"
@@ -48,7 +48,7 @@ rule embed:
     resources:
         **plans.resources("embed", "light"),
     params:
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
     shell:
         "shoal embed --rows {input.rows:q} --embedder {input.embedder:q}"
         " --embedding {output.embedding:q} --threads {params.threads} &> {log:q}"

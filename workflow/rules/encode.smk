@@ -23,7 +23,7 @@ rule encode_fit:
     params:
         code=lambda wc: plan(wc).fit_codes["encode"],
         settings=lambda wc: plan(wc).text("encode"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
     shell:
         "shoal encode-fit --code {params.code} --settings {params.settings:q} --table {input.tables:q}"
         " --columns {input.columns:q} --encoder {output.encoder:q} --shapes {output.shapes:q}"
@@ -48,7 +48,7 @@ rule encode:
     resources:
         **plans.resources("encode", "light"),
     params:
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
     shell:
         "shoal encode --table {input.table:q} --shard {wildcards.shard:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --rows {output.rows:q}"

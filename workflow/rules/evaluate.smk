@@ -28,11 +28,11 @@ rule evaluate_generalist:
         **plans.resources("evaluate_generalist", "large"),
     params:
         code=lambda wc: plan(wc).fit_codes["baselines"],
-        model=lambda wc: plan(wc).text("model"),
+        model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
-        grid=lambda wc: plan(wc).grid_text(),
+        grid=plans.first.grid_text(),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
@@ -67,11 +67,11 @@ rule evaluate_random:
         **plans.resources("evaluate_random", "gpu"),
     params:
         code=lambda wc: plan(wc).fit_codes["baselines"],
-        model=lambda wc: plan(wc).text("model"),
+        model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
-        grid=lambda wc: plan(wc).grid_text(),
+        grid=plans.first.grid_text(),
         seed=lambda wc: plan(wc).settings.evaluate.seed,
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
@@ -123,7 +123,7 @@ rule evaluate:
         check=lambda wc, input: plan(wc).layout.check,
         cluster=lambda wc, input: plan(wc).cluster_pages(),
         experiment=lambda wc: str(plan(wc).settings_file),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
     shell:
         "shoal evaluate --settings {params.settings:q} --experiment {params.experiment:q}"
         " --pool {input.pool:q} --index {params.index:q} --choice {input.choices:q}"

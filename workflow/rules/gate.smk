@@ -33,10 +33,10 @@ rule gate:
         specialists=lambda wc, input: plan(wc).specialists(
             plan(wc).index(checkpoints.partition), "model.safetensors"
         ),
-        settings=lambda wc: plan(wc).text("gate"),
+        settings=plans.first.text("gate"),
         routing=lambda wc: plan(wc).text("train_router"),
-        model=lambda wc: plan(wc).text("model"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        model=plans.first.text("model"),
+        threads=plans.settings.compute.threads,
     shell:
         "shoal gate --settings {params.settings:q} --routing {params.routing:q}"
         " --model {params.model:q} --index {params.index:q} --assigner {input.assigner:q}"

@@ -32,8 +32,8 @@ rule train_router:
             plan(wc).index(checkpoints.partition), "model.safetensors"
         ),
         settings=lambda wc: plan(wc).text("train_router"),
-        model=lambda wc: plan(wc).text("model"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        model=plans.first.text("model"),
+        threads=plans.settings.compute.threads,
     shell:
         "shoal train-router --settings {params.settings:q} --model {params.model:q}"
         " --index {params.index:q} --assigner {input.assigner:q}"

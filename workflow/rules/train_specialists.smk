@@ -22,9 +22,9 @@ rule base_fit:
         **plans.resources("base_fit", "large"),
     params:
         code=lambda wc: plan(wc).fit_codes["base"],
-        model=lambda wc: plan(wc).text("model"),
+        model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal base-fit --code {params.code} --model {params.model:q} --training {params.training:q}"
@@ -51,10 +51,10 @@ rule train_specialist:
         **plans.resources("train_specialist", "gpu"),
     params:
         index=lambda wc, input: plan(wc).layout.index,
-        model=lambda wc: plan(wc).text("model"),
+        model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
         point=lambda wc: plan(wc).point(wc.point),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-specialist --model {params.model:q} --training {params.training:q}"
@@ -82,12 +82,12 @@ rule train_pack:
     params:
         members=lambda wc: plan(wc).layout.pack_members(wc.pack),
         index=lambda wc, input: plan(wc).layout.index,
-        model=lambda wc: plan(wc).text("model"),
+        model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
-        grid=lambda wc: plan(wc).grid_text(),
+        grid=plans.first.grid_text(),
         specialists=lambda wc: plan(wc).layout.specialists,
         logs=lambda wc: plan(wc).specialist_logs,
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-pack --members {params.members:q} --model {params.model:q}"
@@ -119,8 +119,8 @@ rule train_choose:
     params:
         index=lambda wc, input: plan(wc).layout.index,
         specialists=lambda wc, input: plan(wc).points_of(wc.digest),
-        model=lambda wc: plan(wc).text("model"),
-        threads=lambda wc: plan(wc).settings.compute.threads,
+        model=plans.first.text("model"),
+        threads=plans.settings.compute.threads,
     shell:
         "shoal train-choose --model {params.model:q} --index {params.index:q}"
         " --digest {wildcards.digest} --validation {wildcards.validation}"

@@ -74,15 +74,25 @@ def project_plan(experiment: str, overrides: list[str]) -> Plan:
     """The plan of an experiment that has one variant, or of the one that is chosen.
 
     Raises:
-        SettingsError: There are several, or see :func:`project_plans`.
+        SettingsError: There are several, there is no project here, or the settings do not compose.
         SourceError: There are no source files.
     """
-    from shoal.settings.variants import too_many
+    from shoal.workflow.plan import Plan
 
-    found = project_plans(experiment, overrides)
-    if len(found) > 1:
-        raise SettingsError(too_many(experiment, len(found)))
-    return found[0]
+    require_project()
+    return Plan(experiment, overrides, CONFIG)
+
+
+def require_project() -> None:
+    """Refuse a current folder that holds no project.
+
+    Raises:
+        SettingsError: It has no config groups.
+    """
+    if not CONFIG.is_dir():
+        raise SettingsError(
+            f"{Path.cwd()}: no folder {CONFIG} here; run this where the Snakefile is"
+        )
 
 
 @contextlib.contextmanager
@@ -121,10 +131,7 @@ def project_plans(experiment: str, overrides: list[str], config: Path = CONFIG) 
     from shoal.settings.variants import variants
     from shoal.workflow.plan import Plan
 
-    if not CONFIG.is_dir():
-        raise SettingsError(
-            f"{Path.cwd()}: no folder {CONFIG} here; run this where the Snakefile is"
-        )
+    require_project()
     return [
         Plan(experiment, overrides, config, variant)
         for variant in variants(config, experiment, overrides)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.options import CONFIG, experiment_at
+from shoal.cli.options import experiment_at, require_project
 from shoal.errors import SettingsError
 from shoal.files import replacing
 
@@ -28,10 +28,7 @@ def import_stimulus(
         raise SettingsError(f"{out}: an experiment is a file whose name ends in .yaml")
     if out.exists():
         raise SettingsError(f"{out}: is there already; remove it, or choose another name")
-    if not CONFIG.is_dir():
-        raise SettingsError(
-            f"{Path.cwd()}: no folder {CONFIG} here; run this where the Snakefile is"
-        )
+    require_project()
     experiment = imported(config, data, out.stem)
     found = _composed(experiment.text, out)
     with replacing(out) as aside:

@@ -11,6 +11,7 @@ from shoal.blocks import BLOCK_ROWS
 from shoal.encode.column import ColumnEncoder, Place, Target, fill_gaps, fit_gaps, gap_names
 from shoal.errors import ModelError
 from shoal.settings.section import Section
+from shoal.tables import without_gaps
 from shoal.targets import import_target
 
 if TYPE_CHECKING:
@@ -73,11 +74,6 @@ class Ngrams(ColumnEncoder):
     def names(self) -> list[str]:
         """``column#index``."""
         return [f"{self.column}#{index}" for index in range(self.options.features)]
-
-
-def without_gaps(values: NDArray[Any]) -> list[str]:
-    """Texts, the empty one where missing."""
-    return ["" if value is None else value for value in values]
 
 
 class Image(ColumnEncoder):

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from shoal.encode.column import ColumnEncoder, Target, no_value
 from shoal.settings.section import Section
+from shoal.tables import without_gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class _Sequence(ColumnEncoder):
 
     def _codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Code of each place, ``(rows, length)``."""
-        texts = ["" if value is None else value for value in values]
+        texts = without_gaps(values)
         if self.options.alphabet in ALPHABETS:
             texts = [text.upper() for text in texts]
         length = self.fitted["length"]

@@ -9,6 +9,7 @@ import numpy as np
 from shoal.errors import DataError
 from shoal.evaluate import formats
 from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.split.keys import flat_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,8 +50,7 @@ def control(
         its score minus the constant's, and whether it ``beats`` it: the interval leaves out zero
         on the better side.
     """
-    flat = np.ascontiguousarray(keys).view(f"V{keys.shape[1]}").ravel()
-    rows = np.unique(flat, return_index=True)[1]
+    rows = np.unique(flat_keys(keys), return_index=True)[1]
     found: dict[str, Any] = {"confidence": CONFIDENCE, "rows": len(rows)}
     constant = per_row["constant"][rows]
     for name in JUDGED:

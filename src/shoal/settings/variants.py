@@ -102,16 +102,11 @@ def only_variant(config: Path, experiment: str, overrides: list[str]) -> Variant
     """
     found = variants(config, experiment, overrides)
     if len(found) > 1:
-        raise SettingsError(too_many(experiment, len(found)))
+        raise SettingsError(
+            f"experiment {experiment!r} has {len(found)} variants; `shoal variants {experiment}` "
+            f"lists them, {_CHOICE}ID among the overrides takes one"
+        )
     return found[0]
-
-
-def too_many(experiment: str, count: int) -> str:
-    """What to say where one variant is wanted and there are several."""
-    return (
-        f"experiment {experiment!r} has {count} variants; `shoal variants {experiment}` lists "
-        f"them, {_CHOICE}ID among the overrides takes one"
-    )
 
 
 def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:

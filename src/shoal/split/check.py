@@ -9,7 +9,7 @@ import numpy as np
 
 from shoal import tables
 from shoal.errors import DataError
-from shoal.split.keys import content_hashes, input_hashes, value_hashes
+from shoal.split.keys import content_hashes, flat_keys, input_hashes, value_hashes
 from shoal.split.leaks import find_leaks, repeated_inputs
 from shoal.tables import FOLDS, OUTSIDE, TRAIN
 
@@ -197,8 +197,7 @@ def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
 
 def _ordered(parts: list[NDArray[np.uint8]]) -> NDArray[np.bytes_]:
     """Hashes as byte strings of one length, which numpy orders."""
-    joined = np.ascontiguousarray(np.concatenate(parts))
-    return joined.view(f"S{joined.shape[1]}").ravel()
+    return flat_keys(np.concatenate(parts))
 
 
 def _where(row: int, scan: _Scan, sources: Sequence[tuple[str, Table]]) -> str:

@@ -176,7 +176,7 @@ def _as_numbers(
     def places(values: NDArray[Any]) -> NDArray[np.float64]:
         missing = np.array([value is None for value in values], dtype=bool)
         # A value between two known ones lies between their places.
-        texts = np.array(["" if value is None else value for value in values], dtype=str)
+        texts = np.array(tables.without_gaps(values), dtype=str)
         left, right = (np.searchsorted(known, texts, side=side) for side in ("left", "right"))
         return np.where(missing, np.nan, (left + right) / 2)[:, None]
 

@@ -84,10 +84,7 @@ def _texts(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats
     hashed = HashingVectorizer(
         analyzer="char_wb", ngram_range=(3, 5), n_features=_NGRAM_FEATURES, dtype=np.float32
     )
-    one, two = (
-        hashed.transform(["" if value is None else value for value in part]).toarray()
-        for part in both
-    )
+    one, two = (hashed.transform(tables.without_gaps(part)).toarray() for part in both)
     return one, two
 
 

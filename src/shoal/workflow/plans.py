@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
@@ -80,16 +79,11 @@ class Plans:
         ids = tuple(value for name, value in wildcards.items() if _is_identity(name))
         if ids not in self._found:
             wanted = set(ids)
-            own = [plan for plan in self.all if wanted <= self._ids[id(plan)]]
+            own = [plan for plan in self.all if wanted <= plan.identities]
             if not own:
                 raise SettingsError(f"no variant has a file made from {', '.join(ids)}")
             self._found[ids] = own[0]
         return self._found[ids]
-
-    @cached_property
-    def _ids(self) -> dict[int, set[str]]:
-        """Every identity that occurs in a path of each plan."""
-        return {id(plan): _identities(plan) for plan in self.all}
 
     # What patterns and resources of rules take, for all variants together -----------------------
 
@@ -161,17 +155,6 @@ class Plans:
 
 def _is_identity(wildcard: str) -> bool:
     return wildcard.endswith("_id") or wildcard == "release"
-
-
-def _identities(plan: RulesPlan) -> set[str]:
-    layout = plan.layout
-    index = layout.read_index()
-    choices = {
-        layout.choice(entry).parent.parent.name
-        for entry in layout.specialised(index or {"partitions": []})
-    }
-    own = {layout.index_id, layout.release}
-    return own | choices | set(layout.fits.values()) | set(layout.made.values())
 
 
 def _either(patterns: Any) -> str:  # noqa: ANN401 - an iterable of texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,15 @@ class RulesPlan(Plan):
         is_job = self._workflow.remote_exec and "SLURM_JOB_ID" in os.environ
         page = Path(os.path.relpath(self.root / "cluster.html", self.home))
         return [page] if is_job or self.is_on_cluster else []
+
+    @cached_property
+    def identities(self) -> set[str]:
+        """Every identity that occurs in a path of its jobs."""
+        layout = self.layout
+        entries = layout.specialised(layout.read_index() or {"partitions": []})
+        choices = {layout.choice(entry).parent.parent.name for entry in entries}
+        own = {layout.index_id, layout.release}
+        return own | choices | set(layout.fits.values()) | set(layout.made.values())
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
