@@ -10,6 +10,8 @@ from shoal.settings import Settings, parse
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from omegaconf import DictConfig
+
 
 def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
     """Settings of an experiment that has no variants.
@@ -35,28 +37,56 @@ def contents(config: Path, experiment: str, overrides: list[str]) -> dict[str, A
     Raises:
         SettingsError: An experiment or group choice is unknown, or the settings do not compose.
     """
+    return resolved(composed(config, experiment, overrides))
+
+
+def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
+    """Settings in which references to others, such as ``${seed}``, still stand.
+
+    Raises:
+        SettingsError: An experiment or group choice is unknown, or the settings do not compose.
+    """
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     choices = sorted(path.stem for path in (config / "experiment").glob("*.yaml"))
     if experiment not in choices:
         raise SettingsError(f"experiment {experiment!r} is unknown; {nearest(experiment, choices)}")
-    OmegaConf.register_new_resolver("data", "data:{}".format, replace=True)
     changes = [_forced(config, override) for override in overrides]
     try:
         with hydra.initialize_config_dir(str(config.resolve()), version_base="1.3"):
-            composed = hydra.compose("config", [f"experiment={experiment}", *changes])
+            whole = hydra.compose("config", [f"experiment={experiment}", *changes])
             chosen = [
                 name for change in changes if (config / (name := change.split("=")[0])).is_dir()
             ]
             if chosen:
                 plain = hydra.compose("config", ["~experiment", *changes])
-                composed.merge_with(dict.fromkeys(chosen))
-                composed.merge_with({name: plain[name] for name in chosen})
-        content: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+                whole.merge_with(dict.fromkeys(chosen))
+                whole.merge_with({name: plain[name] for name in chosen})
     except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
+    return whole
+
+
+def resolved(whole: DictConfig, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any values
+    """Plain values of composed settings, all references followed.
+
+    Args:
+        whole: What :func:`composed` returns.
+        changes: Settings at the top, such as ``seed``, that are to have another value.
+
+    Raises:
+        SettingsError: A reference leads nowhere, or a value is missing.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    OmegaConf.register_new_resolver("data", "data:{}".format, replace=True)
+    try:
+        changed = OmegaConf.merge(whole, changes) if changes else whole
+        content: Any = OmegaConf.to_container(changed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
     content["grid"] = _flat(content.get("grid") or {})
     return dict(content)

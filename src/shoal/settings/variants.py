@@ -12,17 +12,19 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from shoal.errors import SettingsError, nearest
 from shoal.hashing import settings_id
 from shoal.settings import Settings, parse
-from shoal.settings.compose import contents
+from shoal.settings.compose import composed, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from omegaconf import DictConfig
 
     from shoal.settings.section import Section
 
@@ -110,13 +112,16 @@ def only_variant(config: Path, experiment: str, overrides: list[str]) -> Variant
 
 
 def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
+    @cache
+    def chosen(stage: str, name: str) -> DictConfig:
+        others = [each for each in overrides if not each.startswith(f"{stage}=")]
+        return composed(config, experiment, [*others, f"{stage}={name}"])
+
     found: dict[str, Variant] = {}
-    for seed, content in _seeded(config, experiment, overrides):
+    for seed, content in _seeded(composed(config, experiment, overrides)):
 
         def choice(stage: str, name: str, seed: Mapping[str, Any] = seed) -> Any:  # noqa: ANN401
-            others = [each for each in overrides if not each.startswith(f"{stage}=")]
-            chosen = [f"{key}={value}" for key, value in seed.items()]
-            return contents(config, experiment, [*others, *chosen, f"{stage}={name}"])[stage]
+            return resolved(chosen(stage, name), **seed)[stage]
 
         ways = [_ways_of(stage, content[stage], choice) for stage in STAGES]
         for combination in itertools.product(*ways):
@@ -132,11 +137,9 @@ def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
     return list(found.values())
 
 
-def _seeded(
-    config: Path, experiment: str, overrides: list[str]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """The settings for each seed; stages take the seed while settings are composed."""
-    content = contents(config, experiment, overrides)
+def _seeded(whole: DictConfig) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The settings for each seed, which stages refer to."""
+    content = resolved(whole)
     seeds = content["seed"]
     if isinstance(seeds, dict) and set(seeds) == {"cross"}:
         seeds = seeds["cross"]
@@ -145,7 +148,7 @@ def _seeded(
         return
     _check_values(_Dimension(("seed",), seeds, "cross"))
     for seed in seeds:
-        yield {"seed": seed}, contents(config, experiment, [*overrides, f"seed={seed}"])
+        yield {"seed": seed}, resolved(whole, seed=seed)
 
 
 def _ways_of(stage: str, content: Any, choice: Any) -> list[_Way]:  # noqa: ANN401 - plain values

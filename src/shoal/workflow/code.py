@@ -22,14 +22,25 @@ def code_digest(module: str, *files: Path) -> str:
         module: Name below ``shoal``, such as ``embed.command``.
         files: Further files, such as the user's model.
     """
-    paths = sorted(_closure(f"shoal.{module}"))
-    digest = hashlib.sha256()
-    for path in [*paths, *files]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest = _of_package(f"shoal.{module}").copy()
+    for path in files:
+        digest.update(_named_content(path))
     return digest.hexdigest()[:10]
 
 
 @functools.cache
+def _of_package(module: str) -> hashlib._Hash:
+    """Digest of this package's part, which does not change while a process runs."""
+    digest = hashlib.sha256()
+    for path in sorted(_closure(module)):
+        digest.update(_named_content(path))
+    return digest
+
+
+def _named_content(path: Path) -> bytes:
+    return path.name.encode() + b"\0" + path.read_bytes()
+
+
 def _closure(module: str) -> frozenset[Path]:
     """Files of a module and of everything of this package that it imports."""
     found: set[Path] = set()

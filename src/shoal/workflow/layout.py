@@ -71,7 +71,7 @@ class Layout:
     refreshed: bool
     left_out: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The generation's folder."""
         return Path(self.root, self.generation)
@@ -130,7 +130,7 @@ class Layout:
 
     # After the index -------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def specialists(self) -> Path:
         """The folder of all specialists under these settings and this code."""
         return self.folder / "specialists" / self.made["specialists"]
