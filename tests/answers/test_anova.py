@@ -11,7 +11,7 @@ NOISE, EMBED, SEEDS = (0.1, 1, 3), ("pca", "scarf"), (0, 1, 2, 3)
 
 
 def grid():
-    """A complete grid with main effects, one interaction and an effect of the seed, and no noise."""
+    """A complete grid: main effects, one interaction, an effect of the seed, and no noise."""
     rows = list(itertools.product(NOISE, EMBED, SEEDS))
     first = dict(zip(NOISE, (1.0, 0.0, -1.0), strict=True))
     second = dict(zip(EMBED, (0.5, -0.5), strict=True))
@@ -38,20 +38,22 @@ def test_the_parts_of_a_complete_grid_are_exact():
     assert found.rest == pytest.approx(0, abs=1e-12)
 
 
-def test_half_a_grid_gives_the_main_effects_nearly():
-    """With half of the points, drawn at random, each main effect is right within 0.15 of a whole."""
+def test_part_of_a_grid_gives_the_main_effects_nearly():
+    """With two thirds of the points, over ten draws, each main effect is right within 0.08."""
     scores, factors = grid()
-    drawn = np.random.default_rng(0).permutation(len(scores))[:12]
+    rng = np.random.default_rng(0)
+    shares: dict[str, list[float]] = {name: [] for name in factors}
 
-    found = explained(
-        [scores[n] for n in drawn],
-        {name: [values[n] for n in drawn] for name, values in factors.items()},
-    )
+    for _ in range(10):
+        drawn = rng.permutation(len(scores))[:16]
+        some = {name: [values[n] for n in drawn] for name, values in factors.items()}
+        found = explained([scores[n] for n in drawn], some)
+        assert not found.complete
+        for each in found.shares:
+            shares[each.term].append(each.share)
 
-    assert not found.complete
-    assert [each.term for each in found.shares] == ["noise", "embed", "seed"]
-    for each in found.shares:
-        assert each.share == pytest.approx(PARTS[each.term] / sum(PARTS.values()), abs=0.15)
+    for name, values in shares.items():
+        assert np.mean(values) == pytest.approx(PARTS[name] / sum(PARTS.values()), abs=0.08)
 
 
 def test_lists_that_advance_together_are_one_choice():
@@ -112,9 +114,9 @@ def test_the_part_of_chance_is_what_random_scores_give():
         ([1.0, 2.0, 3.0], {"a": [0, 0, 0]}, "nothing varies"),
         ([], {}, "nothing varies"),
         (
-            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            {"a": [0, 0, 0, 1, 1, 2], "b": [0, 0, 1, 2, 2, 3], "c": [0, 1, 1, 1, 1, 1]},
-            "too few",
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+            {"a": [0, 0, 1, 1, 2, 2, 3, 3], "b": [0, 1, 0, 1, 2, 3, 2, 3]},
+            "they do not tell a, b apart",
         ),
     ],
 )

@@ -184,7 +184,8 @@ def _freedom(codes: Codes, names: Sequence[str]) -> int:
 
 def _is_complete(codes: Codes, scores: int) -> bool:
     """Whether every combination of levels is there, equally often."""
-    if not codes:
+    # With a level for each score, as of numbers that were drawn, nothing is there twice.
+    if not codes or max(_levels(each) for each in codes.values()) == scores:
         return False
     combinations = int(np.prod([_levels(each) for each in codes.values()]))
     counts = np.unique(np.stack(list(codes.values())), axis=1, return_counts=True)[1]

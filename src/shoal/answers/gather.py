@@ -122,7 +122,7 @@ def _winner(choice: Mapping[str, Any], point: Point) -> Winner:
         losses={point_text(points[name]): choice["losses"][name] for name in points},
         points={point_text(each): each for each in points.values()},
         rows=choice["rows"],
-        margin=margin and margin | {"point": point_text(points[margin["point"]])},
+        margin=margin and {**margin, "point": point_text(points[margin["point"]])},
     )
 
 

@@ -68,7 +68,9 @@ def shares_svg(shares: Sequence[Share], rest: float) -> str:
         rest: What they leave.
     """
     step, top, whole = 44.0, 16.0, _WIDTH - 90
-    rows = [(each.term, each.share, each.chance) for each in shares]
+    rows: list[tuple[str, float, float | None]] = [
+        (each.term, each.share, each.chance) for each in shares
+    ]
     rows.append(("the rest: what no line above explains", rest, None))
     lines = []
     for number, (term, share, chance) in enumerate(rows):
@@ -93,7 +95,7 @@ def scores_svg(rows: Sequence[Row], validation: bool) -> str:
         validation: Whether validation scores are of the same kind, and are shown too.
     """
     names = ("low", "high", "test", *(("validation",) if validation else ()))
-    numbers = [row[name] for row in rows for name in names]
+    numbers = [float(row[name]) for row in rows for name in names]
     low, high = min(numbers), max(numbers)
     span = (high - low) or 1.0
     height, left, step = 300.0, 64.0, (_WIDTH - 84) / len(rows)
