@@ -131,16 +131,21 @@ def _before(
 ) -> Mapping[str, Any] | None:
     """The last release of other rows, all else being equal: settings, code and generation."""
     own = record["layout"]
-    for entry in reversed(entries):
-        layout = entry["layout"]
-        same = (
-            layout["generation"] == own["generation"]
-            and layout["made"]["choices"] == own["made"]["choices"]
-            and layout["left_out"] == own["left_out"]
-        )
-        if same and layout["index_id"] != own["index_id"] and "winners" in entry:
-            return entry
-    return None
+    others = [
+        entry
+        for entry in entries
+        if "winners" in entry
+        and entry["layout"]["index_id"] != own["index_id"]
+        and _same_but_rows(entry["layout"], own)
+    ]
+    return others[-1] if others else None
+
+
+def _same_but_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two releases would choose the same from the same rows."""
+    names = ("generation", "left_out")
+    same = all(one[name] == other[name] for name in names)
+    return same and bool(one["made"]["choices"] == other["made"]["choices"])
 
 
 def value_text(value: Any) -> str:  # noqa: ANN401 - a setting's
