@@ -122,6 +122,7 @@ rule evaluate:
         tables=lambda wc, input: plan(wc).layout.rows("transform"),
         check=lambda wc, input: plan(wc).layout.check,
         cluster=lambda wc, input: plan(wc).cluster_pages(),
+        answers=lambda wc, input: link_to_answers(plan(wc)),
         experiment=lambda wc: str(plan(wc).settings_file),
         threads=plans.settings.compute.threads,
     shell:
@@ -133,6 +134,7 @@ rule evaluate:
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"
         " --predictions {output.predictions:q} --cluster {params.cluster:q}"
+        " --answers {params.answers:q}"
         " --threads {params.threads} &> {log:q}"
 
 

@@ -66,6 +66,7 @@ def report_details(
         lineage=_lineage(pool, index),
         candidates=_candidates(pool),
         cluster=str(paths.cluster or ""),
+        answers=str(paths.answers or ""),
         versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
     )
 

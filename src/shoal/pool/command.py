@@ -55,14 +55,16 @@ def pool(
     for name, path in state.items():
         _copy(path, folder / name)
     write_json(folder / "ledger.json", [read_json(path) for path in ledgers])
-    points = {choice["partition"]: choice["point"] for choice in map(read_json, choices)}
+    chosen = {choice["partition"]: choice for choice in map(read_json, choices)}
     entries = []
     for partition, path in sorted(chosen_specialists(choices, specialists).items()):
         name = f"specialists/{partition}.safetensors"
         _copy(path, folder / name)
         digest = path.parent.parent.name
-        point = {"id": points[partition], "values": _point_values(path)}
-        entries.append({"partition": partition, "file": name, "digest": digest, "point": point})
+        validation = chosen[partition]["digests"]["validation"]
+        point = {"id": chosen[partition]["point"], "values": _point_values(path)}
+        entry = {"partition": partition, "file": name, "digest": digest, "point": point}
+        entries.append(entry | {"validation": validation})
     names = [*state, "ledger.json", *(str(entry["file"]) for entry in entries)]
     manifest = {
         "format": FORMAT,
@@ -73,7 +75,7 @@ def pool(
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
-        "incomplete": _incomplete(index, points, specialists, failed),
+        "incomplete": _incomplete(index, chosen, specialists, failed),
         "files": {name: file_hash(folder / name) for name in names},
     }
     write_json(manifest_out, manifest | made_from())
@@ -81,7 +83,7 @@ def pool(
 
 def _incomplete(
     index: Mapping[str, Any],
-    points: Mapping[int, str],
+    chosen: Mapping[int, Any],
     specialists: Sequence[Path],
     failed: Path | None,
 ) -> list[dict[str, Any]]:
@@ -90,7 +92,7 @@ def _incomplete(
 
     there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
     failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]
-    return incomplete(index["partitions"], set(points), failures)
+    return incomplete(index["partitions"], set(chosen), failures)
 
 
 def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:

@@ -32,7 +32,7 @@ STAGES = ("split", "transform", "encode", "embed", "cluster")
 """Stages whose settings may be lists."""
 
 _WAYS = ("cross", "zip")
-_CHOICE = "variant="
+CHOICE = "variant="
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def variants(config: Path, experiment: str, overrides: list[str]) -> list[Varian
         SettingsError: The settings do not compose, a value is wrong, a list is empty or holds a
             value twice, or lists that advance together have different lengths.
     """
-    chosen = [each.removeprefix(_CHOICE) for each in overrides if each.startswith(_CHOICE)]
-    found = _all(config, experiment, [each for each in overrides if not each.startswith(_CHOICE)])
+    chosen = [each.removeprefix(CHOICE) for each in overrides if each.startswith(CHOICE)]
+    found = _all(config, experiment, [each for each in overrides if not each.startswith(CHOICE)])
     if not chosen:
         return found
     known = {variant.id: variant for variant in found}
@@ -106,7 +106,7 @@ def only_variant(config: Path, experiment: str, overrides: list[str]) -> Variant
     if len(found) > 1:
         raise SettingsError(
             f"experiment {experiment!r} has {len(found)} variants; `shoal variants {experiment}` "
-            f"lists them, {_CHOICE}ID among the overrides takes one"
+            f"lists them, {CHOICE}ID among the overrides takes one"
         )
     return found[0]
 

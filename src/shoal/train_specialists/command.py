@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
     from shoal.grid import Point
     from shoal.settings.learning import Model, Training
 
@@ -115,8 +119,7 @@ def train_choose(
     from shoal.files import write_json
     from shoal.flops import forward_flops
     from shoal.made_from import made_from
-    from shoal.state import load_state
-    from shoal.train_specialists.model import best_point, mean_losses, trained_model
+    from shoal.train_specialists.model import best_point, losses_by_row, margin
     from shoal.train_specialists.partition_rows import Index, halves
 
     ledger = Ledger("train_choose")
@@ -125,21 +128,38 @@ def train_choose(
     rows = index.read(partition, "validation", ("x", "y", "key"))
     shapes = Shapes.load(shapes_path)
     first = np.flatnonzero(halves(rows["key"]) == 0) if rows else np.empty(0, np.int64)
-    losses: dict[str, float] = {}
+    points: dict[str, Point] = {}
+    by_row: dict[str, NDArray[np.float64]] = {}
     if len(first):
-        base = trained_model(model, {}, shapes, load_state(base_path)[0])
-        candidates = {"base": base}
-        for point, path in specialists.items():
-            tensors, meta = load_state(path)
-            candidates[point] = trained_model(model, meta["point"], shapes, tensors)
-        losses = mean_losses(candidates, rows["x"][first], rows["y"][first], shapes.task)
+        base, trained, points = _candidates(model, base_path, shapes, specialists)
+        x, y = rows["x"][first], rows["y"][first]
+        by_row = losses_by_row({"base": base} | trained, x, y, shapes.task)
         one_row = forward_flops(base, torch.zeros((1, *shapes.x_shape)))
         ledger.flops = float(one_row * len(first) * len(specialists))
+    losses = {name: float(each.mean()) for name, each in by_row.items()}
+    chosen = best_point(specialists, losses)
     content = {
         "partition": partition,
         "digests": {"train": digests[0], "validation": digests[1]},
-        "point": best_point(specialists, losses),
+        "point": chosen,
+        "points": points,
         "losses": losses,
+        "margin": margin({point: by_row[point] for point in points}, chosen),
         "rows": len(first),
     }
     write_json(out, content | ledger.record() | made_from())
+
+
+def _candidates(
+    model: Model, base_path: Path, shapes: Shapes, specialists: Mapping[str, Path]
+) -> tuple[torch.nn.Module, dict[str, torch.nn.Module], dict[str, Point]]:
+    """The base; the partition's specialists, and what each was trained at, by grid point."""
+    from shoal.state import load_state
+    from shoal.train_specialists.model import trained_model
+
+    trained, points = {}, {}
+    for point, path in specialists.items():
+        tensors, meta = load_state(path)
+        points[point] = meta["point"]
+        trained[point] = trained_model(model, meta["point"], shapes, tensors)
+    return trained_model(model, {}, shapes, load_state(base_path)[0]), trained, points

@@ -162,6 +162,7 @@ class Plan:
             "tolerance": self.settings.changes.tolerance,
             "settings": self.settings.as_json(),
             "codes": self.codes,
+            "changes": self.variant.changes,
         }
         for path, content in ((self.settings_file, record["settings"]), (self.plan_file, record)):
             if not path.exists() or read_json(path) != content:
