@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from shoal.errors import ShoalError
 from shoal.query.tables import TABLES, Table, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import duckdb
 
@@ -71,14 +72,22 @@ class Database:
 
         try:
             self._check(sql)
-            names = self._connection.get_table_names(sql)
-            for name in names & TABLES.keys() if names else TABLES:
+            for name in self._named(sql):
                 self._add(name)
             cursor = self._connection.execute(sql)
             columns = [str(each[0]) for each in cursor.description or []]
-            return Answer(columns, _rows(cursor))
+            return Answer(columns, self._rows(cursor))
         except duckdb.Error as error:
-            raise QueryError(_reason(error)) from None
+            raise QueryError(self._reason(error)) from None
+
+    def _rows(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+        import duckdb
+
+        try:
+            while batch := cursor.fetchmany(_BATCH):
+                yield from batch
+        except duckdb.Error as error:
+            raise QueryError(self._reason(error)) from None
 
     def _check(self, sql: str) -> None:
         """Refuse what is not one query: that is what could write into the folder."""
@@ -88,6 +97,16 @@ class Database:
         if [each.type for each in statements] != [duckdb.StatementType.SELECT]:
             raise QueryError("SQL: one query is wanted, such as SELECT … FROM predictions")
 
+    def _named(self, sql: str) -> Iterable[str]:
+        """The tables that a query names; all where it names none, as SHOW TABLES does."""
+        import duckdb
+
+        try:
+            names = {name.lower() for name in self._connection.get_table_names(sql)}
+        except duckdb.Error:  # it already misses columns of tables that are not there yet
+            names = set(re.findall(r"\w+", sql.lower()))
+        return [name for name in TABLES if name in names] if names else TABLES
+
     def _add(self, name: str) -> None:
         """Make a table, and those that it needs, known to the connection."""
         if name in self._known:
@@ -96,19 +115,22 @@ class Database:
         table = TABLES[name]
         if isinstance(table, Table):
             self._connection.register(name, _arrow(table, self._results))
-        else:
+            return
+        paths = None if table.files is None else table.files(self._results)
+        if paths != []:
             for other in table.needs:
                 self._add(other)
-            self._connection.execute(f"CREATE VIEW {name} AS {self._sql(name, table)}")
+            self._connection.execute(f"CREATE VIEW {name} AS {_sql(table, paths)}")
 
-    def _sql(self, name: str, view: View) -> str:
-        if view.files is None:
-            return view.sql
-        paths = view.files(self._results)
-        if not paths:
-            raise QueryError(f"{self._results.root}: nothing is there for table {name!r} yet")
-        quoted = ", ".join("'{}'".format(path.replace("'", "''")) for path in paths)
-        return view.sql.format(files=f"[{quoted}]")
+    def _reason(self, error: Exception) -> str:
+        """What DuckDB says, in one line; of a table that is not there, which ones are."""
+        said = " ".join(str(error).partition("\nLINE ")[0].split())
+        missing = re.search(r"Table with name (\S+) does not exist", said)
+        if missing is None:
+            return f"SQL: {said}"
+        if missing[1].lower() in TABLES:
+            return f"{self._results.root}: nothing is there for table {missing[1]!r} yet"
+        return f"SQL: there is no table {missing[1]!r}; there are {', '.join(TABLES)}"
 
 
 def _arrow(table: Table, results: Results) -> Any:  # noqa: ANN401 - an Arrow table
@@ -118,14 +140,6 @@ def _arrow(table: Table, results: Results) -> Any:  # noqa: ANN401 - an Arrow ta
     return pa.Table.from_pylist(list(table.rows(results)), schema=schema)
 
 
-def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while batch := cursor.fetchmany(_BATCH):
-        yield from batch
-
-
-def _reason(error: Exception) -> str:
-    """What DuckDB says, in one line; a table that is not there with those that are."""
-    said = " ".join(str(error).partition("\nLINE ")[0].split())
-    if "Table with name" in said:
-        said = f"{said.partition(' Did you mean')[0]} There are {', '.join(TABLES)}."
-    return f"SQL: {said}"
+def _sql(view: View, paths: list[str] | None) -> str:
+    quoted = ", ".join("'{}'".format(path.replace("'", "''")) for path in paths or [])
+    return view.sql.format(files=f"[{quoted}]") if paths else view.sql

@@ -8,6 +8,9 @@ Source:
 from __future__ import annotations
 
 import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -117,14 +120,12 @@ def _hyperparameters(row: Row) -> list[Entry]:
 def _training_runs(results: Results, models: Iterable[Row]) -> Iterator[Entry]:
     """Trainings of models; what else was fitted is among the transforms."""
     known = {row["model"]: row for row in models}
-    losses = _losses(results)
+    scores = _scores_over_time(results)
     for row in model_tables.training_runs(results):
         if row["run"] not in known:
             continue
         end = _milliseconds(row["ended"])
         start = end - round(row["seconds"] * 1000)
-        before, after = losses.get(row["run"], (None, None))
-        scores = [(start, 0, before), (end, row["rows_seen"], after)]
         yield {
             "id": f"{row['run']}/run",
             "name": row["job"],
@@ -136,25 +137,43 @@ def _training_runs(results: Results, models: Iterable[Row]) -> Iterator[Entry]:
             "environment": {name: str(row[name]) for name in _PLACES},
             "annotations": {name: str(row[name]) for name in _COSTS},
             "scoresOverTime": [
-                {"timestamp": time, "epoch": rows, "score": _score("validation_loss", loss)}
-                for time, rows, loss in scores
-                if loss is not None
+                {
+                    "timestamp": start + round(1000 * min(each.seconds, row["seconds"])),
+                    "epoch": each.step,
+                    "score": _score(each.metric, each.value),
+                }
+                for each in scores[row["run"]]
             ],
         }
 
 
-def _losses(results: Results) -> dict[str, tuple[float | None, float | None]]:
-    """Loss of each specialist on its partition's validation rows: untrained, as the base, and now.
+@dataclass(frozen=True)
+class _Point:
+    """A score in the course of a training; ``seconds`` is infinite at its end."""
 
-    Of a specialist that was chosen from more than once, the last in order of choice.
-    """
-    base: dict[str, float | None] = {}
-    found = {}
+    metric: str
+    step: int
+    seconds: float
+    value: float
+
+
+def _scores_over_time(results: Results) -> dict[str, list[_Point]]:
+    """Training loss of each run, and validation loss of specialists, as the base and at the end."""
+    found: dict[str, list[_Point]] = defaultdict(list)
+    for row in model_tables.learning_curves(results):
+        metric = f"training {row['training']} loss" if row["training"] else "training loss"
+        found[row["run"]].append(_Point(metric, row["step"], row["seconds"], row["loss"]))
+    before = 0.0
     for row in model_tables.choices(results):
+        if row["loss"] is None:
+            continue
         if row["candidate"] == "base":
-            base[row["choice"]] = row["loss"]
-        else:
-            found[row["model"]] = (base[row["choice"]], row["loss"])
+            before = row["loss"]
+            continue
+        points = found[row["model"]]
+        last = max((each.step for each in points), default=0)
+        points.append(_Point("validation loss", 0, 0.0, before))
+        points.append(_Point("validation loss", last, math.inf, row["loss"]))
     return found
 
 

@@ -111,6 +111,22 @@ def training_runs(results: Results) -> Iterator[Row]:
             }
 
 
+def learning_curves(results: Results) -> Iterator[Row]:
+    """The loss of each training as it went."""
+    for pattern in _LEDGERS:
+        for path in results.files(pattern):
+            curves = read_json(path).get("learning_curves", [])
+            for number, curve in enumerate(curves):
+                for step, seconds, loss in curve:
+                    yield {
+                        "run": results.name(path),
+                        "training": number,
+                        "step": int(step),
+                        "seconds": seconds,
+                        "loss": loss,
+                    }
+
+
 def choices(results: Results) -> Iterator[Row]:
     """Each partition's candidates, the base among them, and their validation losses."""
     for path in results.files("g*/choices/*/*/*.json"):

@@ -163,6 +163,17 @@ TABLES: dict[str, Table | View] = {
         },
         model_tables.training_runs,
     ),
+    "learning_curves": Table(
+        "a point of a training's loss: the mean since the point before, up to 20 a training",
+        {
+            "run": "string",
+            "training": "int64",
+            "step": "int64",
+            "seconds": "double",
+            "loss": "double",
+        },
+        model_tables.learning_curves,
+    ),
     "choices": Table(
         "a candidate of a partition, the base among them, and its loss on validation rows",
         {
