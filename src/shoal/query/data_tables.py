@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from shoal.files import read_json
 from shoal.query.headers import read_made_from
 from shoal.query.model_tables import modified
-from shoal.tables import FOLDS
 from shoal.workflow.layout import FIT_FILES, ROW_STAGES
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ def _evaluation(results: Results, release: Release) -> str:
 
 def partitions(results: Results) -> Iterator[Row]:
     """Every partition of every index."""
+    from shoal.tables import FOLDS
+
     for path in results.files(_INDEXES):
         for entry in read_json(path)["partitions"]:
             yield {
@@ -140,6 +141,8 @@ def _encoded(results: Results) -> Iterator[Row]:
 
 
 def _indexed(results: Results) -> Iterator[Row]:
+    from shoal.tables import FOLDS
+
     for path in results.files(_INDEXES):
         index = read_json(path)
         root, rows = index["root"], index["rows"]

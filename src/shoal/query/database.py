@@ -114,13 +114,22 @@ class Database:
         self._known.add(name)
         table = TABLES[name]
         if isinstance(table, Table):
-            self._connection.register(name, _arrow(table, self._results))
+            self._fill(name, table)
             return
         paths = None if table.files is None else table.files(self._results)
         if paths != []:
             for other in table.needs:
                 self._add(other)
             self._connection.execute(f"CREATE VIEW {name} AS {_sql(table, paths)}")
+
+    def _fill(self, name: str, table: Table) -> None:
+        """Read a table's rows into memory."""
+        rows = list(table.rows(self._results))
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in table.columns.items())
+        lists = ", ".join(f"unnest(?::{kind}[])" for kind in table.columns.values())
+        values = [[row.get(column) for row in rows] for column in table.columns]
+        self._connection.execute(f"CREATE TABLE {name} ({columns})")
+        self._connection.execute(f"INSERT INTO {name} SELECT {lists}", values)
 
     def _reason(self, error: Exception) -> str:
         """What DuckDB says, in one line; of a table that is not there, which ones are."""
@@ -131,13 +140,6 @@ class Database:
         if missing[1].lower() in TABLES:
             return f"{self._results.root}: nothing is there for table {missing[1]!r} yet"
         return f"SQL: there is no table {missing[1]!r}; there are {', '.join(TABLES)}"
-
-
-def _arrow(table: Table, results: Results) -> Any:  # noqa: ANN401 - an Arrow table
-    import pyarrow as pa
-
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in table.columns.items()])
-    return pa.Table.from_pylist(list(table.rows(results)), schema=schema)
 
 
 def _sql(view: View, paths: list[str] | None) -> str:
