@@ -21,7 +21,8 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from shoal.checkpoint import SafetensorsIO, write_checkpoint
-from shoal.errors import ModelError, ShoalError
+from shoal.errors import ShoalError
+from shoal.learning_curve import LearningCurve
 from shoal.processes import ALONE, of_all, of_first, place, rank, sharing
 from shoal.resume import say_once
 
@@ -36,25 +37,6 @@ TERMINATED = 128 + signal.SIGTERM
 
 _SAVE_AND_END = 2
 """What the first process may wish before a step; 1 is to save, 0 nothing."""
-
-
-class _StopWhenNotFinite(pl.Callback):
-    """Ends training at the first loss that is not a number."""
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - whatever the module's training_step returns
-        *_: Any,  # noqa: ANN401
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if not torch.isfinite(loss).all():
-            raise ModelError(
-                f"{type(pl_module).__name__}: the loss became {loss.item()} at step "
-                f"{trainer.global_step} of {trainer.max_steps}; "
-                f"lower the learning rate or look for extreme values in the inputs"
-            )
 
 
 class _Keep(pl.Callback):
@@ -109,13 +91,13 @@ class _Keep(pl.Callback):
     ) -> None:
         self._random = checkpoint["shoal"]["random"]
 
-    def finish(self, module: pl.LightningModule) -> None:
+    def finish(self, module: pl.LightningModule, curve: list[list[float]]) -> None:
         """Keep the weights of a training that is over, where the job has more to do for long."""
         slot = self._slot
         lasts = slot is not None and slot.ledger.seconds >= slot.seconds
         wish = of_first(self.told_to_end + (self.told_to_end or lasts))
         if slot and wish:
-            own = slot.head() | {"random": _random_state()}
+            own = slot.head() | {"random": _random_state(), "learning_curve": curve}
             content = {"shoal": own, "finished": module.state_dict()}
             with suppress(ShoalError):
                 if place()[0] == 0:
@@ -204,20 +186,23 @@ def run_steps(
     facts = {"steps": steps, "devices": devices, **_machine()}
     slot = checkpoints.next(facts) if checkpoints else None
     kept = slot.read() if slot else None
-    if kept and "finished" in kept:
+    if slot and kept and "finished" in kept:
         module.load_state_dict(kept["finished"])
         _set_random_state(kept["shoal"]["random"])
+        slot.ledger.learning_curves.append(kept["shoal"]["learning_curve"])
         return
     if kept:
         batches.start = kept["shoal"]["batches"]
         say_once(f"goes on after step {batches.start} of {steps}")
-    keep = _Keep(slot)
+    keep, curve = _Keep(slot), LearningCurve(slot.ledger if slot else None)
     if devices > 1:
         batches.share = (rank(), devices)
-    trainer = _trainer(steps, devices, keep)
+    trainer = _trainer(steps, devices, keep, curve)
     _fit(trainer, module, batches, slot.path if slot and kept else None)
     module.cpu()
-    keep.finish(module)
+    if slot:
+        slot.ledger.learning_curves.append(curve.points)
+    keep.finish(module, curve.points)
 
 
 def _fit(
@@ -242,7 +227,7 @@ def _fit(
             _end()
 
 
-def _trainer(steps: int, devices: int, keep: _Keep) -> pl.Trainer:
+def _trainer(steps: int, devices: int, keep: _Keep, curve: LearningCurve) -> pl.Trainer:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     on_gpu = torch.cuda.is_available()
@@ -266,5 +251,5 @@ def _trainer(steps: int, devices: int, keep: _Keep) -> pl.Trainer:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[keep, _StopWhenNotFinite()],
+            callbacks=[keep, curve],
         )
