@@ -13,7 +13,7 @@ from shoal.grid import model_at
 from shoal.targets import import_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -139,11 +139,6 @@ def trained_model(
     net = build_model(model_at(model, point), shapes, seed=0)
     load_weights(net, tensors)
     return net
-
-
-def best_point(points: Iterable[str], losses: Mapping[str, float]) -> str:
-    """The grid point with the lowest loss; the first in order of id where none was measured."""
-    return min(sorted(points), key=lambda point: losses.get(point, 0.0))
 
 
 def mean_losses(
