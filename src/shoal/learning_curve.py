@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
-from shoal.errors import ModelError
+from shoal.errors import DivergedError
 
 if TYPE_CHECKING:
     from shoal.ledger import Ledger
@@ -43,8 +43,12 @@ class LearningCurve(pl.Callback):
         """Take a step's loss."""
         step, steps = trainer.global_step, trainer.max_steps
         loss = float((outputs["loss"] if isinstance(outputs, dict) else outputs).mean())
-        if not math.isfinite(loss):
-            raise ModelError(
+        diverged = not math.isfinite(loss)
+        # All processes of a training end it together: what comes after it may need them all.
+        if trainer.world_size > 1:
+            diverged = trainer.strategy.reduce_boolean_decision(diverged, all=False)
+        if diverged:
+            raise DivergedError(
                 f"{type(pl_module).__name__}: the loss became {loss} at step {step} of {steps}; "
                 f"lower the learning rate or look for extreme values in the inputs"
             )

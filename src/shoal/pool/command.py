@@ -9,7 +9,7 @@ from shoal.files import read_json, replacing, write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -60,11 +60,10 @@ def pool(
     for partition, path in sorted(chosen_specialists(choices, specialists).items()):
         name = f"specialists/{partition}.safetensors"
         _copy(path, folder / name)
-        digest = path.parent.parent.name
-        validation = chosen[partition]["digests"]["validation"]
+        digests = chosen[partition]["digests"]
         point = {"id": chosen[partition]["point"], "values": _point_values(path)}
-        entry = {"partition": partition, "file": name, "digest": digest, "point": point}
-        entries.append(entry | {"validation": validation})
+        entry = {"partition": partition, "file": name, "digest": digests["train"], "point": point}
+        entries.append(entry | {"validation": digests["validation"]})
     names = [*state, "ledger.json", *(str(entry["file"]) for entry in entries)]
     manifest = {
         "format": FORMAT,
@@ -83,7 +82,7 @@ def pool(
 
 def _incomplete(
     index: Mapping[str, Any],
-    chosen: Mapping[int, Any],
+    chosen: Container[int],
     specialists: Sequence[Path],
     failed: Path | None,
 ) -> list[dict[str, Any]]:
@@ -92,7 +91,7 @@ def _incomplete(
 
     there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
     failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]
-    return incomplete(index["partitions"], set(chosen), failures)
+    return incomplete(index["partitions"], chosen, failures)
 
 
 def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from shoal.grid import model_at
 from shoal.targets import import_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -141,11 +141,6 @@ def trained_model(
     return net
 
 
-def best_point(points: Iterable[str], losses: Mapping[str, float]) -> str:
-    """The grid point with the lowest loss; the first in order of id where none was measured."""
-    return min(sorted(points), key=lambda point: losses.get(point, 0.0))
-
-
 def losses_by_row(
     candidates: Mapping[str, torch.nn.Module],
     x: NDArray[np.float32],
@@ -182,7 +177,7 @@ def margin(losses: Mapping[str, NDArray[np.float64]], best: str) -> dict[str, An
     others = {name: each for name, each in losses.items() if name != best}
     if best not in losses or not others:
         return None
-    second = best_point(others, {name: float(each.mean()) for name, each in others.items()})
+    second = min(sorted(others), key=lambda point: float(others[point].mean()))
     ahead = others[second] - losses[best]
     error = float(ahead.std(ddof=1) / np.sqrt(len(ahead))) if len(ahead) > 1 else None
     return {"point": second, "value": float(ahead.mean()), "error": error}

@@ -27,8 +27,10 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         plans: The experiment's variants.
 
     Returns:
-        One JSON document: ``experiment``; ``grid_points``; ``training_jobs``; ``exact``: false
-        while some variant has no partition index, when its counts are upper bounds; ``varies``:
+        One JSON document: ``experiment``; ``grid_points``; ``rungs``: how many points train on
+        each, none where points are not halved; ``training_jobs``; ``exact``: false
+        while some variant has no partition index, when its counts are upper bounds; ``among``: how
+        many variants there are, where not all are taken; ``varies``:
         values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions``, the
         ``jobs`` that it would run, and its ``scores`` once it is published, else null (see
         :func:`_scores`); ``best``: id of the one with the highest validation score, or null;
@@ -64,7 +66,9 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         values = varies.setdefault(name, [])
         if value not in values:
             values.append(value)
-    points, compare = len(plans[0].grid), answers_jobs(plans)
+    points, rungs = len(plans[0].grid), plans[0].layout.slots
+    trainings = sum(rungs) or points
+    compare = answers_jobs(plans)
     more = Estimate(plans[0], {}, compare)
     run += more.cost([job for job in compare if job.missing])
     full += more.cost(compare)
@@ -72,8 +76,10 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
     return {
         "experiment": plans[0].settings.name,
         "grid_points": points,
-        "training_jobs": points * sum(each["partitions"] for each in listed),
+        "rungs": list(rungs),
+        "training_jobs": trainings * sum(each["partitions"] for each in listed),
         "exact": all(each["exact"] for each in listed),
+        "among": plans[0].variant.among,
         "varies": varies,
         "variants": listed,
         "best": max(scored, key=lambda name: scored[name]) if scored else None,
@@ -111,9 +117,12 @@ def headline(document: Mapping[str, Any]) -> str:
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
+    rungs = f" in rungs of {' + '.join(map(str, document['rungs']))}" if document["rungs"] else ""
+    sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
+    noun = "partition" if counts == {1} else "partitions"
     return (
-        f"{_count(len(variants), 'variant')} × {at_most}{partitions} "
-        f"{'partition' if counts == {1} else 'partitions'} × {_count(points, 'grid point')} = "
+        f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
+        f"{noun} × {_count(points, 'grid point')}{rungs} = "
         f"{at_most}{_count(document['training_jobs'], 'training job')}"
     )
 
