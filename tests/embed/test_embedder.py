@@ -256,9 +256,9 @@ def test_too_few_training_rows_are_refused(method, rows, fit, images):
 
 @pytest.mark.parametrize("method", NETWORKS)
 def test_a_loss_that_is_no_number_is_a_model_error(method, fit, images):
-    """Extreme values end the fit with one line, not with an embedder of NaN."""
+    """Infinite values end the fit with one line, not with an embedder of NaN."""
     x = images.copy()
-    x[:] = np.float32(3e38)
+    x[:] = np.inf
     with pytest.raises(ModelError, match="the loss became nan at step"):
         fit(method, x)
 

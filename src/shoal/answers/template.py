@@ -63,7 +63,7 @@ seed decides the split, the initial weights and the order of rows.</p>
 <p class="note">Share of the variation of the variants' validation scores (a functional analysis of
 variance); one variant is one score. The red mark is the share that a choice would be expected to
 have if scores were drawn at random.</p>
-{% if plots.variation %}<figure>{{ plots.variation }}</figure>{% endif %}
+{% if "variation" in plots %}<figure>{{ plots.variation }}</figure>{% endif %}
 <p class="note">{{ scores }}</p>
 {% endcall %}
 {% endif %}
@@ -74,7 +74,7 @@ have if scores were drawn at random.</p>
 one partition of one variant, less the mean of that partition's grid points: how hard a partition is
 does not count. What is left to the rest are winners that differ from partition to partition, and
 chance.</p>
-{% if plots.hyperparameters %}<figure>{{ plots.hyperparameters }}</figure>{% endif %}
+{% if "hyperparameters" in plots %}<figure>{{ plots.hyperparameters }}</figure>{% endif %}
 <p class="note">{{ losses }}</p>
 {% endcall %}
 
@@ -92,10 +92,10 @@ on the same rows, which makes margins look wider than they are on others.</p>
 <td>{{ row.clearly }}</td></tr>
 {% endfor %}
 </tbody></table></div>
-<figure>{{ plots.winners }}
+{% if "winners" in plots %}<figure>{{ plots.winners }}
 <figcaption>A column a partition{% if several %}, a row a variant in the order of the table of
 scores; partitions of different variants hold different rows{% endif %}. Faint where the margin is
-not clear; empty where there are no rows to choose by, or no specialist.</figcaption></figure>
+not clear; empty where there are no rows to choose by, or no specialist.</figcaption></figure>{% endif %}
 <p class="note">{% if several %}The partitions of variant <b>{{ best }}</b>, the best on validation;
 those of all are in <code>winners.parquet</code>.{% endif %}</p>
 <div class="scroll tall"><table>
