@@ -1,0 +1,193 @@
+"""Tensors as words of bits: their types, their content addresses, and models as Merkle trees."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.errors import ModelError
+from shoal.hashing import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+HASH_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Dtype:
+    """How elements of a type are cut into words.
+
+    Attributes:
+        bytes: Bytes an element.
+        word: Bytes a word; a complex number is two.
+        fraction: For floats, bits of the fraction; ``None`` for integers.
+    """
+
+    bytes: int
+    word: int
+    fraction: int | None = None
+
+
+DTYPES = {
+    "bool": Dtype(1, 1),
+    "uint8": Dtype(1, 1),
+    "int8": Dtype(1, 1),
+    "uint16": Dtype(2, 2),
+    "int16": Dtype(2, 2),
+    "uint32": Dtype(4, 4),
+    "int32": Dtype(4, 4),
+    "uint64": Dtype(8, 8),
+    "int64": Dtype(8, 8),
+    "float8_e4m3fn": Dtype(1, 1, 3),
+    "float8_e4m3fnuz": Dtype(1, 1, 3),
+    "float8_e5m2": Dtype(1, 1, 2),
+    "float8_e5m2fnuz": Dtype(1, 1, 2),
+    "float8_e8m0fnu": Dtype(1, 1),
+    "bfloat16": Dtype(2, 2, 7),
+    "float16": Dtype(2, 2, 10),
+    "float32": Dtype(4, 4, 23),
+    "float64": Dtype(8, 8, 52),
+    "complex32": Dtype(4, 2, 10),
+    "complex64": Dtype(8, 4, 23),
+    "complex128": Dtype(16, 8, 52),
+}
+"""Every type that is stored, by torch's name for it, which is numpy's where numpy has it."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Type and shape of a tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of such a tensor."""
+        return math.prod(self.shape) * DTYPES[self.dtype].bytes
+
+    @property
+    def words(self) -> int:
+        """Words of such a tensor."""
+        return self.bytes // DTYPES[self.dtype].word
+
+    @property
+    def word_type(self) -> np.dtype[Any]:
+        """Unsigned little-endian integer that holds one word."""
+        return np.dtype(f"<u{DTYPES[self.dtype].word}")
+
+
+def content(value: Any, place: str) -> tuple[Kind, NDArray[np.uint8]]:  # noqa: ANN401 - of two libraries
+    """Kind and bytes of a tensor of torch or an array of numpy, wherever and however it lies.
+
+    Args:
+        value: The tensor; of any strides, on any device.
+        place: Names it in an error.
+
+    Returns:
+        Its kind, and uint8 ``(bytes,)``, little-endian, in C order. May share memory.
+
+    Raises:
+        ModelError: It is no tensor, sparse, quantized, without data, or of a type that is not stored.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return _torch_content(torch, value, place)
+    if not isinstance(value, np.ndarray | np.generic):
+        raise ModelError(f"{place} is a {type(value).__name__}, no tensor")
+    array = np.asarray(value)
+    if array.dtype.name not in DTYPES:
+        raise ModelError(f"{place} is of type {array.dtype.name}, which is not stored")
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return Kind(array.dtype.name, array.shape), np.ascontiguousarray(little).reshape(-1).view(np.uint8)
+
+
+def _torch_content(torch: Any, value: Any, place: str) -> tuple[Kind, NDArray[np.uint8]]:  # noqa: ANN401
+    name = str(value.dtype).removeprefix("torch.")
+    if value.layout is not torch.strided or value.is_quantized or name not in DTYPES:
+        raise ModelError(f"{place} is sparse, quantized or of type {name}, which is not stored")
+    if value.is_meta:
+        raise ModelError(f"{place} has no data: its device is meta")
+    kind = Kind(name, tuple(value.shape))
+    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if not plain.numel():
+        return kind, np.empty(0, np.uint8)
+    return kind, plain.view(torch.uint8).numpy()
+
+
+def as_array(kind: Kind, raw: NDArray[np.uint8], place: str) -> NDArray[Any]:
+    """The numpy array that has these bytes.
+
+    Raises:
+        ModelError: numpy has no such type.
+    """
+    if kind.dtype not in np.sctypeDict:
+        raise ModelError(f"{place} is of type {kind.dtype}, which numpy lacks; load it for torch")
+    return raw.view(np.dtype(kind.dtype).newbyteorder("<")).reshape(kind.shape)
+
+
+def as_tensor(kind: Kind, raw: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - a torch tensor
+    """The torch tensor that has these bytes, on the CPU."""
+    import torch
+
+    dtype = getattr(torch, kind.dtype)
+    if not len(raw):
+        return torch.empty(kind.shape, dtype=dtype)
+    return torch.from_numpy(raw).view(dtype).reshape(kind.shape)
+
+
+def hashes(kind: Kind, rows: NDArray[np.uint8]) -> list[bytes]:
+    """Content address of each of many tensors of one kind.
+
+    Args:
+        kind: Type and shape of all.
+        rows: uint8 ``(tensors, bytes)``.
+
+    Returns:
+        The first ``HASH_BYTES`` of a SHA-256 over type, shape and bytes, for each.
+    """
+    head = hashlib.sha256(canonical_json([kind.dtype, list(kind.shape)]).encode() + b"\n")
+    found = []
+    for row in rows:
+        digest = head.copy()
+        digest.update(row)
+        found.append(digest.digest()[:HASH_BYTES])
+    return found
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Merkle tree of a model, hexadecimal: tensors, layers above them, the model above these.
+
+    Attributes:
+        root: Equal for equal models.
+        layers: Name of a module to its hash.
+        tensors: Name of a tensor to its content address.
+    """
+
+    root: str
+    layers: dict[str, str]
+    tensors: dict[str, str]
+
+
+def merkle(tensors: Mapping[str, bytes]) -> Tree:
+    """Tree over content addresses; a tensor's layer is its name up to the last dot."""
+    layers: dict[str, list[tuple[str, str]]] = {}
+    for name in sorted(tensors):
+        layer, _, parameter = name.rpartition(".")
+        layers.setdefault(layer, []).append((parameter, tensors[name].hex()))
+    nodes = {layer: _node(children) for layer, children in layers.items()}
+    return Tree(_node(sorted(nodes.items())), nodes, {n: h.hex() for n, h in tensors.items()})
+
+
+def _node(children: Sequence[tuple[str, str]]) -> str:
+    text = canonical_json([list(child) for child in children])
+    return hashlib.sha256(text.encode()).hexdigest()[: 2 * HASH_BYTES]
