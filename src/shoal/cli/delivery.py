@@ -114,7 +114,7 @@ def evaluate_drift(
     evaluate_drift(parsed, index, basis, router, choice, choice_before, out)
 
 
-def pool(
+def pool_build(
     experiment: File,
     router: Input,
     pool_ledger: Files,
@@ -169,6 +169,6 @@ COMMANDS = (
     gate,
     evaluate,
     evaluate_drift,
-    pool,
+    pool_build,
     pool_publish,
 )

@@ -178,6 +178,15 @@ class Tree:
     tensors: dict[str, str]
 
 
+def tree_of(tensors: Mapping[str, Any]) -> Tree:
+    """Tree of a model that is in no store."""
+    addresses = {}
+    for name, value in tensors.items():
+        kind, raw = content(value, f"tensor {name!r}")
+        addresses[name] = hashes(kind, raw[None])[0]
+    return merkle(addresses)
+
+
 def merkle(tensors: Mapping[str, bytes]) -> Tree:
     """Tree over content addresses; a tensor's layer is its name up to the last dot."""
     layers: dict[str, list[tuple[str, str]]] = {}
