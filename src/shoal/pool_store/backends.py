@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 LOCK = "lock"
+_CREATING = threading.Lock()
 _PATIENCE = 60.0  # seconds that a writer waits for another on a URL
 
 
@@ -148,7 +149,7 @@ class Memory:
 
 
 class Url:
-    """Any URL that fsspec knows: ``memory://``, ``s3://`` and so on."""
+    """Object stores and others that fsspec knows, by URL: ``memory://``, ``s3://`` and so on."""
 
     def __init__(self, url: str) -> None:
         """Open the URL's file system.
@@ -204,7 +205,9 @@ class Url:
         patient_until = time.monotonic() + _PATIENCE
         while True:
             try:
-                self._files.pipe_file(self._at(LOCK), json.dumps(holder).encode(), mode="create")
+                # Threads take turns: not every file system of fsspec checks and creates at once.
+                with _CREATING, self._files.open(self._at(LOCK), "xb") as file:
+                    file.write(json.dumps(holder).encode())
                 break
             except FileExistsError:
                 if time.monotonic() > patient_until:
@@ -225,8 +228,9 @@ class Url:
 
 def backend_of(where: str | os.PathLike[str] | Backend) -> Backend:
     """The backend for a folder's path or a URL; one that is a backend already stays as it is."""
-    if isinstance(where, str) and "://" in where and not where.startswith("file://"):
-        return Url(where)
-    if isinstance(where, str | os.PathLike):
-        return Folder(str(where).removeprefix("file://"))
-    return where
+    if not isinstance(where, str | os.PathLike):
+        return where
+    path = str(where)
+    for local in ("file://", "local://"):
+        path = path.removeprefix(local)
+    return Url(path) if "://" in path else Folder(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ _CUT_BY_PLACE = 16  # tensors from which a cut for each place is worth its bytes
 _SAMPLE_ROWS = 64
 _SAMPLE_WORDS = 1 << 22
 _BLOCK_BYTES = 1 << 20
-_ZSTD_LEVEL = 1  # higher levels look for repetitions, and there are none
+_ZSTD_LEVEL: dict[Speed, int | None] = {"small": 1, "fast": None}  # higher ones gain nothing
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Column:
     cut: NDArray[np.int64]
     reference: NDArray[np.int64]
     depth: NDArray[np.int64]
-    cuts: list[Cut] = field(default_factory=list)
+    cuts: list[Cut]
 
 
 def encode_column(
@@ -83,18 +83,11 @@ def encode_column(
     Returns:
         Their frames; none is longer than the tensor itself.
     """
-    count = len(words)
-    column = Column(
-        frames=[row.tobytes() for row in words],
-        codec=np.full(count, RAW),
-        cut=np.zeros(count, np.int64),
-        reference=np.full(count, NONE),
-        depth=np.zeros(count, np.int64),
-    )
+    trial = _Trial(kind, words, speed)
     if kind.words > 1:
         for codec, reference in _candidates(references, speed):
-            _try(column, kind, words, codec, reference)
-    return column
+            trial.use(codec, reference)
+    return trial.column()
 
 
 def _candidates(
@@ -108,60 +101,73 @@ def _candidates(
             yield XOR, reference
 
 
-def _try(
-    column: Column, kind: Kind, words: NDArray[Any], codec: int, reference: Reference | None
-) -> None:
-    """Use a codec for the tensors that it makes smaller, if that pays for its cut."""
-    chosen = np.arange(len(words))
-    if reference is not None:
-        chosen = np.flatnonzero((reference.numbers >= 0) & (reference.depths < LONGEST_CHAIN))
-    if not len(chosen):
-        return
-    cut = _cut(kind, words, codec, reference, chosen)
-    frames = []
-    step = max(1, _BLOCK_BYTES // kind.bytes)
-    for start in range(0, len(chosen), step):
-        left = _left(kind, words, codec, reference, chosen[start : start + step])
-        frames += encoded(cut, left, _ZSTD_LEVEL)
-    gains = np.array([len(column.frames[at]) for at in chosen]) - [len(f) for f in frames]
-    better = np.flatnonzero(gains > 0)
-    if gains[better].sum() <= (0 if isinstance(cut.bits, int) else len(cut.bits) // 2):
-        return
-    taken = chosen[better]
-    for at, number in zip(taken.tolist(), better.tolist(), strict=True):
-        column.frames[at] = frames[number]
-    column.codec[taken] = codec
-    column.cut[taken] = len(column.cuts)
-    column.cuts.append(cut)
-    column.reference[taken] = NONE if reference is None else reference.numbers[taken]
-    column.depth[taken] = 0 if reference is None else reference.depths[taken] + 1
+class _Trial:
+    """The smallest frames so far."""
 
+    def __init__(self, kind: Kind, words: NDArray[Any], speed: Speed) -> None:
+        self._kind = kind
+        self._words = words
+        self._speed = speed
+        self._frames: list[bytes | None] = [None] * len(words)
+        self._sizes = np.full(len(words), kind.bytes)
+        self._codec = np.full(len(words), RAW)
+        self._cut = np.zeros(len(words), np.int64)
+        self._reference = np.full(len(words), NONE)
+        self._depth = np.zeros(len(words), np.int64)
+        self._cuts: list[Cut] = []
 
-def _left(
-    kind: Kind,
-    words: NDArray[Any],
-    codec: int,
-    reference: Reference | None,
-    chosen: NDArray[np.int64],
-) -> NDArray[Any]:
-    if reference is None:
-        return residual(codec, kind, words[chosen], None)
-    other = reference.words if len(reference.words) == 1 else reference.words[chosen]
-    return residual(codec, kind, words[chosen], other)
+    def use(self, codec: int, reference: Reference | None) -> None:
+        """Use a codec for the tensors that it makes smaller, if that pays for its cut."""
+        chosen = np.arange(len(self._words))
+        if reference is not None:
+            there = (reference.numbers >= 0) & (reference.depths < LONGEST_CHAIN)
+            chosen = np.flatnonzero(there)
+        if not len(chosen):
+            return
+        cut = self._fitted(codec, reference, chosen)
+        frames: list[bytes] = []
+        step = max(1, _BLOCK_BYTES // self._kind.bytes)
+        for start in range(0, len(chosen), step):
+            left = self._left(codec, reference, chosen[start : start + step])
+            frames += encoded(cut, left, _ZSTD_LEVEL[self._speed])
+        gains = self._sizes[chosen] - [len(frame) for frame in frames]
+        better = np.flatnonzero(gains > 0)
+        if gains[better].sum() <= (0 if isinstance(cut.bits, int) else len(cut.bits) // 2):
+            return
+        taken = chosen[better]
+        for at, number in zip(taken.tolist(), better.tolist(), strict=True):
+            self._frames[at] = frames[number]
+        self._sizes[taken] -= gains[better]
+        self._codec[taken] = codec
+        self._cut[taken] = len(self._cuts)
+        self._cuts.append(cut)
+        self._reference[taken] = NONE if reference is None else reference.numbers[taken]
+        self._depth[taken] = 0 if reference is None else reference.depths[taken] + 1
 
+    def column(self) -> Column:
+        """The frames; the bytes themselves where no codec made them smaller."""
+        rows = zip(self._words, self._frames, strict=True)
+        frames = [row.tobytes() if frame is None else frame for row, frame in rows]
+        used, cut = np.unique(self._cut, return_inverse=True)
+        cuts = [self._cuts[number] for number in used.tolist()] if self._cuts else []
+        return Column(frames, self._codec, cut, self._reference, self._depth, cuts)
 
-def _cut(
-    kind: Kind,
-    words: NDArray[Any],
-    codec: int,
-    reference: Reference | None,
-    chosen: NDArray[np.int64],
-) -> Cut:
-    """The cut for a codec, fitted to a sample of the tensors."""
-    lone = lone_cut(kind)
-    if codec == ALONE and lone is not None:
-        return lone
-    most = max(_CUT_BY_PLACE, min(_SAMPLE_ROWS, _SAMPLE_WORDS // kind.words))
-    sample = chosen[:: -(-len(chosen) // most)]
-    left = _left(kind, words, codec, reference, sample)
-    return fitted_cut(kind, left, by_place=len(chosen) >= _CUT_BY_PLACE)
+    def _left(
+        self, codec: int, reference: Reference | None, chosen: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        if reference is None:
+            return residual(codec, self._kind, self._words[chosen], None)
+        other = reference.words if len(reference.words) == 1 else reference.words[chosen]
+        return residual(codec, self._kind, self._words[chosen], other)
+
+    def _fitted(
+        self, codec: int, reference: Reference | None, chosen: NDArray[np.int64]
+    ) -> Cut:
+        """The cut for a codec, fitted to a sample of the tensors."""
+        lone = lone_cut(self._kind)
+        if codec == ALONE and lone is not None:
+            return lone
+        most = max(_CUT_BY_PLACE, min(_SAMPLE_ROWS, _SAMPLE_WORDS // self._kind.words))
+        left = self._left(codec, reference, chosen[:: -(-len(chosen) // most)])
+        by_place = len(chosen) >= _CUT_BY_PLACE
+        return fitted_cut(self._kind, left, by_place, compressed=self._speed == "small")

@@ -32,8 +32,9 @@ LARGEST_RATIO = 256
 
 _BLOCK_BYTES = 1 << 20
 _STORED = 16  # flag: the high part is not compressed
+_PATCHED = 32  # flag: a list of words that do not fit the planes comes before it
+_RARE = 10  # one word in so many may not fit
 _FEW_WORDS = 64  # the table of codes costs more than it gains
-_KEPT_BITS = 2  # high bits kept of a number of usual size
 
 
 class FrameError(CorruptError):
@@ -121,28 +122,42 @@ class Cut:
         return result
 
 
-def fitted_cut(kind: Kind, words: Words, by_place: bool) -> Cut:
+def fitted_cut(kind: Kind, words: Words, by_place: bool, compressed: bool) -> Cut:
     """A cut that leaves few high bits of numbers of the usual size.
 
     Args:
         kind: Type and shape of the tensors.
         words: Residuals, ``(tensors, words)``; a sample will do.
         by_place: Whether each place has a cut of its own.
+        compressed: Whether zstd follows: the best is then small numbers, else what fits a byte.
     """
+    axis = 0 if by_place else None
     lengths = np.frexp(words.astype(np.float64))[1]
-    usual = lengths.mean(axis=0) if by_place else np.asarray(lengths.mean() if words.size else 0)
-    bits = np.clip(np.round(usual) - _KEPT_BITS, 0, 8 * words.dtype.itemsize - 1)
+    usual = np.mean(lengths, axis=axis) - 2 if compressed else np.max(lengths, axis=axis, initial=0) - 8
+    bits = np.clip(np.round(usual), 0, 8 * words.dtype.itemsize - 1)
     return Cut(kind, bits.astype(np.uint8) if by_place else int(bits))
 
 
-def encoded(cut: Cut, words: Words, level: int) -> list[bytes]:
-    """A frame for each tensor, of residual words ``(tensors, words)``."""
+def encoded(cut: Cut, words: Words, level: int | None) -> list[bytes]:
+    """A frame for each tensor, of residual words ``(tensors, words)``.
+
+    Args:
+        cut: Where words are cut.
+        words: The residuals.
+        level: Of zstd; ``None`` for no compression of the high parts.
+    """
     frames: list[bytes] = []
     for start in range(0, len(words), block := _block(words)):
         low, high = cut.split(words[start : start + block])
-        largest = high.max(axis=1, initial=0)
-        for row, top in enumerate(largest.tolist()):
-            frames.append(_frame(low[row], high[row], (top.bit_length() + 7) // 8, level))
+        planes = _planes_needed(high, 0 if level else high.shape[1] // _RARE)
+        # Tensors with as many planes are handled together: one copy rather than one for each.
+        order = np.argsort(planes, kind="stable")
+        part: list[bytes] = [b""] * len(planes)
+        for rows in np.split(order, np.flatnonzero(np.diff(planes[order])) + 1):
+            alike = _encoded_alike(low[rows], high[rows], int(planes[rows[0]]), level)
+            for row, frame in zip(rows.tolist(), alike, strict=True):
+                part[row] = frame
+        frames += part
     return frames
 
 
@@ -150,18 +165,61 @@ def _block(words: Words) -> int:
     return max(1, _BLOCK_BYTES // max(1, words[:1].nbytes))
 
 
-def _frame(low: Bytes, high: Words, planes: int, level: int) -> bytes:
+def _planes_needed(high: Words, rare: int) -> NDArray[np.int64]:
+    """Bytes that the words of each tensor fit in, but for so many; zstd does without these."""
+    needed = np.zeros(len(high), np.int64)
+    for byte in range(high.dtype.itemsize):
+        longer = np.count_nonzero(high >> high.dtype.type(8 * byte), axis=1)
+        if not (more := longer > rare).any():
+            break
+        needed[more] = byte + 1
+    return needed
+
+
+def _encoded_alike(low: Bytes, high: Words, planes: int, level: int | None) -> list[bytes]:
+    """Frames of tensors whose high parts fill as many planes."""
     from numcodecs import zstd
 
-    if not planes:
-        return padded(b"\0" + low.tobytes(), high.nbytes)
-    cut = high.astype(np.uint8) if planes == 1 else high.view(np.uint8).reshape(len(high), -1)
-    plain = cut if planes == 1 else np.ascontiguousarray(cut[:, :planes].T).reshape(-1)
-    if len(high) >= _FEW_WORDS:
-        small = zstd.compress(plain, level)
-        if len(small) < plain.nbytes:
-            return padded(bytes([planes]) + low.tobytes() + small, high.nbytes)
-    return bytes([planes | _STORED]) + low.tobytes() + plain.tobytes()
+    count, words = high.shape
+    split = high.view(np.uint8).reshape(count, words, -1)[:, :, :planes]
+    plain = np.ascontiguousarray(split.transpose(0, 2, 1)).reshape(count, planes * words)
+    heads, stored = _rows(low), _rows(plain)
+    patches = _patches(high, planes)
+    frames = []
+    for row, patch in enumerate(patches):
+        flag = planes | (_PATCHED if patch else 0)
+        end = stored[row]
+        if level is not None and len(end) >= _FEW_WORDS:
+            small = zstd.compress(plain[row], level)
+            end, flag = (small, flag) if len(small) < len(end) else (end, flag | _STORED)
+        else:
+            flag |= _STORED
+        frames.append(padded(b"%c%b%b%b" % (flag, heads[row], patch, end), high[row].nbytes))
+    return frames
+
+
+def _patches(high: Words, planes: int) -> list[bytes]:
+    """For each tensor its words that do not fit: how many, where, and what is above the planes."""
+    if planes == high.dtype.itemsize:
+        return [b""] * len(high)
+    over = high >> high.dtype.type(8 * planes)
+    rows, places = np.nonzero(over)
+    counts = np.bincount(rows, minlength=len(high))
+    stops = np.cumsum(counts).tolist()
+    values = over[rows, places]
+    return [
+        count.to_bytes(4, "little")
+        + places[stop - count : stop].astype("<u4").tobytes()
+        + values[stop - count : stop].tobytes()
+        if count
+        else b""
+        for count, stop in zip(counts.tolist(), stops, strict=True)
+    ]
+
+
+def _rows(whole: Bytes) -> list[bytes]:
+    joined, size = whole.tobytes(), whole.shape[1]
+    return [joined[row * size : (row + 1) * size] for row in range(len(whole))]
 
 
 def padded(frame: bytes, stands_for: int) -> bytes:
@@ -179,47 +237,66 @@ def decoded(kind: Kind, cut: Cut, frames: Sequence[memoryview]) -> Words:
         FrameError: A frame is not what it should be; the message says how.
     """
     words = np.empty((len(frames), kind.words), kind.word_type)
+    stop = 1 + cut.low_bytes
     for start in range(0, len(frames), block := _block(words)):
         part = frames[start : start + block]
-        low = np.empty((len(part), cut.low_bytes), np.uint8)
         high = np.zeros((len(part), kind.words), kind.word_type)
+        flags = []
         for row, frame in enumerate(part):
-            stop = 1 + cut.low_bytes
             if len(frame) < stop:
                 raise FrameError(start + row, "too short")
-            low[row] = np.frombuffer(frame[1:stop], np.uint8)
-            if wrong := _read_high(frame[0], frame[stop:], high[row]):
-                raise FrameError(start + row, wrong)
+            flags.append(frame[0])
+        for flag in set(flags):
+            rows = [row for row, own in enumerate(flags) if own == flag]
+            try:
+                _read_high(flag, [part[row][stop:] for row in rows], high, rows)
+            except FrameError as error:
+                raise FrameError(start + error.row, str(error)) from None
+        packed = b"".join([frame[1:stop] for frame in part])
+        low = np.frombuffer(packed, np.uint8).reshape(len(part), cut.low_bytes)
         words[start : start + block] = cut.join(low, high)
     return words
 
 
-def _read_high(flag: int, data: memoryview, high: Words) -> str | None:
-    """Fill in the high parts of one tensor; what is wrong with them, if anything is."""
+def _read_high(flag: int, parts: list[memoryview], high: Words, rows: list[int]) -> None:
+    """Fill in the high parts of tensors whose frames have the same flag."""
     from numcodecs import zstd
 
-    planes = flag & ~_STORED
+    planes = flag & (_STORED - 1)
+    if planes > high.dtype.itemsize or flag >= 2 * _PATCHED:
+        raise FrameError(rows[0], "of unknown form")
+    if flag & _PATCHED:
+        parts = [_patch(part, planes, high[row], row) for row, part in zip(rows, parts, strict=True)]
     if not planes:
-        return None
-    if planes > high.dtype.itemsize:
-        return "of unknown form"
-    size = planes * len(high)
-    if flag & _STORED:
-        if len(data) != size:
-            return "of another size"
-        plain = np.frombuffer(data, np.uint8)
-    else:
-        plain = np.zeros(size, np.uint8)
+        return
+    plain = np.zeros((len(parts), planes * high.shape[1]), np.uint8)
+    for row, part, place in zip(rows, parts, plain, strict=True):
+        if flag & _STORED:
+            if len(part) != len(place):
+                raise FrameError(row, "of another size")
+            place[:] = part
+            continue
         try:
             # zstd writes at most as much as the buffer holds, whatever the frame claims.
-            zstd.decompress(data, plain)
+            zstd.decompress(part, place)
         except (RuntimeError, ValueError):
-            return "not readable as zstd"
-    if planes == 1:
-        high[:] = plain
-    else:
-        high.view(np.uint8).reshape(len(high), -1)[:, :planes] = plain.reshape(planes, -1).T
-    return None
+            raise FrameError(row, "not readable as zstd") from None
+    split = high.view(np.uint8).reshape(*high.shape, -1)
+    split[rows, :, :planes] = plain.reshape(len(parts), planes, -1).transpose(0, 2, 1)
+
+
+def _patch(part: memoryview, planes: int, high: Words, row: int) -> memoryview:
+    """Fill in the words that do not fit the planes; what comes after them."""
+    width = high.dtype.itemsize
+    count = int.from_bytes(part[:4], "little")
+    middle, stop = 4 + 4 * count, 4 + (4 + width) * count
+    if len(part) < stop or planes >= width:
+        raise FrameError(row, "too short for its patches")
+    places = np.frombuffer(part[4:middle], "<u4")
+    if places.max(initial=0) >= len(high):
+        raise FrameError(row, "patched beyond its end")
+    high[places] = np.frombuffer(part[middle:stop], high.dtype) << high.dtype.type(8 * planes)
+    return part[stop:]
 
 
 @functools.cache

@@ -131,10 +131,18 @@ def _cut_place(cut: Any) -> StoredCut:  # noqa: ANN401 - JSON
 
 
 def write_index(backend: Backend, contents: Contents) -> None:
-    """Make ``contents`` the state of the store, in one step.
+    """Make ``contents`` the state of the store, in one step."""
+    write_root(backend, write_index_file(backend, contents))
 
-    The index file is written first; only when ``pool.json`` names it, it counts.
-    """
+
+def write_root(backend: Backend, root: bytes) -> None:
+    """Make the index file that ``root`` names the one that counts."""
+    with backend.write(ROOT) as file:
+        file.write(root)
+
+
+def write_index_file(backend: Backend, contents: Contents) -> bytes:
+    """Write ``contents`` to an index file; what ``pool.json`` has to hold for it to count."""
     body = bytearray()
     entries = sorted((model_key(model), entry) for model, entry in contents.entries.items())
     models = []
@@ -161,8 +169,7 @@ def write_index(backend: Backend, contents: Contents) -> None:
     with backend.write(name) as file:
         file.write(body)
     record = {"format": FORMAT, "index": name, "header": place}
-    with backend.write(ROOT) as file:
-        file.write(canonical_json(record | {"seal": json_hash(record)}).encode() + b"\n")
+    return canonical_json(record | {"seal": json_hash(record)}).encode() + b"\n"
 
 
 def _pack_json(pack: PackPlace) -> list[Any]:

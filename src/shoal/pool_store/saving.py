@@ -12,7 +12,7 @@ from shoal.pool_store.columns import NONE, Column, Reference, encode_column
 from shoal.pool_store.index_format import ROW, ColumnPlace, Entry, PackPlace
 from shoal.pool_store.pack import PackColumn, pack_name, stored_cut, write_pack
 from shoal.pool_store.residuals import median
-from shoal.pool_store.tensors import DTYPES, content, hashes
+from shoal.pool_store.tensors import DTYPES, hashes, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,27 +69,33 @@ def given_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Given]:
     Raises:
         ModelError: A name is no text, or a tensor cannot be stored.
     """
-    groups: dict[tuple[str, Kind], list[tuple[str, int]]] = {}
-    found: dict[str, Given] = {}
+    alike: dict[tuple[Any, ...], list[str]] = {}
     for model, tensors in models.items():
         if not (isinstance(model, str) and model and all(isinstance(n, str) for n in tensors)):
             raise ModelError(f"model {model!r}: ids and names of tensors are text")
-        parts = [
-            (name, *content(value, f"model {model!r}, tensor {name!r}"))
-            for name, value in tensors.items()
-        ]
-        found[model] = Given(
-            tuple((name, kind) for name, kind, _ in parts),
-            [raw for *_, raw in parts],
-            [b""] * len(parts),
-        )
-        for place, (name, kind, _) in enumerate(parts):
-            groups.setdefault((name, kind), []).append((model, place))
-    for (_, kind), places in groups.items():
-        rows = [found[model].raw[place] for model, place in places]
-        for (model, place), address in zip(places, hashes(kind, rows), strict=True):
-            found[model].addresses[place] = address
-    return found
+        alike.setdefault(_signature(tensors), []).append(model)
+    found: dict[str, Given] = {}
+    for group in alike.values():
+        layout, raw, addresses = [], [], []
+        for name in models[group[0]]:
+            values = [models[model][name] for model in group]
+            kind, rows = stacked(values, f"model {group[0]!r}, tensor {name!r}")
+            layout.append((name, kind))
+            raw.append(list(rows))
+            addresses.append(hashes(kind, rows))
+        for place, model in enumerate(group):
+            found[model] = Given(
+                tuple(layout), [rows[place] for rows in raw], [own[place] for own in addresses]
+            )
+    return {model: found[model] for model in models}
+
+
+def _signature(tensors: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Equal for models whose tensors can be stacked."""
+    return tuple(
+        (name, type(value), getattr(value, "dtype", None), getattr(value, "shape", None))
+        for name, value in tensors.items()
+    )
 
 
 class Writer:

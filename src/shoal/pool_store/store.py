@@ -80,11 +80,13 @@ class PoolStore:
             index = self._current()
             contents = Contents() if index is None else index.contents()
             if index is None:
+                # From now on a missing root is a damage, and no sign of an empty store.
                 write_index(self._backend, contents)
+                index = self._current()
             new = {m: g for m, g in given_models(models).items() if not self._same(contents, m, g)}
             if not new:
                 return
-            reader = None if index is None else Reader(self._backend, index)
+            reader = Reader(self._backend, index) if index is not None else None
             writer = Writer(self._backend, contents, reader, self._speed)
             references = _references(new, base, parents or {}, contents)
             for part in _in_order(new, references):

@@ -85,42 +85,51 @@ class Kind:
         return np.dtype(f"<u{DTYPES[self.dtype].word}")
 
 
-def content(value: Any, place: str) -> tuple[Kind, NDArray[np.uint8]]:  # noqa: ANN401 - of two libraries
-    """Kind and bytes of a tensor of torch or an array of numpy, wherever and however it lies.
+def stacked(values: Sequence[Any], place: str) -> tuple[Kind, NDArray[np.uint8]]:
+    """Kind and bytes of tensors of one type and shape, wherever and however they lie.
 
     Args:
-        value: The tensor; of any strides, on any device.
-        place: Names it in an error.
+        values: Tensors of torch, or arrays of numpy; of any strides, on any device.
+        place: Names the first of them in an error.
 
     Returns:
-        Its kind, and uint8 ``(bytes,)``, little-endian, in C order. May share memory.
+        Their kind, and uint8 ``(tensors, bytes)``, little-endian, each in C order.
 
     Raises:
-        ModelError: It is no tensor, sparse, quantized, without data, or of a type that is not stored.
+        ModelError: They are no tensors, sparse, quantized, without data, or of a type that is
+            not stored.
     """
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return _torch_content(torch, value, place)
-    if not isinstance(value, np.ndarray | np.generic):
-        raise ModelError(f"{place} is a {type(value).__name__}, no tensor")
-    array = np.asarray(value)
-    if array.dtype.name not in DTYPES:
-        raise ModelError(f"{place} is of type {array.dtype.name}, which is not stored")
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return Kind(array.dtype.name, array.shape), np.ascontiguousarray(little).reshape(-1).view(np.uint8)
+    if torch is not None and isinstance(values[0], torch.Tensor):
+        return _stacked_tensors(torch, values, place)
+    if not isinstance(values[0], np.ndarray | np.generic):
+        raise ModelError(f"{place} is a {type(values[0]).__name__}, no tensor")
+    dtype = values[0].dtype
+    if dtype.name not in DTYPES:
+        raise ModelError(f"{place} is of type {dtype.name}, which is not stored")
+    kind = Kind(dtype.name, values[0].shape)
+    rows = np.stack(values).astype(dtype.newbyteorder("<"), copy=False)
+    return kind, np.ascontiguousarray(rows).reshape(-1).view(np.uint8).reshape(len(rows), -1)
 
 
-def _torch_content(torch: Any, value: Any, place: str) -> tuple[Kind, NDArray[np.uint8]]:  # noqa: ANN401
-    name = str(value.dtype).removeprefix("torch.")
-    if value.layout is not torch.strided or value.is_quantized or name not in DTYPES:
+def _stacked_tensors(
+    torch: Any,  # noqa: ANN401 - the module, which only its users have imported
+    values: Sequence[Any],
+    place: str,
+) -> tuple[Kind, NDArray[np.uint8]]:
+    first = values[0]
+    name = str(first.dtype).removeprefix("torch.")
+    if name not in DTYPES or any(v.layout is not torch.strided or v.is_quantized for v in values):
         raise ModelError(f"{place} is sparse, quantized or of type {name}, which is not stored")
-    if value.is_meta:
+    if any(value.is_meta for value in values):
         raise ModelError(f"{place} has no data: its device is meta")
-    kind = Kind(name, tuple(value.shape))
-    plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    if not plain.numel():
-        return kind, np.empty(0, np.uint8)
-    return kind, plain.view(torch.uint8).numpy()
+    kind = Kind(name, tuple(first.shape))
+    with torch.no_grad():
+        rows = torch.stack([v if v.device.type == "cpu" else v.cpu() for v in values])
+    flat = rows.resolve_conj().resolve_neg().reshape(-1)
+    if not flat.numel():
+        return kind, np.empty((len(values), 0), np.uint8)
+    return kind, flat.view(torch.uint8).numpy().reshape(len(values), kind.bytes)
 
 
 def as_array(kind: Kind, raw: NDArray[np.uint8], place: str) -> NDArray[Any]:
