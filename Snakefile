@@ -2,6 +2,7 @@
 
 from snakemake.utils import min_version
 
+from shoal.workflow.answers import link_to_answers
 from shoal.workflow.start import begin, end_well, end_with_failures, start
 
 min_version("9.27")
@@ -33,7 +34,11 @@ wildcard_constraints:
     gate_id="[0-9a-f]{10}",
     pool_id="[0-9a-f]{10}",
     release="[0-9a-f]{10}",
+    answers_id="[0-9a-f]{10}",
     point="[0-9a-f]{10}",
+    rungs_id="[0-9a-f]{10}",
+    rung=r"\d+",
+    slot=r"[0-9a-f]{10}|([0-9a-f]{24}|partition-\d+)-\d+",
     pack="[0-9a-f]{10}",
     digest=r"[0-9a-f]{24}|partition-\d+",
     validation=r"[0-9a-f]{24}|partition-\d+",
@@ -45,6 +50,7 @@ localrules:
     all,
     partition,
     pool_publish,
+    answers,
 
 
 rule all:
@@ -52,6 +58,7 @@ rule all:
     input:
         plans.early_targets(),
         *plans.later_targets(checkpoints),
+        lambda wc: plans.answers_targets(checkpoints),
 
 
 include: "workflow/rules/demo.smk"
@@ -65,6 +72,7 @@ include: "workflow/rules/train_router.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/gate.smk"
 include: "workflow/rules/pool.smk"
+include: "workflow/rules/answers.smk"
 
 
 onstart:

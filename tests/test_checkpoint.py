@@ -42,6 +42,9 @@ def result(folder: Path):
     tensors = load_state(folder / "out.safetensors")[0]
     ledger = json.loads((folder / "ledger.json").read_text())
     counted = {name: ledger[name] for name in ("rows_seen", "rows_read", "flops", "detail")}
+    curves = ledger["learning_curves"]
+    assert [curve[-1][0] for curve in curves]
+    counted["curves"] = [[(step, loss) for step, _, loss in curve] for curve in curves]
     return {name: value.tobytes() for name, value in tensors.items()}, counted
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from shoal.errors import SettingsError
-from shoal.grid import at_point, points
+from shoal.grid import at_point
 from shoal.settings.learning import Model, Training
+from shoal.settings.search import Range, Sampling
+from shoal.workflow.points import points
 
 MODEL = Model.model_validate({"_target_": "shoal.models.MLP", "width": 8})
 TRAINING = Training(
@@ -64,3 +66,76 @@ def test_a_wrong_grid_is_refused(grid: dict[str, list[object]], message: str):
     """Names and values are checked before anything runs."""
     with pytest.raises(SettingsError, match=message):
         points(grid, MODEL, TRAINING)
+
+
+def sample(grid, samples, sampler="sobol", seed=0):
+    """Points of a sample, by id."""
+    asked = Sampling(sampler=sampler, samples=samples, seed=seed)
+    return points(grid, MODEL, TRAINING, asked)
+
+
+LRS = Range(low=1e-4, high=0.1, log=True)
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_a_larger_sample_adds_to_a_smaller_one(sampler: str):
+    """Equal seeds give equal points, so more samples train only what is new."""
+    grid = {"lr": LRS, "batch_size": [4, 8, 16]}
+
+    few, more = (sample(grid, n, sampler) for n in (5, 12))
+
+    assert (len(few), len(more)) == (5, 12)
+    assert set(few) < set(more)
+    assert set(sample(grid, 12, sampler)) == set(more)
+    assert set(sample(grid, 12, sampler, seed=1)).isdisjoint(more)
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_no_point_is_counted_twice(sampler: str):
+    """A sample of a list's values, smaller than all of them, has as many points as asked for."""
+    grid = {"lr": [0.1, 0.2, 0.3], "batch_size": Range(low=1, high=4)}
+
+    assert len(sample(grid, 11, sampler)) == 11
+    assert set(sample(grid, 11, sampler)) < set(sample(grid, 12, sampler))
+    assert set(sample(grid, 99, sampler)) == set(sample(grid, 12, sampler))
+
+
+def test_sobol_points_fill_a_logarithmic_range_evenly():
+    """Of 64, every decade of three gets a third, within two."""
+    drawn = [point["lr"] for point in sample({"lr": LRS}, 64).values()]
+
+    decades = [sum(low <= lr < 10 * low for lr in drawn) for low in (1e-4, 1e-3, 1e-2)]
+
+    assert all(19 <= count <= 24 for count in decades)
+
+
+def test_whole_ends_give_whole_numbers_both_ends_included():
+    """They are drawn as often as the numbers between them."""
+    drawn = [
+        point["batch_size"]
+        for point in sample({"batch_size": Range(low=2, high=5), "lr": LRS}, 400, "random").values()
+    ]
+
+    assert {type(value) for value in drawn} == {int}
+    assert all(70 < drawn.count(value) < 130 for value in (2, 3, 4, 5))
+
+
+def test_a_drawn_number_has_four_digits():
+    """Its id does not hang on the last bits of a machine's logarithm."""
+    drawn = [point["lr"] for point in sample({"lr": LRS}, 9, "random").values()]
+
+    assert drawn == [float(f"{lr:.4g}") for lr in drawn]
+
+
+@pytest.mark.parametrize(
+    ("grid", "samples", "message"),
+    [
+        ({"lr": LRS}, None, r"grid\.lr: a range is sampled, set search\.grid\.samples"),
+        ({"lr": Range(low=0.1, high=0.10001)}, 9, r"9 points are asked for, but no more than 1 "),
+        ({"lr": Range(low=-2, high=-1)}, 1, r"grid\.lr: Input should be greater than 0"),
+    ],
+)
+def test_a_wrong_range_is_refused(grid, samples, message):
+    """One that nobody samples, that is too narrow, or whose values the setting does not take."""
+    with pytest.raises(SettingsError, match=message):
+        sample(grid, samples)

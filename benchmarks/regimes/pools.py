@@ -94,10 +94,7 @@ def _seconds(folder: Path, layout: Layout, index: dict[str, Any]) -> float:
     """Time of the jobs whose FLOPs count for the pool."""
     stages = ("embed", "cluster", "base")
     paths = [layout.fit(stage, "ledger.json") for stage in stages]
-    paths += [
-        layout.specialist(entry["specialist"], point, "ledger.json")
-        for entry in layout.specialised(index)
-        for point in layout.points_of(entry)
-    ]
+    entries = layout.specialised(index)
+    paths += [path for entry in entries for path in layout.training_ledgers(entry)]
     paths.append(layout.router(index, "ledger.json"))
     return sum(float(read_json(folder / path)["seconds"]) for path in paths)

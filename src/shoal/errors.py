@@ -36,6 +36,10 @@ class ModelError(ShoalError):
     """The user's model does not import, does not fit the data, or does not train."""
 
 
+class DivergedError(ModelError):
+    """A training's loss is not finite any more."""
+
+
 class CorruptError(ShoalError):
     """A stored file is not what its own record says it is."""
 

@@ -1,47 +1,16 @@
-"""Points of the model's hyperparameter grid."""
+"""The model's hyperparameters at one point of the grid."""
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shoal.errors import SettingsError, nearest
-from shoal.hashing import settings_id
 from shoal.settings.learning import Model, Training
 from shoal.settings.section import parse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Point = dict[str, Any]
 _MODEL = "model."
 _NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows")
-
-
-def points(grid: Mapping[str, list[Any]], model: Model, training: Training) -> dict[str, Point]:
-    """Every combination of the grid's values, by an id that depends on the point alone.
-
-    Args:
-        grid: Values by name: a field of ``train_specialists``, or ``model.ARGUMENT``.
-        model: The model whose arguments may vary.
-        training: The training settings that may vary.
-
-    Raises:
-        SettingsError: A name is neither, a value is not of its type, or a list is empty or holds
-            the same value twice.
-    """
-    for name, values in grid.items():
-        if not values:
-            raise SettingsError(f"grid.{name}: an empty list of values")
-    found: dict[str, Point] = {}
-    for combination in itertools.product(*grid.values()):
-        point = dict(zip(grid, combination, strict=True))
-        at_point(model, training, point)
-        identity = settings_id(point)
-        if identity in found:
-            raise SettingsError(f"grid: the point {point} is there twice")
-        found[identity] = point
-    return found
 
 
 def at_point(model: Model, training: Training, point: Point) -> tuple[Model, Training]:

@@ -26,6 +26,8 @@ class Ledger:
         rows_read: Rows read from stores.
         flops: Floating-point operations, counted or by a published formula.
         detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
+        learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
+            loss since the point before; see :mod:`shoal.learning_curve`.
     """
 
     job: str
@@ -33,6 +35,7 @@ class Ledger:
     rows_read: int = 0
     flops: float = 0.0
     detail: dict[str, float] = field(default_factory=dict)
+    learning_curves: list[list[list[float]]] = field(default_factory=list)
     _start: float = field(default_factory=time.perf_counter)
     _earlier: float = 0
 

@@ -5,6 +5,7 @@ Apart from :mod:`shoal.checkpoint`: a job that may turn out to train nothing imp
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,18 @@ class Checkpoints:
             training: Steps, libraries, device: what else its bits depend on.
         """
         number = len(self._begun) + 1
-        name = f"{self.out.stem}{_MARK}{f'-{number}' if number > 1 else ''}.safetensors"
         record = {"job": self.ledger.job, "number": number, **training, **self.made_of}
         record |= made_from()
-        slot = Slot(self.out.with_name(name), self.seconds, self.ledger, record)
+        slot = Slot(self.upcoming, self.seconds, self.ledger, record)
         self._begun.append(slot)
         return slot
+
+    @property
+    def upcoming(self) -> Path:
+        """The file of the job's next training."""
+        number = len(self._begun) + 1
+        name = f"{self.out.stem}{_MARK}{f'-{number}' if number > 1 else ''}.safetensors"
+        return self.out.with_name(name)
 
     def remove(self) -> None:
         """Remove the files; call it once the output is written."""
@@ -102,6 +109,41 @@ class Slot:
             return None
         self.ledger.resume(seconds)
         return content
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a training, which later parts go on from with the bits of the whole.
+
+    Attributes:
+        divisor: It ends after one in so many of the training's steps.
+        before: The same of the part before; None at the beginning.
+        begun: The state that the part before left; None at the beginning.
+        left: Where it leaves its own; the job's checkpoint of this training, if that goes on in
+            the same job.
+    """
+
+    divisor: int
+    before: int | None
+    begun: Path | None
+    left: Path
+
+    def stop(self, steps: int) -> int:
+        """Steps that are done when it ends, of so many."""
+        return one_in(self.divisor, steps)
+
+    def steps(self, steps: int) -> int:
+        """Steps that it takes itself, of so many."""
+        return self.stop(steps) - (one_in(self.before, steps) if self.before else 0)
+
+
+def one_in(divisor: int, steps: int) -> int:
+    """One step in so many, rounded up.
+
+    All of them where one would be left: no training goes on from before its last step.
+    """
+    part = math.ceil(steps / divisor)
+    return steps if part >= steps - 1 else part
 
 
 def output_of(path: Path) -> Path | None:

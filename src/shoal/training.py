@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import random
 import signal
 import threading
 import time
@@ -20,15 +19,17 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from shoal.checkpoint import SafetensorsIO, write_checkpoint
-from shoal.errors import ModelError, ShoalError
-from shoal.processes import ALONE, of_all, of_first, place, rank, sharing
+from shoal.checkpoint import SafetensorsIO, read_checkpoint, write_checkpoint
+from shoal.errors import ShoalError
+from shoal.learning_curve import LearningCurve
+from shoal.processes import ALONE, of_first, place, rank, sharing
+from shoal.random_state import random_state, set_random_state
 from shoal.resume import say_once
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shoal.resume import Checkpoints, Slot
+    from shoal.resume import Checkpoints, Part, Slot
     from shoal.streaming import MemoryRows, RowStream
 
 TERMINATED = 128 + signal.SIGTERM
@@ -38,35 +39,23 @@ _SAVE_AND_END = 2
 """What the first process may wish before a step; 1 is to save, 0 nothing."""
 
 
-class _StopWhenNotFinite(pl.Callback):
-    """Ends training at the first loss that is not a number."""
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - whatever the module's training_step returns
-        *_: Any,  # noqa: ANN401
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if not torch.isfinite(loss).all():
-            raise ModelError(
-                f"{type(pl_module).__name__}: the loss became {loss.item()} at step "
-                f"{trainer.global_step} of {trainer.max_steps}; "
-                f"lower the learning rate or look for extreme values in the inputs"
-            )
+class _PartIsOverError(Exception):
+    """Ends the training where a part of it ends."""
 
 
 class _Keep(pl.Callback):
-    """Keeps the state every so often, and when the process is told to end.
+    """Keeps the state every so often, when the process is told to end, and where a part ends.
 
     It does so before a step, not after one: then all that a module does after a step is done.
     """
 
-    def __init__(self, slot: Slot | None) -> None:
+    def __init__(self, slot: Slot | None, stop: int, left: Path | None) -> None:
         self.told_to_end = False
         self._shared = False
         self._slot = slot
+        self._stop = stop
+        self._left = left
+        self._over = False
         self._due = time.monotonic() + (slot.seconds if slot else math.inf)
         self._random: dict[str, Any] | None = None
 
@@ -83,13 +72,18 @@ class _Keep(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, _: pl.LightningModule, *__: object) -> None:
         if self._random is not None:
-            _set_random_state(self._random)
+            set_random_state(self._random)
             self._random = None
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        if self._left and progress.current.completed == self._stop:
+            self._over = True
+            trainer.save_checkpoint(self._left, weights_only=False)
+            raise _PartIsOverError
         wish = self.told_to_end + (self.told_to_end or time.monotonic() >= self._due)
         if self._shared:
             wish = of_first(wish)
         # Lightning would not go on from before the last step; but then it is soon over.
-        if not wish or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if not wish or progress.is_last_batch:
             return
         if self._slot:
             self._save(trainer, self._slot)
@@ -99,27 +93,25 @@ class _Keep(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if self._slot:
-            done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-            own = {"batches": done, "random": _random_state()}
-            checkpoint["shoal"] = self._slot.head() | own
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        own = {"batches": done, "random": random_state()}
+        checkpoint["shoal"] = _head(self._slot, self._left if self._over else None) | own
 
     def on_load_checkpoint(
         self, _: pl.Trainer, __: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._random = checkpoint["shoal"]["random"]
 
-    def finish(self, module: pl.LightningModule) -> None:
+    def finish(self, module: pl.LightningModule, curve: list[list[float]]) -> None:
         """Keep the weights of a training that is over, where the job has more to do for long."""
         slot = self._slot
         lasts = slot is not None and slot.ledger.seconds >= slot.seconds
         wish = of_first(self.told_to_end + (self.told_to_end or lasts))
-        if slot and wish:
-            own = slot.head() | {"random": _random_state()}
+        if slot and wish and not self._over:
+            own = slot.head() | {"random": random_state(), "learning_curve": curve}
             content = {"shoal": own, "finished": module.state_dict()}
             with suppress(ShoalError):
-                if place()[0] == 0:
-                    write_checkpoint(slot.path, content)
+                _write_once(slot.path, content)
         if wish == _SAVE_AND_END:
             _end()
 
@@ -135,19 +127,24 @@ class _Keep(pl.Callback):
         self._due = time.monotonic() + slot.seconds
 
 
+def _head(slot: Slot | None, left: Path | None) -> dict[str, Any]:
+    """What a state says about itself: nothing in what a part leaves to other jobs.
+
+    Args:
+        slot: The job's checkpoint.
+        left: Where a part leaves its state; None where the state is a checkpoint.
+    """
+    return slot.head() if slot and left in (None, slot.path) else {}
+
+
+def _write_once(path: Path, content: dict[str, Any]) -> None:
+    if place()[0] == 0:
+        write_checkpoint(path, content)
+
+
 def _end() -> NoReturn:
     # A helper that ends otherwise makes Lightning kill the first process, which may not be ready.
     raise SystemExit(TERMINATED if place()[0] == 0 else 0)
-
-
-def _random_state() -> dict[str, Any]:
-    """State of every global source of random numbers; of torch's in each process."""
-    return {
-        "torch": of_all(torch.get_rng_state()),
-        "cuda": of_all(torch.cuda.get_rng_state()) if torch.cuda.is_available() else [],
-        "numpy": np.random.get_state(),  # noqa: NPY002 - a user's module may draw from it
-        "python": random.getstate(),
-    }
 
 
 def _machine() -> dict[str, Any]:
@@ -162,21 +159,13 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _set_random_state(state: dict[str, Any]) -> None:
-    number = place()[0]
-    torch.set_rng_state(state["torch"][number])
-    if state["cuda"]:
-        torch.cuda.set_rng_state(state["cuda"][number])
-    np.random.set_state(state["numpy"])  # noqa: NPY002 - see above
-    random.setstate(state["python"])
-
-
 def run_steps(
     module: pl.LightningModule,
     batches: RowStream | MemoryRows,
     steps: int,
     checkpoints: Checkpoints | None = None,
     devices: int = 1,
+    part: Part | None = None,
 ) -> None:
     """Train ``module`` in place for ``steps`` optimiser steps, on a GPU where there is one.
 
@@ -194,30 +183,40 @@ def run_steps(
         steps: Optimiser steps.
         checkpoints: The job's; none are kept without.
         devices: Devices at most; as many take part as a batch has equal shares.
+        part: The part of the training that is done now; all of it if not given.
 
     Raises:
-        ModelError: The loss is not finite; the message names the step.
+        DivergedError: The loss is not finite; the message names the step.
         SystemExit: The process was told to end.
     """
     module.train()
     devices = sharing(batches.batch_size, devices)
-    facts = {"steps": steps, "devices": devices, **_machine()}
+    stop = part.stop(steps) if part else steps
+    facts = {"steps": steps, "stop": stop, "devices": devices, **_machine()}
     slot = checkpoints.next(facts) if checkpoints else None
     kept = slot.read() if slot else None
-    if kept and "finished" in kept:
-        module.load_state_dict(kept["finished"])
-        _set_random_state(kept["shoal"]["random"])
-        return
-    if kept:
-        batches.start = kept["shoal"]["batches"]
-        say_once(f"goes on after step {batches.start} of {steps}")
-    keep = _Keep(slot)
-    if devices > 1:
-        batches.share = (rank(), devices)
-    trainer = _trainer(steps, devices, keep)
-    _fit(trainer, module, batches, slot.path if slot and kept else None)
-    module.cpu()
-    keep.finish(module)
+    resumed = slot.path if slot and kept else part.begun if part else None
+    begun = read_checkpoint(resumed) if resumed and not kept else kept
+    curve = LearningCurve(slot.ledger if slot else None)
+    if begun and "finished" in begun:
+        module.load_state_dict(begun["finished"])
+        set_random_state(begun["shoal"]["random"])
+        curve.points = begun["shoal"]["learning_curve"]
+    else:
+        if begun:
+            batches.start = begun["shoal"]["batches"]
+            say_once(f"goes on after step {batches.start} of {steps}")
+        keep = _Keep(slot, stop, part.left if part and stop < steps else None)
+        if devices > 1:
+            batches.share = (rank(), devices)
+        _fit(_trainer(steps, devices, keep, curve), module, batches, resumed)
+        module.cpu()
+        keep.finish(module, curve.points)
+    if slot:
+        slot.ledger.learning_curves.append(curve.points)
+    if part and stop == steps:
+        own = _head(slot, part.left) | {"random": random_state(), "learning_curve": curve.points}
+        _write_once(part.left, {"shoal": own, "finished": module.state_dict()})
 
 
 def _fit(
@@ -240,9 +239,11 @@ def _fit(
             trainer.fit(module, loader, ckpt_path=resumed)
         except SIGTERMException:  # where no handler of ours is, or not yet
             _end()
+        except _PartIsOverError:
+            pass
 
 
-def _trainer(steps: int, devices: int, keep: _Keep) -> pl.Trainer:
+def _trainer(steps: int, devices: int, keep: _Keep, curve: LearningCurve) -> pl.Trainer:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     on_gpu = torch.cuda.is_available()
@@ -266,5 +267,5 @@ def _trainer(steps: int, devices: int, keep: _Keep) -> pl.Trainer:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[keep, _StopWhenNotFinite()],
+            callbacks=[keep, curve],
         )

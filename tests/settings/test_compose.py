@@ -106,3 +106,18 @@ def test_an_unknown_experiment_names_the_nearest():
 def test_overrides_arrive_as_a_list_or_as_one_string(given: str | list[str]):
     """Snakemake delivers a flat list as a list and a nested one as its text."""
     assert as_list(given) == ["cluster.partitions=12", "grid.lr=[0.001,0.01]"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{low: 0.1, high: 0.01}", r"^grid\.lr: high, 0\.01, is not above low, 0\.1$"),
+        ("{low: 0, high: 1, log: true}", "a logarithmic scale begins above zero"),
+        ("{low: 0.1, hihg: 1}", r"^grid\.lr\.hihg: unknown setting; did you mean 'high'"),
+        ("{low: 0.1}", r"^grid\.lr\.high: setting is missing"),
+    ],
+)
+def test_a_range_is_checked_where_it_stands(value: str, message: str):
+    """Its line names the setting, also where the experiment has a list there."""
+    with pytest.raises(SettingsError, match=message):
+        compose(CONFIG, "titanic", [f"grid.lr={value}"])

@@ -121,6 +121,15 @@ def test_an_added_value_leaves_the_other_variants_as_they_are():
     assert len(after) == 3
 
 
+@pytest.mark.parametrize("override", ["split.seed=7", "cluster.min_rows=7", "embed.dims=3"])
+def test_variants_that_differ_in_what_is_no_list_do_not_overwrite_each_other(override):
+    """Their ids hold every setting of how data is processed, not only those that vary."""
+    lists = "cluster.partitions=[3,5]"
+
+    assert {v.id for v in of(lists)}.isdisjoint(v.id for v in of(lists, override))
+    assert [v.changes for v in of(lists)] == [v.changes for v in of(lists, override)]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -144,3 +153,51 @@ def test_lists_that_advance_together_have_one_length():
             "split.seed={zip: [0, 1]}",
             "split.fractions={zip: [{train: 0.6, validation: 0.2, test: 0.2}]}",
         )
+
+
+SPACE = ("split.seed=[0,1,2,3]", "cluster.partitions=[2,3,5]", "embed.dims=[2,3]")
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_a_larger_sample_of_variants_adds_to_a_smaller_one(sampler):
+    """Equal seeds give the same variants, and each says how many there are."""
+    asked = [*SPACE, f"search.variants.sampler={sampler}"]
+
+    few, more = (of(*asked, f"search.variants.samples={samples}") for samples in (5, 11))
+
+    assert (len(few), len(more)) == (5, 11)
+    assert {variant.id for variant in few} < {variant.id for variant in more}
+    assert {variant.among for variant in few} == {24}
+
+
+def test_a_sample_of_as_many_as_there_are_is_all_of_them():
+    """No variant is drawn twice, and none is left out."""
+    every, almost = ({v.id for v in of(*SPACE, f"search.variants.samples={n}")} for n in (24, 23))
+
+    assert len(every) == 24
+    assert almost < every
+
+
+def test_the_seed_is_sampled_like_a_list_of_a_stage():
+    """Of 8 Sobol points each of two seeds and two numbers of dimensions gets about half."""
+    found = changes(*SPACE, "seed=[0,1]", "search.variants.samples=8")
+
+    for name in ("seed", "embed.dims"):
+        values = [each[name] for each in found]
+        assert {3 <= values.count(value) <= 5 for value in values} == {True}
+
+
+def test_lists_within_an_alternative_are_sampled_with_it(tmp_path):
+    """A list that one of two alternatives has of its own is no list of the other."""
+    shutil.copytree(CONFIG, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "experiment" / "titanic.yaml"
+    grid = "{cross: [{min_rows: 7}, {min_rows: 9, partitions: [2, 3, 4, 5]}]}"
+    path.write_text(path.read_text().replace("\ncluster:\n", f"\ncluster: {grid}\nunused:\n"))
+    text = path.read_text()
+    path.write_text(text[: text.index("unused:")] + text[text.index("model:") :])
+
+    found = changes("search.variants.samples=4", config=tmp_path)
+
+    assert len(found) == 4
+    assert [each["cluster"]["min_rows"] for each in found].count(7) == 1
+    assert ["cluster.partitions" in each for each in found] == [False, True, True, True]

@@ -57,12 +57,14 @@ class Oracle:
         min_rows: Training rows below which a partition has no specialist.
         done: Jobs whose results lie in the results folder.
         published: The release that was published last.
+        answered: The release whose grid points were compared last.
     """
 
     places: dict[int, Place]
     min_rows: int
     done: set[Identity] = field(default_factory=set)
     published: Identity = ()
+    answered: Identity = ()
 
     def needed(self, data: Dataset, choices: Choices) -> set[Identity]:
         """Every job of the plan for these rows and settings, publishing aside."""
@@ -98,12 +100,16 @@ class Oracle:
         """Jobs that a run has to do, and no others."""
         release = self.release(data, choices)
         jobs = self.needed(data, choices) - self.done
+        if len(choices.grid) > 1 and release != self.answered:
+            jobs.add(("answers", *release[1:]))
         return jobs | ({release} if release != self.published else set())
 
     def finished(self, data: Dataset, choices: Choices) -> None:
         """Take note that a run has ended well."""
         self.done |= self.needed(data, choices)
         self.published = self.release(data, choices)
+        if len(choices.grid) > 1:
+            self.answered = self.published
 
     def by_place(self, data: Dataset) -> dict[tuple[int, str], frozenset[tuple[Hashable, int]]]:
         """Content of each partition and fold: rows without their notes, and how often."""

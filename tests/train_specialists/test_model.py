@@ -12,6 +12,7 @@ from shoal.shapes import Shapes
 from shoal.train_specialists.model import (
     build_model,
     load_weights,
+    margin,
     predict,
     row_losses,
     trained_model,
@@ -117,3 +118,27 @@ def test_row_losses_follow_their_formulas():
 
     assert classes == pytest.approx([-np.log(0.25), -np.log(1e-7)])
     assert squares == pytest.approx([0.25, 4.0])
+
+
+def test_the_margin_is_the_mean_by_which_the_next_best_point_loses():
+    """With the standard error of that mean over rows, each compared with itself."""
+    losses = {
+        "best": np.array([0.1, 0.2, 0.3]),
+        "worst": np.array([2.0, 2.0, 2.0]),
+        "next": np.array([0.2, 0.2, 0.5]),
+    }
+
+    found = margin(losses, "best")
+
+    assert found is not None
+    assert (found["point"], found["value"]) == ("next", pytest.approx(0.1))
+    assert found["error"] == pytest.approx(0.1 / np.sqrt(3))
+
+
+def test_there_is_no_margin_without_another_point_and_no_error_of_one_row():
+    """A single grid point has nothing to beat; from one row nothing is known of the spread."""
+    assert margin({"only": np.array([0.1])}, "only") is None
+    assert margin({}, "only") is None
+    one_row = margin({"a": np.array([0.1]), "b": np.array([0.3])}, "a")
+    assert one_row is not None
+    assert one_row["error"] is None

@@ -1,12 +1,25 @@
 """What an experiment remembers of its releases."""
 
 import json
+from datetime import UTC, datetime
 
 from shoal.workflow.history import History
 
 
 def record(release):
     return {"release": release, "layout": {}}
+
+
+def test_a_release_says_when_it_was_published(tmp_path):
+    """The time is kept with it, in UTC."""
+    before = datetime.now(UTC).replace(microsecond=0)
+
+    History(tmp_path).publish(record("one"))
+
+    (entry,) = History(tmp_path).entries
+    time = datetime.fromisoformat(entry["published"]).replace(tzinfo=UTC)
+    assert before <= time <= datetime.now(UTC)
+    assert History(tmp_path).current == entry
 
 
 def test_the_last_release_is_the_published_one(tmp_path):
@@ -16,7 +29,7 @@ def test_the_last_release_is_the_published_one(tmp_path):
         history.withdraw()
         history.publish(record(release))
 
-    assert history.current == record("two")
+    assert history.current["release"] == "two"
     assert [entry["release"] for entry in history.entries] == ["one", "two"]
 
 

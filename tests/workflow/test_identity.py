@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shoal.grid import points
 from shoal.settings.compose import compose
 from shoal.workflow.identity import APPLY_MODULES, apply_codes, fit_codes, fit_ids, made_ids
+from shoal.workflow.points import points
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHARDS = ("0123456789ab", "ba9876543210")
+
+HALVED = ("search.halving.rungs=3", "search.halving.reduction_factor=3")
 
 EVALUATED = {"evaluate"}
 GATED = {"gate", "pool"} | EVALUATED
@@ -29,7 +31,8 @@ composed = functools.cache(lambda *overrides: compose(CONFIG, "demo", list(overr
 def identities(*overrides, codes=None, shards=SHARDS):
     """Ids of the demo's fits, and of what applies them."""
     settings = composed(*overrides)
-    grid = points(settings.grid, settings.model, settings.train_specialists)
+    sampling = settings.search.grid
+    grid = points(settings.grid, settings.model, settings.train_specialists, sampling)
     fits = fit_ids(settings, grid)
     found = dict.fromkeys(APPLY_MODULES, "code") | (codes or {})
     return fits, made_ids(settings, fits, found, shards, grid)
@@ -63,6 +66,9 @@ def changed(before, after):
         ("compute.checkpoint_seconds=9", set(), set()),
         ("sources.folder=elsewhere", set(), set()),
         ("name=other", set(), set()),
+        ("search.variants.samples=2", set(), set()),
+        ("search.grid.seed=9", set(), set()),
+        ("search.halving.reduction_factor=9", set(), set()),
     ],
 )
 def test_a_setting_is_part_of_what_reads_it_and_of_what_follows(override, fits, made):
@@ -71,6 +77,27 @@ def test_a_setting_is_part_of_what_reads_it_and_of_what_follows(override, fits, 
 
     assert changed(before[0], after[0]) - {"baselines"} == fits
     assert changed(before[1], after[1]) == made
+
+
+def test_halving_is_part_of_what_is_chosen_and_of_the_baselines():
+    """Of the first rung only how long it trains; of the rest points, rungs and code too."""
+    three, four, other, code, points = (
+        identities(*HALVED, *overrides, codes=codes)
+        for overrides, codes in [
+            ([], None),
+            (["search.halving.rungs=4", "search.halving.reduction_factor=3"], None),
+            (["search.halving.rungs=2", "search.halving.reduction_factor=9"], None),
+            ([], {"rungs": "changed"}),
+            (["grid.lr=[0.001,0.01]"], None),
+        ]
+    )
+
+    assert changed(identities()[1], three[1]) == {"choices"} | POOLED
+    assert changed(three[1], four[1]) == {"rungs", "choices"} | POOLED
+    assert changed(three[1], other[1]) == {"choices"} | POOLED
+    assert changed(three[1], code[1]) == {"rungs", "choices"} | POOLED
+    assert changed(three[1], points[1]) == {"choices"} | POOLED
+    assert all(changed(three[0], each[0]) == {"baselines"} for each in (four, other, points))
 
 
 @pytest.mark.parametrize("method", ["auto", "loss"])

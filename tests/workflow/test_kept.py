@@ -126,7 +126,8 @@ def test_an_exported_model_answers_like_the_kept_one(copied, suffix):
         from safetensors import safe_open
 
         with safe_open(out, framework="np") as file:
-            assert same(tensors, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict)
+            names = file.keys()
+            assert same(tensors, {name: file.get_tensor(name) for name in names})
             assert json.loads(file.metadata()["shoal"])["kind"] == "specialist"
         return
     if suffix == "pt2":

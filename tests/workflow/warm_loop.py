@@ -51,6 +51,8 @@ PRELOADED = (
     "snakemake.profiles",
     "snakemake.report.html_reporter",
     "snakemake.storage",
+    "statsmodels.regression.linear_model",
+    "statsmodels.stats.anova",
     "threadpoolctl",
     "torch",
     "torch.profiler._cupti_monitor",

@@ -31,12 +31,13 @@ rule evaluate_generalist:
         model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
+        halving=plans.first.halving_text(),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --rows {input.rows:q} --index {input.index:q}"
+        " --grid {params.grid:q} --halving {params.halving:q} --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --pool-ledger {params.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
         " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
@@ -70,12 +71,13 @@ rule evaluate_random:
         model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
+        halving=plans.first.halving_text(),
         seed=lambda wc: plan(wc).settings.evaluate.seed,
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --seed {params.seed} --rows {input.rows:q}"
+        " --grid {params.grid:q} --halving {params.halving:q} --seed {params.seed} --rows {input.rows:q}"
         " --index {input.index:q} --base {input.base:q} --shapes {input.shapes:q}"
         " --base-ledger {input.base_ledger:q} --out {output.models:q} --ledger {output.ledger:q}"
         " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
@@ -122,6 +124,7 @@ rule evaluate:
         tables=lambda wc, input: plan(wc).layout.rows("transform"),
         check=lambda wc, input: plan(wc).layout.check,
         cluster=lambda wc, input: plan(wc).cluster_pages(),
+        answers=lambda wc, input: link_to_answers(plan(wc)),
         experiment=lambda wc: str(plan(wc).settings_file),
         threads=plans.settings.compute.threads,
     shell:
@@ -133,6 +136,7 @@ rule evaluate:
         " --random {input.random:q} --random-ledger {input.random_ledger:q}"
         " --metrics {output.metrics:q} --report {output.report:q}"
         " --predictions {output.predictions:q} --cluster {params.cluster:q}"
+        " --answers {params.answers:q}"
         " --threads {params.threads} &> {log:q}"
 
 

@@ -8,7 +8,7 @@ rule gate:
         specialists=lambda wc: ancient(
             plan(wc).awaited(
                 checkpoints.partition,
-                plan(wc).specialists(plan(wc).index(checkpoints.partition), "model.safetensors"),
+                plan(wc).specialists(plan(wc).index(checkpoints.partition)),
             )
         ),
         generalist=lambda wc: ancient(
@@ -30,9 +30,7 @@ rule gate:
         **plans.resources("gate", "cores"),
     params:
         index=lambda wc, input: plan(wc).layout.index,
-        specialists=lambda wc, input: plan(wc).specialists(
-            plan(wc).index(checkpoints.partition), "model.safetensors"
-        ),
+        specialists=lambda wc, input: plan(wc).specialists(plan(wc).index(checkpoints.partition)),
         settings=plans.first.text("gate"),
         routing=lambda wc: plan(wc).text("train_router"),
         model=plans.first.text("model"),

@@ -14,7 +14,7 @@ rule pool:
         specialists=lambda wc: ancient(
             plan(wc).awaited(
                 checkpoints.partition,
-                plan(wc).specialists(plan(wc).index(checkpoints.partition), "model.safetensors"),
+                plan(wc).specialists(plan(wc).index(checkpoints.partition)),
             )
         ),
         columns=lambda wc: ancient(plan(wc).layout.fit("split", "columns.json")),
@@ -39,9 +39,7 @@ rule pool:
         **plans.resources("pool", "light"),
     params:
         index=lambda wc, input: plan(wc).layout.index,
-        specialists=lambda wc, input: plan(wc).specialists(
-            plan(wc).index(checkpoints.partition), "model.safetensors"
-        ),
+        specialists=lambda wc, input: plan(wc).specialists(plan(wc).index(checkpoints.partition)),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         failed=lambda wc, input: plan(wc).failed_files(),
         experiment=lambda wc: str(plan(wc).settings_file),

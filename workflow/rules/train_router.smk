@@ -8,7 +8,7 @@ rule train_router:
         specialists=lambda wc: ancient(
             plan(wc).awaited(
                 checkpoints.partition,
-                plan(wc).specialists(plan(wc).index(checkpoints.partition), "model.safetensors"),
+                plan(wc).specialists(plan(wc).index(checkpoints.partition)),
             )
         ),
         assigner=lambda wc: ancient(plan(wc).layout.fit("cluster", "assigner.safetensors")),
@@ -28,9 +28,7 @@ rule train_router:
         **plans.resources("train_router", "cores"),
     params:
         index=lambda wc, input: plan(wc).layout.index,
-        specialists=lambda wc, input: plan(wc).specialists(
-            plan(wc).index(checkpoints.partition), "model.safetensors"
-        ),
+        specialists=lambda wc, input: plan(wc).specialists(plan(wc).index(checkpoints.partition)),
         settings=lambda wc: plan(wc).text("train_router"),
         model=plans.first.text("model"),
         threads=plans.settings.compute.threads,

@@ -1,4 +1,4 @@
-"""The base, then one specialist a partition and grid point, then the choice of grid point."""
+"""The base, specialists of each partition at grid points, or rung by rung, and the choice of one."""
 
 
 rule base_fit:
@@ -97,11 +97,76 @@ rule train_pack:
         " --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
+rule train_rung:
+    """Train a point until its rung ends: a grid point, or one that the ranking before lets go on."""
+    input:
+        ranking=lambda wc: ancient(plan(wc).ranking_before(wc)),
+        begun=lambda wc: ancient(plan(wc).states_before(wc)),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+    output:
+        model="results/{experiment}/{generation}/rungs/{rungs_id}/{digest}/{rung}/{slot}/model.safetensors",
+        state="results/{experiment}/{generation}/rungs/{rungs_id}/{digest}/{rung}/{slot}/state.safetensors",
+        ledger="results/{experiment}/{generation}/rungs/{rungs_id}/{digest}/{rung}/{slot}/ledger.json",
+    log:
+        "logs/{experiment}/{generation}/train_rung/{rungs_id}/{digest}/{rung}/{slot}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/train_rung/{rungs_id}/{digest}/{rung}/{slot}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.settings.compute.threads
+    resources:
+        **plans.resources("train_rung", "gpu"),
+    params:
+        index=lambda wc, input: plan(wc).layout.index,
+        model=plans.first.text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        point=lambda wc: plan(wc).slot_point(wc.slot),
+        divisors=lambda wc: plan(wc).divisors(wc.rung),
+        threads=plans.settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
+    shell:
+        "shoal train-rung --model {params.model:q} --training {params.training:q}"
+        " --point {params.point:q} --divisors {params.divisors:q} --slot {wildcards.slot}"
+        " --ranking {input.ranking:q} --begun {input.begun:q}"
+        " --index {params.index:q} --digest {wildcards.digest} --base {input.base:q}"
+        " --shapes {input.shapes:q} --out {output.model:q} --state {output.state:q}"
+        " --ledger {output.ledger:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
+
+
+rule train_rank:
+    """Rank a rung's points on one half of the partition's validation rows."""
+    input:
+        specialists=lambda wc: ancient(plan(wc).rung_models(wc)),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+    output:
+        ranking="results/{experiment}/{generation}/rungs/{choices_id}/{digest}/{rung}/{validation}.json",
+    log:
+        "logs/{experiment}/{generation}/train_rank/{choices_id}/{digest}/{rung}/{validation}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/train_rank/{choices_id}/{digest}/{rung}/{validation}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.settings.compute.threads
+    resources:
+        **plans.resources("train_rank", "light"),
+    params:
+        index=lambda wc, input: plan(wc).layout.index,
+        model=plans.first.text("model"),
+        threads=plans.settings.compute.threads,
+    shell:
+        "shoal train-rank --model {params.model:q} --index {params.index:q}"
+        " --digest {wildcards.digest} --validation {wildcards.validation}"
+        " --base {input.base:q} --shapes {input.shapes:q} --specialist {input.specialists:q}"
+        " --ranking {output.ranking:q} --threads {params.threads} &> {log:q}"
+
+
 rule train_choose:
     """Choose a partition's grid point on one half of its validation rows."""
     input:
         specialists=lambda wc: ancient(
-            plan(wc).awaited(checkpoints.partition, plan(wc).points_of(wc.digest))
+            plan(wc).awaited(checkpoints.partition, plan(wc).candidates(wc.digest, wc.validation))
         ),
         base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
         shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
@@ -118,7 +183,7 @@ rule train_choose:
         **plans.resources("train_choose", "light"),
     params:
         index=lambda wc, input: plan(wc).layout.index,
-        specialists=lambda wc, input: plan(wc).points_of(wc.digest),
+        specialists=lambda wc, input: plan(wc).candidates(wc.digest, wc.validation),
         model=plans.first.text("model"),
         threads=plans.settings.compute.threads,
     shell:

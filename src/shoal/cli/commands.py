@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, delivery, learning, packing, pools, stimulus, store_care, upkeep
+from shoal.cli import data, delivery, learning, packing, pools, query, stimulus, store_care, upkeep
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
 from shoal.files import replacing
@@ -76,6 +76,7 @@ for command in (
     upkeep.refit,
     store_care.audit,
     store_care.gc,
+    query.query,
     stimulus.import_stimulus,
 ):
     app.command()(command)

@@ -68,6 +68,7 @@ def evaluate(
     threads: Threads,
     choice: Paths = [],  # noqa: B006 - the same
     cluster: Paths = [],  # noqa: B006 - the same
+    answers: Paths = [],  # noqa: B006 - the same
 ) -> None:
     """Score pool and baselines on the test fold, each row once."""
     from shoal.determinism import deterministic
@@ -91,6 +92,7 @@ def evaluate(
         report_out=report,
         predictions_out=predictions,
         cluster=next(iter(cluster), None),
+        answers=next(iter(answers), None),
     )
     judge(Evaluate.from_text(settings), paths)
 
@@ -165,10 +167,18 @@ def pool_publish(
     publish(Release(manifest, metrics, report, drift), plan, on_drift, results, record)
 
 
+def answers(plan: Files, folder: File, record: File) -> None:
+    """Compare what the choices of an experiment did: variants, hyperparameters, seeds."""
+    from shoal.answers.command import answers
+
+    answers(plan, folder, record)
+
+
 COMMANDS = (
     gate,
     evaluate,
     evaluate_drift,
     pool_build,
     pool_publish,
+    answers,
 )

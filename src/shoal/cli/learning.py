@@ -16,7 +16,6 @@ from shoal.cli.options import (
     Seconds,
     Text,
     Threads,
-    by_point,
 )
 from shoal.settings.section import parse
 
@@ -82,6 +81,69 @@ def train_specialist(
     )
 
 
+def train_rung(
+    model: Json,
+    training: Json,
+    point: Json,
+    divisors: Json,
+    slot: Text,
+    index: File,
+    digest: Text,
+    base: Input,
+    shapes: Input,
+    out: File,
+    state: File,
+    ledger: File,
+    threads: Threads,
+    checkpoint_seconds: Seconds,
+    ranking: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    begun: Inputs = [],  # noqa: B006 - the same
+) -> None:
+    """Train one point on one rung of a successive halving."""
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.rungs import Candidate, Outputs, candidate_in, train_rung
+
+    deterministic(threads)
+    now, before = json.loads(divisors)
+    if ranking:
+        candidate = candidate_in(slot, ranking[0], begun, (now, before))
+    else:
+        candidate = Candidate(json.loads(point), (now, before), None, None)
+    train_rung(
+        Model.from_text(model),
+        Training.from_text(training),
+        candidate,
+        index,
+        digest,
+        base,
+        shapes,
+        Outputs(out, state, ledger),
+        checkpoint_seconds,
+    )
+
+
+def train_rank(
+    model: Json,
+    index: File,
+    digest: Text,
+    validation: Text,
+    base: Input,
+    shapes: Input,
+    specialist: Inputs,
+    ranking: File,
+    threads: Threads,
+) -> None:
+    """Rank the points of a rung on one half of its partition's validation rows."""
+    from shoal.determinism import deterministic
+    from shoal.settings.learning import Model
+    from shoal.train_specialists.rungs import train_rank
+
+    deterministic(threads)
+    digests = (digest, validation)
+    train_rank(Model.from_text(model), index, digests, base, shapes, specialist, ranking)
+
+
 def train_choose(
     model: Json,
     index: File,
@@ -105,7 +167,7 @@ def train_choose(
         (digest, validation),
         base,
         shapes,
-        by_point(specialist),
+        specialist,
         choice,
     )
 
@@ -148,6 +210,7 @@ def evaluate_generalist(
     model: Json,
     training: Json,
     grid: Json,
+    halving: Json,
     rows: Inputs,
     index: File,
     base: Input,
@@ -162,12 +225,14 @@ def evaluate_generalist(
     from shoal.determinism import deterministic
     from shoal.evaluate.command import evaluate_generalist
     from shoal.settings.learning import Model, Training
+    from shoal.settings.search import Halving
 
     deterministic(threads)
     evaluate_generalist(
         Model.from_text(model),
         Training.from_text(training),
         json.loads(grid),
+        Halving.from_text(halving),
         rows,
         index,
         base,
@@ -184,6 +249,7 @@ def evaluate_random(
     model: Json,
     training: Json,
     grid: Json,
+    halving: Json,
     seed: Number,
     rows: Inputs,
     index: File,
@@ -199,12 +265,14 @@ def evaluate_random(
     from shoal.determinism import deterministic
     from shoal.evaluate.command import evaluate_random
     from shoal.settings.learning import Model, Training
+    from shoal.settings.search import Halving
 
     deterministic(threads)
     evaluate_random(
         Model.from_text(model),
         Training.from_text(training),
         json.loads(grid),
+        Halving.from_text(halving),
         seed,
         rows,
         index,
@@ -220,6 +288,8 @@ def evaluate_random(
 COMMANDS = (
     base_fit,
     train_specialist,
+    train_rung,
+    train_rank,
     train_choose,
     train_router,
     evaluate_generalist,

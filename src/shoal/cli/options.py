@@ -48,11 +48,6 @@ def by_shard(paths: list[Path]) -> dict[str, Path]:
     return {path.name.split(".")[0]: path for path in paths}
 
 
-def by_point(paths: list[Path]) -> dict[str, Path]:
-    """Specialists ``…/<point>/model.safetensors`` by grid point."""
-    return {path.parent.name: path for path in paths}
-
-
 def recorded(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose outputs carry the hashes of its inputs, and the digest of a fit's code."""
     hints = get_type_hints(command, include_extras=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.errors import DivergedError, ModelError
 from shoal.evaluate.random_partitions import random_draw
 from shoal.grid import at_point
 from shoal.hashing import row_order
 from shoal.processes import end_helpers
+from shoal.resume import Part
 from shoal.store import ShardRows
 from shoal.tables import TRAIN, VALIDATION
 from shoal.train_specialists.fit import train_on_rows, train_on_shards
 from shoal.train_specialists.model import (
-    best_point,
     build_model,
     load_weights,
     mean_losses,
@@ -23,7 +26,7 @@ from shoal.train_specialists.model import (
 from shoal.train_specialists.partition_rows import halves
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -33,10 +36,12 @@ if TYPE_CHECKING:
     from shoal.ledger import Ledger
     from shoal.resume import Checkpoints
     from shoal.settings.learning import Model, Training
+    from shoal.settings.search import Halving
     from shoal.shapes import Shapes
     from shoal.train_specialists.budget import Budget
 
     Tensors = dict[str, NDArray[Any]]
+    Train = Callable[[torch.nn.Module, Training, Part | None], None]
 
 
 class Baselines:
@@ -47,6 +52,7 @@ class Baselines:
         model: Model,
         training: Training,
         grid: Mapping[str, Point],
+        halving: Halving,
         shapes: Shapes,
         base: Mapping[str, NDArray[Any]],
         shards: Sequence[Path],
@@ -56,13 +62,14 @@ class Baselines:
         self._model = model
         self._training = training
         self._grid = grid
+        self._halving = halving
         self._shapes = shapes
         self._base = base
         self._shards = shards
         self._checkpoints = checkpoints
 
     def generalist(self, flops: float, ledger: Ledger) -> tuple[Tensors, Point]:
-        """The base trained on with so many FLOPs, shared by all grid points; the best one.
+        """The base trained on with so many FLOPs, for all grid points together; the best one.
 
         Args:
             flops: To spend, what the base itself cost already left out.
@@ -71,24 +78,21 @@ class Baselines:
         Returns:
             Weights and the chosen point.
         """
-        nets = {}
-        for identity, point in self._grid.items():
-            model, training = at_point(self._model, self._training, point)
-            net = build_model(model, self._shapes, training.seed)
-            load_weights(net, self._base)
-            share = flops / len(self._grid)
+        each = flops / self._halving.trainings(len(self._grid))
+
+        def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
             train_on_shards(
                 net,
                 self._shards,
                 training,
                 self._shapes.task,
                 ledger,
-                flops=share,
+                flops=each,
                 checkpoints=self._checkpoints,
+                part=part,
             )
-            nets[identity] = net
-        end_helpers()
-        return self._best(nets, self._rows(VALIDATION, _EVERYWHERE))
+
+        return self._search(train, self._rows(VALIDATION, _EVERYWHERE))
 
     def random_specialist(
         self, bounds: tuple[float, float], seed: int, budget: Budget, ledger: Ledger
@@ -107,28 +111,60 @@ class Baselines:
         rows = self._rows(TRAIN, bounds, seed)
         if not len(rows["y"]):
             return None
-        nets = {}
-        for identity, point in self._grid.items():
-            model, training = at_point(self._model, self._training, point)
-            net = build_model(model, self._shapes, training.seed)
-            load_weights(net, self._base)
-            seen = budget.specialist_rows(len(rows["y"]))
-            task = self._shapes.task
-            train_on_rows(net, rows, training, task, seen, ledger, self._checkpoints)
-            nets[identity] = net
-        return self._best(nets, self._rows(VALIDATION, bounds, seed))
+        seen = budget.specialist_rows(len(rows["y"]))
+        task = self._shapes.task
 
-    def _best(
-        self, nets: Mapping[str, torch.nn.Module], validation: Mapping[str, NDArray[Any]]
-    ) -> tuple[Tensors, Point]:
-        """The model with the lowest loss on the half of validation that chooses."""
+        def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
+            train_on_rows(net, rows, training, task, seen, ledger, self._checkpoints, part)
+
+        return self._search(train, self._rows(VALIDATION, bounds, seed))
+
+    def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
+        """Every grid point trained, or halved as the pool's are; weights and point of the best."""
         first = halves(validation["key"]) == 0
-        losses: dict[str, float] = {}
-        if first.any():
-            x, y = validation["x"][first], validation["y"][first]
-            losses = mean_losses(nets, x, y, self._shapes.task)
-        chosen = best_point(nets, losses)
+        x, y = validation["x"][first], validation["y"][first]
+
+        def ranked(nets: Mapping[str, torch.nn.Module]) -> list[str]:
+            losses = mean_losses(nets, x, y, self._shapes.task) if len(y) else {}
+            finite = {point: loss for point, loss in losses.items() if math.isfinite(loss)}
+            worst = math.inf if losses else 0.0
+            return sorted(nets, key=lambda point: (finite.get(point, worst), point))
+
+        if self._halving.rungs == 1:
+            nets = {point: self._trained(train, point, None) for point in self._grid}
+        else:
+            nets = self._halved(train, ranked)
+        end_helpers()
+        chosen = ranked(nets)[0]
         return weights(nets[chosen]), self._grid[chosen]
+
+    def _halved(
+        self, train: Train, ranked: Callable[[Mapping[str, torch.nn.Module]], list[str]]
+    ) -> dict[str, torch.nn.Module]:
+        """Models of the points that reach the last rung; those that diverge are out."""
+        alive, before = list(self._grid), None
+        begun: dict[str, Path] = {}
+        nets: dict[str, torch.nn.Module] = {}
+        for rung, count in enumerate(self._halving.slots(len(self._grid))):
+            alive = ranked(nets)[:count] if rung else alive
+            nets, divisor = {}, self._halving.divisor(rung)
+            for point in alive:
+                left = self._checkpoints.upcoming
+                part = Part(divisor, before, begun.get(point), left)
+                with suppress(DivergedError):
+                    nets[point] = self._trained(train, point, part)
+                    begun[point] = left
+            before = divisor
+            if not nets:
+                raise ModelError("a baseline diverged at every grid point; lower grid.lr")
+        return nets
+
+    def _trained(self, train: Train, point: str, part: Part | None) -> torch.nn.Module:
+        model, training = at_point(self._model, self._training, self._grid[point])
+        net = build_model(model, self._shapes, training.seed)
+        load_weights(net, self._base)
+        train(net, training, part)
+        return net
 
     def _rows(self, fold: int, bounds: tuple[float, float], seed: int = 0) -> Tensors:
         """Rows of a fold whose draw lies within bounds, in canonical order."""

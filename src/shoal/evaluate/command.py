@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from shoal.grid import Point
     from shoal.resume import Checkpoints
     from shoal.settings.learning import Model, Training
+    from shoal.settings.search import Halving
 
 
 def evaluate_generalist(
     model: Model,
     training: Training,
     grid: Mapping[str, Point],
+    halving: Halving,
     shards: Sequence[Path],
     index_path: Path,
     base_path: Path,
@@ -41,9 +43,11 @@ def evaluate_generalist(
     total = training_flops(ledgers)
     base = training_flops([entry for entry in ledgers if entry["job"] == "base_fit"])
     index = read_json(index_path)
-    made_of = _made_of(model, training, grid, index)
+    made_of = _made_of(model, training, grid, halving, index)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
-    baselines = _baselines(model, training, grid, shards, base_path, shapes_path, checkpoints)
+    baselines = _baselines(
+        model, training, grid, halving, shards, base_path, shapes_path, checkpoints
+    )
     tensors, point = baselines.generalist(total - base, ledger)
     ledger.detail = {"base": base, "pool": total}
     ledger.flops += base
@@ -56,6 +60,7 @@ def evaluate_random(
     model: Model,
     training: Training,
     grid: Mapping[str, Point],
+    halving: Halving,
     seed: int,
     shards: Sequence[Path],
     index_path: Path,
@@ -77,9 +82,11 @@ def evaluate_random(
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     budget = Budget(**load_state(base_path)[1]["budget"])
-    made_of = _made_of(model, training, grid, index) | {"seed": seed, "bounds": bounds}
+    made_of = _made_of(model, training, grid, halving, index) | {"seed": seed, "bounds": bounds}
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
-    baselines = _baselines(model, training, grid, shards, base_path, shapes_path, checkpoints)
+    baselines = _baselines(
+        model, training, grid, halving, shards, base_path, shapes_path, checkpoints
+    )
     tensors: dict[str, NDArray[Any]] = {}
     points: dict[str, Point] = {}
     for number, interval in enumerate(bounds):
@@ -98,6 +105,7 @@ def _baselines(
     model: Model,
     training: Training,
     grid: Mapping[str, Point],
+    halving: Halving,
     shards: Sequence[Path],
     base_path: Path,
     shapes_path: Path,
@@ -109,16 +117,21 @@ def _baselines(
 
     base = load_state(base_path)[0]
     shapes = Shapes.load(shapes_path)
-    return Baselines(model, training, grid, shapes, base, shards, checkpoints)
+    return Baselines(model, training, grid, halving, shapes, base, shards, checkpoints)
 
 
 def _made_of(
-    model: Model, training: Training, grid: Mapping[str, Point], index: Mapping[str, Any]
+    model: Model,
+    training: Training,
+    grid: Mapping[str, Point],
+    halving: Halving,
+    index: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What both baselines are made from, besides files."""
     return {
         "model": model.as_json(),
         "training": training.as_json(),
         "grid": dict(grid),
+        "halving": halving.as_json(),
         "index": index["root"],
     }

@@ -30,6 +30,8 @@ _STAGES = {
     "cluster_fit": "cluster",
     "base_fit": "base",
     "train_specialist": "train-specialists",
+    "train_rung": "train-specialists",
+    "train_rank": "choice of grid points",
     "train_choose": "choice of grid points",
     "train_router": "train-router",
     "gate": "gate",
@@ -66,6 +68,7 @@ def report_details(
         lineage=_lineage(pool, index),
         candidates=_candidates(pool),
         cluster=str(paths.cluster or ""),
+        answers=str(paths.answers or ""),
         versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
     )
 
@@ -158,8 +161,8 @@ def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int], dict[str, 
 
 def _stages(ledgers: Sequence[Mapping[str, Any]]) -> list[StageCost]:
     costs = []
-    for job, stage in _STAGES.items():
-        own = [ledger for ledger in ledgers if ledger["job"] == job]
+    for stage in dict.fromkeys(_STAGES.values()):
+        own = [ledger for ledger in ledgers if _STAGES.get(ledger["job"]) == stage]
         flops = sum(ledger["flops"] for ledger in own)
         seconds = sum(ledger["seconds"] for ledger in own)
         costs.append(StageCost(stage, len(own), flops, seconds))

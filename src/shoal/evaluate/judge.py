@@ -53,6 +53,7 @@ class Paths:
     report_out: Path
     predictions_out: Path
     cluster: Path | None
+    answers: Path | None
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,9 @@ def _metrics(
     spent = both[0]["train_flops"], both[1]["train_flops"]
     metrics["verdict"], metrics["sentence"] = verdict(metric, difference, *scores, spent)
     metrics["difference"] = difference._asdict()
+    # Its difference to a model without errors, or without a right answer, is the score itself.
+    alone = paired_bootstrap(a, np.zeros_like(a), metric, settings.bootstrap, settings.seed)
+    metrics["pool_top1"]["interval"] = {"low": alone.low, "high": alone.high}
     metrics["bootstrap"] = {"resamples": settings.bootstrap, "seed": settings.seed}
     return metrics, per_row
 

@@ -116,6 +116,10 @@ a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootst
 <li>{{ name }} <b>{{ value }}</b></li>
 {% endfor %}
 </ul>
+{% if answers %}
+<p>What each choice of settings did, and which won where:
+<a href="{{ answers }}">{{ answers }}</a>.</p>
+{% endif %}
 </header>
 
 {% call section("Contenders") %}

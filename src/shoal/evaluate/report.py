@@ -94,6 +94,8 @@ class ReportDetails:
         versions: Versions of libraries by name.
         cluster: The page that says what the run took on a cluster, seen from the published report;
             empty where it ran on none.
+        answers: The page that says what each choice did, seen from the published report; empty
+            where there is one variant and one grid point.
     """
 
     experiment: str
@@ -112,6 +114,7 @@ class ReportDetails:
     added: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
+    answers: str = ""
 
 
 def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
@@ -141,6 +144,7 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         **row_accounting(metrics, details),
         "stages": stage_rows(details.stages),
         "cluster": details.cluster,
+        "answers": details.answers,
         "lineage": _lineage(details),
         "settings": json.dumps(details.settings, indent=2, ensure_ascii=False),
         "digests": "\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),

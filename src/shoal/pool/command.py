@@ -9,7 +9,7 @@ from shoal.files import read_json, replacing, write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -55,14 +55,15 @@ def pool(
     for name, path in state.items():
         _copy(path, folder / name)
     write_json(folder / "ledger.json", [read_json(path) for path in ledgers])
-    points = {choice["partition"]: choice["point"] for choice in map(read_json, choices)}
+    chosen = {choice["partition"]: choice for choice in map(read_json, choices)}
     entries = []
     for partition, path in sorted(chosen_specialists(choices, specialists).items()):
         name = f"specialists/{partition}.safetensors"
         _copy(path, folder / name)
-        digest = path.parent.parent.name
-        point = {"id": points[partition], "values": _point_values(path)}
-        entries.append({"partition": partition, "file": name, "digest": digest, "point": point})
+        digests = chosen[partition]["digests"]
+        point = {"id": chosen[partition]["point"], "values": _point_values(path)}
+        entry = {"partition": partition, "file": name, "digest": digests["train"], "point": point}
+        entries.append(entry | {"validation": digests["validation"]})
     names = [*state, "ledger.json", *(str(entry["file"]) for entry in entries)]
     manifest = {
         "format": FORMAT,
@@ -73,7 +74,7 @@ def pool(
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
-        "incomplete": _incomplete(index, points, specialists, failed),
+        "incomplete": _incomplete(index, chosen, specialists, failed),
         "files": {name: file_hash(folder / name) for name in names},
     }
     write_json(manifest_out, manifest | made_from())
@@ -81,7 +82,7 @@ def pool(
 
 def _incomplete(
     index: Mapping[str, Any],
-    points: Mapping[int, str],
+    chosen: Container[int],
     specialists: Sequence[Path],
     failed: Path | None,
 ) -> list[dict[str, Any]]:
@@ -90,7 +91,7 @@ def _incomplete(
 
     there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
     failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]
-    return incomplete(index["partitions"], set(points), failures)
+    return incomplete(index["partitions"], chosen, failures)
 
 
 def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from shoal.pool_store import PoolStore
 
+_NAMING = 5  # last parts of a path that say what its file is made from
 _AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
 _SCORES = {"pool": "pool_top1", "generalist": "generalist"}
 
@@ -30,39 +31,31 @@ class _File:
 
     Attributes:
         kind: ``base``, ``generalist``, ``router`` or ``specialist``.
-        path: Its weights.
+        path: Its weights, below the generation's folder.
         ledger: What it cost.
-        made: What it was made from, without which no other is the same.
-        code: Digest of the code that trained it.
+        code: Digest of the code that trained it; of a fit's it is in the ledger.
         partition: Its partition, if it has one.
         digest: Digest of that partition's training rows.
-        point: Id of its grid point.
         is_chosen: Whether it is its partition's best.
     """
 
     kind: str
     path: Path
     ledger: Path
-    made: Sequence[str]
     code: str | None = None
     partition: int | None = None
     digest: str | None = None
-    point: str | None = None
     is_chosen: bool = True
 
     @property
     def identity(self) -> str:
-        """A hash of what it was made from."""
-        return settings_id(self.kind, *self.made)
+        """A hash of what it was made from, which its path names."""
+        return settings_id(self.kind, *self.path.parts[-_NAMING:-1])
 
-    @property
-    def slot(self) -> Slot:
-        """Its place in a release."""
-        return Slot(self.kind, self.partition, self.point)
-
-    def listed(self, model: str) -> dict[str, Any]:
-        """What a release says of it, whose id is ``model``."""
-        return {"id": model, **self.slot._asdict(), "chosen": self.is_chosen}
+    def listed(self, model: str, point: str | None) -> dict[str, Any]:
+        """What a release says of it: its id and its slot."""
+        slot = Slot(self.kind, self.partition, point)
+        return {"id": model, **slot._asdict(), "chosen": self.is_chosen}
 
 
 def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
@@ -110,29 +103,23 @@ def _files(plan: Mapping[str, Any], layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
     index, codes = read_json(layout.index), plan["codes"]
     base = layout.fit("base", "base.safetensors")
-    yield _File("base", base, layout.fit("base", "ledger.json"), [layout.fits["base"]])
+    yield _File("base", base, layout.fit("base", "ledger.json"))
     generalist = layout.baseline(index, "generalist.safetensors")
-    made = [layout.fits["baselines"], generalist.parent.name]
-    yield _File("generalist", generalist, generalist.with_suffix(".json"), made)
+    yield _File("generalist", generalist, generalist.with_suffix(".json"))
     for entry in layout.specialised(index):
-        chosen = read_json(layout.choice(entry))["point"]
-        for point in layout.points_of(entry):
-            digest = entry["specialist"]
+        chosen = read_json(layout.choice(entry))["specialist"]
+        for path in layout.candidates(entry):
             yield _File(
                 "specialist",
-                layout.specialist(digest, point, "model.safetensors"),
-                layout.specialist(digest, point, "ledger.json"),
-                [layout.made["specialists"], digest, point],
+                path,
+                path.with_name("ledger.json"),
                 code=codes["specialists"],
                 partition=int(entry["partition"]),
-                digest=digest,
-                point=point,
-                is_chosen=point == chosen,
+                digest=entry["specialist"],
+                is_chosen=str(path) == chosen,
             )
     router = layout.router(index, "router.safetensors")
-    ledger = layout.router(index, "ledger.json")
-    made = [layout.made["router"], router.parent.name]
-    yield _File("router", router, ledger, made, code=codes["router"])
+    yield _File("router", router, layout.router(index, "ledger.json"), code=codes["router"])
 
 
 def _parts(files: Sequence[_File]) -> Iterator[list[_File]]:
@@ -162,17 +149,18 @@ def _save(
         tensors, meta = load_state(file.path)
         model = f"{file.identity}-{tree_of(tensors).root[:6]}"
         base = model if file.kind == "base" else base
-        slot = file.slot
-        parent = before.get(slot)
+        point = settings_id(meta["point"]) if "point" in meta else None
+        one = file.listed(model, point)
+        parent = before.get(slot_of(one))
         start = base if file.kind in ("generalist", "specialist") else None
         near = start if parent in (None, model) or parent not in store else parent
         if near is not None:
             resembled[model] = near
         models[model] = tensors
         origin = {"parent": None if parent == model else parent, "base": start}
-        records[model] = slot._asdict() | origin | {"digest": file.digest, "meta": meta}
+        records[model] = one | origin | {"digest": file.digest, "meta": meta}
         records[model] |= _training(file, plan)
-        listed.append(file.listed(model))
+        listed.append(one)
     store.save(models, base, resembled, records)
     return listed
 
@@ -180,7 +168,8 @@ def _save(
 def _stored(store: PoolStore, files: Sequence[_File]) -> list[dict[str, Any]]:
     """Models whose files are gone but which the store has."""
     ids = {model.split("-")[0]: model for model in store.ids()} if files else {}
-    return [file.listed(ids[file.identity]) for file in files if file.identity in ids]
+    found = [(file, ids[file.identity]) for file in files if file.identity in ids]
+    return [file.listed(model, store.record(model)["point"]) for file, model in found]
 
 
 def _training(file: _File, plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DataError
 from shoal.evaluate.control import refuse_leak
 from shoal.files import read_json, replacing
 from shoal.pool.keep import keep
 from shoal.workflow.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,27 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
     _copy(release.metrics, results / "metrics.json")
     advice = read_json(release.drift)["recommendation"]
     released = advice["partitions"] if (advice["action"], on_drift) == _RETRAIN else []
-    history.publish(content | {"rows": manifest["rows"], "released": released})
+    made = {"rows": manifest["rows"], "released": released, "winners": _winners(manifest)}
+    history.publish(content | made)
     if (advice["action"], on_drift) == _REFIT:
         history.start_generation(int(content["settings"]["generation"]) + 1)
 
 
 _RETRAIN = ("retrain", "retrain")
 _REFIT = ("refit", "refit")
+
+
+def _winners(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The chosen grid point of each partition, and the digests of the rows that decided it."""
+    return [
+        {
+            "partition": each["partition"],
+            "train": each["digest"],
+            "validation": each["validation"],
+            "point": each["point"],
+        }
+        for each in manifest["specialists"]
+    ]
 
 
 def _copy_pool(manifest: Path, names: list[str], folder: Path) -> None:

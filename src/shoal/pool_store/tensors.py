@@ -191,8 +191,8 @@ def tree_of(tensors: Mapping[str, Any]) -> Tree:
     """Tree of a model that is in no store."""
     addresses = {}
     for name, value in tensors.items():
-        kind, raw = content(value, f"tensor {name!r}")
-        addresses[name] = hashes(kind, raw[None])[0]
+        kind, rows = stacked([value], f"tensor {name!r}")
+        addresses[name] = hashes(kind, rows)[0]
     return merkle(addresses)
 
 

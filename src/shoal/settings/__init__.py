@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
@@ -12,6 +19,7 @@ from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import Evaluate, Gate, Model, Router, Training
 from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
+from shoal.settings.search import Range, Search
 from shoal.settings.section import Section, parse
 
 __all__ = ["Section", "Settings", "parse"]
@@ -44,9 +52,10 @@ class Settings(Section):
     cluster: Cluster
     model: Model
     train_specialists: Training
-    grid: dict[str, list[Any]] = Field(
+    grid: dict[str, list[Any] | Range] = Field(
         description="hyperparameter grid: names in train_specialists, or model.ARGUMENT"
     )
+    search: Search
     train_router: Router
     gate: Gate
     evaluate: Evaluate
@@ -54,6 +63,23 @@ class Settings(Section):
     nodes: Nodes
     packing: Packing
     compute: Compute
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _ranges(cls, grid: Any) -> Any:  # noqa: ANN401 - any plain value
+        # Otherwise a wrong range would be reported as what is not a list.
+        return {
+            name: parse(Range, values, f"grid.{name}") if isinstance(values, dict) else values
+            for name, values in grid.items()
+        }
+
+    @model_validator(mode="after")
+    def _rungs_are_jobs_that_all_end_well(self) -> Settings:
+        if self.search.halves and self.packing.devices is not None:
+            raise ValueError("packing.devices: rungs are not packed; set search.halving.rungs=1")
+        if self.search.halves and self.changes.incomplete:
+            raise ValueError("changes.incomplete: leaves nothing out of rungs, it must be false")
+        return self
 
     @model_validator(mode="after")
     def _partition_does_not_see_the_label(self) -> Settings:

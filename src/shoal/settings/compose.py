@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
 from shoal.settings import Settings, parse
+from shoal.settings.search import is_range
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
     choices = sorted(path.stem for path in (config / "experiment").glob("*.yaml"))
     if experiment not in choices:
         raise SettingsError(f"experiment {experiment!r} is unknown; {nearest(experiment, choices)}")
-    changes = [_forced(config, override) for override in overrides]
+    changes = [change for override in overrides for change in _forced(config, override)]
     try:
         with hydra.initialize_config_dir(str(config.resolve()), version_base="1.3"):
             whole = hydra.compose("config", [f"experiment={experiment}", *changes])
@@ -111,33 +112,37 @@ def as_list(overrides: str | list[Any]) -> list[str]:
     return [part.strip() for part in [*parts, text[start:]] if part.strip()]
 
 
-def _forced(config: Path, override: str) -> str:
+def _forced(config: Path, override: str) -> list[str]:
     """An override that may add a key: unknown ones are then reported by the settings' own types."""
     name, equals, value = override.partition("=")
     if not equals:
         raise SettingsError(f"override {override!r}: expected NAME=VALUE")
     if name[0] in "+~":
-        return override
+        return [override]
     group = config / name
     if group.is_dir():
         if value.startswith("["):
-            return f"++{name}.cross={value}"
+            return [f"++{name}.cross={value}"]
         choices = sorted(path.stem for path in group.glob("*.yaml"))
         if value not in choices:
             raise SettingsError(f"{name}: {value!r} is unknown; {nearest(value, choices)}")
-        return override
-    return f"++{override}"
+        return [override]
+    # Hydra merges a range into what is there, and cannot where that is a list.
+    before = [f"++{name}=null"] if name.startswith("grid.") and value.startswith("{") else []
+    return [*before, f"++{override}"]
 
 
 def _first_line(error: Exception) -> str:
     return " ".join(str(error).split("\n")[0].split())
 
 
-def _flat(grid: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Nested names joined by dots; a single value is a list of one."""
-    flat: dict[str, list[Any]] = {}
+def _flat(grid: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested names joined by dots; a single value is a list of one, a range stays as it is."""
+    flat: dict[str, Any] = {}
     for name, value in grid.items():
-        if isinstance(value, dict):
+        if is_range(value):
+            flat[prefix + name] = value
+        elif isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value if isinstance(value, list) else [value]

@@ -42,7 +42,9 @@ experiment changed within its own choice is left out, since it need not fit anot
 `train_specialists` (`lr`, `batch_size`, `weight_decay`, `loss`, `seed`; not `rows_seen`,
 `base_share`, `buffer_rows`) or `model.ARGUMENT`. A point's id comes from its content, so one more
 value trains that point alone, and then what follows from the choice among points runs again.
-`grid: {}` is one point with the settings as they are.
+`grid: {}` is one point with the settings as they are. A sample of the points, ranges such as
+`grid.lr={low: 0.001, high: 0.1, log: true}`, and trainings that end early where others are better
+are settings of `search`, see `docs/search.md`.
 
 All points start from one base and end in one model, so that a point may change how a model is
 trained, but not what it is: `grid.model.lr=[0.001,0.003]` fits `examples.housing_net.HousingNet`,

@@ -103,17 +103,13 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
 
     Args:
         choices: What ``train-choose`` wrote.
-        specialists: Files ``…/<training digest>/<point>/model.safetensors``.
+        specialists: Weights of every specialist.
     """
     from shoal.files import read_json
 
-    by_place = {(path.parent.parent.name, path.parent.name): path for path in specialists}
-    chosen = {}
-    for path in choices:
-        choice = read_json(path)
-        place = (choice["digests"]["train"], choice["point"])
-        chosen[int(choice["partition"])] = by_place[place]
-    return chosen
+    by_name = {str(path): path for path in specialists}
+    contents = map(read_json, choices)
+    return {int(each["partition"]): by_name[each["specialist"]] for each in contents}
 
 
 def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from shoal.ledger import Ledger
 from shoal.shapes import Shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from shoal.grid import Point
@@ -69,19 +69,16 @@ def train_specialist(
     from shoal.grid import at_point
     from shoal.resume import Checkpoints
     from shoal.state import load_state, save_state
-    from shoal.streaming import known_labels
     from shoal.train_specialists.budget import Budget
     from shoal.train_specialists.fit import train_on_rows
     from shoal.train_specialists.model import build_model, load_weights, weights
-    from shoal.train_specialists.partition_rows import Index
+    from shoal.train_specialists.partition_rows import Index, training_rows
 
     ledger = Ledger("train_specialist")
     index = Index(index_path)
     base, meta = load_state(base_path)
     shapes = Shapes.load(shapes_path)
-    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
-    known = known_labels(rows["y"])
-    rows = {name: rows[name][known] for name in ("x", "y")}
+    rows = training_rows(index, digest)
     model, training = at_point(model, training, point)
     net = build_model(model, shapes, training.seed)
     load_weights(net, base)
@@ -102,44 +99,37 @@ def train_choose(
     digests: tuple[str, str],
     base_path: Path,
     shapes_path: Path,
-    specialists: Mapping[str, Path],
+    specialists: Sequence[Path],
     out: Path,
 ) -> None:
     """Choose a partition's best grid point on the first half of its validation rows.
 
     Without such rows the choice is the first point in order of id, and the record says so.
-    """
-    import numpy as np
-    import torch
 
+    Raises:
+        ModelError: All of them diverged.
+    """
+    from shoal.errors import ModelError
     from shoal.files import write_json
-    from shoal.flops import forward_flops
     from shoal.made_from import made_from
-    from shoal.state import load_state
-    from shoal.train_specialists.model import best_point, mean_losses, trained_model
-    from shoal.train_specialists.partition_rows import Index, halves
+    from shoal.train_specialists.choice import measure
 
     ledger = Ledger("train_choose")
-    index = Index(index_path)
-    partition = index.partition_with(*digests)
-    rows = index.read(partition, "validation", ("x", "y", "key"))
-    shapes = Shapes.load(shapes_path)
-    first = np.flatnonzero(halves(rows["key"]) == 0) if rows else np.empty(0, np.int64)
-    losses: dict[str, float] = {}
-    if len(first):
-        base = trained_model(model, {}, shapes, load_state(base_path)[0])
-        candidates = {"base": base}
-        for point, path in specialists.items():
-            tensors, meta = load_state(path)
-            candidates[point] = trained_model(model, meta["point"], shapes, tensors)
-        losses = mean_losses(candidates, rows["x"][first], rows["y"][first], shapes.task)
-        one_row = forward_flops(base, torch.zeros((1, *shapes.x_shape)))
-        ledger.flops = float(one_row * len(first) * len(specialists))
+    measured = measure(model, index_path, digests, base_path, shapes_path, specialists, ledger)
+    best = measured.candidates[0]
+    if best.diverged is not None:
+        raise ModelError(
+            f"partition {measured.partition}: no grid point is left, of one {best.diverged}"
+        )
+    losses = {each.id: each.loss for each in measured.candidates if each.loss is not None}
     content = {
-        "partition": partition,
+        "partition": measured.partition,
         "digests": {"train": digests[0], "validation": digests[1]},
-        "point": best_point(specialists, losses),
-        "losses": losses,
-        "rows": len(first),
+        "point": best.id,
+        "points": {each.id: each.point for each in measured.candidates if each.loss is not None},
+        "specialist": str(best.path),
+        "losses": losses | ({} if measured.base is None else {"base": measured.base}),
+        "margin": measured.margin,
+        "rows": measured.rows,
     }
     write_json(out, content | ledger.record() | made_from())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.ledger import Ledger
-    from shoal.resume import Checkpoints
+    from shoal.resume import Checkpoints, Part
     from shoal.settings.learning import Training
 
 
@@ -33,6 +33,7 @@ def train_on_shards(
     rows: int = 0,
     flops: float = 0,
     checkpoints: Checkpoints | None = None,
+    part: Part | None = None,
 ) -> int:
     """Train ``model`` in place on every training row, for so many rows or so many FLOPs.
 
@@ -47,6 +48,7 @@ def train_on_shards(
         rows: Rows to see, repeats counted; or
         flops: FLOPs to spend, if above zero.
         checkpoints: The job's.
+        part: The part of the training that is done now; all of it if not given.
 
     Returns:
         Rows of the training fold.
@@ -58,10 +60,11 @@ def train_on_shards(
     cost = step_flops(module, next(iter(stream)))
     steps = flops / cost if flops else rows / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
-    run_steps(module, stream, stream.steps, checkpoints, visible_devices())
+    run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
     stream.close()
-    ledger.flops += stream.steps * cost
-    ledger.rows_seen += stream.steps * stream.batch_size
+    own = part.steps(stream.steps) if part else stream.steps
+    ledger.flops += own * cost
+    ledger.rows_seen += own * stream.batch_size
     return stream.training_rows
 
 
@@ -73,12 +76,25 @@ def train_on_rows(
     rows: int,
     ledger: Ledger,
     checkpoints: Checkpoints | None = None,
+    part: Part | None = None,
 ) -> None:
-    """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows."""
+    """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows.
+
+    Args:
+        model: The user's model.
+        arrays: ``x`` and ``y``, in canonical order.
+        training: Loss, optimiser and order.
+        task: ``classification`` or ``regression``.
+        rows: Rows to see, repeats counted.
+        ledger: Is charged.
+        checkpoints: The job's.
+        part: The part of the training that is done now; all of it if not given.
+    """
     batch_size = min(training.batch_size, len(arrays["y"]))
     steps = max(1, math.ceil(rows / batch_size))
     stream = MemoryRows((arrays["x"], arrays["y"]), batch_size, steps, training.seed)
     module = trainable(model, training, task)
-    ledger.flops += steps * step_flops(module, next(iter(stream)))
-    ledger.rows_seen += steps * batch_size
-    run_steps(module, stream, steps, checkpoints)
+    own = part.steps(steps) if part else steps
+    ledger.flops += own * step_flops(module, next(iter(stream)))
+    ledger.rows_seen += own * batch_size
+    run_steps(module, stream, steps, checkpoints, part=part)

@@ -13,7 +13,7 @@ from shoal.grid import model_at
 from shoal.targets import import_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -141,9 +141,14 @@ def trained_model(
     return net
 
 
-def best_point(points: Iterable[str], losses: Mapping[str, float]) -> str:
-    """The grid point with the lowest loss; the first in order of id where none was measured."""
-    return min(sorted(points), key=lambda point: losses.get(point, 0.0))
+def losses_by_row(
+    candidates: Mapping[str, torch.nn.Module],
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    task: str,
+) -> dict[str, NDArray[np.float64]]:
+    """Loss of each candidate on each of the same rows."""
+    return {name: row_losses(predict(net, x, task), y, task) for name, net in candidates.items()}
 
 
 def mean_losses(
@@ -153,7 +158,26 @@ def mean_losses(
     task: str,
 ) -> dict[str, float]:
     """Mean loss of each candidate on the same rows."""
-    return {
-        name: float(row_losses(predict(net, x, task), y, task).mean())
-        for name, net in candidates.items()
-    }
+    found = losses_by_row(candidates, x, y, task)
+    return {name: float(losses.mean()) for name, losses in found.items()}
+
+
+def margin(losses: Mapping[str, NDArray[np.float64]], best: str) -> dict[str, Any] | None:
+    """How far the best grid point is ahead of the next, row by row.
+
+    Args:
+        losses: Loss of each grid point on each of the same rows, by id.
+        best: The point with the lowest mean.
+
+    Returns:
+        ``point``: the next best; ``value``: its mean loss minus the best one's; ``error``: the
+        standard error of that mean over rows, None with fewer than two of them. None where there
+        is no other point.
+    """
+    others = {name: each for name, each in losses.items() if name != best}
+    if best not in losses or not others:
+        return None
+    second = min(sorted(others), key=lambda point: float(others[point].mean()))
+    ahead = others[second] - losses[best]
+    error = float(ahead.std(ddof=1) / np.sqrt(len(ahead))) if len(ahead) > 1 else None
+    return {"point": second, "value": float(ahead.mean()), "error": error}

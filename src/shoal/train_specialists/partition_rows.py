@@ -119,3 +119,16 @@ class Index:
 def halves(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Which half of validation each row is in: 0 chooses grid points, 1 fits routers and gates."""
     return (keys[:, 0] & 1).astype(np.int64)
+
+
+def training_rows(index: Index, digest: str) -> dict[str, NDArray[Any]]:
+    """``x`` and ``y`` of the training rows with this digest, of classes that the generation knows.
+
+    Raises:
+        DataError: No partition has them, or a row store was changed.
+    """
+    from shoal.streaming import known_labels
+
+    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    known = known_labels(rows["y"])
+    return {name: rows[name][known] for name in ("x", "y")}

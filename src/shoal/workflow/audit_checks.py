@@ -57,14 +57,49 @@ def check_specialist(job: Job, evidence: Evidence) -> None:
         evidence.blame(model, problem, evidence.remedy(job))
 
 
+def check_rung(job: Job, evidence: Evidence) -> None:
+    """A slot was trained on its path's rows, at the point that its path or the ranking says."""
+    model, meta = job.outputs[0], evidence.content(job.outputs[0])
+    digest, rung, slot = job.about.split("/")
+    point = evidence.plan.grid.get(slot)
+    if point is None:
+        validation, _, number = slot.rpartition("-")
+        ranking = evidence.plan.layout.rungs(digest, validation).ranking(int(rung) - 1)
+        if evidence.is_blamed(ranking):
+            return
+        point = evidence.content(ranking)["order"][int(number)]["point"]
+    if meta["digest"] != digest:
+        problem = f"was trained on rows of digest {meta['digest']}"
+        evidence.blame(model, problem, evidence.remedy(job))
+    if canonical_json(meta["point"]) != canonical_json(point):
+        problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
+        evidence.blame(model, problem, evidence.remedy(job))
+
+
+def check_rank(job: Job, evidence: Evidence) -> None:
+    """A ranking is of its path's rows, and has every slot of its rung."""
+    (path,) = job.outputs
+    content = evidence.content(path)
+    digest, rung = job.about.split("/")
+    if content["digests"] != {"train": digest, "validation": path.stem}:
+        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
+    slots = evidence.plan.layout.rungs(digest, path.stem).names(int(rung))
+    if sorted(each["slot"] for each in content["order"]) != sorted(slots):
+        evidence.blame(path, "does not rank the slots of its rung", evidence.remedy(job))
+
+
 def check_choice(job: Job, evidence: Evidence) -> None:
     """A choice is of its path's rows, and one of the grid."""
     (path,) = job.outputs
-    content = evidence.content(path)
+    content, plan = evidence.content(path), evidence.plan
     if content["digests"] != {"train": job.about, "validation": path.stem}:
         evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    if content["point"] not in evidence.plan.grid:
+    if content["point"] not in plan.grid:
         problem = f"chooses {content['point']}, which is no point of the grid"
+        evidence.blame(path, problem, evidence.remedy(job))
+    candidates = plan.layout.candidates(evidence.index["partitions"][job.partition])
+    if Path(content["specialist"]) not in candidates:
+        problem = f"chooses {content['specialist']}, which is no candidate"
         evidence.blame(path, problem, evidence.remedy(job))
 
 
@@ -85,10 +120,15 @@ def check_pool(job: Job, evidence: Evidence) -> None:
     said = {
         each["partition"]: (each["digest"], each["point"]["id"]) for each in manifest["specialists"]
     }
-    if said != chosen:
+    if said != {n: (each["digests"]["train"], each["point"]) for n, each in chosen.items()}:
         evidence.blame(path, "does not hold the specialists that were chosen", advice)
         return
-    for name, original in _originals(evidence, manifest).items():
+    originals = {
+        each["file"]: Path(chosen[each["partition"]]["specialist"])
+        for each in manifest["specialists"]
+    }
+    originals |= pool_state(evidence.plan.layout, evidence.index)
+    for name, original in originals.items():
         evidence.compare(path, original, manifest["files"][name])
 
 
@@ -124,25 +164,15 @@ def _groups(rows: Path) -> list[dict[str, Any]]:
     return groups(partition, fold, hashes)
 
 
-def _chosen(evidence: Evidence) -> dict[int, tuple[str, str]] | None:
-    """Digest and chosen grid point of each specialist; None where a choice is in doubt."""
+def _chosen(evidence: Evidence) -> dict[int, Any] | None:
+    """The choice of each partition that has a specialist; None where one is in doubt."""
     chosen = {}
     for entry in evidence.plan.layout.specialised(evidence.index):
         path = evidence.plan.layout.choice(entry)
         if evidence.is_blamed(path):
             return None
-        chosen[entry["partition"]] = (entry["specialist"], evidence.content(path)["point"])
+        chosen[entry["partition"]] = evidence.content(path)
     return chosen
-
-
-def _originals(evidence: Evidence, manifest: dict[str, Any]) -> dict[str, Path]:
-    """What each file of a pool is a copy of, by its name there."""
-    layout = evidence.plan.layout
-    specialists = {
-        each["file"]: layout.specialist(each["digest"], each["point"]["id"], "model.safetensors")
-        for each in manifest["specialists"]
-    }
-    return pool_state(layout, evidence.index) | specialists
 
 
 def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
@@ -160,6 +190,8 @@ CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
     "assign": check_assignment,
     "partition": check_index,
     "train_specialist": check_specialist,
+    "train_rung": check_rung,
+    "train_rank": check_rank,
     "train_choose": check_choice,
     "pool": check_pool,
     "pool_publish": check_published,

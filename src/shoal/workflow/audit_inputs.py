@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from shoal.workflow.jobs import Job
     from shoal.workflow.layout import Layout
+    from shoal.workflow.rungs import Rungs
 
 
 def recorded_inputs(layout: Layout, job: Job, index: Mapping[str, Any]) -> list[Path] | None:
@@ -56,13 +57,15 @@ class _Inputs:
     def _rows(self, *stages: str) -> list[Path]:
         return [self.layout.shard_rows(stage, self.job.about) for stage in stages]
 
-    def _models(self, digest: str) -> list[Path]:
-        points = self.layout.points_with(digest)
-        return [self.layout.specialist(digest, point, "model.safetensors") for point in points]
-
     def _specialists(self) -> list[Path]:
         entries = self.layout.specialised(self.index)
-        return [path for entry in entries for path in self._models(entry["specialist"])]
+        return [path for entry in entries for path in self.layout.candidates(entry)]
+
+    def _rungs(self) -> tuple[Rungs, int]:
+        """The rungs that the job is part of, and which of them it is about."""
+        entry = self.index["partitions"][self.job.partition]
+        rungs = self.layout.rungs(entry["specialist"], entry["digests"]["validation"])
+        return rungs, int(self.job.about.split("/")[1])
 
     def split(self) -> list[Path]:
         return self._fits("split", "columns.json", "folds.safetensors")
@@ -90,8 +93,19 @@ class _Inputs:
     def specialist(self) -> list[Path]:
         return [*self._fits("base", "base.safetensors"), *self._fits("encode", "shapes.json")]
 
+    def rung(self) -> list[Path]:
+        rungs, number = self._rungs()
+        if not number:
+            return self.specialist()
+        return [*rungs.files(number - 1, "state.safetensors"), *self.specialist()]
+
+    def rank(self) -> list[Path]:
+        rungs, number = self._rungs()
+        return [*rungs.files(number, "model.safetensors"), *self.specialist()]
+
     def choice(self) -> list[Path]:
-        return [*self._models(self.job.about), *self.specialist()]
+        entry = self.index["partitions"][self.job.partition]
+        return [*self.layout.candidates(entry), *self.specialist()]
 
     def router(self) -> list[Path]:
         return [
@@ -130,6 +144,8 @@ _INPUTS: dict[str, Callable[[_Inputs], list[Path]]] = {
     "assign": _Inputs.assign,
     "partition": _Inputs.partition,
     "train_specialist": _Inputs.specialist,
+    "train_rung": _Inputs.rung,
+    "train_rank": _Inputs.rank,
     "train_choose": _Inputs.choice,
     "train_router": _Inputs.router,
     "gate": _Inputs.gate,

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from shoal.files import read_json
+from shoal.resume import one_in
 from shoal.train_specialists.budget import Budget
 from shoal.workflow.past import benchmarks, newest, read_benchmark
 
@@ -25,6 +26,7 @@ _LEDGERS = {
     "embed_fit": "embed/*/ledger.json",
     "cluster_fit": "cluster/*/ledger.json",
     "base_fit": "base/*/ledger.json",
+    "train_rank": "rungs/*/*/*/*.json",
     "train_choose": "choices/*/*/*.json",
     "train_router": "router/*/*/ledger.json",
     "gate": "gate/*/*.json",
@@ -32,6 +34,9 @@ _LEDGERS = {
     "evaluate_random": "baselines/*/*/random.json",
 }
 """Where the rules that count FLOPs leave their ledgers, below a generation's folder."""
+
+_RUNG = "train_rung"
+_RUNGS = "rungs"
 
 _IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
 """Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
@@ -103,17 +108,30 @@ class Estimate:
         return sum((self._job(job) for job in jobs), Cost())
 
     def rows(self, job: Job) -> int:
-        """Rows that a specialist would see, repeats counted, in whole batches."""
+        """Rows that a specialist would see, on its rung if it has one, repeats counted.
+
+        In whole batches.
+        """
         entries: list[dict[str, Any]] = self._index["partitions"]
         training = self._plan.settings.train_specialists
         budget = self._budget
         own = entries[job.partition or 0].get("rows")
         if budget is None or own is None:
-            return math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
-        point = self._plan.grid[Path(job.about).name]
+            rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
+            return self._steps(job, rows)
+        # Which point a slot of a later rung will train is not known.
+        point = self._plan.grid.get(Path(job.about).name, {})
         batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
-        return int(steps * batch)
+        return int(self._steps(job, steps) * batch)
+
+    def _steps(self, job: Job, steps: int) -> int:
+        """Of a training's steps those that the job does."""
+        if job.rule != _RUNG:
+            return steps
+        halving, rung = self._plan.settings.search.halving, int(Path(job.about).parts[1])
+        done = one_in(halving.divisor(rung - 1), steps) if rung else 0
+        return one_in(halving.divisor(rung), steps) - done
 
     def training_seconds(self, job: Job) -> float | None:
         """Seconds that a specialist's training takes in a process that has started."""
@@ -142,7 +160,7 @@ class Estimate:
     def _job(self, job: Job) -> Cost:
         if job.rule == "train_pack":
             return Cost(1, self.start_seconds, 0.0)
-        if job.rule == "train_specialist" and job.partition is not None:
+        if job.rule in ("train_specialist", _RUNG) and job.partition is not None:
             flops = self._specialists.flops(self.rows(job), Path(job.about).name)
             training = self.training_seconds(job)
             if self._packed:
@@ -168,9 +186,12 @@ class Estimate:
     @cached_property
     def _specialists(self) -> _Training:
         """From specialists of the same settings; where there are none, from any."""
-        root, made = self._plan.root, self._plan.layout.made["specialists"]
-        for identity in (made, "*"):
-            ledgers = newest(root.glob(f"g*/specialists/{identity}/*/*/ledger.json"))
+        root, made = self._plan.root, self._plan.layout.made
+        own = [f"specialists/{made['specialists']}/*/*"]
+        own += [f"rungs/{made[name]}/*/*/*" for name in ("rungs", "choices") if _RUNGS in made]
+        for folders in (own, ["specialists/*/*/*", "rungs/*/*/*/*"]):
+            found = (path for each in folders for path in root.glob(f"g*/{each}/ledger.json"))
+            ledgers = newest(found)
             if ledgers:
                 return _Training(root, ledgers)
         return _Training(root, [])
@@ -212,6 +233,8 @@ class _Training:
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
             ledger = read_json(path)
+            if not ledger["rows_seen"]:  # it diverged on an earlier rung
+                continue
             self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
             benchmark = read_benchmark(_specialist_benchmark(root, path))
             if benchmark is not None:
@@ -228,8 +251,9 @@ class _Training:
 
 
 def _specialist_benchmark(root: Path, ledger: Path) -> Path:
-    generation, _, *identity, _ = ledger.relative_to(root).parts
-    return Path(root, "benchmarks", generation, "train_specialist", *identity).with_suffix(".tsv")
+    generation, stage, *identity, _ = ledger.relative_to(root).parts
+    rule = {"specialists": "train_specialist", _RUNGS: _RUNG}[stage]
+    return Path(root, "benchmarks", generation, rule, *identity).with_suffix(".tsv")
 
 
 def _meta(path: Path) -> dict[str, Any]:

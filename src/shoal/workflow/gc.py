@@ -29,6 +29,7 @@ _DOWNSTREAM_FIRST = (
     "baselines",
     "router",
     "choices",
+    "rungs",
     "packs",
     "specialists",
     "cluster",
@@ -202,4 +203,7 @@ def _turn(inside: Path) -> tuple[int, int, str]:
     rank = _DOWNSTREAM_FIRST.index(stage) if stage in _DOWNSTREAM_FIRST else -1
     is_fit = len(parts) == 4
     within = 0 if inside.name in _HEADS else 2 if is_fit else 1
+    if stage == "rungs":
+        is_ranking = len(parts) == 6
+        within = -2 * int(parts[4]) - is_ranking
     return rank, within, str(inside)

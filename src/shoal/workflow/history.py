@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shoal.files import read_json, write_json
@@ -58,7 +59,9 @@ class History:
             path.unlink()
 
     def publish(self, record: dict[str, Any]) -> None:
-        """Append a release to the history, then say that it is the published one."""
+        """Append a release and the time (UTC) to the history, then say that it is published."""
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        record = {**record, "published": now}
         line = json.dumps(record, sort_keys=True, separators=(",", ":")) + "\n"
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / HISTORY).open("a+b") as file:

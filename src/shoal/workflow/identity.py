@@ -35,6 +35,7 @@ APPLY_MODULES = {
     "embed": "embed.apply",
     "cluster": "cluster.command",
     "specialists": "train_specialists.command",
+    "rungs": "train_specialists.rungs",
     "router": "train_router.command",
     "gate": "gate.command",
     "pool": "pool.command",
@@ -43,7 +44,10 @@ APPLY_MODULES = {
 }
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
-_WITH_MODEL = ("base", "baselines", "specialists", "router", "gate", "pool", "evaluate", "drift")
+_WITH_MODEL = (
+    *("base", "baselines", "specialists", "rungs", "router"),
+    *("gate", "pool", "evaluate", "drift"),
+)
 
 
 def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
@@ -65,6 +69,7 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     probed = [ids["base"]] if settings.cluster.trains_probes else []
     ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster), *probed)
     pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
+    pool += _json(settings.search.halving) if settings.search.halves else []
     ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
     return ids
 
@@ -92,6 +97,10 @@ def made_ids(
     made["check"] = settings_id(made["split"], sorted(shards))
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
     made["choices"] = settings_id(made["specialists"], sorted(points))
+    if settings.search.halves:
+        halving = settings.search.halving
+        made["rungs"] = settings_id(made["specialists"], codes["rungs"], halving.divisor(0))
+        made["choices"] = settings_id(made["rungs"], sorted(points), *_json(halving))
     made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
     gated = [made["router"], fits["baselines"], settings.changes.baselines]
     made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
@@ -104,7 +113,10 @@ def made_ids(
 
 def apply_codes(settings: Settings) -> dict[str, str]:
     """Digest of the code behind each stage that is no fit."""
-    return _codes(settings, APPLY_MODULES)
+    modules = dict(APPLY_MODULES)
+    if not settings.search.halves:
+        del modules["rungs"]
+    return _codes(settings, modules)
 
 
 def fit_codes(settings: Settings) -> dict[str, str]:

@@ -11,70 +11,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from shoal.files import read_json
 from shoal.hashing import rows_id, settings_id
 from shoal.workflow.jobs import Job
+from shoal.workflow.row_layout import FIT_FILES, ROW_STAGES, RowLayout
+from shoal.workflow.rungs import Rungs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     IndexContent = Mapping[str, Any]
 
-FIT_FILES = {
-    "split": ("columns.json", "folds.safetensors"),
-    "transform": ("state.json",),
-    "encode": ("encoder.skops", "shapes.json"),
-    "embed": ("embedder.safetensors", "ledger.json"),
-    "cluster": ("assigner.safetensors", "ledger.json"),
-    "base": ("base.safetensors", "ledger.json"),
-}
-"""Files of each stage's fit; all of them are frozen with the generation."""
+__all__ = ["BASELINES", "FIT_FILES", "ROW_STAGES", "Layout"]
 
 BASELINES = {
     "evaluate_generalist": ("generalist.safetensors", "generalist.json"),
     "evaluate_random": ("random.safetensors", "random.json"),
 }
-ROW_STAGES = ("split", "transform", "encode", "embed", "cluster")
-"""Stages that are applied to each shard, in order."""
-
-_SUFFIX = {"split": "parquet", "transform": "parquet"}
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Paths and jobs of one experiment under one choice of settings, code and source files.
-
-    Attributes:
-        root: The experiment's results folder.
-        home: Folder of what is published.
-        generation: Name of the generation's folder.
-        fits: Identity of each stage's settings and of everything upstream; code is no part.
-        made: Identity of what applies the fits: their ids and the code that applies them.
-        shards: Names of the shards.
-        points: Ids of the grid points.
-        index_id: Identity of the partition index.
-        release: Identity of everything that is published together.
-        refreshed: Whether the baselines are trained for the current rows, not once a generation.
-        left_out: Specialists ``DIGEST/POINT`` whose training failed and that the pool is made
-            without, sorted.
-    """
-
-    root: str
-    home: str
-    generation: str
-    fits: dict[str, str]
-    made: dict[str, str]
-    shards: tuple[str, ...]
-    points: tuple[str, ...]
-    index_id: str
-    release: str
-    refreshed: bool
-    left_out: tuple[str, ...] = ()
-
-    @cached_property
-    def folder(self) -> Path:
-        """The generation's folder."""
-        return Path(self.root, self.generation)
+class Layout(RowLayout):
+    """Paths and jobs of one experiment under one choice of settings, code and source files."""
 
     def as_json(self) -> dict[str, Any]:
         """The layout as JSON, from which :meth:`from_json` makes it again."""
@@ -83,50 +40,9 @@ class Layout:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
+        names = ("shards", "points", "left_out", "slots")
+        lists = {name: tuple(content.get(name, ())) for name in names}
         return cls(**{"home": content["root"], **content, **lists})
-
-    # Before the index ------------------------------------------------------------------------
-
-    def fit(self, stage: str, name: str) -> Path:
-        """A fitted file of the generation."""
-        return self.folder / stage / self.fits[stage] / name
-
-    def shard_rows(self, stage: str, shard: str) -> Path:
-        """The rows of one shard after a stage."""
-        suffix = _SUFFIX.get(stage, "zarr.zip")
-        return self._applied["rows", stage] / f"{shard}.{suffix}"
-
-    def rows(self, stage: str) -> list[Path]:
-        """The rows of every shard after a stage."""
-        return [self.shard_rows(stage, shard) for shard in self.shards]
-
-    def summary(self, shard: str) -> Path:
-        """What ``assign`` counted in one shard."""
-        return self._applied["summary", "cluster"] / f"{shard}.json"
-
-    @property
-    def check(self) -> Path:
-        """What ``split_check`` counted over all shards."""
-        return self.folder / "split" / self.fits["split"] / "checks" / f"{self.made['check']}.json"
-
-    @property
-    def index(self) -> Path:
-        """The partition index."""
-        return self.index_of(self.index_id)
-
-    def index_of(self, identity: str) -> Path:
-        """A partition index under the same assigner."""
-        return self.folder / "cluster" / self.fits["cluster"] / "indexes" / identity / "index.json"
-
-    @cached_property
-    def _applied(self) -> dict[tuple[str, str], Path]:
-        """Folders of what is made of each shard; a plan asks for them thousands of times."""
-        kinds = [("summary", "cluster"), *(("rows", stage) for stage in ROW_STAGES)]
-        return {
-            (kind, stage): self.folder / stage / self.fits[stage] / kind / self.made[stage]
-            for kind, stage in kinds
-        }
 
     # After the index -------------------------------------------------------------------------
 
@@ -158,6 +74,35 @@ class Layout:
     def points_with(self, digest: str) -> tuple[str, ...]:
         """Grid points at which there is a specialist of these training rows, or will be one."""
         return tuple(p for p in self.points if f"{digest}/{p}" not in self._left_out)
+
+    def rungs(self, digest: str, validation: str) -> Rungs:
+        """The rungs of the partition with these training and validation rows.
+
+        Raises:
+            KeyError: Points are not halved.
+        """
+        rungs = self.folder / "rungs"
+        first, later = rungs / self.made["rungs"], rungs / self.made["choices"]
+        return Rungs(first, later, self.points, self.slots, digest, validation)
+
+    def rungs_of(self, entry: Mapping[str, Any]) -> Rungs | None:
+        """The rungs of a partition of the index; None where points are not halved."""
+        if not self.slots:
+            return None
+        return self.rungs(entry["specialist"], entry["digests"]["validation"])
+
+    def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
+        """Weights among which a partition's specialist is chosen."""
+        if rungs := self.rungs_of(entry):
+            return rungs.last
+        digest, points = entry["specialist"], self.points_of(entry)
+        return [self.specialist(digest, point, "model.safetensors") for point in points]
+
+    def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
+        """What training a partition's specialists at all grid points cost."""
+        if rungs := self.rungs_of(entry):
+            return rungs.ledgers
+        return [path.with_name("ledger.json") for path in self.candidates(entry)]
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
         """Entries of the partitions that have a specialist, or will have one."""
@@ -247,24 +192,6 @@ class Layout:
 
     # Jobs ------------------------------------------------------------------------------------
 
-    def fit_jobs(self) -> Iterator[Job]:
-        """The fits of the generation, baselines aside."""
-        for stage, names in FIT_FILES.items():
-            yield Job(f"{stage}_fit", "", tuple(self.fit(stage, name) for name in names))
-
-    def row_jobs(self) -> Iterator[Job]:
-        """What is applied to the rows, up to the index."""
-        for stage in ROW_STAGES[:-1]:
-            for shard in self.shards:
-                yield Job(stage, shard, (self.shard_rows(stage, shard),))
-        for shard in self.shards:
-            yield Job("assign", shard, (self.shard_rows("cluster", shard), self.summary(shard)))
-        yield Job("split_check", "", (self.check,))
-
-    def partition_job(self) -> Job:
-        """The checkpoint."""
-        return Job("partition", "", (self.index,))
-
     def later_jobs(self, index: IndexContent) -> Iterator[Job]:
         """Everything after the index."""
         for entry in self.specialised(index):
@@ -282,7 +209,9 @@ class Layout:
 
     def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
         number, digest = int(entry["partition"]), entry["specialist"]
-        for point in self.points_of(entry):
+        if rungs := self.rungs_of(entry):
+            yield from rungs.jobs(number)
+        for point in () if self.slots else self.points_of(entry):
             names = ("model.safetensors", "ledger.json")
             outputs = tuple(self.specialist(digest, point, name) for name in names)
             yield Job("train_specialist", f"{digest}/{point}", outputs, number)
@@ -292,8 +221,3 @@ class Layout:
         """Every job of the experiment, whether it has run or not."""
         early = [*self.fit_jobs(), *self.row_jobs(), self.partition_job()]
         return [*early, *self.later_jobs(index)]
-
-    def read_index(self) -> dict[str, Any] | None:
-        """Content of the partition index; None where there is none yet."""
-        content: dict[str, Any] | None = read_json(self.index) if self.index.exists() else None
-        return content

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SourceError
 from shoal.files import read_json, write_json
-from shoal.grid import points
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
@@ -17,6 +16,7 @@ from shoal.workflow import identity
 from shoal.workflow.failed import FAILED, left_out
 from shoal.workflow.history import History
 from shoal.workflow.layout import FIT_FILES, Layout
+from shoal.workflow.points import points
 from shoal.workflow.shards import name_shards
 
 if TYPE_CHECKING:
@@ -80,7 +80,12 @@ class Plan:
         self.history = History(self.home, self.root)
         generation = composed.generation or self.history.generation
         self.settings = composed.model_copy(update={"generation": generation})
-        self.grid = points(self.settings.grid, self.settings.model, self.settings.train_specialists)
+        self.grid = points(
+            self.settings.grid,
+            self.settings.model,
+            self.settings.train_specialists,
+            self.settings.search.grid,
+        )
         self.shards = _shards(self.settings, self.root)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
@@ -106,6 +111,7 @@ class Plan:
             index_id=index_id,
             release=settings_id(*release),
             refreshed=settings.changes.baselines == "current",
+            slots=settings.search.halving.slots(len(grid)),
         )
         if not settings.changes.incomplete:
             return layout
@@ -162,6 +168,7 @@ class Plan:
             "tolerance": self.settings.changes.tolerance,
             "settings": self.settings.as_json(),
             "codes": self.codes,
+            "changes": self.variant.changes,
         }
         for path, content in ((self.settings_file, record["settings"]), (self.plan_file, record)):
             if not path.exists() or read_json(path) != content:

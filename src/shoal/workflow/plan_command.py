@@ -12,6 +12,7 @@ from shoal.errors import ERROR
 from shoal.files import read_json
 from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
+from shoal.workflow.answers import answers_jobs
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.jobs import Job
 from shoal.workflow.layout import FIT_FILES, Layout
@@ -158,7 +159,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
         index = layout.read_index()
     exact = index is not None
     content = index if index is not None else placeholders(plan.settings)
-    jobs = [*_demo_jobs(plan), *layout.jobs(content)]
+    jobs = [*_demo_jobs(plan), *layout.jobs(content), *answers_jobs([plan])]
     record = plan.history.current or next(reversed(plan.history.entries), None)
     before = None
     if record is not None and exact:

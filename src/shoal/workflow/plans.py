@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import SettingsError
 from shoal.settings.compose import as_list
 from shoal.settings.variants import variants
+from shoal.workflow.answers import answers_jobs
 from shoal.workflow.rules import NONE, RulesPlan
 
 if TYPE_CHECKING:
@@ -151,6 +152,21 @@ class Plans:
             return lambda wildcards: plan.targets(checkpoints.partition)  # noqa: ARG005 - a signature
 
         return [later(plan) for plan in self.all]
+
+    def answers_targets(self, checkpoints: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """What compares the variants and grid points, once all indexes are there; if missing."""
+        missing = [path for job in answers_jobs(self.all) for path in job.missing]
+        for plan in self.all if missing else ():
+            plan.index(checkpoints.partition)
+        return missing
+
+    def plan_files(self) -> list[Path]:
+        """Layouts of all variants, as they are written when a run starts."""
+        return [plan.plan_file for plan in self.all]
+
+    def releases(self) -> list[Path]:
+        """Records of what is published of all variants."""
+        return [plan.layout.published for plan in self.all]
 
 
 def _is_identity(wildcard: str) -> bool:

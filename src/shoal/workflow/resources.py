@@ -37,9 +37,10 @@ class Resources:
     """Resources of the workflow's rules.
 
     The first jobs ask for what the settings say. Once there are past ones, a job asks for what
-    they lead to expect times ``nodes.safety``: a specialist for what follows from its partition's
-    rows and the budget, any other job for the most that its rule took lately. Each further
-    attempt asks for ``nodes.growth`` times more, and no job for more than its class of node has.
+    they lead to expect times ``nodes.safety``: a specialist, or its rung, for what follows from
+    its partition's rows and the budget, any other job for the most that its rule took lately.
+    Each further attempt asks for ``nodes.growth`` times more, and no job for more than its class
+    of node has.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -123,6 +124,8 @@ class Resources:
         """Seconds and megabytes of a job, as far as past ones tell."""
         if rule == "train_specialist":
             return self._members([f"{wildcards.digest}/{wildcards.point}"])
+        if rule == "train_rung":
+            return self._members([f"{wildcards.digest}/{wildcards.rung}/{wildcards.slot}"], rule)
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
             return self._members(read_json(path) if path.exists() else [])
@@ -135,15 +138,20 @@ class Resources:
         memory = [each.memory_mb for each in past if each.memory_mb is not None]
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
-    def _members(self, members: list[str]) -> tuple[float | None, float | None]:
-        """Of one process that trains these specialists, ``DIGEST/POINT``, in turn."""
+    def _members(
+        self, members: list[str], rule: str = "train_specialist"
+    ) -> tuple[float | None, float | None]:
+        """Of one process that trains these specialists, ``DIGEST/POINT``, in turn.
+
+        Or, by the rule for that, ``DIGEST/RUNG/SLOT``.
+        """
         digests = [member.split("/")[0] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
             return None, None
         entries = [self._entries[digest] for digest in digests]
         seconds = self._estimate.start_seconds
         for member, entry in zip(members, entries, strict=True):
-            job = Job("train_specialist", member, (), entry["partition"])
+            job = Job(rule, member, (), entry["partition"])
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
         overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in entries)
@@ -173,7 +181,8 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        paths = self._plan.root.glob("g*/specialists/*/*/*/ledger.json")
+        folders = ("specialists/*/*/*", "rungs/*/*/*/*")
+        paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
         return [read_json(path) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:

@@ -15,12 +15,13 @@ from shoal.terminal import leave, say
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.packs import begin_packs
-from shoal.workflow.plan import Plan, placeholders
+from shoal.workflow.plan import placeholders
 from shoal.workflow.resources import Resources
 from shoal.workflow.shards import NAMES_FILE
+from shoal.workflow.specialist_rules import SpecialistRules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from shoal.settings.variants import Variant
     from shoal.workflow.jobs import Job
@@ -29,7 +30,7 @@ NONE = "none"
 _FRESH = "[0-9a-f]{24}"
 
 
-class RulesPlan(Plan):
+class RulesPlan(SpecialistRules):
     """What rules ask of a plan. A ``checkpoint`` is Snakemake's, for the partition index."""
 
     def __init__(
@@ -217,10 +218,12 @@ class RulesPlan(Plan):
             return
         self._said = True
         partitions = len(placeholders(self.settings)["partitions"])
+        jobs, rule = partitions * len(self.grid), "train_specialist"
+        if self.layout.slots:
+            jobs, rule = partitions * sum(self.layout.slots), "train_rung"
         say(
-            f"the partition index is out of date: this plan ends there; ≤ "
-            f"{partitions * len(self.grid)} train_specialist jobs follow, "
-            f"`{self.command('plan')}` says which"
+            f"the partition index is out of date: this plan ends there; ≤ {jobs} {rule} jobs "
+            f"follow, `{self.command('plan')}` says which"
         )
 
     def awaited(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
@@ -268,23 +271,6 @@ class RulesPlan(Plan):
         paths = [self.layout.choice(entry) for entry in entries if self.layout.points_of(entry)]
         return [path for path in paths if path.exists()]
 
-    def points_of(self, digest: str) -> list[Path]:
-        """Weights of one partition's specialists, one a grid point."""
-        points = self.layout.points_with(digest)
-        return [self.layout.specialist(digest, p, "model.safetensors") for p in points]
-
-    def specialists(self, index: Mapping[str, Any], name: str) -> list[Path]:
-        """A file of every specialist of every grid point."""
-        return [
-            self.layout.specialist(entry["specialist"], point, name)
-            for entry in self.layout.specialised(index)
-            for point in self.layout.points_of(entry)
-        ]
-
-    def choices(self, index: Mapping[str, Any]) -> list[Path]:
-        """The choice of grid point of every partition that has a specialist."""
-        return [self.layout.choice(entry) for entry in self.layout.specialised(index)]
-
     def failed_files(self) -> list[Path]:
         """The record of failed trainings, where the pool is made without some; one or none."""
         return [self.failed_file] if self.layout.left_out else []
@@ -292,9 +278,10 @@ class RulesPlan(Plan):
     def pool_ledgers(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """Ledgers of all that the pool's making costs, routing included, the gate aside."""
         index = self.index(checkpoint)
+        entries = self.layout.specialised(index)
         return [
             *(self.layout.fit(stage, "ledger.json") for stage in ("embed", "cluster", "base")),
-            *self.specialists(index, "ledger.json"),
+            *(path for entry in entries for path in self.layout.training_ledgers(entry)),
             *self.choices(index),
             self.layout.router(index, "ledger.json"),
         ]

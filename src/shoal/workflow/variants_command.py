@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shoal.answers.gather import value_text
 from shoal.files import read_json
+from shoal.workflow.answers import answers_jobs, answers_page
 from shoal.workflow.estimate import Cost, Estimate
 from shoal.workflow.plan import placeholders
 from shoal.workflow.plan_text import cost_text
@@ -25,11 +27,14 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         plans: The experiment's variants.
 
     Returns:
-        One JSON document: ``experiment``; ``grid_points``; ``training_jobs``; ``exact``: false
-        while some variant has no partition index, when its counts are upper bounds; ``varies``:
+        One JSON document: ``experiment``; ``grid_points``; ``rungs``: how many points train on
+        each, none where points are not halved; ``training_jobs``; ``exact``: false
+        while some variant has no partition index, when its counts are upper bounds; ``among``: how
+        many variants there are, where not all are taken; ``varies``:
         values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions``, the
         ``jobs`` that it would run, and its ``scores`` once it is published, else null (see
         :func:`_scores`); ``best``: id of the one with the highest validation score, or null;
+        ``answers``: the ``page`` that compares them, or null, and whether it is ``current``;
         ``total``: cost of the ``run`` and of a ``full`` one, where
         what variants share is counted once.
     """
@@ -61,15 +66,27 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         values = varies.setdefault(name, [])
         if value not in values:
             values.append(value)
-    points = len(plans[0].grid)
+    points, rungs = len(plans[0].grid), plans[0].layout.slots
+    trainings = sum(rungs) or points
+    compare = answers_jobs(plans)
+    more = Estimate(plans[0], {}, compare)
+    run += more.cost([job for job in compare if job.missing])
+    full += more.cost(compare)
+    page = answers_page(plans[0])
     return {
         "experiment": plans[0].settings.name,
         "grid_points": points,
-        "training_jobs": points * sum(each["partitions"] for each in listed),
+        "rungs": list(rungs),
+        "training_jobs": trainings * sum(each["partitions"] for each in listed),
         "exact": all(each["exact"] for each in listed),
+        "among": plans[0].variant.among,
         "varies": varies,
         "variants": listed,
         "best": max(scored, key=lambda name: scored[name]) if scored else None,
+        "answers": {
+            "page": str(page) if page and page.exists() else None,
+            "current": not any(job.missing for job in compare),
+        },
         "total": {"run": run.as_json(), "full": full.as_json()},
     }
 
@@ -100,9 +117,12 @@ def headline(document: Mapping[str, Any]) -> str:
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
+    rungs = f" in rungs of {' + '.join(map(str, document['rungs']))}" if document["rungs"] else ""
+    sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
+    noun = "partition" if counts == {1} else "partitions"
     return (
-        f"{_count(len(variants), 'variant')} × {at_most}{partitions} "
-        f"{'partition' if counts == {1} else 'partitions'} × {_count(points, 'grid point')} = "
+        f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
+        f"{noun} × {_count(points, 'grid point')}{rungs} = "
         f"{at_most}{_count(document['training_jobs'], 'training job')}"
     )
 
@@ -122,7 +142,7 @@ def variants_text(document: Mapping[str, Any]) -> RenderableType:
 def _lines(document: Mapping[str, Any]) -> Iterator[str]:
     yield headline(document)
     for name, values in document["varies"].items():
-        yield f"  {name}: {', '.join(map(_value, values))}"
+        yield f"  {name}: {', '.join(map(value_text, values))}"
     run, full = (Cost(**document["total"][name]) for name in ("run", "full"))
     at_most = "" if document["exact"] else "≤ "
     yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
@@ -130,6 +150,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"Of {at_most}{_count(full.jobs, 'job')}, {cost_text(full)}"
     if document["best"] is not None:
         yield f"Best on validation: {document['best']}; pool and generalist on the test rows:"
+    if document["answers"]["page"] is not None:
+        age = "" if document["answers"]["current"] else ", of an earlier run"
+        yield f"What the choices did: {document['answers']['page']}{age}"
 
 
 def _table(document: Mapping[str, Any]) -> RenderableType:
@@ -145,7 +168,7 @@ def _table(document: Mapping[str, Any]) -> RenderableType:
     if scored:
         table.add_column("verdict")
     for each in document["variants"]:
-        values = [_value(each["changes"].get(name, "")) for name in document["varies"]]
+        values = [value_text(each["changes"].get(name, "")) for name in document["varies"]]
         at_most = "" if each["exact"] else "≤ "
         counts = (f"{at_most}{each[name]:,}" for name in ("partitions", "jobs"))
         style = "bold" if each["id"] == document["best"] else ""
@@ -158,12 +181,6 @@ def _scores_text(scores: Mapping[str, Any] | None) -> list[str]:
         return []
     numbers = [f"{scores[name]:,.4g}" for name in ("validation", "pool", "generalist")]
     return [*numbers, scores["verdict"]]
-
-
-def _value(value: Any) -> str:  # noqa: ANN401 - a setting's
-    from shoal.hashing import canonical_json
-
-    return value if isinstance(value, str) else canonical_json(value)
 
 
 def _count(count: int, noun: str) -> str:

@@ -23,6 +23,9 @@ _NO_SETTINGS = (
     "sources.batch_rows",
     "packing.devices",
     "packing.hours",
+    "search.variants.sampler",
+    "search.variants.samples",
+    "search.variants.seed",
 )
 """Settings that no stage reads, or whose effect is seen in the rows."""
 
@@ -31,6 +34,7 @@ _BEFORE_INDEX = ("sources", *_ROW_STAGES[:3], "compute", *_ROW_STAGES[3:])
 _OF_SPECIALISTS = ("model", "train_specialists")
 _CODE_NAMES = {
     "specialists": "train_specialists",
+    "rungs": "train_specialists",
     "router": "train_router",
     "drift": "evaluate_drift",
 }
@@ -88,7 +92,7 @@ def differences(plan: Plan, record: Mapping[str, Any] | None) -> Differences:
     points = [point_text(point) for name, point in plan.grid.items() if name not in earlier]
     found = Differences(
         settings=setting_changes(record["settings"], plan.settings.as_json()),
-        codes=[_CODE_NAMES.get(stage, stage) for stage in codes],
+        codes=list(dict.fromkeys(_CODE_NAMES.get(stage, stage) for stage in codes)),
         points=points,
     )
     first = ""
@@ -162,8 +166,8 @@ def _jobs_text(changed: Differences) -> list[str]:
     if changed.points:
         word = "point" if len(changed.points) == 1 else "points"
         found.append(f"new grid {word} {', '.join(changed.points)}")
-    elif changed.sections("grid"):
-        found.append("settings of grid changed")
+    else:
+        found += [each for each in [_settings_text(changed.sections("grid", "search"))] if each]
     if "train_specialists" in changed.codes:
         found.append("code of train_specialists, or the model's file, changed")
     return found

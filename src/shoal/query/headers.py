@@ -1,0 +1,115 @@
+"""What files say about themselves in a few bytes: no row and no weight is read."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import CorruptError
+from shoal.files import read_json
+from shoal.made_from import KEY as MADE_FROM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor in a file.
+
+    Attributes:
+        name: Its name.
+        dtype: Its type, as safetensors spells it.
+        shape: Its shape.
+        hash: SHA-256 over type, shape and bytes, as :func:`shoal.state.tensor_hash` makes it.
+        bytes: Its size.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    hash: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The header of a file that :func:`shoal.state.save_state` wrote.
+
+    Attributes:
+        tensors: Its tensors, in order of name. Their hashes are taken as recorded, not checked.
+        meta: The JSON values kept with them.
+        made_from: Hashes of the files that they were made from, by path.
+    """
+
+    tensors: tuple[Tensor, ...]
+    meta: dict[str, Any]
+    made_from: dict[str, str]
+
+
+def read_weights(path: Path) -> Weights:
+    """The header of a safetensors file.
+
+    Raises:
+        CorruptError: It is not one of Shoal's.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            if not 0 < length <= path.stat().st_size - _LENGTH_BYTES:
+                raise ValueError("its length is not that of a header")
+            header = json.loads(file.read(length))
+        record = json.loads(header.pop("__metadata__")["shoal"])
+        tensors = tuple(
+            Tensor(
+                name,
+                str(each["dtype"]),
+                tuple(each["shape"]),
+                record["hashes"][name],
+                each["data_offsets"][1] - each["data_offsets"][0],
+            )
+            for name, each in sorted(header.items())
+        )
+        return Weights(tensors, record["meta"], record.get(MADE_FROM, {}).get("files", {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CorruptError(f"{path}: its header does not read ({reason})") from None
+
+
+def read_made_from(path: Path) -> dict[str, str]:
+    """Hashes of the files that an artifact was made from, by path; none where it does not say.
+
+    Args:
+        path: JSON, Parquet, zarr zip or safetensors.
+
+    Raises:
+        CorruptError: It does not read.
+    """
+    if path.suffix == ".json":
+        content = read_json(path)
+        record = content if isinstance(content, dict) else {}
+    elif path.suffix == ".safetensors":
+        return read_weights(path).made_from
+    else:
+        record = _record(path)
+    files: dict[str, str] = record.get(MADE_FROM, {}).get("files", {})
+    return files
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a file of rows says about itself."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix == ".parquet":
+            metadata = pq.read_metadata(path).metadata or {}
+            return dict(json.loads(metadata.get(b"shoal", b"{}")))
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read("zarr.json"))["attributes"])
+    except (pa.ArrowInvalid, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise CorruptError(f"{path}: does not read ({error})") from None

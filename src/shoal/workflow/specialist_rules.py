@@ -1,0 +1,68 @@
+"""What the rules that train, rank and choose specialists ask of a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.hashing import canonical_json
+from shoal.workflow.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class SpecialistRules(Plan):
+    """Specialists, and paths and texts by the wildcards of a rung's slot or ranking."""
+
+    def candidates(self, digest: str, validation: str) -> list[Path]:
+        """Weights among which the specialist of a partition with these rows is chosen."""
+        digests = {"train": digest, "validation": validation}
+        return self.layout.candidates({"trained": True, "specialist": digest, "digests": digests})
+
+    def specialists(self, index: Mapping[str, Any]) -> list[Path]:
+        """Weights of all specialists among which some are chosen."""
+        entries = self.layout.specialised(index)
+        return [path for entry in entries for path in self.layout.candidates(entry)]
+
+    def choices(self, index: Mapping[str, Any]) -> list[Path]:
+        """The choice of grid point of every partition that has a specialist."""
+        return [self.layout.choice(entry) for entry in self.layout.specialised(index)]
+
+    def ranking_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
+        """What says which point goes on in a slot; a list of none on the first rung, or one."""
+        rung = int(wildcards.rung)
+        validation = _validation(wildcards.slot)
+        return [self.layout.rungs(wildcards.digest, validation).ranking(rung - 1)] if rung else []
+
+    def states_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """What all points left on the rung before; none on the first."""
+        rung = int(wildcards.rung)
+        if not rung:
+            return []
+        rungs = self.layout.rungs(wildcards.digest, _validation(wildcards.slot))
+        return rungs.files(rung - 1, "state.safetensors")
+
+    def rung_models(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """Weights of all points on the rung that a ranking follows."""
+        rungs = self.layout.rungs(wildcards.digest, wildcards.validation)
+        return rungs.files(int(wildcards.rung), "model.safetensors")
+
+    def slot_point(self, slot: str) -> str:
+        """The grid point of a slot as JSON text; null where a ranking says it."""
+        return canonical_json(self.grid.get(slot))
+
+    def halving_text(self) -> str:
+        """How points are halved, as JSON text."""
+        return canonical_json(self.settings.search.halving.as_json())
+
+    def divisors(self, rung: str) -> str:
+        """One in so many steps is done when a rung, and the rung before, ends, as JSON text."""
+        halving, number = self.settings.search.halving, int(rung)
+        before = halving.divisor(number - 1) if number else None
+        return canonical_json([halving.divisor(number), before])
+
+
+def _validation(slot: str) -> str:
+    """Digest of the validation rows in the name of a slot of a later rung."""
+    return slot.rpartition("-")[0]
