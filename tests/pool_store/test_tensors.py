@@ -17,6 +17,7 @@ def bits(tensor):
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
 @pytest.mark.parametrize("name", [name for name in DTYPES if hasattr(torch, name)])
 def test_every_type_comes_back_to_the_bit(name):
     """Random bits of any type, NaN and all, are recovered, also as differences and from a pool."""

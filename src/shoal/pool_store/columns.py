@@ -95,10 +95,12 @@ def _candidates(
 ) -> Iterator[tuple[int, Reference | None]]:
     if speed == "small" or not references:
         yield ALONE, None
-    for reference in references if speed == "small" else references[:1]:
+    if speed == "fast":
+        yield from ((XOR, reference) for reference in references[:1])
+        return
+    for reference in references:
         yield DIFFERENCE, reference
-        if speed == "small":
-            yield XOR, reference
+        yield XOR, reference
 
 
 class _Trial:

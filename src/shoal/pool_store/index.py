@@ -103,6 +103,7 @@ class Index:
         self.columns = [column for pack in self.packs for column in pack.columns]
         self._firsts = np.cumsum([0] + [len(pack.columns) for pack in self.packs])
         self._models = [Page(*page) for page in header["models"]]
+        self._first_keys = [page.first for page in self._models]
         self._tensors = [Page(*page) for page in header["tensors"]]
         self.count = int(header["count"])
         self.tensors = int(header["rows"])
@@ -141,13 +142,15 @@ class Index:
     def _entry(self, model: str, layout: int, rows: Any, record: dict[str, Any]) -> Entry:  # noqa: ANN401
         size = len(self.layouts[layout])
         numbers = tuple(range(rows, rows + size)) if isinstance(rows, int) else tuple(rows)
-        if len(numbers) != size or not all(0 <= int(n) < self.tensors for n in numbers):
+        if len(numbers) != size or (
+            numbers and not (0 <= int(min(numbers)) and int(max(numbers)) < self.tensors)
+        ):
             raise ValueError(f"tensors of {model!r}")
         return Entry(str(model), layout, numbers, dict(record))
 
     def find(self, model: str) -> Entry | None:
         """A model's entry, if it is in the store."""
-        place = bisect.bisect_right(self._models, model_key(model), key=lambda page: page.first)
+        place = bisect.bisect_right(self._first_keys, model_key(model))
         return self._entries(place - 1).get(model) if place else None
 
     def all_entries(self) -> dict[str, Entry]:

@@ -11,7 +11,7 @@ from shoal.pool_store.columns import NONE
 from shoal.pool_store.frames import LARGEST_RATIO, Cut, FrameError, decoded
 from shoal.pool_store.index import read_part
 from shoal.pool_store.residuals import RAW, restored
-from shoal.pool_store.tensors import hashes
+from shoal.pool_store.tensors import HASH_BYTES, hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +34,7 @@ class Reader:
 
     Attributes:
         found: Number of a tensor to its bytes, of all that were read so far.
+        groups: The same, many of a kind together: kind, numbers, bytes ``(tensors, bytes)``.
     """
 
     def __init__(self, backend: Backend, index: Index) -> None:
@@ -41,6 +42,7 @@ class Reader:
         self._index = index
         self._cuts: dict[tuple[int, int], Cut] = {}
         self.found: dict[int, Bytes] = {}
+        self.groups: list[tuple[Kind, list[int], Bytes]] = []
 
     def read(self, numbers: Iterable[int]) -> dict[int, Bytes]:
         """Bytes of tensors, and of all that they refer to, by number.
@@ -63,7 +65,8 @@ class Reader:
 
     def _closure(self, wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], Rows]:
         """The tensors and all that they refer to, without those that are there already."""
-        wanted = np.array([n for n in wanted.tolist() if n not in self.found], np.int64)
+        if self.found:
+            wanted = np.array([n for n in wanted.tolist() if n not in self.found], np.int64)
         all_numbers, all_rows = [wanted], [self._index.rows(wanted)]
         while len(all_numbers[-1]):
             references = np.unique(all_rows[-1]["reference"].astype(np.int64))
@@ -81,17 +84,9 @@ class Reader:
         refers = np.flatnonzero((rows["reference"] != NONE))
         references = rows["reference"][refers].astype(np.int64)
         targets = self._index.rows(references)
-        same = np.array(
-            [
-                self._index.columns[one].kind == self._index.columns[other].kind
-                for one, other in zip(
-                    columns[refers].tolist(),
-                    self._index.column_numbers(targets).tolist(),
-                    strict=True,
-                )
-            ],
-            bool,
-        )
+        kinds: dict[Kind, int] = {}
+        alike = np.array([kinds.setdefault(c.kind, len(kinds)) for c in self._index.columns])
+        same = alike[columns[refers]] == alike[self._index.column_numbers(targets)]
         wrong = (targets["depth"] >= rows["depth"][refers]) | ~same
         if wrong.any():
             number = int(numbers[refers][wrong][0])
@@ -117,11 +112,14 @@ class Reader:
             part = slice(at, at + len(frames))
             at += len(frames)
             raw = self._decode(kind, column, rows[part], numbers[part], frames)
+            expected = np.ascontiguousarray(rows[part]["address"]).tobytes()
             for row, address in enumerate(hashes(kind, raw)):
-                if address != rows[part]["address"][row].tobytes():
+                if address != expected[row * HASH_BYTES : (row + 1) * HASH_BYTES]:
                     number = int(numbers[part][row])
                     raise self._corrupt(rows[0], number, "is damaged: it has another hash")
-            self.found.update(zip(numbers[part].tolist(), raw, strict=True))
+            listed = numbers[part].tolist()
+            self.groups.append((kind, listed, raw))
+            self.found.update(zip(listed, raw, strict=True))
 
     def _frames(self, pack: str, rows: Rows) -> Iterator[list[memoryview]]:
         """Frames in the file's order, many read at once where they lie close together."""

@@ -143,16 +143,21 @@ class Writer:
     def _new_parameters(self, models: Mapping[str, Given]) -> list[_Parameter]:
         """What is not stored yet, by parameter; numbers run on from model to model."""
         found: dict[tuple[str, Kind], _Parameter] = {}
+        of_layout: dict[int, list[_Parameter]] = {}
         for model, given in models.items():
-            for (name, kind), raw, address in zip(
-                given.layout, given.raw, given.addresses, strict=True
+            if id(given.layout) not in of_layout:
+                of_layout[id(given.layout)] = [
+                    found.setdefault((name, kind), _Parameter(name, kind))
+                    for name, kind in given.layout
+                ]
+            parameters = of_layout[id(given.layout)]
+            for parameter, raw, address in zip(
+                parameters, given.raw, given.addresses, strict=True
             ):
-                if address in self._numbers:
-                    continue
-                parameter = found.setdefault((name, kind), _Parameter(name, kind))
-                self._number(parameter, address, raw)
-                parameter.models.append(model)
-        return list(found.values())
+                if address not in self._numbers:
+                    self._number(parameter, address, raw)
+                    parameter.models.append(model)
+        return [parameter for parameter in found.values() if parameter.numbers]
 
     def _number(self, parameter: _Parameter, address: bytes, raw: Bytes) -> None:
         number = self._stored + len(self._fresh)
@@ -202,20 +207,19 @@ class Writer:
         found = []
         most = max((len(references.get(model, ())) for model in parameter.models), default=0)
         for place in range(most):
-            numbers = np.array(
-                [
-                    self._number_of(references.get(model, ()), place, parameter)
-                    for model in parameter.models
-                ]
-            )
+            named = [references.get(model, ())[place:] for model in parameter.models]
+            others = [models[0] if models else None for models in named]
+            known = {other: self._number_of(other, parameter) for other in set(others)}
+            numbers = np.array([known[other] for other in others])
             if (numbers >= 0).any():
                 found.append(self._reference(parameter.kind, numbers))
         return found
 
-    def _number_of(self, models: Sequence[str], place: int, parameter: _Parameter) -> int:
-        if place >= len(models):
+    def _number_of(self, model: str | None, parameter: _Parameter) -> int:
+        """Where a model's own tensor of that name and kind lies; -1 if nowhere."""
+        if model is None:
             return -1
-        entry = self._contents.entries[models[place]]
+        entry = self._contents.entries[model]
         layout = self._contents.layouts[entry.layout]
         pair = parameter.name, parameter.kind
         return entry.rows[layout.index(pair)] if pair in layout else -1

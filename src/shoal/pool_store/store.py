@@ -10,7 +10,7 @@ from shoal.pool_store.index import Index, MissingFileError, read_root
 from shoal.pool_store.index_format import Contents, write_index
 from shoal.pool_store.reading import Reader
 from shoal.pool_store.saving import Writer, given_models
-from shoal.pool_store.tensors import as_array, as_tensor, merkle
+from shoal.pool_store.tensors import as_arrays, as_tensors, merkle
 
 if TYPE_CHECKING:
     import os
@@ -127,11 +127,8 @@ class PoolStore:
         def read(index: Index) -> dict[str, dict[str, Any]]:
             entries = [self._entry(index, model) for model in wanted]
             reader = Reader(self._backend, index)
-            raw = reader.read(number for entry in entries for number in entry.rows)
-            handed: set[int] = set()
-            return {
-                entry.model: _tensors(index, entry, raw, handed, framework) for entry in entries
-            }
+            reader.read(number for entry in entries for number in entry.rows)
+            return _assembled(index, entries, reader, framework)
 
         return self._reading(read)
 
@@ -236,19 +233,27 @@ class PoolStore:
         return ModelError(f"{self.place}: no model {model!r} in the store{hint}")
 
 
-def _tensors(
-    index: Index, entry: Entry, raw: Mapping[int, Any], handed: set[int], framework: Framework
-) -> dict[str, Any]:
-    """A model's tensors; none shares memory with another that was handed out."""
-    tensors = {}
-    for (name, kind), number in zip(index.layouts[entry.layout], entry.rows, strict=True):
-        content = raw[number].copy() if number in handed else raw[number]
-        handed.add(number)
-        if framework == "torch":
-            tensors[name] = as_tensor(kind, content)
-        else:
-            tensors[name] = as_array(kind, content, f"model {entry.model!r}, tensor {name!r}")
-    return tensors
+def _assembled(
+    index: Index, entries: list[Entry], reader: Reader, framework: Framework
+) -> dict[str, dict[str, Any]]:
+    """Models' tensors; none shares memory with another that is handed out."""
+    convert = as_tensors if framework == "torch" else as_arrays
+    values: dict[int, Any] = {}
+    wanted = {number for entry in entries for number in entry.rows}
+    for kind, numbers, raw in reader.groups:
+        if not wanted.isdisjoint(numbers):
+            values.update(zip(numbers, convert(kind, raw), strict=True))
+    handed: set[int] = set()
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        tensors = found[entry.model] = {}
+        for (name, _), number in zip(index.layouts[entry.layout], entry.rows, strict=True):
+            value = values[number]
+            if number in handed:
+                value = value.clone() if framework == "torch" else value.copy()
+            handed.add(number)
+            tensors[name] = value
+    return found
 
 
 def _references(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import sys
@@ -69,17 +70,17 @@ class Kind:
     dtype: str
     shape: tuple[int, ...]
 
-    @property
+    @functools.cached_property
     def bytes(self) -> int:
         """Bytes of such a tensor."""
         return math.prod(self.shape) * DTYPES[self.dtype].bytes
 
-    @property
+    @functools.cached_property
     def words(self) -> int:
         """Words of such a tensor."""
         return self.bytes // DTYPES[self.dtype].word
 
-    @property
+    @functools.cached_property
     def word_type(self) -> np.dtype[Any]:
         """Unsigned little-endian integer that holds one word."""
         return np.dtype(f"<u{DTYPES[self.dtype].word}")
@@ -132,25 +133,29 @@ def _stacked_tensors(
     return kind, flat.view(torch.uint8).numpy().reshape(len(values), kind.bytes)
 
 
-def as_array(kind: Kind, raw: NDArray[np.uint8], place: str) -> NDArray[Any]:
-    """The numpy array that has these bytes.
+def as_arrays(kind: Kind, rows: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    """The numpy arrays that have these bytes, ``(tensors, bytes)``; they share their memory.
 
     Raises:
         ModelError: numpy has no such type.
     """
     if kind.dtype not in np.sctypeDict:
-        raise ModelError(f"{place} is of type {kind.dtype}, which numpy lacks; load it for torch")
-    return raw.view(np.dtype(kind.dtype).newbyteorder("<")).reshape(kind.shape)
+        raise ModelError(f"of type {kind.dtype}, which numpy lacks; load it for torch")
+    values = rows.view(np.dtype(kind.dtype).newbyteorder("<"))
+    shaped = values.reshape(len(rows), *kind.shape)
+    return [shaped[row, ...] for row in range(len(rows))]
 
 
-def as_tensor(kind: Kind, raw: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - a torch tensor
-    """The torch tensor that has these bytes, on the CPU."""
+def as_tensors(kind: Kind, rows: NDArray[np.uint8]) -> list[Any]:
+    """The torch tensors that have these bytes, on the CPU; they share their memory."""
     import torch
 
     dtype = getattr(torch, kind.dtype)
-    if not len(raw):
-        return torch.empty(kind.shape, dtype=dtype)
-    return torch.from_numpy(raw).view(dtype).reshape(kind.shape)
+    if not kind.bytes:
+        return [torch.empty(kind.shape, dtype=dtype) for _ in rows]
+    values = torch.from_numpy(rows).view(dtype).reshape(len(rows), *kind.shape)
+    # .data: none counts the changes that are made to another.
+    return [value.data for value in values.unbind()]
 
 
 def hashes(kind: Kind, rows: NDArray[np.uint8]) -> list[bytes]:
