@@ -107,7 +107,7 @@ def test_an_unknown_model_is_named_in_one_line(copied):
     result = copied.shoal("pool", "show", "results/tiny", "7")
 
     assert result.returncode == 2
-    assert re.fullmatch(r"error: results/tiny: model '7' is unknown; .*\n", result.stderr)
+    assert re.fullmatch(r"shoal: error: results/tiny: model '7' is unknown; .*\n", result.stderr)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pt2", "onnx"])
