@@ -13,7 +13,7 @@ from shoal.ledger import Ledger
 def watch(curve, losses, steps, start=0):
     """Give a curve the losses of steps of a training, as Lightning does."""
     for step, loss in enumerate(losses, start + 1):
-        trainer = SimpleNamespace(global_step=step, max_steps=steps)
+        trainer = SimpleNamespace(global_step=step, max_steps=steps, world_size=1)
         curve.on_train_batch_end(trainer, torch.nn.Linear(1, 1), {"loss": torch.tensor(loss)})
 
 

@@ -19,7 +19,7 @@ from tests.workflow.small import nudge_training_rows
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "query.md"
 SHOWN = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
-WRONG, WORSE, SHARED, UPSTREAM = SHOWN[:4]
+WRONG, WORSE, _, SHARED, UPSTREAM = SHOWN[:5]
 
 
 def ask(experiment, sql):

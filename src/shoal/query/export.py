@@ -105,7 +105,7 @@ def _model(row: Row, transforms: Mapping[str, Row]) -> Entry:
 def _up_to(name: str | None, transforms: Mapping[str, Row]) -> list[Row]:
     """A transform and those before it, in order of use."""
     found: list[Row] = []
-    while name in transforms:
+    while name is not None and name in transforms:
         found.insert(0, transforms[name])
         name = transforms[name]["after"]
     return found
