@@ -141,3 +141,22 @@ def test_an_exported_model_answers_like_the_kept_one(copied, suffix):
     hidden = np.maximum(x @ tensors["layers.1.weight"].T + tensors["layers.1.bias"], 0)
     expected = hidden @ tensors["layers.3.weight"].T + tensors["layers.3.bias"]
     np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_an_undone_change_takes_its_specialists_from_the_store(copied):
+    """After garbage was collected, undoing a change trains nothing, and gives the same bits."""
+    source = copied.folder / "data" / "part-0.csv"
+    content, before = source.read_bytes(), stored(copied)
+    nudge_training_rows(copied, 1)
+    copied.run()
+    assert copied.shoal("gc", "tiny", "--keep", "1", "--remove").returncode == 0
+    lost = [path for path in before if not path.exists()]
+    source.write_bytes(content)
+
+    ran = copied.run()
+
+    assert ran.count("train_specialist") == len(lost) > 0
+    for path in lost:
+        assert same(load_state(path)[0], before[path])
+        assert "recovered" in json.loads(path.with_name("ledger.json").read_text())
+    assert copied.shoal("audit", "tiny").returncode == 0

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.files import read_json
 from shoal.hashing import settings_id
-from shoal.pool.kept import STORE, Slot, keep_release, kept_releases, slot_of
-from shoal.pool_store.tensors import tree_of
+from shoal.pool.kept import (
+    Slot,
+    identity_of,
+    keep_release,
+    kept_releases,
+    model_id,
+    slot_of,
+)
 from shoal.shapes import Shapes
 from shoal.state import load_state
+from shoal.workflow.history import STORE
 from shoal.workflow.layout import Layout
 
 if TYPE_CHECKING:
@@ -20,7 +27,6 @@ if TYPE_CHECKING:
 
     from shoal.pool_store import PoolStore
 
-_NAMING = 5  # last parts of a path that say what its file is made from
 _AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
 _SCORES = {"pool": "pool_top1", "generalist": "generalist"}
 
@@ -50,7 +56,7 @@ class _File:
     @property
     def identity(self) -> str:
         """A hash of what it was made from, which its path names."""
-        return settings_id(self.kind, *self.path.parts[-_NAMING:-1])
+        return identity_of(self.kind, self.path)
 
     def listed(self, model: str, point: str | None) -> dict[str, Any]:
         """What a release says of it: its id and its slot."""
@@ -147,7 +153,7 @@ def _save(
     models, records, resembled, listed = {}, {}, {}, []
     for file in files:
         tensors, meta = load_state(file.path)
-        model = f"{file.identity}-{tree_of(tensors).root[:6]}"
+        model = model_id(file.identity, tensors)
         base = model if file.kind == "base" else base
         point = settings_id(meta["point"]) if "point" in meta else None
         one = file.listed(model, point)

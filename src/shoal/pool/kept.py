@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.errors import ModelError, SourceError, nearest
 from shoal.files import read_json, write_json
+from shoal.hashing import settings_id
+from shoal.pool_store.tensors import tree_of
+from shoal.workflow.history import STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,11 +18,10 @@ if TYPE_CHECKING:
 
     from shoal.pool_store import PoolStore
 
-STORE = "store"
-"""Folder of the pool store, in an experiment's results."""
 KEPT = "models"
 """Folder of what each release consists of, beside what is published."""
 _TAGS = "tags.json"
+_NAMING = 5  # last parts of a path that say what its file is made from
 _FEW = 4  # digits that abbreviate an id
 
 
@@ -29,6 +31,21 @@ class Slot(NamedTuple):
     kind: str
     partition: int | None
     point: str | None
+
+
+def identity_of(kind: str, path: Path) -> str:
+    """A hash of what a model was made from, which its file's path names."""
+    return settings_id(kind, *path.parts[-_NAMING:-1])
+
+
+def model_id(identity: str, tensors: Mapping[str, Any]) -> str:
+    """Id of a model: what it was made from, and six digits of what it is."""
+    return f"{identity}-{tree_of(tensors).root[:6]}"
+
+
+def base_is(model: str, tensors: Mapping[str, Any]) -> bool:
+    """Whether a base's id is that of these tensors."""
+    return model == model_id(model.split("-", maxsplit=1)[0], tensors)
 
 
 def slot_of(listed: Mapping[str, Any]) -> Slot:
