@@ -210,7 +210,8 @@ def _one(pool: Pool, base: Model, count: int) -> dict[str, Any]:
     # Trained ones are 5,000; beyond, the same again with noise of the size of a small round.
     for name in list(pool)[: count - len(models)]:
         models[f"noisy-{name}"] = {
-            key: t + 1e-3 * torch.randn(t.shape, generator=generator) for key, t in pool[name].items()
+            key: t + 1e-3 * torch.randn(t.shape, generator=generator)
+            for key, t in pool[name].items()
         }
     with tempfile.TemporaryDirectory() as folder:
         PoolStore(folder).save({"base": base, **models}, base="base")

@@ -28,14 +28,14 @@ def survived(base: Model, pool: Pool, faults: int) -> list[dict[str, Any]]:
     backend = Memory()
     PoolStore(backend).save({"base": base})
     PoolStore(backend).save(models, base="base")
-    whole = dict(backend._files)  # noqa: SLF001 - faults are put below the store
+    whole = dict(backend._files)  # faults are put below the store
     rng = np.random.default_rng(0)
     rows = []
     for name, inject in _FAULTS.items():
         counts = {"found": 0, "harmless": 0, "wrong": 0}
         for _ in range(faults // len(_FAULTS)):
-            backend._files = dict(whole)  # noqa: SLF001
-            inject(backend._files, rng)  # noqa: SLF001
+            backend._files = dict(whole)
+            inject(backend._files, rng)
             counts[_outcome(backend, {"base": base, **models})] += 1
         rows.append({"fault": name, "injected": sum(counts.values()), **counts})
     return rows

@@ -1,4 +1,4 @@
-"""Pools of really trained models for `benchmarks/pool_store.py`: fine-tuned, retrained, independent.
+"""Pools of trained models for `benchmarks/pool_store.py`: fine-tuned, retrained, independent.
 
 Every model is a fully connected net with ReLU that learns a sum of sines of its inputs, shifted
 by an amount of its own, from rows of its own. Training is AdamW with Shoal's defaults but for the
@@ -7,6 +7,7 @@ rate (weight decay 0.01, batches of 64, half cosine to zero), all models of a po
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 Stacked = dict[str, torch.Tensor]
@@ -63,7 +65,7 @@ INDEPENDENT = Recipe((4, 48, 48, 48, 1), 500, 50, 0.003, 0)
 def initial(sizes: tuple[int, ...], generator: torch.Generator) -> Stacked:
     """One net's parameters as torch initialises linear layers."""
     parameters = {}
-    for layer, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         bound = 1 / math.sqrt(inputs)
         weight = torch.rand(outputs, inputs, generator=generator) * 2 - 1
         parameters[f"{layer}.weight"] = weight * bound
@@ -167,11 +169,10 @@ def retrained(pool: Stacked, recipe: Recipe, share: float, seed: int = 1) -> Sta
     return {name: torch.cat([part[name] for part in parts]) for name in pool}
 
 
-def kept(path: Path, make: object) -> dict[str, np.ndarray]:
+def kept(path: Path, make: Callable[[], Stacked]) -> dict[str, np.ndarray]:
     """Arrays of a file, which is made first where it is missing."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        assert callable(make)
         made = {name: value.numpy() for name, value in make().items()}
         aside = path.with_name(f"aside-{path.name}")
         np.savez(aside, **made)

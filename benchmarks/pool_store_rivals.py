@@ -29,7 +29,9 @@ class Way:
 
 def flat(pool: Pool) -> bytes:
     """All bytes of a pool, model after model."""
-    return b"".join(tensor.numpy().tobytes() for model in pool.values() for tensor in model.values())
+    return b"".join(
+        tensor.numpy().tobytes() for model in pool.values() for tensor in model.values()
+    )
 
 
 def unflat(content: Any, like: Pool) -> Pool:  # noqa: ANN401 - any buffer

@@ -92,7 +92,7 @@ class TestPoolStoreContract:
         assert same(store.load("c"), {"other": net(1)["0.weight"]})
 
     def test_a_round_is_compared_with_its_parents(self, where):
-        """Models that moved little from their parents take less than their base would make of them."""
+        """Models that moved little from their parents take less than against their base."""
         base = net(0, 64)
         first = {f"m{n}": tuned(base, n, 1.0) for n in range(20)}
         second = {f"n{n}": tuned(first[f"m{n}"], 100 + n, 1e-4) for n in range(20)}
@@ -107,7 +107,7 @@ class TestPoolStoreContract:
         assert _pack_bytes(related) < 0.85 * _pack_bytes(alone)
 
     def test_parents_may_come_with_their_children(self, where):
-        """A chain of parents saved at once is recovered, whatever the order in which it is given."""
+        """A chain of parents saved at once is recovered, whatever order it is given in."""
         chain = [net(0)]
         for n in range(12):
             chain.append(tuned(chain[-1], n))
@@ -186,7 +186,7 @@ class TestPoolStoreContract:
         assert same(store.load("w2-4"), tuned(base, 24))
 
     def test_a_writer_that_fails_leaves_the_store_as_it_was(self, where, monkeypatch):
-        """Whatever write fails, the next reader finds the state before, and the next writer works."""
+        """Whatever write fails, readers find the state before, and the next writer works."""
         base = net(0)
         store = PoolStore(where)
         store.save({"base": base})

@@ -26,8 +26,10 @@ _PATIENCE = 60.0  # seconds that a writer waits for another on a URL
 
 
 class Backend(Protocol):
-    """Files under flat names. Each appears whole or not at all; a missing one raises
-    FileNotFoundError."""
+    """Files under flat names; each appears whole or not at all.
+
+    To read one that is missing raises FileNotFoundError.
+    """
 
     place: str
     """How errors name it."""

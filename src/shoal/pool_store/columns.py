@@ -162,9 +162,7 @@ class _Trial:
         other = reference.words if len(reference.words) == 1 else reference.words[chosen]
         return residual(codec, self._kind, self._words[chosen], other)
 
-    def _fitted(
-        self, codec: int, reference: Reference | None, chosen: NDArray[np.int64]
-    ) -> Cut:
+    def _fitted(self, codec: int, reference: Reference | None, chosen: NDArray[np.int64]) -> Cut:
         """The cut for a codec, fitted to a sample of the tensors."""
         lone = lone_cut(self._kind)
         if codec == ALONE and lone is not None:

@@ -133,7 +133,9 @@ def fitted_cut(kind: Kind, words: Words, by_place: bool, compressed: bool) -> Cu
     """
     axis = 0 if by_place else None
     lengths = np.frexp(words.astype(np.float64))[1]
-    usual = np.mean(lengths, axis=axis) - 2 if compressed else np.max(lengths, axis=axis, initial=0) - 8
+    usual = (
+        np.mean(lengths, axis=axis) - 2 if compressed else np.max(lengths, axis=axis, initial=0) - 8
+    )
     bits = np.clip(np.round(usual), 0, 8 * words.dtype.itemsize - 1)
     return Cut(kind, bits.astype(np.uint8) if by_place else int(bits))
 
@@ -223,7 +225,10 @@ def _rows(whole: Bytes) -> list[bytes]:
 
 
 def padded(frame: bytes, stands_for: int) -> bytes:
-    """A frame of zstd, or what ends with one, at least as long as ``LARGEST_RATIO`` asks; a skippable frame of zstd fills it."""
+    """What ends with a frame of zstd, at least as long as ``LARGEST_RATIO`` asks.
+
+    A skippable frame of zstd fills it.
+    """
     missing = -(-stands_for // LARGEST_RATIO) - len(frame)
     if missing <= 0:
         return frame
@@ -266,7 +271,9 @@ def _read_high(flag: int, parts: list[memoryview], high: Words, rows: list[int])
     if planes > high.dtype.itemsize or flag >= 2 * _PATCHED:
         raise FrameError(rows[0], "of unknown form")
     if flag & _PATCHED:
-        parts = [_patch(part, planes, high[row], row) for row, part in zip(rows, parts, strict=True)]
+        parts = [
+            _patch(part, planes, high[row], row) for row, part in zip(rows, parts, strict=True)
+        ]
     if not planes:
         return
     plain = np.zeros((len(parts), planes * high.shape[1]), np.uint8)

@@ -88,7 +88,9 @@ class Index:
         """The state of a store before anything was saved."""
         index = cls.__new__(cls)
         index._backend, index.root, index._cache, index.file = backend, b"", {}, ROOT
-        index._parse({"layouts": [], "packs": [], "models": [], "tensors": [], "count": 0, "rows": 0})
+        index._parse(
+            {"layouts": [], "packs": [], "models": [], "tensors": [], "count": 0, "rows": 0}
+        )
         return index
 
     def _corrupt(self, file: str, what: str) -> CorruptError:
@@ -142,8 +144,8 @@ class Index:
     def _entry(self, model: str, layout: int, rows: Any, record: dict[str, Any]) -> Entry:  # noqa: ANN401
         size = len(self.layouts[layout])
         numbers = tuple(range(rows, rows + size)) if isinstance(rows, int) else tuple(rows)
-        if len(numbers) != size or (
-            numbers and not (0 <= int(min(numbers)) and int(max(numbers)) < self.tensors)
+        if len(numbers) != size or not all(
+            type(number) is int and 0 <= number < self.tensors for number in numbers
         ):
             raise ValueError(f"tensors of {model!r}")
         return Entry(str(model), layout, numbers, dict(record))
@@ -226,6 +228,7 @@ class Index:
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:120].replace("\n", " ")
+
 
 def read_part(backend: Backend, name: str, start: int, size: int) -> bytes:
     """A part of a file that the index names.

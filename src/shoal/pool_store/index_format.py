@@ -87,6 +87,8 @@ class Contents:
 
 @dataclass(frozen=True)
 class Page:
+    """Where a page lies in the index file: first model's key, place, sizes and hash."""
+
     first: str
     start: int
     size: int
@@ -111,6 +113,11 @@ def kind_of(dtype: str, shape: list[int]) -> Kind:
 
 
 def pack_place(name: str, size: int, columns: list[Any]) -> PackPlace:
+    """A pack as it was written.
+
+    Raises:
+        ValueError: It could not have been; its name would be another path, for one.
+    """
     if not FILE_NAMES.fullmatch(name):
         raise ValueError(f"no name of a pack: {name!r:.80}")
     return PackPlace(

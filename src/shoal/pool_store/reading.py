@@ -81,7 +81,7 @@ class Reader:
         self, numbers: NDArray[np.int64], rows: Rows, columns: NDArray[np.int64]
     ) -> None:
         """References must lead towards an end, and to tensors of the same kind."""
-        refers = np.flatnonzero((rows["reference"] != NONE))
+        refers = np.flatnonzero(rows["reference"] != NONE)
         references = rows["reference"][refers].astype(np.int64)
         targets = self._index.rows(references)
         kinds: dict[Kind, int] = {}

@@ -37,7 +37,8 @@ def residual(codec: int, kind: Kind, words: Words, reference: Words | None) -> W
     if codec == ALONE:
         # The sign goes last, so that the exponent fills the top byte of a float32 or bfloat16.
         return _rotated(words, 1) if is_float else words
-    assert reference is not None
+    if reference is None:
+        raise ValueError("no reference")
     if codec == XOR:
         return words ^ reference
     ordered = _ordered if is_float else np.asarray
@@ -49,7 +50,8 @@ def restored(codec: int, kind: Kind, left: Words, reference: Words | None) -> Wo
     is_float = DTYPES[kind.dtype].fraction is not None
     if codec == ALONE:
         return _rotated(left, -1) if is_float else left
-    assert reference is not None
+    if reference is None:
+        raise ValueError("no reference")
     if codec == XOR:
         return left ^ reference
     if not is_float:
@@ -57,12 +59,11 @@ def restored(codec: int, kind: Kind, left: Words, reference: Words | None) -> Wo
     return _unordered(_unzigzag(left) + _ordered(reference))
 
 
-def median(kind: Kind, words: Words) -> Words:
+def median(words: Words) -> Words:
     """A tensor in the middle of many: for each word the lower median, in the order of numbers.
 
     Args:
-        kind: Type and shape, of floats.
-        words: ``(tensors, words)``.
+        words: Those of floats, ``(tensors, words)``.
 
     Returns:
         ``(words,)``.
@@ -99,7 +100,7 @@ def _unordered(words: Words) -> Words:
 
 
 def _zigzag(words: Words) -> Words:
-    """Small negative differences as small numbers: 0, -1, 1, -2 … as 0, 1, 2, 3 …"""
+    """Small negative differences as small numbers: 0, -1, 1 and -2 as 0, 1, 2 and 3."""
     return (words << 1) ^ _sign_mask(words)
 
 

@@ -151,9 +151,7 @@ class Writer:
                     for name, kind in given.layout
                 ]
             parameters = of_layout[id(given.layout)]
-            for parameter, raw, address in zip(
-                parameters, given.raw, given.addresses, strict=True
-            ):
+            for parameter, raw, address in zip(parameters, given.raw, given.addresses, strict=True):
                 if address not in self._numbers:
                     self._number(parameter, address, raw)
                     parameter.models.append(model)
@@ -167,9 +165,7 @@ class Writer:
         parameter.addresses.append(address)
         parameter.numbers.append(number)
 
-    def _encode(
-        self, parameter: _Parameter, references: Mapping[str, Sequence[str]]
-    ) -> Column:
+    def _encode(self, parameter: _Parameter, references: Mapping[str, Sequence[str]]) -> Column:
         kind = parameter.kind
         words = np.concatenate(parameter.raw).view(kind.word_type)
         words = words.reshape(len(parameter.raw), kind.words)
@@ -198,7 +194,7 @@ class Writer:
         if self._speed == "fast" or not floats or len(words) < _MEDIAN_OF:
             return None
         most = max(_MEDIAN_OF, min(_MEDIAN_SAMPLE, _MEDIAN_WORDS // kind.words))
-        return median(kind, words[:: -(-len(words) // most)])
+        return median(words[:: -(-len(words) // most)])
 
     def _references(
         self, parameter: _Parameter, references: Mapping[str, Sequence[str]]

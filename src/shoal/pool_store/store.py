@@ -37,9 +37,7 @@ class PoolStore:
     may read while one writes; writers wait for each other.
     """
 
-    def __init__(
-        self, where: str | os.PathLike[str] | Backend, speed: Speed = "small"
-    ) -> None:
+    def __init__(self, where: str | os.PathLike[str] | Backend, speed: Speed = "small") -> None:
         """Open a store; it comes to exist with the first save.
 
         Args:
@@ -217,7 +215,9 @@ class PoolStore:
                 index = self._current()
                 return read(Index.empty(self._backend) if index is None else index)
             except MissingFileError as error:
-                if last or (self._index is not None and read_root(self._backend) == self._index.root):
+                if last or (
+                    self._index is not None and read_root(self._backend) == self._index.root
+                ):
                     raise CorruptError(f"{self.place}/{error}: missing") from None
         raise AssertionError("unreachable")
 
@@ -266,7 +266,9 @@ def _references(
         found[model] = [str(other) for other in dict.fromkeys(named)]
         for other in found[model]:
             if other not in new and other not in contents.entries:
-                raise ModelError(f"model {model!r} names {other!r} as base or parent; no such model")
+                raise ModelError(
+                    f"model {model!r} names {other!r} as base or parent; no such model"
+                )
     return found
 
 
