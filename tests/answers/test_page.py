@@ -34,8 +34,8 @@ def test_the_page_answers_what_was_asked():
 
     for expected in (
         "Best on validation: seed 0, embed scarf.",
-        "Its test accuracy 0.8 (95 % interval 0.75 to 0.85)",
-        "0.805 ± 0.007071",
+        "Its test accuracy 0.8000 (95 % interval 0.7500 to 0.8500)",
+        "0.8050 ± 0.0071",
         "4 scores of a complete grid",
         "lr 0.01 4 of 8 50.0 % 4",
         "4 partitions have the training and validation rows that they had",
@@ -63,7 +63,7 @@ def test_one_variant_is_about_its_grid_alone():
     text = Reader(page_of([alone])).text
 
     assert "What explains the scores" not in text
-    assert "2 grid points in 2 partitions. Test accuracy 0.8" in text
+    assert "2 grid points in 2 partitions. Test accuracy 0.8000" in text
     assert "There is no earlier release of other rows" in text
 
 

@@ -12,6 +12,7 @@ import pytest
 from shoal.files import read_json
 from shoal.hashing import settings_id
 from shoal.state import load_state
+from shoal.workflow.estimate import Estimate
 from shoal.workflow.gc import find_garbage
 from shoal.workflow.plan import Plan
 from tests.workflow.small import Experiment, set_up
@@ -121,7 +122,22 @@ def test_all_that_the_search_costs_is_counted(searched):
     total = sum(ledger["flops"] for ledger in ledgers + [read_json(path) for path in others])
 
     assert generalist["detail"]["pool"] == pytest.approx(total)
-    assert 0.6 * total < generalist["flops"] <= 1.1 * total
+    assert generalist["flops"] == pytest.approx(total, rel=0.02)
+
+
+def test_what_rungs_cost_follows_from_past_ones(searched, monkeypatch):
+    """The plan's FLOPs of all slots are those that their ledgers have counted."""
+    monkeypatch.chdir(searched.folder)
+    plan = Plan("tiny", OVERRIDES, Path("config"))
+    index = plan.layout.read_index()
+    jobs = [job for job in plan.layout.later_jobs(index) if job.rule == "train_rung"]
+
+    cost = Estimate(plan, index, jobs).cost(jobs)
+
+    ledgers = [read_json(job.outputs[-1]) for job in jobs]
+    assert cost.jobs == len(ledgers) == PARTITIONS * 7
+    assert cost.flops == pytest.approx(sum(ledger["flops"] for ledger in ledgers))
+    assert cost.seconds > 0
 
 
 def test_a_search_that_was_killed_goes_on_where_it_was(halved, searched, warm):

@@ -121,7 +121,7 @@ def _replicate_row(row: Row, answers: Answers) -> dict[str, Any]:
     return {
         "values": [_text(row[name]) for name in names],
         "n": row["n"],
-        "spreads": [f"{_number(mean)} ± {_number(deviation)}" for mean, deviation in spreads],
+        "spreads": [f"{_number(mean)} ± {_number(deviation, 2)}" for mean, deviation in spreads],
     }
 
 
@@ -197,8 +197,8 @@ def _moves(answers: Answers) -> dict[str, Any]:
     }
 
 
-def _number(number: float | None) -> str:
-    return NONE if number is None else f"{number:.4g}"
+def _number(number: float | None, digits: int = 4) -> str:
+    return NONE if number is None else f"{number:#.{digits}g}"
 
 
 def _text(value: str | None) -> str:

@@ -25,8 +25,12 @@ _CONFIDENCE = 0.95
 
 
 def varying(found: Sequence[Known]) -> list[str]:
-    """The settings that tell variants apart, in order."""
-    return list(dict.fromkeys(name for each in found for name in each.changes))
+    """The settings that tell variants apart, in the order of the stages; the seed first."""
+    from shoal.settings.variants import STAGES
+
+    names = dict.fromkeys(name for each in found for name in each.changes)
+    order = {stage: number for number, stage in enumerate(("seed", *STAGES))}
+    return sorted(names, key=lambda name: order.get(name.partition(".")[0], len(order)))
 
 
 def hyperparameters(found: Sequence[Known]) -> list[str]:

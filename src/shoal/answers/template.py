@@ -1,6 +1,10 @@
 """Template (Jinja) of the page that says what each choice did."""
 
 TEMPLATE = """\
+<style>
+th.name { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; text-align: left; }
+figure { margin: .6rem 0; }
+</style>
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · what the choices did</p>
 <h1>{{ headline }}</h1>
@@ -22,16 +26,17 @@ variant that was chosen on validation is an honest one, the highest of the colum
 {% endif %}
 <div class="scroll tall"><table>
 <thead><tr><th class="text">{{ "Variant" if several else "Experiment" }}</th>
-{% for name in names %}<th class="text">{{ name }}</th>{% endfor %}
-<th>Partitions</th><th>Validation</th><th>Test</th><th>95 % interval</th><th>Generalist</th>
-<th class="text">Splitting</th></tr></thead>
+<th>Validation</th><th>Test</th><th>95 % interval</th>
+{% for name in names %}<th class="name">{{ name }}</th>{% endfor %}
+<th>Partitions</th><th>Generalist</th><th class="text">Splitting</th></tr></thead>
 <tbody>
 {% for row in variants %}
 <tr{% if loop.first and several %} class="compared"{% endif %}>
 <th><a href="{{ row.page }}">{{ row.name }}</a></th>
+<td>{{ row.validation }}</td><td>{{ row.test }}</td><td>{{ row.interval }}</td>
 {% for value in row["values"] %}<td class="text">{{ value }}</td>{% endfor %}
-<td>{{ row.partitions }}</td><td>{{ row.validation }}</td><td>{{ row.test }}</td>
-<td>{{ row.interval }}</td><td>{{ row.generalist }}</td><td class="text">{{ row.verdict }}</td></tr>
+<td>{{ row.partitions }}</td><td>{{ row.generalist }}</td>
+<td class="text">{{ row.verdict }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 {% endcall %}
@@ -41,7 +46,7 @@ variant that was chosen on validation is an honest one, the highest of the colum
 <p class="note">Variants that differ in their seed alone: mean ± standard deviation over n seeds. A
 seed decides the split, the initial weights and the order of rows.</p>
 <div class="scroll tall"><table>
-<thead><tr>{% for name in replicate_names %}<th class="text">{{ name }}</th>{% endfor %}
+<thead><tr>{% for name in replicate_names %}<th class="name">{{ name }}</th>{% endfor %}
 <th>n</th><th>Validation</th><th>Test</th><th>Generalist, test</th></tr></thead>
 <tbody>
 {% for row in replicates %}

@@ -60,11 +60,11 @@ def train_on_shards(
     cost = step_flops(module, next(iter(stream)))
     steps = flops / cost if flops else rows / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
-    run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
-    stream.close()
     own = part.steps(stream.steps) if part else stream.steps
     ledger.flops += own * cost
     ledger.rows_seen += own * stream.batch_size
+    run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
+    stream.close()
     return stream.training_rows
 
 
