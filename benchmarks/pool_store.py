@@ -15,6 +15,7 @@ import argparse
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,10 @@ from shoal.pool_store import PoolStore
 from shoal.pool_store.backends import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from benchmarks.pool_store_models import Stacked
+    from shoal.pool_store.backends import Backend
 
 PARTS = ("fine-tuned", "independent", "round", "large", "one", "faults")
 ROUND_SHARE = 0.1
@@ -120,8 +122,8 @@ def _compared(found: list[Way], pool: Pool, repeat: int) -> list[dict[str, Any]]
         saves, loads, size, files, exact = [], [], 0, 0, True
         for _ in range(repeat):
             folder = Path(tempfile.mkdtemp(prefix="pool-store-"))
-            saves.append(_seconds(lambda way=way, folder=folder: way.save(folder, pool))[0])
-            seconds, back = _seconds(lambda way=way, folder=folder: way.load(folder, pool))
+            saves.append(_seconds(partial(way.save, folder, pool))[0])
+            seconds, back = _seconds(partial(way.load, folder, pool))
             loads.append(seconds)
             exact = exact and equal(back, pool)
             size = sum(path.stat().st_size for path in folder.iterdir())
@@ -163,7 +165,9 @@ def _round(pool: Pool, base: Model, changed: Pool) -> list[dict[str, Any]]:
     ]
     now = b"".join(new.numpy().tobytes() for new, _ in layers)
     old = b"".join(old.numpy().tobytes() for _, old in layers)
-    rows = [{"method": "changed layers, raw", "MB": len(now) / 1e6, "of changed": 1.0}]
+    rows: list[dict[str, Any]] = [
+        {"method": "changed layers, raw", "MB": len(now) / 1e6, "of changed": 1.0}
+    ]
     try:
         import z4ai
 
@@ -173,19 +177,20 @@ def _round(pool: Pool, base: Model, changed: Pool) -> list[dict[str, Any]]:
         pass
     for speed in ("fast", "small"):
         with tempfile.TemporaryDirectory() as folder:
-            store = PoolStore(folder, speed)  # type: ignore[arg-type]
+            store = PoolStore(folder, speed)
             store.save({"base": base, **pool}, base="base")
             before, files = _size(folder), len(list(Path(folder).iterdir()))
-            seconds, _ = _seconds(
-                lambda store=store: store.save(changed, base="base", parents=parents)
-            )
-            again, back = _seconds(
-                lambda folder=folder: PoolStore(folder).load_many(changed, "torch")
-            )
+            seconds, _ = _seconds(partial(store.save, changed, base="base", parents=parents))
+            again, back = _seconds(partial(_recovered, folder, changed))
             row = {"method": f"Shoal, {speed}", "MB": (_size(folder) - before) / 1e6}
             row |= {"save s": seconds, "recover s": again, "exact": equal(back, changed)}
             rows.append(row | {"files": len(list(Path(folder).iterdir())) - files})
     return [row | {"of changed": row["MB"] * 1e6 / len(now)} for row in rows]
+
+
+def _recovered(where: str | Backend, models: Iterable[str]) -> Pool:
+    """Models from a store that is opened for them."""
+    return PoolStore(where).load_many(models, "torch")
 
 
 def _size(folder: str) -> int:
@@ -220,7 +225,7 @@ def _one(pool: Pool, base: Model, count: int) -> dict[str, Any]:
         for name in ["base", *chosen.tolist()]:
             backend = _Counting(folder)
             wall = time.perf_counter()
-            cpu, _ = _seconds(lambda b=backend, n=name: PoolStore(b).load(n, "torch"))
+            cpu, _ = _seconds(partial(_recovered, backend, [name]))
             walls.append(1e3 * (time.perf_counter() - wall))
             cpus.append(1e3 * cpu)
             reads.append(backend.bytes_read)

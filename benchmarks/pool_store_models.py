@@ -175,7 +175,7 @@ def kept(path: Path, make: Callable[[], Stacked]) -> dict[str, np.ndarray]:
         path.parent.mkdir(parents=True, exist_ok=True)
         made = {name: value.numpy() for name, value in make().items()}
         aside = path.with_name(f"aside-{path.name}")
-        np.savez(aside, **made)
+        np.savez(aside, allow_pickle=False, **made)
         aside.replace(path)
     with np.load(path) as stored:
         return {name: stored[name] for name in stored.files}

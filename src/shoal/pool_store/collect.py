@@ -105,27 +105,28 @@ def _join(
         return []
     columns, cuts = [], []
     for (name, kind), numbers in groups.items():
-        column, places = _copied(backend, contents, name, kind, numbers)
-        columns.append(column)
-        cuts.append(places)
+        copied, forms = _copied(backend, contents, name, kind, numbers)
+        columns.append(copied)
+        cuts.append(forms)
     numbers = [number for group in groups.values() for number in group]
     pack = pack_name(columns, [rows["address"][number].tobytes() for number in numbers])
     with backend.write(pack) as file:
         written = write_pack(file, columns)
         size = file.seek(0, 2)
-    for place, (group, where) in enumerate(zip(groups.values(), written, strict=True)):
-        rows["offset"][group], rows["cut"][group] = where.offsets, cuts[place]
-        rows["pack"][group], rows["column"][group] = len(contents.packs), place
+    for column, (group, where) in enumerate(zip(groups.values(), written, strict=True)):
+        rows["offset"][group], rows["cut"][group] = where.offsets, cuts[column]
+        rows["pack"][group], rows["column"][group] = len(contents.packs), column
     places = tuple(
-        ColumnPlace(column.name, column.kind, tuple(where.cuts))
-        for column, where in zip(columns, written, strict=True)
+        ColumnPlace(each.name, each.kind, tuple(where.cuts))
+        for each, where in zip(columns, written, strict=True)
     )
     contents.packs.append(PackPlace(pack, size, places))
     return numbers
 
 
 def _column(contents: Contents, row: Any) -> ColumnPlace:  # noqa: ANN401 - a record of numpy
-    return contents.packs[row["pack"]].columns[row["column"]]
+    place: ColumnPlace = contents.packs[row["pack"]].columns[row["column"]]
+    return place
 
 
 def _copied(

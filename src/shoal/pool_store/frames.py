@@ -103,7 +103,7 @@ class Cut:
 
     def join(self, low: Bytes, high: Words) -> Words:
         """What :meth:`split` cut."""
-        words = high << self._shifts
+        words: Words = high << self._shifts
         planes = words.view(np.uint8).reshape(*words.shape, self._word)
         at = 0
         for bit, start, stop, size in self._planes():
@@ -117,7 +117,7 @@ class Cut:
             at += size
         if self._order is None:
             return words
-        result = np.empty_like(words)
+        result: Words = np.empty_like(words)
         result[:, self._order] = words
         return result
 

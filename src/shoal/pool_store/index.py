@@ -201,7 +201,7 @@ class Index:
         """Which rows a store could have written: others would be wrong, or ask without bound."""
         pack = np.minimum(rows["pack"], len(self.packs))
         counts = np.array([len(place.columns) for place in self.packs] + [0])
-        sound = rows["column"] < counts[pack]
+        sound: NDArray[np.bool_] = rows["column"] < counts[pack]
         where = np.where(sound, self._firsts[pack] + rows["column"], len(self.columns))
         stands_for = np.array([min(c.kind.bytes, 1 << 62) for c in self.columns] + [0])[where]
         forms = np.array([len(column.cuts) for column in self.columns] + [0])[where]
@@ -212,7 +212,8 @@ class Index:
         sound &= np.where(raw, size == stands_for, rows["cut"] < forms)
         sound &= stands_for // LARGEST_RATIO <= size
         sound &= np.where(refers, rows["reference"] < self.tensors, rows["reference"] == NONE)
-        return sound & (rows["depth"] <= LONGEST_CHAIN) & ((rows["depth"] > 0) == refers)
+        sound &= (rows["depth"] <= LONGEST_CHAIN) & ((rows["depth"] > 0) == refers)
+        return sound
 
     def column_numbers(self, rows: Rows) -> NDArray[np.int64]:
         """Place in ``columns`` of each row's column."""

@@ -174,18 +174,19 @@ class Reader:
         place = self._index.columns[column]
         stored = place.cuts[key[1]]
         limit = 8 * place.kind.word_type.itemsize
+        bits: int | NDArray[np.uint8]
         if isinstance(stored, int):
             sound, bits = 0 <= stored < limit, stored
         else:
             offset, size, places = stored
             sound = places == place.kind.words and places <= LARGEST_RATIO * size + LARGEST_RATIO
-            bits = np.zeros(places if sound else 0, np.uint8)
+            bits = by_place = np.zeros(places if sound else 0, np.uint8)
             try:
                 name = self._index.packs[row["pack"]].name
-                zstd.decompress(read_part(self._backend, name, offset, size), bits)
+                zstd.decompress(read_part(self._backend, name, offset, size), by_place)
             except (RuntimeError, ValueError):
                 sound = False
-            sound = sound and bits.max(initial=0) < limit
+            sound = sound and by_place.max(initial=0) < limit
         if not sound:
             raise self._corrupt(row, number, "is damaged: the cut of its words is none")
         self._cuts[key] = Cut(place.kind, bits)
