@@ -10,7 +10,7 @@ from shoal.evaluate.interval import interval_svg
 from shoal.evaluate.partition_map import map_svg
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost, report_page
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 EVIL = "<script>alert('x')</script>\"&"
 
 

@@ -1,8 +1,9 @@
 """Template (Jinja) of the page that says what each choice did."""
 
 TEMPLATE = """\
+{%- macro broken(name) -%}{{ name | e | replace(".", ".<wbr>" | safe) }}{%- endmacro -%}
 <style>
-th.name { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; text-align: left; }
+th.name { white-space: normal; text-align: left; }
 figure { margin: .6rem 0; }
 </style>
 <header>
@@ -27,7 +28,7 @@ variant that was chosen on validation is an honest one, the highest of the colum
 <div class="scroll tall"><table>
 <thead><tr><th class="text">{{ "Variant" if several else "Experiment" }}</th>
 <th>Validation</th><th>Test</th><th>95 % interval</th>
-{% for name in names %}<th class="name">{{ name }}</th>{% endfor %}
+{% for name in names %}<th class="name">{{ broken(name) }}</th>{% endfor %}
 <th>Partitions</th><th>Generalist</th><th class="text">Splitting</th></tr></thead>
 <tbody>
 {% for row in variants %}
@@ -46,7 +47,7 @@ variant that was chosen on validation is an honest one, the highest of the colum
 <p class="note">Variants that differ in their seed alone: mean ± standard deviation over n seeds. A
 seed decides the split, the initial weights and the order of rows.</p>
 <div class="scroll tall"><table>
-<thead><tr>{% for name in replicate_names %}<th class="name">{{ name }}</th>{% endfor %}
+<thead><tr>{% for name in replicate_names %}<th class="name">{{ broken(name) }}</th>{% endfor %}
 <th>n</th><th>Validation</th><th>Test</th><th>Generalist, test</th></tr></thead>
 <tbody>
 {% for row in replicates %}
