@@ -105,17 +105,17 @@ def _join(
         return []
     columns, cuts = [], []
     for (name, kind), numbers in groups.items():
-        column, places = _copied(backend, contents, name, kind, numbers)
+        column, forms = _copied(backend, contents, name, kind, numbers)
         columns.append(column)
-        cuts.append(places)
+        cuts.append(forms)
     numbers = [number for group in groups.values() for number in group]
     pack = pack_name(columns, [rows["address"][number].tobytes() for number in numbers])
     with backend.write(pack) as file:
         written = write_pack(file, columns)
         size = file.seek(0, 2)
-    for place, (group, where) in enumerate(zip(groups.values(), written, strict=True)):
-        rows["offset"][group], rows["cut"][group] = where.offsets, cuts[place]
-        rows["pack"][group], rows["column"][group] = len(contents.packs), place
+    for at, (group, where) in enumerate(zip(groups.values(), written, strict=True)):
+        rows["offset"][group], rows["cut"][group] = where.offsets, cuts[at]
+        rows["pack"][group], rows["column"][group] = len(contents.packs), at
     places = tuple(
         ColumnPlace(column.name, column.kind, tuple(where.cuts))
         for column, where in zip(columns, written, strict=True)
@@ -125,7 +125,8 @@ def _join(
 
 
 def _column(contents: Contents, row: Any) -> ColumnPlace:  # noqa: ANN401 - a record of numpy
-    return contents.packs[row["pack"]].columns[row["column"]]
+    place: ColumnPlace = contents.packs[row["pack"]].columns[row["column"]]
+    return place
 
 
 def _copied(

@@ -116,8 +116,9 @@ class Cut:
                 planes[:, start:stop, byte] |= bits << rest
             at += size
         if self._order is None:
-            return words
-        result = np.empty_like(words)
+            plain: Words = words
+            return plain
+        result: Words = np.empty_like(words)
         result[:, self._order] = words
         return result
 

@@ -212,7 +212,10 @@ class Index:
         sound &= np.where(raw, size == stands_for, rows["cut"] < forms)
         sound &= stands_for // LARGEST_RATIO <= size
         sound &= np.where(refers, rows["reference"] < self.tensors, rows["reference"] == NONE)
-        return sound & (rows["depth"] <= LONGEST_CHAIN) & ((rows["depth"] > 0) == refers)
+        whole: NDArray[np.bool_] = (
+            sound & (rows["depth"] <= LONGEST_CHAIN) & ((rows["depth"] > 0) == refers)
+        )
+        return whole
 
     def column_numbers(self, rows: Rows) -> NDArray[np.int64]:
         """Place in ``columns`` of each row's column."""

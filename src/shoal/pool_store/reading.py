@@ -175,7 +175,8 @@ class Reader:
         stored = place.cuts[key[1]]
         limit = 8 * place.kind.word_type.itemsize
         if isinstance(stored, int):
-            sound, bits = 0 <= stored < limit, stored
+            bits: Any = stored
+            sound = 0 <= stored < limit
         else:
             offset, size, places = stored
             sound = places == place.kind.words and places <= LARGEST_RATIO * size + LARGEST_RATIO

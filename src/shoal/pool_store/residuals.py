@@ -92,11 +92,13 @@ def _top(words: Words) -> Any:  # noqa: ANN401 - a numpy scalar
 
 def _ordered(words: Words) -> Words:
     """Bits of floats as integers in the same order, next to each other where the floats are."""
-    return words ^ (_sign_mask(words) | _top(words))
+    ordered: Words = words ^ (_sign_mask(words) | _top(words))
+    return ordered
 
 
 def _unordered(words: Words) -> Words:
-    return words ^ (~_sign_mask(words) | _top(words))
+    bits: Words = words ^ (~_sign_mask(words) | _top(words))
+    return bits
 
 
 def _zigzag(words: Words) -> Words:
@@ -105,7 +107,8 @@ def _zigzag(words: Words) -> Words:
 
 
 def _unzigzag(words: Words) -> Words:
-    return (words >> 1) ^ (~(words & 1) + words.dtype.type(1))
+    signed: Words = (words >> 1) ^ (~(words & 1) + words.dtype.type(1))
+    return signed
 
 
 def _rotated(words: Words, left: int) -> Words:
