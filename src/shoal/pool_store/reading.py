@@ -176,7 +176,8 @@ class Reader:
         limit = 8 * place.kind.word_type.itemsize
         bits: int | NDArray[np.uint8]
         if isinstance(stored, int):
-            sound, bits = 0 <= stored < limit, stored
+            bits: Any = stored
+            sound = 0 <= stored < limit
         else:
             offset, size, places = stored
             sound = places == place.kind.words and places <= LARGEST_RATIO * size + LARGEST_RATIO
