@@ -176,7 +176,7 @@ class Reader:
         limit = 8 * place.kind.word_type.itemsize
         bits: int | NDArray[np.uint8]
         if isinstance(stored, int):
-            bits: Any = stored
+            bits = stored
             sound = 0 <= stored < limit
         else:
             offset, size, places = stored

@@ -10,11 +10,11 @@ from shoal.pool_store.index import Index, MissingFileError, read_root
 from shoal.pool_store.index_format import Contents, write_index
 from shoal.pool_store.reading import Reader
 from shoal.pool_store.saving import Writer, given_models
-from shoal.pool_store.tensors import as_arrays, as_tensors, merkle
+from shoal.pool_store.tensors import as_arrays, as_tensors, merkle, numpy_has
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shoal.pool_store.backends import Backend
     from shoal.pool_store.columns import Speed
@@ -237,6 +237,8 @@ def _assembled(
     index: Index, entries: list[Entry], reader: Reader, framework: Framework
 ) -> dict[str, dict[str, Any]]:
     """Models' tensors; none shares memory with another that is handed out."""
+    if framework == "numpy":
+        _refuse_what_numpy_lacks(index, entries)
     convert = as_tensors if framework == "torch" else as_arrays
     values: dict[int, Any] = {}
     wanted = {number for entry in entries for number in entry.rows}
@@ -254,6 +256,16 @@ def _assembled(
             handed.add(number)
             tensors[name] = value
     return found
+
+
+def _refuse_what_numpy_lacks(index: Index, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        for name, kind in index.layouts[entry.layout]:
+            if not numpy_has(kind):
+                raise ModelError(
+                    f"model {entry.model!r}, tensor {name!r} is of type {kind.dtype}, which numpy "
+                    f"lacks; load it for torch"
+                )
 
 
 def _references(

@@ -133,14 +133,13 @@ def _stacked_tensors(
     return kind, flat.view(torch.uint8).numpy().reshape(len(values), kind.bytes)
 
 
-def as_arrays(kind: Kind, rows: NDArray[np.uint8]) -> list[NDArray[Any]]:
-    """The numpy arrays that have these bytes, ``(tensors, bytes)``; they share their memory.
+def numpy_has(kind: Kind) -> bool:
+    """Whether numpy has tensors of this type."""
+    return kind.dtype in np.sctypeDict
 
-    Raises:
-        ModelError: numpy has no such type.
-    """
-    if kind.dtype not in np.sctypeDict:
-        raise ModelError(f"of type {kind.dtype}, which numpy lacks; load it for torch")
+
+def as_arrays(kind: Kind, rows: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    """The numpy arrays that have these bytes, ``(tensors, bytes)``; they share their memory."""
     values = rows.view(np.dtype(kind.dtype).newbyteorder("<"))
     shaped = values.reshape(len(rows), *kind.shape)
     return [shaped[row, ...] for row in range(len(rows))]
