@@ -44,7 +44,7 @@ rule pool:
         failed=lambda wc, input: plan(wc).failed_files(),
         experiment=lambda wc: str(plan(wc).settings_file),
     shell:
-        "shoal pool --experiment {params.experiment:q} --router {input.router:q}"
+        "shoal pool-build --experiment {params.experiment:q} --router {input.router:q}"
         " --pool-ledger {params.ledgers:q} --choice {input.choices:q}"
         " --specialist {params.specialists:q} --index {params.index:q} --failed {params.failed:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
@@ -54,7 +54,7 @@ rule pool:
 
 
 rule pool_publish:
-    """Copy the current pool, metrics and report to where people look for them."""
+    """Keep the models; copy pool, metrics and report to where people look for them."""
     input:
         manifest=lambda wc: ancient(
             plan(wc).layout.pool(plan(wc).index(checkpoints.partition), "manifest.json")

@@ -54,13 +54,14 @@ rule train_specialist:
         model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
         point=lambda wc: plan(wc).point(wc.point),
+        store=plans.store,
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-specialist --model {params.model:q} --training {params.training:q}"
         " --point {params.point:q} --index {params.index:q} --digest {wildcards.digest}"
         " --base {input.base:q} --shapes {input.shapes:q} --out {output.model:q}"
-        " --ledger {output.ledger:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
+        " --ledger {output.ledger:q} --store {params.store:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule train_pack:

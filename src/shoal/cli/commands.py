@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, delivery, learning, packing, query, stimulus, store_care, upkeep
+from shoal.cli import data, delivery, learning, packing, pools, query, stimulus, store_care, upkeep
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
 from shoal.files import replacing
@@ -81,6 +81,8 @@ for command in (
 ):
     app.command()(command)
 
+
+app.add_typer(pools.app, name="pool")
 
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function

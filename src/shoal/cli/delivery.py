@@ -116,7 +116,7 @@ def evaluate_drift(
     evaluate_drift(parsed, index, basis, router, choice, choice_before, out)
 
 
-def pool(
+def pool_build(
     experiment: File,
     router: Input,
     pool_ledger: Files,
@@ -178,7 +178,7 @@ COMMANDS = (
     gate,
     evaluate,
     evaluate_drift,
-    pool,
+    pool_build,
     pool_publish,
     answers,
 )

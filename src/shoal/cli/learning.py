@@ -58,14 +58,18 @@ def train_specialist(
     shapes: Input,
     out: File,
     ledger: File,
+    store: File,
     threads: Threads,
     checkpoint_seconds: Seconds,
 ) -> None:
-    """Train one specialist on its partition's rows."""
+    """Train one specialist on its partition's rows, or take it from the pool store."""
     from shoal.determinism import deterministic
+    from shoal.pool.recover import recover
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import train_specialist
 
+    if recover(store, out, ledger, base):
+        return
     deterministic(threads)
     train_specialist(
         Model.from_text(model),

@@ -67,7 +67,7 @@ class Pool:
         self.router = Router.from_state(*load_state(folder / "router.safetensors"))
         self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
         for target in self.pipeline.targets:
-            _check_trust("transform", target, trust)
+            check_trust("transform", target, trust)
         self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
         self.gate = Gate.from_record(read_json(folder / "gate.json"))
         models = {BASE: self.model_with(load_state(folder / "base.safetensors")[0], {})}
@@ -113,7 +113,7 @@ class Pool:
                 raise CorruptError(f"{path}: named in the manifest, but not in the pool")
             if file_hash(path) != expected:
                 raise CorruptError(f"{path}: does not match its hash in the manifest")
-        _check_trust("model", manifest["model"]["_target_"], trust)
+        check_trust("model", manifest["model"]["_target_"], trust)
         return cls(place, manifest, trust)
 
     def predict(self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None) -> pa.Table:
@@ -192,7 +192,12 @@ class Pool:
         return None if column is None else rows[column].to_pylist()
 
 
-def _check_trust(part: str, target: str, trust: Sequence[str]) -> None:
+def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
+    """Refuse what would be imported from outside Shoal.
+
+    Raises:
+        ModelError: The module of ``target`` is not among the trusted ones.
+    """
     module = target.rpartition(".")[0]
     if not (module == "shoal" or module.startswith("shoal.") or module in trust):
         raise ModelError(

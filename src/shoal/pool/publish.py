@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import DataError
 from shoal.evaluate.control import refuse_leak
 from shoal.files import read_json, replacing
+from shoal.pool.keep import keep
 from shoal.workflow.history import History
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Release:
 
 
 def publish(release: Release, plan: Path, on_drift: str, results: Path, record: Path) -> None:
-    """Copy pool, report and metrics to the experiment's folder; record the release last.
+    """Keep the models, copy pool, report and metrics to where people look; record the release last.
 
     A crash between leaves nothing recorded as published, so that the next run publishes again.
     A control that failed is never published: what was, stays, and each further run fails again.
@@ -56,6 +57,7 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
             f"experiment has started since: run the workflow again"
         )
     refuse_leak(read_json(release.metrics), release.report)
+    keep(content, release.metrics, results)
     history = History(results, Path(content["layout"]["root"]))
     history.withdraw()
     manifest = read_json(release.manifest)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 GENERATION = "generation.json"
 HISTORY = "history.jsonl"
 PUBLISHED = "published"
+STORE = "store"
+"""Folder of the pool store, in an experiment's results."""
 
 
 @dataclass(frozen=True)

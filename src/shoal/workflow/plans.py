@@ -8,6 +8,7 @@ from shoal.errors import SettingsError
 from shoal.settings.compose import as_list
 from shoal.settings.variants import variants
 from shoal.workflow.answers import answers_jobs
+from shoal.workflow.history import STORE
 from shoal.workflow.rules import NONE, RulesPlan
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class Plans:
     def settings(self) -> Settings:
         """Settings of the first variant."""
         return self.first.settings
+
+    @property
+    def store(self) -> str:
+        """The pool store, which variants share."""
+        return str(self.first.root / STORE)
 
     @property
     def is_main_process(self) -> bool:

@@ -1,0 +1,96 @@
+"""Commands about the models that an experiment has kept: ``shoal pool …``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Every model of every release: its history, its differences, and getting it out.",
+    no_args_is_help=True,
+)
+
+Results = Annotated[Path, typer.Argument(help="an experiment's results folder, or a variant's")]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        help="an id, a tag, or [RELEASE:]WHICH: a release's number or id, then base, generalist, "
+        "router, or a partition's number"
+    ),
+]
+
+
+@app.command()
+def log(results: Results) -> None:
+    """List the releases, the last first: what changed, what it scored, what it costs to keep."""
+    from rich.console import Console
+
+    from shoal.pool.kept import Kept
+    from shoal.pool.kept_text import log_table
+
+    Console().print(log_table(Kept(results)))
+
+
+@app.command()
+def show(results: Results, model: ModelName) -> None:
+    """Say where a model comes from, what its making cost, and what it consists of."""
+    from rich.console import Console
+
+    from shoal.pool.kept import Kept
+    from shoal.pool.kept_text import model_text
+
+    Console().print(model_text(Kept(results), model))
+
+
+@app.command()
+def diff(results: Results, first: ModelName, second: ModelName) -> None:
+    """Say which layers of two models differ, and how far."""
+    from rich.console import Console
+
+    from shoal.pool.kept import Kept
+    from shoal.pool.kept_text import diff_table
+
+    Console().print(diff_table(Kept(results), first, second))
+
+
+@app.command()
+def tag(
+    results: Results, name: Annotated[str, typer.Argument(help="a name to give")], model: ModelName
+) -> None:
+    """Give a model a name."""
+    from shoal.pool.kept import Kept
+
+    typer.echo(f"{name}: {Kept(results).tag(name, model)}")
+
+
+@app.command()
+def export(
+    results: Results,
+    model: ModelName,
+    out: Annotated[Path, typer.Argument(help="a .safetensors, .onnx or .pt2 file to write")],
+    trust: Annotated[
+        list[str], typer.Option(help="module outside Shoal that the model may be imported from")
+    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Write one model to a file: safetensors, ONNX, or a program of torch.export."""
+    from shoal.pool.export import export
+    from shoal.pool.kept import Kept
+
+    export(Kept(results), model, out, trust)
+    typer.echo(f"{model}: {out}")
+
+
+@app.command()
+def fsck(results: Results) -> None:
+    """Read and check every model that is kept; end with code 1 if any is damaged."""
+    from shoal.pool.kept import Kept
+
+    store = Kept(results).store
+    problems = store.fsck()
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{store.place}: {len(store)} models, {len(problems) or 'no'} problems")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,194 @@
+"""Every model of a release goes into the experiment's pool store, with where it comes from."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.files import read_json
+from shoal.hashing import settings_id
+from shoal.pool.kept import (
+    Slot,
+    identity_of,
+    keep_release,
+    kept_releases,
+    model_id,
+    slot_of,
+)
+from shoal.shapes import Shapes
+from shoal.state import load_state
+from shoal.workflow.history import STORE
+from shoal.workflow.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from shoal.pool_store import PoolStore
+
+_AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
+_SCORES = {"pool": "pool_top1", "generalist": "generalist"}
+
+
+@dataclass(frozen=True)
+class _File:
+    """A trained model's file, and what is known of its training.
+
+    Attributes:
+        kind: ``base``, ``generalist``, ``router`` or ``specialist``.
+        path: Its weights, below the generation's folder.
+        ledger: What it cost.
+        code: Digest of the code that trained it; of a fit's it is in the ledger.
+        partition: Its partition, if it has one.
+        digest: Digest of that partition's training rows.
+        is_chosen: Whether it is its partition's best.
+    """
+
+    kind: str
+    path: Path
+    ledger: Path
+    code: str | None = None
+    partition: int | None = None
+    digest: str | None = None
+    is_chosen: bool = True
+
+    @property
+    def identity(self) -> str:
+        """A hash of what it was made from, which its path names."""
+        return identity_of(self.kind, self.path)
+
+    def listed(self, model: str, point: str | None) -> dict[str, Any]:
+        """What a release says of it: its id and its slot."""
+        slot = Slot(self.kind, self.partition, point)
+        return {"id": model, **slot._asdict(), "chosen": self.is_chosen}
+
+
+def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
+    """Store the models of a release, and write which they are.
+
+    Models whose files ``shoal gc`` has removed are left out, unless the store has them already.
+
+    Args:
+        plan: What the run wrote when it started: ``release``, ``layout``, ``settings``, ``codes``.
+        metrics: What evaluate measured.
+        home: The folder of what is published.
+
+    Raises:
+        CorruptError: A model or the store is damaged.
+    """
+    from shoal.pool_store import PoolStore
+
+    layout = Layout.from_json(plan["layout"])
+    store = PoolStore(Path(layout.root, STORE))
+    files = list(_files(plan, layout))
+    releases = [each for each in kept_releases(home) if each["release"] != plan["release"]]
+    before = {slot_of(each): each["id"] for each in releases[-1]["models"]} if releases else {}
+    listed: list[dict[str, Any]] = []
+    for part in _parts([file for file in files if file.path.exists()]):
+        base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
+        listed += _save(store, part, plan, before, base)
+    listed += _stored(store, [file for file in files if not file.path.exists()])
+    measured = read_json(metrics)
+    score = {name: measured[of]["score"] for name, of in _SCORES.items()}
+    record = {
+        "release": plan["release"],
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "generation": layout.generation,
+        "metric": measured["metric"],
+        "score": score,
+        "verdict": measured["verdict"],
+        "model": plan["settings"]["model"],
+        "shapes": asdict(Shapes.load(layout.fit("encode", "shapes.json"))),
+        "models": listed,
+    }
+    keep_release(home, record)
+
+
+def _files(plan: Mapping[str, Any], layout: Layout) -> Iterator[_File]:
+    """The models of a release; each after the ones that it is made from."""
+    index, codes = read_json(layout.index), plan["codes"]
+    base = layout.fit("base", "base.safetensors")
+    yield _File("base", base, layout.fit("base", "ledger.json"))
+    generalist = layout.baseline(index, "generalist.safetensors")
+    yield _File("generalist", generalist, generalist.with_suffix(".json"))
+    for entry in layout.specialised(index):
+        chosen = read_json(layout.choice(entry))["specialist"]
+        for path in layout.candidates(entry):
+            yield _File(
+                "specialist",
+                path,
+                path.with_name("ledger.json"),
+                code=codes["specialists"],
+                partition=int(entry["partition"]),
+                digest=entry["specialist"],
+                is_chosen=str(path) == chosen,
+            )
+    router = layout.router(index, "router.safetensors")
+    yield _File("router", router, layout.router(index, "ledger.json"), code=codes["router"])
+
+
+def _parts(files: Sequence[_File]) -> Iterator[list[_File]]:
+    """The files in parts that fit into memory."""
+    part: list[_File] = []
+    size = 0
+    for file in files:
+        part.append(file)
+        size += file.path.stat().st_size
+        if size >= _AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _save(
+    store: PoolStore,
+    files: Sequence[_File],
+    plan: Mapping[str, Any],
+    before: Mapping[Slot, str],
+    base: str | None,
+) -> list[dict[str, Any]]:
+    """Store some models; what is listed of each."""
+    models, records, resembled, listed = {}, {}, {}, []
+    for file in files:
+        tensors, meta = load_state(file.path)
+        model = model_id(file.identity, tensors)
+        base = model if file.kind == "base" else base
+        point = settings_id(meta["point"]) if "point" in meta else None
+        one = file.listed(model, point)
+        parent = before.get(slot_of(one))
+        start = base if file.kind in ("generalist", "specialist") else None
+        near = start if parent in (None, model) or parent not in store else parent
+        if near is not None:
+            resembled[model] = near
+        models[model] = tensors
+        origin = {"parent": None if parent == model else parent, "base": start}
+        records[model] = one | origin | {"digest": file.digest, "meta": meta}
+        records[model] |= _training(file, plan)
+        listed.append(one)
+    store.save(models, base, resembled, records)
+    return listed
+
+
+def _stored(store: PoolStore, files: Sequence[_File]) -> list[dict[str, Any]]:
+    """Models whose files are gone but which the store has."""
+    ids = {model.split("-")[0]: model for model in store.ids()} if files else {}
+    found = [(file, ids[file.identity]) for file in files if file.identity in ids]
+    return [file.listed(model, store.record(model)["point"]) for file, model in found]
+
+
+def _training(file: _File, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """With what a model was trained, and what that cost."""
+    settings = plan["settings"]
+    ledger = read_json(file.ledger) if file.ledger.exists() else {}
+    made_from = ledger.pop("made_from", {})
+    return {
+        "release": plan["release"],
+        "generation": settings["generation"],
+        "settings": settings_id(settings["model"], settings["train_specialists"]),
+        "seed": settings["train_specialists"]["seed"],
+        "code": file.code or made_from.get("code"),
+        "environment": settings_id(ledger.get("versions"), ledger.get("device")),
+        "ledger": ledger,
+    }

@@ -1,0 +1,175 @@
+"""The models that an experiment has kept: by release, by name, and how they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shoal.errors import ModelError, SourceError, nearest
+from shoal.files import read_json, write_json
+from shoal.hashing import settings_id
+from shoal.pool_store.tensors import tree_of
+from shoal.workflow.history import STORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from shoal.pool_store import PoolStore
+
+KEPT = "models"
+"""Folder of what each release consists of, beside what is published."""
+_TAGS = "tags.json"
+_NAMING = 5  # last parts of a path that say what its file is made from
+_FEW = 4  # digits that abbreviate an id
+
+
+class Slot(NamedTuple):
+    """What a model of one release has in common with its successor in the next."""
+
+    kind: str
+    partition: int | None
+    point: str | None
+
+
+def identity_of(kind: str, path: Path) -> str:
+    """A hash of what a model was made from, which its file's path names."""
+    return settings_id(kind, *path.parts[-_NAMING:-1])
+
+
+def model_id(identity: str, tensors: Mapping[str, Any]) -> str:
+    """Id of a model: what it was made from, and six digits of what it is."""
+    return f"{identity}-{tree_of(tensors).root[:6]}"
+
+
+def base_is(model: str, tensors: Mapping[str, Any]) -> bool:
+    """Whether a base's id is that of these tensors."""
+    return model == model_id(model.split("-", maxsplit=1)[0], tensors)
+
+
+def slot_of(listed: Mapping[str, Any]) -> Slot:
+    """The slot of a model as a release lists it."""
+    return Slot(*(listed[name] for name in Slot._fields))
+
+
+def kept_releases(home: Path) -> list[dict[str, Any]]:
+    """What was kept of each release, the oldest first."""
+    return [read_json(path) for path in sorted((home / KEPT).glob("[!.]*.json"))]
+
+
+def keep_release(home: Path, record: Mapping[str, Any]) -> None:
+    """Write what a release consists of, once where it is published again at once.
+
+    Args:
+        home: The folder of what is published.
+        record: ``release`` and ``models`` among others.
+    """
+    releases = kept_releases(home)
+    again = bool(releases) and releases[-1]["release"] == record["release"]
+    number = len(releases) + (not again)
+    content = {"number": number, **record}
+    write_json(home / KEPT / f"{number:06d}-{record['release']}.json", content)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an experiment, or one of its variants, has kept.
+
+    Attributes:
+        home: The folder of what is published: ``results/NAME``, or a variant's.
+    """
+
+    home: Path
+
+    @cached_property
+    def releases(self) -> list[dict[str, Any]]:
+        """What was kept of each release, the oldest first.
+
+        Raises:
+            SourceError: Nothing was kept here.
+        """
+        found = kept_releases(self.home)
+        if not found:
+            raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
+        return found
+
+    @cached_property
+    def store(self) -> PoolStore:
+        """The pool store, which variants share."""
+        from shoal.pool_store import PoolStore
+
+        folders = (self.home, *self.home.parents)
+        root = next((f for f in folders if (f / STORE).is_dir()), self.home)
+        return PoolStore(root / STORE)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Ids of models by the names that people gave them."""
+        path = self.home / _TAGS
+        return dict(read_json(path)) if path.exists() else {}
+
+    def tag(self, name: str, model: str) -> str:
+        """Give a model a name; returns its id.
+
+        Raises:
+            ModelError: There is no such model, or the name could be mistaken for another.
+        """
+        if not name or ":" in name or name in self.store:
+            raise ModelError(f"tag {name!r}: an empty name, an id, or one with a colon")
+        found = self.find(model)
+        write_json(self.home / _TAGS, self.tags | {name: found})
+        return found
+
+    def find(self, name: str) -> str:
+        """Id of a model.
+
+        Args:
+            name: An id or its first digits; a tag; or ``[RELEASE:]WHICH``, where the release is a
+                number or an id, the last one if it is left out, and which is ``base``,
+                ``generalist``, ``router``, or a partition, for its chosen specialist.
+
+        Raises:
+            ModelError: There is no such model, or there are several.
+        """
+        if name in self.tags:
+            return self.tags[name]
+        release, _, which = name.rpartition(":")
+        listed = {which_of(each): each["id"] for each in self._models(release) if each["chosen"]}
+        if which in listed:
+            return str(listed[which])
+        ids = [i for i in self.store.ids() if len(name) >= _FEW and i.startswith(name)]
+        if len(ids) == 1:
+            return ids[0]
+        known = (*listed, *self.tags)
+        several = f"{len(ids)} ids begin so" if ids else nearest(which, known)
+        raise ModelError(f"{self.home}: model {name!r} is unknown; {several}")
+
+    def _models(self, release: str) -> list[dict[str, Any]]:
+        if not release:
+            return list(self.releases[-1]["models"])
+        for each in self.releases:
+            if release in (str(each["number"]), each["release"]):
+                return list(each["models"])
+        numbers = [str(each["number"]) for each in self.releases]
+        raise ModelError(
+            f"{self.home}: release {release!r} is unknown; {nearest(release, numbers)}"
+        )
+
+    def changes(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], int]]:
+        """Each release, its models that the one before did not have, and how many went."""
+        before: set[str] = set()
+        for release in self.releases:
+            ids = {each["id"] for each in release["models"]}
+            yield (
+                release,
+                [each for each in release["models"] if each["id"] not in before],
+                len(before - ids),
+            )
+            before = ids
+
+
+def which_of(listed: Mapping[str, Any]) -> str:
+    """What a person calls a model of a release."""
+    partition = listed["partition"]
+    return str(listed["kind"] if partition is None else partition)

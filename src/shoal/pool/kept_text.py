@@ -1,0 +1,134 @@
+"""What ``shoal pool log``, ``show`` and ``diff`` print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from shoal.pool.kept import which_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from shoal.pool.kept import Kept
+
+_FEW = 8
+
+
+def log_table(kept: Kept) -> Table:
+    """The releases, the last first."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("", "release", "time", "generation", "models"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("new, by partition")
+    metric = kept.releases[-1]["metric"]
+    table.add_column(f"{metric}: pool", justify="right")
+    table.add_column("generalist", justify="right")
+    table.add_column("")
+    for release, new, gone in reversed(list(kept.changes())):
+        score = release["score"]
+        table.add_row(
+            str(release["number"]),
+            release["release"],
+            release["time"].replace("T", " ").removesuffix("+00:00"),
+            release["generation"],
+            f"{len(release['models'])} (+{len(new)} -{gone})",
+            _new(new),
+            f"{score['pool']:.4g}",
+            f"{score['generalist']:.4g}",
+            release["verdict"],
+        )
+    return table
+
+
+def _new(models: Sequence[Mapping[str, Any]]) -> str:
+    """Which models a release brought."""
+    which = list(dict.fromkeys(which_of(each) for each in models))
+    if len(which) > _FEW:
+        return f"{', '.join(which[:_FEW])} and {len(which) - _FEW} more"
+    return ", ".join(which) or "none"
+
+
+def model_text(kept: Kept, name: str) -> Table:
+    """Where a model comes from and what it consists of."""
+    model = kept.find(name)
+    record = kept.store.record(model)
+    ledger = record["ledger"]
+    tree = kept.store.tree(model)
+    table = Table.grid(padding=(0, 2))
+    lines = {
+        "model": model,
+        "kind": record["kind"],
+        "partition": record["partition"],
+        "grid point": record["point"],
+        "rows": record["digest"],
+        "base": record["base"],
+        "parent": record["parent"],
+        "first release": f"{record['release']}, generation {record['generation']}",
+        "settings": record["settings"],
+        "seed": record["seed"],
+        "code": record["code"],
+        "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()),
+        "cost": f"{ledger.get('flops', 0):.3g} FLOPs, {ledger.get('seconds', 0):.3g} s",
+        "tags": ", ".join(tag for tag, of in kept.tags.items() if of == model) or None,
+    }
+    for title, value in lines.items():
+        if value is not None:
+            table.add_row(Text(title, style="bold"), str(value))
+    for layer, digest in tree.layers.items():
+        table.add_row(Text(layer or "(top)", style="dim"), digest[:12])
+    return table
+
+
+def diff_table(kept: Kept, first: str, second: str) -> Table | str:
+    """Layers that differ between two models; their tensors alone are read.
+
+    The distance of a layer is the Euclidean norm of the difference of its parameters, also as a
+    share of the first one's norm.
+    """
+    ids = kept.find(first), kept.find(second)
+    trees = [kept.store.tree(model) for model in ids]
+    if trees[0].root == trees[1].root:
+        return f"{ids[0]} and {ids[1]} are equal, bit for bit"
+    layers = [*trees[0].layers, *(each for each in trees[1].layers if each not in trees[0].layers)]
+    loaded = [kept.store.load(model, "torch") for model in ids]
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("layer", "parameters", "differ"):
+        table.add_column(name)
+    for name in ("largest", "distance", "share of norm"):
+        table.add_column(name, justify="right")
+    for layer in layers:
+        hashes = [tree.layers.get(layer) for tree in trees]
+        if hashes[0] == hashes[1]:
+            table.add_row(layer or "(top)", "", "equal")
+        elif None in hashes:
+            table.add_row(layer or "(top)", "", f"only in {ids[hashes.index(None) ^ 1]}")
+        else:
+            table.add_row(layer or "(top)", *_difference(layer, loaded))
+    return table
+
+
+def _difference(layer: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Number of parameters, how many differ, largest difference, distance, and its share."""
+    parts = [_parameters(layer, model) for model in models]
+    if len(parts[0]) != len(parts[1]):
+        return f"{len(parts[0])} and {len(parts[1])}", "another shape"
+    apart = np.abs(parts[0] - parts[1])
+    distance, norm = float(np.linalg.norm(apart)), float(np.linalg.norm(parts[0]))
+    share = f"{distance / norm:.3%}" if norm else "-"
+    count = int(np.count_nonzero(apart))
+    return str(len(apart)), str(count), f"{apart.max():.3g}", f"{distance:.3g}", share
+
+
+def _parameters(layer: str, model: Mapping[str, Any]) -> NDArray[np.float64]:
+    """A layer's parameters in one row."""
+    import torch
+
+    own = [t for name, t in sorted(model.items()) if name.rpartition(".")[0] == layer]
+    row: NDArray[np.float64] = torch.cat([t.reshape(-1).to(torch.float64) for t in own]).numpy()
+    return row

@@ -1,0 +1,48 @@
+"""A specialist that was trained before comes from the pool store instead of another training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoal.errors import ShoalError
+from shoal.files import write_json
+from shoal.made_from import made_from
+from shoal.pool.kept import base_is, identity_of
+from shoal.state import load_state, save_state
+from shoal.terminal import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def recover(folder: Path, out: Path, ledger: Path, base: Path) -> bool:
+    """Write a specialist's weights and ledger, if the store has them; whether it did.
+
+    It has them if a model was kept that is made from the same settings, code and rows, and from a
+    base of the same bits. A store that does not read is no reason not to train.
+
+    Args:
+        folder: The pool store, which need not exist.
+        out: Where the weights will lie; the path names what they are made from.
+        ledger: Where the ledger will lie.
+        base: Weights of the base.
+    """
+    if not folder.is_dir():
+        return False
+    from shoal.pool_store import PoolStore
+
+    store, identity = PoolStore(folder), identity_of("specialist", out)
+    try:
+        found = [model for model in store.ids() if model.startswith(f"{identity}-")]
+        origin = load_state(base)[0]
+        same = [m for m in found if base_is(store.record(m)["base"], origin)]
+        if not same:
+            return False
+        tensors, record = store.load(same[0]), store.record(same[0])
+    except ShoalError as error:
+        say(f"{error}; trained anew")
+        return False
+    write_json(ledger, record["ledger"] | {"recovered": same[0]} | made_from())
+    save_state(out, tensors, record["meta"])
+    say(f"recovered {same[0]} from {folder}")
+    return True

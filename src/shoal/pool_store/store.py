@@ -1,0 +1,306 @@
+"""The pool store: many models, exact and small, in few files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from shoal.errors import CorruptError, ModelError, nearest
+from shoal.pool_store.backends import backend_of
+from shoal.pool_store.index import Index, MissingFileError, read_root
+from shoal.pool_store.index_format import Contents, write_index
+from shoal.pool_store.reading import Reader
+from shoal.pool_store.saving import Writer, given_models
+from shoal.pool_store.tensors import as_arrays, as_tensors, merkle, numpy_has
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from shoal.pool_store.backends import Backend
+    from shoal.pool_store.columns import Speed
+    from shoal.pool_store.index_format import Entry
+    from shoal.pool_store.saving import Given
+    from shoal.pool_store.tensors import Tree
+
+Framework = Literal["numpy", "torch"]
+Result = TypeVar("Result")
+
+_PACK_BYTES = 1 << 30  # of models that are encoded at once
+_MOST_PACKS = 32
+
+
+class PoolStore:
+    """Models by id, each a mapping from names to tensors, in a folder or at a URL.
+
+    Equal tensors are stored once; others as the smallest of several exact codecs makes them.
+    Every tensor is checked against its content address when it is read. Any number of processes
+    may read while one writes; writers wait for each other.
+    """
+
+    def __init__(self, where: str | os.PathLike[str] | Backend, speed: Speed = "small") -> None:
+        """Open a store; it comes to exist with the first save.
+
+        Args:
+            where: A folder, a URL that fsspec knows, or a backend.
+            speed: ``small`` tries every codec on each tensor, ``fast`` one. Does not matter for
+                reading: both are read alike.
+        """
+        self._backend = backend_of(where)
+        self._speed: Speed = speed
+        self._index: Index | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the store is."""
+        return self._backend.place
+
+    def save(
+        self,
+        models: Mapping[str, Mapping[str, Any]],
+        base: str | None = None,
+        parents: Mapping[str, str] | None = None,
+        records: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        """Store models, all or none; those that are there already stay as they are.
+
+        Args:
+            models: Id of each to its tensors, of torch or numpy, by name.
+            base: A model, here or in the store, that all are likely to resemble.
+            parents: For some of them, another that it was made from.
+            records: For some of them, a JSON object to keep with it.
+
+        Raises:
+            ModelError: An id is in the store with other tensors, a base or parent is nowhere, or
+                a tensor cannot be stored.
+            CorruptError: The store is damaged.
+        """
+        with self._backend.lock():
+            index = self._current()
+            contents = Contents() if index is None else index.contents()
+            if index is None:
+                # From now on a missing root is a damage, and no sign of an empty store.
+                write_index(self._backend, contents)
+                index = self._current()
+            new = {m: g for m, g in given_models(models).items() if not self._same(contents, m, g)}
+            if not new:
+                return
+            reader = Reader(self._backend, index) if index is not None else None
+            writer = Writer(self._backend, contents, reader, self._speed)
+            references = _references(new, base, parents or {}, contents)
+            for part in _in_order(new, references):
+                writer.add(part, references, records or {})
+            write_index(self._backend, contents)
+            self._forget(index)
+        if len(contents.packs) > _MOST_PACKS:
+            self.collect_garbage()
+
+    def _same(self, contents: Contents, model: str, given: Given) -> bool:
+        """Whether a model is there already."""
+        entry = contents.entries.get(model)
+        if entry is None:
+            return False
+        addresses = [contents.rows["address"][number].tobytes() for number in entry.rows]
+        if contents.layouts[entry.layout] != given.layout or addresses != given.addresses:
+            raise ModelError(
+                f"{self.place}: model {model!r} is in the store with other tensors; "
+                "remove it first, or choose another id"
+            )
+        return True
+
+    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+        """A model's tensors by name, as numpy arrays or torch tensors on the CPU.
+
+        Raises:
+            ModelError: There is no such model, or numpy lacks the type of a tensor.
+            CorruptError: What is stored is damaged; the message names file and tensor.
+        """
+        return self.load_many([model], framework)[model]
+
+    def load_many(
+        self, models: Iterable[str], framework: Framework = "numpy"
+    ) -> dict[str, dict[str, Any]]:
+        """Several models as :meth:`load` gives them; much faster than one by one."""
+        wanted = list(dict.fromkeys(models))
+
+        def read(index: Index) -> dict[str, dict[str, Any]]:
+            entries = [self._entry(index, model) for model in wanted]
+            reader = Reader(self._backend, index)
+            reader.read(number for entry in entries for number in entry.rows)
+            return _assembled(index, entries, reader, framework)
+
+        return self._reading(read)
+
+    def ids(self) -> list[str]:
+        """Every model's id, sorted."""
+        return self._reading(lambda index: sorted(index.all_entries()))
+
+    def __len__(self) -> int:
+        return self._reading(lambda index: index.count)
+
+    def __contains__(self, model: str) -> bool:
+        return self._reading(lambda index: index.find(model) is not None)
+
+    def tree(self, model: str) -> Tree:
+        """The Merkle tree of a model, read from the index alone."""
+
+        def read(index: Index) -> Tree:
+            entry = self._entry(index, model)
+            rows = {number: index.row(number) for number in entry.rows}
+            names = [name for name, _ in index.layouts[entry.layout]]
+            pairs = zip(names, entry.rows, strict=True)
+            return merkle({name: rows[number]["address"].tobytes() for name, number in pairs})
+
+        return self._reading(read)
+
+    def record(self, model: str) -> dict[str, Any]:
+        """What was kept with a model beside its tensors."""
+        return self._reading(lambda index: dict(self._entry(index, model).record))
+
+    def remove(self, models: Iterable[str]) -> None:
+        """Take models out; their space is freed by :meth:`collect_garbage`.
+
+        Raises:
+            ModelError: One is not in the store, and then none is taken out.
+        """
+        with self._backend.lock():
+            index = self._current()
+            contents = Contents() if index is None else index.contents()
+            for model in set(models):
+                if model not in contents.entries:
+                    raise self._unknown(model, contents.entries)
+                del contents.entries[model]
+            write_index(self._backend, contents)
+            self._forget(index)
+
+    def collect_garbage(self) -> int:
+        """Drop what no model needs, join small packs, remove files of killed writers.
+
+        Returns:
+            Bytes freed. Frames are copied as they are, and read back before the old go.
+
+        Raises:
+            CorruptError: Something that is needed is damaged; nothing is dropped then.
+        """
+        from shoal.pool_store.collect import collect
+
+        with self._backend.lock():
+            index = self._current()
+            return 0 if index is None else collect(self._backend, index)
+
+    def fsck(self) -> list[str]:
+        """Read and check everything; a line for each damage, none for a sound store."""
+        from shoal.pool_store.check import problems
+
+        return problems(self._backend)
+
+    def _current(self) -> Index | None:
+        """The store's present state; ``None`` before the first save."""
+        root = read_root(self._backend)
+        if root is None:
+            self._index = None
+        elif self._index is None or self._index.root != root:
+            self._index = Index(self._backend, root)
+        return self._index
+
+    def _forget(self, index: Index | None) -> None:
+        """Remove the index file of the state before, which nothing names any more."""
+        current = self._current()
+        if index is not None and current is not None and index.file != current.file:
+            self._backend.delete(index.file)
+
+    def _reading(self, read: Callable[[Index], Result]) -> Result:
+        """Read the present state; once more if a writer replaced it meanwhile."""
+        for last in (False, True):
+            try:
+                index = self._current()
+                return read(Index.empty(self._backend) if index is None else index)
+            except MissingFileError as error:
+                if last or (
+                    self._index is not None and read_root(self._backend) == self._index.root
+                ):
+                    raise CorruptError(f"{self.place}/{error}: missing") from None
+        raise AssertionError("unreachable")
+
+    def _entry(self, index: Index, model: str) -> Entry:
+        entry = index.find(model)
+        if entry is None:
+            raise self._unknown(model, index.all_entries())
+        return entry
+
+    def _unknown(self, model: str, known: Iterable[str]) -> ModelError:
+        ids = list(known)
+        hint = f" ({nearest(model, ids)})" if 0 < len(ids) <= 1000 else f" among its {len(ids)}"
+        return ModelError(f"{self.place}: no model {model!r} in the store{hint}")
+
+
+def _assembled(
+    index: Index, entries: list[Entry], reader: Reader, framework: Framework
+) -> dict[str, dict[str, Any]]:
+    """Models' tensors; none shares memory with another that is handed out."""
+    if framework == "numpy":
+        _refuse_what_numpy_lacks(index, entries)
+    convert = as_tensors if framework == "torch" else as_arrays
+    values: dict[int, Any] = {}
+    wanted = {number for entry in entries for number in entry.rows}
+    for kind, numbers, raw in reader.groups:
+        if not wanted.isdisjoint(numbers):
+            values.update(zip(numbers, convert(kind, raw), strict=True))
+    handed: set[int] = set()
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        tensors = found[entry.model] = {}
+        for (name, _), number in zip(index.layouts[entry.layout], entry.rows, strict=True):
+            value = values[number]
+            if number in handed:
+                value = value.clone() if framework == "torch" else value.copy()
+            handed.add(number)
+            tensors[name] = value
+    return found
+
+
+def _refuse_what_numpy_lacks(index: Index, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        for name, kind in index.layouts[entry.layout]:
+            if not numpy_has(kind):
+                raise ModelError(
+                    f"model {entry.model!r}, tensor {name!r} is of type {kind.dtype}, which numpy "
+                    f"lacks; load it for torch"
+                )
+
+
+def _references(
+    new: Mapping[str, Given], base: str | None, parents: Mapping[str, str], contents: Contents
+) -> dict[str, list[str]]:
+    """For each model those that it is compared with, parent before base."""
+    found = {}
+    for model in new:
+        named = [other for other in (parents.get(model), base) if other not in (None, model)]
+        found[model] = [str(other) for other in dict.fromkeys(named)]
+        for other in found[model]:
+            if other not in new and other not in contents.entries:
+                raise ModelError(
+                    f"model {model!r} names {other!r} as base or parent; no such model"
+                )
+    return found
+
+
+def _in_order(
+    new: Mapping[str, Given], references: Mapping[str, list[str]]
+) -> Iterable[dict[str, Given]]:
+    """Models in parts, each after those that it refers to, and none beyond a pack's size."""
+    left = dict(new)
+    while left:
+        ready = {m: g for m, g in left.items() if not any(r in left for r in references[m])}
+        if not ready:
+            raise ModelError(f"models {sorted(left)[:3]} are each other's parents")
+        part: dict[str, Given] = {}
+        size = 0
+        for model, given in ready.items():
+            del left[model]
+            part[model] = given
+            size += sum(kind.bytes for _, kind in given.layout)
+            if size >= _PACK_BYTES:
+                yield part
+                part, size = {}, 0
+        if part:
+            yield part
