@@ -95,7 +95,8 @@ on the same rows, which makes margins look wider than they are on others.</p>
 {% if "winners" in plots %}<figure>{{ plots.winners }}
 <figcaption>A column a partition{% if several %}, a row a variant in the order of the table of
 scores; partitions of different variants hold different rows{% endif %}. Faint where the margin is
-not clear; empty where there are no rows to choose by, or no specialist.</figcaption></figure>{% endif %}
+not clear; empty where there are no rows to choose by, or no specialist.</figcaption>
+</figure>{% endif %}
 <p class="note">{% if several %}The partitions of variant <b>{{ best }}</b>, the best on validation;
 those of all are in <code>winners.parquet</code>.{% endif %}</p>
 <div class="scroll tall"><table>
