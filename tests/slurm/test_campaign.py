@@ -36,6 +36,7 @@ def forget_trainings(experiment: Experiment) -> None:
     """Remove all specialists and what was made from them."""
     for stage in ("specialists", "choices", "router"):
         shutil.rmtree(experiment.generation / stage)
+    experiment.forget_store()
 
 
 def finish(running: subprocess.Popen[str], experiment: Experiment) -> None:
@@ -121,6 +122,7 @@ def test_a_job_past_its_walltime_gets_more_and_goes_on(ran: Experiment, cluster:
 def test_a_node_that_is_drained_in_mid_run_costs_nothing(ran: Experiment, cluster: Cluster):
     """Its job ends, the next ones go elsewhere."""
     shutil.rmtree(ran.generation / "specialists")
+    ran.forget_store()
     running = cluster.start(ran)
     job = cluster.wait_for("train_specialist", "RUNNING")
     try:
@@ -138,6 +140,7 @@ def test_a_daemon_that_is_away_in_mid_run_costs_nothing(
     """The controller restarted, or accounting down for a minute: the run ends right."""
     before = bits(ran)
     shutil.rmtree(ran.generation / "specialists")
+    ran.forget_store()
     running = cluster.start(ran)
     job: SlurmJob = cluster.wait_for("train_specialist", "RUNNING")
     assert job.gpus == 1

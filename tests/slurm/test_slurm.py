@@ -60,6 +60,7 @@ def test_a_job_killed_for_its_memory_asks_for_more_and_succeeds(ran: Experiment,
     (model, *_) = sorted(ran.generation.glob("specialists/*/*/*/model.safetensors"))
     bits = model.read_bytes()
     model.unlink()
+    ran.forget_store()
 
     result = cluster.run(ran, "--until", "train_specialist", overrides="[nodes.safety=1]")
 

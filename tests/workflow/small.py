@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,10 @@ class Experiment:
     def generation(self) -> Path:
         """The generation's folder."""
         return self.folder / "results" / "tiny" / "g1"
+
+    def forget_store(self) -> None:
+        """Remove the pool store, which would give trained specialists back."""
+        shutil.rmtree(self.folder / "results" / "tiny" / "store")
 
     def metrics(self, name: str = "tiny") -> dict[str, Any]:
         """Content of metrics.json."""
