@@ -23,8 +23,8 @@ class LearningCurve(pl.Callback):
     training holds the curve so far.
 
     Attributes:
-        points: For each part of the training its last step, the job's seconds by then, and the
-            mean loss of the part's steps.
+        points: For each part of the training its last step, the job's seconds by then (0 without
+            a ledger), and the mean loss of the part's steps.
     """
 
     def __init__(self, ledger: Ledger | None) -> None:

@@ -197,7 +197,8 @@ def run_steps(
     kept = slot.read() if slot else None
     resumed = slot.path if slot and kept else part.begun if part else None
     begun = read_checkpoint(resumed) if resumed and not kept else kept
-    curve = LearningCurve(slot.ledger if slot else None)
+    # What a part leaves to others has no times in it: it is the same whenever it was made.
+    curve = LearningCurve(slot.ledger if slot and not part else None)
     if begun and "finished" in begun:
         module.load_state_dict(begun["finished"])
         set_random_state(begun["shoal"]["random"])

@@ -50,14 +50,10 @@ def halved(searched, warm, tmp_path):
 
 
 def results(experiment: Experiment) -> dict[str, bytes]:
-    """Weights of all slots, orders of all rankings, choices, predictions, by path.
-
-    States hold seconds too; the weights that later rungs make of them tell whether they are right.
-    """
+    """Weights and states of all slots, orders of all rankings, choices, predictions, by path."""
     made = experiment.generation
     files = [*made.rglob("*.safetensors"), *made.rglob("predictions.parquet")]
-    bits = [path for path in files if path.name != "state.safetensors"]
-    found = {str(path.relative_to(made)): path.read_bytes() for path in bits}
+    found = {str(path.relative_to(made)): path.read_bytes() for path in files}
     for path in made.glob("rungs/*/*/*/*.json"):
         found[str(path.relative_to(made))] = json.dumps(read_json(path)["order"]).encode()
     for path in made.glob("choices/*/*/*.json"):
