@@ -9,11 +9,7 @@ figure { margin: .6rem 0; }
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · what the choices did</p>
 <h1>{{ headline }}</h1>
-<ul class="facts">
-{% for name, value in facts %}
-<li>{{ name }} <b>{{ value }}</b></li>
-{% endfor %}
-</ul>
+{{ fact_list(facts) }}
 </header>
 
 {% call section("Scores") %}

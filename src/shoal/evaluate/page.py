@@ -81,6 +81,13 @@ _TOP = """\
 <h2>{{ title }}</h2>
 {{ caller() }}</section>
 {%- endmacro -%}
+{%- macro fact_list(facts) -%}
+<ul class="facts">
+{% for name, value in facts %}
+<li>{{ name }} <b>{{ value }}</b></li>
+{% endfor %}
+</ul>
+{%- endmacro -%}
 <!doctype html>
 <html lang="en">
 <head>
@@ -111,11 +118,7 @@ TEMPLATE = """\
 {{ interval }}
 <p class="note">Difference in {{ metric_name }}, pool minus generalist, with its 95 % interval from
 a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootstrap_seed }}).</p>
-<ul class="facts">
-{% for name, value in facts %}
-<li>{{ name }} <b>{{ value }}</b></li>
-{% endfor %}
-</ul>
+{{ fact_list(facts) }}
 {% if answers %}
 <p>What each choice of settings did, and which won where:
 <a href="{{ answers }}">{{ answers }}</a>.</p>
@@ -256,7 +259,8 @@ def render(title: str, body: str, content: Mapping[str, Any]) -> str:
 
     Args:
         title: What follows Shoal's name in the title.
-        body: Jinja template of what is within ``main``; the macro ``section`` is at hand.
+        body: Jinja template of what is within ``main``; the macros ``section`` and
+            ``fact_list`` are at hand.
         content: The template's values.
     """
     from jinja2 import Environment, StrictUndefined

@@ -12,8 +12,9 @@ from shoal.hashing import settings_id
 from shoal.pool.kept import (
     Slot,
     identity_of,
+    is_of,
     keep_release,
-    kept_releases,
+    kept_files,
     model_id,
     slot_of,
 )
@@ -82,8 +83,7 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
     layout = Layout.from_json(plan["layout"])
     store = PoolStore(Path(layout.root, STORE))
     files = list(_files(plan, layout))
-    releases = [each for each in kept_releases(home) if each["release"] != plan["release"]]
-    before = {slot_of(each): each["id"] for each in releases[-1]["models"]} if releases else {}
+    before = _models_before(home, plan["release"])
     listed: list[dict[str, Any]] = []
     for part in _parts([file for file in files if file.path.exists()]):
         base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
@@ -103,6 +103,12 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
         "models": listed,
     }
     keep_release(home, record)
+
+
+def _models_before(home: Path, release: str) -> dict[Slot, str]:
+    """Models of the last other release by their slots; none before the second."""
+    others = [path for path in kept_files(home) if not is_of(path, release)]
+    return {slot_of(each): each["id"] for each in read_json(others[-1])["models"]} if others else {}
 
 
 def _files(plan: Mapping[str, Any], layout: Layout) -> Iterator[_File]:

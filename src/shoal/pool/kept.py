@@ -53,9 +53,14 @@ def slot_of(listed: Mapping[str, Any]) -> Slot:
     return Slot(*(listed[name] for name in Slot._fields))
 
 
-def kept_releases(home: Path) -> list[dict[str, Any]]:
-    """What was kept of each release, the oldest first."""
-    return [read_json(path) for path in sorted((home / KEPT).glob("[!.]*.json"))]
+def kept_files(home: Path) -> list[Path]:
+    """What was kept of each release, the oldest first; a name ends in the release's id."""
+    return sorted((home / KEPT).glob("[!.]*.json"))
+
+
+def is_of(path: Path, release: str) -> bool:
+    """Whether one of these files is of a release."""
+    return path.stem.endswith(f"-{release}")
 
 
 def keep_release(home: Path, record: Mapping[str, Any]) -> None:
@@ -65,9 +70,9 @@ def keep_release(home: Path, record: Mapping[str, Any]) -> None:
         home: The folder of what is published.
         record: ``release`` and ``models`` among others.
     """
-    releases = kept_releases(home)
-    again = bool(releases) and releases[-1]["release"] == record["release"]
-    number = len(releases) + (not again)
+    files = kept_files(home)
+    again = bool(files) and is_of(files[-1], record["release"])
+    number = len(files) + (not again)
     content = {"number": number, **record}
     write_json(home / KEPT / f"{number:06d}-{record['release']}.json", content)
 
@@ -89,7 +94,7 @@ class Kept:
         Raises:
             SourceError: Nothing was kept here.
         """
-        found = kept_releases(self.home)
+        found = [read_json(path) for path in kept_files(self.home)]
         if not found:
             raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
         return found

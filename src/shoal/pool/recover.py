@@ -33,16 +33,19 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path) -> bool:
 
     store, identity = PoolStore(folder), identity_of("specialist", out)
     try:
-        found = [model for model in store.ids() if model.startswith(f"{identity}-")]
-        origin = load_state(base)[0]
-        same = [m for m in found if base_is(store.record(m)["base"], origin)]
-        if not same:
+        found = [each for each in store.ids() if each.startswith(f"{identity}-")]
+        if not found:
             return False
-        tensors, record = store.load(same[0]), store.record(same[0])
+        origin = load_state(base)[0]
+        records = {each: store.record(each) for each in found}
+        model = next((m for m, own in records.items() if base_is(own["base"], origin)), None)
+        if model is None:
+            return False
+        tensors, record = store.load(model), records[model]
     except ShoalError as error:
         say(f"{error}; trained anew")
         return False
-    write_json(ledger, record["ledger"] | {"recovered": same[0]} | made_from())
+    write_json(ledger, record["ledger"] | {"recovered": model} | made_from())
     save_state(out, tensors, record["meta"])
-    say(f"recovered {same[0]} from {folder}")
+    say(f"recovered {model} from {folder}")
     return True

@@ -66,30 +66,20 @@ def train_specialist(
 
     Rows of classes that the generation does not know are left out.
     """
-    from shoal.grid import at_point
     from shoal.resume import Checkpoints
-    from shoal.state import load_state, save_state
-    from shoal.train_specialists.budget import Budget
+    from shoal.state import save_state
     from shoal.train_specialists.fit import train_on_rows
-    from shoal.train_specialists.model import build_model, load_weights, weights
-    from shoal.train_specialists.partition_rows import Index, training_rows
+    from shoal.train_specialists.model import weights
+    from shoal.train_specialists.start import start
 
     ledger = Ledger("train_specialist")
-    index = Index(index_path)
-    base, meta = load_state(base_path)
-    shapes = Shapes.load(shapes_path)
-    rows = training_rows(index, digest)
-    model, training = at_point(model, training, point)
-    net = build_model(model, shapes, training.seed)
-    load_weights(net, base)
-    budget = Budget(**meta["budget"]).specialist_rows(len(rows["y"]))
-    made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
-    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
-    if budget:
-        train_on_rows(net, rows, training, shapes.task, budget, ledger, checkpoints)
-    ledger.rows_read = index.rows_read
+    at = start(model, training, point, index_path, digest, base_path, shapes_path)
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, at.made_of)
+    if at.budget:
+        train_on_rows(at.net, at.rows, at.training, at.task, at.budget, ledger, checkpoints)
+    ledger.rows_read = at.rows_read
     ledger.write(ledger_out)
-    save_state(out, weights(net), {"digest": digest, "point": point, "rows": len(rows["y"])})
+    save_state(out, weights(at.net), {"digest": digest, "point": point, "rows": len(at.rows["y"])})
     checkpoints.remove()
 
 

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import DivergedError
 from shoal.ledger import Ledger
 from shoal.resume import Checkpoints, Part, say_once
-from shoal.shapes import Shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-    import torch
-    from numpy.typing import NDArray
 
     from shoal.grid import Point
     from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.start import Start
 
 
 @dataclass(frozen=True)
@@ -76,47 +73,28 @@ def train_rung(
     loss is not finite any more says so in what it leaves, and ranks last.
     """
     from shoal.checkpoint import write_checkpoint
-    from shoal.grid import at_point
-    from shoal.state import load_state, save_state
-    from shoal.train_specialists.budget import Budget
-    from shoal.train_specialists.model import build_model, load_weights, weights
-    from shoal.train_specialists.partition_rows import Index, training_rows
+    from shoal.state import save_state
+    from shoal.train_specialists.model import weights
+    from shoal.train_specialists.start import start
 
-    ledger = Ledger("train_rung")
-    index = Index(index_path)
-    base, meta = load_state(base_path)
-    shapes = Shapes.load(shapes_path)
-    rows = training_rows(index, digest)
-    model, training = at_point(model, training, candidate.point)
-    net = build_model(model, shapes, training.seed)
-    load_weights(net, base)
+    ledger, point = Ledger("train_rung"), candidate.point
+    at = start(model, training, point, index_path, digest, base_path, shapes_path)
     diverged = candidate.diverged
     if diverged is None:
-        made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
-        checkpoints = Checkpoints(out.model, checkpoint_seconds, ledger, made_of)
-        budget = Budget(**meta["budget"]).specialist_rows(len(rows["y"]))
+        checkpoints = Checkpoints(out.model, checkpoint_seconds, ledger, at.made_of)
         part = Part(*candidate.divisors, candidate.begun, out.state)
-        diverged = _trained(net, rows, training, shapes.task, budget, ledger, checkpoints, part)
+        diverged = _trained(at, ledger, checkpoints, part)
         checkpoints.remove()
     if diverged is not None:
         say_once(f"out of the search: {diverged}")
         write_checkpoint(out.state, {"diverged": diverged})
-    ledger.rows_read = index.rows_read
+    ledger.rows_read = at.rows_read
     ledger.write(out.ledger)
-    facts = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
-    save_state(out.model, weights(net), facts | {"diverged": diverged})
+    facts = {"digest": digest, "point": point, "rows": len(at.rows["y"])}
+    save_state(out.model, weights(at.net), facts | {"diverged": diverged})
 
 
-def _trained(
-    net: torch.nn.Module,
-    rows: Mapping[str, NDArray[Any]],
-    training: Training,
-    task: str,
-    budget: int,
-    ledger: Ledger,
-    checkpoints: Checkpoints,
-    part: Part,
-) -> str | None:
+def _trained(at: Start, ledger: Ledger, checkpoints: Checkpoints, part: Part) -> str | None:
     """Train a part in place; why it diverged, or None."""
     import numpy as np
 
@@ -124,13 +102,13 @@ def _trained(
     from shoal.train_specialists.fit import train_on_rows
 
     # What a module draws from these is then the same in each run, and so is the state.
-    random.seed(training.seed)
-    np.random.seed(training.seed % 2**32)  # noqa: NPY002 - a user's module may draw from it
-    if not budget:
+    random.seed(at.training.seed)
+    np.random.seed(at.training.seed % 2**32)  # noqa: NPY002 - a user's module may draw from it
+    if not at.budget:
         write_checkpoint(part.left, {})
         return None
     try:
-        train_on_rows(net, rows, training, task, budget, ledger, checkpoints, part)
+        train_on_rows(at.net, at.rows, at.training, at.task, at.budget, ledger, checkpoints, part)
     except DivergedError as error:
         return str(error)
     return None

@@ -17,11 +17,7 @@ TEMPLATE = """\
 <header>
 <p class="experiment">Shoal · experiment <b>{{ experiment }}</b> · its last run on the cluster</p>
 <h1>{{ headline }}</h1>
-<ul class="facts">
-{% for name, value in facts %}
-<li>{{ name }} <b>{{ value }}</b></li>
-{% endfor %}
-</ul>
+{{ fact_list(facts) }}
 {% if problem %}<p class="bad">{{ problem }}</p>{% endif %}
 </header>
 {% for table in tables %}
