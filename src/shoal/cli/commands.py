@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, delivery, learning, packing, pools, query, stimulus, store_care, upkeep
+from shoal.cli import (
+    data,
+    delivery,
+    intermediates,
+    learning,
+    packing,
+    pools,
+    query,
+    stimulus,
+    store_care,
+    upkeep,
+)
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
 from shoal.files import replacing
@@ -83,6 +94,7 @@ for command in (
 
 
 app.add_typer(pools.app, name="pool")
+app.add_typer(intermediates.app, name="intermediates")
 
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function
