@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class FrozenTrunk(torch.nn.Module):
         super().__init__()
         sizes = [1, channels, channels, channels]
         self.trunk = torch.nn.Sequential()
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in itertools.pairwise(sizes):
             self.trunk.append(torch.nn.Conv2d(before, after, kernel_size=3, padding=1))
             self.trunk.append(torch.nn.ReLU())
         self.trunk.requires_grad_(False)

@@ -30,6 +30,7 @@ class Net(nn.Module):
         self.tied = nn.Parameter(torch.randn(8, 8))
 
     def forward(self, x):
+        """Logits of rows."""
         hidden = self.relu(self.enter(x)).unsqueeze(1).repeat(1, 4, 1)
         hidden = self.norm(self.attention(hidden, hidden, hidden)[0])
         hidden, _ = self.lstm(hidden)
@@ -146,6 +147,7 @@ class Routed(nn.Module):
         self.leave = nn.Linear(6, 2)
 
     def forward(self, x):
+        """Logits of rows."""
         return self.leave(self.ways[int(x.abs().max() > 100)](x))
 
 
@@ -160,7 +162,7 @@ def test_tensors_that_only_some_rows_need_are_noticed(rows):
 
 
 def test_half_precision_comes_as_single():
-    """numpy has no bfloat16: such values are given as float32, without loss."""
+    """Values of bfloat16, which numpy lacks, are given as float32, without loss."""
     net = nn.Sequential(nn.Linear(4, 4).to(torch.bfloat16), nn.Identity())
 
     class Cast(nn.Module):

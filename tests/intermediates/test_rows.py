@@ -23,7 +23,7 @@ def release(tmp_path):
 
     def make(name, shards):
         folder = tmp_path / name
-        members = {}
+        members = {-1: {f: [] for f in FOLDS}}
         for shard, groups in shards.items():
             rows, at = [], 0
             for (partition, fold), count in groups.items():
@@ -133,7 +133,7 @@ def test_a_row_is_found_by_its_key(release):
 
     assert row["key"] == key.tobytes().hex()
     assert (row["shard"], row["partition"], row["fold"]) == ("b", 0, "train")
-    with pytest.raises(SourceError, match="key 0{32}: no row of this release has it"):
+    with pytest.raises(SourceError, match=r"key 0{32}: no row of this release has it"):
         rows.find(bytes(16))
 
 

@@ -60,7 +60,7 @@ def test_a_row_is_not_its_own_neighbour(values):
 
 
 def test_fewer_rows_than_asked_for_are_all_there_is(values):
-    """k may be larger than the number of rows; no row comes twice."""
+    """There may be fewer rows than k; no row comes twice."""
     found = nearest(in_blocks(values[:4], 3), values[:1], 10, np.array([0]))
 
     assert sorted(found.places[0].tolist()) == [1, 2, 3]

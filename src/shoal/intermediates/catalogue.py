@@ -201,10 +201,10 @@ class Catalogue:
                 self.entries[address] = entry
 
     def commit(self, keep: Container[bytes]) -> None:
-        """Write packs and catalogue without what is not to be kept, then remove old files.
+        """Write packs and catalogue without what is not kept, then remove old files.
 
         Args:
-            keep: Addresses of what stays; what was added besides is dropped too.
+            keep: Addresses of what stays beside what was added.
         """
         stale = {entry.pack for address, entry in self.entries.items() if address not in keep}
         stale |= self._small()
