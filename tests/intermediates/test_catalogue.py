@@ -97,6 +97,18 @@ def test_what_is_dropped_frees_its_bytes(catalogue):
     assert len(packs(catalogue)) == 1
 
 
+def test_a_reader_goes_on_while_packs_are_replaced(catalogue):
+    """A reader that has opened before finds what was moved, and is told what was dropped."""
+    reader = again(catalogue)
+    catalogue.commit({address(3)})
+
+    assert np.array_equal(reader.read(address(3), "it"), block(3))
+    reader = again(catalogue)
+    catalogue.add(address(7), COLUMN, block(7), ROOM)
+    catalogue.commit(set())
+    assert reader.read(address(3), "it") is None
+
+
 def test_small_packs_are_joined(catalogue):
     """However many commits there are, small blocks share a file."""
     for number in range(5, 12):

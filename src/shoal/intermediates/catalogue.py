@@ -110,8 +110,8 @@ class Catalogue:
         """Only one writer is in this block at a time."""
         return Folder(self.folder).lock()
 
-    def read(self, address: bytes, what: str) -> NDArray[Any]:
-        """Values of a block that is kept.
+    def read(self, address: bytes, what: str) -> NDArray[Any] | None:
+        """Values of a block that is kept; None if a writer has dropped it meanwhile.
 
         Args:
             address: Its address.
@@ -121,6 +121,11 @@ class Catalogue:
             CorruptError: They are damaged.
         """
         entry = self.entries[address]
+        if not (self.folder / entry.pack).exists():
+            self.entries = Catalogue.load(self.folder).entries
+            if address not in self.entries:
+                return None
+            entry = self.entries[address]
         try:
             content = self._frame(entry)
             return unframed(entry.column.form, content, entry.rows, entry.column.kind)

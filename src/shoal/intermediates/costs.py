@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,18 +114,18 @@ def _reading(catalogue: Catalogue) -> dict[str, list[float]]:
     found = {}
     for form in FORMS:
         small, large = (addresses[form, rows] for rows in _ROWS)
-        seconds = [_median(lambda a=a: catalogue.read(a, "")) for a in (small, large)]  # type: ignore[misc]
+        seconds = [least_seconds(partial(catalogue.read, a, "")) for a in (small, large)]
         sizes = [catalogue.entries[address].size for address in (small, large)]
         slope = max(0.0, (seconds[1] - seconds[0]) / (sizes[1] - sizes[0]))
         found[form] = [max(0.0, seconds[0] - slope * sizes[0]), slope]
     return found
 
 
-def _median(work: Callable[[], object]) -> float:
-    """Seconds of some work: the median of some repetitions."""
+def least_seconds(work: Callable[[], object]) -> float:
+    """Seconds of some work: the least of some repetitions, since others may use the machine."""
     found = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
         work()
         found.append(time.perf_counter() - start)
-    return statistics.median(found)
+    return min(found)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Blocks = Iterable[tuple[NDArray[np.int64], NDArray[Any]]]
 
+_QUERIES = 512  # of which distances to a block are held at once
+
 
 @dataclass(frozen=True)
 class Found:
@@ -44,15 +46,19 @@ def nearest(
     """
     from scipy.spatial.distance import cdist
 
-    points = _flat(queries)
-    best = _nothing(len(points))
+    parts = [slice(at, at + _QUERIES) for at in range(0, max(1, len(queries)), _QUERIES)]
+    points = [_flat(queries[part]) for part in parts]
+    best = [_nothing(len(each)) for each in points]
     for places, values in blocks:
-        distances = cdist(points, _flat(values))
-        distances[np.isnan(distances)] = np.inf
-        if without is not None:
-            distances[without[:, None] == places[None]] = np.inf
-        best = _merged(best, places, distances, k)
-    return _finite(best)
+        rows = _flat(values)
+        for number, part in enumerate(parts):
+            distances = cdist(points[number], rows)
+            distances[np.isnan(distances)] = np.inf
+            if without is not None:
+                distances[without[part, None] == places[None]] = np.inf
+            best[number] = _merged(best[number], places, distances, k)
+    places = np.concatenate([each.places for each in best])
+    return _finite(Found(places, np.concatenate([each.values for each in best])))
 
 
 def top(blocks: Blocks, unit: int, k: int) -> Found:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DataError, ModelError
 from shoal.intermediates.catalogue import Catalogue, address_of
-from shoal.intermediates.costs import Costs
+from shoal.intermediates.costs import Costs, least_seconds
 from shoal.intermediates.facts import Layer, wanted_layer
 from shoal.intermediates.forms import FULL, Kind, as_kept, check_form
 from shoal.intermediates.models import EMBEDDER, Models
@@ -57,6 +58,7 @@ class Intermediates:
         self._network: tuple[str, torch.nn.Module] | None = None
         self._layers: dict[str, dict[str, Layer]] = {}
         self._costs: dict[int, Costs] = {}
+        self._load_seconds: dict[str, float] = {}
 
     @property
     def folder(self) -> Path:
@@ -96,9 +98,10 @@ class Intermediates:
         if model.architecture not in self._layers:
             known = self.catalogue.record.get("architectures", {}).get(model.architecture)
             if known is None:
+                net = self.network(model)
                 from shoal.intermediates.layers import survey
 
-                found = survey(self.network(model), self._sample(model))
+                found = survey(net, self._sample(model))
             else:
                 found = {name: Layer.from_json(each) for name, each in known.items()}
             self._layers[model.architecture] = found
@@ -113,13 +116,12 @@ class Intermediates:
         """
         layers, costs = self.layers(model), self.costs(model)
         if not costs.knows(model.architecture):
+            net = self.network(model)
             from shoal.intermediates.layers import seconds_a_row
 
-            self._network, start = None, time.perf_counter()
-            net = self.network(model)
-            load, start = time.perf_counter() - start, time.perf_counter()
             x = self._sample(model)
-            rows = (time.perf_counter() - start) / max(1, len(x))
+            rows = least_seconds(partial(self._sample, model)) / len(x)
+            load = self._load_seconds[model.architecture]
             costs.learn(model.architecture, load, rows, seconds_a_row(net, x))
             costs.measure_reading()
             costs.save()
@@ -164,11 +166,15 @@ class Intermediates:
         kept = {b: a for b, a in addresses.items() if a in self.catalogue.entries}
         if not self._is_read_faster(model, layer, form, kept):
             kept = {}
+        done = set()
         for block, address in kept.items():
             what = f"layer {layer!r} of model {model.name}, {block.name}"
-            self.read += len(block)
-            yield block, self.catalogue.read(address, what)
-        left = [block for block in blocks if block not in kept]
+            read = self.catalogue.read(address, what)
+            if read is not None:
+                self.read += len(block)
+                done.add(block)
+                yield block, read
+        left = [block for block in blocks if block not in done]
         for block, values, _ in self.compute(model, (layer,), left):
             with naming(model, layer, block):
                 found = as_kept(form, values[layer])
@@ -204,10 +210,11 @@ class Intermediates:
         for name in layers:
             self.layer(model, name)
         for batch in _batches(blocks):
+            net = self.network(model)
             from shoal.intermediates.layers import activations
 
             x = model.release.rows.read_all(batch, "x")
-            passed = activations(self.network(model), x, layers, watched=watched)
+            passed = activations(net, x, layers, watched=watched)
             self.recomputed += len(x)
             at = 0
             for block in batch:
@@ -236,7 +243,10 @@ class Intermediates:
     def network(self, model: Model) -> torch.nn.Module:
         """A model with its weights; the last one stays in memory."""
         if self._network is None or self._network[0] != model.id:
+            start = time.perf_counter()
             self._network = (model.id, self.models.network(model))
+            # The first one's time has that of importing torch in it, as each command's has.
+            self._load_seconds.setdefault(model.architecture, time.perf_counter() - start)
         return self._network[1]
 
     def _sample(self, model: Model) -> NDArray[np.float32]:
