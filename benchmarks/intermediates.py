@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from shoal.intermediates.catalogue import Catalogue, Column
 from shoal.intermediates.forms import FORMS
 from shoal.intermediates.keeping import keep
 from shoal.intermediates.search import nearest
@@ -187,9 +188,14 @@ def _costs(name: str) -> list[dict[str, Any]]:
     store.network(model)
     measured: list[dict[str, Any]] = []
     for layer in layers:
+        catalogue = Catalogue(Path("scratch", name, layer))
+        column = Column(layer, "full", store.layer(model, layer)[1])
         addresses = store.addresses(model, layer, "full", blocks)
-        size = sum(store.catalogue.entries[each].size for each in addresses.values())
-        read = _seconds(partial(_read_all, store, addresses.values()))
+        for block, values, _ in store.compute(model, (layer,), blocks):
+            catalogue.add(addresses[block], column, values[layer], PLENTY)
+        catalogue.commit(addresses.values())
+        size = sum(entry.size for entry in catalogue.entries.values())
+        read = _seconds(partial(_read_all, catalogue))
         again = _seconds(partial(_compute_all, store, model, layer, blocks))
         by_rows = costs.recompute(model.architecture, layer, rows)
         measured.append(
@@ -197,22 +203,23 @@ def _costs(name: str) -> list[dict[str, Any]]:
                 "layer": layer,
                 "blocks": len(blocks),
                 "MFLOPs a row": facts[layer].flops / 1e6,
-                "read": read,
-                "recompute": again,
+                "bytes a row": size / rows,
+                "read, µs a row": 1e6 * read / rows,
+                "recompute, µs a row": 1e6 * again / rows,
                 "recompute / read": again / read,
                 "read predicted": costs.read("full", len(blocks), size) / read,
                 "recompute predicted": by_rows / again,
             }
         )
-    rate = measured[-1]["recompute"] / facts[last].flops
+    rate = measured[-1]["recompute, µs a row"] / facts[last].flops
     for row in measured:
-        row["by FLOPs alone"] = rate * facts[row["layer"]].flops / row["recompute"]
+        row["by FLOPs alone"] = rate * facts[row["layer"]].flops / row["recompute, µs a row"]
     return measured
 
 
-def _read_all(store: Intermediates, addresses: Iterable[bytes]) -> None:
-    for address in addresses:
-        store.catalogue.read(address, "")
+def _read_all(catalogue: Catalogue) -> None:
+    for address in catalogue.entries:
+        catalogue.read(address, "")
 
 
 def _compute_all(store: Intermediates, model: Model, layer: str, blocks: Iterable[Block]) -> None:

@@ -121,14 +121,16 @@ def _table(model: Model, found: Found, value: str) -> Table:
     """A row for each query and found row."""
     classes = model.release.shapes.classes
     about = _ABOUT if classes is not None else _ABOUT[:-1]
+    inside = np.isfinite(found.values)
+    places = np.unique(found.places[inside])
+    described = dict(zip(places.tolist(), model.release.rows.described(places), strict=True))
     rows = []
-    for number, (places, values) in enumerate(zip(found.places, found.values, strict=True)):
-        inside = np.isfinite(values)
-        described = model.release.rows.described(places[inside])
-        for row, amount in zip(described, values[inside].tolist(), strict=True):
-            if classes is not None:
-                row["label"] = classes[row["y"]] if row["y"] >= 0 else None
-            rows.append((number + 1, *(row[name] for name in about), amount))
+    for query, column in np.argwhere(inside).tolist():
+        row = described[int(found.places[query, column])]
+        if classes is not None:
+            row["label"] = classes[row["y"]] if row["y"] >= 0 else None
+        own = (row[name] for name in about)
+        rows.append((query + 1, *own, float(found.values[query, column])))
     return ["query", *about, value], rows
 
 

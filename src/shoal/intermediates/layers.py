@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from shoal.blocks import BLOCK_ROWS, padded_blocks
+from shoal.intermediates.costs import Clock
 from shoal.intermediates.facts import Layer
 from shoal.intermediates.forms import Kind
 
@@ -148,16 +148,16 @@ def _times(net: torch.nn.Module, rows: torch.Tensor) -> dict[str, float]:
     Others may use the machine, so what is more than the least is theirs.
     """
     found: dict[str, list[float]] = {}
-    start = 0.0
+    clock = Clock()
 
     def note(name: str, _: Any) -> None:  # noqa: ANN401 - the same
-        found.setdefault(name, []).append(time.perf_counter() - start)
+        found.setdefault(name, []).append(clock.seconds)
 
     with _watching(net, note):
         net(rows)  # the first pass is slower
         found.clear()
         for _ in range(_REPEATS):
-            start = time.perf_counter()
+            clock = Clock()
             net(rows)
     return {name: min(each) for name, each in found.items()}
 

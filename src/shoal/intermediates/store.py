@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DataError, ModelError
 from shoal.intermediates.catalogue import Catalogue, address_of
-from shoal.intermediates.costs import Costs, least_seconds
+from shoal.intermediates.costs import Clock, Costs, least_seconds
 from shoal.intermediates.facts import Layer, wanted_layer
 from shoal.intermediates.forms import FULL, Kind, as_kept, check_form
 from shoal.intermediates.models import EMBEDDER, Models
@@ -243,10 +242,10 @@ class Intermediates:
     def network(self, model: Model) -> torch.nn.Module:
         """A model with its weights; the last one stays in memory."""
         if self._network is None or self._network[0] != model.id:
-            start = time.perf_counter()
+            clock = Clock()
             self._network = (model.id, self.models.network(model))
             # The first one's time has that of importing torch in it, as each command's has.
-            self._load_seconds.setdefault(model.architecture, time.perf_counter() - start)
+            self._load_seconds.setdefault(model.architecture, clock.seconds)
         return self._network[1]
 
     def _sample(self, model: Model) -> NDArray[np.float32]:

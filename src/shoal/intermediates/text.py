@@ -18,9 +18,9 @@ def kept_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("layer", overflow="fold")
+    table.add_column("layer", overflow="fold", min_width=8)
     table.add_column("form", no_wrap=True)
-    for name in ("blocks", "different", "kept", "size", "bytes/row", "read/row", "recompute"):
+    for name in ("blocks", "different", "kept", "size", "read/row", "recompute"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("others")
     for row in rows:
@@ -29,7 +29,6 @@ def kept_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["form"],
             *(f"{row[name]:,}" for name in ("wanted", "distinct", "kept")),
             decimal(row["bytes"]),
-            f"{row['size']:,.1f}",
             *(f"{1e6 * row[name]:.3g} µs" for name in ("read", "recompute")),
             row["note"],
         )
