@@ -32,7 +32,7 @@ import pandas as pd
 import torch
 
 from shoal.intermediates.catalogue import Catalogue, Column
-from shoal.intermediates.forms import FORMS
+from shoal.intermediates.forms import FORMS, as_kept, frame
 from shoal.intermediates.keeping import keep
 from shoal.intermediates.search import nearest
 from shoal.intermediates.store import FOLDER, Intermediates
@@ -127,46 +127,43 @@ def opened(name: str, *, anew: bool = False) -> Intermediates:
     return Intermediates(home, ["benchmarks.intermediates_model"])
 
 
-def asked_for(
-    store: Intermediates, name: str, layer: str, form: str
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Numbers and activations, ``(rows, units)``, of all rows of a model."""
-    model = store.models.find(name)
-    blocks = model.release.rows.blocks("own", model.partition)
-    found = list(store.blocks(model, layer, form, blocks))
-    values = np.concatenate([each for _, each in found])
-    return np.concatenate([b.order for b, _ in found]), values.reshape(len(values), -1)
-
-
 def _forms(name: str) -> list[dict[str, Any]]:
     """What each form takes and loses of the base's layers."""
+    store = opened(name)
+    model = store.models.find("base")
+    blocks = model.release.rows.blocks("own")
+    places = np.concatenate([block.order for block in blocks])
+    order = np.random.default_rng(0).permutation(len(places))[:QUERIES]
+    layers = EXPERIMENTS[name]
+    given = [values for _, values, _ in store.compute(model, layers, blocks)]
     rows = []
-    for layer in EXPERIMENTS[name]:
-        store = opened(name, anew=True)
-        keep(store, [Request("base", layer, "full", "own")], PLENTY)
-        places, full = asked_for(store, "base", layer, "full")
-        order = np.random.default_rng(0).permutation(len(full))[:QUERIES]
+    for layer in layers:
+        parts = [values[layer] for values in given]
+        full = _flat(parts)
         truth = nearest([(places, full)], full[order], NEIGHBOURS, places[order]).places
         for form in FORMS:
-            store = opened(name, anew=True)
-            keep(store, [Request("base", layer, form, "own")], PLENTY)
-            where, values = asked_for(store, "base", layer, form)
-            values = values[np.argsort(where)][np.argsort(np.argsort(places))]
+            values = _flat([as_kept(form, part) for part in parts])
             near = nearest([(places, values)], values[order], NEIGHBOURS, places[order]).places
-            size = sum(entry.size for entry in store.catalogue.entries.values())
-            error = np.abs(values - full) / full.std() if values.shape == full.shape else None
+            alike = values.shape == full.shape
+            error = np.abs(values - full) / full.std() if alike else np.array([np.nan])
             rows.append(
                 {
                     "layer": layer,
                     "units": full.shape[1],
                     "form": form,
-                    "of raw": size / full.nbytes,
-                    "largest error": None if error is None else float(error.max()),
-                    "mean error": None if error is None else float(error.mean()),
+                    "of raw": sum(len(frame(form, part)) for part in parts) / full.nbytes,
+                    "largest error": float(error.max()),
+                    "mean error": float(error.mean()),
                     "overlap@10": _overlap(truth, near),
                 }
             )
     return rows
+
+
+def _flat(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """Blocks of values as one array ``(rows, units)``."""
+    values = np.concatenate(parts)
+    return values.reshape(len(values), -1)
 
 
 def _overlap(truth: NDArray[np.int64], found: NDArray[np.int64]) -> float:
@@ -265,13 +262,12 @@ def _budgets(name: str) -> list[dict[str, Any]]:
         kept = keep(opened(name), [], int(share * whole))
         store = opened(name)
         models = store.models.all()
-        for model in models:
-            store.network(model)  # torch is imported before the clock runs
-            break
         start = time.process_time()
         for model in models:
+            blocks = model.release.rows.blocks("own", model.partition)
             for layer in layers:
-                asked_for(store, model.id, layer, "full")
+                for _ in store.blocks(model, layer, "full", blocks):
+                    pass
         rows.append(
             {
                 "budget": share,

@@ -137,10 +137,10 @@ def as_kept(form: str, values: Values) -> Values:
 
 def frame(form: str, values: Values) -> bytes:
     """A block's values in a form, compressed without loss: what is stored."""
-    from numcodecs import zstd
+    from numcodecs import Shuffle, zstd
 
     content = packed(form, values)
-    return bytes(zstd.compress(_shuffled(content, _width(form, values.dtype)), 1))
+    return bytes(zstd.compress(Shuffle(_width(form, values.dtype)).encode(content), 1))
 
 
 def unframed(form: str, content: bytes, rows: int, kind: Kind) -> Values:
@@ -149,29 +149,20 @@ def unframed(form: str, content: bytes, rows: int, kind: Kind) -> Values:
     Raises:
         ValueError: These are no such bytes. No more memory is taken than ``rows`` need.
     """
-    from numcodecs import zstd
+    from numcodecs import Shuffle, zstd
 
     whole = np.empty(size(form, rows, kind), np.uint8)
     try:
         zstd.decompress(content, whole)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
-    width = _width(form, np.dtype(kind.dtype))
-    return unpacked(form, _unshuffled(whole, width), rows, kind)
+    content = Shuffle(_width(form, np.dtype(kind.dtype))).decode(whole)
+    return unpacked(form, bytes(content), rows, kind)
 
 
 def _width(form: str, dtype: np.dtype[Any]) -> int:
     """Bytes a value; first bytes lie together, then second ones, which zstd likes better."""
     return {"float16": 2, "quantile8": 1}.get(form, dtype.itemsize)
-
-
-def _shuffled(content: bytes, width: int) -> NDArray[np.uint8]:
-    raw = np.frombuffer(content, np.uint8).reshape(-1, width)
-    return np.ascontiguousarray(raw.T).reshape(-1)
-
-
-def _unshuffled(content: NDArray[np.uint8], width: int) -> bytes:
-    return np.ascontiguousarray(content.reshape(width, -1).T).tobytes()
 
 
 def _quantiles(values: Values) -> bytes:
