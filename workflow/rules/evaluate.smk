@@ -32,12 +32,14 @@ rule evaluate_generalist:
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
         halving=plans.first.halving_text(),
+        proposing=plans.first.proposing_text(),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --halving {params.halving:q} --rows {input.rows:q} --index {input.index:q}"
+        " --grid {params.grid:q} --halving {params.halving:q} --proposing {params.proposing:q}"
+        " --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --pool-ledger {params.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
         " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
@@ -72,12 +74,14 @@ rule evaluate_random:
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
         halving=plans.first.halving_text(),
+        proposing=plans.first.proposing_text(),
         seed=lambda wc: plan(wc).settings.evaluate.seed,
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --halving {params.halving:q} --seed {params.seed} --rows {input.rows:q}"
+        " --grid {params.grid:q} --halving {params.halving:q} --proposing {params.proposing:q}"
+        " --seed {params.seed} --rows {input.rows:q}"
         " --index {input.index:q} --base {input.base:q} --shapes {input.shapes:q}"
         " --base-ledger {input.base_ledger:q} --out {output.models:q} --ledger {output.ledger:q}"
         " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"

@@ -15,9 +15,12 @@ from shoal.hashing import rows_id, settings_id
 from shoal.workflow.jobs import Job
 from shoal.workflow.row_layout import FIT_FILES, ROW_STAGES, RowLayout
 from shoal.workflow.rungs import Rungs
+from shoal.workflow.trials import Trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from shoal.workflow.slots import Search
 
     IndexContent = Mapping[str, Any]
 
@@ -40,7 +43,7 @@ class Layout(RowLayout):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        names = ("shards", "points", "left_out", "slots")
+        names = ("shards", "points", "left_out", "slots", "batches")
         lists = {name: tuple(content.get(name, ())) for name in names}
         return cls(**{"home": content["root"], **content, **lists})
 
@@ -85,23 +88,34 @@ class Layout(RowLayout):
         first, later = rungs / self.made["rungs"], rungs / self.made["choices"]
         return Rungs(first, later, self.points, self.slots, digest, validation)
 
-    def rungs_of(self, entry: Mapping[str, Any]) -> Rungs | None:
-        """The rungs of a partition of the index; None where points are not halved."""
-        if not self.slots:
-            return None
-        return self.rungs(entry["specialist"], entry["digests"]["validation"])
+    def trials(self, digest: str, validation: str) -> Trials:
+        """The trials of the partition with these training and validation rows.
+
+        Raises:
+            KeyError: Points are not proposed.
+        """
+        trials = self.folder / "trials"
+        first, later = trials / self.made["specialists"], trials / self.made["proposals"]
+        return Trials(first, later, self.points, self.batches, digest, validation)
+
+    def search_of(self, entry: Mapping[str, Any]) -> Search | None:
+        """The search of a partition of the index; None where all points train to the end."""
+        rows = entry["specialist"], entry["digests"]["validation"]
+        if self.slots:
+            return self.rungs(*rows)
+        return self.trials(*rows) if self.batches else None
 
     def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
         """Weights among which a partition's specialist is chosen."""
-        if rungs := self.rungs_of(entry):
-            return rungs.last
+        if search := self.search_of(entry):
+            return search.candidates
         digest, points = entry["specialist"], self.points_of(entry)
         return [self.specialist(digest, point, "model.safetensors") for point in points]
 
     def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
         """What training a partition's specialists at all grid points cost."""
-        if rungs := self.rungs_of(entry):
-            return rungs.ledgers
+        if search := self.search_of(entry):
+            return search.ledgers
         return [path.with_name("ledger.json") for path in self.candidates(entry)]
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
@@ -209,9 +223,10 @@ class Layout(RowLayout):
 
     def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
         number, digest = int(entry["partition"]), entry["specialist"]
-        if rungs := self.rungs_of(entry):
-            yield from rungs.jobs(number)
-        for point in () if self.slots else self.points_of(entry):
+        search = self.search_of(entry)
+        if search:
+            yield from search.jobs(number)
+        for point in () if search else self.points_of(entry):
             names = ("model.safetensors", "ledger.json")
             outputs = tuple(self.specialist(digest, point, name) for name in names)
             yield Job("train_specialist", f"{digest}/{point}", outputs, number)

@@ -126,6 +126,8 @@ class Resources:
             return self._members([f"{wildcards.digest}/{wildcards.point}"])
         if rule == "train_rung":
             return self._members([f"{wildcards.digest}/{wildcards.rung}/{wildcards.slot}"], rule)
+        if rule == "train_trial":
+            return self._members([f"{wildcards.digest}/{wildcards.batch}/{wildcards.slot}"], rule)
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
             return self._members(read_json(path) if path.exists() else [])
@@ -143,7 +145,7 @@ class Resources:
     ) -> tuple[float | None, float | None]:
         """Of one process that trains these specialists, ``DIGEST/POINT``, in turn.
 
-        Or, by the rule for that, ``DIGEST/RUNG/SLOT``.
+        Or, by the rules for that, ``DIGEST/RUNG/SLOT`` and ``DIGEST/BATCH/SLOT``.
         """
         digests = [member.split("/")[0] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
@@ -181,7 +183,7 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        folders = ("specialists/*/*/*", "rungs/*/*/*/*")
+        folders = ("specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*")
         paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
         return [read_json(path) for path in newest(paths)]
 

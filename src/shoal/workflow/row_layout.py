@@ -47,6 +47,7 @@ class RowLayout:
         left_out: Specialists ``DIGEST/POINT`` whose training failed and that the pool is made
             without, sorted.
         slots: How many points train on each rung; none where points are not halved.
+        batches: How many points train in each batch; none where points are not proposed.
     """
 
     root: str
@@ -61,6 +62,7 @@ class RowLayout:
     refreshed: bool
     left_out: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
 
     @property
     def folder(self) -> Path:

@@ -221,6 +221,8 @@ class RulesPlan(SpecialistRules):
         jobs, rule = partitions * len(self.grid), "train_specialist"
         if self.layout.slots:
             jobs, rule = partitions * sum(self.layout.slots), "train_rung"
+        if self.layout.batches:
+            jobs, rule = partitions * sum(self.layout.batches), "train_trial"
         say(
             f"the partition index is out of date: this plan ends there; ≤ {jobs} {rule} jobs "
             f"follow, `{self.command('plan')}` says which"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.hashing import canonical_json
 from shoal.workflow.plan import Plan
+from shoal.workflow.slots import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ class SpecialistRules(Plan):
     def ranking_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """What says which point goes on in a slot; a list of none on the first rung, or one."""
         rung = int(wildcards.rung)
-        validation = _validation(wildcards.slot)
+        validation = validation_of(wildcards.slot)
         return [self.layout.rungs(wildcards.digest, validation).ranking(rung - 1)] if rung else []
 
     def states_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
@@ -40,7 +41,7 @@ class SpecialistRules(Plan):
         rung = int(wildcards.rung)
         if not rung:
             return []
-        rungs = self.layout.rungs(wildcards.digest, _validation(wildcards.slot))
+        rungs = self.layout.rungs(wildcards.digest, validation_of(wildcards.slot))
         return rungs.files(rung - 1, "state.safetensors")
 
     def rung_models(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
@@ -62,7 +63,25 @@ class SpecialistRules(Plan):
         before = halving.divisor(number - 1) if number else None
         return canonical_json([halving.divisor(number), before])
 
+    def proposals_of(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """What says which point a trial trains; a list of none in the first batch, or one."""
+        batch, validation = int(wildcards.batch), validation_of(wildcards.slot)
+        return [self.layout.trials(wildcards.digest, validation).proposals(batch)] if batch else []
 
-def _validation(slot: str) -> str:
-    """Digest of the validation rows in the name of a slot of a later rung."""
-    return slot.rpartition("-")[0]
+    def proposals_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """The proposals before some; a list of none before the first ones, or one."""
+        before = int(wildcards.batch) - 1
+        trials = self.layout.trials(wildcards.digest, wildcards.validation)
+        return [trials.proposals(before)] if before else []
+
+    def trials_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """Weights of the trials of the batch that proposals follow."""
+        trials = self.layout.trials(wildcards.digest, wildcards.validation)
+        return trials.files(int(wildcards.batch) - 1, "model.safetensors")
+
+    def proposing_text(self) -> str:
+        """How points are proposed, as JSON text; null where they are not."""
+        if not self.layout.batches:
+            return canonical_json(None)
+        space = {"space": self.settings.as_json()["grid"]}
+        return canonical_json(space | {"sampling": self.settings.search.grid.as_json()})
