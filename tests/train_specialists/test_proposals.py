@@ -81,7 +81,7 @@ def test_a_point_that_diverged_counts_as_the_worst():
 
 
 def test_where_nothing_is_known_the_drawn_points_follow():
-    """Without rows to tell, or where all diverged, the search is a Sobol sample; no Optuna asked."""
+    """Without rows to tell, or where all diverged, the search is a Sobol sample."""
     blind = searched(proposer(), lambda point: Told(point, None, "not finite"))
 
     assert [each.point for each in blind] == drawn(SPACE, proposer().sampling.drawn(12))

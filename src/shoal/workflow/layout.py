@@ -107,10 +107,16 @@ class Layout(RowLayout):
 
     def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
         """Weights among which a partition's specialist is chosen."""
-        if search := self.search_of(entry):
-            return search.candidates
-        digest, points = entry["specialist"], self.points_of(entry)
-        return [self.specialist(digest, point, "model.safetensors") for point in points]
+        digest, validation = entry["specialist"], entry["digests"]["validation"]
+        found: tuple[Path, ...] | None = self._asked.get(("candidates", digest, validation))
+        if found is None:
+            if search := self.search_of(entry):
+                found = tuple(search.candidates)
+            else:
+                points = self.points_with(digest)
+                found = tuple(self.specialist(digest, p, "model.safetensors") for p in points)
+            self._asked["candidates", digest, validation] = found
+        return list(found) if entry["trained"] else []
 
     def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
         """What training a partition's specialists at all grid points cost."""

@@ -47,6 +47,7 @@ class Resources:
         """Take the plan; what past jobs left is read when a job asks."""
         self._plan = plan
         self._nodes = plan.settings.nodes
+        self._asked: dict[tuple[str, Need], dict[str, Any]] = {}
         self._lately: dict[str, tuple[float | None, float | None]] = {}
 
     def of(self, rule: str, need: Need) -> dict[str, Any]:
@@ -57,6 +58,11 @@ class Resources:
             need: What its jobs need, unless the settings give the rule another.
         """
         need = self._nodes.rules.get(rule, need)
+        if (rule, need) not in self._asked:
+            self._asked[rule, need] = self._of(rule, need)
+        return self._asked[rule, need]
+
+    def _of(self, rule: str, need: Need) -> dict[str, Any]:
         name = self._nodes.needs[need]
         node = self._nodes.classes[name]
         found: dict[str, Any] = {

@@ -53,6 +53,7 @@ class RulesPlan(SpecialistRules):
         super().__init__(experiment, overrides, config_folder, variant)
         self._workflow = workflow
         self._said = False
+        self._texts: dict[str, str] = {}
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
         self._index: dict[str, Any] | None = None
@@ -84,7 +85,9 @@ class RulesPlan(SpecialistRules):
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
-        return canonical_json(getattr(self.settings, section).as_json())
+        if section not in self._texts:
+            self._texts[section] = canonical_json(getattr(self.settings, section).as_json())
+        return self._texts[section]
 
     def drift_text(self) -> str:
         """The settings of the drift report as JSON text."""
