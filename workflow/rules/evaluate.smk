@@ -8,7 +8,7 @@ rule evaluate_generalist:
         index=lambda wc: plan(wc).layout.index,
         base=lambda wc: plan(wc).layout.fit("base", "base.safetensors"),
         shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
-        ledgers=lambda wc: plan(wc).awaited(
+        ledgers=lambda wc: plan(wc).awaited_beside_choices(
             checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition)
         ),
     output:
@@ -94,7 +94,9 @@ rule evaluate:
             plan(wc).layout.pool(plan(wc).index(checkpoints.partition), "manifest.json")
         ),
         ledgers=lambda wc: ancient(
-            plan(wc).awaited(checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition))
+            plan(wc).awaited_beside_choices(
+                checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition)
+            )
         ),
         choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         gate=lambda wc: ancient(plan(wc).layout.gate(plan(wc).index(checkpoints.partition))),

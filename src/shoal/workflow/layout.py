@@ -118,11 +118,15 @@ class Layout(RowLayout):
             self._asked["candidates", digest, validation] = found
         return list(found) if entry["trained"] else []
 
+    def ledgers_of_candidates(self, entry: Mapping[str, Any]) -> list[Path]:
+        """What the trainings cost that left a partition's candidates."""
+        return [path.with_name("ledger.json") for path in self.candidates(entry)]
+
     def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
         """What training a partition's specialists at all grid points cost."""
         if search := self.search_of(entry):
             return search.ledgers
-        return [path.with_name("ledger.json") for path in self.candidates(entry)]
+        return self.ledgers_of_candidates(entry)
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
         """Entries of the partitions that have a specialist, or will have one."""

@@ -248,6 +248,18 @@ class RulesPlan(SpecialistRules):
                 leave([str(error)])
         return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
 
+    def awaited_beside_choices(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
+        """What a job waits for that takes these files of specialists, and all choices.
+
+        The job that is to make a choice waits for its candidates itself. Listed again for each job
+        that follows, they would be most of what Snakemake looks at.
+        """
+        layout, waiting = self.layout, set[Path]()
+        for entry in layout.specialised(self.index(checkpoint)):
+            if not layout.choice(entry).exists():
+                waiting.update(layout.candidates(entry), layout.ledgers_of_candidates(entry))
+        return self.awaited(checkpoint, [path for path in paths if path not in waiting])
+
     def baseline(self, checkpoint: Any, which: str, kind: str) -> Path:  # noqa: ANN401 - the same
         """Model or ledger of a baseline, ``generalist`` or ``random``."""
         suffix = {"model": "safetensors", "ledger": "json"}[kind]
