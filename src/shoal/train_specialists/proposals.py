@@ -66,7 +66,7 @@ class Proposer:
         content = json.loads(text)
         space = {
             name: parse(Range, values, name) if isinstance(values, dict) else values
-            for name, values in content["space"].items()
+            for name, values in content["space"]
         }
         return cls(space, parse(GridSampling, content["sampling"], "search.grid"))
 

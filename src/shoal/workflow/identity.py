@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.hashing import settings_id
 from shoal.targets import target_file
 from shoal.workflow.code import code_digest
+from shoal.workflow.points import proposing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -104,8 +105,8 @@ def made_ids(
         made["rungs"] = settings_id(made["specialists"], codes["rungs"], halving.divisor(0))
         made["choices"] = settings_id(made["rungs"], sorted(points), *_json(halving))
     if settings.batches:
-        proposing = _proposing(settings)
-        made["proposals"] = settings_id(made["specialists"], codes["proposals"], proposing)
+        proposed = _proposing(settings)
+        made["proposals"] = settings_id(made["specialists"], codes["proposals"], proposed)
         made["choices"] = settings_id(made["proposals"], settings.search.grid.samples)
     made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
     gated = [made["router"], fits["baselines"], settings.changes.baselines]
@@ -137,9 +138,9 @@ def fit_codes(settings: Settings) -> dict[str, str]:
 
 def _proposing(settings: Settings) -> dict[str, Any]:
     """How points are proposed: more of them add batches to those that there are."""
-    sampling = settings.search.grid.as_json()
-    del sampling["samples"]
-    return {"space": settings.as_json()["grid"], "sampling": sampling}
+    found = proposing(settings)
+    del found["sampling"]["samples"]
+    return found
 
 
 def _codes(

@@ -13,6 +13,7 @@ from shoal.space import combinations, drawn
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from shoal.settings import Settings
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import GridSampling
 
@@ -52,6 +53,15 @@ def points(
             at_point(model, training, point)
         _require_optuna(sampling.sampler)
     return found
+
+
+def proposing(settings: Settings) -> dict[str, Any]:
+    """How points are proposed, as :meth:`~shoal.train_specialists.proposals.Proposer.from_text`.
+
+    In pairs, since what is drawn hangs on the order of names, which mappings in JSON text lose.
+    """
+    space = [[name, values] for name, values in settings.as_json()["grid"].items()]
+    return {"space": space, "sampling": settings.search.grid.as_json()}
 
 
 def _taken(grid: Space, sampling: GridSampling | None) -> list[Point]:

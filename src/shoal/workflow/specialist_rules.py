@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.hashing import canonical_json
 from shoal.workflow.plan import Plan
+from shoal.workflow.points import proposing
 from shoal.workflow.slots import validation_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,4 @@ class SpecialistRules(Plan):
 
     def proposing_text(self) -> str:
         """How points are proposed, as JSON text; null where they are not."""
-        if not self.layout.batches:
-            return canonical_json(None)
-        space = {"space": self.settings.as_json()["grid"]}
-        return canonical_json(space | {"sampling": self.settings.search.grid.as_json()})
+        return canonical_json(proposing(self.settings) if self.layout.batches else None)
