@@ -97,20 +97,6 @@ class RulesPlan(SpecialistRules):
         """The sources, each with its folder, as JSON text."""
         return canonical_json(self.settings.sources.in_folder().as_json())
 
-    def point(self, identifier: str) -> str:
-        """A grid point as JSON text."""
-        return canonical_json(self.grid[identifier])
-
-    def grid_text(self) -> str:
-        """Every grid point by id, as JSON text."""
-        return canonical_json(self.grid)
-
-    @property
-    def specialist_logs(self) -> Path:
-        """Folder of the specialists' logs, each as if it had trained alone."""
-        folder = Path(self.layout.generation, "train_specialist", self.layout.made["specialists"])
-        return self.logs / folder
-
     def source(self, shard: str) -> Path:
         """The source file of a shard."""
         return self.shards[shard][0]

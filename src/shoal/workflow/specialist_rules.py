@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.hashing import canonical_json
@@ -11,11 +12,24 @@ from shoal.workflow.slots import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 class SpecialistRules(Plan):
     """Specialists, and paths and texts by the wildcards of a rung's slot or ranking."""
+
+    def point(self, identifier: str) -> str:
+        """A grid point as JSON text."""
+        return canonical_json(self.grid[identifier])
+
+    def grid_text(self) -> str:
+        """Every grid point by id, as JSON text."""
+        return canonical_json(self.grid)
+
+    @property
+    def specialist_logs(self) -> Path:
+        """Folder of the specialists' logs, each as if it had trained alone."""
+        folder = Path(self.layout.generation, "train_specialist", self.layout.made["specialists"])
+        return self.logs / folder
 
     def candidates(self, digest: str, validation: str) -> list[Path]:
         """Weights among which the specialist of a partition with these rows is chosen."""
