@@ -15,6 +15,7 @@ from shoal.cli import (
     packing,
     pools,
     query,
+    search,
     stimulus,
     store_care,
     upkeep,
@@ -98,7 +99,13 @@ app.add_typer(intermediates.app, name="intermediates")
 
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function
-    for function in (*data.COMMANDS, *learning.COMMANDS, *delivery.COMMANDS, *packing.COMMANDS)
+    for function in (
+        *data.COMMANDS,
+        *learning.COMMANDS,
+        *search.COMMANDS,
+        *delivery.COMMANDS,
+        *packing.COMMANDS,
+    )
 }
 """Commands that rules call, by name."""
 
