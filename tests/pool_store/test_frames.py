@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zarr
+from shoal.pool_store.columns import Reference, encode_column
 from zarr.storage import ZipStore
 
 from shoal.pool_store import PoolStore
-from shoal.pool_store.columns import Reference, encode_column
 from shoal.pool_store.frames import Cut, decoded, encoded, fitted_cut
 from shoal.pool_store.residuals import ALONE, DIFFERENCE, XOR, median, residual, restored
 from shoal.pool_store.tensors import Kind
