@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.pool_store.frames import bit_lengths
-from shoal.pool_store.residuals import DIFFERENCE, XOR, residual
+from shoal.pool_store.residuals import ALONE, DIFFERENCE, residual
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ LONGEST_CHAIN = 8
 NONE = 0xFFFFFFFF
 """In place of a reference: there is none."""
 
-_PLACES = 256  # words of a model that are looked at
+_PLACES = 128  # words of a model that are looked at
 _MODELS = 256  # models of which the commonness of bytes is learned
 
 
@@ -69,16 +69,15 @@ def chosen(
         Codec, reference, and the models they are for; each model once.
     """
     sample = words[:, :: (step := -(-words.shape[1] // _PLACES) or 1)]
-    tried = [(DIFFERENCE, reference) for reference in references]
-    tried += [(XOR, reference) for reference in references[1:]]
+    tried = [(ALONE, references[0])]
+    tried += [(DIFFERENCE, reference) for reference in references[1:]]
     if len(tried) == 1 or not sample.size:
         return [(*tried[0], np.arange(len(words)))]
     costs = np.empty((len(tried), len(words)), np.float32)
     for number, (codec, reference) in enumerate(tried):
         left = residual(codec, is_float, sample, reference.words[:, ::step])
-        costs[number] = np.mean(bit_lengths(left), axis=1)
-        if reference is references[0]:
-            costs[number] = np.minimum(costs[number], _bits_alone(left))
+        is_alone = codec == ALONE and is_float
+        costs[number] = _bits_alone(left) if is_alone else np.mean(bit_lengths(left), axis=1)
         costs[number][(reference.depths < 0) | (reference.depths >= LONGEST_CHAIN)] = np.inf
     best = np.argmin(costs, axis=0)
     return [(*tried[n], np.flatnonzero(best == n)) for n in np.unique(best).tolist()]

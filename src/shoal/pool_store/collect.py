@@ -63,11 +63,8 @@ def collect(backend: Backend, index: Index) -> int:
 
 def _alive(contents: Contents) -> NDArray[np.bool_]:
     """Frames with tensors of models, and what these refer to."""
-    firsts = contents.frames["first"]
-    owner = np.repeat(
-        np.arange(len(firsts)), np.diff(firsts.astype(np.int64), append=len(contents.tensors))
-    )
-    alive = np.zeros(len(firsts), bool)
+    owner = np.repeat(np.arange(len(contents.frames)), _tensors_a_frame(contents))
+    alive = np.zeros(len(contents.frames), bool)
     for entry in contents.entries.values():
         alive[owner[list(entry.rows)]] = True
     reached = -1
@@ -75,6 +72,12 @@ def _alive(contents: Contents) -> NDArray[np.bool_]:
         references = contents.tensors["reference"][alive[owner]]
         alive[owner[references[references != NONE]]] = True
     return alive
+
+
+def _tensors_a_frame(contents: Contents) -> NDArray[np.int64]:
+    stops = np.append(contents.frames["first"][1:].astype(np.int64), len(contents.tensors))
+    counts: NDArray[np.int64] = stops[: len(contents.frames)] - contents.frames["first"]
+    return counts
 
 
 def _batches(contents: Contents, alive: NDArray[np.bool_]) -> list[list[int]]:
@@ -98,35 +101,34 @@ def _join(
 ) -> list[int]:
     """Write the live frames of some packs to one; the numbers of the frames in it."""
     rows = contents.frames
-    pieces: list[Piece] = []
-    groups: list[list[int]] = []
+    copied: list[tuple[Piece, list[int]]] = []
     live = np.flatnonzero(alive & np.isin(rows["pack"], packs))
     order = live[np.lexsort((rows["offset"][live], rows["form"][live], rows["pack"][live]))]
     keys = np.stack([rows["pack"], rows["form"]])[:, order]
     breaks = np.flatnonzero((keys[:, 1:] != keys[:, :-1]).any(axis=0)) + 1
     for group in np.split(order, breaks):
         if len(group):
-            _copy(backend, contents, group.tolist(), pieces, groups)
-    if not pieces:
+            _copy(backend, contents, group.tolist(), copied)
+    if not copied:
         return []
-    firsts = np.concatenate([rows["first"][group] for group in groups])
+    pieces = [piece for piece, _ in copied]
+    firsts = np.concatenate([rows["first"][numbers] for _, numbers in copied])
     pack = pack_name(pieces, contents.tensors["address"][firsts].tobytes())
     with backend.write(pack) as file:
         written = write_pack(file, pieces)
         size = file.seek(0, 2)
-    for number, (group, (_, offsets)) in enumerate(zip(groups, written, strict=True)):
-        rows["offset"][group], rows["form"][group] = offsets, number
-        rows["pack"][group] = len(contents.packs)
+    for form, ((_, numbers), (_, offsets)) in enumerate(zip(copied, written, strict=True)):
+        rows["offset"][numbers], rows["form"][numbers] = offsets, form
+        rows["pack"][numbers] = len(contents.packs)
     contents.packs.append(PackPlace(pack, size, tuple(form for form, _ in written)))
-    return [number for group in groups for number in group]
+    return [number for _, numbers in copied for number in numbers]
 
 
 def _copy(
     backend: Backend,
     contents: Contents,
     group: list[int],
-    pieces: list[Piece],
-    groups: list[list[int]],
+    copied: list[tuple[Piece, list[int]]],
 ) -> None:
     """Add frames of one form to those of the same form, if there is one already."""
     row = contents.frames[group[0]]
@@ -136,26 +138,23 @@ def _copy(
         read_part(backend, pack.name, int(offset), int(size))
         for offset, size in contents.frames[["offset", "size"]][group].tolist()
     ]
-    keys = form.keys
-    if isinstance(keys, slice):
-        content = read_part(backend, pack.name, keys.start, keys.stop - keys.start)
-        pieces.append(Piece(form, frames, content))
-        groups.append(group)
+    if isinstance(form.keys, slice):
+        start, stop = form.keys.start, form.keys.stop
+        keys = read_part(backend, pack.name, start, stop - start)
+        copied.append((Piece(form, frames, keys), group))
         return
-    same = next((n for n, p in enumerate(pieces) if p.keys is None and p.form == form), None)
+    same = next((each for each in copied if each[0].form == form), None)
     if same is None:
-        pieces.append(Piece(form, frames))
-        groups.append(group)
+        copied.append((Piece(form, frames), group))
     else:
-        pieces[same].frames = [*pieces[same].frames, *frames]
-        groups[same] += group
+        same[0].frames += frames
+        same[1].extend(group)
 
 
 def _renumber(contents: Contents, alive: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Drop dead frames and packs without any; frames' new numbers by old."""
     frames, tensors = contents.frames, contents.tensors
-    counts = np.diff(frames["first"].astype(np.int64), append=len(tensors))
-    kept = np.repeat(alive, counts)
+    kept = np.repeat(alive, _tensors_a_frame(contents))
     numbers = np.cumsum(kept) - 1
     tensors = tensors[kept]
     refers = tensors["reference"] != NONE

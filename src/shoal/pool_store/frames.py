@@ -104,19 +104,20 @@ class Split:
             and all words in the order of the former.
         """
         if not self._is_sorted:
-            words = np.take(words, self._order, axis=1)
+            # Into memory of its own and without checks it takes half the time.
+            words = np.take(words, self._order, axis=1, out=np.empty_like(words), mode="clip")
         count = len(words)
         small = np.empty(words.shape, np.uint8)
         low = np.empty((count, self.low_bytes), np.uint8)
         for byte, start, stop in self._ranges:
-            part = words[:, start:stop]
-            high = part >> self._type.type(8 * byte) if byte else part
-            np.minimum(high, _EXCEPTION, out=small[:, start:stop], casting="unsafe")
+            if stop > start:
+                high = words[:, start:stop] >> self._type.type(8 * byte)
+                small[:, start:stop] = np.minimum(high, self._type.type(_EXCEPTION), out=high)
         for start, stop, size, piece, at in self._low_parts():
-            pieces = words.view(f"<u{size}").reshape(*words.shape, -1)[:, start:stop, piece]
-            low[:, at : at + size * (stop - start)] = (
-                np.ascontiguousarray(pieces).view(np.uint8).reshape(count, -1)
-            )
+            pieces = words[:, start:stop]
+            if piece:
+                pieces = pieces >> self._type.type(8 * size * piece)
+            low[:, at : at + size * (stop - start)] = pieces.astype(f"<u{size}").view(np.uint8)
         return small, low, words
 
     def joined(self, small: Bytes, low: Bytes, exceptions: Words) -> Words:
@@ -130,7 +131,9 @@ class Split:
             part = low[:, at : at + size * (stop - start)]
             pieces[...] = np.ascontiguousarray(part).view(f"<u{size}")
         words[small == _EXCEPTION] = exceptions
-        return words if self._is_sorted else np.take(words, self._places, axis=1)
+        if self._is_sorted:
+            return words
+        return np.take(words, self._places, axis=1, out=np.empty_like(words), mode="clip")
 
 
 def split_by_tensor(word: int, keys: Sequence[int], slots: Sequence[int], squeezed: bool) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from shoal.pool_store.index_format import Layout
     from shoal.pool_store.tensors import Kind
 
+_ABOUT = operator.attrgetter("dtype", "shape", "device")
 _PART_BYTES = 1 << 24  # of a model's tensors that make one frame
 
 
@@ -88,13 +90,11 @@ def given_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Given]:
 
 def _signature(tensors: Mapping[str, Any]) -> tuple[Any, ...]:
     """Equal for models whose tensors can be stacked."""
+    values = tensors.values()
     try:
-        return tuple(
-            (name, type(value), value.dtype, value.shape, value.device)
-            for name, value in tensors.items()
-        )
+        return (*tensors, *map(type, values), *map(_ABOUT, values))
     except AttributeError:  # one is no tensor
-        return tuple((name, type(value)) for name, value in tensors.items())
+        return (*tensors, *map(type, values))
 
 
 def _given(models: Mapping[str, Mapping[str, Any]], group: list[str]) -> dict[str, Given]:
@@ -106,14 +106,14 @@ def _given(models: Mapping[str, Mapping[str, Any]], group: list[str]) -> dict[st
     size = sum(kind.bytes for _, kind in layout)
     step = max(1, BLOCK_BYTES // max(1, size))
     for start in range(0, len(group), step):
-        block = group[start : start + step]
+        block = [models[model] for model in group[start : start + step]]
         columns: list[list[bytes]] = [[]] * len(layout)
         for part in parts:
             at = 0
             for place, name, kind in zip(part.places, part.names, part.kinds, strict=True):
-                values = [models[model][name] for model in block]
+                values = [model[name] for model in block]
                 rows = part.raw[start : start + step, at : at + kind.bytes]
-                rows[...] = stacked(values, _place(block[0], name))[1]
+                rows[...] = stacked(values, _place(group[start], name))[1]
                 columns[place] = hashes(kind, rows)
                 at += kind.bytes
         addresses += map(list, zip(*columns, strict=True)) if layout else [[]] * len(block)

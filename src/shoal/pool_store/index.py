@@ -243,7 +243,8 @@ class Index:
 
     def form(self, frame: Any) -> Form:  # noqa: ANN401 - a record of numpy
         """A frame's form."""
-        return self.packs[frame["pack"]].forms[frame["form"]]
+        form: Form = self.packs[frame["pack"]].forms[frame["form"]]
+        return form
 
     def contents(self) -> Contents:
         """All of it, to be changed."""

@@ -34,7 +34,7 @@ FRAME = np.dtype(
         ("size", "<u8"),
         ("first", "<u4"),
         ("pack", "<u2"),
-        ("form", "<u2"),
+        ("form", "<u4"),
         ("depth", "u1"),
     ]
 )
@@ -161,10 +161,11 @@ def pack_place(name: str, size: int, forms: list[Any]) -> PackPlace:
     """
     if not FILE_NAMES.fullmatch(name):
         raise ValueError(f"no name of a pack: {name!r:.80}")
-    return PackPlace(name, int(size), tuple(_form(*form) for form in forms))
+    return PackPlace(name, int(size), tuple(_form(int(size), *form) for form in forms))
 
 
 def _form(
+    end: int,
     dtype: str,
     names: list[Any],
     shapes: list[Any],
@@ -173,19 +174,21 @@ def _form(
     keys: Any,  # noqa: ANN401
 ) -> Form:
     kinds = tuple(kind_of(dtype, shape) for shape in shapes)
-    size = kinds[0].word_type.itemsize
     if not (len(names) == len(kinds) and 0 <= codec < len(CODECS)):
         raise ValueError(f"no form of frames: {codec!r:.20}, {names!r:.80}")
-    if codec == RAW:
-        keys = None
-    elif isinstance(keys, dict):
-        start, stop = keys["at"]
-        keys = slice(int(start), int(stop))
-    elif len(keys) == len(kinds) and all(type(key) is int and 0 <= key < size for key in keys):
-        keys = tuple(keys)
+    chosen: tuple[int, ...] | slice | None = None
+    if isinstance(keys, dict):
+        chosen = slice(*map(int, keys["at"]))
+        sound = 0 <= chosen.start <= chosen.stop <= end
+    elif codec != RAW:
+        chosen = tuple(map(int, keys))
+        size = kinds[0].word_type.itemsize
+        sound = len(chosen) == len(kinds) and all(0 <= key < size for key in chosen)
     else:
+        sound = keys is None
+    if not sound:
         raise ValueError(f"no chosen bytes: {keys!r:.80}")
-    return Form(tuple(map(str, names)), kinds, codec, bool(squeezed), keys)
+    return Form(tuple(map(str, names)), kinds, codec, bool(squeezed), chosen)
 
 
 def write_index(backend: Backend, contents: Contents) -> None:

@@ -38,7 +38,7 @@ class Piece:
     """
 
     form: Form
-    frames: Sequence[bytes]
+    frames: list[bytes]
     keys: bytes | None = None
 
     @property

@@ -14,45 +14,38 @@ if TYPE_CHECKING:
 
     Words = NDArray[Any]
 
-RAW, DIFFERENCE, XOR = range(3)
-"""How words are stored: as they are; as integer difference from a reference; as differing bits.
+RAW, ALONE, DIFFERENCE = range(3)
+"""How words are stored: as they are; by themselves; or as integer difference from a reference.
 
-Where a tensor has no reference it is all zeros. The difference of a float from zero is its
-exponent and fraction, with the sign in the last bit.
+A difference is never larger than the bits that differ (XOR), and mostly smaller.
 """
 
-CODECS = ("raw", "difference", "xor")
+CODECS = ("raw", "alone", "difference")
 
 
 def residual(codec: int, is_float: bool, words: Words, reference: Words) -> Words:
     """What is left to store of ``words``; small numbers where they are alike.
 
     Args:
-        codec: ``DIFFERENCE`` or ``XOR``.
-        is_float: Whether the words are those of floats, to be compared in the order of numbers.
+        codec: ``ALONE`` or ``DIFFERENCE``.
+        is_float: Whether the words are those of floats.
         words: ``(models, words)``.
-        reference: The words to compare with, ``(models or 1, words)``.
+        reference: The words to compare with, ``(models or 1, words)``; not used for ``ALONE``.
     """
-    if codec == XOR:
-        return words ^ reference
-    if not is_float:
+    if codec == DIFFERENCE:
         return _zigzag(words - reference)
-    left = _ordered(words)
-    left -= _ordered(reference)
-    return _zigzag(left)
+    # The sign goes last, so that the exponent fills the top byte of a float32 or bfloat16.
+    return _rotated(words, 1) if is_float else _zigzag(words.copy())
 
 
 def restored(codec: int, is_float: bool, left: Words, reference: Words) -> Words:
-    """The words of which :func:`residual` is ``left``; the memory of ``left`` may be reused."""
-    if codec == XOR:
-        left ^= reference
-        return left
-    plain = _unzigzag(left)
-    if not is_float:
-        plain += reference
-        return plain
-    plain += _ordered(reference)
-    return _unordered(plain)
+    """The words of which :func:`residual` is ``left``."""
+    if codec == ALONE and is_float:
+        return _rotated(left, -1)
+    words = _unzigzag(left)
+    if codec == DIFFERENCE:
+        words += reference
+    return words
 
 
 def median(words: Words) -> Words:
@@ -94,6 +87,14 @@ def _unordered(words: Words) -> Words:
     return mask
 
 
+def _rotated(words: Words, left: int) -> Words:
+    bits = 8 * words.dtype.itemsize
+    left %= bits
+    rotated: Words = words << words.dtype.type(left)
+    rotated |= words >> words.dtype.type(bits - left)
+    return rotated
+
+
 def _zigzag(words: Words) -> Words:
     """Small negative differences as small numbers: 0, -1, 1 and -2 as 0, 1, 2 and 3."""
     mask = _sign_mask(words)
@@ -104,7 +105,7 @@ def _zigzag(words: Words) -> Words:
 
 def _unzigzag(words: Words) -> Words:
     one = words.dtype.type(1)
-    mask = words & one
+    mask: Words = words & one
     np.negative(mask, out=mask)
     mask ^= words >> one
     return mask
