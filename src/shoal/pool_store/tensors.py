@@ -167,13 +167,19 @@ def hashes(kind: Kind, rows: NDArray[np.uint8]) -> list[bytes]:
     Returns:
         The first ``HASH_BYTES`` of a SHA-256 over type, shape and bytes, for each.
     """
-    head = hashlib.sha256(canonical_json([kind.dtype, list(kind.shape)]).encode() + b"\n")
+    head = _head(kind)
     found = []
     for row in rows:
         digest = head.copy()
         digest.update(row)
         found.append(digest.digest()[:HASH_BYTES])
     return found
+
+
+@functools.cache
+def _head(kind: Kind) -> hashlib._Hash:
+    """A hash that has read type and shape; only copies of it read on."""
+    return hashlib.sha256(canonical_json([kind.dtype, list(kind.shape)]).encode() + b"\n")
 
 
 @dataclass(frozen=True)
