@@ -2,9 +2,9 @@
 
 Of each word one byte is chosen that is small but not always zero. These bytes of a model go
 through zstd. The bytes below look random and are stored as they are; those above are zeros, or
-else the word is stored whole, as an exception. Which byte it is depends on the word's place in
-the model, since a weight of 0.001 moves by more of its last bits than one of 0.5. Places are
-sorted by the usual size of their words, so that zstd sees alike numbers next to each other.
+else the word is an exception: it follows, from the chosen byte up. Which byte that is depends on
+the word's place in the model, since a weight of 0.001 moves by more of its last bits than one of
+0.5. Places are sorted by the usual size of their words, so that zstd sees alike numbers together.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ BLOCK_BYTES = 1 << 19
 """Words that are handled at once: few enough to stay in the processor's cache."""
 
 _STEPS = 32  # keys a byte: where in it the usual number ends
-_EXCEPTION = 255  # in place of the byte: the word is stored whole
+_EXCEPTION = 255  # in place of the byte: it and those above follow
+_COST = 16  # bits that an exception takes beyond its own, about
 _HEAD = 4  # bytes that count exceptions
 _WORTH_SQUEEZING = 0.97
 _TRIED = 4
@@ -54,6 +55,7 @@ class Split:
     """Which bytes of the words are compressed.
 
     Attributes:
+        word_type: Unsigned integer that holds one word.
         keys: uint8 ``(words,)``: the byte's place in its word times 32, plus how far up the
             usual number reaches from there.
         is_squeezed: Whether the bytes below are compressed too.
@@ -63,13 +65,14 @@ class Split:
     def __init__(self, word: int, keys: Bytes, is_squeezed: bool) -> None:
         self.keys = keys
         self.is_squeezed = is_squeezed
-        self._type = np.dtype(f"<u{word}")
+        self.word_type = np.dtype(f"<u{word}")
         if keys.max(initial=0) >= _STEPS * word:
             raise ValueError("no such byte in a word")
         self._order = np.argsort(keys, kind="stable")
         self._is_sorted = bool((keys[1:] >= keys[:-1]).all())
         bounds = np.searchsorted(keys[self._order] // _STEPS, np.arange(word + 1)).tolist()
         self._ranges = [(byte, bounds[byte], bounds[byte + 1]) for byte in range(word)]
+        self._shifts = (8 * (keys[self._order] // _STEPS)).astype(self.word_type)
         self.low_bytes = sum(byte * (stop - start) for byte, start, stop in self._ranges)
 
     def bytes_by_tensor(self, slots: Sequence[int]) -> tuple[int, ...]:
@@ -111,26 +114,32 @@ class Split:
         low = np.empty((count, self.low_bytes), np.uint8)
         for byte, start, stop in self._ranges:
             if stop > start:
-                high = words[:, start:stop] >> self._type.type(8 * byte)
-                small[:, start:stop] = np.minimum(high, self._type.type(_EXCEPTION), out=high)
+                high = words[:, start:stop] >> self.word_type.type(8 * byte)
+                small[:, start:stop] = np.minimum(high, self.word_type.type(_EXCEPTION), out=high)
         for start, stop, size, piece, at in self._low_parts():
             pieces = words[:, start:stop]
             if piece:
-                pieces = pieces >> self._type.type(8 * size * piece)
+                pieces = pieces >> self.word_type.type(8 * size * piece)
             low[:, at : at + size * (stop - start)] = pieces.astype(f"<u{size}").view(np.uint8)
         return small, low, words
 
+    def exceptions(self, small: Bytes, words: Words) -> tuple[Words, NDArray[np.intp]]:
+        """What does not fit the chosen byte, in order, and where each model's ends."""
+        places = np.flatnonzero(small == _EXCEPTION)
+        ends = np.searchsorted(places, words.shape[1] * np.arange(1, len(words) + 1))
+        found = words.reshape(-1)[places]
+        found >>= self._shifts[places % max(1, words.shape[1])]
+        return found, ends
+
     def joined(self, small: Bytes, low: Bytes, exceptions: Words) -> Words:
         """What :meth:`parts` took apart; ``exceptions`` in the order of their places."""
-        words = small.astype(self._type)
-        for byte, start, stop in self._ranges:
-            if byte and stop > start:
-                words[:, start:stop] <<= self._type.type(8 * byte)
+        words = small.astype(self.word_type)
+        words[small == _EXCEPTION] = exceptions
+        words <<= self._shifts
         for start, stop, size, piece, at in self._low_parts():
             pieces = words.view(f"<u{size}").reshape(*words.shape, -1)[:, start:stop, piece]
             part = low[:, at : at + size * (stop - start)]
             pieces[...] = np.ascontiguousarray(part).view(f"<u{size}")
-        words[small == _EXCEPTION] = exceptions
         if self._is_sorted:
             return words
         return np.take(words, self._places, axis=1, out=np.empty_like(words), mode="clip")
@@ -156,7 +165,8 @@ def fitted(words: Words, slots: Sequence[int], by_place: bool) -> Split:
     for byte in range(size):
         above = lengths - np.float32(8 * byte)
         exceptions = np.mean(above > 8, axis=0)
-        costs.append(8 * byte + np.mean(np.clip(above, 0, 8), axis=0) + 8 * size * exceptions)
+        small = np.mean(np.maximum(above, 0), axis=0)
+        costs.append(8 * byte + small + _COST * exceptions)
     usual = np.mean(lengths, axis=0)
     by_byte = np.array(costs)
     if not by_place:
@@ -192,26 +202,20 @@ def bit_lengths(words: Words) -> NDArray[np.float32]:
 def encoded(split: Split, words: Words) -> list[bytes]:
     """A frame for each model, of residual words ``(models, words)``."""
     small, low, words = split.parts(words)
-    places = np.flatnonzero(small == _EXCEPTION)
-    ends = np.searchsorted(places, words.shape[1] * np.arange(1, len(words) + 1))
-    exceptions = words.reshape(-1)[places].tobytes()
+    exceptions, ends = split.exceptions(small, words)
     stops = (words.itemsize * ends).tolist()
+    above, start = exceptions.tobytes(), 0
     if split.is_squeezed:
         small, low = np.concatenate([small, low], axis=1), low[:, :0]
     heads = np.diff(ends, prepend=0).astype("<u4").tobytes()
     lows, width = low.tobytes(), low.shape[1]
     needed = -(-words.itemsize * words.shape[1] // LARGEST_RATIO)
     compress = _compressor()
-    frames, start = [], 0
+    frames = []
     for row, stop in enumerate(stops):
-        frame = b"".join(
-            (
-                heads[_HEAD * row : _HEAD * (row + 1)],
-                lows[row * width : (row + 1) * width],
-                exceptions[start:stop],
-                compress(small[row]),
-            )
-        )
+        head = heads[_HEAD * row : _HEAD * (row + 1)]
+        plain = small[row].tobytes() + above[start:stop]
+        frame = b"".join((head, lows[row * width : (row + 1) * width], compress(plain)))
         frames.append(frame if len(frame) >= needed else frame.ljust(needed, b"\0"))
         start = stop
     return frames
@@ -224,26 +228,24 @@ def decoded(split: Split, frames: Sequence[memoryview]) -> Words:
         FrameError: A frame is not what it should be; the message says how.
     """
     words, width = len(split.keys), 0 if split.is_squeezed else split.low_bytes
-    size = split._type.itemsize
-    plain = np.empty((len(frames), words + split.low_bytes - width), np.uint8)
-    middle = _HEAD + width
-    exceptions = []
+    size = split.word_type.itemsize
+    small = np.empty((len(frames), words + split.low_bytes - width), np.uint8)
+    stop, own = _HEAD + width, small.shape[1]
+    above, counts = [], []
     decompress = _decompressor()
     for row, frame in enumerate(frames):
-        count = int.from_bytes(frame[:_HEAD], "little")
-        stop = middle + size * count
-        if len(frame) < stop or count > words:
+        counts.append(int.from_bytes(frame[:_HEAD], "little"))
+        if len(frame) < stop or counts[-1] > words:
             raise FrameError(row, "too short")
-        exceptions.append(frame[middle:stop])
-        unfolded = decompressed(row, frame[stop:], plain.shape[1], decompress)
-        plain[row] = np.frombuffer(unfolded, np.uint8)
-    lows = b"".join([frame[_HEAD:middle] for frame in frames])
+        plain = decompressed(row, frame[stop:], own + size * counts[-1], decompress)
+        small[row] = np.frombuffer(plain, np.uint8, own)
+        above.append(plain[own:])
+    lows = b"".join([frame[_HEAD:stop] for frame in frames])
     low = np.frombuffer(lows, np.uint8).reshape(len(frames), width)
     if split.is_squeezed:
-        plain, low = plain[:, :words], plain[:, words:]
-    _check_counts(plain, [len(each) // size for each in exceptions])
-    whole = np.frombuffer(b"".join(exceptions), split._type)
-    return split.joined(plain, low, whole)
+        small, low = small[:, :words], small[:, words:]
+    _check_counts(small, counts)
+    return split.joined(small, low, np.frombuffer(b"".join(above), split.word_type))
 
 
 def _check_counts(small: Bytes, counts: list[int]) -> None:
