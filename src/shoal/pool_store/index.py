@@ -7,7 +7,6 @@ been checked. An index file never changes: a commit writes another and then repl
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -25,18 +24,19 @@ from shoal.pool_store.index_format import (
     FRAMES_A_PAGE,
     LARGEST_PAGE,
     LARGEST_ROOT,
+    PAGE,
     ROOT,
     TENSOR,
     Contents,
     Entry,
     Form,
-    Page,
     kind_of,
     model_key,
     pack_place,
     unshuffled,
 )
 from shoal.pool_store.residuals import RAW
+from shoal.pool_store.tensors import HASH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,8 @@ class Index:
             record = json.loads(root)
             seal = record.pop("seal")
             form, self.file = record["format"], str(record["index"])
-            header = Page("", *record["header"])
+            start, size, full, digest = record["header"]
+            header = int(start), int(size), int(full), bytes.fromhex(digest)
             sound = seal == json_hash(record) and bool(FILE_NAMES.fullmatch(self.file))
         except Exception as error:  # whatever a forged file leads to
             raise self._corrupt(ROOT, f"not the root of a pool store ({_brief(error)})") from None
@@ -86,7 +87,8 @@ class Index:
             raise self._corrupt(ROOT, f"of format {form!r}, and this Shoal reads {FORMAT}")
         plain = self._page(header, "header")
         try:
-            self._parse(json.loads(plain))
+            text, _, tables = plain.partition(b"\n")
+            self._parse(json.loads(text), np.frombuffer(tables, PAGE))
         except Exception as error:  # the same
             raise self._corrupt(self.file, f"header not readable ({_brief(error)})") from None
 
@@ -95,13 +97,14 @@ class Index:
         """The state of a store before anything was saved."""
         index = cls.__new__(cls)
         index._backend, index.root, index._cache, index.file = backend, b"", {}, ROOT
-        index._parse({"layouts": [], "packs": [], "models": [], "frames": [], "counts": [0, 0, 0]})
+        header = {"layouts": [], "packs": [], "pages": 0, "counts": [0, 0, 0]}
+        index._parse(header, np.empty(0, PAGE))
         return index
 
     def _corrupt(self, file: str, what: str) -> CorruptError:
         return CorruptError(f"{self._backend.place}/{file}: {what}")
 
-    def _parse(self, header: dict[str, Any]) -> None:
+    def _parse(self, header: dict[str, Any], pages: Rows) -> None:
         self.layouts: list[Layout] = [
             tuple((str(name), kind_of(dtype, shape)) for name, dtype, shape in layout)
             for layout in header["layouts"]
@@ -110,27 +113,25 @@ class Index:
         self.forms = [form for pack in self.packs for form in pack.forms]
         self._first_forms = np.cumsum([0] + [len(pack.forms) for pack in self.packs])
         self._slots = np.array([len(form.kinds) for form in self.forms] + [0])
-        self._models = [Page(*page) for page in header["models"]]
-        self._first_keys = [page.first for page in self._models]
-        self._pages = [Page(*page) for page in header["frames"]]
+        self._models, self._pages = pages[: header["pages"]], pages[header["pages"] :]
         self.count, self.frames, self.tensors = (int(count) for count in header["counts"])
-        firsts = [int(page.first) for page in self._pages]
-        self._firsts = np.array([*firsts, self.tensors], np.int64)
+        self._firsts = np.append(self._pages["first"].astype(np.int64), self.tensors)
         if (
             -(-self.frames // FRAMES_A_PAGE) != len(self._pages)
             or (np.diff(self._firsts) < 1).any()
         ):
             raise ValueError("pages missing")
 
-    def _page(self, page: Page, what: str) -> bytes:
+    def _page(self, page: tuple[int, int, int, bytes], what: str) -> bytes:
         """A page's bytes, checked; never more than it may stand for."""
-        if not 0 <= page.plain <= max(LARGEST_PAGE, LARGEST_RATIO * page.size):
-            raise self._corrupt(self.file, f"{what} claims {page.plain} bytes")
-        stored = read_part(self._backend, self.file, page.start, page.size)
-        if hashlib.sha256(stored).hexdigest()[:32] != page.hash:
+        start, size, plain, digest = page
+        if not 0 <= plain <= max(LARGEST_PAGE, LARGEST_RATIO * size):
+            raise self._corrupt(self.file, f"{what} claims {plain} bytes")
+        stored = read_part(self._backend, self.file, start, size)
+        if hashlib.sha256(stored).digest()[:HASH_BYTES] != digest:
             raise self._corrupt(self.file, f"{what} is damaged or stale: it has another hash")
         try:
-            return decompressed(0, stored, page.plain)
+            return decompressed(0, stored, plain)
         except FrameError as error:
             raise self._corrupt(self.file, f"{what} is {error}") from None
 
@@ -138,7 +139,7 @@ class Index:
         if (cached := self._cache.get(-1 - number)) is not None:
             found: dict[str, Entry] = cached
             return found
-        plain = self._page(self._models[number], f"page {number} of models")
+        plain = self._page(_place(self._models[number]), f"page {number} of models")
         try:
             entries = [self._entry(*item) for item in json.loads(plain)]
         except Exception as error:  # whatever a forged page leads to
@@ -158,7 +159,8 @@ class Index:
 
     def find(self, model: str) -> Entry | None:
         """A model's entry, if it is in the store."""
-        place = bisect.bisect_right(self._first_keys, model_key(model))
+        key = np.uint64(model_key(model))
+        place = int(np.searchsorted(self._models["first"], key, side="right"))
         return self._entries(place - 1).get(model) if place else None
 
     def all_entries(self) -> dict[str, Entry]:
@@ -199,7 +201,7 @@ class Index:
         if (cached := self._cache.get(number)) is not None:
             known: tuple[Rows, Rows] = cached
             return known
-        plain = self._page(self._pages[number], what := f"page {number} of frames")
+        plain = self._page(_place(self._pages[number]), what := f"page {number} of frames")
         count = min(FRAMES_A_PAGE, self.frames - number * FRAMES_A_PAGE)
         first, stop = self._firsts[number : number + 2].tolist()
         middle = count * FRAME.itemsize
@@ -252,6 +254,11 @@ class Index:
         frames = np.concatenate([np.empty(0, FRAME), *(page[0] for page in pages)])
         tensors = np.concatenate([np.empty(0, TENSOR), *(page[1] for page in pages)])
         return Contents(list(self.layouts), list(self.packs), self.all_entries(), frames, tensors)
+
+
+def _place(page: Any) -> tuple[int, int, int, bytes]:  # noqa: ANN401 - a record of numpy
+    """Where a page lies, its sizes, and its hash."""
+    return int(page["start"]), int(page["size"]), int(page["plain"]), page["hash"].tobytes()
 
 
 def _groups(pages: Numbers) -> Iterator[tuple[int, Numbers]]:

@@ -43,6 +43,17 @@ FRAME = np.dtype(
 TENSOR = np.dtype([("address", "u1", (HASH_BYTES,)), ("reference", "<u4")])
 """A stored tensor: its content address, and the number of the tensor that it is compared with."""
 
+PAGE = np.dtype(
+    [
+        ("first", "<u8"),
+        ("start", "<u8"),
+        ("size", "<u8"),
+        ("plain", "<u8"),
+        ("hash", f"V{HASH_BYTES}"),
+    ]
+)
+"""A page: its first model's key or first tensor, where it lies, its sizes, and its hash."""
+
 LARGEST_ROOT = 1 << 16
 LARGEST_PAGE = 1 << 24  # or LARGEST_RATIO times its stored size
 FILE_NAMES = re.compile(r"pack-[0-9a-f]{32}\.zarr\.zip|index-[0-9a-f]{32}")
@@ -126,20 +137,10 @@ class Contents:
     tensors: Rows = field(default_factory=lambda: np.empty(0, TENSOR))
 
 
-@dataclass(frozen=True)
-class Page:
-    """Where a page lies in the index file: first model's key or tensor, place, sizes, hash."""
-
-    first: Any
-    start: int
-    size: int
-    plain: int
-    hash: str
-
-
-def model_key(model: str) -> str:
-    """Where a model stands in the index: eight bytes of a hash over its id, hexadecimal."""
-    return hashlib.sha256(model.encode(errors="surrogatepass")).hexdigest()[:16]
+def model_key(model: str) -> int:
+    """Where a model stands in the index: eight bytes of a hash over its id."""
+    digest = hashlib.sha256(model.encode(errors="surrogatepass")).digest()
+    return int.from_bytes(digest[:8])
 
 
 def kind_of(dtype: str, shape: list[int]) -> Kind:
@@ -210,26 +211,27 @@ def write_index_file(backend: Backend, contents: Contents) -> bytes:
     for start in range(0, len(entries), MODELS_A_PAGE):
         part = entries[start : start + MODELS_A_PAGE]
         listed = [[e.model, e.layout, _packed_numbers(e.rows), e.record] for _, e in part]
-        models.append([part[0][0], *_append(body, canonical_json(listed).encode())])
+        models.append((part[0][0], *_append(body, canonical_json(listed).encode())))
     header = {
         "layouts": [[[n, k.dtype, k.shape] for n, k in layout] for layout in contents.layouts],
         "packs": [
             [pack.name, pack.bytes, [_form_json(form) for form in pack.forms]]
             for pack in contents.packs
         ],
-        "models": models,
-        "frames": _frame_pages(body, contents),
+        "pages": len(models),
         "counts": [len(entries), len(contents.frames), len(contents.tensors)],
     }
-    place = _append(body, canonical_json(header).encode())
+    # As rows of numpy: to read one model costs no more where there are many pages.
+    pages = np.array(models + _frame_pages(body, contents), PAGE)
+    place = _append(body, canonical_json(header).encode() + b"\n" + pages.tobytes())
     name = f"index-{hashlib.sha256(body).hexdigest()[:32]}"
     with backend.write(name) as file:
         file.write(body)
-    record = {"format": FORMAT, "index": name, "header": place}
+    record = {"format": FORMAT, "index": name, "header": [*place[:3], place[3].hex()]}
     return canonical_json(record | {"seal": json_hash(record)}).encode() + b"\n"
 
 
-def _frame_pages(body: bytearray, contents: Contents) -> list[list[Any]]:
+def _frame_pages(body: bytearray, contents: Contents) -> list[tuple[Any, ...]]:
     """Frames and their tensors, a page after another."""
     tensors = contents.tensors.copy()
     refers = tensors["reference"] != NONE
@@ -242,7 +244,7 @@ def _frame_pages(body: bytearray, contents: Contents) -> list[list[Any]]:
     for number, (first, stop) in enumerate(itertools.pairwise([*firsts, len(tensors)])):
         frames = contents.frames[number * FRAMES_A_PAGE : (number + 1) * FRAMES_A_PAGE]
         plain = shuffled(frames) + shuffled(tensors[first:stop])
-        pages.append([first, *_append(body, plain)])
+        pages.append((first, *_append(body, plain)))
     return pages
 
 
@@ -275,11 +277,11 @@ def _packed_numbers(numbers: tuple[int, ...]) -> int | list[int]:
     return start if numbers == tuple(range(start, start + len(numbers))) else list(numbers)
 
 
-def _append(body: bytearray, plain: bytes) -> list[Any]:
+def _append(body: bytearray, plain: bytes) -> tuple[int, int, int, bytes]:
     """Add a page; its place, sizes and hash."""
     import zstandard
 
     stored = zstandard.compress(plain, 3)
     start = len(body)
     body += stored
-    return [start, len(stored), len(plain), hashlib.sha256(stored).hexdigest()[:32]]
+    return start, len(stored), len(plain), hashlib.sha256(stored).digest()[:HASH_BYTES]
