@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.hashing import settings_id
 from shoal.targets import target_file
 from shoal.workflow.code import code_digest
+from shoal.workflow.points import proposing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ APPLY_MODULES = {
     "cluster": "cluster.command",
     "specialists": "train_specialists.command",
     "rungs": "train_specialists.rungs",
+    "proposals": "train_specialists.proposals",
     "router": "train_router.command",
     "gate": "gate.command",
     "pool": "pool.command",
@@ -45,7 +47,7 @@ APPLY_MODULES = {
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
 _WITH_MODEL = (
-    *("base", "baselines", "specialists", "rungs", "router"),
+    *("base", "baselines", "specialists", "rungs", "proposals", "router"),
     *("gate", "pool", "evaluate", "drift"),
 )
 
@@ -70,6 +72,7 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster), *probed)
     pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
     pool += _json(settings.search.halving) if settings.search.halves else []
+    pool += [_proposing(settings), settings.search.grid.samples] if settings.batches else []
     ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
     return ids
 
@@ -101,6 +104,10 @@ def made_ids(
         halving = settings.search.halving
         made["rungs"] = settings_id(made["specialists"], codes["rungs"], halving.divisor(0))
         made["choices"] = settings_id(made["rungs"], sorted(points), *_json(halving))
+    if settings.batches:
+        proposed = _proposing(settings)
+        made["proposals"] = settings_id(made["specialists"], codes["proposals"], proposed)
+        made["choices"] = settings_id(made["proposals"], settings.search.grid.samples)
     made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
     gated = [made["router"], fits["baselines"], settings.changes.baselines]
     made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
@@ -116,6 +123,8 @@ def apply_codes(settings: Settings) -> dict[str, str]:
     modules = dict(APPLY_MODULES)
     if not settings.search.halves:
         del modules["rungs"]
+    if not settings.batches:
+        del modules["proposals"]
     return _codes(settings, modules)
 
 
@@ -125,6 +134,13 @@ def fit_codes(settings: Settings) -> dict[str, str]:
         modules = FIT_MODULES | {"cluster": PROBING_MODULE}
         return _codes(settings, modules, (*_WITH_MODEL, "cluster"))
     return _codes(settings, FIT_MODULES)
+
+
+def _proposing(settings: Settings) -> dict[str, Any]:
+    """How points are proposed: more of them add batches to those that there are."""
+    found = proposing(settings)
+    del found["sampling"]["samples"]
+    return found
 
 
 def _codes(
