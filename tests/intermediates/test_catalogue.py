@@ -188,5 +188,5 @@ def test_a_pack_is_a_zarr_group(catalogue):
     (pack,) = packs(catalogue)
     with ZipStore(pack, mode="r") as store:
         array = zarr.open_group(store, mode="r")["0"]
-        assert array.attrs["parameter"] == "layers.1 (full)"
+        assert (array.attrs["layer"], array.attrs["form"]) == ("layers.1", "full")
         assert array.shape[0] == sum(entry.size for entry in catalogue.entries.values())

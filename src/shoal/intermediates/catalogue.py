@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from shoal.errors import CorruptError
-from shoal.hashing import canonical_json
+from shoal.hashing import canonical_json, json_hash
 from shoal.intermediates.forms import Kind, frame, unframed
 from shoal.intermediates.rows import ADDRESS_BYTES
 from shoal.pool_store.backends import Folder
-from shoal.pool_store.pack import PackColumn, pack_name, write_pack
-from shoal.pool_store.tensors import Kind as TensorKind
+from shoal.pool_store.zarr_file import ZarrFile
 from shoal.state import load_state, save_state
 from shoal.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -183,27 +182,22 @@ class Catalogue:
 
     def _write(self) -> None:
         """Write what was added as a pack. Equal frames are written once."""
-        columns, addresses, placed = [], [], []
-        for column, blocks in sorted(self._pending.items()):
-            frames: dict[bytes, bytes] = {_digest(c): c for c, _ in blocks.values()}
-            kind = TensorKind(column.kind.dtype, column.kind.in_form(column.form).shape)
-            columns.append(
-                PackColumn(f"{column.layer} ({column.form})", kind, list(frames.values()), [])
-            )
-            addresses += list(frames)
-            placed.append((column, blocks, list(frames)))
+        packed = [(c, b, _frames(b)) for c, b in sorted(self._pending.items())]
         self._pending, self._waiting = {}, 0
-        if not columns:
+        if not packed:
             return
-        name = pack_name(columns, addresses)
-        with Folder(self.folder).write(name) as file:
-            written = write_pack(file, columns)
-        for (column, blocks, digests), place in zip(placed, written, strict=True):
-            offsets = dict(zip(digests, place.offsets, strict=True))
-            for address, (content, rows) in blocks.items():
-                digest = _digest(content)
-                entry = Entry(name, offsets[digest], len(content), rows, column, digest)
-                self.entries[address] = entry
+        listed = [[_about(column), [d.hex() for d in frames]] for column, _, frames in packed]
+        name = f"pack-{json_hash(listed)[:32]}.zarr.zip"
+        with Folder(self.folder).write(name) as file, ZarrFile(file) as group:
+            for number, (column, blocks, frames) in enumerate(packed):
+                about = _about(column) | {"frames": len(frames)}
+                start = group.add(str(number), list(frames.values()), about)
+                sizes = [len(content) for content in frames.values()]
+                offsets = dict(zip(frames, start + np.cumsum([0, *sizes])[:-1], strict=True))
+                for address, (content, rows) in blocks.items():
+                    digest = _digest(content)
+                    place = (name, int(offsets[digest]), len(content))
+                    self.entries[address] = Entry(*place, rows, column, digest)
 
     def commit(self, keep: Container[bytes]) -> None:
         """Write packs and catalogue without what is not kept, then remove old files.
@@ -254,6 +248,18 @@ class Catalogue:
             "record": np.frombuffer(canonical_json(record).encode(), np.uint8),
         }
         save_state(self.folder / _FILE, tensors, {"version": 1})
+
+
+def _frames(blocks: Mapping[bytes, tuple[bytes, int]]) -> dict[bytes, bytes]:
+    """Different frames of a column's blocks, by their digests."""
+    return {_digest(content): content for content, _ in blocks.values()}
+
+
+def _about(column: Column) -> dict[str, Any]:
+    """What a pack says of a column."""
+    shape = column.kind.in_form(column.form).shape
+    named = {"layer": column.layer, "form": column.form}
+    return named | {"dtype": column.kind.dtype, "shape": list(shape)}
 
 
 def overhead(columns: int, budget: int) -> int:
