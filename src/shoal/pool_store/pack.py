@@ -8,8 +8,6 @@ index says where in the file each frame lies, so reading needs neither zip nor z
 from __future__ import annotations
 
 import hashlib
-import json
-import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,14 +15,12 @@ import numpy as np
 
 from shoal.hashing import canonical_json
 from shoal.pool_store.residuals import CODECS
+from shoal.pool_store.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shoal.pool_store.index_format import Form
-
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-_AT_ONCE = 256
 
 
 @dataclass
@@ -68,28 +64,18 @@ def write_pack(file: BinaryIO, pieces: Sequence[Piece]) -> list[tuple[Form, list
     Returns:
         Each one's form, and where each of its frames came to lie in the file.
     """
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _member(archive, file, "zarr.json", [_json(_group())])
-        return [
-            _write_piece(archive, file, str(number), piece) for number, piece in enumerate(pieces)
-        ]
+    with ZarrFile(file) as group:
+        return [_write_piece(group, str(number), piece) for number, piece in enumerate(pieces)]
 
 
-def _write_piece(
-    archive: zipfile.ZipFile, file: BinaryIO, path: str, piece: Piece
-) -> tuple[Form, list[int]]:
+def _write_piece(group: ZarrFile, name: str, piece: Piece) -> tuple[Form, list[int]]:
     sizes = piece.sizes
-    about = _about(piece.form) | {"frames": len(sizes)}
-    _member(archive, file, f"{path}/zarr.json", [_json(_array(sum(sizes), [], about))])
-    start = _member(archive, file, f"{path}/c/0", piece.frames)
+    start = group.add(name, piece.frames, _about(piece.form) | {"frames": len(sizes)})
     offsets = (start + np.cumsum([0, *sizes])[:-1]).tolist()
     if piece.keys is None:
         return piece.form, offsets
     words = sum(piece.form.slots)
-    zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
-    array = _array(words, [zstd], {"keys of": path})
-    _member(archive, file, f"{path}.keys/zarr.json", [_json(array)])
-    at = _member(archive, file, f"{path}.keys/c/0", [piece.keys])
+    at = group.add_compressed(f"{name}.keys", piece.keys, words, {"keys of": name})
     return replace(piece.form, keys=slice(at, at + len(piece.keys))), offsets
 
 
@@ -99,38 +85,4 @@ def _about(form: Form) -> dict[str, Any]:
         "dtype": form.kinds[0].dtype,
         "shapes": [kind.shape for kind in form.kinds],
         "codec": CODECS[form.codec],
-    }
-
-
-def _member(archive: zipfile.ZipFile, file: BinaryIO, name: str, content: Sequence[bytes]) -> int:
-    """Add a member; where its content begins."""
-    about = zipfile.ZipInfo(name, _ZIP_TIME)
-    about.file_size = sum(map(len, content))
-    with archive.open(about, "w") as member:
-        start = file.tell()
-        for first in range(0, len(content), _AT_ONCE):
-            member.write(b"".join(content[first : first + _AT_ONCE]))
-    return start
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True).encode()
-
-
-def _group() -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": {}}
-
-
-def _array(size: int, codecs: list[dict[str, Any]], attributes: dict[str, Any]) -> dict[str, Any]:
-    """Metadata of bytes in one chunk."""
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": [size],
-        "data_type": "uint8",
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [max(1, size)]}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": 0,
-        "codecs": [{"name": "bytes"}, *codecs],
-        "attributes": attributes,
     }

@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveInt,
     field_validator,
     model_validator,
@@ -31,6 +32,14 @@ class Compute(Section):
     threads: PositiveInt = Field(description="CPU threads of each job; the bits depend on it")
     checkpoint_seconds: NonNegativeFloat = Field(
         description="time between two checkpoints of a training; no result depends on it"
+    )
+
+
+class Intermediates(Section):
+    """What may be kept of layers' activations. No result depends on it."""
+
+    budget: NonNegativeInt = Field(
+        description="bytes that `shoal intermediates keep` may fill, unless it is told others"
     )
 
 
@@ -63,6 +72,7 @@ class Settings(Section):
     nodes: Nodes
     packing: Packing
     compute: Compute
+    intermediates: Intermediates
 
     @field_validator("grid", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ _NO_SETTINGS = (
     "sources.batch_rows",
     "packing.devices",
     "packing.hours",
+    "intermediates.budget",
     "search.variants.sampler",
     "search.variants.samples",
     "search.variants.seed",
