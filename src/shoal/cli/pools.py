@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+Way = Literal["snapshot", "delta", "recipe"]
 
 app = typer.Typer(
     help="Every model of every release: its history, its differences, and getting it out.",
@@ -19,6 +21,9 @@ ModelName = Annotated[
         help="an id, a tag, or [RELEASE:]WHICH: a release's number or id, then base, generalist, "
         "router, or a partition's number"
     ),
+]
+Trust = Annotated[
+    list[str], typer.Option(help="module outside Shoal that the model may be imported from")
 ]
 
 
@@ -45,14 +50,19 @@ def show(results: Results, model: ModelName) -> None:
 
 
 @app.command()
-def diff(results: Results, first: ModelName, second: ModelName) -> None:
+def diff(
+    results: Results,
+    first: ModelName,
+    second: ModelName,
+    trust: Trust = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
     """Say which layers of two models differ, and how far."""
     from rich.console import Console
 
     from shoal.pool.kept import Kept
     from shoal.pool.kept_text import diff_table
 
-    Console().print(diff_table(Kept(results), first, second))
+    Console().print(diff_table(Kept(results, trust), first, second))
 
 
 @app.command()
@@ -70,16 +80,31 @@ def export(
     results: Results,
     model: ModelName,
     out: Annotated[Path, typer.Argument(help="a .safetensors, .onnx or .pt2 file to write")],
-    trust: Annotated[
-        list[str], typer.Option(help="module outside Shoal that the model may be imported from")
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    trust: Trust = [],  # noqa: B006 - the same
 ) -> None:
     """Write one model to a file: safetensors, ONNX, or a program of torch.export."""
     from shoal.pool.export import export
     from shoal.pool.kept import Kept
 
-    export(Kept(results), model, out, trust)
+    export(Kept(results, trust), model, out)
     typer.echo(f"{model}: {out}")
+
+
+@app.command()
+def keep(
+    results: Results,
+    model: ModelName,
+    way: Annotated[Way, typer.Option("--as", help="whole, by what differs, or by its training")],
+    trust: Trust = [],  # noqa: B006 - the same
+) -> None:
+    """Keep a model in another way; a recipe is tried before weights are given up."""
+    from shoal.pool.kept import Kept
+    from shoal.pool.ways import keep_as
+
+    kept = Kept(results, trust)
+    before = kept.store.bytes
+    keep_as(kept, kept.find(model), way)
+    typer.echo(f"{model}: {way}; {kept.store.place}: {_change(before, kept.store.bytes)}")
 
 
 @app.command()
@@ -94,3 +119,7 @@ def fsck(results: Results) -> None:
     typer.echo(f"{store.place}: {len(store)} models, {len(problems) or 'no'} problems")
     if problems:
         raise typer.Exit(1)
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,} bytes before, {after:,} now"

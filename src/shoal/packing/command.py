@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import random
 import sys
 import time
 import traceback
@@ -115,12 +113,13 @@ def _order(work: Work, members: Sequence[str]) -> list[str]:
 
 def _train(work: Work, member: str) -> str | None:
     """Train one member; why it failed, or None."""
+    from shoal.determinism import as_if_alone
     from shoal.train_specialists.command import train_specialist
 
     digest, point = member.split("/")
     weights, ledger = work.files(member)
     reason = None
-    with _logging_to(work.log(member)), _as_if_alone(work.threads):
+    with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
             train_specialist(
                 work.model,
@@ -141,32 +140,6 @@ def _train(work: Work, member: str) -> str | None:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             traceback.print_exc()
     return reason
-
-
-@contextmanager
-def _as_if_alone(threads: int) -> Iterator[None]:
-    """Random generators and torch's settings as in a new process, and given back so."""
-    import numpy as np
-    import torch
-
-    from shoal.determinism import deterministic
-
-    deterministic(threads)
-    dtype = torch.get_default_dtype()
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002 - a user's model may use the global one
-        torch.set_rng_state(states[2])
-        torch.set_default_dtype(dtype)
-        # Trainer and optimiser refer to each other and hold a device's memory. What is left is
-        # modules, at which the next collection need not look: 0.3 s.
-        gc.collect()
-        gc.freeze()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 @contextmanager

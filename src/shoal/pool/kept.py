@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shoal.errors import ModelError, SourceError, nearest
 from shoal.files import read_json, write_json
 from shoal.hashing import settings_id
+from shoal.pool.rows import is_rows
 from shoal.pool_store.tensors import tree_of
+from shoal.terminal import say
 from shoal.workflow.history import STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shoal.pool_store import PoolStore
+    from shoal.pool_store.store import Framework
+    from shoal.pool_store.tensors import Tree
 
 KEPT = "models"
 """Folder of what each release consists of, beside what is published."""
@@ -83,9 +87,11 @@ class Kept:
 
     Attributes:
         home: The folder of what is published: ``results/NAME``, or a variant's.
+        trust: Modules outside Shoal from which a model that is trained again may be imported.
     """
 
     home: Path
+    trust: Sequence[str] = ()
 
     @cached_property
     def releases(self) -> list[dict[str, Any]]:
@@ -99,14 +105,62 @@ class Kept:
             raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
         return found
 
+    @property
+    def root(self) -> Path:
+        """The experiment's results folder, where the store lies that its variants share."""
+        folders = (self.home, *self.home.parents)
+        return next((f for f in folders if (f / STORE).is_dir()), self.home)
+
     @cached_property
     def store(self) -> PoolStore:
-        """The pool store, which variants share."""
+        """The pool store."""
         from shoal.pool_store import PoolStore
 
-        folders = (self.home, *self.home.parents)
-        root = next((f for f in folders if (f / STORE).is_dir()), self.home)
-        return PoolStore(root / STORE)
+        return PoolStore(self.root / STORE)
+
+    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+        """A model's weights as :meth:`PoolStore.load` gives them; by its recipe if it has one.
+
+        Raises:
+            ModelError: There is no such model, or something that its recipe needs is gone.
+            RecoveryError: It was trained again and has other bits.
+        """
+        from shoal.pool.recipe import recipe_in, torch_tensors, trained_again
+
+        record = self.store.record(model)
+        recipe = recipe_in(record)
+        if recipe is None:
+            return self.store.load(model, framework)
+        tensors, seconds = trained_again(self.store, model, record, recipe, self.trust)
+        say(
+            f"{model}: trained again in {seconds:.3g} s, {recipe.predicted_seconds:.3g} s predicted"
+        )
+        return torch_tensors(tensors) if framework == "torch" else tensors
+
+    def tree(self, model: str) -> Tree:
+        """The Merkle tree of a model; nothing is trained for it."""
+        from shoal.pool.recipe import recipe_in
+
+        recipe = recipe_in(self.store.record(model))
+        return self.store.tree(model) if recipe is None else recipe.tree
+
+    def release_of(self, model: str) -> dict[str, Any]:
+        """The last release that has a model.
+
+        Raises:
+            ModelError: None has.
+        """
+        for release in reversed(self.releases):
+            if any(each["id"] == model for each in release["models"]):
+                return release
+        raise ModelError(
+            f"{self.home}: no release here has model {model!r}; look among the variants"
+        )
+
+    @property
+    def models(self) -> list[str]:
+        """Ids of all models, of other variants too."""
+        return [each for each in self.store.ids() if not is_rows(each)]
 
     @property
     def tags(self) -> dict[str, str]:
@@ -143,7 +197,7 @@ class Kept:
         listed = {which_of(each): each["id"] for each in self._models(release) if each["chosen"]}
         if which in listed:
             return str(listed[which])
-        ids = [i for i in self.store.ids() if len(name) >= _FEW and i.startswith(name)]
+        ids = [i for i in self.models if len(name) >= _FEW and i.startswith(name)]
         if len(ids) == 1:
             return ids[0]
         known = (*listed, *self.tags)

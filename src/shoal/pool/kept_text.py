@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from shoal.pool.kept import which_of
+from shoal.pool.recipe import recipe_in
+from shoal.pool.ways import way_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +63,7 @@ def model_text(kept: Kept, name: str) -> Table:
     model = kept.find(name)
     record = kept.store.record(model)
     ledger = record["ledger"]
-    tree = kept.store.tree(model)
+    tree = kept.tree(model)
     table = Table.grid(padding=(0, 2))
     lines = {
         "model": model,
@@ -75,6 +79,7 @@ def model_text(kept: Kept, name: str) -> Table:
         "code": record["code"],
         "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()),
         "cost": f"{ledger.get('flops', 0):.3g} FLOPs, {ledger.get('seconds', 0):.3g} s",
+        "kept": _kept(kept, model, record),
         "tags": ", ".join(tag for tag, of in kept.tags.items() if of == model) or None,
     }
     for title, value in lines.items():
@@ -85,6 +90,25 @@ def model_text(kept: Kept, name: str) -> Table:
     return table
 
 
+def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
+    """How a model is kept, what that takes, and what its recovery costs."""
+    recipe = recipe_in(record)
+    if recipe is not None:
+        rows = kept.store.usage(recipe.rows)
+        return (
+            f"recipe, and rows of {decimal(rows.stored)}; trained again in {recipe.seconds:.3g} s, "
+            f"{recipe.predicted_seconds:.3g} s predicted"
+        )
+    usage = kept.store.usage(model)
+    start = time.perf_counter()
+    kept.store.load(model, "torch")
+    seconds = time.perf_counter() - start
+    return (
+        f"{way_of(record)}, {decimal(usage.stored)} of {decimal(usage.plain)}; "
+        f"read in {seconds * 1000:.2g} ms, over {usage.steps} references"
+    )
+
+
 def diff_table(kept: Kept, first: str, second: str) -> Table | str:
     """Layers that differ between two models; their tensors alone are read.
 
@@ -92,11 +116,11 @@ def diff_table(kept: Kept, first: str, second: str) -> Table | str:
     share of the first one's norm.
     """
     ids = kept.find(first), kept.find(second)
-    trees = [kept.store.tree(model) for model in ids]
+    trees = [kept.tree(model) for model in ids]
     if trees[0].root == trees[1].root:
         return f"{ids[0]} and {ids[1]} are equal, bit for bit"
     layers = [*trees[0].layers, *(each for each in trees[1].layers if each not in trees[0].layers)]
-    loaded = [kept.store.load(model, "torch") for model in ids]
+    loaded = [kept.load(model, "torch") for model in ids]
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("layer", "parameters", "differ"):
         table.add_column(name)

@@ -45,7 +45,7 @@ def collect(backend: Backend, index: Index) -> int:
     """
     before = sum(backend.sizes().values())
     contents = index.contents()
-    alive = _alive(contents)
+    alive = needed(contents)
     moved: list[int] = []
     for batch in _batches(contents, alive):
         moved += _join(backend, contents, alive, batch)
@@ -62,7 +62,7 @@ def collect(backend: Backend, index: Index) -> int:
     return before - sum(backend.sizes().values())
 
 
-def _alive(contents: Contents) -> NDArray[np.bool_]:
+def needed(contents: Contents) -> NDArray[np.bool_]:
     """Tensors of models, and what these refer to."""
     alive = np.zeros(len(contents.rows), bool)
     for entry in contents.entries.values():

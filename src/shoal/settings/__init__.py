@@ -21,6 +21,7 @@ from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
 from shoal.settings.search import Range, Search
 from shoal.settings.section import Section, parse
+from shoal.settings.store import Store
 
 __all__ = ["Section", "Settings", "parse"]
 
@@ -62,6 +63,7 @@ class Settings(Section):
     changes: Changes
     nodes: Nodes
     packing: Packing
+    store: Store
     compute: Compute
 
     @field_validator("grid", mode="before")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.settings import Section, Settings
+    from shoal.settings.learning import Model
 
 FIT_MODULES = {
     "split": "split.command",
@@ -125,6 +126,11 @@ def fit_codes(settings: Settings) -> dict[str, str]:
         modules = FIT_MODULES | {"cluster": PROBING_MODULE}
         return _codes(settings, modules, (*_WITH_MODEL, "cluster"))
     return _codes(settings, FIT_MODULES)
+
+
+def specialists_code(model: Model) -> str:
+    """Digest of the code by which specialists of the user's model are trained."""
+    return code_digest(APPLY_MODULES["specialists"], *_files([model.target]))
 
 
 def _codes(

@@ -1,0 +1,82 @@
+"""Training rows kept in the pool store, for models that are trained again instead of stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.pool_store import PoolStore
+
+_BLOCK_ROWS = 64
+_PREFIX = "rows-"
+
+
+def rows_name(digest: str) -> str:
+    """Under which name the store has the training rows with a digest."""
+    return f"{_PREFIX}{digest}"
+
+
+def is_rows(name: str) -> bool:
+    """Whether the store has rows under this name, and no model."""
+    return name.startswith(_PREFIX)
+
+
+def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[Any]]:
+    """The rows that a specialist is trained on, in blocks of about 64.
+
+    A block holds rows whose hashes begin alike, so a row that changes changes two blocks, and the
+    store has the others already. One block after the other, rows are in canonical order.
+
+    Args:
+        index_path: A partition index in which a partition has this digest.
+        digest: Of the partition's training rows.
+
+    Returns:
+        ``x.PLACE`` and ``y.PLACE``, places in order of the text.
+
+    Raises:
+        ShoalError: The index or a row store is missing, or was changed.
+    """
+    from shoal.streaming import known_labels
+    from shoal.train_specialists.partition_rows import Index
+
+    index = Index(index_path)
+    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    known = known_labels(rows["y"])
+    first = rows["hash"][known][:, :2].astype(np.int64)
+    blocks = 1 << max(0, (len(first) // _BLOCK_ROWS).bit_length() - 1)
+    block = (first[:, 0] * 256 + first[:, 1]) * min(blocks, 1 << 16) >> 16
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
+    places = [f"{place:05d}" for place in block[starts].tolist()]
+    return {
+        f"{name}.{place}": part
+        for name in ("x", "y")
+        for place, part in zip(
+            places, np.split(rows[name][known], starts[1:].tolist()), strict=True
+        )
+    }
+
+
+def joined(blocks: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """``x`` and ``y`` of the rows that :func:`read_blocks` read."""
+    return {
+        name: np.concatenate([blocks[each] for each in sorted(blocks) if each[0] == name])
+        for name in ("x", "y")
+    }
+
+
+def drop_unneeded(store: PoolStore) -> None:
+    """Remove rows that no recipe names."""
+    ids = store.ids()
+    records = (store.record(each) for each in ids if not is_rows(each))
+    needed = {record["recipe"]["rows"] for record in records if "recipe" in record}
+    unneeded = [each for each in ids if is_rows(each) and each not in needed]
+    if unneeded:
+        store.remove(unneeded)

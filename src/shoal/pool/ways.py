@@ -1,0 +1,147 @@
+"""How a model is kept: whole, as what differs from others, or as a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from shoal.errors import ModelError, ShoalError
+from shoal.hashing import canonical_json
+from shoal.pool.recipe import Recipe, trained_again
+from shoal.pool.rows import drop_unneeded, read_blocks, rows_name
+from shoal.pool.sketch import sketches
+from shoal.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from shoal.pool.kept import Kept
+
+    Record = Mapping[str, Any]
+
+
+Way = Literal["snapshot", "delta", "recipe"]
+
+
+def way_of(record: Record) -> str:
+    """How a model with this record is kept."""
+    return str(record.get("keep", "delta"))
+
+
+def keep_as(kept: Kept, model: str, way: Way) -> None:
+    """Keep a model in another way. At any time the store has it in one of them.
+
+    Raises:
+        ModelError: A recipe is not possible.
+        RecoveryError: Trained again it has other bits; the model stays as it is.
+        ShoalError: The rows that a recipe needs are gone.
+    """
+    from shoal.pool.rebase import rebase
+
+    record = kept.store.record(model)
+    before = way_of(record)
+    try:
+        if way == "recipe" != before:
+            _to_recipe(kept, model, record)
+        elif way != before:
+            _to_weights(kept, model, record, way)
+            if before != "recipe":
+                rebase(kept, even_if_larger=True)
+    finally:
+        _tidy(kept)
+
+
+def settle(kept: Kept, models: Iterable[str], within: float | None) -> None:
+    """Give up the weights of a release's specialists where a recipe is to be had.
+
+    Each is trained again before; those that come out with other bits keep their weights.
+
+    Args:
+        kept: What an experiment has kept; it trusts the model's module.
+        models: Ids of the release's models.
+        within: None for all of them. Otherwise only those whose training took no more seconds,
+            and of these only where rows and recipes take fewer bytes than the weights.
+    """
+    found = {model: kept.store.record(model) for model in models}
+    by_rows: dict[str, list[str]] = {}
+    for model, record in found.items():
+        is_quick = within is None or record["ledger"]["seconds"] <= within
+        if record["kind"] == "specialist" and way_of(record) != "recipe" and is_quick:
+            by_rows.setdefault(record["digest"], []).append(model)
+    for group in by_rows.values():
+        try:
+            recipes = {model: _recipe(kept, model, found[model]) for model in group}
+            if within is not None and _saving(kept, recipes) <= 0:
+                continue
+            for model in group:
+                _to_recipe(kept, model, found[model])
+        except ShoalError as error:
+            say(f"{error}; kept as {way_of(found[group[0]])}")
+    _tidy(kept)
+
+
+def _saving(kept: Kept, recipes: Mapping[str, Recipe]) -> int:
+    """Bytes that the store shrinks by if models of the same rows, which it has, become recipes."""
+    from numcodecs import zstd
+
+    store = kept.store
+    rows = next(iter(recipes.values())).rows
+    text = canonical_json([recipe.as_json() for recipe in recipes.values()])
+    return store.freed_by(recipes) - store.freed_by([rows]) - len(zstd.compress(text.encode(), 3))
+
+
+def _to_recipe(kept: Kept, model: str, record: Record) -> None:
+    recipe = _recipe(kept, model, record)
+    _, seconds = trained_again(kept.store, model, record, recipe, kept.trust)
+    content = replace(recipe, seconds=seconds).as_json()
+    changed = {**record, "keep": "recipe", "recipe": content}
+    kept.store.save({model: {}}, records={model: changed}, replace=True)
+
+
+def _recipe(kept: Kept, model: str, record: Record) -> Recipe:
+    """A model's recipe; its rows are in the store then.
+
+    Raises:
+        ModelError: It is no specialist, or what was kept does not say how it was trained.
+    """
+    if record["kind"] != "specialist" or record["meta"].get("diverged"):
+        raise ModelError(
+            f"model {model}: only a specialist that was trained to its end has a recipe"
+        )
+    release = kept.release_of(model)
+    if "training" not in release:
+        raise ModelError(
+            f"model {model}: what was kept of release {release['number']} does not say how it was "
+            f"trained; an earlier Shoal kept it"
+        )
+    rows = rows_name(record["digest"])
+    if rows not in kept.store:
+        blocks = read_blocks(kept.root / release["index"], record["digest"])
+        kept.store.save({rows: blocks}, records={rows: {"kind": "rows"}})
+    return Recipe(
+        model=release["model"],
+        training=release["training"],
+        shapes=release["shapes"],
+        threads=record["ledger"]["device"]["threads"],
+        rows=rows,
+        tensors=kept.store.tree(model).tensors,
+        sketches=sketches(kept.store.load(model)),
+        predicted_seconds=record["ledger"]["seconds"],
+        seconds=0,
+    )
+
+
+def _to_weights(kept: Kept, model: str, record: Record, way: Way) -> None:
+    tensors = kept.load(model)
+    changed = {name: value for name, value in record.items() if name != "recipe"}
+    near = {}
+    if way == "delta":
+        near = {each: record[each] for each in ("parent", "base") if record[each] in kept.store}
+    parents = {model: near["parent"]} if "parent" in near else {}
+    records = {model: changed | {"keep": way}}
+    kept.store.save({model: tensors}, near.get("base"), parents, records, replace=True)
+
+
+def _tidy(kept: Kept) -> None:
+    drop_unneeded(kept.store)
+    kept.store.collect_garbage()
