@@ -79,9 +79,10 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """An experiment that has run to the end, cold. Tests must leave it as it is."""
-    experiment = set_up(tmp_path_factory.mktemp("finished") / "experiment")
+def finished(warm: Server, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An experiment that has run to the end. Tests must leave it as it is."""
+    folder = set_up(tmp_path_factory.mktemp("finished") / "experiment").folder
+    experiment = Experiment(folder, warm.bin)
     planned = experiment.plan()
     assert experiment.run() == planned
     return experiment

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.workflow import warm
+from tests.workflow.small import set_up
 
 RULES = """\
 rule slow:
@@ -159,16 +160,16 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_warm_run_has_the_bits_of_a_cold_one(server, finished, experiment, monkeypatch):
+def test_a_warm_run_has_the_bits_of_a_cold_one(finished, tmp_path):
     """A whole experiment gives the same weights, tables and index through the warm server."""
-    monkeypatch.setenv("PATH", server.environment()["PATH"])
+    alone = set_up(tmp_path / "experiment")
 
-    experiment.run()
+    alone.run()
 
-    hot, cold = (files(each.folder / "results") for each in (experiment, finished))
+    hot, cold = (files(each.folder / "results") for each in (finished, alone))
     assert any(name.endswith("model.safetensors") for name in cold)
     assert hot == cold
-    assert experiment.run() == []
+    assert alone.run() == []
 
 
 def test_commands_run_side_by_side(server, start):

@@ -33,9 +33,9 @@ def log(results: Results) -> None:
     from rich.console import Console
 
     from shoal.pool.kept import Kept
-    from shoal.pool.kept_text import log_table
+    from shoal.pool.kept_text import log_text
 
-    Console().print(log_table(Kept(results)))
+    Console().print(log_text(Kept(results)))
 
 
 @app.command()

@@ -21,33 +21,23 @@ if TYPE_CHECKING:
 
     from shoal.pool.kept import Kept
 
-_FEW = 8
+_FEW = 12
 
 
-def log_table(kept: Kept) -> Table:
-    """The releases, the last first."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for name in ("", "release", "time", "generation", "models"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("new, by partition")
+def log_text(kept: Kept) -> Text:
+    """The releases, the last first: what each brought, and how its pool scored."""
     metric = kept.releases[-1]["metric"]
-    table.add_column(f"{metric}: pool", justify="right")
-    table.add_column("generalist", justify="right")
-    table.add_column("")
+    text = Text()
     for release, new, gone in reversed(list(kept.changes())):
+        time = release["time"].replace("T", " ").removesuffix("+00:00")
+        text.append(f"{release['number']}  {release['release']}", "bold")
+        text.append(f"  {time}, {release['generation']}\n")
+        text.append(f"   {len(release['models'])} models (+{len(new)} -{gone}), new: {_new(new)}\n")
         score = release["score"]
-        table.add_row(
-            str(release["number"]),
-            release["release"],
-            release["time"].replace("T", " ").removesuffix("+00:00"),
-            release["generation"],
-            f"{len(release['models'])} (+{len(new)} -{gone})",
-            _new(new),
-            f"{score['pool']:.4g}",
-            f"{score['generalist']:.4g}",
-            release["verdict"],
-        )
-    return table
+        text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
+        text.append(f"{release['verdict']}\n")
+    text.rstrip()
+    return text
 
 
 def _new(models: Sequence[Mapping[str, Any]]) -> str:
