@@ -258,6 +258,34 @@ class TestPoolStoreContract:
         assert same({n: t.numpy() for n, t in loaded["b"].items()}, net(1))
         assert isinstance(loaded["b"]["0.bias"], torch.Tensor)
 
+    def test_a_model_may_give_way_in_one_step(self, where):
+        """A model that is replaced has another record; what refers to its tensors still reads."""
+        store, first = PoolStore(where), net(0)
+        store.save({"a": first})
+        second = tuned(first, 1)
+        store.save({"b": second}, base="a")
+
+        store.save({"a": {}}, records={"a": {"gone": True}}, replace=True)
+
+        assert store.load("a") == {}
+        assert store.record("a") == {"gone": True}
+        assert store.tree("a").tensors == {}
+        assert same(store.load("b"), second)
+        store.collect_garbage()
+        assert same(store.load("b"), second)
+        assert store.fsck() == []
+
+    def test_what_removal_would_free_is_known_before(self, where):
+        """Only frames that no other model needs are counted."""
+        store, first = PoolStore(where), net(0)
+        store.save({"a": first})
+        store.save({"b": tuned(first, 1), "c": first}, base="a")
+
+        assert store.freed_by(["a"]) == store.freed_by(["c"]) == 0
+        assert store.freed_by(["b"]) == store.usage("b").stored > 0
+        everything = store.usage("a").stored + store.usage("b").stored
+        assert store.freed_by(["a", "b", "c"]) == everything
+
 
 def _pack_bytes(store):
     return sum(size for name, size in store._backend.sizes().items() if name.startswith("pack-"))

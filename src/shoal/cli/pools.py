@@ -90,6 +90,19 @@ def export(
     typer.echo(f"{model}: {out}")
 
 
+@app.command("import")
+def bring(
+    results: Results,
+    file: Annotated[Path, typer.Argument(help="a .safetensors file")],
+    tag: Annotated[str | None, typer.Option(help="a name to give it")] = None,
+) -> None:
+    """Take a model from a file: one that was exported, or any of the same architecture."""
+    from shoal.pool.bring import bring
+    from shoal.pool.kept import Kept
+
+    typer.echo(f"{file}: {bring(Kept(results), file, tag)}")
+
+
 @app.command()
 def keep(
     results: Results,
@@ -105,6 +118,52 @@ def keep(
     before = kept.store.bytes
     keep_as(kept, kept.find(model), way)
     typer.echo(f"{model}: {way}; {kept.store.place}: {_change(before, kept.store.bytes)}")
+
+
+@app.command()
+def rebase(
+    results: Results,
+    longest: Annotated[
+        int, typer.Option("--longest-chain", min=0, help="models that are read before one, at most")
+    ] = 4,
+) -> None:
+    """Choose anew which models are kept as differences from which, where that saves bytes."""
+    from shoal.pool.kept import Kept
+    from shoal.pool.rebase import rebase
+
+    store = Kept(results).store
+    before = store.bytes
+    rebase(store, longest)
+    typer.echo(f"{store.place}: {_change(before, store.bytes)}")
+
+
+@app.command()
+def gc(
+    results: Results,
+    keep_releases: Annotated[
+        int, typer.Option(min=1, help="how many of the last releases keep their models")
+    ],
+    remove: Annotated[bool, typer.Option("--remove", help="remove what is listed")] = False,
+) -> None:
+    """List models of older releases alone, without those that have a tag; remove them when told to.
+
+    Variants share a store: what the last releases of any of them have is kept.
+    """
+    from rich.filesize import decimal
+
+    from shoal.pool.kept import Kept
+    from shoal.pool.release_gc import let_go, unneeded
+
+    kept = Kept(results)
+    models = unneeded(kept.root, kept.store, keep_releases)
+    for model in models:
+        typer.echo(model)
+    size = decimal(kept.store.freed_by(models))
+    typer.echo(f"{kept.store.place}: {len(models)} models in no kept release, {size}")
+    if remove:
+        typer.echo(f"removed, {decimal(let_go(kept.store, models))} freed")
+    elif models:
+        typer.echo("nothing was removed; --remove removes them")
 
 
 @app.command()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KEPT = "models"
 """Folder of what each release consists of, beside what is published."""
 _TAGS = "tags.json"
+_IMPORTED = "imported.json"
 _NAMING = 5  # last parts of a path that say what its file is made from
 _FEW = 4  # digits that abbreviate an id
 
@@ -145,14 +146,15 @@ class Kept:
         return self.store.tree(model) if recipe is None else recipe.tree
 
     def release_of(self, model: str) -> dict[str, Any]:
-        """The last release that has a model.
+        """The last release that has a model; of an imported one, the last of all.
 
         Raises:
             ModelError: None has.
         """
-        for release in reversed(self.releases):
-            if any(each["id"] == model for each in release["models"]):
-                return release
+        releases: list[dict[str, Any]] = self.releases
+        for release in reversed(releases):
+            if model in self.imported or any(each["id"] == model for each in release["models"]):
+                return dict(release)
         raise ModelError(
             f"{self.home}: no release here has model {model!r}; look among the variants"
         )
@@ -174,11 +176,30 @@ class Kept:
         Raises:
             ModelError: There is no such model, or the name could be mistaken for another.
         """
-        if not name or ":" in name or name in self.store:
-            raise ModelError(f"tag {name!r}: an empty name, an id, or one with a colon")
+        self.check_tag(name)
         found = self.find(model)
         write_json(self.home / _TAGS, self.tags | {name: found})
         return found
+
+    def check_tag(self, name: str) -> None:
+        """Refuse a name that could be mistaken for another.
+
+        Raises:
+            ModelError: It could.
+        """
+        if not name or ":" in name or name in self.store:
+            raise ModelError(f"tag {name!r}: an empty name, an id, or one with a colon")
+
+    @property
+    def imported(self) -> dict[str, dict[str, str]]:
+        """File and time of models that were brought in, by id."""
+        path = self.home / _IMPORTED
+        return dict(read_json(path)) if path.exists() else {}
+
+    def note_import(self, model: str, file: str, time: str) -> None:
+        """Write down that a model was brought in."""
+        facts = {"file": file, "time": time}
+        write_json(self.home / _IMPORTED, self.imported | {model: facts})
 
     def find(self, name: str) -> str:
         """Id of a model.

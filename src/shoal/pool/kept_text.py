@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,9 @@ def log_text(kept: Kept) -> Text:
         score = release["score"]
         text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
         text.append(f"{release['verdict']}\n")
+    for model, facts in kept.imported.items():
+        text.append(f"{model}", "bold")
+        text.append(f"  {facts['time']}, imported from {facts['file']}\n")
     text.rstrip()
     return text
 
@@ -63,21 +66,28 @@ def model_text(kept: Kept, name: str) -> Table:
         "rows": record["digest"],
         "base": record["base"],
         "parent": record["parent"],
-        "first release": f"{record['release']}, generation {record['generation']}",
+        "first release": _first_release(record),
         "settings": record["settings"],
         "seed": record["seed"],
         "code": record["code"],
-        "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()),
-        "cost": f"{ledger.get('flops', 0):.3g} FLOPs, {ledger.get('seconds', 0):.3g} s",
+        "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()) or None,
+        "cost": f"{ledger['flops']:.3g} FLOPs, {ledger['seconds']:.3g} s" if ledger else None,
+        "imported from": record.get("imported"),
         "kept": _kept(kept, model, record),
         "tags": ", ".join(tag for tag, of in kept.tags.items() if of == model) or None,
     }
     for title, value in lines.items():
         if value is not None:
-            table.add_row(Text(title, style="bold"), str(value))
+            table.add_row(Text(title, style="bold"), Text(str(value)))
     for layer, digest in tree.layers.items():
         table.add_row(Text(layer or "(top)", style="dim"), digest[:12])
     return table
+
+
+def _first_release(record: Mapping[str, Any]) -> str | None:
+    if record["release"] is None:
+        return None
+    return f"{record['release']}, generation {record['generation']}"
 
 
 def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
@@ -90,9 +100,9 @@ def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
             f"{recipe.predicted_seconds:.3g} s predicted"
         )
     usage = kept.store.usage(model)
-    start = time.perf_counter()
+    start = perf_counter()
     kept.store.load(model, "torch")
-    seconds = time.perf_counter() - start
+    seconds = perf_counter() - start
     return (
         f"{way_of(record)}, {decimal(usage.stored)} of {decimal(usage.plain)}; "
         f"read in {seconds * 1000:.2g} ms, over {usage.steps} references"

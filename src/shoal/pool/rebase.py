@@ -10,25 +10,24 @@ from shoal.pool.rows import is_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shoal.pool.kept import Kept
+    from shoal.pool_store import PoolStore
 
 LONGEST_CHAIN = 4
 """Models that are read before one, at most, unless it is said otherwise."""
 _MOST = 8  # models that one is compared with
 
 
-def rebase(kept: Kept, longest: int = LONGEST_CHAIN, *, even_if_larger: bool = False) -> int:
+def rebase(store: PoolStore, longest: int = LONGEST_CHAIN, *, even_if_larger: bool = False) -> int:
     """Choose for each model the one that it is kept as a difference from, and write all anew.
 
     Args:
-        kept: What an experiment has kept.
+        store: The models and their records.
         longest: Models that are read before one, at most.
         even_if_larger: Whether the store is written anew where that saves no bytes.
 
     Returns:
         Bytes saved.
     """
-    store = kept.store
     records = {each: store.record(each) for each in store.ids() if not is_rows(each)}
     bases = store.bases(_candidates(records), longest)
     references = {model: [base] for model, base in bases.items() if base is not None}

@@ -46,7 +46,7 @@ def keep_as(kept: Kept, model: str, way: Way) -> None:
         elif way != before:
             _to_weights(kept, model, record, way)
             if before != "recipe":
-                rebase(kept, even_if_larger=True)
+                rebase(kept.store, even_if_larger=True)
     finally:
         _tidy(kept)
 
@@ -136,7 +136,8 @@ def _to_weights(kept: Kept, model: str, record: Record, way: Way) -> None:
     changed = {name: value for name, value in record.items() if name != "recipe"}
     near = {}
     if way == "delta":
-        near = {each: record[each] for each in ("parent", "base") if record[each] in kept.store}
+        stored = kept.models
+        near = {each: record[each] for each in ("parent", "base") if record[each] in stored}
     parents = {model: near["parent"]} if "parent" in near else {}
     records = {model: changed | {"keep": way}}
     kept.store.save({model: tensors}, near.get("base"), parents, records, replace=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shoal.pool_store.columns import Speed
     from shoal.pool_store.index_format import Entry
     from shoal.pool_store.saving import Given
-    from shoal.pool_store.tensors import Tree
+    from shoal.pool_store.tensors import Kind, Tree
     from shoal.pool_store.usage import Usage
 
 Framework = Literal["numpy", "torch"]
@@ -159,6 +159,10 @@ class PoolStore:
             return merkle({name: rows[number]["address"].tobytes() for name, number in pairs})
 
         return self._reading(read)
+
+    def layout(self, model: str) -> dict[str, Kind]:
+        """Type and shape of each of a model's tensors, by name."""
+        return self._reading(lambda index: dict(index.layouts[self._entry(index, model).layout]))
 
     def record(self, model: str) -> dict[str, Any]:
         """What was kept with a model beside its tensors."""
