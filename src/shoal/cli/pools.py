@@ -169,14 +169,14 @@ def gc(
 @app.command()
 def fsck(results: Results) -> None:
     """Read and check every model that is kept; end with code 1 if any is damaged."""
-    from shoal.pool.kept import Kept
+    from shoal.pool.kept import Kept, problems
 
     store = Kept(results).store
-    problems = store.fsck()
-    for problem in problems:
+    found = problems(store)
+    for problem in found:
         typer.echo(problem)
-    typer.echo(f"{store.place}: {len(store)} models, {len(problems) or 'no'} problems")
-    if problems:
+    typer.echo(f"{store.place}: {len(store)} models, {len(found) or 'no'} problems")
+    if found:
         raise typer.Exit(1)
 
 

@@ -38,6 +38,7 @@ class Work:
         shapes: Shape of rows and labels.
         specialists: Folder of specialists; a member lies below it.
         logs: Folder of their logs, likewise.
+        store: The pool store, from which what was trained before is taken.
         threads: CPU threads.
         checkpoint_seconds: How often the training of a member is kept.
     """
@@ -50,6 +51,7 @@ class Work:
     shapes: Path
     specialists: Path
     logs: Path
+    store: Path
     threads: int
     checkpoint_seconds: float
 
@@ -88,7 +90,7 @@ def train_pack(work: Work, members: Sequence[str], status: Path) -> list[str]:
         start = time.perf_counter()
         reason = _train(work, member)
         if reason is None:
-            _say(f"{member}: trained in {time.perf_counter() - start:.1f} s")
+            _say(f"{member}: done in {time.perf_counter() - start:.1f} s")
         else:
             failed.append(member)
             _say(f"{member}: failed, {reason}; its log: {work.log(member)}")
@@ -112,8 +114,9 @@ def _order(work: Work, members: Sequence[str]) -> list[str]:
 
 
 def _train(work: Work, member: str) -> str | None:
-    """Train one member; why it failed, or None."""
+    """Train one member, or take it from the pool store; why that failed, or None."""
     from shoal.determinism import as_if_alone
+    from shoal.pool.recover import recover
     from shoal.train_specialists.command import train_specialist
 
     digest, point = member.split("/")
@@ -121,6 +124,8 @@ def _train(work: Work, member: str) -> str | None:
     reason = None
     with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
+            if recover(work.store, weights, ledger, work.base):
+                return None
             train_specialist(
                 work.model,
                 work.training,

@@ -253,3 +253,20 @@ def which_of(listed: Mapping[str, Any]) -> str:
     """What a person calls a model of a release."""
     partition = listed["partition"]
     return str(listed["kind"] if partition is None else partition)
+
+
+def problems(store: PoolStore) -> list[str]:
+    """A line for each damage to a store, and for each recipe that lacks something."""
+    found = store.fsck()
+    if found:
+        return found
+    ids = store.ids()
+    for model in ids:
+        record = store.record(model)
+        needed = (record["recipe"]["rows"], record["base"]) if "recipe" in record else ()
+        found += [
+            f"{store.place}: model {model} is kept as a recipe, and {each} is gone"
+            for each in needed
+            if each not in ids
+        ]
+    return found
