@@ -27,6 +27,7 @@ from shoal.pool.rebase import rebase
 from shoal.pool.recipe import recipe_in
 from shoal.pool.rows import is_rows
 from shoal.pool.ways import settle, way_of
+from shoal.pool_store.usage import freed_by
 from shoal.terminal import say
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +100,7 @@ def measured(results: Path, way: str, seconds: float) -> dict[str, float]:
         "recipes": len(recipes),
         "plain": plain,
         "bytes": store.bytes,
-        "of these rows": store.freed_by(each for each in store.ids() if is_rows(each)),
+        "of these rows": freed_by(store, [each for each in store.ids() if is_rows(each)]),
         "converted in": took,
         "recovery": float(np.median(times)),
         "slowest": max(times),

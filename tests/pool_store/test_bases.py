@@ -7,7 +7,9 @@ import pytest
 from shoal.errors import SettingsError
 from shoal.pool_store import PoolStore
 from shoal.pool_store.backends import Memory
-from shoal.pool_store.bases import Way, greedy_bases
+from shoal.pool_store.bases import Way, best_bases, greedy_bases, ways_to_keep
+from shoal.pool_store.rewrite import rewrite
+from shoal.pool_store.usage import usage
 
 
 def exact_bases(ways, bound):
@@ -58,17 +60,17 @@ def cost(ways, bases, model):
 
 
 @pytest.mark.parametrize("bound", [1, 2, 3, 5])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(5))
 def test_no_recovery_costs_more_than_the_bound(seed, bound):
-    """Every model is recovered within the bound, whoever chooses."""
+    """Every model is recovered within the bound."""
     ways = a_pool(seed)
-    for choose in (greedy_bases, exact_bases):
-        bases = choose(ways, bound)
-        assert list(bases) == list(ways)
-        assert max(cost(ways, bases, model) for model in ways) <= bound
+    bases = greedy_bases(ways, bound)
+
+    assert list(bases) == list(ways)
+    assert max(cost(ways, bases, model) for model in ways) <= bound
 
 
-@pytest.mark.parametrize("bound", [1, 2, 3, 5])
+@pytest.mark.parametrize("bound", [1, 3])
 def test_the_greedy_choice_is_near_the_exact_one(bound):
     """It is never smaller than the optimum, and over some pools at most a fifth larger."""
     pools = [a_pool(seed) for seed in range(3)]
@@ -116,11 +118,10 @@ def test_a_store_written_anew_is_smaller_with_short_chains(longest):
     before = store.bytes
     candidates = {f"m{n}": [f"m{n - 1}"] if n else [] for n in range(8)}
 
-    bases = store.bases(candidates, longest)
-    saved = store.rewrite({model: [base] for model, base in bases.items() if base is not None})
+    saved = rewrite(store, best_bases(store, candidates, longest))
 
     assert saved == before - store.bytes > 0
-    assert 0 < max(store.usage(model).steps for model in models) <= longest
+    assert 0 < max(usage(store, model).steps for model in models) <= longest
     for model, tensors in models.items():
         assert store.load(model)["weight"].tobytes() == tensors["weight"].tobytes()
         assert store.record(model) == {"name": model}
@@ -133,15 +134,10 @@ def test_a_difference_is_estimated_near_its_bytes():
     store = PoolStore(Memory())
     store.save({"m0": models["m0"]})
     store.save({"m1": models["m1"]}, base="m0")
-    ways = store._reading(lambda index: _ways(store, index))
-    assert ways["m0"][None].size == pytest.approx(store.usage("m0").stored, rel=0.25)
-    assert ways["m1"]["m0"].size == pytest.approx(store.usage("m1").stored, rel=0.25)
+    whole, apart = ways_to_keep(store, "m0", []), ways_to_keep(store, "m1", ["m0"])
 
-
-def _ways(store, index):
-    from shoal.pool_store.bases import ways_to_keep
-
-    return ways_to_keep(store._backend, index, {"m0": [], "m1": ["m0"]})
+    assert whole[None].size == pytest.approx(usage(store, "m0").stored, rel=0.25)
+    assert apart["m0"].size == pytest.approx(usage(store, "m1").stored, rel=0.25)
 
 
 def test_a_store_that_would_not_shrink_stays():
@@ -153,10 +149,10 @@ def test_a_store_that_would_not_shrink_stays():
     store.collect_garbage()
     before = store.bytes
 
-    assert store.rewrite({}) == 0
+    assert rewrite(store, {}) == 0
     assert store.bytes == before
-    assert store.rewrite({}, even_if_larger=True) < 0
-    assert store.usage("m1").steps == 0
+    assert rewrite(store, {}, even_if_larger=True) < 0
+    assert usage(store, "m1").steps == 0
 
 
 def test_a_rewrite_that_is_cut_off_leaves_the_store_as_it_was(monkeypatch):
@@ -165,17 +161,20 @@ def test_a_rewrite_that_is_cut_off_leaves_the_store_as_it_was(monkeypatch):
     models = chain(4)
     for model, tensors in models.items():
         store.save({model: tensors})
-    monkeypatch.setattr("shoal.pool_store.rewrite.write_root", _killed)
+    write = store.backend.write
+    monkeypatch.setattr(store.backend, "write", lambda name: _killed(write, name))
 
     with pytest.raises(KeyboardInterrupt):
-        store.rewrite({"m1": ["m0"], "m2": ["m1"]})
+        rewrite(store, {"m1": "m0", "m2": "m1"})
 
     monkeypatch.undo()
     assert store.fsck() == []
-    assert store.usage("m1").steps == 0
+    assert usage(store, "m1").steps == 0
     store.collect_garbage()
     assert store.load("m2")["weight"].tobytes() == models["m2"]["weight"].tobytes()
 
 
-def _killed(*_):
-    raise KeyboardInterrupt
+def _killed(write, name):
+    if name == "pool.json":
+        raise KeyboardInterrupt
+    return write(name)

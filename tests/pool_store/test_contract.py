@@ -11,6 +11,7 @@ import torch
 from shoal.errors import ModelError
 from shoal.pool_store import PoolStore
 from shoal.pool_store.backends import Memory
+from shoal.pool_store.usage import freed_by, usage
 
 
 @pytest.fixture(params=["folder", "memory", "memory://"])
@@ -281,10 +282,10 @@ class TestPoolStoreContract:
         store.save({"a": first})
         store.save({"b": tuned(first, 1), "c": first}, base="a")
 
-        assert store.freed_by(["a"]) == store.freed_by(["c"]) == 0
-        assert store.freed_by(["b"]) == store.usage("b").stored > 0
-        everything = store.usage("a").stored + store.usage("b").stored
-        assert store.freed_by(["a", "b", "c"]) == everything
+        assert freed_by(store, ["a"]) == freed_by(store, ["c"]) == 0
+        assert freed_by(store, ["b"]) == usage(store, "b").stored > 0
+        everything = usage(store, "a").stored + usage(store, "b").stored
+        assert freed_by(store, ["a", "b", "c"]) == everything
 
 
 def _pack_bytes(store):

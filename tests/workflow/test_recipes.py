@@ -12,6 +12,7 @@ from shoal.pool.kept import Kept
 from shoal.pool.recipe import recipe_in
 from shoal.pool.rows import is_rows, joined, read_blocks
 from shoal.pool.ways import keep_as, way_of
+from shoal.pool_store.usage import usage
 from shoal.train_specialists.partition_rows import Index, training_rows
 from tests.workflow.small import nudge_training_rows
 
@@ -155,7 +156,7 @@ def test_a_model_goes_from_one_way_to_another(copied):
         assert same(kept.load(model), expected)
         assert any(is_rows(each) for each in kept.store.ids()) == (way == "recipe")
         if way == "snapshot":
-            assert kept.store.usage(model).steps == 0
+            assert usage(kept.store, model).steps == 0
     assert kept.store.fsck() == []
 
 

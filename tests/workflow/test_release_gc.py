@@ -4,6 +4,7 @@ import re
 
 from shoal.pool.kept import Kept
 from shoal.pool.ways import keep_as
+from shoal.pool_store.usage import usage
 from tests.workflow.small import nudge_training_rows
 
 
@@ -49,4 +50,4 @@ def test_old_releases_let_go_of_what_they_alone_have(copied):
     for model in last & set(first):
         found = kept.load(model)
         assert all(found[n].tobytes() == each.tobytes() for n, each in first[model].items())
-        assert kept.store.usage(model).steps <= 2
+        assert usage(kept.store, model).steps <= 2

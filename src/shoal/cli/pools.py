@@ -153,12 +153,13 @@ def gc(
 
     from shoal.pool.kept import Kept
     from shoal.pool.release_gc import let_go, unneeded
+    from shoal.pool_store.usage import freed_by
 
     kept = Kept(results)
     models = unneeded(kept.root, kept.store, keep_releases)
     for model in models:
         typer.echo(model)
-    size = decimal(kept.store.freed_by(models))
+    size = decimal(freed_by(kept.store, models))
     typer.echo(f"{kept.store.place}: {len(models)} models in no kept release, {size}")
     if remove:
         typer.echo(f"removed, {decimal(let_go(kept.store, models))} freed")

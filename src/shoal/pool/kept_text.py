@@ -13,6 +13,7 @@ from rich.text import Text
 from shoal.pool.kept import which_of
 from shoal.pool.recipe import recipe_in
 from shoal.pool.ways import way_of
+from shoal.pool_store.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,18 +95,18 @@ def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
     """How a model is kept, what that takes, and what its recovery costs."""
     recipe = recipe_in(record)
     if recipe is not None:
-        rows = kept.store.usage(recipe.rows)
+        rows = usage(kept.store, recipe.rows)
         return (
             f"recipe, and rows of {decimal(rows.stored)}; trained again in {recipe.seconds:.3g} s, "
             f"{recipe.predicted_seconds:.3g} s predicted"
         )
-    usage = kept.store.usage(model)
+    used = usage(kept.store, model)
     start = perf_counter()
     kept.store.load(model, "torch")
     seconds = perf_counter() - start
     return (
-        f"{way_of(record)}, {decimal(usage.stored)} of {decimal(usage.plain)}; "
-        f"read in {seconds * 1000:.2g} ms, over {usage.steps} references"
+        f"{way_of(record)}, {decimal(used.stored)} of {decimal(used.plain)}; "
+        f"read in {seconds * 1000:.2g} ms, over {used.steps} references"
     )
 
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from shoal.pool.rows import is_rows
+from shoal.pool_store.bases import best_bases
+from shoal.pool_store.rewrite import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +31,8 @@ def rebase(store: PoolStore, longest: int = LONGEST_CHAIN, *, even_if_larger: bo
         Bytes saved.
     """
     records = {each: store.record(each) for each in store.ids() if not is_rows(each)}
-    bases = store.bases(_candidates(records), longest)
-    references = {model: [base] for model, base in bases.items() if base is not None}
-    return store.rewrite(references, even_if_larger=even_if_larger)
+    bases = best_bases(store, _candidates(records), longest)
+    return rewrite(store, bases, even_if_larger=even_if_larger)
 
 
 def _candidates(records: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -66,16 +66,22 @@ def recipe_in(record: Mapping[str, Any]) -> Recipe | None:
 
 
 def trained_again(
-    store: PoolStore, model: str, record: Mapping[str, Any], recipe: Recipe, trust: Sequence[str]
+    store: PoolStore,
+    model: str,
+    record: Mapping[str, Any],
+    recipe: Recipe,
+    trust: Sequence[str],
+    blocks: Tensors | None = None,
 ) -> tuple[Tensors, float]:
     """Weights of a model by its recipe, and the seconds that it took.
 
     Args:
-        store: Has its base and its rows.
+        store: Has its base, and its rows unless they are given.
         model: Its id.
         record: Its record.
         recipe: How it is trained.
         trust: Modules outside Shoal that the model may be imported from.
+        blocks: Its training rows, as :func:`shoal.pool.rows.read_blocks` gives them.
 
     Raises:
         ModelError: Base or rows are gone, or the model's module is not trusted.
@@ -84,13 +90,14 @@ def trained_again(
     from shoal.pool.pool import check_trust
 
     check_trust("model", recipe.model["_target_"], trust)
-    for part, name in (("base", record["base"]), ("training rows", recipe.rows)):
+    needed = {"base": record["base"]} | ({} if blocks else {"training rows": recipe.rows})
+    for part, name in needed.items():
         if name not in store:
             raise ModelError(
                 f"{store.place}: model {model} is kept as a recipe, and its {part}, {name}, is gone"
             )
     start = time.perf_counter()
-    tensors = _train(store, record, recipe)
+    tensors = _train(store, record, recipe, joined(blocks or store.load(recipe.rows)))
     seconds = time.perf_counter() - start
     if tree_of(tensors).root != recipe.tree.root:
         lines = "; ".join([*_layers_apart(recipe, tensors), *_changes(record, recipe)])
@@ -105,7 +112,7 @@ def torch_tensors(tensors: Tensors) -> dict[str, Any]:
     return {name: torch.from_numpy(each) for name, each in tensors.items()}
 
 
-def _train(store: PoolStore, record: Mapping[str, Any], recipe: Recipe) -> Tensors:
+def _train(store: PoolStore, record: Mapping[str, Any], recipe: Recipe, rows: Tensors) -> Tensors:
     from shoal.determinism import as_if_alone
     from shoal.grid import at_point
     from shoal.ledger import Ledger
@@ -119,7 +126,6 @@ def _train(store: PoolStore, record: Mapping[str, Any], recipe: Recipe) -> Tenso
     training = parse(Training, recipe.training, "train_specialists")
     settings, training = at_point(settings, training, record["meta"]["point"])
     shapes = Shapes(**recipe.shapes)
-    rows = joined(store.load(recipe.rows))
     budget = _budget(store, record["base"]).specialist_rows(len(rows["y"]))
     with as_if_alone(recipe.threads):
         net = build_model(settings, shapes, training.seed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from shoal.files import read_json
 from shoal.pool.kept import Kept, kept_files
 from shoal.pool.rows import drop_unneeded
+from shoal.workflow.gc import refuse_while_running
 from shoal.workflow.plan import VARIANTS
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ def unneeded(root: Path, store: PoolStore, releases: int) -> list[str]:
 
 
 def let_go(store: PoolStore, models: Iterable[str]) -> int:
-    """Remove models, and what no other needs; bytes freed."""
+    """Remove models, and what no other needs; bytes freed.
+
+    Raises:
+        DataError: A run of the workflow is in progress.
+    """
+    refuse_while_running()
     before = store.bytes
     store.remove(models)
     drop_unneeded(store)

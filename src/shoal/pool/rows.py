@@ -74,9 +74,9 @@ def joined(blocks: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 def drop_unneeded(store: PoolStore) -> None:
     """Remove rows that no recipe names."""
-    ids = store.ids()
-    records = (store.record(each) for each in ids if not is_rows(each))
-    needed = {record["recipe"]["rows"] for record in records if "recipe" in record}
-    unneeded = [each for each in ids if is_rows(each) and each not in needed]
-    if unneeded:
-        store.remove(unneeded)
+    store.remove_chosen(_unneeded)
+
+
+def _unneeded(records: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    needed = {each["recipe"]["rows"] for each in records.values() if "recipe" in each}
+    return {name for name in records if is_rows(name)} - needed

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from shoal.errors import ModelError, ShoalError
 from shoal.hashing import canonical_json
 from shoal.pool.recipe import Recipe, trained_again
-from shoal.pool.rows import drop_unneeded, read_blocks, rows_name
+from shoal.pool.rows import drop_unneeded, is_rows, read_blocks, rows_name
 from shoal.pool.sketch import sketches
+from shoal.pool_store.tensors import tree_of
 from shoal.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from shoal.pool.kept import Kept
 
@@ -70,36 +73,47 @@ def settle(kept: Kept, models: Iterable[str], within: float | None) -> None:
             by_rows.setdefault(record["digest"], []).append(model)
     for group in by_rows.values():
         try:
-            recipes = {model: _recipe(kept, model, found[model]) for model in group}
-            if within is not None and _saving(kept, recipes) <= 0:
-                continue
-            for model in group:
-                _to_recipe(kept, model, found[model])
+            if within is None or _saving(kept, {m: found[m] for m in group}) > 0:
+                for model in group:
+                    _to_recipe(kept, model, found[model])
         except ShoalError as error:
             say(f"{error}; kept as {way_of(found[group[0]])}")
     _tidy(kept)
 
 
-def _saving(kept: Kept, recipes: Mapping[str, Recipe]) -> int:
-    """Bytes that the store shrinks by if models of the same rows, which it has, become recipes."""
+def _saving(kept: Kept, group: Mapping[str, Record]) -> int:
+    """Bytes that the store would shrink by if models of the same rows became recipes."""
     from numcodecs import zstd
 
-    store = kept.store
-    rows = next(iter(recipes.values())).rows
-    text = canonical_json([recipe.as_json() for recipe in recipes.values()])
-    return store.freed_by(recipes) - store.freed_by([rows]) - len(zstd.compress(text.encode(), 3))
+    from shoal.pool_store import PoolStore
+    from shoal.pool_store.backends import Memory
+    from shoal.pool_store.usage import freed_by, usage
+
+    store, aside = kept.store, PoolStore(Memory())
+    made = [_recipe(kept, model, record) for model, record in group.items()]
+    text = canonical_json([recipe.as_json() for recipe, _ in made])
+    blocks = made[0][1]
+    there = {a for each in store.ids() if is_rows(each) for a in store.tree(each).tensors.values()}
+    new = {n: blocks[n] for n, address in tree_of(blocks).tensors.items() if address not in there}
+    aside.save({"rows": new})
+    cost = usage(aside, "rows").stored + len(zstd.compress(text.encode(), 3))
+    return freed_by(store, group) - cost
 
 
 def _to_recipe(kept: Kept, model: str, record: Record) -> None:
-    recipe = _recipe(kept, model, record)
-    _, seconds = trained_again(kept.store, model, record, recipe, kept.trust)
+    """Give up weights that training has given again; recipe and rows come in the same step."""
+    recipe, blocks = _recipe(kept, model, record)
+    _, seconds = trained_again(kept.store, model, record, recipe, kept.trust, blocks)
     content = replace(recipe, seconds=seconds).as_json()
-    changed = {**record, "keep": "recipe", "recipe": content}
-    kept.store.save({model: {}}, records={model: changed}, replace=True)
+    records = {
+        model: {**record, "keep": "recipe", "recipe": content},
+        recipe.rows: {"kind": "rows"},
+    }
+    kept.store.save({model: {}, recipe.rows: blocks}, records=records, replace=True)
 
 
-def _recipe(kept: Kept, model: str, record: Record) -> Recipe:
-    """A model's recipe; its rows are in the store then.
+def _recipe(kept: Kept, model: str, record: Record) -> tuple[Recipe, dict[str, NDArray[Any]]]:
+    """A model's recipe, and blocks of its training rows.
 
     Raises:
         ModelError: It is no specialist, or what was kept does not say how it was trained.
@@ -109,26 +123,25 @@ def _recipe(kept: Kept, model: str, record: Record) -> Recipe:
             f"model {model}: only a specialist that was trained to its end has a recipe"
         )
     release = kept.release_of(model)
-    if "training" not in release:
-        raise ModelError(
-            f"model {model}: what was kept of release {release['number']} does not say how it was "
-            f"trained; an earlier Shoal kept it"
-        )
-    rows = rows_name(record["digest"])
-    if rows not in kept.store:
+    if "training" not in release or model in kept.imported:
+        raise ModelError(f"model {model}: what was kept of it does not say how it was trained")
+    rows, tensors = rows_name(record["digest"]), kept.store.load(model)
+    if rows in kept.store:
+        blocks = kept.store.load(rows)
+    else:
         blocks = read_blocks(kept.root / release["index"], record["digest"])
-        kept.store.save({rows: blocks}, records={rows: {"kind": "rows"}})
-    return Recipe(
+    recipe = Recipe(
         model=release["model"],
         training=release["training"],
         shapes=release["shapes"],
         threads=record["ledger"]["device"]["threads"],
         rows=rows,
-        tensors=kept.store.tree(model).tensors,
-        sketches=sketches(kept.store.load(model)),
+        tensors=tree_of(tensors).tensors,
+        sketches=sketches(tensors),
         predicted_seconds=record["ledger"]["seconds"],
         seconds=0,
     )
+    return recipe, blocks
 
 
 def _to_weights(kept: Kept, model: str, record: Record, way: Way) -> None:

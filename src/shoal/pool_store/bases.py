@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from shoal.errors import SettingsError
-from shoal.pool_store.reading import Reader
-from shoal.pool_store.tensors import DTYPES
+from shoal.pool_store.tensors import DTYPES, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from shoal.pool_store.backends import Backend
-    from shoal.pool_store.index import Index
+    from shoal.pool_store.store import PoolStore
     from shoal.pool_store.tensors import Kind
 
 _SLACK = 1e-9
@@ -136,38 +134,42 @@ def _check(ways: Mapping[str, Mapping[str | None, Way]], bound: float) -> None:
             raise SettingsError(f"model {model!r} cannot be recovered at a cost of {bound:g}")
 
 
-def ways_to_keep(
-    backend: Backend, index: Index, candidates: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str | None, Way]]:
-    """For each model about how many bytes it takes, whole and as a difference from others.
+def best_bases(
+    store: PoolStore, candidates: Mapping[str, Sequence[str]], longest: int
+) -> dict[str, str]:
+    """Which model each is best kept as a difference from; those kept whole are left out.
 
     Args:
-        backend: Where the models lie.
-        index: The store's state.
-        candidates: For each model those that it might be kept as a difference from.
+        store: The models.
+        candidates: For each those to choose from.
+        longest: Models that are read before one, at most.
+
+    Raises:
+        CorruptError: The store is damaged.
     """
-    found: dict[str, dict[str | None, Way]] = {}
-    for model, others in candidates.items():
-        reader = Reader(backend, index)
-        words = {each: _words(index, reader, each) for each in (model, *others)}
-        own = words[model]
-        found[model] = {None: Way(sum(_whole(kind, each) for kind, each in own.values()), 0)}
-        for other in others:
-            size = sum(_apart(kind, each, words[other].get(n)) for n, (kind, each) in own.items())
-            found[model][other] = Way(size)
+    ways = {model: ways_to_keep(store, model, others) for model, others in candidates.items()}
+    return {model: base for model, base in greedy_bases(ways, longest).items() if base is not None}
+
+
+def ways_to_keep(store: PoolStore, model: str, others: Sequence[str]) -> dict[str | None, Way]:
+    """About how many bytes a model takes, whole and as a difference from each of some others."""
+    loaded = store.load_many((model, *others), "torch")
+    words = {each: _words(tensors) for each, tensors in loaded.items()}
+    own = words[model]
+    found: dict[str | None, Way] = {None: Way(sum(_whole(*each) for each in own.values()), 0)}
+    for other in others:
+        theirs = words[other]
+        found[other] = Way(sum(_apart(*own[name], theirs.get(name)) for name in own))
     return found
 
 
-def _words(
-    index: Index, reader: Reader, model: str
-) -> dict[str, tuple[Kind, NDArray[np.unsignedinteger[Any]]]]:
-    """A model's tensors by name, as words of bits."""
-    entry = index.find(model)
-    if entry is None:
-        return {}
-    raw = reader.read(entry.rows)
-    layout = zip(index.layouts[entry.layout], entry.rows, strict=True)
-    return {name: (kind, raw[number].view(kind.word_type)) for (name, kind), number in layout}
+def _words(tensors: Mapping[str, Any]) -> dict[str, tuple[Kind, NDArray[Any]]]:
+    """Tensors by name, as words of bits."""
+    found = {}
+    for name, tensor in tensors.items():
+        kind, rows = stacked([tensor], name)
+        found[name] = kind, rows.reshape(-1).view(kind.word_type)
+    return found
 
 
 def _whole(kind: Kind, words: NDArray[Any]) -> float:

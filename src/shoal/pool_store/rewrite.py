@@ -2,87 +2,102 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
-from shoal.errors import ModelError
-from shoal.pool_store.collect import collect
-from shoal.pool_store.index import Index
-from shoal.pool_store.index_format import Contents, write_index_file, write_root
+from shoal.errors import CorruptError
+from shoal.pool_store.index_format import ROOT
 from shoal.pool_store.order import in_order
-from shoal.pool_store.reading import Reader
-from shoal.pool_store.saving import Given, Writer
+from shoal.pool_store.store import PoolStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from shoal.pool_store.backends import Backend
-    from shoal.pool_store.columns import Speed
-    from shoal.pool_store.index_format import Entry
-
-_CHECKED_AT_ONCE = 4096
 
 
-def rewrite(
-    backend: Backend,
-    index: Index,
-    references: Mapping[str, Sequence[str]],
-    speed: Speed,
-    even_if_larger: bool,
-) -> int:
-    """Write the models of a store to new packs; the caller holds its lock.
+def rewrite(store: PoolStore, bases: Mapping[str, str], *, even_if_larger: bool = False) -> int:
+    """Encode every model of a store anew, if that saves bytes.
 
-    Until the root is replaced at the end the store is as it was.
+    Another state of the store is written beside the present one and read back; then the root is
+    replaced, in one step. Before, the store is as it was.
+
+    Args:
+        store: The models.
+        bases: For some of them another, that they are kept as a difference from.
+        even_if_larger: Whether to do so where it costs bytes.
 
     Returns:
         Bytes saved.
 
     Raises:
-        ModelError: Models refer to each other, or to one that is not there.
+        ModelError: Models refer to each other.
         CorruptError: Something does not read, before or afterwards.
     """
-    entries = index.all_entries()
-    for model, others in references.items():
-        unknown = [other for other in (model, *others) if other not in entries]
-        if unknown:
-            raise ModelError(f"{backend.place}: no model {unknown[0]!r} to be rewritten")
-    before = sum(backend.sizes().values())
-    contents, root = Contents(), index.root
-    for part in in_order(_sizes(index, entries), references):
-        own = {model: entries[model] for model in part}
-        written = Reader(backend, Index(backend, root)) if contents.entries else None
-        writer = Writer(backend, contents, written, speed)
-        writer.add(_given(backend, index, own), references, {m: e.record for m, e in own.items()})
-        root = write_index_file(backend, contents)
-    new = Index(backend, root)
-    if even_if_larger or _bytes(new) < _bytes(index):
-        for start in range(0, new.tensors, _CHECKED_AT_ONCE):
-            stop = min(start + _CHECKED_AT_ONCE, new.tensors)
-            Reader(backend, new).read(range(start, stop))
-        write_root(backend, root)
-        index = new
-    collect(backend, index)
-    return before - sum(backend.sizes().values())
+    before = store.bytes
+    store.collect_garbage()
+    with store.backend.lock():
+        present, aside = store.bytes, _Aside(store.backend)
+        new = PoolStore(aside)
+        sizes = {m: sum(kind.bytes for kind in store.layout(m).values()) for m in store.ids()}
+        known = {model: base for model, base in bases.items() if model in sizes and base in sizes}
+        for part in in_order(sizes, {model: [base] for model, base in known.items()}):
+            records = {model: store.record(model) for model in part}
+            own = {model: known[model] for model in part if model in known}
+            new.save(store.load_many(part, "torch"), None, own, records)
+        new.collect_garbage()
+        if damages := new.fsck():
+            raise CorruptError(f"{damages[0]}; the store was left as it is")
+        if even_if_larger or new.bytes < present:
+            with store.backend.write(ROOT) as file:
+                file.write(aside.root)
+    store.collect_garbage()
+    return before - store.bytes
 
 
-def _sizes(index: Index, entries: Mapping[str, Entry]) -> dict[str, int]:
-    plain = [sum(kind.bytes for _, kind in layout) for layout in index.layouts]
-    return {model: plain[entry.layout] for model, entry in entries.items()}
+class _Aside:
+    """A backend of which the root counts for nobody else yet; no file of the store goes."""
 
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._before = set(backend.sizes())
+        self._written: dict[str, None] = {}
+        self.place = backend.place
+        self.root = b""
 
-def _given(backend: Backend, index: Index, entries: Mapping[str, Entry]) -> dict[str, Given]:
-    """Models as they were given to be saved."""
-    numbers: Iterable[int] = (number for entry in entries.values() for number in entry.rows)
-    raw = Reader(backend, index).read(numbers)
-    return {
-        model: Given(
-            index.layouts[entry.layout],
-            [raw[number] for number in entry.rows],
-            [index.row(number)["address"].tobytes() for number in entry.rows],
-        )
-        for model, entry in entries.items()
-    }
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """See :class:`Backend`."""
+        if name != ROOT:
+            return self._backend.read(name, start, stop)
+        if not self.root:
+            raise FileNotFoundError(name)
+        return self.root[start:stop]
 
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """See :class:`Backend`."""
+        if name == ROOT:
+            file = io.BytesIO()
+            yield file
+            self.root = file.getvalue()
+            return
+        with self._backend.write(name) as real:
+            yield real
+        self._written[name] = None
 
-def _bytes(index: Index) -> int:
-    """Bytes of frames and of what decodes them."""
-    return sum(pack.bytes for pack in index.packs)
+    def sizes(self) -> dict[str, int]:
+        """See :class:`Backend`."""
+        real = self._backend.sizes()
+        return {n: real[n] for n in self._written} | ({ROOT: len(self.root)} if self.root else {})
+
+    def delete(self, name: str) -> None:
+        """See :class:`Backend`. A file that both states have, with one content, stays."""
+        self._written.pop(name, None)
+        if name not in self._before:
+            self._backend.delete(name)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """See :class:`Backend`; its own lock is held."""
+        yield

@@ -16,14 +16,13 @@ from shoal.pool_store.tensors import merkle
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from shoal.pool_store.backends import Backend
     from shoal.pool_store.columns import Speed
     from shoal.pool_store.index_format import Entry
     from shoal.pool_store.saving import Given
     from shoal.pool_store.tensors import Kind, Tree
-    from shoal.pool_store.usage import Usage
 
 Framework = Literal["numpy", "torch"]
 Result = TypeVar("Result")
@@ -50,6 +49,11 @@ class PoolStore:
         self._backend = backend_of(where)
         self._speed: Speed = speed
         self._index: Index | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """The store's files."""
+        return self._backend
 
     @property
     def place(self) -> str:
@@ -174,15 +178,26 @@ class PoolStore:
         Raises:
             ModelError: One is not in the store, and then none is taken out.
         """
+        gone = set(models)
+        self.remove_chosen(lambda _: gone)
+
+    def remove_chosen(self, choose: Callable[[dict[str, dict[str, Any]]], set[str]]) -> None:
+        """Take out the models that are chosen by the records of all, while nobody else writes.
+
+        Raises:
+            ModelError: One is not in the store, and then none is taken out.
+        """
         with self._backend.lock():
             index = self._current()
             contents = Contents() if index is None else index.contents()
-            for model in set(models):
+            gone = choose({model: entry.record for model, entry in contents.entries.items()})
+            for model in gone:
                 if model not in contents.entries:
                     raise self._unknown(model, contents.entries)
                 del contents.entries[model]
-            write_index(self._backend, contents)
-            self._forget(index)
+            if gone:
+                write_index(self._backend, contents)
+                self._forget(index)
 
     def collect_garbage(self) -> int:
         """Drop what no model needs, join small packs, remove files of killed writers.
@@ -198,58 +213,6 @@ class PoolStore:
         with self._backend.lock():
             index = self._current()
             return 0 if index is None else collect(self._backend, index)
-
-    def bases(self, candidates: Mapping[str, Sequence[str]], longest: int) -> dict[str, str | None]:
-        """Which model each is best kept as a difference from, so that little is stored.
-
-        Args:
-            candidates: For each those to choose from.
-            longest: Models that are read before one, at most.
-
-        Raises:
-            CorruptError: The store is damaged.
-        """
-        from shoal.pool_store.bases import greedy_bases, ways_to_keep
-
-        ways = self._reading(lambda index: ways_to_keep(self._backend, index, candidates))
-        return greedy_bases(ways, longest)
-
-    def rewrite(
-        self, references: Mapping[str, Sequence[str]], *, even_if_larger: bool = False
-    ) -> int:
-        """Encode every model anew, if that saves bytes.
-
-        Args:
-            references: For each, others that it is compared with; none for those left out.
-            even_if_larger: Whether to do so where it costs some.
-
-        Returns:
-            Bytes saved. What was written is read back before the old goes.
-
-        Raises:
-            ModelError: Models refer to each other, or to one that is not there.
-            CorruptError: The store is damaged.
-        """
-        from shoal.pool_store.rewrite import rewrite
-
-        with self._backend.lock():
-            index = self._current()
-            if index is None:
-                return 0
-            return rewrite(self._backend, index, references, self._speed, even_if_larger)
-
-    def usage(self, model: str) -> Usage:
-        """What a model takes in the store."""
-        from shoal.pool_store.usage import usage
-
-        return self._reading(lambda index: usage(index, self._entry(index, model)))
-
-    def freed_by(self, models: Iterable[str]) -> int:
-        """Bytes that :meth:`collect_garbage` would free if these models were removed."""
-        from shoal.pool_store.usage import freed_by
-
-        gone = set(models)
-        return self._reading(lambda index: freed_by(index, gone))
 
     @property
     def bytes(self) -> int:

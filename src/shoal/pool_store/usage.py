@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoal.pool_store.collect import needed
+from shoal.pool_store.index import Index, read_root
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Iterable
 
-    from shoal.pool_store.index import Index
-    from shoal.pool_store.index_format import Entry
+    from shoal.pool_store.store import PoolStore
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,32 @@ class Usage:
     steps: int
 
 
-def usage(index: Index, entry: Entry) -> Usage:
-    """What a model takes, by the index alone."""
+def usage(store: PoolStore, model: str) -> Usage:
+    """What a model takes, by the index alone.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    plain = sum(kind.bytes for kind in store.layout(model).values())
+    index = _index(store)
+    entry = index.find(model) if index else None
+    if index is None or entry is None:
+        return Usage(plain, 0, 0)
     rows = index.rows(np.unique(np.array(entry.rows, np.int64)))
-    plain = sum(kind.bytes for _, kind in index.layouts[entry.layout])
     return Usage(plain, int(rows["size"].sum()), int(rows["depth"].max(initial=0)))
 
 
-def freed_by(index: Index, models: Set[str]) -> int:
-    """Bytes of frames that nothing needs once some models are gone."""
+def freed_by(store: PoolStore, models: Iterable[str]) -> int:
+    """Bytes that collecting garbage would free if these models were removed."""
+    index, gone = _index(store), set(models)
+    if index is None:
+        return 0
     contents = index.contents()
     before = needed(contents)
-    contents.entries = {m: entry for m, entry in contents.entries.items() if m not in models}
+    contents.entries = {m: entry for m, entry in contents.entries.items() if m not in gone}
     return int(contents.rows["size"][before & ~needed(contents)].sum())
+
+
+def _index(store: PoolStore) -> Index | None:
+    root = read_root(store.backend)
+    return None if root is None else Index(store.backend, root)
