@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="runs are kept here")
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 256])
-    parser.add_argument("--changes", type=int, default=4)
+    parser.add_argument("--changes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60, help="store.recovery_seconds of auto")
     options = parser.parse_args()
     lines = []
@@ -69,8 +68,9 @@ def run(folder: Path, width: int, changes: int) -> Path:
             table = pd.read_parquet(paths[number])
             table.loc[number, "label"] = (table.loc[number, "label"] + 1) % 10
             table.to_parquet(paths[number])
-        overrides = f"overrides=[model.width={width}, grid.lr=[0.001,0.003,0.01]]"
-        command = [sys.executable, "-m", "snakemake", "-c", "2", "--scheduler", "greedy"]
+        changed = f"model.width={width}, train_specialists.rows_seen=300000"
+        overrides = f"overrides=[{changed}, grid.lr=[0.001,0.003]]"
+        command = ["snakemake", "-c", "2", "--scheduler", "greedy", "--quiet"]
         subprocess.run([*command, "--config", overrides], cwd=folder, check=True)
     (folder / "done").touch()
     return results

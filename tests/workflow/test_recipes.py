@@ -212,12 +212,24 @@ def test_a_setting_keeps_specialists_as_recipes(copied):
     assert again == set(ways)
 
 
-def test_auto_takes_recipes_only_where_they_are_smaller(copied):
-    """Small models of many rows keep their weights; none does whose training took too long."""
+def ways(kept):
+    """How the last release's specialists are kept."""
+    ids = [each["id"] for each in kept.releases[-1]["models"] if each["kind"] == "specialist"]
+    return {way_of(kept.store.record(each)) for each in ids}
+
+
+def test_auto_takes_recipes_where_they_are_smaller_and_quick(copied):
+    """Small models of many rows keep their weights, as do large ones that trained too long."""
+    large = "model.width=512, store.keep=auto"
     nudge_training_rows(copied, 1)
     copied.run(overrides="[store.keep=auto]")
-    kept = kept_in(copied)
-    specialists = [m for m in kept.models if kept.store.record(m)["kind"] == "specialist"]
+    assert ways(kept_in(copied)) == {"delta"}
 
-    assert {way_of(kept.store.record(each)) for each in specialists} == {"delta"}
-    assert not any(is_rows(each) for each in kept.store.ids())
+    copied.run(overrides=f"[{large}, store.recovery_seconds=1e-9]")
+    assert ways(kept_in(copied)) == {"delta"}
+    before = kept_in(copied).store.bytes
+    nudge_training_rows(copied, 1)
+    copied.run(overrides=f"[{large}]")
+
+    assert ways(kept_in(copied)) == {"recipe"}
+    assert kept_in(copied).store.bytes < before
