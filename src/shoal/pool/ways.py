@@ -57,7 +57,8 @@ def keep_as(kept: Kept, model: str, way: Way) -> None:
 def settle(kept: Kept, models: Iterable[str], within: float | None) -> None:
     """Give up the weights of a release's specialists where a recipe is to be had.
 
-    Each is trained again before; those that come out with other bits keep their weights.
+    Each is trained again before; those that come out with other bits keep their weights, as do
+    those for which a way was chosen.
 
     Args:
         kept: What an experiment has kept; it trusts the model's module.
@@ -69,21 +70,26 @@ def settle(kept: Kept, models: Iterable[str], within: float | None) -> None:
     by_rows: dict[str, list[str]] = {}
     for model, record in found.items():
         is_quick = within is None or record["ledger"]["seconds"] <= within
-        if record["kind"] == "specialist" and way_of(record) != "recipe" and is_quick:
+        if record["kind"] == "specialist" and "keep" not in record and is_quick:
             by_rows.setdefault(record["digest"], []).append(model)
     for group in by_rows.values():
         try:
-            if within is None or _saving(kept, {m: found[m] for m in group}) > 0:
-                for model in group:
-                    _to_recipe(kept, model, found[model])
+            if within is not None and _saving(kept, {m: found[m] for m in group}) <= 0:
+                continue
         except ShoalError as error:
-            say(f"{error}; kept as {way_of(found[group[0]])}")
+            say(f"{error}; specialists of these rows keep their weights")
+            continue
+        for model in group:
+            try:
+                _to_recipe(kept, model, found[model])
+            except ShoalError as error:
+                say(f"{error}; it keeps its weights")
     _tidy(kept)
 
 
 def _saving(kept: Kept, group: Mapping[str, Record]) -> int:
     """Bytes that the store would shrink by if models of the same rows became recipes."""
-    from numcodecs import zstd
+    import zlib
 
     from shoal.pool_store import PoolStore
     from shoal.pool_store.backends import Memory
@@ -96,7 +102,7 @@ def _saving(kept: Kept, group: Mapping[str, Record]) -> int:
     there = {a for each in store.ids() if is_rows(each) for a in store.tree(each).tensors.values()}
     new = {n: blocks[n] for n, address in tree_of(blocks).tensors.items() if address not in there}
     aside.save({"rows": new})
-    cost = usage(aside, "rows").stored + len(zstd.compress(text.encode(), 3))
+    cost = usage(aside, "rows").stored + len(zlib.compress(text.encode()))
     return freed_by(store, group) - cost
 
 
