@@ -31,10 +31,11 @@ def test_a_finished_experiment_agrees(spoiled):
 
 
 def test_kept_models_and_answers_are_checked(spoiled):
-    """A pack of the store and a table of the answers with a flipped bit are named."""
+    """A pack of the store that was cut off and a table of the answers that changed are named."""
     table = next(Path("results/tiny/answers").glob("*.parquet"))
     flip(table, 40)
-    flip(next(Path("results/tiny/store").glob("pack-*")), 300)
+    pack = next(Path("results/tiny/store").glob("pack-*"))
+    pack.write_bytes(pack.read_bytes()[:-1])
 
     code, lines = audited()
 
