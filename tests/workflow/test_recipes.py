@@ -36,8 +36,9 @@ def change_record(kept, model, **changes):
     kept.store.save({model: {}}, records={model: record}, replace=True)
 
 
-def test_blocks_hold_the_training_rows_in_order(finished):
+def test_blocks_hold_the_training_rows_in_order(finished, monkeypatch):
     """Rows in blocks, one after the other, are those that a specialist is trained on."""
+    monkeypatch.setattr("shoal.pool.rows._BLOCK_ROWS", 16)
     (path,) = finished.generation.glob("cluster/*/indexes/*/index.json")
     digest = Index(path).trained[0]["specialist"]
     expected = training_rows(Index(path), digest)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from shoal.errors import CorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
     from shoal.pool_store import PoolStore
 
-_BLOCK_ROWS = 64
+_BLOCK_ROWS = 128
 _PREFIX = "rows-"
 
 
@@ -28,8 +32,8 @@ def is_rows(name: str) -> bool:
     return name.startswith(_PREFIX)
 
 
-def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[Any]]:
-    """The rows that a specialist is trained on, in blocks of about 64.
+def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[np.uint8]]:
+    """The rows that a specialist is trained on, in blocks of about 128.
 
     A block holds rows whose hashes begin alike, so a row that changes changes two blocks, and the
     store has the others already. One block after the other, rows are in canonical order.
@@ -39,7 +43,9 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[Any]]:
         digest: Of the partition's training rows.
 
     Returns:
-        ``x.PLACE`` and ``y.PLACE``, places in order of the text.
+        Blocks by their place, in order of the text: each the bytes, uint8, of compressed ``x`` and
+        ``y``. Encoded rows repeat few values, so that is much less than the store's codecs, which
+        are made for weights, leave of them.
 
     Raises:
         ShoalError: The index or a row store is missing, or was changed.
@@ -54,22 +60,37 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[Any]]:
     blocks = 1 << max(0, (len(first) // _BLOCK_ROWS).bit_length() - 1)
     block = (first[:, 0] * 256 + first[:, 1]) * min(blocks, 1 << 16) >> 16
     starts = np.flatnonzero(np.diff(block, prepend=-1))
-    places = [f"{place:05d}" for place in block[starts].tolist()]
+    parts = [np.split(rows[name][known], starts[1:].tolist()) for name in ("x", "y")]
     return {
-        f"{name}.{place}": part
-        for name in ("x", "y")
-        for place, part in zip(
-            places, np.split(rows[name][known], starts[1:].tolist()), strict=True
-        )
+        f"{place:05d}": _packed(x, y)
+        for place, x, y in zip(block[starts].tolist(), *parts, strict=True)
     }
 
 
-def joined(blocks: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """``x`` and ``y`` of the rows that :func:`read_blocks` read."""
-    return {
-        name: np.concatenate([blocks[each] for each in sorted(blocks) if each[0] == name])
-        for name in ("x", "y")
-    }
+def joined(blocks: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
+    """``x`` and ``y`` of the rows that :func:`read_blocks` read.
+
+    Raises:
+        CorruptError: They are none.
+    """
+    try:
+        parts = [_unpacked(blocks[place]) for place in sorted(blocks)]
+        x, y = (np.concatenate(each) for each in zip(*parts, strict=True))
+    except (ValueError, EOFError, MemoryError, zlib.error) as error:
+        raise CorruptError(f"training rows in the pool store do not read ({error})") from None
+    return {"x": x, "y": y}
+
+
+def _packed(*parts: NDArray[Any]) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    for part in parts:
+        np.save(file, part, allow_pickle=False)
+    return np.frombuffer(zlib.compress(file.getvalue()), np.uint8)
+
+
+def _unpacked(block: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+    file = io.BytesIO(zlib.decompress(block.tobytes()))
+    return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
 
 
 def drop_unneeded(store: PoolStore) -> None:
