@@ -3,7 +3,7 @@
 from snakemake.utils import min_version
 
 from shoal.workflow.answers import link_to_answers
-from shoal.workflow.start import begin, end_well, end_with_failures, start
+from shoal.workflow.start import begin, end_well, end_with_failures, keep_signatures, start
 
 min_version("9.27")
 
@@ -38,6 +38,9 @@ wildcard_constraints:
     point="[0-9a-f]{10}",
     rungs_id="[0-9a-f]{10}",
     rung=r"\d+",
+    proposals_id="[0-9a-f]{10}",
+    trials_id="[0-9a-f]{10}",
+    batch=r"\d+",
     slot=r"[0-9a-f]{10}|([0-9a-f]{24}|partition-\d+)-\d+",
     pack="[0-9a-f]{10}",
     digest=r"[0-9a-f]{24}|partition-\d+",
@@ -73,6 +76,9 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/gate.smk"
 include: "workflow/rules/pool.smk"
 include: "workflow/rules/answers.smk"
+
+
+keep_signatures(workflow.rules)
 
 
 onstart:

@@ -5,7 +5,7 @@ import pytest
 from shoal.errors import SettingsError
 from shoal.grid import at_point
 from shoal.settings.learning import Model, Training
-from shoal.settings.search import Range, Sampling
+from shoal.settings.search import GridSampling, Range
 from shoal.workflow.points import points
 
 MODEL = Model.model_validate({"_target_": "shoal.models.MLP", "width": 8})
@@ -70,7 +70,7 @@ def test_a_wrong_grid_is_refused(grid: dict[str, list[object]], message: str):
 
 def sample(grid, samples, sampler="sobol", seed=0):
     """Points of a sample, by id."""
-    asked = Sampling(sampler=sampler, samples=samples, seed=seed)
+    asked = GridSampling(sampler=sampler, samples=samples, batch=4, seed=seed)
     return points(grid, MODEL, TRAINING, asked)
 
 
@@ -139,3 +139,31 @@ def test_a_wrong_range_is_refused(grid, samples, message):
     """One that nobody samples, that is too narrow, or whose values the setting does not take."""
     with pytest.raises(SettingsError, match=message):
         sample(grid, samples)
+
+
+def test_of_proposed_points_the_first_batch_is_drawn(monkeypatch):
+    """It is the beginning of the Sobol sample; where all points are taken nothing is proposed."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    grid = {"lr": LRS, "batch_size": [4, 8, 16]}
+
+    assert set(sample(grid, 12, "tpe")) == set(sample(grid, 4))
+    assert len(sample({"batch_size": [4, 8, 16]}, 12, "tpe")) == 3
+
+
+def test_values_that_may_be_proposed_are_checked_before_anything_runs(monkeypatch):
+    """Also those that no point of the first batch has."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    grid = {"lr": LRS, "batch_size": [4, 8, 16, 32, 64, "many"]}
+
+    with pytest.raises(SettingsError, match=r"grid\.batch_size: Input should be a valid integer"):
+        sample(grid, 12, "gp")
+
+
+def test_a_sampler_of_a_package_that_is_missing_is_refused(monkeypatch):
+    """The one line says how to install it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(
+        SettingsError, match=r"tpe is one of Optuna's: pip install 'shoal\[optuna\]'"
+    ):
+        sample({"lr": LRS}, 12, "tpe")

@@ -13,6 +13,11 @@ CONFIG = Path(__file__).parents[2] / "config"
 SHARDS = ("0123456789ab", "ba9876543210")
 
 HALVED = ("search.halving.rungs=3", "search.halving.reduction_factor=3")
+PROPOSED = (
+    "grid.lr={low: 0.001, high: 0.1}",
+    "search.grid.sampler=tpe",
+    "search.grid.samples=8",
+)
 
 EVALUATED = {"evaluate"}
 GATED = {"gate", "pool"} | EVALUATED
@@ -68,6 +73,7 @@ def changed(before, after):
         ("name=other", set(), set()),
         ("search.variants.samples=2", set(), set()),
         ("search.grid.seed=9", set(), set()),
+        ("search.grid.batch=9", set(), set()),
         ("search.halving.reduction_factor=9", set(), set()),
     ],
 )
@@ -98,6 +104,29 @@ def test_halving_is_part_of_what_is_chosen_and_of_the_baselines():
     assert changed(three[1], code[1]) == {"rungs", "choices"} | POOLED
     assert changed(three[1], points[1]) == {"choices"} | POOLED
     assert all(changed(three[0], each[0]) == {"baselines"} for each in (four, other, points))
+
+
+def test_how_points_are_proposed_is_part_of_what_is_chosen_and_of_the_baselines():
+    """Space, sampler, seed, batch and code; their number is part of the choice alone."""
+    pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
+    found = {
+        name: identities(*PROPOSED, *overrides, codes=codes)
+        for name, overrides, codes in [
+            ("before", [], None),
+            ("seed", ["search.grid.seed=9"], None),
+            ("batch", ["search.grid.batch=2"], None),
+            ("space", ["grid.weight_decay=[0,0.1]"], None),
+            ("code", [], {"proposals": "changed"}),
+            ("samples", ["search.grid.samples=9"], None),
+        ]
+    }
+    fits, made = found.pop("before")
+
+    assert changed(identities()[1], made) == {"choices"} | POOLED
+    for name, (other_fits, other) in found.items():
+        own = set() if name == "samples" else {"proposals"}
+        assert changed(made, other) == own | {"choices"} | POOLED
+        assert changed(fits, other_fits) == (set() if name == "code" else {"baselines"})
 
 
 @pytest.mark.parametrize("method", ["auto", "loss"])

@@ -1,5 +1,6 @@
 """What the rules ask of a plan, on an experiment whose files are made by hand."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from shoal.workflow.jobs import files_of
 from shoal.workflow.plan import placeholders
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
+from shoal.workflow.start import keep_signatures
 from tests.workflow.small import set_up
 
 
@@ -111,3 +113,30 @@ def test_a_plan_without_an_index_has_the_most_partitions(plan, overrides, partit
     planned = Plans({"experiment": "tiny", "overrides": overrides}, Path("config"), None).first
 
     assert len(placeholders(planned.settings)["partitions"]) == partitions
+
+
+def test_what_takes_all_choices_lists_no_file_that_a_choice_waits_for(plan: RulesPlan):
+    """The job that makes a choice waits for its candidates; once it is made, others must."""
+    index = placeholders(plan.settings)
+    first, *others = index["partitions"]
+    files = [*plan.specialists(index), *plan.choices(index)]
+
+    assert plan.awaited_beside_choices(None, files) == plan.choices(index)
+
+    make([plan.layout.choice(first)])
+    assert others
+    assert plan.awaited_beside_choices(None, files) == [
+        *plan.layout.candidates(first),
+        *plan.choices(index),
+    ]
+
+
+def test_functions_of_rules_keep_their_signatures():
+    """Snakemake, which asks many times, gets the same one each time."""
+    rule = SimpleNamespace(input=[lambda wc: wc, "file"], params=[lambda wc, output: output, 3])
+
+    keep_signatures([rule])
+
+    for function in (rule.input[0], rule.params[0]):
+        assert inspect.signature(function) is inspect.signature(function)
+    assert list(inspect.signature(rule.params[0]).parameters) == ["wc", "output"]

@@ -21,7 +21,7 @@ def test_every_slot_has_files_of_its_own():
     assert len(outputs) == len(set(outputs)) == 3 * 7 + 2
     assert [job.rule for job in jobs].count("train_rank") == 2
     assert len({job.about for job in jobs}) == len(jobs)
-    assert len(RUNGS.last) == 1
+    assert len(RUNGS.candidates) == 1
 
 
 def test_all_slots_and_rankings_are_accounted_for():

@@ -8,7 +8,7 @@ rule evaluate_generalist:
         index=lambda wc: plan(wc).layout.index,
         base=lambda wc: plan(wc).layout.fit("base", "base.safetensors"),
         shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
-        ledgers=lambda wc: plan(wc).awaited(
+        ledgers=lambda wc: plan(wc).awaited_beside_choices(
             checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition)
         ),
     output:
@@ -32,12 +32,14 @@ rule evaluate_generalist:
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
         halving=plans.first.halving_text(),
+        proposing=plans.first.proposing_text(),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --halving {params.halving:q} --rows {input.rows:q} --index {input.index:q}"
+        " --grid {params.grid:q} --halving {params.halving:q} --proposing {params.proposing:q}"
+        " --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --pool-ledger {params.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
         " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
@@ -72,12 +74,14 @@ rule evaluate_random:
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
         halving=plans.first.halving_text(),
+        proposing=plans.first.proposing_text(),
         seed=lambda wc: plan(wc).settings.evaluate.seed,
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --halving {params.halving:q} --seed {params.seed} --rows {input.rows:q}"
+        " --grid {params.grid:q} --halving {params.halving:q} --proposing {params.proposing:q}"
+        " --seed {params.seed} --rows {input.rows:q}"
         " --index {input.index:q} --base {input.base:q} --shapes {input.shapes:q}"
         " --base-ledger {input.base_ledger:q} --out {output.models:q} --ledger {output.ledger:q}"
         " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
@@ -90,7 +94,9 @@ rule evaluate:
             plan(wc).layout.pool(plan(wc).index(checkpoints.partition), "manifest.json")
         ),
         ledgers=lambda wc: ancient(
-            plan(wc).awaited(checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition))
+            plan(wc).awaited_beside_choices(
+                checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition)
+            )
         ),
         choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         gate=lambda wc: ancient(plan(wc).layout.gate(plan(wc).index(checkpoints.partition))),

@@ -6,7 +6,7 @@ rule gate:
     input:
         choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan(wc).awaited(
+            plan(wc).awaited_beside_choices(
                 checkpoints.partition,
                 plan(wc).specialists(plan(wc).index(checkpoints.partition)),
             )

@@ -8,11 +8,13 @@ rule pool:
             plan(wc).layout.router(plan(wc).index(checkpoints.partition), "router.safetensors")
         ),
         ledgers=lambda wc: ancient(
-            plan(wc).awaited(checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition))
+            plan(wc).awaited_beside_choices(
+                checkpoints.partition, plan(wc).pool_ledgers(checkpoints.partition)
+            )
         ),
         choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
         specialists=lambda wc: ancient(
-            plan(wc).awaited(
+            plan(wc).awaited_beside_choices(
                 checkpoints.partition,
                 plan(wc).specialists(plan(wc).index(checkpoints.partition)),
             )

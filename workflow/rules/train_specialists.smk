@@ -165,6 +165,70 @@ rule train_rank:
         " --ranking {output.ranking:q} --threads {params.threads} &> {log:q}"
 
 
+rule train_propose:
+    """Propose a partition's next points, by what others lose on one half of its validation rows."""
+    input:
+        before=lambda wc: ancient(plan(wc).proposals_before(wc)),
+        specialists=lambda wc: ancient(plan(wc).trials_before(wc)),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+    output:
+        proposals="results/{experiment}/{generation}/trials/{proposals_id}/{digest}/{batch}/{validation}.json",
+    log:
+        "logs/{experiment}/{generation}/train_propose/{proposals_id}/{digest}/{batch}/{validation}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/train_propose/{proposals_id}/{digest}/{batch}/{validation}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.settings.compute.threads
+    resources:
+        **plans.resources("train_propose", "light"),
+    params:
+        index=lambda wc, input: plan(wc).layout.index,
+        model=plans.first.text("model"),
+        proposing=plans.first.proposing_text(),
+        threads=plans.settings.compute.threads,
+    shell:
+        "shoal train-propose --model {params.model:q} --proposing {params.proposing:q}"
+        " --before {input.before:q} --index {params.index:q}"
+        " --digest {wildcards.digest} --validation {wildcards.validation}"
+        " --base {input.base:q} --shapes {input.shapes:q} --specialist {input.specialists:q}"
+        " --proposals {output.proposals:q} --threads {params.threads} &> {log:q}"
+
+
+rule train_trial:
+    """Train a specialist at a grid point that was drawn first, or that proposals say."""
+    input:
+        proposals=lambda wc: ancient(plan(wc).proposals_of(wc)),
+        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
+        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+    output:
+        model="results/{experiment}/{generation}/trials/{trials_id}/{digest}/{batch}/{slot}/model.safetensors",
+        ledger="results/{experiment}/{generation}/trials/{trials_id}/{digest}/{batch}/{slot}/ledger.json",
+    log:
+        "logs/{experiment}/{generation}/train_trial/{trials_id}/{digest}/{batch}/{slot}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/train_trial/{trials_id}/{digest}/{batch}/{slot}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.settings.compute.threads
+    resources:
+        **plans.resources("train_trial", "gpu"),
+    params:
+        index=lambda wc, input: plan(wc).layout.index,
+        model=plans.first.text("model"),
+        training=lambda wc: plan(wc).text("train_specialists"),
+        point=lambda wc: plan(wc).slot_point(wc.slot),
+        threads=plans.settings.compute.threads,
+        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
+    shell:
+        "shoal train-trial --model {params.model:q} --training {params.training:q}"
+        " --point {params.point:q} --slot {wildcards.slot} --proposals {input.proposals:q}"
+        " --index {params.index:q} --digest {wildcards.digest} --base {input.base:q}"
+        " --shapes {input.shapes:q} --out {output.model:q} --ledger {output.ledger:q}"
+        " --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
+
+
 rule train_choose:
     """Choose a partition's grid point on one half of its validation rows."""
     input:

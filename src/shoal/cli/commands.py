@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from shoal.cli import data, delivery, learning, packing, pools, query, stimulus, store_care, upkeep
+from shoal.cli import (
+    data,
+    delivery,
+    learning,
+    packing,
+    pools,
+    query,
+    search,
+    stimulus,
+    store_care,
+    upkeep,
+)
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
 from shoal.files import replacing
@@ -86,7 +97,13 @@ app.add_typer(pools.app, name="pool")
 
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function
-    for function in (*data.COMMANDS, *learning.COMMANDS, *delivery.COMMANDS, *packing.COMMANDS)
+    for function in (
+        *data.COMMANDS,
+        *learning.COMMANDS,
+        *search.COMMANDS,
+        *delivery.COMMANDS,
+        *packing.COMMANDS,
+    )
 }
 """Commands that rules call, by name."""
 

@@ -85,69 +85,6 @@ def train_specialist(
     )
 
 
-def train_rung(
-    model: Json,
-    training: Json,
-    point: Json,
-    divisors: Json,
-    slot: Text,
-    index: File,
-    digest: Text,
-    base: Input,
-    shapes: Input,
-    out: File,
-    state: File,
-    ledger: File,
-    threads: Threads,
-    checkpoint_seconds: Seconds,
-    ranking: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
-    begun: Inputs = [],  # noqa: B006 - the same
-) -> None:
-    """Train one point on one rung of a successive halving."""
-    from shoal.determinism import deterministic
-    from shoal.settings.learning import Model, Training
-    from shoal.train_specialists.rungs import Candidate, Outputs, candidate_in, train_rung
-
-    deterministic(threads)
-    now, before = json.loads(divisors)
-    if ranking:
-        candidate = candidate_in(slot, ranking[0], begun, (now, before))
-    else:
-        candidate = Candidate(json.loads(point), (now, before), None, None)
-    train_rung(
-        Model.from_text(model),
-        Training.from_text(training),
-        candidate,
-        index,
-        digest,
-        base,
-        shapes,
-        Outputs(out, state, ledger),
-        checkpoint_seconds,
-    )
-
-
-def train_rank(
-    model: Json,
-    index: File,
-    digest: Text,
-    validation: Text,
-    base: Input,
-    shapes: Input,
-    specialist: Inputs,
-    ranking: File,
-    threads: Threads,
-) -> None:
-    """Rank the points of a rung on one half of its partition's validation rows."""
-    from shoal.determinism import deterministic
-    from shoal.settings.learning import Model
-    from shoal.train_specialists.rungs import train_rank
-
-    deterministic(threads)
-    digests = (digest, validation)
-    train_rank(Model.from_text(model), index, digests, base, shapes, specialist, ranking)
-
-
 def train_choose(
     model: Json,
     index: File,
@@ -215,6 +152,7 @@ def evaluate_generalist(
     training: Json,
     grid: Json,
     halving: Json,
+    proposing: Json,
     rows: Inputs,
     index: File,
     base: Input,
@@ -230,6 +168,7 @@ def evaluate_generalist(
     from shoal.evaluate.command import evaluate_generalist
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
+    from shoal.train_specialists.proposals import Proposer
 
     deterministic(threads)
     evaluate_generalist(
@@ -237,6 +176,7 @@ def evaluate_generalist(
         Training.from_text(training),
         json.loads(grid),
         Halving.from_text(halving),
+        None if proposing == "null" else Proposer.from_text(proposing),
         rows,
         index,
         base,
@@ -254,6 +194,7 @@ def evaluate_random(
     training: Json,
     grid: Json,
     halving: Json,
+    proposing: Json,
     seed: Number,
     rows: Inputs,
     index: File,
@@ -270,6 +211,7 @@ def evaluate_random(
     from shoal.evaluate.command import evaluate_random
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
+    from shoal.train_specialists.proposals import Proposer
 
     deterministic(threads)
     evaluate_random(
@@ -277,6 +219,7 @@ def evaluate_random(
         Training.from_text(training),
         json.loads(grid),
         Halving.from_text(halving),
+        None if proposing == "null" else Proposer.from_text(proposing),
         seed,
         rows,
         index,
@@ -292,8 +235,6 @@ def evaluate_random(
 COMMANDS = (
     base_fit,
     train_specialist,
-    train_rung,
-    train_rank,
     train_choose,
     train_router,
     evaluate_generalist,

@@ -11,7 +11,7 @@ import numpy as np
 from shoal.errors import DivergedError, ModelError
 from shoal.evaluate.random_partitions import random_draw
 from shoal.grid import at_point
-from shoal.hashing import row_order
+from shoal.hashing import row_order, settings_id
 from shoal.processes import end_helpers
 from shoal.resume import Part
 from shoal.store import ShardRows
@@ -24,6 +24,7 @@ from shoal.train_specialists.model import (
     weights,
 )
 from shoal.train_specialists.partition_rows import halves
+from shoal.train_specialists.proposals import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from shoal.settings.search import Halving
     from shoal.shapes import Shapes
     from shoal.train_specialists.budget import Budget
+    from shoal.train_specialists.proposals import Proposer
 
     Tensors = dict[str, NDArray[Any]]
     Train = Callable[[torch.nn.Module, Training, Part | None], None]
@@ -53,6 +55,7 @@ class Baselines:
         training: Training,
         grid: Mapping[str, Point],
         halving: Halving,
+        proposer: Proposer | None,
         shapes: Shapes,
         base: Mapping[str, NDArray[Any]],
         shards: Sequence[Path],
@@ -63,6 +66,7 @@ class Baselines:
         self._training = training
         self._grid = grid
         self._halving = halving
+        self._proposer = proposer
         self._shapes = shapes
         self._base = base
         self._shards = shards
@@ -78,7 +82,8 @@ class Baselines:
         Returns:
             Weights and the chosen point.
         """
-        each = flops / self._halving.trainings(len(self._grid))
+        trainings = self._halving.trainings(len(self._grid))
+        each = flops / (trainings if self._proposer is None else sum(self._proposer.batches))
 
         def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
             train_on_shards(
@@ -120,23 +125,57 @@ class Baselines:
         return self._search(train, self._rows(VALIDATION, bounds, seed))
 
     def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
-        """Every grid point trained, or halved as the pool's are; weights and point of the best."""
+        """Grid points tried as the pool's are; weights and point of the best."""
         first = halves(validation["key"]) == 0
         x, y = validation["x"][first], validation["y"][first]
 
+        def losses(nets: Mapping[str, torch.nn.Module]) -> dict[str, float]:
+            found = mean_losses(nets, x, y, self._shapes.task) if len(y) else {}
+            return {point: loss for point, loss in found.items() if math.isfinite(loss)}
+
         def ranked(nets: Mapping[str, torch.nn.Module]) -> list[str]:
-            losses = mean_losses(nets, x, y, self._shapes.task) if len(y) else {}
-            finite = {point: loss for point, loss in losses.items() if math.isfinite(loss)}
-            worst = math.inf if losses else 0.0
+            finite = losses(nets)
+            worst = math.inf if len(y) else 0.0
             return sorted(nets, key=lambda point: (finite.get(point, worst), point))
 
-        if self._halving.rungs == 1:
-            nets = {point: self._trained(train, point, None) for point in self._grid}
+        points = dict(self._grid)
+        if self._proposer is not None:
+            nets = self._proposed(train, losses, self._proposer, points)
+        elif self._halving.rungs == 1:
+            nets = {name: self._trained(train, point, None) for name, point in points.items()}
         else:
             nets = self._halved(train, ranked)
         end_helpers()
         chosen = ranked(nets)[0]
-        return weights(nets[chosen]), self._grid[chosen]
+        return weights(nets[chosen]), points[chosen]
+
+    def _proposed(
+        self,
+        train: Train,
+        losses: Callable[[Mapping[str, torch.nn.Module]], dict[str, float]],
+        proposer: Proposer,
+        points: dict[str, Point],
+    ) -> dict[str, torch.nn.Module]:
+        """Models of all points that do not diverge; ``points`` gets those that are proposed."""
+        nets: dict[str, torch.nn.Module] = {}
+        told: list[Told] = []
+        batch = dict(points)
+        for number, count in enumerate(proposer.batches):
+            if number:
+                batch = {settings_id(point): point for point in proposer.propose(told)[:count]}
+                points |= batch
+            trained: dict[str, torch.nn.Module] = {}
+            for name, point in batch.items():
+                with suppress(DivergedError):
+                    trained[name] = self._trained(train, point, None)
+            known = losses(trained)
+            for name, point in batch.items():
+                out = name not in trained or (bool(known) and name not in known)
+                told.append(Told(point, known.get(name), "diverged" if out else None))
+            nets |= trained
+        if not nets:
+            raise ModelError(_DIVERGED)
+        return nets
 
     def _halved(
         self, train: Train, ranked: Callable[[Mapping[str, torch.nn.Module]], list[str]]
@@ -152,15 +191,15 @@ class Baselines:
                 left = self._checkpoints.upcoming
                 part = Part(divisor, before, begun.get(point), left)
                 with suppress(DivergedError):
-                    nets[point] = self._trained(train, point, part)
+                    nets[point] = self._trained(train, self._grid[point], part)
                     begun[point] = left
             before = divisor
             if not nets:
-                raise ModelError("a baseline diverged at every grid point; lower grid.lr")
+                raise ModelError(_DIVERGED)
         return nets
 
-    def _trained(self, train: Train, point: str, part: Part | None) -> torch.nn.Module:
-        model, training = at_point(self._model, self._training, self._grid[point])
+    def _trained(self, train: Train, point: Point, part: Part | None) -> torch.nn.Module:
+        model, training = at_point(self._model, self._training, point)
         net = build_model(model, self._shapes, training.seed)
         load_weights(net, self._base)
         train(net, training, part)
@@ -180,4 +219,5 @@ class Baselines:
         return {name: array[order] for name, array in rows.items()}
 
 
+_DIVERGED = "a baseline diverged at every grid point; lower grid.lr"
 _EVERYWHERE = (0.0, 1.0)

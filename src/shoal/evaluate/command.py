@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shoal.resume import Checkpoints
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
+    from shoal.train_specialists.proposals import Proposer
 
 
 def evaluate_generalist(
@@ -25,6 +26,7 @@ def evaluate_generalist(
     training: Training,
     grid: Mapping[str, Point],
     halving: Halving,
+    proposer: Proposer | None,
     shards: Sequence[Path],
     index_path: Path,
     base_path: Path,
@@ -43,10 +45,10 @@ def evaluate_generalist(
     total = training_flops(ledgers)
     base = training_flops([entry for entry in ledgers if entry["job"] == "base_fit"])
     index = read_json(index_path)
-    made_of = _made_of(model, training, grid, halving, index)
+    made_of = _made_of(model, training, grid, halving, proposer, index)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
-        model, training, grid, halving, shards, base_path, shapes_path, checkpoints
+        model, training, grid, halving, proposer, shards, base_path, shapes_path, checkpoints
     )
     tensors, point = baselines.generalist(total - base, ledger)
     ledger.detail = {"base": base, "pool": total}
@@ -61,6 +63,7 @@ def evaluate_random(
     training: Training,
     grid: Mapping[str, Point],
     halving: Halving,
+    proposer: Proposer | None,
     seed: int,
     shards: Sequence[Path],
     index_path: Path,
@@ -82,10 +85,13 @@ def evaluate_random(
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     budget = Budget(**load_state(base_path)[1]["budget"])
-    made_of = _made_of(model, training, grid, halving, index) | {"seed": seed, "bounds": bounds}
+    made_of = _made_of(model, training, grid, halving, proposer, index) | {
+        "seed": seed,
+        "bounds": bounds,
+    }
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
-        model, training, grid, halving, shards, base_path, shapes_path, checkpoints
+        model, training, grid, halving, proposer, shards, base_path, shapes_path, checkpoints
     )
     tensors: dict[str, NDArray[Any]] = {}
     points: dict[str, Point] = {}
@@ -106,6 +112,7 @@ def _baselines(
     training: Training,
     grid: Mapping[str, Point],
     halving: Halving,
+    proposer: Proposer | None,
     shards: Sequence[Path],
     base_path: Path,
     shapes_path: Path,
@@ -117,7 +124,7 @@ def _baselines(
 
     base = load_state(base_path)[0]
     shapes = Shapes.load(shapes_path)
-    return Baselines(model, training, grid, halving, shapes, base, shards, checkpoints)
+    return Baselines(model, training, grid, halving, proposer, shapes, base, shards, checkpoints)
 
 
 def _made_of(
@@ -125,6 +132,7 @@ def _made_of(
     training: Training,
     grid: Mapping[str, Point],
     halving: Halving,
+    proposer: Proposer | None,
     index: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What both baselines are made from, besides files."""
@@ -133,5 +141,6 @@ def _made_of(
         "training": training.as_json(),
         "grid": dict(grid),
         "halving": halving.as_json(),
+        "sampling": None if proposer is None else proposer.sampling.as_json(),
         "index": index["root"],
     }

@@ -19,7 +19,7 @@ from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import Evaluate, Gate, Model, Router, Training
 from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
-from shoal.settings.search import Range, Search
+from shoal.settings.search import Range, Search, space_size
 from shoal.settings.section import Section, parse
 from shoal.settings.store import Store
 
@@ -82,6 +82,31 @@ class Settings(Section):
         if self.search.halves and self.changes.incomplete:
             raise ValueError("changes.incomplete: leaves nothing out of rungs, it must be false")
         return self
+
+    @model_validator(mode="after")
+    def _proposed_points_are_neither_halved_nor_packed(self) -> Settings:
+        if not self.batches:
+            return self
+        sampler = self.search.grid.sampler
+        if self.search.halves:
+            raise ValueError(
+                f"search.halving.rungs: points that {sampler} proposes are not halved; set it to "
+                f"1, or search.grid.sampler to sobol"
+            )
+        if self.packing.devices is not None:
+            raise ValueError(
+                f"packing.devices: points that {sampler} proposes are not packed; set it to null"
+            )
+        if self.changes.incomplete:
+            raise ValueError(
+                f"changes.incomplete: leaves out no points that {sampler} proposes, must be false"
+            )
+        return self
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """How many grid points each batch trains; none where they are not proposed."""
+        return self.search.grid.batches(space_size(self.grid))
 
     @model_validator(mode="after")
     def _partition_does_not_see_the_label(self) -> Settings:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from shoal.settings.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Range(Section):
@@ -29,6 +33,11 @@ class Range(Section):
         """Whether its values are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    @property
+    def size(self) -> float:
+        """How many values it has."""
+        return int(self.high) - int(self.low) + 1 if self.is_whole else math.inf
+
 
 class Sampling(Section):
     """Which points of a space are tried."""
@@ -40,6 +49,52 @@ class Sampling(Section):
         description="points to take, of which a larger number adds to a smaller; null: all"
     )
     seed: int = Field(description="seed of the sampler")
+
+
+class GridSampling(Section):
+    """Which grid points are tried: drawn beforehand, or proposed by what others have lost."""
+
+    sampler: Literal["sobol", "random", "tpe", "gp"] = Field(
+        description="sobol, random: points are drawn beforehand; tpe, gp: Optuna proposes them in "
+        "each partition, by what those before have lost there"
+    )
+    samples: PositiveInt | None = Field(
+        description="points to take, of which a larger number adds to a smaller; null: all"
+    )
+    batch: PositiveInt = Field(
+        description="of tpe and gp: points that are proposed at a time, and then train side by side"
+    )
+    seed: int = Field(description="seed of the sampler")
+
+    @model_validator(mode="after")
+    def _proposes_so_many(self) -> GridSampling:
+        if self.proposes and self.samples is None:
+            raise ValueError(f"{self.sampler} proposes a number of points, set samples")
+        return self
+
+    @property
+    def proposes(self) -> bool:
+        """Whether points are proposed, not drawn."""
+        return self.sampler in ("tpe", "gp")
+
+    def drawn(self, samples: int | None) -> Sampling:
+        """How so many points are drawn; before any is proposed, and where none can be: Sobol's."""
+        sampler: Literal["sobol", "random"] = "random" if self.sampler == "random" else "sobol"
+        return Sampling(sampler=sampler, samples=samples, seed=self.seed)
+
+    def batches(self, size: float) -> tuple[int, ...]:
+        """How many points each batch trains.
+
+        Args:
+            size: How many points the space has.
+
+        Returns:
+            Their numbers; none where points are not proposed, as where all are taken.
+        """
+        if not self.proposes or self.samples is None or self.samples >= size:
+            return ()
+        whole, rest = divmod(self.samples, self.batch)
+        return (self.batch,) * whole + ((rest,) if rest else ())
 
 
 class Halving(Section):
@@ -73,7 +128,7 @@ class Search(Section):
     """What is tried of variants and grid points, and for how long."""
 
     variants: Sampling
-    grid: Sampling
+    grid: GridSampling
     halving: Halving
 
     @property
@@ -85,3 +140,9 @@ class Search(Section):
 def is_range(value: Any) -> bool:  # noqa: ANN401 - any plain value
     """Whether a plain value is written as a range."""
     return isinstance(value, dict) and bool({"low", "high"} & value.keys())
+
+
+def space_size(space: Mapping[str, list[Any] | Range]) -> float:
+    """How many points a grid has, lists and ranges together."""
+    sizes = (each.size if isinstance(each, Range) else len(each) for each in space.values())
+    return math.prod(sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shoal.ledger import Ledger
 from shoal.shapes import Shapes
@@ -61,12 +61,19 @@ def train_specialist(
     out: Path,
     ledger_out: Path,
     checkpoint_seconds: float,
+    *,
+    may_diverge: bool = False,
 ) -> None:
     """Train one specialist from the base on its partition's rows and no others.
 
-    Rows of classes that the generation does not know are left out.
+    Rows of classes that the generation does not know are left out. One that may diverge, and does,
+    says so in what it leaves, and ranks last.
+
+    Raises:
+        DivergedError: It diverged and may not.
     """
-    from shoal.resume import Checkpoints
+    from shoal.errors import DivergedError
+    from shoal.resume import Checkpoints, say_once
     from shoal.state import save_state
     from shoal.train_specialists.fit import train_on_rows
     from shoal.train_specialists.model import weights
@@ -75,11 +82,18 @@ def train_specialist(
     ledger = Ledger("train_specialist")
     at = start(model, training, point, index_path, digest, base_path, shapes_path)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, at.made_of)
-    if at.budget:
-        train_on_rows(at.net, at.rows, at.training, at.task, at.budget, ledger, checkpoints)
+    meta: dict[str, Any] = {"digest": digest, "point": point, "rows": len(at.rows["y"])}
+    try:
+        if at.budget:
+            train_on_rows(at.net, at.rows, at.training, at.task, at.budget, ledger, checkpoints)
+    except DivergedError as error:
+        if not may_diverge:
+            raise
+        say_once(f"out of the search: {error}")
+        meta["diverged"] = str(error)
     ledger.rows_read = at.rows_read
     ledger.write(ledger_out)
-    save_state(out, weights(at.net), {"digest": digest, "point": point, "rows": len(at.rows["y"])})
+    save_state(out, weights(at.net), meta)
     checkpoints.remove()
 
 

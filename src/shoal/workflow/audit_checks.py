@@ -10,10 +10,12 @@ from shoal.hashing import canonical_json
 from shoal.workflow.audit_index import check_index
 from shoal.workflow.audit_inputs import pool_state
 from shoal.workflow.layout import Layout
+from shoal.workflow.slots import number_of, validation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from shoal.grid import Point
     from shoal.workflow.audit_evidence import Evidence
     from shoal.workflow.jobs import Job
 
@@ -46,34 +48,58 @@ def check_assignment(job: Job, evidence: Evidence) -> None:
 
 def check_specialist(job: Job, evidence: Evidence) -> None:
     """A specialist was trained on its path's rows, at its path's grid point."""
-    model = job.outputs[0]
-    meta = evidence.content(model)
+    meta = evidence.content(job.outputs[0])
     digest, point = job.about.split("/")
+    _check_training(job, evidence, meta, digest, evidence.plan.grid[point])
+
+
+def _check_training(
+    job: Job, evidence: Evidence, meta: Mapping[str, Any], digest: str, point: Point
+) -> None:
     if meta["digest"] != digest:
         problem = f"was trained on rows of digest {meta['digest']}"
-        evidence.blame(model, problem, evidence.remedy(job))
-    if canonical_json(meta["point"]) != canonical_json(evidence.plan.grid[point]):
+        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
+    if canonical_json(meta["point"]) != canonical_json(point):
         problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
-        evidence.blame(model, problem, evidence.remedy(job))
+        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
 
 
 def check_rung(job: Job, evidence: Evidence) -> None:
     """A slot was trained on its path's rows, at the point that its path or the ranking says."""
-    model, meta = job.outputs[0], evidence.content(job.outputs[0])
+    meta = evidence.content(job.outputs[0])
     digest, rung, slot = job.about.split("/")
     point = evidence.plan.grid.get(slot)
     if point is None:
-        validation, _, number = slot.rpartition("-")
-        ranking = evidence.plan.layout.rungs(digest, validation).ranking(int(rung) - 1)
+        ranking = evidence.plan.layout.rungs(digest, validation_of(slot)).ranking(int(rung) - 1)
         if evidence.is_blamed(ranking):
             return
-        point = evidence.content(ranking)["order"][int(number)]["point"]
-    if meta["digest"] != digest:
-        problem = f"was trained on rows of digest {meta['digest']}"
-        evidence.blame(model, problem, evidence.remedy(job))
-    if canonical_json(meta["point"]) != canonical_json(point):
-        problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
-        evidence.blame(model, problem, evidence.remedy(job))
+        point = evidence.content(ranking)["order"][number_of(slot)]["point"]
+    _check_training(job, evidence, meta, digest, point)
+
+
+def check_trial(job: Job, evidence: Evidence) -> None:
+    """A trial was trained on its path's rows, at the point that its path or the proposals say."""
+    meta = evidence.content(job.outputs[0])
+    digest, batch, slot = job.about.split("/")
+    point = evidence.plan.grid.get(slot)
+    if point is None:
+        proposals = evidence.plan.layout.trials(digest, validation_of(slot)).proposals(int(batch))
+        if evidence.is_blamed(proposals):
+            return
+        point = evidence.content(proposals)["points"][number_of(slot)]
+    _check_training(job, evidence, meta, digest, point)
+
+
+def check_proposals(job: Job, evidence: Evidence) -> None:
+    """Proposals are of their path's rows, and by all trials of the batch before."""
+    (path,) = job.outputs
+    content = evidence.content(path)
+    digest, batch = job.about.split("/")
+    if content["digests"] != {"train": digest, "validation": path.stem}:
+        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
+    told = sum(evidence.plan.layout.batches[: int(batch)])
+    if len(content["told"]) != told:
+        evidence.blame(path, f"is not by the {told} trials before", evidence.remedy(job))
 
 
 def check_rank(job: Job, evidence: Evidence) -> None:
@@ -94,7 +120,7 @@ def check_choice(job: Job, evidence: Evidence) -> None:
     content, plan = evidence.content(path), evidence.plan
     if content["digests"] != {"train": job.about, "validation": path.stem}:
         evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    if content["point"] not in plan.grid:
+    if not plan.layout.batches and content["point"] not in plan.grid:
         problem = f"chooses {content['point']}, which is no point of the grid"
         evidence.blame(path, problem, evidence.remedy(job))
     candidates = plan.layout.candidates(evidence.index["partitions"][job.partition])
@@ -192,6 +218,8 @@ CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
     "train_specialist": check_specialist,
     "train_rung": check_rung,
     "train_rank": check_rank,
+    "train_propose": check_proposals,
+    "train_trial": check_trial,
     "train_choose": check_choice,
     "pool": check_pool,
     "pool_publish": check_published,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shoal.workflow.jobs import Job
     from shoal.workflow.layout import Layout
     from shoal.workflow.rungs import Rungs
+    from shoal.workflow.trials import Trials
 
 
 def recorded_inputs(layout: Layout, job: Job, index: Mapping[str, Any]) -> list[Path] | None:
@@ -103,6 +104,17 @@ class _Inputs:
         rungs, number = self._rungs()
         return [*rungs.files(number, "model.safetensors"), *self.specialist()]
 
+    def _trials(self) -> tuple[Trials, int]:
+        """The trials that the job is part of, and which batch it is about."""
+        entry = self.index["partitions"][self.job.partition]
+        trials = self.layout.trials(entry["specialist"], entry["digests"]["validation"])
+        return trials, int(self.job.about.split("/")[1])
+
+    def propose(self) -> list[Path]:
+        trials, batch = self._trials()
+        before = [trials.proposals(batch - 1)] if batch > 1 else []
+        return [*before, *trials.files(batch - 1, "model.safetensors"), *self.specialist()]
+
     def choice(self) -> list[Path]:
         entry = self.index["partitions"][self.job.partition]
         return [*self.layout.candidates(entry), *self.specialist()]
@@ -146,6 +158,8 @@ _INPUTS: dict[str, Callable[[_Inputs], list[Path]]] = {
     "train_specialist": _Inputs.specialist,
     "train_rung": _Inputs.rung,
     "train_rank": _Inputs.rank,
+    "train_propose": _Inputs.propose,
+    "train_trial": _Inputs.specialist,
     "train_choose": _Inputs.choice,
     "train_router": _Inputs.router,
     "gate": _Inputs.gate,

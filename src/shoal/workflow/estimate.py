@@ -27,6 +27,7 @@ _LEDGERS = {
     "cluster_fit": "cluster/*/ledger.json",
     "base_fit": "base/*/ledger.json",
     "train_rank": "rungs/*/*/*/*.json",
+    "train_propose": "trials/*/*/*/*.json",
     "train_choose": "choices/*/*/*.json",
     "train_router": "router/*/*/ledger.json",
     "gate": "gate/*/*.json",
@@ -36,7 +37,8 @@ _LEDGERS = {
 """Where the rules that count FLOPs leave their ledgers, below a generation's folder."""
 
 _RUNG = "train_rung"
-_RUNGS = "rungs"
+_TRAINS = {"specialists": "train_specialist", "rungs": _RUNG, "trials": "train_trial"}
+"""Rules that train specialists, by the folder of what they leave."""
 
 _IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
 """Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
@@ -119,7 +121,7 @@ class Estimate:
         if budget is None or own is None:
             rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
             return self._steps(job, rows)
-        # Which point a slot of a later rung will train is not known.
+        # Which point a slot of a later rung or batch will train is not known.
         point = self._plan.grid.get(Path(job.about).name, {})
         batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
@@ -160,7 +162,7 @@ class Estimate:
     def _job(self, job: Job) -> Cost:
         if job.rule == "train_pack":
             return Cost(1, self.start_seconds, 0.0)
-        if job.rule in ("train_specialist", _RUNG) and job.partition is not None:
+        if job.rule in _TRAINS.values() and job.partition is not None:
             flops = self._specialists.flops(self.rows(job), Path(job.about).name)
             training = self.training_seconds(job)
             if self._packed:
@@ -188,8 +190,9 @@ class Estimate:
         """From specialists of the same settings; where there are none, from any."""
         root, made = self._plan.root, self._plan.layout.made
         own = [f"specialists/{made['specialists']}/*/*"]
-        own += [f"rungs/{made[name]}/*/*/*" for name in ("rungs", "choices") if _RUNGS in made]
-        for folders in (own, ["specialists/*/*/*", "rungs/*/*/*/*"]):
+        own += [f"rungs/{made[name]}/*/*/*" for name in ("rungs", "choices") if "rungs" in made]
+        own += [f"trials/{made[n]}/*/*/*" for n in ("specialists", "proposals") if n in made]
+        for folders in (own, ["specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*"]):
             found = (path for each in folders for path in root.glob(f"g*/{each}/ledger.json"))
             ledgers = newest(found)
             if ledgers:
@@ -252,8 +255,7 @@ class _Training:
 
 def _specialist_benchmark(root: Path, ledger: Path) -> Path:
     generation, stage, *identity, _ = ledger.relative_to(root).parts
-    rule = {"specialists": "train_specialist", _RUNGS: _RUNG}[stage]
-    return Path(root, "benchmarks", generation, rule, *identity).with_suffix(".tsv")
+    return Path(root, "benchmarks", generation, _TRAINS[stage], *identity).with_suffix(".tsv")
 
 
 def _meta(path: Path) -> dict[str, Any]:

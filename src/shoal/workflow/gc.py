@@ -30,6 +30,7 @@ _DOWNSTREAM_FIRST = (
     "router",
     "choices",
     "rungs",
+    "trials",
     "packs",
     "specialists",
     "cluster",
@@ -215,4 +216,7 @@ def _turn(inside: Path) -> tuple[int, int, str]:
     if stage == "rungs":
         is_ranking = len(parts) == 6
         within = -2 * int(parts[4]) - is_ranking
+    if stage == "trials":
+        is_proposal = len(parts) == 6
+        within = -2 * int(parts[4]) + is_proposal
     return rank, within, str(inside)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.hashing import settings_id
 from shoal.targets import target_file
 from shoal.workflow.code import code_digest
+from shoal.workflow.points import proposing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ APPLY_MODULES = {
     "cluster": "cluster.command",
     "specialists": "train_specialists.command",
     "rungs": "train_specialists.rungs",
+    "proposals": "train_specialists.proposals",
     "router": "train_router.command",
     "gate": "gate.command",
     "pool": "pool.command",
@@ -46,7 +48,7 @@ APPLY_MODULES = {
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
 _WITH_MODEL = (
-    *("base", "baselines", "specialists", "rungs", "router"),
+    *("base", "baselines", "specialists", "rungs", "proposals", "router"),
     *("gate", "pool", "evaluate", "drift"),
 )
 
@@ -71,6 +73,7 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster), *probed)
     pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
     pool += _json(settings.search.halving) if settings.search.halves else []
+    pool += [_proposing(settings), settings.search.grid.samples] if settings.batches else []
     ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
     return ids
 
@@ -102,6 +105,10 @@ def made_ids(
         halving = settings.search.halving
         made["rungs"] = settings_id(made["specialists"], codes["rungs"], halving.divisor(0))
         made["choices"] = settings_id(made["rungs"], sorted(points), *_json(halving))
+    if settings.batches:
+        proposed = _proposing(settings)
+        made["proposals"] = settings_id(made["specialists"], codes["proposals"], proposed)
+        made["choices"] = settings_id(made["proposals"], settings.search.grid.samples)
     made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
     gated = [made["router"], fits["baselines"], settings.changes.baselines]
     made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
@@ -117,6 +124,8 @@ def apply_codes(settings: Settings) -> dict[str, str]:
     modules = dict(APPLY_MODULES)
     if not settings.search.halves:
         del modules["rungs"]
+    if not settings.batches:
+        del modules["proposals"]
     return _codes(settings, modules)
 
 
@@ -131,6 +140,13 @@ def fit_codes(settings: Settings) -> dict[str, str]:
 def specialists_code(model: Model) -> str:
     """Digest of the code by which specialists of the user's model are trained."""
     return code_digest(APPLY_MODULES["specialists"], *_files([model.target]))
+
+
+def _proposing(settings: Settings) -> dict[str, Any]:
+    """How points are proposed: more of them add batches to those that there are."""
+    found = proposing(settings)
+    del found["sampling"]["samples"]
+    return found
 
 
 def _codes(

@@ -15,9 +15,12 @@ from shoal.hashing import rows_id, settings_id
 from shoal.workflow.jobs import Job
 from shoal.workflow.row_layout import FIT_FILES, ROW_STAGES, RowLayout
 from shoal.workflow.rungs import Rungs
+from shoal.workflow.trials import Trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from shoal.workflow.slots import Search
 
     IndexContent = Mapping[str, Any]
 
@@ -40,7 +43,7 @@ class Layout(RowLayout):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        names = ("shards", "points", "left_out", "slots")
+        names = ("shards", "points", "left_out", "slots", "batches")
         lists = {name: tuple(content.get(name, ())) for name in names}
         return cls(**{"home": content["root"], **content, **lists})
 
@@ -85,24 +88,45 @@ class Layout(RowLayout):
         first, later = rungs / self.made["rungs"], rungs / self.made["choices"]
         return Rungs(first, later, self.points, self.slots, digest, validation)
 
-    def rungs_of(self, entry: Mapping[str, Any]) -> Rungs | None:
-        """The rungs of a partition of the index; None where points are not halved."""
-        if not self.slots:
-            return None
-        return self.rungs(entry["specialist"], entry["digests"]["validation"])
+    def trials(self, digest: str, validation: str) -> Trials:
+        """The trials of the partition with these training and validation rows.
+
+        Raises:
+            KeyError: Points are not proposed.
+        """
+        trials = self.folder / "trials"
+        first, later = trials / self.made["specialists"], trials / self.made["proposals"]
+        return Trials(first, later, self.points, self.batches, digest, validation)
+
+    def search_of(self, entry: Mapping[str, Any]) -> Search | None:
+        """The search of a partition of the index; None where all points train to the end."""
+        rows = entry["specialist"], entry["digests"]["validation"]
+        if self.slots:
+            return self.rungs(*rows)
+        return self.trials(*rows) if self.batches else None
 
     def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
         """Weights among which a partition's specialist is chosen."""
-        if rungs := self.rungs_of(entry):
-            return rungs.last
-        digest, points = entry["specialist"], self.points_of(entry)
-        return [self.specialist(digest, point, "model.safetensors") for point in points]
+        digest, validation = entry["specialist"], entry["digests"]["validation"]
+        found: tuple[Path, ...] | None = self._asked.get(("candidates", digest, validation))
+        if found is None:
+            if search := self.search_of(entry):
+                found = tuple(search.candidates)
+            else:
+                points = self.points_with(digest)
+                found = tuple(self.specialist(digest, p, "model.safetensors") for p in points)
+            self._asked["candidates", digest, validation] = found
+        return list(found) if entry["trained"] else []
+
+    def ledgers_of_candidates(self, entry: Mapping[str, Any]) -> list[Path]:
+        """What the trainings cost that left a partition's candidates."""
+        return [path.with_name("ledger.json") for path in self.candidates(entry)]
 
     def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
         """What training a partition's specialists at all grid points cost."""
-        if rungs := self.rungs_of(entry):
-            return rungs.ledgers
-        return [path.with_name("ledger.json") for path in self.candidates(entry)]
+        if search := self.search_of(entry):
+            return search.ledgers
+        return self.ledgers_of_candidates(entry)
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
         """Entries of the partitions that have a specialist, or will have one."""
@@ -209,9 +233,10 @@ class Layout(RowLayout):
 
     def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
         number, digest = int(entry["partition"]), entry["specialist"]
-        if rungs := self.rungs_of(entry):
-            yield from rungs.jobs(number)
-        for point in () if self.slots else self.points_of(entry):
+        search = self.search_of(entry)
+        if search:
+            yield from search.jobs(number)
+        for point in () if search else self.points_of(entry):
             names = ("model.safetensors", "ledger.json")
             outputs = tuple(self.specialist(digest, point, name) for name in names)
             yield Job("train_specialist", f"{digest}/{point}", outputs, number)

@@ -45,7 +45,7 @@ class Plan:
         layout: Where its files lie.
         history: What it has published.
         logs: Folder of its jobs' logs.
-        grid: Grid points by id.
+        grid: Grid points by id; where points are proposed, those of the first batch.
         shards: Source files by shard name.
         codes: Digest of the code behind each stage that is no fit.
         fit_codes: Digest of the code behind each fit.
@@ -112,6 +112,7 @@ class Plan:
             release=settings_id(*release),
             refreshed=settings.changes.baselines == "current",
             slots=settings.search.halving.slots(len(grid)),
+            batches=settings.batches,
         )
         if not settings.changes.incomplete:
             return layout

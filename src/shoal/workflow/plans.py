@@ -83,7 +83,14 @@ class Plans:
         """
         if len(self.all) == 1:
             return self.first
-        ids = tuple(value for name, value in wildcards.items() if _is_identity(name))
+        # Snakemake asks some thirty times for each job.
+        values = tuple(wildcards)
+        if values not in self._found:
+            ids = tuple(value for name, value in wildcards.items() if _is_identity(name))
+            self._found[values] = self._with(ids)
+        return self._found[values]
+
+    def _with(self, ids: tuple[str, ...]) -> RulesPlan:
         if ids not in self._found:
             wanted = set(ids)
             own = [plan for plan in self.all if wanted <= plan.identities]

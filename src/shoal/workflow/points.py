@@ -1,33 +1,31 @@
-"""The points of the model's hyperparameter grid: all of them, or a sample."""
+"""The points of the model's hyperparameter grid that are known before anything has run."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
 from shoal.grid import Point, at_point
-from shoal.hashing import canonical_json, settings_id
-from shoal.sampling import distinct, index
-from shoal.settings.search import Range
+from shoal.hashing import settings_id
+from shoal.settings.search import Range, space_size
+from shoal.space import combinations, drawn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
-
+    from shoal.settings import Settings
     from shoal.settings.learning import Model, Training
-    from shoal.settings.search import Sampling
+    from shoal.settings.search import GridSampling
+
+    Space = Mapping[str, list[Any] | Range]
 
 
 def points(
-    grid: Mapping[str, list[Any] | Range],
-    model: Model,
-    training: Training,
-    sampling: Sampling | None = None,
+    grid: Space, model: Model, training: Training, sampling: GridSampling | None = None
 ) -> dict[str, Point]:
-    """The grid's points by an id that depends on the point alone: every combination, or a sample.
+    """The grid's points by an id that depends on the point alone: all of them, or a sample.
+
+    Where points are proposed, those of the first batch, which are drawn.
 
     Args:
         grid: Values or ranges by name: a field of ``train_specialists``, or ``model.ARGUMENT``.
@@ -37,72 +35,58 @@ def points(
 
     Raises:
         SettingsError: A name is neither, a value is not of its type, a list is empty or holds
-            the same value twice, a range is not sampled, or the sample is larger than the space.
+            the same value twice, a range is not sampled, the sample is larger than the space, or
+            points are to be proposed and Optuna is not installed.
     """
     for name, values in grid.items():
         if not values:
             raise SettingsError(f"grid.{name}: an empty list of values")
     found: dict[str, Point] = {}
-    for combination in _combinations(grid, sampling):
-        point = dict(zip(grid, combination, strict=True))
+    for point in _taken(grid, sampling):
         at_point(model, training, point)
         identity = settings_id(point)
         if identity in found:
             raise SettingsError(f"grid: the point {point} is there twice")
         found[identity] = point
+    if sampling is not None and sampling.batches(space_size(grid)):
+        for point in _ends(grid, next(iter(found.values()))):
+            at_point(model, training, point)
+        _require_optuna(sampling.sampler)
     return found
 
 
-def _combinations(
-    grid: Mapping[str, list[Any] | Range], sampling: Sampling | None
-) -> Iterable[tuple[Any, ...]]:
-    size = math.prod(_size(values) for values in grid.values())
+def proposing(settings: Settings) -> dict[str, Any]:
+    """How points are proposed, as :meth:`~shoal.train_specialists.proposals.Proposer.from_text`.
+
+    In pairs, since what is drawn hangs on the order of names, which mappings in JSON text lose.
+    """
+    space = [[name, values] for name, values in settings.as_json()["grid"].items()]
+    return {"space": space, "sampling": settings.search.grid.as_json()}
+
+
+def _taken(grid: Space, sampling: GridSampling | None) -> list[Point]:
+    size = space_size(grid)
     if sampling is None or sampling.samples is None:
         ranges = [name for name, values in grid.items() if isinstance(values, Range)]
         if ranges:
             raise SettingsError(f"grid.{ranges[0]}: a range is sampled, set search.grid.samples")
-    if sampling is not None and sampling.samples is not None and sampling.samples < size:
-        return _sampled(grid, sampling)
-    return itertools.product(*map(_listed, grid.values()))
+    if sampling is None or sampling.samples is None or sampling.samples >= size:
+        return combinations(grid)
+    batches = sampling.batches(size)
+    return drawn(grid, sampling.drawn(batches[0] if batches else sampling.samples))
 
 
-def _sampled(
-    grid: Mapping[str, list[Any] | Range], sampling: Sampling
-) -> Iterable[tuple[Any, ...]]:
-    """Distinct combinations; values themselves may be lists, so their text tells them apart."""
-    known: dict[str, tuple[Any, ...]] = {}
-
-    def place(unit: NDArray[Any]) -> str:
-        drawn = tuple(_value(*pair) for pair in zip(grid.values(), unit.tolist(), strict=True))
-        text = canonical_json(drawn)
-        known[text] = drawn
-        return text
-
-    return [known[text] for text in distinct(sampling, len(grid), place, "search.grid")]
+def _ends(grid: Space, point: Point) -> Iterator[Point]:
+    """A point with each value that may be proposed, so that none is refused later."""
+    for name, values in grid.items():
+        ends = [values.low, values.high] if isinstance(values, Range) else values
+        yield from (point | {name: value} for value in ends)
 
 
-def _size(values: list[Any] | Range) -> float:
-    if isinstance(values, Range):
-        return int(values.high) - int(values.low) + 1 if values.is_whole else math.inf
-    return len(values)
+def _require_optuna(sampler: str) -> None:
+    from importlib.util import find_spec
 
-
-def _listed(values: list[Any] | Range) -> Iterable[Any]:
-    """Values in order; those of a range are whole numbers."""
-    if isinstance(values, Range):
-        return range(int(values.low), int(values.high) + 1)
-    return values
-
-
-def _value(values: list[Any] | Range, unit: float) -> Any:  # noqa: ANN401 - a setting's
-    """The value at a place in [0, 1)."""
-    if isinstance(values, list):
-        return values[index(unit, len(values))]
-    # A whole number stands for the interval around it, so that the ends are drawn like others.
-    margin = 0.5 if values.is_whole else 0.0
-    low, high = values.low - margin, values.high + margin
-    value = low * (high / low) ** unit if values.log else low + (high - low) * unit
-    if values.is_whole:
-        return min(max(round(value), int(values.low)), int(values.high))
-    # Four digits are read easily, and are the same on machines whose last bits differ.
-    return min(max(float(f"{value:.4g}"), float(values.low)), float(values.high))
+    if find_spec("optuna") is None:
+        raise SettingsError(
+            f"search.grid.sampler: {sampler} is one of Optuna's: pip install 'shoal[optuna]'"
+        )

@@ -47,6 +47,7 @@ class Resources:
         """Take the plan; what past jobs left is read when a job asks."""
         self._plan = plan
         self._nodes = plan.settings.nodes
+        self._asked: dict[tuple[str, Need], dict[str, Any]] = {}
         self._lately: dict[str, tuple[float | None, float | None]] = {}
 
     def of(self, rule: str, need: Need) -> dict[str, Any]:
@@ -57,6 +58,11 @@ class Resources:
             need: What its jobs need, unless the settings give the rule another.
         """
         need = self._nodes.rules.get(rule, need)
+        if (rule, need) not in self._asked:
+            self._asked[rule, need] = self._of(rule, need)
+        return self._asked[rule, need]
+
+    def _of(self, rule: str, need: Need) -> dict[str, Any]:
         name = self._nodes.needs[need]
         node = self._nodes.classes[name]
         found: dict[str, Any] = {
@@ -126,6 +132,8 @@ class Resources:
             return self._members([f"{wildcards.digest}/{wildcards.point}"])
         if rule == "train_rung":
             return self._members([f"{wildcards.digest}/{wildcards.rung}/{wildcards.slot}"], rule)
+        if rule == "train_trial":
+            return self._members([f"{wildcards.digest}/{wildcards.batch}/{wildcards.slot}"], rule)
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
             return self._members(read_json(path) if path.exists() else [])
@@ -143,7 +151,7 @@ class Resources:
     ) -> tuple[float | None, float | None]:
         """Of one process that trains these specialists, ``DIGEST/POINT``, in turn.
 
-        Or, by the rule for that, ``DIGEST/RUNG/SLOT``.
+        Or, by the rules for that, ``DIGEST/RUNG/SLOT`` and ``DIGEST/BATCH/SLOT``.
         """
         digests = [member.split("/")[0] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
@@ -181,7 +189,7 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        folders = ("specialists/*/*/*", "rungs/*/*/*/*")
+        folders = ("specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*")
         paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
         return [read_json(path) for path in newest(paths)]
 

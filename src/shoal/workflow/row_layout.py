@@ -47,6 +47,7 @@ class RowLayout:
         left_out: Specialists ``DIGEST/POINT`` whose training failed and that the pool is made
             without, sorted.
         slots: How many points train on each rung; none where points are not halved.
+        batches: How many points train in each batch; none where points are not proposed.
     """
 
     root: str
@@ -61,15 +62,24 @@ class RowLayout:
     refreshed: bool
     left_out: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The generation's folder."""
         return Path(self.root, self.generation)
 
+    @cached_property
+    def _asked(self) -> dict[tuple[str, ...], Any]:
+        """Paths that were asked for: a plan asks thousands of times, and making one takes long."""
+        return {}
+
     def fit(self, stage: str, name: str) -> Path:
         """A fitted file of the generation."""
-        return self.folder / stage / self.fits[stage] / name
+        path: Path | None = self._asked.get((stage, name))
+        if path is None:
+            path = self._asked[stage, name] = self.folder / stage / self.fits[stage] / name
+        return path
 
     def shard_rows(self, stage: str, shard: str) -> Path:
         """The rows of one shard after a stage."""
@@ -89,7 +99,7 @@ class RowLayout:
         """What ``split_check`` counted over all shards."""
         return self.folder / "split" / self.fits["split"] / "checks" / f"{self.made['check']}.json"
 
-    @property
+    @cached_property
     def index(self) -> Path:
         """The partition index."""
         return self.index_of(self.index_id)

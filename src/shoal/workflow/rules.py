@@ -53,6 +53,7 @@ class RulesPlan(SpecialistRules):
         super().__init__(experiment, overrides, config_folder, variant)
         self._workflow = workflow
         self._said = False
+        self._texts: dict[str, str] = {}
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
         self._index: dict[str, Any] | None = None
@@ -84,7 +85,9 @@ class RulesPlan(SpecialistRules):
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
-        return canonical_json(getattr(self.settings, section).as_json())
+        if section not in self._texts:
+            self._texts[section] = canonical_json(getattr(self.settings, section).as_json())
+        return self._texts[section]
 
     def drift_text(self) -> str:
         """The settings of the drift report as JSON text."""
@@ -93,20 +96,6 @@ class RulesPlan(SpecialistRules):
     def sources_text(self) -> str:
         """The sources, each with its folder, as JSON text."""
         return canonical_json(self.settings.sources.in_folder().as_json())
-
-    def point(self, identifier: str) -> str:
-        """A grid point as JSON text."""
-        return canonical_json(self.grid[identifier])
-
-    def grid_text(self) -> str:
-        """Every grid point by id, as JSON text."""
-        return canonical_json(self.grid)
-
-    @property
-    def specialist_logs(self) -> Path:
-        """Folder of the specialists' logs, each as if it had trained alone."""
-        folder = Path(self.layout.generation, "train_specialist", self.layout.made["specialists"])
-        return self.logs / folder
 
     def source(self, shard: str) -> Path:
         """The source file of a shard."""
@@ -221,6 +210,8 @@ class RulesPlan(SpecialistRules):
         jobs, rule = partitions * len(self.grid), "train_specialist"
         if self.layout.slots:
             jobs, rule = partitions * sum(self.layout.slots), "train_rung"
+        if self.layout.batches:
+            jobs, rule = partitions * sum(self.layout.batches), "train_trial"
         say(
             f"the partition index is out of date: this plan ends there; ≤ {jobs} {rule} jobs "
             f"follow, `{self.command('plan')}` says which"
@@ -242,6 +233,18 @@ class RulesPlan(SpecialistRules):
             except ShoalError as error:
                 leave([str(error)])
         return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
+
+    def awaited_beside_choices(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
+        """What a job waits for that takes these files of specialists, and all choices.
+
+        The job that is to make a choice waits for its candidates itself. Listed again for each job
+        that follows, they would be most of what Snakemake looks at.
+        """
+        layout, waiting = self.layout, set[Path]()
+        for entry in layout.specialised(self.index(checkpoint)):
+            if not layout.choice(entry).exists():
+                waiting.update(layout.candidates(entry), layout.ledgers_of_candidates(entry))
+        return self.awaited(checkpoint, [path for path in paths if path not in waiting])
 
     def baseline(self, checkpoint: Any, which: str, kind: str) -> Path:  # noqa: ANN401 - the same
         """Model or ledger of a baseline, ``generalist`` or ``random``."""

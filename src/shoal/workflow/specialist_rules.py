@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.hashing import canonical_json
 from shoal.workflow.plan import Plan
+from shoal.workflow.points import proposing
+from shoal.workflow.slots import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 class SpecialistRules(Plan):
     """Specialists, and paths and texts by the wildcards of a rung's slot or ranking."""
+
+    def point(self, identifier: str) -> str:
+        """A grid point as JSON text."""
+        return canonical_json(self.grid[identifier])
+
+    def grid_text(self) -> str:
+        """Every grid point by id, as JSON text."""
+        return canonical_json(self.grid)
+
+    @property
+    def specialist_logs(self) -> Path:
+        """Folder of the specialists' logs, each as if it had trained alone."""
+        folder = Path(self.layout.generation, "train_specialist", self.layout.made["specialists"])
+        return self.logs / folder
 
     def candidates(self, digest: str, validation: str) -> list[Path]:
         """Weights among which the specialist of a partition with these rows is chosen."""
@@ -32,7 +48,7 @@ class SpecialistRules(Plan):
     def ranking_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """What says which point goes on in a slot; a list of none on the first rung, or one."""
         rung = int(wildcards.rung)
-        validation = _validation(wildcards.slot)
+        validation = validation_of(wildcards.slot)
         return [self.layout.rungs(wildcards.digest, validation).ranking(rung - 1)] if rung else []
 
     def states_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
@@ -40,7 +56,7 @@ class SpecialistRules(Plan):
         rung = int(wildcards.rung)
         if not rung:
             return []
-        rungs = self.layout.rungs(wildcards.digest, _validation(wildcards.slot))
+        rungs = self.layout.rungs(wildcards.digest, validation_of(wildcards.slot))
         return rungs.files(rung - 1, "state.safetensors")
 
     def rung_models(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
@@ -62,7 +78,22 @@ class SpecialistRules(Plan):
         before = halving.divisor(number - 1) if number else None
         return canonical_json([halving.divisor(number), before])
 
+    def proposals_of(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """What says which point a trial trains; a list of none in the first batch, or one."""
+        batch, validation = int(wildcards.batch), validation_of(wildcards.slot)
+        return [self.layout.trials(wildcards.digest, validation).proposals(batch)] if batch else []
 
-def _validation(slot: str) -> str:
-    """Digest of the validation rows in the name of a slot of a later rung."""
-    return slot.rpartition("-")[0]
+    def proposals_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """The proposals before some; a list of none before the first ones, or one."""
+        before = int(wildcards.batch) - 1
+        trials = self.layout.trials(wildcards.digest, wildcards.validation)
+        return [trials.proposals(before)] if before else []
+
+    def trials_before(self, wildcards: Any) -> list[Path]:  # noqa: ANN401 - the same
+        """Weights of the trials of the batch that proposals follow."""
+        trials = self.layout.trials(wildcards.digest, wildcards.validation)
+        return trials.files(int(wildcards.batch) - 1, "model.safetensors")
+
+    def proposing_text(self) -> str:
+        """How points are proposed, as JSON text; null where they are not."""
+        return canonical_json(proposing(self.settings) if self.layout.batches else None)

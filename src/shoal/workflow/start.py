@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import read_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shoal.pool.incomplete import Failure
     from shoal.workflow.rules import RulesPlan
@@ -25,6 +27,9 @@ _started = time.time()
 
 def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - Snakemake's object
     """The plans of the configured experiment; on a user's mistake one line and exit code 2."""
+    # What Snakemake plans with are millions of objects that stay; it takes a tenth of the time of a
+    # large plan to look through them for garbage as often as Python does by default.
+    gc.set_threshold(100_000, 50, 50)
     folder = Path(workflow.basedir) / "config"
     try:
         plans = Plans(config, folder, workflow)
@@ -44,6 +49,16 @@ def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - 
             f"does not know; no model learns them, `{refit}` starts the next one"
         )
     return plans
+
+
+def keep_signatures(rules: Iterable[Any]) -> None:
+    """Have each input and params function of some rules hold its signature.
+
+    Snakemake asks for it several times for each job, and Python works it out anew each time.
+    """
+    for rule in rules:
+        for function in filter(inspect.isfunction, (*rule.input, *rule.params)):
+            vars(function)["__signature__"] = inspect.signature(function)
 
 
 def begin(plans: Plans) -> None:

@@ -28,7 +28,8 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
 
     Returns:
         One JSON document: ``experiment``; ``grid_points``; ``rungs``: how many points train on
-        each, none where points are not halved; ``training_jobs``; ``exact``: false
+        each, none where points are not halved; ``batches``: the same of proposed points;
+        ``training_jobs``; ``exact``: false
         while some variant has no partition index, when its counts are upper bounds; ``among``: how
         many variants there are, where not all are taken; ``varies``:
         values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions``, the
@@ -66,7 +67,8 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         values = varies.setdefault(name, [])
         if value not in values:
             values.append(value)
-    points, rungs = len(plans[0].grid), plans[0].layout.slots
+    rungs, batches = plans[0].layout.slots, plans[0].layout.batches
+    points = sum(batches) or len(plans[0].grid)
     trainings = sum(rungs) or points
     compare = answers_jobs(plans)
     more = Estimate(plans[0], {}, compare)
@@ -77,6 +79,7 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         "experiment": plans[0].settings.name,
         "grid_points": points,
         "rungs": list(rungs),
+        "batches": list(batches),
         "training_jobs": trainings * sum(each["partitions"] for each in listed),
         "exact": all(each["exact"] for each in listed),
         "among": plans[0].variant.among,
@@ -117,12 +120,16 @@ def headline(document: Mapping[str, Any]) -> str:
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
-    rungs = f" in rungs of {' + '.join(map(str, document['rungs']))}" if document["rungs"] else ""
+    steps = "".join(
+        f" in {name} of {' + '.join(map(str, document[name]))}"
+        for name in ("rungs", "batches")
+        if document[name]
+    )
     sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
     noun = "partition" if counts == {1} else "partitions"
     return (
         f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
-        f"{noun} × {_count(points, 'grid point')}{rungs} = "
+        f"{noun} × {_count(points, 'grid point')}{steps} = "
         f"{at_most}{_count(document['training_jobs'], 'training job')}"
     )
 

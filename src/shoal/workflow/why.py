@@ -37,6 +37,7 @@ _OF_SPECIALISTS = ("model", "train_specialists")
 _CODE_NAMES = {
     "specialists": "train_specialists",
     "rungs": "train_specialists",
+    "proposals": "train_specialists",
     "router": "train_router",
     "drift": "evaluate_drift",
 }

@@ -1,0 +1,191 @@
+"""Grid points that Optuna's samplers propose, batch by batch, as jobs of the workflow."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from shoal.files import read_json
+from shoal.state import load_state
+from shoal.workflow.estimate import Estimate
+from shoal.workflow.gc import find_garbage
+from shoal.workflow.plan import Plan
+from tests.workflow.small import Experiment, nudge_training_rows, set_up
+from tests.workflow.spoil import audited
+from tests.workflow.test_plan_command import planned, rules
+
+pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
+
+GRID = ["grid.lr={low: 0.001, high: 10000, log: true}", "grid.batch_size=[8,16,32]"]
+SEARCH = ["search.grid.sampler=tpe", "search.grid.samples=5", "search.grid.batch=2"]
+OVERRIDES = [*GRID, *SEARCH]
+PARTITIONS = 2
+RUN = ("-c", "2", "--scheduler", "greedy")
+
+
+def text(*overrides: str) -> str:
+    """Overrides as Snakemake's ``--config`` takes them."""
+    return f"[{', '.join(overrides)}]"
+
+
+@pytest.fixture(scope="module")
+def searched(warm, tmp_path_factory: pytest.TempPathFactory):
+    """An experiment whose points were proposed. Tests must leave it as it is."""
+    folder = set_up(tmp_path_factory.mktemp("searched") / "experiment").folder
+    experiment = Experiment(folder, warm.bin)
+    listed = rules(planned(experiment, *OVERRIDES))
+    assert experiment.run(overrides=text(*OVERRIDES)) == listed
+    return experiment
+
+
+@pytest.fixture
+def proposed(searched, warm, tmp_path):
+    """A copy of it, to change."""
+    folder = tmp_path / "experiment"
+    shutil.copytree(searched.folder, folder, symlinks=True)
+    return Experiment(folder, warm.bin)
+
+
+def results(experiment: Experiment) -> dict[str, bytes]:
+    """Weights of all trials, proposals, choices, baselines, predictions, by path."""
+    made = experiment.generation
+    files = [*made.rglob("*.safetensors"), *made.rglob("predictions.parquet")]
+    found = {str(path.relative_to(made)): path.read_bytes() for path in files}
+    for path in made.glob("trials/*/*/*/*.json"):
+        content = read_json(path)
+        found[str(path.relative_to(made))] = json.dumps(
+            [content["told"], content["points"]]
+        ).encode()
+    for path in made.glob("choices/*/*/*.json"):
+        found[str(path.relative_to(made))] = read_json(path)["specialist"].encode()
+    return found
+
+
+def test_batches_are_planned_before_anything_has_run(searched, monkeypatch):
+    """2 + 2 + 1 trials a partition in plan and run, and then nothing; audit and gc agree."""
+    made = searched.generation
+    counts = Counter(len(path.relative_to(made).parts) for path in made.glob("trials/**/*.json"))
+    assert counts == {6: PARTITIONS * 5, 5: PARTITIONS * 2}
+    assert not list(made.glob("specialists/*"))
+    said = " ".join(searched.shoal("variants", "tiny", *OVERRIDES).stdout.split())
+    assert said.startswith(
+        "1 variant × 2 partitions × 5 grid points in batches of 2 + 2 + 1 = 10 training jobs"
+    )
+
+    assert searched.plan(text(*OVERRIDES)) == []
+
+    monkeypatch.chdir(searched.folder)
+    assert audited(*OVERRIDES)[0] == 0
+    assert find_garbage([Plan("tiny", OVERRIDES, Path("config"))], keep=1).files == ()
+
+
+def test_each_batch_is_proposed_by_all_before(searched):
+    """A partition's trials are as many different points; those that diverge lose the search."""
+    for path in searched.generation.glob("choices/*/*/*.json"):
+        choice = read_json(path)
+        trials = list(searched.generation.glob(f"trials/*/{path.parent.name}/*/*/model.*"))
+        metas = [load_state(trial)[1] for trial in trials]
+        diverged = [meta["point"] for meta in metas if "diverged" in meta]
+        assert len({json.dumps(meta["point"]) for meta in metas}) == len(metas) == 5
+        assert len(choice["points"]) == 5 - len(diverged)
+        assert all(0.001 <= meta["point"]["lr"] <= 10000 for meta in metas)
+        last = read_json(next(searched.generation.glob(f"trials/*/{path.parent.name}/2/*.json")))
+        assert [each["diverged"] is None for each in last["told"]].count(False) <= len(diverged)
+        assert {each["point"]["lr"] for each in last["told"]} < {m["point"]["lr"] for m in metas}
+
+
+def test_all_that_the_search_costs_is_counted(searched, monkeypatch):
+    """The generalist may spend what trials and proposals took, which the plan knows from them."""
+    made = searched.generation
+    ledgers = [read_json(path) for path in made.glob("trials/**/*.json")]
+    jobs = Counter(ledger["job"] for ledger in ledgers)
+    assert jobs == {"train_specialist": PARTITIONS * 5, "train_propose": PARTITIONS * 2}
+    (generalist,) = (read_json(p) for p in made.glob("baselines/*/*/generalist.json"))
+    others = [*made.glob("*/*/ledger.json"), *made.glob("router/*/*/ledger.json")]
+    others += made.glob("choices/*/*/*.json")
+    total = sum(ledger["flops"] for ledger in ledgers + [read_json(path) for path in others])
+    assert generalist["detail"]["pool"] == pytest.approx(total)
+    assert generalist["flops"] == pytest.approx(total, rel=0.05)
+    monkeypatch.chdir(searched.folder)
+    plan = Plan("tiny", OVERRIDES, Path("config"))
+    index = plan.layout.read_index()
+    trials = [job for job in plan.layout.later_jobs(index) if job.rule == "train_trial"]
+
+    cost = Estimate(plan, index, trials).cost(trials)
+
+    assert cost.jobs == PARTITIONS * 5
+    assert cost.flops > 0
+    assert cost.seconds > 0
+
+
+def test_a_search_that_was_killed_goes_on_where_it_was(proposed, searched, warm):
+    """Killed after the first proposals, it repeats nothing, and equal seeds give equal bits."""
+    shutil.rmtree(proposed.generation / "trials")
+    for name in ("choices", "router", "gate", "pool", "evaluate", "baselines"):
+        shutil.rmtree(proposed.generation / name)
+    config = ["--config", "experiment=tiny", f"overrides={text(*OVERRIDES)}"]
+    run = subprocess.Popen(
+        ["snakemake", *RUN, *config],
+        cwd=proposed.folder,
+        env=proposed.environment(),
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(proposed.generation.glob("trials/*/*/1/*.json")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.kill()
+    warm.kill_all()
+    run.wait()
+    before = {path: path.stat().st_mtime_ns for path in proposed.generation.glob("trials/**/*.*")}
+    proposed.snakemake("--unlock", overrides=text(*OVERRIDES))
+    listed = proposed.plan(text(*OVERRIDES))
+
+    assert proposed.run(overrides=text(*OVERRIDES)) == listed
+
+    assert 0 < listed.count("train_trial") <= PARTITIONS * 5 - 2
+    assert listed.count("train_propose") < PARTITIONS * 2
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.exists())
+    assert results(proposed) == results(searched)
+
+
+def test_a_larger_number_adds_to_the_search(searched):
+    """Seven points instead of five fill the last batch and add one; nothing is trained again."""
+    counts = Counter(searched.plan(text(*OVERRIDES, "search.grid.samples=7")))
+
+    assert counts["train_trial"] == PARTITIONS * 2
+    assert counts["train_propose"] == PARTITIONS
+    assert counts["base_fit"] == counts["cluster_fit"] == 0
+
+
+def test_a_changed_partition_is_searched_anew_alone(proposed):
+    """The other keeps its trials, its proposals and its choice."""
+    nudge_training_rows(proposed, 3)
+
+    counts = Counter(rules(planned(proposed, *OVERRIDES)))
+
+    assert counts["train_trial"] == 5
+    assert counts["train_propose"] == 2
+    assert counts["train_choose"] == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("packing.devices=2", "packing.devices: points that tpe proposes are not packed; set it"),
+        ("search.halving.rungs=2", "search.halving.rungs: points that tpe proposes are not halved"),
+        ("changes.incomplete=true", "changes.incomplete: leaves out no points that tpe proposes"),
+        ("search.grid.samples=null", "search.grid: tpe proposes a number of points, set samples"),
+        ("grid.batch_size=[8,few]", "grid.batch_size: Input should be a valid integer"),
+    ],
+)
+def test_what_proposals_cannot_do_is_one_line(searched, override, message):
+    """It is refused before anything runs, exit code 2."""
+    result = searched.shoal("plan", "tiny", *OVERRIDES, override)
+
+    assert result.returncode == 2
+    assert f"shoal: error: {message}" in result.stderr
+    assert "Traceback" not in result.stderr

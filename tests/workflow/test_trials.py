@@ -1,0 +1,49 @@
+"""Where the trials of proposed grid points lie."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from shoal.workflow.trials import TRIAL_FILES, Trials
+
+TRIALS = Trials(Path("first"), Path("later"), ("a", "b"), (2, 2, 1), "rows", "held-out")
+
+
+def files(trials, *, of=range(3)):
+    """Files of all slots of some batches."""
+    return {path for batch in of for name in TRIAL_FILES for path in trials.files(batch, name)}
+
+
+def test_every_slot_has_files_of_its_own():
+    """2 + 2 + 1 slots with two files each, all of them candidates, and proposals in between."""
+    jobs = list(TRIALS.jobs(0))
+
+    outputs = [path for job in jobs for path in job.outputs]
+    assert len(outputs) == len(set(outputs)) == 2 * 5 + 2
+    assert [job.rule for job in jobs].count("train_propose") == 2
+    assert len({job.about for job in jobs}) == len(jobs)
+    assert len(set(TRIALS.candidates)) == 5
+
+
+def test_all_slots_and_proposals_are_accounted_for():
+    """Every job leaves one ledger."""
+    jobs = list(TRIALS.jobs(0))
+
+    assert len(TRIALS.ledgers) == len(jobs)
+    assert {p for job in jobs for p in job.outputs if p.suffix == ".json"} == set(TRIALS.ledgers)
+
+
+def test_changed_validation_rows_move_all_but_the_first_batch():
+    """What trains there is told by nothing but the points; later slots follow from losses."""
+    other = replace(TRIALS, validation="other")
+
+    assert files(other, of=[0]) == files(TRIALS, of=[0])
+    assert files(other, of=[1, 2]).isdisjoint(files(TRIALS, of=[1, 2]))
+    assert other.proposals(1) != TRIALS.proposals(1)
+
+
+def test_more_points_add_slots_and_move_none():
+    """A last batch that was not full is filled, and others follow."""
+    more = replace(TRIALS, slots=(2, 2, 2, 1))
+
+    assert files(TRIALS) < files(more, of=range(4))
+    assert set(TRIALS.candidates) < set(more.candidates)
