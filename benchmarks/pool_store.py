@@ -175,16 +175,15 @@ def _round(pool: Pool, base: Model, changed: Pool) -> list[dict[str, Any]]:
         rows.append({"method": "changed layers, z4ai delta", "MB": size / 1e6})
     except ImportError:
         pass
-    for speed in ("fast", "small"):
-        with tempfile.TemporaryDirectory() as folder:
-            store = PoolStore(folder, speed)
-            store.save({"base": base, **pool}, base="base")
-            before, files = _size(folder), len(list(Path(folder).iterdir()))
-            seconds, _ = _seconds(partial(store.save, changed, base="base", parents=parents))
-            again, back = _seconds(partial(_recovered, folder, changed))
-            row = {"method": f"Shoal, {speed}", "MB": (_size(folder) - before) / 1e6}
-            row |= {"save s": seconds, "recover s": again, "exact": equal(back, changed)}
-            rows.append(row | {"files": len(list(Path(folder).iterdir())) - files})
+    with tempfile.TemporaryDirectory() as folder:
+        store = PoolStore(folder)
+        store.save({"base": base, **pool}, base="base")
+        before, files = _size(folder), len(list(Path(folder).iterdir()))
+        seconds, _ = _seconds(partial(store.save, changed, base="base", parents=parents))
+        again, back = _seconds(partial(_recovered, folder, changed))
+        row = {"method": "Shoal", "MB": (_size(folder) - before) / 1e6}
+        row |= {"save s": seconds, "recover s": again, "exact": equal(back, changed)}
+        rows.append(row | {"files": len(list(Path(folder).iterdir())) - files})
     return [row | {"of changed": row["MB"] * 1e6 / len(now)} for row in rows]
 
 

@@ -108,9 +108,9 @@ def _z4ai(reference: bytes | None) -> Way:
     )
 
 
-def _store(speed: Any, base: Model | None) -> Way:  # noqa: ANN401 - one of two words
+def _store(base: Model | None) -> Way:
     def save(folder: Path, pool: Pool) -> None:
-        store = PoolStore(folder, speed)
+        store = PoolStore(folder)
         if base is None:
             store.save(pool)
         else:
@@ -119,7 +119,7 @@ def _store(speed: Any, base: Model | None) -> Way:  # noqa: ANN401 - one of two 
     def load(folder: Path, pool: Pool) -> Pool:
         return PoolStore(folder).load_many(pool, "torch")
 
-    return Way(f"Shoal, {speed}", save, load)
+    return Way("Shoal", save, load)
 
 
 def ways(pool: Pool, base: Model | None) -> list[Way]:
@@ -136,7 +136,7 @@ def ways(pool: Pool, base: Model | None) -> list[Way]:
             print(f"{name} is not installed: left out")
     if base is not None and found[-1].name == "z4ai":
         found.append(_z4ai(flat({"base": base}) * len(pool)))
-    return [*found, _store("fast", base), _store("small", base)]
+    return [*found, _store(base)]
 
 
 def equal(one: Pool, other: Pool) -> bool:

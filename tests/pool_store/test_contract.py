@@ -53,12 +53,11 @@ def same(found, expected):
 class TestPoolStoreContract:
     """Saving, loading, removing and collecting, whatever the files lie in."""
 
-    @pytest.mark.parametrize("speed", ["small", "fast"])
-    def test_models_come_back_bit_for_bit(self, where, speed):
+    def test_models_come_back_bit_for_bit(self, where):
         """A pool of fine-tuned models is recovered exactly, one by one and together."""
         base = net(0)
         pool = {f"m{n}": tuned(base, n) for n in range(100)}
-        store = PoolStore(where, speed)
+        store = PoolStore(where)
 
         store.save({"base": base, **pool}, base="base")
 
@@ -120,7 +119,7 @@ class TestPoolStoreContract:
         )
 
         assert all(same(store.load(model), models[model]) for model in models)
-        assert store._current().all_rows()["depth"].max() <= 8
+        assert store._current().contents().frames["depth"].max() <= 8
 
     def test_saving_again_changes_nothing(self, where):
         """The same model under the same id is left as it is; another under that id is refused."""

@@ -10,6 +10,7 @@ import typer
 from shoal.cli import (
     data,
     delivery,
+    intermediates,
     learning,
     packing,
     pools,
@@ -94,6 +95,7 @@ for command in (
 
 
 app.add_typer(pools.app, name="pool")
+app.add_typer(intermediates.app, name="intermediates")
 
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function

@@ -39,19 +39,20 @@ def _pack_problems(backend: Backend, index: Index) -> list[str]:
 
 
 def _tensor_problems(backend: Backend, index: Index) -> list[str]:
-    """A line for each damaged tensor, and for each missing pack."""
+    """A line for each damaged frame, and for each missing pack."""
     found: dict[str, None] = {}
-    for start in range(0, index.tensors, _AT_ONCE):
-        numbers = range(start, min(start + _AT_ONCE, index.tensors))
+    tensors = index.contents().frames["first"].tolist()
+    for start in range(0, len(tensors), _AT_ONCE):
+        numbers = tensors[start : start + _AT_ONCE]
         if _problem(backend, index, numbers) is not None:
-            # One by one, so that each is named.
+            # Frame by frame, so that each is named.
             for number in numbers:
                 if (problem := _problem(backend, index, [number])) is not None:
                     found[problem] = None
     return list(found)
 
 
-def _problem(backend: Backend, index: Index, numbers: range | list[int]) -> str | None:
+def _problem(backend: Backend, index: Index, numbers: list[int]) -> str | None:
     try:
         Reader(backend, index).read(numbers)
     except CorruptError as error:

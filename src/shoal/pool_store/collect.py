@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.pool_store.columns import NONE
+from shoal.pool_store.choices import NONE
 from shoal.pool_store.index import Index, read_part
 from shoal.pool_store.index_format import (
     FILE_NAMES,
     ROOT,
-    ColumnPlace,
     Contents,
     Entry,
     PackPlace,
     write_index_file,
     write_root,
 )
-from shoal.pool_store.pack import PackColumn, pack_name, write_pack
+from shoal.pool_store.pack import Piece, pack_name, write_pack
 from shoal.pool_store.reading import Reader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.pool_store.backends import Backend
-    from shoal.pool_store.tensors import Kind
 
 _SMALL = 1 << 28  # bytes of a pack that is joined with others
 _PACK_BYTES = 1 << 30
@@ -52,7 +50,8 @@ def collect(backend: Backend, index: Index) -> int:
     if moved or not alive.all():
         numbers = _renumber(contents, alive)
         root = write_index_file(backend, contents)
-        _check(backend, Index(backend, root), [int(numbers[n]) for n in moved])
+        firsts = contents.frames["first"][numbers[moved]]
+        _check(backend, Index(backend, root), firsts.tolist())
         write_root(backend, root)
         index = Index(backend, root)
     kept = {index.file, *(pack.name for pack in index.packs)}
@@ -63,20 +62,27 @@ def collect(backend: Backend, index: Index) -> int:
 
 
 def needed(contents: Contents) -> NDArray[np.bool_]:
-    """Tensors of models, and what these refer to."""
-    alive = np.zeros(len(contents.rows), bool)
+    """Frames with tensors of models, and what these refer to."""
+    owner = np.repeat(np.arange(len(contents.frames)), _tensors_a_frame(contents))
+    alive = np.zeros(len(contents.frames), bool)
     for entry in contents.entries.values():
-        alive[list(entry.rows)] = True
+        alive[owner[list(entry.rows)]] = True
     reached = -1
     while reached != (reached := int(alive.sum())):
-        references = contents.rows["reference"][alive]
-        alive[references[references != NONE]] = True
+        references = contents.tensors["reference"][alive[owner]]
+        alive[owner[references[references != NONE]]] = True
     return alive
+
+
+def _tensors_a_frame(contents: Contents) -> NDArray[np.int64]:
+    stops = np.append(contents.frames["first"][1:].astype(np.int64), len(contents.tensors))
+    counts: NDArray[np.int64] = stops[: len(contents.frames)] - contents.frames["first"]
+    return counts
 
 
 def _batches(contents: Contents, alive: NDArray[np.bool_]) -> list[list[int]]:
     """Packs to be written together: those with something dead, and small ones if several."""
-    dead = set(np.unique(contents.rows["pack"][~alive]).tolist())
+    dead = set(np.unique(contents.frames["pack"][~alive]).tolist())
     small = {n for n, pack in enumerate(contents.packs) if pack.bytes < _SMALL}
     moving = sorted(dead | (small if len(small | dead) > 1 else set()))
     batches: list[list[int]] = []
@@ -93,82 +99,79 @@ def _batches(contents: Contents, alive: NDArray[np.bool_]) -> list[list[int]]:
 def _join(
     backend: Backend, contents: Contents, alive: NDArray[np.bool_], packs: list[int]
 ) -> list[int]:
-    """Write the live frames of some packs to one; the numbers of the tensors in it."""
-    rows = contents.rows
-    groups: dict[tuple[str, Kind], list[int]] = {}
+    """Write the live frames of some packs to one; the numbers of the frames in it."""
+    rows = contents.frames
+    copied: list[tuple[Piece, list[int]]] = []
     live = np.flatnonzero(alive & np.isin(rows["pack"], packs))
-    order = np.lexsort((rows["offset"][live], rows["pack"][live]))
-    for number in live[order].tolist():
-        place = _column(contents, rows[number])
-        groups.setdefault((place.name, place.kind), []).append(number)
-    if not groups:
+    order = live[np.lexsort((rows["offset"][live], rows["form"][live], rows["pack"][live]))]
+    keys = np.stack([rows["pack"], rows["form"]])[:, order]
+    breaks = np.flatnonzero((keys[:, 1:] != keys[:, :-1]).any(axis=0)) + 1
+    for group in np.split(order, breaks):
+        if len(group):
+            _copy(backend, contents, group.tolist(), copied)
+    if not copied:
         return []
-    columns, cuts = [], []
-    for (name, kind), numbers in groups.items():
-        copied, forms = _copied(backend, contents, name, kind, numbers)
-        columns.append(copied)
-        cuts.append(forms)
-    numbers = [number for group in groups.values() for number in group]
-    pack = pack_name(columns, [rows["address"][number].tobytes() for number in numbers])
+    pieces = [piece for piece, _ in copied]
+    firsts = np.concatenate([rows["first"][numbers] for _, numbers in copied])
+    pack = pack_name(pieces, contents.tensors["address"][firsts].tobytes())
     with backend.write(pack) as file:
-        written = write_pack(file, columns)
+        written = write_pack(file, pieces)
         size = file.seek(0, 2)
-    for column, (group, where) in enumerate(zip(groups.values(), written, strict=True)):
-        rows["offset"][group], rows["cut"][group] = where.offsets, cuts[column]
-        rows["pack"][group], rows["column"][group] = len(contents.packs), column
-    places = tuple(
-        ColumnPlace(each.name, each.kind, tuple(where.cuts))
-        for each, where in zip(columns, written, strict=True)
-    )
-    contents.packs.append(PackPlace(pack, size, places))
-    return numbers
+    for form, ((_, numbers), (_, offsets)) in enumerate(zip(copied, written, strict=True)):
+        rows["offset"][numbers], rows["form"][numbers] = offsets, form
+        rows["pack"][numbers] = len(contents.packs)
+    contents.packs.append(PackPlace(pack, size, tuple(form for form, _ in written)))
+    return [number for _, numbers in copied for number in numbers]
 
 
-def _column(contents: Contents, row: Any) -> ColumnPlace:  # noqa: ANN401 - a record of numpy
-    place: ColumnPlace = contents.packs[row["pack"]].columns[row["column"]]
-    return place
-
-
-def _copied(
-    backend: Backend, contents: Contents, name: str, kind: Kind, numbers: list[int]
-) -> tuple[PackColumn, list[int]]:
-    """Frames of one parameter out of several packs, and which cut each has now."""
-    known: dict[tuple[int, int, int], int] = {}
-    cuts: list[int | tuple[bytes, int]] = []
-    frames, places = [], []
-    for number in numbers:
-        row = contents.rows[number]
-        pack = contents.packs[row["pack"]].name
-        frames.append(read_part(backend, pack, int(row["offset"]), int(row["size"])))
-        key = int(row["pack"]), int(row["column"]), int(row["cut"])
-        stored = _column(contents, row).cuts
-        if key not in known and key[2] < len(stored):
-            known[key] = len(cuts)
-            cut = stored[key[2]]
-            cuts.append(
-                cut if isinstance(cut, int) else (read_part(backend, pack, *cut[:2]), cut[2])
-            )
-        places.append(known.get(key, 0))
-    return PackColumn(name, kind, frames, cuts), places
+def _copy(
+    backend: Backend,
+    contents: Contents,
+    group: list[int],
+    copied: list[tuple[Piece, list[int]]],
+) -> None:
+    """Add frames of one form to those of the same form, if there is one already."""
+    row = contents.frames[group[0]]
+    pack = contents.packs[row["pack"]]
+    form = pack.forms[row["form"]]
+    frames = [
+        read_part(backend, pack.name, int(offset), int(size))
+        for offset, size in contents.frames[["offset", "size"]][group].tolist()
+    ]
+    if isinstance(form.keys, slice):
+        start, stop = form.keys.start, form.keys.stop
+        keys = read_part(backend, pack.name, start, stop - start)
+        copied.append((Piece(form, frames, keys), group))
+        return
+    same = next((each for each in copied if each[0].form == form), None)
+    if same is None:
+        copied.append((Piece(form, frames), group))
+    else:
+        same[0].frames += frames
+        same[1].extend(group)
 
 
 def _renumber(contents: Contents, alive: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Drop dead tensors and packs without any; new numbers by old."""
-    numbers = np.cumsum(alive) - 1
-    rows = contents.rows[alive]
-    refers = rows["reference"] != NONE
-    rows["reference"][refers] = numbers[rows["reference"][refers]]
-    used, pack = np.unique(rows["pack"], return_inverse=True)
-    rows["pack"] = pack
-    contents.rows = rows
+    """Drop dead frames and packs without any; frames' new numbers by old."""
+    frames, tensors = contents.frames, contents.tensors
+    kept = np.repeat(alive, _tensors_a_frame(contents))
+    numbers = np.cumsum(kept) - 1
+    tensors = tensors[kept]
+    refers = tensors["reference"] != NONE
+    tensors["reference"][refers] = numbers[tensors["reference"][refers]]
+    frames = frames[alive]
+    frames["first"] = numbers[frames["first"]]
+    used, pack = np.unique(frames["pack"], return_inverse=True)
+    frames["pack"] = pack
+    contents.frames, contents.tensors = frames, tensors
     contents.packs = [contents.packs[number] for number in used.tolist()]
     for model, entry in contents.entries.items():
         new = tuple(numbers[list(entry.rows)].tolist())
         contents.entries[model] = Entry(model, entry.layout, new, entry.record)
-    return numbers
+    return np.cumsum(alive) - 1
 
 
 def _check(backend: Backend, index: Index, numbers: list[int]) -> None:
-    """Read what was copied, from where it is now."""
+    """Read the frames of tensors that were copied, from where they are now."""
     for start in range(0, len(numbers), _CHECKED_AT_ONCE):
         Reader(backend, index).read(numbers[start : start + _CHECKED_AT_ONCE])

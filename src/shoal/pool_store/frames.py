@@ -1,10 +1,10 @@
-"""Many tensors of one kind as frames of bytes, and back.
+"""Residual words of many models as frames of bytes, and back.
 
-A word is cut in two at a number of low bits that is the same for all tensors of a column. The
-low bits look random: they are stored as they are, whole bytes as byte planes and the rest as
-planes of bits. The high part is small and goes, as byte planes, through zstd. Where a place of
-the tensor has numbers of another size than its neighbour, as differences between models do, it
-is cut elsewhere, so that the high parts of all places are alike and one table of codes serves.
+Of each word one byte is chosen that is small but not always zero. These bytes of a model go
+through zstd. The bytes below look random and are stored as they are; those above are zeros, or
+else the word is an exception: it follows, from the chosen byte up. Which byte that is depends on
+the word's place in the model, since a weight of 0.001 moves by more of its last bits than one of
+0.5. Places are sorted by the usual size of their words, so that zstd sees alike numbers together.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import CorruptError
-from shoal.pool_store.tensors import DTYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from shoal.pool_store.tensors import Kind
-
     Bytes = NDArray[np.uint8]
     Words = NDArray[Any]
+    Decompress = Callable[[memoryview | bytes], bytes]
 
 LARGEST_RATIO = 256
 """No frame stands for more bytes than this times its own, so what it asks for is bounded."""
 
-_BLOCK_BYTES = 1 << 20
-_STORED = 16  # flag: the high part is not compressed
-_PATCHED = 32  # flag: a list of words that do not fit the planes comes before it
-_RARE = 10  # one word in so many may not fit
-_FEW_WORDS = 64  # the table of codes costs more than it gains
+BLOCK_BYTES = 1 << 19
+"""Words that are handled at once: few enough to stay in the processor's cache."""
+
+_STEPS = 32  # keys a byte: where in it the usual number ends
+_EXCEPTION = 255  # in place of the byte: it and those above follow
+_COST = 16  # bits that an exception takes beyond its own, about
+_HEAD = 4  # bytes that count exceptions
+_WORTH_SQUEEZING = 0.97
+_TRIED = 4
 
 
 class FrameError(CorruptError):
@@ -49,265 +51,250 @@ class FrameError(CorruptError):
         self.row = row
 
 
-class Cut:
-    """Where words are cut: low bits for each place of the tensor.
+class Split:
+    """Which bytes of the words are compressed.
 
     Attributes:
-        bits: uint8 ``(words,)``, or one number for all.
-        low_bytes: Bytes that the low bits of one tensor take.
+        word_type: Unsigned integer that holds one word.
+        keys: uint8 ``(words,)``: the byte's place in its word times 32, plus how far up the
+            usual number reaches from there.
+        is_squeezed: Whether the bytes below are compressed too.
+        low_bytes: Bytes of a model that lie below.
     """
 
-    def __init__(self, kind: Kind, bits: int | Bytes) -> None:
-        self.bits = bits
-        self._kind = kind
-        self._word = DTYPES[kind.dtype].word
-        self._order: NDArray[np.intp] | None = None
-        if isinstance(bits, int):
-            self._shifts: Any = kind.word_type.type(bits)
-            ascending = np.full(kind.words, bits, np.uint8)
-        else:
-            self._order = np.argsort(bits, kind="stable")
-            ascending = bits[self._order]
-            self._shifts = ascending.astype(kind.word_type)
-        self._first = [
-            int(np.searchsorted(ascending, bit, side="left")) for bit in range(8 * self._word + 1)
-        ]
-        self.low_bytes = sum(size for *_, size in self._planes())
+    def __init__(self, word: int, keys: Bytes, is_squeezed: bool) -> None:
+        self.keys = keys
+        self.is_squeezed = is_squeezed
+        self.word_type = np.dtype(f"<u{word}")
+        if keys.max(initial=0) >= _STEPS * word:
+            raise ValueError("no such byte in a word")
+        self._order = np.argsort(keys, kind="stable")
+        self._is_sorted = bool((keys[1:] >= keys[:-1]).all())
+        bounds = np.searchsorted(keys[self._order] // _STEPS, np.arange(word + 1)).tolist()
+        self._ranges = [(byte, bounds[byte], bounds[byte + 1]) for byte in range(word)]
+        self._shifts = (8 * (keys[self._order] // _STEPS)).astype(self.word_type)
+        self.low_bytes = sum(byte * (stop - start) for byte, start, stop in self._ranges)
 
-    def _planes(self) -> Iterator[tuple[int, int, int, int]]:
-        """Byte (negative: none) or bit, places from and to, and bytes of each plane."""
-        for byte in range(self._word):
-            whole = self._first[8 * (byte + 1)]
-            yield 8 * byte, whole, self._kind.words, self._kind.words - whole
-            for bit in range(8 * byte, 8 * byte + 8):
-                start = self._first[bit + 1]
-                if start < whole:
-                    yield -1 - bit, start, whole, -(-(whole - start) // 8)
+    def bytes_by_tensor(self, slots: Sequence[int]) -> tuple[int, ...]:
+        """The chosen byte of each tensor's words, where all places of a tensor have the same."""
+        firsts = np.cumsum([0, *slots[:-1]])
+        return tuple(
+            int(self.keys[first]) // _STEPS if size else 0
+            for first, size in zip(firsts, slots, strict=True)
+        )
 
-    def split(self, words: Words) -> tuple[Bytes, Words]:
-        """Low bits, packed, ``(tensors, low_bytes)``, and high parts ``(tensors, words)``."""
-        if self._order is not None:
-            words = np.take(words, self._order, axis=1)
-        planes = words.view(np.uint8).reshape(*words.shape, self._word)
-        low = np.empty((len(words), self.low_bytes), np.uint8)
+    @functools.cached_property
+    def _places(self) -> NDArray[np.intp]:
+        """Where each place went when they were sorted."""
+        return np.argsort(self._order, kind="stable")
+
+    def _low_parts(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """The bytes below: places from and to, bytes a piece, which piece, where they are kept."""
         at = 0
-        for bit, start, stop, size in self._planes():
-            if bit >= 0:
-                low[:, at : at + size] = planes[:, start:stop, bit // 8]
-            else:
-                byte, rest = divmod(-1 - bit, 8)
-                chosen = planes[:, start:stop, byte] & (1 << rest)
-                low[:, at : at + size] = np.packbits(chosen, axis=1)
-            at += size
-        return low, words >> self._shifts
+        for byte, start, stop in self._ranges:
+            done = 0
+            for size in (4, 2, 1):
+                if byte & size and stop > start:
+                    yield start, stop, size, done // size, at
+                    done += size
+                    at += size * (stop - start)
 
-    def join(self, low: Bytes, high: Words) -> Words:
-        """What :meth:`split` cut."""
-        words: Words = high << self._shifts
-        planes = words.view(np.uint8).reshape(*words.shape, self._word)
-        at = 0
-        for bit, start, stop, size in self._planes():
-            part = low[:, at : at + size]
-            if bit >= 0:
-                planes[:, start:stop, bit // 8] |= part
-            else:
-                byte, rest = divmod(-1 - bit, 8)
-                bits = np.unpackbits(part, axis=1, count=stop - start)
-                planes[:, start:stop, byte] |= bits << rest
-            at += size
-        if self._order is None:
+    def parts(self, words: Words) -> tuple[Bytes, Bytes, Words]:
+        """Words sorted and taken apart.
+
+        Returns:
+            The bytes to be compressed ``(models, words)``, those below ``(models, low_bytes)``,
+            and all words in the order of the former.
+        """
+        if not self._is_sorted:
+            # Into memory of its own and without checks it takes half the time.
+            words = np.take(words, self._order, axis=1, out=np.empty_like(words), mode="clip")
+        count = len(words)
+        small = np.empty(words.shape, np.uint8)
+        low = np.empty((count, self.low_bytes), np.uint8)
+        for byte, start, stop in self._ranges:
+            if stop > start:
+                high = words[:, start:stop] >> self.word_type.type(8 * byte)
+                small[:, start:stop] = np.minimum(high, self.word_type.type(_EXCEPTION), out=high)
+        for start, stop, size, piece, at in self._low_parts():
+            pieces = words[:, start:stop]
+            if piece:
+                pieces = pieces >> self.word_type.type(8 * size * piece)
+            low[:, at : at + size * (stop - start)] = pieces.astype(f"<u{size}").view(np.uint8)
+        return small, low, words
+
+    def exceptions(self, small: Bytes, words: Words) -> tuple[Words, NDArray[np.intp]]:
+        """What does not fit the chosen byte, in order, and where each model's ends."""
+        places = np.flatnonzero(small == _EXCEPTION)
+        ends = np.searchsorted(places, words.shape[1] * np.arange(1, len(words) + 1))
+        found = words.reshape(-1)[places]
+        found >>= self._shifts[places % max(1, words.shape[1])]
+        return found, ends
+
+    def joined(self, small: Bytes, low: Bytes, exceptions: Words) -> Words:
+        """What :meth:`parts` took apart; ``exceptions`` in the order of their places."""
+        words = small.astype(self.word_type)
+        words[small == _EXCEPTION] = exceptions
+        words <<= self._shifts
+        for start, stop, size, piece, at in self._low_parts():
+            pieces = words.view(f"<u{size}").reshape(*words.shape, -1)[:, start:stop, piece]
+            part = low[:, at : at + size * (stop - start)]
+            pieces[...] = np.ascontiguousarray(part).view(f"<u{size}")
+        if self._is_sorted:
             return words
-        result: Words = np.empty_like(words)
-        result[:, self._order] = words
-        return result
+        return np.take(words, self._places, axis=1, out=np.empty_like(words), mode="clip")
 
 
-def fitted_cut(kind: Kind, words: Words, by_place: bool, compressed: bool) -> Cut:
-    """A cut that leaves few high bits of numbers of the usual size.
-
-    Args:
-        kind: Type and shape of the tensors.
-        words: Residuals, ``(tensors, words)``; a sample will do.
-        by_place: Whether each place has a cut of its own.
-        compressed: Whether zstd follows: the best is then small numbers, else what fits a byte.
-    """
-    axis = 0 if by_place else None
-    lengths = np.frexp(words.astype(np.float64))[1]
-    usual = (
-        np.mean(lengths, axis=axis) - 2 if compressed else np.max(lengths, axis=axis, initial=0) - 8
-    )
-    bits = np.clip(np.round(usual), 0, 8 * words.dtype.itemsize - 1)
-    return Cut(kind, bits.astype(np.uint8) if by_place else int(bits))
+def split_by_tensor(word: int, keys: Sequence[int], slots: Sequence[int], squeezed: bool) -> Split:
+    """A split with one key, the byte's place in its word, for each tensor of so many words."""
+    places = np.repeat(np.array(keys, np.uint8) * _STEPS, slots)
+    return Split(word, places.astype(np.uint8), squeezed)
 
 
-def encoded(cut: Cut, words: Words, level: int | None) -> list[bytes]:
-    """A frame for each tensor, of residual words ``(tensors, words)``.
+def fitted(words: Words, slots: Sequence[int], by_place: bool) -> Split:
+    """How to split words of the usual sizes.
 
     Args:
-        cut: Where words are cut.
-        words: The residuals.
-        level: Of zstd; ``None`` for no compression of the high parts.
+        words: Residuals ``(models, words)``; a sample will do.
+        slots: Words of each tensor.
+        by_place: Whether each place has a key of its own, or else each tensor.
     """
-    frames: list[bytes] = []
-    for start in range(0, len(words), block := _block(words)):
-        low, high = cut.split(words[start : start + block])
-        planes = _planes_needed(high, 0 if level else high.shape[1] // _RARE)
-        # Tensors with as many planes are handled together: one copy rather than one for each.
-        order = np.argsort(planes, kind="stable")
-        part: list[bytes] = [b""] * len(planes)
-        for rows in np.split(order, np.flatnonzero(np.diff(planes[order])) + 1):
-            alike = _encoded_alike(low[rows], high[rows], int(planes[rows[0]]), level)
-            for row, frame in zip(rows.tolist(), alike, strict=True):
-                part[row] = frame
-        frames += part
-    return frames
+    size = words.dtype.itemsize
+    lengths = bit_lengths(words)
+    costs = []
+    for byte in range(size):
+        above = lengths - np.float32(8 * byte)
+        exceptions = np.mean(above > 8, axis=0)
+        small = np.mean(np.maximum(above, 0), axis=0)
+        costs.append(8 * byte + small + _COST * exceptions)
+    usual = np.mean(lengths, axis=0)
+    by_byte = np.array(costs)
+    if not by_place:
+        by_byte = np.stack([_slot_means(cost, slots) for cost in by_byte])
+        usual = np.full(len(usual), 8 * (size - 1))
+    chosen = np.argmin(by_byte, axis=0)
+    fine = np.clip(np.round(usual - 8 * chosen + 8), 0, _STEPS - 1) if by_place else 0
+    keys = (_STEPS * chosen + fine).astype(np.uint8)
+    split = Split(size, keys, is_squeezed=False)
+    _, low, _ = split.parts(words[:: -(-len(words) // _TRIED)])
+    compress = _compressor()
+    if low.size and sum(len(compress(row)) for row in low) < _WORTH_SQUEEZING * low.size:
+        return Split(size, keys, is_squeezed=True)
+    return split
 
 
-def _block(words: Words) -> int:
-    return max(1, _BLOCK_BYTES // max(1, words[:1].nbytes))
+def _slot_means(values: NDArray[Any], slots: Sequence[int]) -> NDArray[Any]:
+    """Each slot's mean in place of its values."""
+    stops = np.cumsum(slots)
+    parts = [values[stop - size : stop] for stop, size in zip(stops, slots, strict=True)]
+    return np.concatenate([np.full(len(part), part.mean() if len(part) else 0) for part in parts])
 
 
-def _planes_needed(high: Words, rare: int) -> NDArray[np.int64]:
-    """Bytes that the words of each tensor fit in, but for so many; zstd does without these."""
-    needed = np.zeros(len(high), np.int64)
-    for byte in range(high.dtype.itemsize):
-        longer = np.count_nonzero(high >> high.dtype.type(8 * byte), axis=1)
-        if not (more := longer > rare).any():
-            break
-        needed[more] = byte + 1
-    return needed
+def bit_lengths(words: Words) -> NDArray[np.float32]:
+    """About how many bits each number takes: ``log2(1 + number)`` with the fraction linear."""
+    bits = (words.astype(np.float32) + np.float32(1)).view(np.uint32)
+    lengths: NDArray[np.float32] = bits.astype(np.float32)
+    lengths *= np.float32(2.0**-23)
+    lengths -= np.float32(127)
+    return lengths
 
 
-def _encoded_alike(low: Bytes, high: Words, planes: int, level: int | None) -> list[bytes]:
-    """Frames of tensors whose high parts fill as many planes."""
-    from numcodecs import zstd
-
-    count, words = high.shape
-    split = high.view(np.uint8).reshape(count, words, -1)[:, :, :planes]
-    plain = np.ascontiguousarray(split.transpose(0, 2, 1)).reshape(count, planes * words)
-    heads, stored = _rows(low), _rows(plain)
-    patches = _patches(high, planes)
+def encoded(split: Split, words: Words) -> list[bytes]:
+    """A frame for each model, of residual words ``(models, words)``."""
+    small, low, words = split.parts(words)
+    exceptions, ends = split.exceptions(small, words)
+    stops = (words.itemsize * ends).tolist()
+    above, start = exceptions.tobytes(), 0
+    if split.is_squeezed:
+        small, low = np.concatenate([small, low], axis=1), low[:, :0]
+    heads = np.diff(ends, prepend=0).astype("<u4").tobytes()
+    lows, width = low.tobytes(), low.shape[1]
+    needed = -(-words.itemsize * words.shape[1] // LARGEST_RATIO)
+    compress = _compressor()
     frames = []
-    for row, patch in enumerate(patches):
-        flag = planes | (_PATCHED if patch else 0)
-        end = stored[row]
-        if level is not None and len(end) >= _FEW_WORDS:
-            small = zstd.compress(plain[row], level)
-            end, flag = (small, flag) if len(small) < len(end) else (end, flag | _STORED)
-        else:
-            flag |= _STORED
-        frames.append(padded(b"%c%b%b%b" % (flag, heads[row], patch, end), high[row].nbytes))
+    for row, stop in enumerate(stops):
+        head = heads[_HEAD * row : _HEAD * (row + 1)]
+        plain = small[row].tobytes() + above[start:stop]
+        frame = b"".join((head, lows[row * width : (row + 1) * width], compress(plain)))
+        frames.append(frame if len(frame) >= needed else frame.ljust(needed, b"\0"))
+        start = stop
     return frames
 
 
-def _patches(high: Words, planes: int) -> list[bytes]:
-    """For each tensor its words that do not fit: how many, where, and what is above the planes."""
-    if planes == high.dtype.itemsize:
-        return [b""] * len(high)
-    over = high >> high.dtype.type(8 * planes)
-    rows, places = np.nonzero(over)
-    counts = np.bincount(rows, minlength=len(high))
-    stops = np.cumsum(counts).tolist()
-    values = over[rows, places]
-    return [
-        count.to_bytes(4, "little")
-        + places[stop - count : stop].astype("<u4").tobytes()
-        + values[stop - count : stop].tobytes()
-        if count
-        else b""
-        for count, stop in zip(counts.tolist(), stops, strict=True)
-    ]
+def decoded(split: Split, frames: Sequence[memoryview]) -> Words:
+    """Residual words ``(models, words)`` of frames that :func:`encoded` made.
 
-
-def _rows(whole: Bytes) -> list[bytes]:
-    joined, size = whole.tobytes(), whole.shape[1]
-    return [joined[row * size : (row + 1) * size] for row in range(len(whole))]
-
-
-def padded(frame: bytes, stands_for: int) -> bytes:
-    """What ends with a frame of zstd, at least as long as ``LARGEST_RATIO`` asks.
-
-    A skippable frame of zstd fills it.
+    Raises:
+        FrameError: A frame is not what it should be; the message says how.
     """
-    missing = -(-stands_for // LARGEST_RATIO) - len(frame)
+    words, width = len(split.keys), 0 if split.is_squeezed else split.low_bytes
+    size = split.word_type.itemsize
+    small = np.empty((len(frames), words + split.low_bytes - width), np.uint8)
+    stop, own = _HEAD + width, small.shape[1]
+    above, counts = [], []
+    decompress = _decompressor()
+    for row, frame in enumerate(frames):
+        counts.append(int.from_bytes(frame[:_HEAD], "little"))
+        if len(frame) < stop or counts[-1] > words:
+            raise FrameError(row, "too short")
+        plain = decompressed(row, frame[stop:], own + size * counts[-1], decompress)
+        small[row] = np.frombuffer(plain, np.uint8, own)
+        above.append(plain[own:])
+    lows = b"".join([frame[_HEAD:stop] for frame in frames])
+    low = np.frombuffer(lows, np.uint8).reshape(len(frames), width)
+    if split.is_squeezed:
+        small, low = small[:, :words], small[:, words:]
+    _check_counts(small, counts)
+    return split.joined(small, low, np.frombuffer(b"".join(above), split.word_type))
+
+
+def _check_counts(small: Bytes, counts: list[int]) -> None:
+    wrong = np.flatnonzero(np.count_nonzero(small == _EXCEPTION, axis=1) != np.array(counts))
+    if len(wrong):
+        raise FrameError(int(wrong[0]), "of other exceptions than it says")
+
+
+def decompressed(
+    row: int, content: memoryview | bytes, size: int, decompress: Decompress | None = None
+) -> bytes:
+    """What zstd made ``content`` of, if that has ``size`` bytes; never unfolds anything else.
+
+    Raises:
+        FrameError: It is anything else; it says that of frame ``row``.
+    """
+    import zstandard
+
+    try:
+        if zstandard.frame_content_size(content) != size:
+            raise FrameError(row, "of another size than it says")
+        return (decompress or _decompressor())(content)
+    except (zstandard.ZstdError, MemoryError):
+        raise FrameError(row, "not readable as zstd") from None
+
+
+def compressed(content: bytes) -> bytes:
+    """Bytes through zstd, padded so that they stand for no more than they may.
+
+    A skippable frame of zstd fills them.
+    """
+    frame: bytes = _compressor()(content)
+    missing = -(-len(content) // LARGEST_RATIO) - len(frame)
     if missing <= 0:
         return frame
     return frame + b"\x50\x2a\x4d\x18" + missing.to_bytes(4, "little") + bytes(missing)
 
 
-def decoded(kind: Kind, cut: Cut, frames: Sequence[memoryview]) -> Words:
-    """Residual words ``(tensors, words)`` of frames that :func:`encoded` made.
+def _compressor() -> Any:  # noqa: ANN401 - a function of a module that is imported here
+    import zstandard
 
-    Raises:
-        FrameError: A frame is not what it should be; the message says how.
-    """
-    words = np.empty((len(frames), kind.words), kind.word_type)
-    stop = 1 + cut.low_bytes
-    for start in range(0, len(frames), block := _block(words)):
-        part = frames[start : start + block]
-        high = np.zeros((len(part), kind.words), kind.word_type)
-        flags = []
-        for row, frame in enumerate(part):
-            if len(frame) < stop:
-                raise FrameError(start + row, "too short")
-            flags.append(frame[0])
-        for flag in set(flags):
-            rows = [row for row, own in enumerate(flags) if own == flag]
-            try:
-                _read_high(flag, [part[row][stop:] for row in rows], high, rows)
-            except FrameError as error:
-                raise FrameError(start + error.row, str(error)) from None
-        packed = b"".join([frame[1:stop] for frame in part])
-        low = np.frombuffer(packed, np.uint8).reshape(len(part), cut.low_bytes)
-        words[start : start + block] = cut.join(low, high)
-    return words
+    # Weights do not repeat themselves: what looks like it is better left to the table of codes.
+    parameters = zstandard.ZstdCompressionParameters(
+        window_log=17, hash_log=6, chain_log=6, search_log=1, min_match=7, strategy=1
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress
 
 
-def _read_high(flag: int, parts: list[memoryview], high: Words, rows: list[int]) -> None:
-    """Fill in the high parts of tensors whose frames have the same flag."""
-    from numcodecs import zstd
+def _decompressor() -> Decompress:
+    import zstandard
 
-    planes = flag & (_STORED - 1)
-    if planes > high.dtype.itemsize or flag >= 2 * _PATCHED:
-        raise FrameError(rows[0], "of unknown form")
-    if flag & _PATCHED:
-        parts = [
-            _patch(part, planes, high[row], row) for row, part in zip(rows, parts, strict=True)
-        ]
-    if not planes:
-        return
-    plain = np.zeros((len(parts), planes * high.shape[1]), np.uint8)
-    for row, part, place in zip(rows, parts, plain, strict=True):
-        if flag & _STORED:
-            if len(part) != len(place):
-                raise FrameError(row, "of another size")
-            place[:] = part
-            continue
-        try:
-            # zstd writes at most as much as the buffer holds, whatever the frame claims.
-            zstd.decompress(part, place)
-        except (RuntimeError, ValueError):
-            raise FrameError(row, "not readable as zstd") from None
-    split = high.view(np.uint8).reshape(*high.shape, -1)
-    split[rows, :, :planes] = plain.reshape(len(parts), planes, -1).transpose(0, 2, 1)
-
-
-def _patch(part: memoryview, planes: int, high: Words, row: int) -> memoryview:
-    """Fill in the words that do not fit the planes; what comes after them."""
-    width = high.dtype.itemsize
-    count = int.from_bytes(part[:4], "little")
-    middle, stop = 4 + 4 * count, 4 + (4 + width) * count
-    if len(part) < stop or planes >= width:
-        raise FrameError(row, "too short for its patches")
-    places = np.frombuffer(part[4:middle], "<u4")
-    if places.max(initial=0) >= len(high):
-        raise FrameError(row, "patched beyond its end")
-    high[places] = np.frombuffer(part[middle:stop], high.dtype) << high.dtype.type(8 * planes)
-    return part[stop:]
-
-
-@functools.cache
-def lone_cut(kind: Kind) -> Cut | None:
-    """The cut of floats that are stored by themselves: exponent above, fraction and sign below."""
-    fraction = DTYPES[kind.dtype].fraction
-    return None if fraction is None else Cut(kind, fraction + 1)
+    return zstandard.ZstdDecompressor().decompress

@@ -7,7 +7,6 @@ been checked. An index file never changes: a commit writes another and then repl
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -16,32 +15,40 @@ import numpy as np
 
 from shoal.errors import CorruptError
 from shoal.hashing import json_hash
-from shoal.pool_store.columns import LONGEST_CHAIN, NONE
-from shoal.pool_store.frames import LARGEST_RATIO
+from shoal.pool_store.choices import LONGEST_CHAIN, NONE
+from shoal.pool_store.frames import LARGEST_RATIO, FrameError, decompressed
 from shoal.pool_store.index_format import (
     FILE_NAMES,
     FORMAT,
+    FRAME,
+    FRAMES_A_PAGE,
     LARGEST_PAGE,
     LARGEST_ROOT,
+    PAGE,
     ROOT,
-    ROW,
-    TENSORS_A_PAGE,
+    TENSOR,
     Contents,
     Entry,
-    Page,
+    Form,
     kind_of,
     model_key,
     pack_place,
+    unshuffled,
 )
-from shoal.pool_store.residuals import CODECS, RAW, XOR
+from shoal.pool_store.residuals import RAW
+from shoal.pool_store.tensors import HASH_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from shoal.pool_store.backends import Backend
     from shoal.pool_store.index_format import Layout, Rows
 
-_SPAN = ("offset", "size")
+    Numbers = NDArray[np.int64]
+
+_LARGEST = 1 << 61  # what is beyond is as wrong, and its sums would overflow
 
 
 class MissingFileError(FileNotFoundError):
@@ -69,7 +76,8 @@ class Index:
             record = json.loads(root)
             seal = record.pop("seal")
             form, self.file = record["format"], str(record["index"])
-            header = Page("", *record["header"])
+            start, size, full, digest = record["header"]
+            header = int(start), int(size), int(full), bytes.fromhex(digest)
             sound = seal == json_hash(record) and bool(FILE_NAMES.fullmatch(self.file))
         except Exception as error:  # whatever a forged file leads to
             raise self._corrupt(ROOT, f"not the root of a pool store ({_brief(error)})") from None
@@ -79,7 +87,8 @@ class Index:
             raise self._corrupt(ROOT, f"of format {form!r}, and this Shoal reads {FORMAT}")
         plain = self._page(header, "header")
         try:
-            self._parse(json.loads(plain))
+            text, _, tables = plain.partition(b"\n")
+            self._parse(json.loads(text), np.frombuffer(tables, PAGE))
         except Exception as error:  # the same
             raise self._corrupt(self.file, f"header not readable ({_brief(error)})") from None
 
@@ -88,51 +97,49 @@ class Index:
         """The state of a store before anything was saved."""
         index = cls.__new__(cls)
         index._backend, index.root, index._cache, index.file = backend, b"", {}, ROOT
-        index._parse(
-            {"layouts": [], "packs": [], "models": [], "tensors": [], "count": 0, "rows": 0}
-        )
+        header = {"layouts": [], "packs": [], "pages": 0, "counts": [0, 0, 0]}
+        index._parse(header, np.empty(0, PAGE))
         return index
 
     def _corrupt(self, file: str, what: str) -> CorruptError:
         return CorruptError(f"{self._backend.place}/{file}: {what}")
 
-    def _parse(self, header: dict[str, Any]) -> None:
+    def _parse(self, header: dict[str, Any], pages: Rows) -> None:
         self.layouts: list[Layout] = [
             tuple((str(name), kind_of(dtype, shape)) for name, dtype, shape in layout)
             for layout in header["layouts"]
         ]
         self.packs = [pack_place(*pack) for pack in header["packs"]]
-        self.columns = [column for pack in self.packs for column in pack.columns]
-        self._firsts = np.cumsum([0] + [len(pack.columns) for pack in self.packs])
-        self._models = [Page(*page) for page in header["models"]]
-        self._first_keys = [page.first for page in self._models]
-        self._tensors = [Page(*page) for page in header["tensors"]]
-        self.count = int(header["count"])
-        self.tensors = int(header["rows"])
-        if -(-self.tensors // TENSORS_A_PAGE) != len(self._tensors):
+        self.forms = [form for pack in self.packs for form in pack.forms]
+        self._first_forms = np.cumsum([0] + [len(pack.forms) for pack in self.packs])
+        self._slots = np.array([len(form.kinds) for form in self.forms] + [0])
+        self._models, self._pages = pages[: header["pages"]], pages[header["pages"] :]
+        self.count, self.frames, self.tensors = (int(count) for count in header["counts"])
+        self._firsts = np.append(self._pages["first"].astype(np.int64), self.tensors)
+        if (
+            -(-self.frames // FRAMES_A_PAGE) != len(self._pages)
+            or (np.diff(self._firsts) < 1).any()
+        ):
             raise ValueError("pages missing")
 
-    def _page(self, page: Page, what: str) -> bytes:
+    def _page(self, page: tuple[int, int, int, bytes], what: str) -> bytes:
         """A page's bytes, checked; never more than it may stand for."""
-        from numcodecs import zstd
-
-        if not 0 <= page.plain <= max(LARGEST_PAGE, LARGEST_RATIO * page.size):
-            raise self._corrupt(self.file, f"{what} claims {page.plain} bytes")
-        stored = read_part(self._backend, self.file, page.start, page.size)
-        if hashlib.sha256(stored).hexdigest()[:32] != page.hash:
+        start, size, plain, digest = page
+        if not 0 <= plain <= max(LARGEST_PAGE, LARGEST_RATIO * size):
+            raise self._corrupt(self.file, f"{what} claims {plain} bytes")
+        stored = read_part(self._backend, self.file, start, size)
+        if hashlib.sha256(stored).digest()[:HASH_BYTES] != digest:
             raise self._corrupt(self.file, f"{what} is damaged or stale: it has another hash")
-        plain = bytearray(page.plain)
         try:
-            zstd.decompress(stored, plain)
-        except (RuntimeError, ValueError) as error:
-            raise self._corrupt(self.file, f"{what} does not decompress ({error})") from None
-        return bytes(plain)
+            return decompressed(0, stored, plain)
+        except FrameError as error:
+            raise self._corrupt(self.file, f"{what} is {error}") from None
 
     def _entries(self, number: int) -> dict[str, Entry]:
         if (cached := self._cache.get(-1 - number)) is not None:
             found: dict[str, Entry] = cached
             return found
-        plain = self._page(self._models[number], f"page {number} of models")
+        plain = self._page(_place(self._models[number]), f"page {number} of models")
         try:
             entries = [self._entry(*item) for item in json.loads(plain)]
         except Exception as error:  # whatever a forged page leads to
@@ -152,7 +159,8 @@ class Index:
 
     def find(self, model: str) -> Entry | None:
         """A model's entry, if it is in the store."""
-        place = bisect.bisect_right(self._first_keys, model_key(model))
+        key = np.uint64(model_key(model))
+        place = int(np.searchsorted(self._models["first"], key, side="right"))
         return self._entries(place - 1).get(model) if place else None
 
     def all_entries(self) -> dict[str, Entry]:
@@ -162,69 +170,103 @@ class Index:
             found.update(self._entries(number))
         return found
 
-    def rows(self, numbers: NDArray[np.int64]) -> Rows:
-        """The rows of tensors by their numbers, checked as far as rows can be by themselves."""
-        pages, places = np.divmod(numbers, TENSORS_A_PAGE)
-        found = np.empty(len(numbers), ROW)
-        for page in np.unique(pages).tolist():
-            here = pages == page
-            found[here] = self._rows(page)[places[here]]
-        wrong = ~self._sound(found)
-        if wrong.any():
-            number = numbers[wrong][0]
-            raise self._corrupt(self.file, f"tensor {number} is described as none can be")
+    def frame_of(self, tensors: Numbers) -> Numbers:
+        """Numbers of the frames in which tensors lie."""
+        found = np.empty(len(tensors), np.int64)
+        pages = np.searchsorted(self._firsts, tensors, side="right") - 1
+        for page, chosen in _groups(pages):
+            firsts = self._frames(page)[0]["first"]
+            places = np.searchsorted(firsts, tensors[chosen], side="right") - 1
+            found[chosen] = page * FRAMES_A_PAGE + places
         return found
 
-    def _rows(self, number: int) -> Rows:
+    def frame_rows(self, numbers: Numbers) -> Rows:
+        """Frames by their numbers, checked as far as they can be by themselves."""
+        pages, places = np.divmod(numbers, FRAMES_A_PAGE)
+        found = np.empty(len(numbers), FRAME)
+        for page, chosen in _groups(pages):
+            found[chosen] = self._frames(page)[0][places[chosen]]
+        return found
+
+    def tensor_rows(self, numbers: Numbers) -> Rows:
+        """Tensors by their numbers."""
+        pages = np.searchsorted(self._firsts, numbers, side="right") - 1
+        found = np.empty(len(numbers), TENSOR)
+        for page, chosen in _groups(pages):
+            found[chosen] = self._frames(page)[1][numbers[chosen] - self._firsts[page]]
+        return found
+
+    def _frames(self, number: int) -> tuple[Rows, Rows]:
+        """A page of frames, and their tensors."""
         if (cached := self._cache.get(number)) is not None:
-            known: Rows = cached
+            known: tuple[Rows, Rows] = cached
             return known
-        count = min(TENSORS_A_PAGE, self.tensors - number * TENSORS_A_PAGE)
-        plain = self._page(self._tensors[number], f"page {number} of tensors")
-        if len(plain) != count * ROW.itemsize:
-            raise self._corrupt(self.file, f"page {number} of tensors is of another size")
-        columns = np.frombuffer(plain, np.uint8).reshape(ROW.itemsize, count)
-        rows: Rows = np.ascontiguousarray(columns.T).reshape(-1).view(ROW)
-        self._cache[number] = rows
-        return rows
+        plain = self._page(_place(self._pages[number]), what := f"page {number} of frames")
+        count = min(FRAMES_A_PAGE, self.frames - number * FRAMES_A_PAGE)
+        first, stop = self._firsts[number : number + 2].tolist()
+        middle = count * FRAME.itemsize
+        if len(plain) != middle + (stop - first) * TENSOR.itemsize:
+            raise self._corrupt(self.file, f"{what} is of another size")
+        content = np.frombuffer(plain, np.uint8)
+        frames = unshuffled(content[:middle], FRAME)
+        tensors = unshuffled(content[middle:], TENSOR).copy()
+        back = tensors["reference"].astype(np.int32)
+        referred = np.arange(first, stop) - back
+        sound = self._sound(frames, stop)
+        if not sound.all() or ((referred < 0) | (referred >= self.tensors)).any():
+            wrong = number * FRAMES_A_PAGE + int(np.argmin(sound))
+            raise self._corrupt(self.file, f"frame {wrong} or what it refers to is none")
+        tensors["reference"] = np.where(back, referred, NONE)
+        self._cache[number] = frames, tensors
+        return frames, tensors
 
-    def all_rows(self) -> Rows:
-        """Every tensor's row."""
-        pages = [self._rows(number) for number in range(len(self._tensors))]
-        return np.concatenate(pages) if pages else np.empty(0, ROW)
-
-    def row(self, number: int) -> Any:  # noqa: ANN401 - a record of numpy
-        """One tensor's row."""
-        return self.rows(np.array([number]))[0]
-
-    def _sound(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which rows a store could have written: others would be wrong, or ask without bound."""
-        pack = np.minimum(rows["pack"], len(self.packs))
-        counts = np.array([len(place.columns) for place in self.packs] + [0])
-        sound: NDArray[np.bool_] = rows["column"] < counts[pack]
-        where = np.where(sound, self._firsts[pack] + rows["column"], len(self.columns))
-        stands_for = np.array([min(c.kind.bytes, 1 << 62) for c in self.columns] + [0])[where]
-        forms = np.array([len(column.cuts) for column in self.columns] + [0])[where]
-        ends = np.array([place.bytes for place in self.packs] + [0])[pack]
-        offset, size = (np.minimum(rows[name], 1 << 61).astype(np.int64) for name in _SPAN)
-        raw, refers = rows["codec"] == RAW, rows["codec"] >= XOR
-        sound &= (rows["codec"] < len(CODECS)) & (offset + size <= ends)
-        sound &= np.where(raw, size == stands_for, rows["cut"] < forms)
-        sound &= stands_for // LARGEST_RATIO <= size
-        sound &= np.where(refers, rows["reference"] < self.tensors, rows["reference"] == NONE)
-        sound &= (rows["depth"] <= LONGEST_CHAIN) & ((rows["depth"] > 0) == refers)
+    def _sound(self, frames: Rows, stop: int) -> NDArray[np.bool_]:
+        """Which frames a store could have written: others would be wrong, or ask without bound."""
+        pack = np.minimum(frames["pack"], len(self.packs))
+        counts = np.array([len(place.forms) for place in self.packs] + [0])
+        sound: NDArray[np.bool_] = frames["form"] < counts[pack]
+        form = np.where(sound, self._first_forms[pack] + frames["form"], len(self.forms))
+        stands_for = np.array([min(form.bytes, _LARGEST) for form in self.forms] + [0])[form]
+        is_raw = np.array([form.codec == RAW for form in self.forms] + [False])[form]
+        ends = np.array([min(place.bytes, _LARGEST) for place in self.packs] + [0])[pack]
+        offset, size = (
+            np.minimum(frames[f], _LARGEST).astype(np.int64) for f in ("offset", "size")
+        )
+        slots = np.diff(frames["first"].astype(np.int64), append=stop)
+        sound &= (offset + size <= ends) & (stands_for // LARGEST_RATIO <= size)
+        sound &= ~is_raw | (size == stands_for)
+        sound &= (slots == self._slots[form]) & (frames["depth"] <= LONGEST_CHAIN)
         return sound
 
-    def column_numbers(self, rows: Rows) -> NDArray[np.int64]:
-        """Place in ``columns`` of each row's column."""
-        places: NDArray[np.int64] = self._firsts[rows["pack"]] + rows["column"]
+    def form_numbers(self, frames: Rows) -> Numbers:
+        """Place in ``forms`` of each frame's form."""
+        places: Numbers = self._first_forms[frames["pack"]] + frames["form"]
         return places
+
+    def form(self, frame: Any) -> Form:  # noqa: ANN401 - a record of numpy
+        """A frame's form."""
+        form: Form = self.packs[frame["pack"]].forms[frame["form"]]
+        return form
 
     def contents(self) -> Contents:
         """All of it, to be changed."""
-        return Contents(
-            list(self.layouts), list(self.packs), self.all_entries(), self.all_rows().copy()
-        )
+        pages = [self._frames(number) for number in range(len(self._pages))]
+        frames = np.concatenate([np.empty(0, FRAME), *(page[0] for page in pages)])
+        tensors = np.concatenate([np.empty(0, TENSOR), *(page[1] for page in pages)])
+        return Contents(list(self.layouts), list(self.packs), self.all_entries(), frames, tensors)
+
+
+def _place(page: Any) -> tuple[int, int, int, bytes]:  # noqa: ANN401 - a record of numpy
+    """Where a page lies, its sizes, and its hash."""
+    return int(page["start"]), int(page["size"]), int(page["plain"]), page["hash"].tobytes()
+
+
+def _groups(pages: Numbers) -> Iterator[tuple[int, Numbers]]:
+    """Places at which each page occurs."""
+    order = np.argsort(pages, kind="stable")
+    for chosen in np.split(order, np.flatnonzero(np.diff(pages[order])) + 1):
+        if len(chosen):
+            yield int(pages[chosen[0]]), chosen
 
 
 def _brief(error: Exception) -> str:

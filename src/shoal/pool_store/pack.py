@@ -1,132 +1,116 @@
-"""A pack: the tensors of many models in one zarr file, parameter after parameter.
+"""A pack: the frames of many models in one zarr file.
 
-A pack is a zarr (v3) group in a zip file without compression of its own. For each parameter it
-has an array of the tensors' frames, one after another, and one of the cuts where they are cut by
-place. The index says where in the file each frame lies, so reading needs neither zip nor zarr.
+A pack is a zarr (v3) group in a zip file without compression of its own. For each form of frames
+it has an array of these, one after another, and one of the keys where each place has one. The
+index says where in the file each frame lies, so reading needs neither zip nor zarr.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from shoal.hashing import json_hash
-from shoal.pool_store.frames import padded
+from shoal.hashing import canonical_json
+from shoal.pool_store.residuals import CODECS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.pool_store.frames import Cut
-    from shoal.pool_store.tensors import Kind
+    from shoal.pool_store.index_format import Form
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-
-StoredCut = int | tuple[int, int, int]
-"""Low bits of all places; or where in the pack those of each place lie: offset, bytes, places."""
+_AT_ONCE = 256
 
 
 @dataclass
-class PackColumn:
-    """One parameter's tensors, ready to be written.
+class Piece:
+    """Frames of one form, ready to be written.
 
     Attributes:
-        name: The parameter's name in the models.
-        kind: Type and shape of the tensors.
+        form: Their form; where its keys lie is known when they are written.
         frames: Their bytes.
-        cuts: A cut, or its stored bytes and number of places, for each form of frame.
+        keys: Compressed keys of all places, if each has its own.
     """
 
-    name: str
-    kind: Kind
-    frames: Sequence[bytes | memoryview]
-    cuts: Sequence[int | tuple[bytes, int]]
+    form: Form
+    frames: list[bytes]
+    keys: bytes | None = None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each frame."""
+        return [len(frame) for frame in self.frames]
 
 
-@dataclass(frozen=True)
-class Written:
-    """Where a column came to lie.
-
-    Attributes:
-        offsets: Of each frame in the pack's file.
-        cuts: Of each cut.
-    """
-
-    offsets: list[int]
-    cuts: list[StoredCut]
-
-
-def stored_cut(cut: Cut) -> int | tuple[bytes, int]:
-    """A cut as a pack keeps it."""
-    from numcodecs import zstd
-
-    if isinstance(cut.bits, int):
-        return cut.bits
-    return padded(zstd.compress(cut.bits, 3), len(cut.bits)), len(cut.bits)
-
-
-def pack_name(columns: Sequence[PackColumn], addresses: Sequence[bytes]) -> str:
+def pack_name(pieces: Sequence[Piece], addresses: bytes) -> str:
     """Name of a pack: a hash over which tensors it holds and how.
 
     Args:
-        columns: Its columns.
-        addresses: The tensors' content addresses, column after column.
+        pieces: What is in it.
+        addresses: The tensors' content addresses, piece after piece.
     """
-    layout = [
-        [c.name, c.kind.dtype, list(c.kind.shape), [len(f) for f in c.frames], _plain(c.cuts)]
-        for c in columns
-    ]
-    return f"pack-{json_hash([layout, [a.hex() for a in addresses]])[:32]}.zarr.zip"
+    digest = hashlib.sha256(addresses)
+    for piece in pieces:
+        about = [_about(piece.form), piece.form.is_squeezed, (piece.keys or b"").hex()]
+        digest.update(canonical_json([about, piece.form.keys if not piece.keys else 0]).encode())
+        digest.update(np.array(piece.sizes, "<u8").tobytes())
+    return f"pack-{digest.hexdigest()[:32]}.zarr.zip"
 
 
-def _plain(cuts: Sequence[int | tuple[bytes, int]]) -> list[Any]:
-    return [cut if isinstance(cut, int) else cut[0].hex() for cut in cuts]
+def write_pack(file: BinaryIO, pieces: Sequence[Piece]) -> list[tuple[Form, list[int]]]:
+    """Write pieces as a zarr group; the same content gives the same bytes.
 
-
-def write_pack(file: BinaryIO, columns: Sequence[PackColumn]) -> list[Written]:
-    """Write columns as a zarr group; the same content gives the same bytes."""
+    Returns:
+        Each one's form, and where each of its frames came to lie in the file.
+    """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _member(archive, file, "zarr.json", _json(_group()))
+        _member(archive, file, "zarr.json", [_json(_group())])
         return [
-            _write_column(archive, file, str(number), column)
-            for number, column in enumerate(columns)
+            _write_piece(archive, file, str(number), piece) for number, piece in enumerate(pieces)
         ]
 
 
-def _write_column(
-    archive: zipfile.ZipFile, file: BinaryIO, path: str, column: PackColumn
-) -> Written:
-    sizes = [len(frame) for frame in column.frames]
-    about = {
-        "parameter": column.name,
-        "dtype": column.kind.dtype,
-        "shape": list(column.kind.shape),
-        "frames": len(sizes),
-    }
-    _member(archive, file, f"{path}/zarr.json", _json(_array(sum(sizes), [], about)))
-    start = _member(archive, file, f"{path}/c/0", b"".join(column.frames))
+def _write_piece(
+    archive: zipfile.ZipFile, file: BinaryIO, path: str, piece: Piece
+) -> tuple[Form, list[int]]:
+    sizes = piece.sizes
+    about = _about(piece.form) | {"frames": len(sizes)}
+    _member(archive, file, f"{path}/zarr.json", [_json(_array(sum(sizes), [], about))])
+    start = _member(archive, file, f"{path}/c/0", piece.frames)
     offsets = (start + np.cumsum([0, *sizes])[:-1]).tolist()
-    cuts: list[StoredCut] = []
-    for number, cut in enumerate(column.cuts):
-        if isinstance(cut, int):
-            cuts.append(cut)
-            continue
-        content, places = cut
-        zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
-        array = _array(places, [zstd], {"low bits of": path})
-        _member(archive, file, f"{path}.cut.{number}/zarr.json", _json(array))
-        at = _member(archive, file, f"{path}.cut.{number}/c/0", content)
-        cuts.append((at, len(content), places))
-    return Written(offsets, cuts)
+    if piece.keys is None:
+        return piece.form, offsets
+    words = sum(piece.form.slots)
+    zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": False}}
+    array = _array(words, [zstd], {"keys of": path})
+    _member(archive, file, f"{path}.keys/zarr.json", [_json(array)])
+    at = _member(archive, file, f"{path}.keys/c/0", [piece.keys])
+    return replace(piece.form, keys=slice(at, at + len(piece.keys))), offsets
 
 
-def _member(archive: zipfile.ZipFile, file: BinaryIO, name: str, content: bytes) -> int:
+def _about(form: Form) -> dict[str, Any]:
+    return {
+        "parameters": form.names,
+        "dtype": form.kinds[0].dtype,
+        "shapes": [kind.shape for kind in form.kinds],
+        "codec": CODECS[form.codec],
+    }
+
+
+def _member(archive: zipfile.ZipFile, file: BinaryIO, name: str, content: Sequence[bytes]) -> int:
     """Add a member; where its content begins."""
-    archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
-    return file.tell() - len(content)
+    about = zipfile.ZipInfo(name, _ZIP_TIME)
+    about.file_size = sum(map(len, content))
+    with archive.open(about, "w") as member:
+        start = file.tell()
+        for first in range(0, len(content), _AT_ONCE):
+            member.write(b"".join(content[first : first + _AT_ONCE]))
+    return start
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -1,18 +1,20 @@
-"""Models into a pack: equal tensors once, each parameter of all models together."""
+"""What is new of many models into a pack: each model's tensors of one type as one frame."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import bisect
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.errors import ModelError
-from shoal.pool_store.columns import NONE, Column, Reference, encode_column
-from shoal.pool_store.index_format import ROW, ColumnPlace, Entry, PackPlace
-from shoal.pool_store.pack import PackColumn, pack_name, stored_cut, write_pack
+from shoal.pool_store.choices import NONE, Reference, chosen, nothing
+from shoal.pool_store.encoding import Batch, encoded_batch
+from shoal.pool_store.index_format import FRAME, TENSOR, Entry, PackPlace
+from shoal.pool_store.pack import pack_name, write_pack
+from shoal.pool_store.reading import side_by_side
 from shoal.pool_store.residuals import median
-from shoal.pool_store.tensors import DTYPES, hashes, stacked
+from shoal.pool_store.tensors import DTYPES, hashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,98 +22,73 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.pool_store.backends import Backend
-    from shoal.pool_store.columns import Speed
+    from shoal.pool_store.encoding import Encoded
+    from shoal.pool_store.given import Given, Part
     from shoal.pool_store.index_format import Contents, Layout, Rows
     from shoal.pool_store.reading import Reader
     from shoal.pool_store.tensors import Kind
 
-    Bytes = NDArray[np.uint8]
+    Words = NDArray[Any]
 
-_MEDIAN = NONE - 1  # stands for the number of a median until it has one
-_MEDIAN_OF = 64  # models from which one more tensor is worth its bytes
-_MEDIAN_SAMPLE = 256
+_MEDIAN_OF = 64  # models from which one more is worth its bytes
+_MEDIAN_SAMPLE = 128
 _MEDIAN_WORDS = 1 << 26
 
 
-@dataclass(frozen=True)
-class Given:
-    """A model to be stored.
+@dataclass
+class _Group:
+    """Models of which the same tensors are new.
 
     Attributes:
-        layout: Names and kinds of its tensors.
-        raw: Bytes of each.
-        addresses: Content address of each.
+        part: Where the tensors are.
+        slots: Which of the part's tensors.
+        batch: What is to be stored of them.
+        rows: Models' places in the part.
+        models: Their ids.
     """
 
-    layout: Layout
-    raw: list[Bytes]
-    addresses: list[bytes]
-
-
-@dataclass
-class _Parameter:
-    """Tensors of one name and kind that are not in the store yet."""
-
-    name: str
-    kind: Kind
-    raw: list[Bytes] = field(default_factory=list)
-    addresses: list[bytes] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    part: Part
+    slots: tuple[int, ...]
+    batch: Batch
+    rows: list[int] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, part: Part, slots: list[int]) -> _Group:
+        """A group without models."""
+        names = tuple(part.names[slot] for slot in slots)
+        batch = Batch(names, tuple(part.kinds[slot] for slot in slots))
+        return cls(part, tuple(slots), batch)
 
-def given_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Given]:
-    """Bytes and content addresses of models.
-
-    Args:
-        models: Id of each to its tensors by name.
-
-    Raises:
-        ModelError: A name is no text, or a tensor cannot be stored.
-    """
-    alike: dict[tuple[Any, ...], list[str]] = {}
-    for model, tensors in models.items():
-        if not (isinstance(model, str) and model and all(isinstance(n, str) for n in tensors)):
-            raise ModelError(f"model {model!r}: ids and names of tensors are text")
-        alike.setdefault(_signature(tensors), []).append(model)
-    found: dict[str, Given] = {}
-    for group in alike.values():
-        layout, raw, addresses = [], [], []
-        for name in models[group[0]]:
-            values = [models[model][name] for model in group]
-            kind, rows = stacked(values, f"model {group[0]!r}, tensor {name!r}")
-            layout.append((name, kind))
-            raw.append(list(rows))
-            addresses.append(hashes(kind, rows))
-        for place, model in enumerate(group):
-            found[model] = Given(
-                tuple(layout), [rows[place] for rows in raw], [own[place] for own in addresses]
-            )
-    return {model: found[model] for model in models}
-
-
-def _signature(tensors: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Equal for models whose tensors can be stacked."""
-    return tuple(
-        (name, type(value), getattr(value, "dtype", None), getattr(value, "shape", None))
-        for name, value in tensors.items()
-    )
+    def words(self) -> Words:
+        """The new words, ``(models, words)``."""
+        found = self.part.words
+        if len(self.slots) < len(self.part.kinds):
+            spans = [self.part.span(slot) for slot in self.slots]
+            found = np.concatenate([found[:, span] for span in spans], axis=1)
+        first, last = self.rows[0], self.rows[-1]
+        if last - first + 1 == len(self.rows):  # they ascend
+            return found[first : last + 1]
+        return found[self.rows]
 
 
 class Writer:
     """Adds models to the contents of a store; the packs it writes count once the index does."""
 
-    def __init__(
-        self, backend: Backend, contents: Contents, reader: Reader | None, speed: Speed
-    ) -> None:
+    def __init__(self, backend: Backend, contents: Contents, reader: Reader | None) -> None:
         self._backend = backend
         self._contents = contents
         self._reader = reader
-        self._stored = len(contents.rows)
-        self._speed = speed
-        self._fresh: dict[int, Bytes] = {}
-        addresses = np.ascontiguousarray(contents.rows["address"])
-        self._numbers = {address.tobytes(): number for number, address in enumerate(addresses)}
+        self._stored = len(contents.tensors)
+        self._added: list[tuple[Batch, Words]] = []
+        addresses = contents.tensors["address"].tobytes()
+        size = TENSOR["address"].itemsize
+        self._numbers = {
+            addresses[size * number : size * (number + 1)]: number
+            for number in reversed(range(self._stored))
+        }
+        self._addresses: list[bytes] = []
+        self._firsts: list[int] = []
 
     def add(
         self,
@@ -126,10 +103,12 @@ class Writer:
             references: For each, models in the contents to compare it with; the best first.
             records: What is kept of each beside its tensors.
         """
-        parameters = self._new_parameters(models)
-        columns = [self._encode(parameter, references) for parameter in parameters]
-        if parameters:
-            self._write(parameters, columns)
+        self._addresses, self._firsts = [], []
+        encoded = []
+        for group in self._groups(models):
+            encoded += self._encode(group, references)
+        if encoded:
+            self._write(encoded)
         for model, given in models.items():
             numbers = tuple(self._numbers[address] for address in given.addresses)
             layout = self._layout(given.layout)
@@ -140,136 +119,145 @@ class Writer:
             self._contents.layouts.append(layout)
         return self._contents.layouts.index(layout)
 
-    def _new_parameters(self, models: Mapping[str, Given]) -> list[_Parameter]:
-        """What is not stored yet, by parameter; numbers run on from model to model."""
-        found: dict[tuple[str, Kind], _Parameter] = {}
-        of_layout: dict[int, list[_Parameter]] = {}
+    def _groups(self, models: Mapping[str, Given]) -> list[_Group]:
+        """What is not stored yet; numbers run on from model to model."""
+        found: dict[tuple[int, tuple[int, ...]], _Group] = {}
+        numbers, known = self._numbers, len(self._contents.tensors)
         for model, given in models.items():
-            if id(given.layout) not in of_layout:
-                of_layout[id(given.layout)] = [
-                    found.setdefault((name, kind), _Parameter(name, kind))
-                    for name, kind in given.layout
-                ]
-            parameters = of_layout[id(given.layout)]
-            for parameter, raw, address in zip(parameters, given.raw, given.addresses, strict=True):
-                if address not in self._numbers:
-                    self._number(parameter, address, raw)
-                    parameter.models.append(model)
-        return [parameter for parameter in found.values() if parameter.numbers]
+            for part in given.parts:
+                first = known + len(self._addresses)
+                slots = []
+                for slot, place in enumerate(part.places):
+                    address, number = given.addresses[place], known + len(self._addresses)
+                    if numbers.setdefault(address, number) == number:
+                        self._addresses.append(address)
+                        slots.append(slot)
+                if slots:
+                    key = id(part), tuple(slots)
+                    if key not in found:
+                        found[key] = _Group.of(part, slots)
+                    group = found[key]
+                    group.rows.append(given.row)
+                    group.models.append(model)
+                    self._add_frame(group.batch, first)
+        return list(found.values())
 
-    def _number(self, parameter: _Parameter, address: bytes, raw: Bytes) -> None:
-        number = self._stored + len(self._fresh)
-        self._numbers[address] = number
-        self._fresh[number] = raw
-        parameter.raw.append(raw)
-        parameter.addresses.append(address)
-        parameter.numbers.append(number)
+    def _add_frame(self, batch: Batch, first: int) -> None:
+        batch.firsts.append(first)
+        batch.frames.append(len(self._contents.frames) + len(self._firsts))
+        self._firsts.append(first)
 
-    def _encode(self, parameter: _Parameter, references: Mapping[str, Sequence[str]]) -> Column:
-        kind = parameter.kind
-        words = np.concatenate(parameter.raw).view(kind.word_type)
-        words = words.reshape(len(parameter.raw), kind.words)
-        compared = self._references(parameter, references)
-        middle = self._median(kind, words)
+    def _encode(self, group: _Group, references: Mapping[str, Sequence[str]]) -> list[Encoded]:
+        """All frames of a group, and of the median that they are compared with."""
+        words, batch = group.words(), group.batch
+        self._added.append((batch, words))
+        is_float = DTYPES[batch.kinds[0].dtype].fraction is not None
+        compared = [nothing(len(words), words.shape[1], len(batch.kinds), words.dtype)]
+        compared += self._references(group, references)
+        middle = self._median(words) if is_float else None
         if middle is None:
-            return encode_column(kind, words, compared, self._speed)
-        first = [Reference(r.words[:1], r.numbers[:1], r.depths[:1]) for r in compared]
-        lone = encode_column(kind, middle[None], first, self._speed)
-        depth = np.full(len(words), lone.depth[0])
-        compared.append(Reference(middle[None], np.full(len(words), _MEDIAN), depth))
-        column = encode_column(kind, words, compared, self._speed)
-        if (used := column.reference == _MEDIAN).any():
-            raw = middle.view(np.uint8)
-            (address,) = hashes(kind, raw[None])
-            if address in self._numbers:  # the median is one of the tensors
-                return encode_column(kind, words, compared[:-1], self._speed)
-            self._number(parameter, address, raw)
-            column.reference[used] = parameter.numbers[-1]
-            _append(column, lone)
-        return column
-
-    def _median(self, kind: Kind, words: NDArray[Any]) -> NDArray[Any] | None:
-        """A tensor between many: what they have in common beyond their base."""
-        floats = DTYPES[kind.dtype].fraction is not None and kind.words > 1
-        if self._speed == "fast" or not floats or len(words) < _MEDIAN_OF:
-            return None
-        most = max(_MEDIAN_OF, min(_MEDIAN_SAMPLE, _MEDIAN_WORDS // kind.words))
-        return median(words[:: -(-len(words) // most)])
-
-    def _references(
-        self, parameter: _Parameter, references: Mapping[str, Sequence[str]]
-    ) -> list[Reference]:
-        """The same parameter of the models that each is compared with; first all firsts."""
-        found = []
-        most = max((len(references.get(model, ())) for model in parameter.models), default=0)
-        for place in range(most):
-            named = [references.get(model, ())[place:] for model in parameter.models]
-            others = [models[0] if models else None for models in named]
-            known = {other: self._number_of(other, parameter) for other in set(others)}
-            numbers = np.array([known[other] for other in others])
-            if (numbers >= 0).any():
-                found.append(self._reference(parameter.kind, numbers))
+            return encoded_batch(batch, words, chosen(is_float, words, compared))
+        first = len(self._contents.tensors) + len(self._addresses)
+        ones = [Reference(r.words[:1], r.numbers[:1], r.depths[:1]) for r in compared]
+        one = Batch(batch.names, batch.kinds, [0], [first])
+        lone = encoded_batch(one, middle, chosen(is_float, middle, ones))
+        numbers = np.arange(first, first + len(batch.kinds))[None]
+        compared.append(Reference(middle, numbers, np.repeat(lone[0].depths, len(words))))
+        choice = chosen(is_float, words, compared)
+        found = encoded_batch(batch, words, choice)
+        if any(reference is compared[-1] for _, reference, _ in choice):
+            found += self._with_median(one, middle, lone)
         return found
 
-    def _number_of(self, model: str | None, parameter: _Parameter) -> int:
-        """Where a model's own tensor of that name and kind lies; -1 if nowhere."""
+    def _median(self, words: Words) -> Words | None:
+        """A model between many: what they have in common beyond their base."""
+        if len(words) < _MEDIAN_OF or not words.shape[1]:
+            return None
+        most = max(_MEDIAN_OF, min(_MEDIAN_SAMPLE, _MEDIAN_WORDS // words.shape[1]))
+        return median(words[:: -(-len(words) // most)])[None]
+
+    def _references(
+        self, group: _Group, references: Mapping[str, Sequence[str]]
+    ) -> list[Reference]:
+        """The same tensors of the models that each is compared with; first all firsts."""
+        found = []
+        most = max((len(references.get(model, ())) for model in group.models), default=0)
+        for place in range(most):
+            named = [references.get(model, ())[place:] for model in group.models]
+            others = [models[0] if models else None for models in named]
+            known = {other: self._numbers_of(other, group.batch) for other in set(others)}
+            numbers = np.array([known[other] for other in others])
+            if (numbers != NONE).any():
+                found.append(self._reference(group.batch.kinds, numbers))
+        return found
+
+    def _numbers_of(self, model: str | None, batch: Batch) -> list[int]:
+        """Where a model's own tensors of those names and kinds lie, or ``NONE``."""
         if model is None:
-            return -1
+            return [NONE] * len(batch.kinds)
         entry = self._contents.entries[model]
         layout = self._contents.layouts[entry.layout]
-        pair = parameter.name, parameter.kind
-        return entry.rows[layout.index(pair)] if pair in layout else -1
+        places = dict(zip(layout, entry.rows, strict=True))
+        return [places.get(pair, NONE) for pair in zip(batch.names, batch.kinds, strict=True)]
 
-    def _reference(self, kind: Kind, numbers: NDArray[np.int64]) -> Reference:
-        distinct = np.unique(numbers[numbers >= 0])
-        stored = distinct[distinct < self._stored].tolist()
-        known = self._reader.read(stored) if self._reader is not None and stored else {}
-        raw = {n: self._fresh[n] if n in self._fresh else known[n] for n in distinct.tolist()}
-        depths = np.zeros(len(numbers), np.int64)
-        there = numbers >= 0
-        depths[there] = self._contents.rows["depth"][numbers[there]]
-        if len(distinct) == 1:
-            return Reference(raw[int(distinct[0])].view(kind.word_type)[None], numbers, depths)
-        words = np.zeros((len(numbers), kind.words), kind.word_type)
-        for row in np.flatnonzero(there).tolist():
-            words[row] = raw[int(numbers[row])].view(kind.word_type)
-        return Reference(words, numbers, depths)
+    def _reference(self, kinds: tuple[Kind, ...], numbers: NDArray[np.int64]) -> Reference:
+        there = numbers != NONE
+        distinct = np.unique(numbers[there]).tolist()
+        stored = [number for number in distinct if number < self._stored]
+        found = dict(self._reader.read(stored)) if self._reader is not None and stored else {}
+        found |= {number: self._fresh(number) for number in distinct if number >= self._stored}
+        frames = self._contents.frames
+        at = np.searchsorted(frames["first"], np.where(there, numbers, 0), side="right") - 1
+        depths = np.where(there, frames["depth"][at], -1).astype(np.int64).max(axis=1)
+        if (numbers == numbers[0]).all():
+            numbers = numbers[:1]
+        return Reference(side_by_side(kinds, numbers, found), numbers, depths)
 
-    def _write(self, parameters: list[_Parameter], columns: list[Column]) -> None:
-        """Write the pack, and a row for each of its tensors."""
-        parts = [
-            PackColumn(p.name, p.kind, column.frames, [stored_cut(cut) for cut in column.cuts])
-            for p, column in zip(parameters, columns, strict=True)
-        ]
-        name = pack_name(parts, [address for p in parameters for address in p.addresses])
+    def _fresh(self, number: int) -> NDArray[np.uint8]:
+        """Bytes of a tensor that was added by this writer."""
+        for batch, words in self._added:
+            row = bisect.bisect_right(batch.firsts, number) - 1
+            slot = number - batch.firsts[row]
+            if row >= 0 and slot < len(batch.kinds):
+                start = sum(kind.words for kind in batch.kinds[:slot])
+                found: NDArray[np.uint8] = words[row, start : start + batch.kinds[slot].words]
+                return found.view(np.uint8)
+        raise AssertionError("a tensor is numbered when it is added")
+
+    def _with_median(self, one: Batch, words: Words, lone: list[Encoded]) -> list[Encoded]:
+        """The frame of a median, which was encoded before it was known whether it is needed."""
+        start = 0
+        for kind in one.kinds:
+            # It may equal a tensor of the models, which refer to it: it has its own number.
+            raw = words[:, start : start + kind.words].view(np.uint8)
+            self._addresses += hashes(kind, raw)
+            start += kind.words
+        frame = len(self._contents.frames) + len(self._firsts)
+        self._firsts += one.firsts
+        return [replace(each, frames=np.array([frame])) for each in lone]
+
+    def _write(self, encoded: list[Encoded]) -> None:
+        """Write the pack, and a row for each of its frames and tensors."""
+        contents = self._contents
+        tensors: Rows = np.zeros(len(self._addresses), TENSOR)
+        joined = b"".join(self._addresses)
+        tensors["address"] = np.frombuffer(joined, np.uint8).reshape(len(tensors), -1)
+        tensors["reference"] = NONE
+        pieces = [each.piece for each in encoded]
+        name = pack_name(pieces, joined)
         with self._backend.write(name) as file:
-            written = write_pack(file, parts)
+            written = write_pack(file, pieces)
             size = file.seek(0, 2)
-        first = len(self._contents.rows)
-        rows: Rows = np.zeros(sum(len(p.numbers) for p in parameters), ROW)
-        for place, (parameter, column) in enumerate(zip(parameters, columns, strict=True)):
-            at = np.array(parameter.numbers) - first
-            rows["address"][at] = np.frombuffer(b"".join(parameter.addresses), np.uint8).reshape(
-                len(at), -1
-            )
-            rows["offset"][at] = written[place].offsets
-            rows["size"][at] = [len(frame) for frame in column.frames]
-            rows["pack"][at], rows["column"][at] = len(self._contents.packs), place
-            for field_name in ("reference", "cut", "codec", "depth"):
-                rows[field_name][at] = getattr(column, field_name)
-        self._contents.rows = np.concatenate([self._contents.rows, rows])
-        places = tuple(
-            ColumnPlace(part.name, part.kind, tuple(where.cuts))
-            for part, where in zip(parts, written, strict=True)
-        )
-        self._contents.packs.append(PackPlace(name, size, places))
-
-
-def _append(column: Column, other: Column) -> None:
-    """Add the tensors of another column of the same kind."""
-    column.frames += other.frames
-    column.cut = np.concatenate([column.cut, other.cut + len(column.cuts)])
-    column.cuts += other.cuts
-    for name in ("codec", "reference", "depth"):
-        joined = np.concatenate([getattr(column, name), getattr(other, name)])
-        setattr(column, name, joined)
+        frames: Rows = np.zeros(len(self._firsts), FRAME)
+        frames["first"], frames["pack"] = self._firsts, len(contents.packs)
+        for number, (each, (_, offsets)) in enumerate(zip(encoded, written, strict=True)):
+            at = each.frames - len(contents.frames)
+            frames["offset"][at], frames["size"][at] = offsets, each.piece.sizes
+            frames["form"][at], frames["depth"][at] = number, each.depths
+            slots = np.arange(each.references.shape[1])
+            places = each.firsts[:, None] - len(contents.tensors) + slots
+            tensors["reference"][places] = each.references
+        contents.frames = np.concatenate([contents.frames, frames])
+        contents.tensors = np.concatenate([contents.tensors, tensors])
+        forms = tuple(form for form, _ in written)
+        contents.packs.append(PackPlace(name, size, forms))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
+
 from shoal.errors import CorruptError, ModelError, nearest
 from shoal.pool_store.assembling import assembled
 from shoal.pool_store.backends import backend_of
+from shoal.pool_store.given import given_models
 from shoal.pool_store.index import Index, MissingFileError, read_root
 from shoal.pool_store.index_format import Contents, write_index
 from shoal.pool_store.order import in_order, references_of
 from shoal.pool_store.reading import Reader
-from shoal.pool_store.saving import Writer, given_models
+from shoal.pool_store.saving import Writer
 from shoal.pool_store.tensors import merkle
 
 if TYPE_CHECKING:
@@ -19,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from shoal.pool_store.backends import Backend
-    from shoal.pool_store.columns import Speed
+    from shoal.pool_store.given import Given
     from shoal.pool_store.index_format import Entry
-    from shoal.pool_store.saving import Given
     from shoal.pool_store.tensors import Kind, Tree
 
 Framework = Literal["numpy", "torch"]
@@ -33,21 +35,18 @@ _MOST_PACKS = 32
 class PoolStore:
     """Models by id, each a mapping from names to tensors, in a folder or at a URL.
 
-    Equal tensors are stored once; others as the smallest of several exact codecs makes them.
+    Equal tensors are stored once; others as what differs from another model's.
     Every tensor is checked against its content address when it is read. Any number of processes
     may read while one writes; writers wait for each other.
     """
 
-    def __init__(self, where: str | os.PathLike[str] | Backend, speed: Speed = "small") -> None:
+    def __init__(self, where: str | os.PathLike[str] | Backend) -> None:
         """Open a store; it comes to exist with the first save.
 
         Args:
             where: A folder, a URL that fsspec knows, or a backend.
-            speed: ``small`` tries every codec on each tensor, ``fast`` one. Does not matter for
-                reading: both are read alike.
         """
         self._backend = backend_of(where)
-        self._speed: Speed = speed
         self._index: Index | None = None
 
     @property
@@ -96,7 +95,7 @@ class PoolStore:
             if not new:
                 return
             reader = Reader(self._backend, index) if index is not None else None
-            writer = Writer(self._backend, contents, reader, self._speed)
+            writer = Writer(self._backend, contents, reader)
             references = references_of(new, base, parents or {}, contents.entries)
             sizes = {m: sum(kind.bytes for _, kind in g.layout) for m, g in new.items()}
             for part in in_order(sizes, references):
@@ -111,7 +110,7 @@ class PoolStore:
         entry = contents.entries.get(model)
         if entry is None:
             return False
-        addresses = [contents.rows["address"][number].tobytes() for number in entry.rows]
+        addresses = [contents.tensors["address"][number].tobytes() for number in entry.rows]
         if contents.layouts[entry.layout] != given.layout or addresses != given.addresses:
             raise ModelError(
                 f"{self.place}: model {model!r} is in the store with other tensors; "
@@ -157,10 +156,10 @@ class PoolStore:
 
         def read(index: Index) -> Tree:
             entry = self._entry(index, model)
-            rows = {number: index.row(number) for number in entry.rows}
+            rows = index.tensor_rows(np.array(entry.rows, np.int64))
             names = [name for name, _ in index.layouts[entry.layout]]
-            pairs = zip(names, entry.rows, strict=True)
-            return merkle({name: rows[number]["address"].tobytes() for name, number in pairs})
+            pairs = zip(names, rows["address"], strict=True)
+            return merkle({name: address.tobytes() for name, address in pairs})
 
         return self._reading(read)
 

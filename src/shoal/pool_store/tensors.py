@@ -86,11 +86,11 @@ class Kind:
         return np.dtype(f"<u{DTYPES[self.dtype].word}")
 
 
-def stacked(values: Sequence[Any], place: str) -> tuple[Kind, NDArray[np.uint8]]:
+def stacked(values: list[Any], place: str) -> tuple[Kind, NDArray[np.uint8]]:
     """Kind and bytes of tensors of one type and shape, wherever and however they lie.
 
     Args:
-        values: Tensors of torch, or arrays of numpy; of any strides, on any device.
+        values: Tensors of torch, or arrays of numpy, of any strides; all on one device.
         place: Names the first of them in an error.
 
     Returns:
@@ -115,18 +115,18 @@ def stacked(values: Sequence[Any], place: str) -> tuple[Kind, NDArray[np.uint8]]
 
 def _stacked_tensors(
     torch: Any,  # noqa: ANN401 - the module, which only its users have imported
-    values: Sequence[Any],
+    values: list[Any],
     place: str,
 ) -> tuple[Kind, NDArray[np.uint8]]:
     first = values[0]
     name = str(first.dtype).removeprefix("torch.")
-    if name not in DTYPES or any(v.layout is not torch.strided or v.is_quantized for v in values):
+    if name not in DTYPES or first.layout is not torch.strided:
         raise ModelError(f"{place} is sparse, quantized or of type {name}, which is not stored")
-    if any(value.is_meta for value in values):
+    if first.is_meta:
         raise ModelError(f"{place} has no data: its device is meta")
     kind = Kind(name, tuple(first.shape))
     with torch.no_grad():
-        rows = torch.stack([v if v.device.type == "cpu" else v.cpu() for v in values])
+        rows = torch.stack(values).cpu()
     flat = rows.resolve_conj().resolve_neg().reshape(-1)
     if not flat.numel():
         return kind, np.empty((len(values), 0), np.uint8)
@@ -167,13 +167,19 @@ def hashes(kind: Kind, rows: NDArray[np.uint8]) -> list[bytes]:
     Returns:
         The first ``HASH_BYTES`` of a SHA-256 over type, shape and bytes, for each.
     """
-    head = hashlib.sha256(canonical_json([kind.dtype, list(kind.shape)]).encode() + b"\n")
+    head = _head(kind)
     found = []
     for row in rows:
         digest = head.copy()
         digest.update(row)
         found.append(digest.digest()[:HASH_BYTES])
     return found
+
+
+@functools.cache
+def _head(kind: Kind) -> hashlib._Hash:
+    """A hash that has read type and shape; only copies of it read on."""
+    return hashlib.sha256(canonical_json([kind.dtype, list(kind.shape)]).encode() + b"\n")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def usage(store: PoolStore, model: str) -> Usage:
     entry = index.find(model) if index else None
     if index is None or entry is None:
         return Usage(plain, 0, 0)
-    rows = index.rows(np.unique(np.array(entry.rows, np.int64)))
+    frames = index.frame_of(np.array(entry.rows, np.int64))
+    rows = index.frame_rows(np.unique(frames))
     return Usage(plain, int(rows["size"].sum()), int(rows["depth"].max(initial=0)))
 
 
@@ -54,7 +55,7 @@ def freed_by(store: PoolStore, models: Iterable[str]) -> int:
     contents = index.contents()
     before = needed(contents)
     contents.entries = {m: entry for m, entry in contents.entries.items() if m not in gone}
-    return int(contents.rows["size"][before & ~needed(contents)].sum())
+    return int(contents.frames["size"][before & ~needed(contents)].sum())
 
 
 def _index(store: PoolStore) -> Index | None:

@@ -8,6 +8,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveInt,
     field_validator,
     model_validator,
@@ -32,6 +33,14 @@ class Compute(Section):
     threads: PositiveInt = Field(description="CPU threads of each job; the bits depend on it")
     checkpoint_seconds: NonNegativeFloat = Field(
         description="time between two checkpoints of a training; no result depends on it"
+    )
+
+
+class Intermediates(Section):
+    """What may be kept of layers' activations. No result depends on it."""
+
+    budget: NonNegativeInt = Field(
+        description="bytes that `shoal intermediates keep` may fill, unless it is told others"
     )
 
 
@@ -65,6 +74,7 @@ class Settings(Section):
     packing: Packing
     store: Store
     compute: Compute
+    intermediates: Intermediates
 
     @field_validator("grid", mode="before")
     @classmethod

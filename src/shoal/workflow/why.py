@@ -25,6 +25,7 @@ _NO_SETTINGS = (
     "packing.hours",
     "store.keep",
     "store.recovery_seconds",
+    "intermediates.budget",
     "search.variants.sampler",
     "search.variants.samples",
     "search.variants.seed",

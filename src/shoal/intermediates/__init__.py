@@ -1,0 +1,1 @@
+"""Activations of models' layers: kept, found again, searched. See docs/intermediates.md."""
