@@ -16,8 +16,10 @@ class ShoalError(Exception):
     """A mistake that is the user's to fix.
 
     The message is one line that names the file, row, column and value where there is one,
-    and the likely cause. The command line prints it without a traceback and exits with 2.
+    and the likely cause. The command line prints it without a traceback and exits with ``code``.
     """
+
+    code = 2
 
 
 class SettingsError(ShoalError):
@@ -38,6 +40,12 @@ class ModelError(ShoalError):
 
 class DivergedError(ModelError):
     """A training's loss is not finite any more."""
+
+
+class RecoveryError(ModelError):
+    """A model that was trained again has other bits than the one that was kept."""
+
+    code = 1
 
 
 class CorruptError(ShoalError):

@@ -16,8 +16,8 @@ def say(sentence: str) -> None:
     print(f"shoal: {sentence}", file=sys.stderr)  # noqa: T201 - the terminal's line
 
 
-def leave(reasons: Iterable[str]) -> NoReturn:
-    """Print a line for each reason, once, and exit with 2."""
+def leave(reasons: Iterable[str], code: int = 2) -> NoReturn:
+    """Print a line for each reason, once, and exit with ``code``."""
     for reason in dict.fromkeys(reasons):
         print(f"{ERROR}{reason}", file=sys.stderr)  # noqa: T201 - the terminal's line
-    raise SystemExit(2)
+    raise SystemExit(code)

@@ -20,7 +20,8 @@ def work(tmp_path: Path) -> Any:
     """Work whose settings no stand-in for a training looks at."""
     path = tmp_path / "unused"
     grid: dict[str, dict[str, Any]] = {"1111": {}, "2222": {}}
-    return Work(None, None, grid, path, path, path, tmp_path / "made", tmp_path / "logs", 1, 60)  # type: ignore[arg-type]
+    folders = tmp_path / "made", tmp_path / "logs", tmp_path / "store"
+    return Work(None, None, grid, path, path, path, *folders, 1, 60)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_failed_member_stops_no_other_and_leaves_no_status(work, trained, tmp_
     assert log == ["training bbbb", "shoal: error: the loss became nan"]
     lines = capfd.readouterr().err.splitlines()
     assert lines[0].startswith("bbbb/1111: failed, the loss became nan; its log: ")
-    assert lines[1].startswith("aaaa/1111: trained in ")
+    assert lines[1].startswith("aaaa/1111: done in ")
 
 
 def test_a_bug_in_the_users_model_is_a_traceback_in_the_members_log(work, trained, tmp_path):

@@ -11,6 +11,7 @@ import torch
 from shoal.errors import ModelError
 from shoal.pool_store import PoolStore
 from shoal.pool_store.backends import Memory
+from shoal.pool_store.usage import freed_by, usage
 
 
 @pytest.fixture(params=["folder", "memory", "memory://"])
@@ -256,6 +257,34 @@ class TestPoolStoreContract:
 
         assert same({n: t.numpy() for n, t in loaded["b"].items()}, net(1))
         assert isinstance(loaded["b"]["0.bias"], torch.Tensor)
+
+    def test_a_model_may_give_way_in_one_step(self, where):
+        """A model that is replaced has another record; what refers to its tensors still reads."""
+        store, first = PoolStore(where), net(0)
+        store.save({"a": first})
+        second = tuned(first, 1)
+        store.save({"b": second}, base="a")
+
+        store.save({"a": {}}, records={"a": {"gone": True}}, replace=True)
+
+        assert store.load("a") == {}
+        assert store.record("a") == {"gone": True}
+        assert store.tree("a").tensors == {}
+        assert same(store.load("b"), second)
+        store.collect_garbage()
+        assert same(store.load("b"), second)
+        assert store.fsck() == []
+
+    def test_what_removal_would_free_is_known_before(self, where):
+        """Only frames that no other model needs are counted."""
+        store, first = PoolStore(where), net(0)
+        store.save({"a": first})
+        store.save({"b": tuned(first, 1), "c": first}, base="a")
+
+        assert freed_by(store, ["a"]) == freed_by(store, ["c"]) == 0
+        assert freed_by(store, ["b"]) == usage(store, "b").stored > 0
+        everything = usage(store, "a").stored + usage(store, "b").stored
+        assert freed_by(store, ["a", "b", "c"]) == everything
 
 
 def _pack_bytes(store):

@@ -25,7 +25,24 @@ def test_a_finished_experiment_agrees(spoiled):
     files = [path for path in Path("results/tiny/g1").rglob("*") if path.is_file()]
     beside = 3 + 12  # members beside the index, files beside the pool's manifest
     published = 1
-    assert (code, lines) == (0, [f"{len(files) - beside + published} artifacts agree"])
+    answers = len([path for path in Path("results/tiny/answers").rglob("*") if path.is_file()])
+    count = len(files) - beside + published + answers
+    assert (code, lines) == (0, [f"{count} artifacts agree"])
+
+
+def test_kept_models_and_answers_are_checked(spoiled):
+    """A pack of the store that was cut off and a table of the answers that changed are named."""
+    table = next(Path("results/tiny/answers").glob("*.parquet"))
+    flip(table, 40)
+    pack = next(Path("results/tiny/store").glob("pack-*"))
+    pack.write_bytes(pack.read_bytes()[:-1])
+
+    code, lines = audited()
+
+    assert code == 1
+    assert any(line.startswith(f"{table}: is not the file that ") for line in lines)
+    assert any(line.startswith("results/tiny/store: pack-") for line in lines)
+    assert len(lines) >= 3
 
 
 def test_a_copy_without_snakemakes_records_agrees(spoiled):

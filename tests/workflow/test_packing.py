@@ -163,6 +163,7 @@ def test_a_pack_that_was_killed_goes_on_where_it_was(copied, warm):
     """Members that were done are not trained again, and all come out as they were."""
     before = specialists(copied)
     remove_specialists(copied)
+    copied.forget_store()
     overrides = f"[{ONE}]"
     command = ["snakemake", "-c", "2", "--scheduler", "greedy"]
     run = subprocess.Popen(
@@ -194,6 +195,7 @@ def test_specialists_removed_by_hand_are_packed_again(copied):
     overrides = f"[{ON}]"
     before = specialists(copied)
     remove_specialists(copied)
+    copied.forget_store()
     assert copied.run(overrides=overrides) == ["train_pack", "train_pack"]
     remove_specialists(copied)
 
@@ -201,6 +203,18 @@ def test_specialists_removed_by_hand_are_packed_again(copied):
 
     assert copied.run(overrides=overrides) == ["train_pack", "train_pack"]
     assert specialists(copied) == before
+
+
+def test_a_pack_takes_from_the_store_what_was_trained_before(copied):
+    """Members that the pool store has are not trained; their bits are those that they had."""
+    before = specialists(copied)
+    remove_specialists(copied)
+
+    assert copied.run(overrides=f"[{ON}]") == ["train_pack", "train_pack"]
+
+    assert specialists(copied) == before
+    ledgers = [read_json(path) for path in copied.generation.glob("specialists/*/*/*/ledger.json")]
+    assert all("recovered" in ledger for ledger in ledgers)
 
 
 def test_a_specialist_longer_than_a_pack_may_take_is_one_line(copied):
@@ -221,6 +235,7 @@ def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
     """As on a cluster: a job's Snakemake reads the Snakefile anew, when some members are there."""
     before = specialists(copied)
     remove_specialists(copied)
+    copied.forget_store()
     choice = next(copied.generation.glob("choices/*/*/*"))
     choice.unlink()
     plugins = str(Path(__file__).parent / "plugins")

@@ -88,13 +88,15 @@ rule train_pack:
         grid=plans.first.grid_text(),
         specialists=lambda wc: plan(wc).layout.specialists,
         logs=lambda wc: plan(wc).specialist_logs,
+        store=plans.store,
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-pack --members {params.members:q} --model {params.model:q}"
         " --training {params.training:q} --grid {params.grid:q} --index {params.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q} --specialists {params.specialists:q}"
-        " --logs {params.logs:q} --status {output.status:q} --threads {params.threads}"
+        " --logs {params.logs:q} --status {output.status:q} --store {params.store:q}"
+        " --threads {params.threads}"
         " --checkpoint-seconds {params.seconds} &> {log:q}"
 
 

@@ -9,6 +9,7 @@ from shoal.answers.gather import known, value_text
 from shoal.answers.page import answers_page
 from shoal.answers.plots import plots
 from shoal.files import replacing, write_json
+from shoal.hashing import file_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,9 @@ def answers(plans: Sequence[Path], folder: Path, record: Path) -> None:
     for path in folder.glob("*.*"):
         if path not in kept:  # of answers before, about more than there is now
             path.unlink()
-    write_json(record, {"releases": {each.variant: each.release for each in found}})
+    releases = {each.variant: each.release for each in found}
+    files = {path.name: file_hash(path) for path in sorted(kept)}
+    write_json(record, {"releases": releases, "files": files})
 
 
 def _write_text(path: Path, text: str) -> set[Path]:

@@ -26,7 +26,7 @@ def main() -> None:
     try:
         app(arguments)
     except ShoalError as error:
-        leave([str(error)])
+        leave([str(error)], error.code)
     except OSError as error:
         if error.errno is None:
             raise

@@ -18,6 +18,7 @@ def train_pack(
     specialists: File,
     logs: File,
     status: File,
+    store: File,
     threads: Threads,
     checkpoint_seconds: Seconds,
 ) -> None:
@@ -35,6 +36,7 @@ def train_pack(
         shapes,
         specialists,
         logs,
+        store,
         threads,
         checkpoint_seconds,
     )

@@ -24,18 +24,24 @@ def audit(
     Reads the results folder alone, nothing that Snakemake keeps.
     """
     from shoal.workflow.audit import audit
+    from shoal.workflow.audit_shared import audit_shared
 
     plans = project_plans(experiment, overrides)
     reports = {plan.variant.id: audit(plan) for plan in plans}
+    shared = audit_shared(plans)
     single = len(plans) == 1
+    if single:
+        reports = {name: report + shared for name, report in reports.items()}
+    else:
+        reports["shared"] = shared
     if as_json:
         documents = {name: report.as_json() for name, report in reports.items()}
-        content = next(iter(documents.values())) if single else {"variants": documents}
-        typer.echo(json.dumps(content, indent=1))
-    for plan in [] if as_json else plans:
+        content = {"shared": documents.pop("shared"), "variants": documents} if not single else None
+        typer.echo(json.dumps(content or next(iter(documents.values())), indent=1))
+    for name, report in () if as_json else reports.items():
         if not single:
-            typer.echo(f"variant {plan.variant.id}:")
-        _show_audit(reports[plan.variant.id], plan.command("refit"))
+            typer.echo("shared:" if name == "shared" else f"variant {name}:")
+        _show_audit(report, plans[0].command("refit"))
     if not all(report.agrees for report in reports.values()):
         raise typer.Exit(1)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import random
 import sys
 import time
 import traceback
@@ -40,6 +38,7 @@ class Work:
         shapes: Shape of rows and labels.
         specialists: Folder of specialists; a member lies below it.
         logs: Folder of their logs, likewise.
+        store: The pool store, from which what was trained before is taken.
         threads: CPU threads.
         checkpoint_seconds: How often the training of a member is kept.
     """
@@ -52,6 +51,7 @@ class Work:
     shapes: Path
     specialists: Path
     logs: Path
+    store: Path
     threads: int
     checkpoint_seconds: float
 
@@ -90,7 +90,7 @@ def train_pack(work: Work, members: Sequence[str], status: Path) -> list[str]:
         start = time.perf_counter()
         reason = _train(work, member)
         if reason is None:
-            _say(f"{member}: trained in {time.perf_counter() - start:.1f} s")
+            _say(f"{member}: done in {time.perf_counter() - start:.1f} s")
         else:
             failed.append(member)
             _say(f"{member}: failed, {reason}; its log: {work.log(member)}")
@@ -114,14 +114,18 @@ def _order(work: Work, members: Sequence[str]) -> list[str]:
 
 
 def _train(work: Work, member: str) -> str | None:
-    """Train one member; why it failed, or None."""
+    """Train one member, or take it from the pool store; why that failed, or None."""
+    from shoal.determinism import as_if_alone
+    from shoal.pool.recover import recover
     from shoal.train_specialists.command import train_specialist
 
     digest, point = member.split("/")
     weights, ledger = work.files(member)
     reason = None
-    with _logging_to(work.log(member)), _as_if_alone(work.threads):
+    with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
+            if recover(work.store, weights, ledger, work.base):
+                return None
             train_specialist(
                 work.model,
                 work.training,
@@ -141,32 +145,6 @@ def _train(work: Work, member: str) -> str | None:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             traceback.print_exc()
     return reason
-
-
-@contextmanager
-def _as_if_alone(threads: int) -> Iterator[None]:
-    """Random generators and torch's settings as in a new process, and given back so."""
-    import numpy as np
-    import torch
-
-    from shoal.determinism import deterministic
-
-    deterministic(threads)
-    dtype = torch.get_default_dtype()
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002 - a user's model may use the global one
-        torch.set_rng_state(states[2])
-        torch.set_default_dtype(dtype)
-        # Trainer and optimiser refer to each other and hold a device's memory. What is left is
-        # modules, at which the next collection need not look: 0.3 s.
-        gc.collect()
-        gc.freeze()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 @contextmanager

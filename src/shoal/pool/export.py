@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.errors import ModelError, SettingsError
 from shoal.files import replacing
 from shoal.hashing import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _ROWS = 2  # of the example that programs are traced with; any number may come
 
 
-def export(kept: Kept, name: str, out: Path, trust: Sequence[str]) -> None:
+def export(kept: Kept, name: str, out: Path) -> None:
     """Write a model.
 
     safetensors hold the weights, and in their header where they come from. Programs take encoded
@@ -32,32 +32,31 @@ def export(kept: Kept, name: str, out: Path, trust: Sequence[str]) -> None:
         kept: What an experiment has kept.
         name: The model; see :meth:`Kept.find`.
         out: The file, ``.safetensors``, ``.onnx`` or ``.pt2``.
-        trust: Modules outside Shoal that the model may be imported from.
 
     Raises:
         SettingsError: The suffix is another, or a package for it is not installed.
         ModelError: There is no such model, it is a router, or it does not export.
     """
-    writers: dict[str, Callable[[Kept, str, Path, Sequence[str]], None]] = {
+    writers: dict[str, Callable[[Kept, str, Path], None]] = {
         ".safetensors": _write_weights,
         ".onnx": _write_onnx,
         ".pt2": _write_program,
     }
     if out.suffix not in writers:
         raise SettingsError(f"{out}: write to one of {', '.join('*' + each for each in writers)}")
-    writers[out.suffix](kept, kept.find(name), out, trust)
+    writers[out.suffix](kept, kept.find(name), out)
 
 
-def _write_weights(kept: Kept, model: str, out: Path, _: Sequence[str]) -> None:
+def _write_weights(kept: Kept, model: str, out: Path) -> None:
     from safetensors.torch import save_file
 
     record = kept.store.record(model) | {"id": model}
-    tensors = {name: each.contiguous() for name, each in kept.store.load(model, "torch").items()}
+    tensors = {name: each.contiguous() for name, each in kept.load(model, "torch").items()}
     with replacing(out) as aside:
         save_file(tensors, aside, metadata={"shoal": canonical_json(record)})
 
 
-def _write_onnx(kept: Kept, model: str, out: Path, trust: Sequence[str]) -> None:
+def _write_onnx(kept: Kept, model: str, out: Path) -> None:
     import warnings
     from importlib.util import find_spec
 
@@ -65,7 +64,7 @@ def _write_onnx(kept: Kept, model: str, out: Path, trust: Sequence[str]) -> None
 
     if not (find_spec("onnx") and find_spec("onnxscript")):
         raise SettingsError(f"{out}: ONNX needs more packages: pip install 'shoal[onnx]'")
-    net, example = _program(kept, model, trust)
+    net, example = _program(kept, model)
     rows = torch.export.Dim("rows")
     with replacing(out) as aside, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own parts
@@ -82,16 +81,16 @@ def _write_onnx(kept: Kept, model: str, out: Path, trust: Sequence[str]) -> None
         )
 
 
-def _write_program(kept: Kept, model: str, out: Path, trust: Sequence[str]) -> None:
+def _write_program(kept: Kept, model: str, out: Path) -> None:
     import torch
 
-    net, example = _program(kept, model, trust)
+    net, example = _program(kept, model)
     shapes = ({0: torch.export.Dim("rows")},)
     with replacing(out) as aside, aside.open("wb") as file:
         torch.export.save(torch.export.export(net, example, dynamic_shapes=shapes), file)
 
 
-def _program(kept: Kept, model: str, trust: Sequence[str]) -> Program:
+def _program(kept: Kept, model: str) -> Program:
     """The user's model with its weights, and rows to trace it with."""
     import torch
 
@@ -104,18 +103,10 @@ def _program(kept: Kept, model: str, trust: Sequence[str]) -> Program:
     record = kept.store.record(model)
     if record["kind"] == "router":
         raise ModelError(f"{model}: a router is no network; export it to a .safetensors file")
-    made = _release_of(kept, model)
-    check_trust("model", made["model"]["_target_"], trust)
+    made = kept.release_of(model)
+    check_trust("model", made["model"]["_target_"], kept.trust)
     shapes = Shapes(**made["shapes"])
-    tensors = kept.store.load(model)
+    tensors = kept.load(model)
     point = record["meta"].get("point", {})
     net = trained_model(parse(Model, made["model"], "model"), point, shapes, tensors)
     return net.eval(), (torch.zeros((_ROWS, *shapes.x_shape)),)
-
-
-def _release_of(kept: Kept, model: str) -> Mapping[str, Any]:
-    """A release that has a model."""
-    for release in kept.releases:
-        if any(each["id"] == model for each in release["models"]):
-            return release
-    raise ModelError(f"{kept.home}: no release here has model {model!r}; look among the variants")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.files import read_json
 from shoal.hashing import settings_id
 from shoal.pool.kept import (
+    Kept,
     Slot,
     identity_of,
     is_of,
@@ -18,6 +19,7 @@ from shoal.pool.kept import (
     model_id,
     slot_of,
 )
+from shoal.pool.ways import settle, way_of
 from shoal.shapes import Shapes
 from shoal.state import load_state
 from shoal.workflow.history import STORE
@@ -89,20 +91,39 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
         base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
         listed += _save(store, part, plan, before, base)
     listed += _stored(store, [file for file in files if not file.path.exists()])
-    measured = read_json(metrics)
-    score = {name: measured[of]["score"] for name, of in _SCORES.items()}
-    record = {
+    keep_release(home, _release(plan, layout, read_json(metrics), listed))
+    _settle(plan["settings"], home, [each["id"] for each in listed])
+
+
+def _release(
+    plan: Mapping[str, Any],
+    layout: Layout,
+    measured: Mapping[str, Any],
+    listed: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What a release consists of, and how its models were trained."""
+    settings = plan["settings"]
+    return {
         "release": plan["release"],
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "generation": layout.generation,
         "metric": measured["metric"],
-        "score": score,
+        "score": {name: measured[of]["score"] for name, of in _SCORES.items()},
         "verdict": measured["verdict"],
-        "model": plan["settings"]["model"],
+        "model": settings["model"],
+        "training": settings["train_specialists"],
+        "index": str(layout.index.relative_to(layout.root)),
         "shapes": asdict(Shapes.load(layout.fit("encode", "shapes.json"))),
         "models": listed,
     }
-    keep_release(home, record)
+
+
+def _settle(settings: Mapping[str, Any], home: Path, models: Sequence[str]) -> None:
+    """Give up weights, where the settings say so."""
+    way = settings["store"]["keep"]
+    if way in ("auto", "recipe"):
+        kept = Kept(home, (settings["model"]["_target_"].rpartition(".")[0],))
+        settle(kept, models, settings["store"]["recovery_seconds"] if way == "auto" else None)
 
 
 def _models_before(home: Path, release: str) -> dict[Slot, str]:
@@ -168,11 +189,16 @@ def _save(
         near = start if parent in (None, model) or parent not in store else parent
         if near is not None:
             resembled[model] = near
+        listed.append(one)
+        if model in store and way_of(store.record(model)) == "recipe":
+            continue
         models[model] = tensors
         origin = {"parent": None if parent == model else parent, "base": start}
         records[model] = one | origin | {"digest": file.digest, "meta": meta}
         records[model] |= _training(file, plan)
-        listed.append(one)
+    if plan["settings"]["store"]["keep"] == "snapshot":
+        records = {model: record | {"keep": "snapshot"} for model, record in records.items()}
+        base, resembled = None, {}
     store.save(models, base, resembled, records)
     return listed
 

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shoal.errors import ModelError, SourceError, nearest
 from shoal.files import read_json, write_json
 from shoal.hashing import settings_id
+from shoal.pool.rows import is_rows
 from shoal.pool_store.tensors import tree_of
+from shoal.terminal import say
 from shoal.workflow.history import STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shoal.pool_store import PoolStore
+    from shoal.pool_store.store import Framework
+    from shoal.pool_store.tensors import Tree
 
 KEPT = "models"
 """Folder of what each release consists of, beside what is published."""
 _TAGS = "tags.json"
+_IMPORTED = "imported.json"
 _NAMING = 5  # last parts of a path that say what its file is made from
 _FEW = 4  # digits that abbreviate an id
 
@@ -83,9 +88,11 @@ class Kept:
 
     Attributes:
         home: The folder of what is published: ``results/NAME``, or a variant's.
+        trust: Modules outside Shoal from which a model that is trained again may be imported.
     """
 
     home: Path
+    trust: Sequence[str] = ()
 
     @cached_property
     def releases(self) -> list[dict[str, Any]]:
@@ -99,14 +106,63 @@ class Kept:
             raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
         return found
 
+    @property
+    def root(self) -> Path:
+        """The experiment's results folder, where the store lies that its variants share."""
+        folders = (self.home, *self.home.parents)
+        return next((f for f in folders if (f / STORE).is_dir()), self.home)
+
     @cached_property
     def store(self) -> PoolStore:
-        """The pool store, which variants share."""
+        """The pool store."""
         from shoal.pool_store import PoolStore
 
-        folders = (self.home, *self.home.parents)
-        root = next((f for f in folders if (f / STORE).is_dir()), self.home)
-        return PoolStore(root / STORE)
+        return PoolStore(self.root / STORE)
+
+    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+        """A model's weights as :meth:`PoolStore.load` gives them; by its recipe if it has one.
+
+        Raises:
+            ModelError: There is no such model, or something that its recipe needs is gone.
+            RecoveryError: It was trained again and has other bits.
+        """
+        from shoal.pool.recipe import recipe_in, torch_tensors, trained_again
+
+        record = self.store.record(model)
+        recipe = recipe_in(record)
+        if recipe is None:
+            return self.store.load(model, framework)
+        tensors, seconds = trained_again(self.store, model, record, recipe, self.trust)
+        say(
+            f"{model}: trained again in {seconds:.3g} s, {recipe.predicted_seconds:.3g} s predicted"
+        )
+        return torch_tensors(tensors) if framework == "torch" else tensors
+
+    def tree(self, model: str) -> Tree:
+        """The Merkle tree of a model; nothing is trained for it."""
+        from shoal.pool.recipe import recipe_in
+
+        recipe = recipe_in(self.store.record(model))
+        return self.store.tree(model) if recipe is None else recipe.tree
+
+    def release_of(self, model: str) -> dict[str, Any]:
+        """The last release that has a model; of an imported one, the last of all.
+
+        Raises:
+            ModelError: None has.
+        """
+        releases: list[dict[str, Any]] = self.releases
+        for release in reversed(releases):
+            if model in self.imported or any(each["id"] == model for each in release["models"]):
+                return dict(release)
+        raise ModelError(
+            f"{self.home}: no release here has model {model!r}; look among the variants"
+        )
+
+    @property
+    def models(self) -> list[str]:
+        """Ids of all models, of other variants too."""
+        return [each for each in self.store.ids() if not is_rows(each)]
 
     @property
     def tags(self) -> dict[str, str]:
@@ -120,11 +176,30 @@ class Kept:
         Raises:
             ModelError: There is no such model, or the name could be mistaken for another.
         """
-        if not name or ":" in name or name in self.store:
-            raise ModelError(f"tag {name!r}: an empty name, an id, or one with a colon")
+        self.check_tag(name)
         found = self.find(model)
         write_json(self.home / _TAGS, self.tags | {name: found})
         return found
+
+    def check_tag(self, name: str) -> None:
+        """Refuse a name that could be mistaken for another.
+
+        Raises:
+            ModelError: It could.
+        """
+        if not name or ":" in name or name in self.store:
+            raise ModelError(f"tag {name!r}: an empty name, an id, or one with a colon")
+
+    @property
+    def imported(self) -> dict[str, dict[str, str]]:
+        """File and time of models that were brought in, by id."""
+        path = self.home / _IMPORTED
+        return dict(read_json(path)) if path.exists() else {}
+
+    def note_import(self, model: str, file: str, time: str) -> None:
+        """Write down that a model was brought in."""
+        facts = {"file": file, "time": time}
+        write_json(self.home / _IMPORTED, self.imported | {model: facts})
 
     def find(self, name: str) -> str:
         """Id of a model.
@@ -143,7 +218,7 @@ class Kept:
         listed = {which_of(each): each["id"] for each in self._models(release) if each["chosen"]}
         if which in listed:
             return str(listed[which])
-        ids = [i for i in self.store.ids() if len(name) >= _FEW and i.startswith(name)]
+        ids = [i for i in self.models if len(name) >= _FEW and i.startswith(name)]
         if len(ids) == 1:
             return ids[0]
         known = (*listed, *self.tags)
@@ -178,3 +253,20 @@ def which_of(listed: Mapping[str, Any]) -> str:
     """What a person calls a model of a release."""
     partition = listed["partition"]
     return str(listed["kind"] if partition is None else partition)
+
+
+def problems(store: PoolStore) -> list[str]:
+    """A line for each damage to a store, and for each recipe that lacks something."""
+    found = store.fsck()
+    if found:
+        return found
+    ids = store.ids()
+    for model in ids:
+        record = store.record(model)
+        needed = (record["recipe"]["rows"], record["base"]) if "recipe" in record else ()
+        found += [
+            f"{store.place}: model {model} is kept as a recipe, and {each} is gone"
+            for each in needed
+            if each not in ids
+        ]
+    return found

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from shoal.pool.kept import which_of
+from shoal.pool.recipe import recipe_in
+from shoal.pool.ways import way_of
+from shoal.pool_store.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +37,9 @@ def log_text(kept: Kept) -> Text:
         score = release["score"]
         text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
         text.append(f"{release['verdict']}\n")
+    for model, facts in kept.imported.items():
+        text.append(f"{model}", "bold")
+        text.append(f"  {facts['time']}, imported from {facts['file']}\n")
     text.rstrip()
     return text
 
@@ -49,7 +57,7 @@ def model_text(kept: Kept, name: str) -> Table:
     model = kept.find(name)
     record = kept.store.record(model)
     ledger = record["ledger"]
-    tree = kept.store.tree(model)
+    tree = kept.tree(model)
     table = Table.grid(padding=(0, 2))
     lines = {
         "model": model,
@@ -59,20 +67,47 @@ def model_text(kept: Kept, name: str) -> Table:
         "rows": record["digest"],
         "base": record["base"],
         "parent": record["parent"],
-        "first release": f"{record['release']}, generation {record['generation']}",
+        "first release": _first_release(record),
         "settings": record["settings"],
         "seed": record["seed"],
         "code": record["code"],
-        "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()),
-        "cost": f"{ledger.get('flops', 0):.3g} FLOPs, {ledger.get('seconds', 0):.3g} s",
+        "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()) or None,
+        "cost": f"{ledger['flops']:.3g} FLOPs, {ledger['seconds']:.3g} s" if ledger else None,
+        "imported from": record.get("imported"),
+        "kept": _kept(kept, model, record),
         "tags": ", ".join(tag for tag, of in kept.tags.items() if of == model) or None,
     }
     for title, value in lines.items():
         if value is not None:
-            table.add_row(Text(title, style="bold"), str(value))
+            table.add_row(Text(title, style="bold"), Text(str(value)))
     for layer, digest in tree.layers.items():
         table.add_row(Text(layer or "(top)", style="dim"), digest[:12])
     return table
+
+
+def _first_release(record: Mapping[str, Any]) -> str | None:
+    if record["release"] is None:
+        return None
+    return f"{record['release']}, generation {record['generation']}"
+
+
+def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
+    """How a model is kept, what that takes, and what its recovery costs."""
+    recipe = recipe_in(record)
+    if recipe is not None:
+        rows = usage(kept.store, recipe.rows)
+        return (
+            f"recipe, and rows of {decimal(rows.stored)}; trained again in {recipe.seconds:.3g} s, "
+            f"{recipe.predicted_seconds:.3g} s predicted"
+        )
+    used = usage(kept.store, model)
+    start = perf_counter()
+    kept.store.load(model, "torch")
+    seconds = perf_counter() - start
+    return (
+        f"{way_of(record)}, {decimal(used.stored)} of {decimal(used.plain)}; "
+        f"read in {seconds * 1000:.2g} ms, over {used.steps} references"
+    )
 
 
 def diff_table(kept: Kept, first: str, second: str) -> Table | str:
@@ -82,11 +117,11 @@ def diff_table(kept: Kept, first: str, second: str) -> Table | str:
     share of the first one's norm.
     """
     ids = kept.find(first), kept.find(second)
-    trees = [kept.store.tree(model) for model in ids]
+    trees = [kept.tree(model) for model in ids]
     if trees[0].root == trees[1].root:
         return f"{ids[0]} and {ids[1]} are equal, bit for bit"
     layers = [*trees[0].layers, *(each for each in trees[1].layers if each not in trees[0].layers)]
-    loaded = [kept.store.load(model, "torch") for model in ids]
+    loaded = [kept.load(model, "torch") for model in ids]
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("layer", "parameters", "differ"):
         table.add_column(name)

@@ -38,6 +38,8 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path) -> bool:
             return False
         origin = load_state(base)[0]
         records = {each: store.record(each) for each in found}
+        # One without weights is trained by this very job.
+        records = {each: own for each, own in records.items() if "recipe" not in own}
         model = next((m for m, own in records.items() if base_is(own["base"], origin)), None)
         if model is None:
             return False

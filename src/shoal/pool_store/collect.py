@@ -43,7 +43,7 @@ def collect(backend: Backend, index: Index) -> int:
     """
     before = sum(backend.sizes().values())
     contents = index.contents()
-    alive = _alive(contents)
+    alive = needed(contents)
     moved: list[int] = []
     for batch in _batches(contents, alive):
         moved += _join(backend, contents, alive, batch)
@@ -61,7 +61,7 @@ def collect(backend: Backend, index: Index) -> int:
     return before - sum(backend.sizes().values())
 
 
-def _alive(contents: Contents) -> NDArray[np.bool_]:
+def needed(contents: Contents) -> NDArray[np.bool_]:
     """Frames with tensors of models, and what these refer to."""
     owner = np.repeat(np.arange(len(contents.frames)), _tensors_a_frame(contents))
     alive = np.zeros(len(contents.frames), bool)

@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from shoal.errors import CorruptError, ModelError, nearest
+from shoal.pool_store.assembling import assembled
 from shoal.pool_store.backends import backend_of
 from shoal.pool_store.given import given_models
 from shoal.pool_store.index import Index, MissingFileError, read_root
 from shoal.pool_store.index_format import Contents, write_index
+from shoal.pool_store.order import in_order, references_of
 from shoal.pool_store.reading import Reader
 from shoal.pool_store.saving import Writer
-from shoal.pool_store.tensors import as_arrays, as_tensors, merkle, numpy_has
+from shoal.pool_store.tensors import merkle
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from shoal.pool_store.backends import Backend
     from shoal.pool_store.given import Given
     from shoal.pool_store.index_format import Entry
-    from shoal.pool_store.tensors import Tree
+    from shoal.pool_store.tensors import Kind, Tree
 
 Framework = Literal["numpy", "torch"]
 Result = TypeVar("Result")
 
-_PACK_BYTES = 1 << 30  # of models that are encoded at once
 _MOST_PACKS = 32
 
 
@@ -49,6 +50,11 @@ class PoolStore:
         self._index: Index | None = None
 
     @property
+    def backend(self) -> Backend:
+        """The store's files."""
+        return self._backend
+
+    @property
     def place(self) -> str:
         """Where the store is."""
         return self._backend.place
@@ -59,6 +65,8 @@ class PoolStore:
         base: str | None = None,
         parents: Mapping[str, str] | None = None,
         records: Mapping[str, dict[str, Any]] | None = None,
+        *,
+        replace: bool = False,
     ) -> None:
         """Store models, all or none; those that are there already stay as they are.
 
@@ -67,10 +75,11 @@ class PoolStore:
             base: A model, here or in the store, that all are likely to resemble.
             parents: For some of them, another that it was made from.
             records: For some of them, a JSON object to keep with it.
+            replace: Whether those that are there already give way, in the same step.
 
         Raises:
-            ModelError: An id is in the store with other tensors, a base or parent is nowhere, or
-                a tensor cannot be stored.
+            ModelError: An id is in the store with other tensors and stays, a base or parent is
+                nowhere, or a tensor cannot be stored.
             CorruptError: The store is damaged.
         """
         with self._backend.lock():
@@ -80,14 +89,17 @@ class PoolStore:
                 # From now on a missing root is a damage, and no sign of an empty store.
                 write_index(self._backend, contents)
                 index = self._current()
+            if replace:
+                contents.entries = {m: e for m, e in contents.entries.items() if m not in models}
             new = {m: g for m, g in given_models(models).items() if not self._same(contents, m, g)}
             if not new:
                 return
             reader = Reader(self._backend, index) if index is not None else None
             writer = Writer(self._backend, contents, reader)
-            references = _references(new, base, parents or {}, contents)
-            for part in _in_order(new, references):
-                writer.add(part, references, records or {})
+            references = references_of(new, base, parents or {}, contents.entries)
+            sizes = {m: sum(kind.bytes for _, kind in g.layout) for m, g in new.items()}
+            for part in in_order(sizes, references):
+                writer.add({model: new[model] for model in part}, references, records or {})
             write_index(self._backend, contents)
             self._forget(index)
         if len(contents.packs) > _MOST_PACKS:
@@ -125,7 +137,7 @@ class PoolStore:
             entries = [self._entry(index, model) for model in wanted]
             reader = Reader(self._backend, index)
             reader.read(number for entry in entries for number in entry.rows)
-            return _assembled(index, entries, reader, framework)
+            return assembled(index, entries, reader, framework)
 
         return self._reading(read)
 
@@ -151,6 +163,10 @@ class PoolStore:
 
         return self._reading(read)
 
+    def layout(self, model: str) -> dict[str, Kind]:
+        """Type and shape of each of a model's tensors, by name."""
+        return self._reading(lambda index: dict(index.layouts[self._entry(index, model).layout]))
+
     def record(self, model: str) -> dict[str, Any]:
         """What was kept with a model beside its tensors."""
         return self._reading(lambda index: dict(self._entry(index, model).record))
@@ -161,15 +177,26 @@ class PoolStore:
         Raises:
             ModelError: One is not in the store, and then none is taken out.
         """
+        gone = set(models)
+        self.remove_chosen(lambda _: gone)
+
+    def remove_chosen(self, choose: Callable[[dict[str, dict[str, Any]]], set[str]]) -> None:
+        """Take out the models that are chosen by the records of all, while nobody else writes.
+
+        Raises:
+            ModelError: One is not in the store, and then none is taken out.
+        """
         with self._backend.lock():
             index = self._current()
             contents = Contents() if index is None else index.contents()
-            for model in set(models):
+            gone = choose({model: entry.record for model, entry in contents.entries.items()})
+            for model in gone:
                 if model not in contents.entries:
                     raise self._unknown(model, contents.entries)
                 del contents.entries[model]
-            write_index(self._backend, contents)
-            self._forget(index)
+            if gone:
+                write_index(self._backend, contents)
+                self._forget(index)
 
     def collect_garbage(self) -> int:
         """Drop what no model needs, join small packs, remove files of killed writers.
@@ -185,6 +212,11 @@ class PoolStore:
         with self._backend.lock():
             index = self._current()
             return 0 if index is None else collect(self._backend, index)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(self._backend.sizes().values())
 
     def fsck(self) -> list[str]:
         """Read and check everything; a line for each damage, none for a sound store."""
@@ -230,76 +262,3 @@ class PoolStore:
         ids = list(known)
         hint = f" ({nearest(model, ids)})" if 0 < len(ids) <= 1000 else f" among its {len(ids)}"
         return ModelError(f"{self.place}: no model {model!r} in the store{hint}")
-
-
-def _assembled(
-    index: Index, entries: list[Entry], reader: Reader, framework: Framework
-) -> dict[str, dict[str, Any]]:
-    """Models' tensors; none shares memory with another that is handed out."""
-    if framework == "numpy":
-        _refuse_what_numpy_lacks(index, entries)
-    convert = as_tensors if framework == "torch" else as_arrays
-    values: dict[int, Any] = {}
-    wanted = {number for entry in entries for number in entry.rows}
-    for kind, numbers, raw in reader.groups:
-        if not wanted.isdisjoint(numbers):
-            values.update(zip(numbers, convert(kind, raw), strict=True))
-    handed: set[int] = set()
-    found: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        tensors = found[entry.model] = {}
-        for (name, _), number in zip(index.layouts[entry.layout], entry.rows, strict=True):
-            value = values[number]
-            if number in handed:
-                value = value.clone() if framework == "torch" else value.copy()
-            handed.add(number)
-            tensors[name] = value
-    return found
-
-
-def _refuse_what_numpy_lacks(index: Index, entries: Sequence[Entry]) -> None:
-    for entry in entries:
-        for name, kind in index.layouts[entry.layout]:
-            if not numpy_has(kind):
-                raise ModelError(
-                    f"model {entry.model!r}, tensor {name!r} is of type {kind.dtype}, which numpy "
-                    f"lacks; load it for torch"
-                )
-
-
-def _references(
-    new: Mapping[str, Given], base: str | None, parents: Mapping[str, str], contents: Contents
-) -> dict[str, list[str]]:
-    """For each model those that it is compared with, parent before base."""
-    found = {}
-    for model in new:
-        named = [other for other in (parents.get(model), base) if other not in (None, model)]
-        found[model] = [str(other) for other in dict.fromkeys(named)]
-        for other in found[model]:
-            if other not in new and other not in contents.entries:
-                raise ModelError(
-                    f"model {model!r} names {other!r} as base or parent; no such model"
-                )
-    return found
-
-
-def _in_order(
-    new: Mapping[str, Given], references: Mapping[str, list[str]]
-) -> Iterable[dict[str, Given]]:
-    """Models in parts, each after those that it refers to, and none beyond a pack's size."""
-    left = dict(new)
-    while left:
-        ready = {m: g for m, g in left.items() if not any(r in left for r in references[m])}
-        if not ready:
-            raise ModelError(f"models {sorted(left)[:3]} are each other's parents")
-        part: dict[str, Given] = {}
-        size = 0
-        for model, given in ready.items():
-            del left[model]
-            part[model] = given
-            size += sum(kind.bytes for _, kind in given.layout)
-            if size >= _PACK_BYTES:
-                yield part
-                part, size = {}, 0
-        if part:
-            yield part

@@ -22,6 +22,7 @@ from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
 from shoal.settings.search import Range, Search, space_size
 from shoal.settings.section import Section, parse
+from shoal.settings.store import Store
 
 __all__ = ["Section", "Settings", "parse"]
 
@@ -71,6 +72,7 @@ class Settings(Section):
     changes: Changes
     nodes: Nodes
     packing: Packing
+    store: Store
     compute: Compute
     intermediates: Intermediates
 

@@ -58,6 +58,16 @@ class Report:
         """Whether every artifact is there and is what it should be."""
         return not self.findings and not self.missing
 
+    def __add__(self, other: Report) -> Report:
+        """What both found."""
+        return Report(
+            self.artifacts + other.artifacts,
+            self.findings + other.findings,
+            self.missing + other.missing,
+            self.refit_needed + other.refit_needed,
+            self.complete and other.complete,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """The same for programs."""
         return {

@@ -89,16 +89,25 @@ class Garbage:
         Raises:
             DataError: A run of the workflow is in progress, or was killed and left its lock.
         """
-        if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
-            raise DataError(
-                f"{_LOCKS}: a run of the workflow is in progress, nothing was removed; if it was "
-                f"killed, `snakemake --unlock` first"
-            )
+        refuse_while_running()
         for path in self.files:
             path.unlink(missing_ok=True)
         for folder in self.folders:
             with contextlib.suppress(OSError):  # something has come into it since
                 folder.rmdir()
+
+
+def refuse_while_running() -> None:
+    """Leave everything as it is while a run may need it.
+
+    Raises:
+        DataError: A run of the workflow is in progress, or was killed and left its lock.
+    """
+    if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
+        raise DataError(
+            f"{_LOCKS}: a run of the workflow is in progress, nothing was removed; if it was "
+            f"killed, `snakemake --unlock` first"
+        )
 
 
 def find_garbage(plans: Sequence[Plan], keep: int) -> Garbage:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.settings import Section, Settings
+    from shoal.settings.learning import Model
 
 FIT_MODULES = {
     "split": "split.command",
@@ -134,6 +135,11 @@ def fit_codes(settings: Settings) -> dict[str, str]:
         modules = FIT_MODULES | {"cluster": PROBING_MODULE}
         return _codes(settings, modules, (*_WITH_MODEL, "cluster"))
     return _codes(settings, FIT_MODULES)
+
+
+def specialists_code(model: Model) -> str:
+    """Digest of the code by which specialists of the user's model are trained."""
+    return code_digest(APPLY_MODULES["specialists"], *_files([model.target]))
 
 
 def _proposing(settings: Settings) -> dict[str, Any]:

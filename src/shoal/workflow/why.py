@@ -23,6 +23,8 @@ _NO_SETTINGS = (
     "sources.batch_rows",
     "packing.devices",
     "packing.hours",
+    "store.keep",
+    "store.recovery_seconds",
     "intermediates.budget",
     "search.variants.sampler",
     "search.variants.samples",

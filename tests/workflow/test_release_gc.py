@@ -1,0 +1,53 @@
+"""Old releases let go of their models, and models are rebased, in a small experiment."""
+
+import re
+
+from shoal.pool.kept import Kept
+from shoal.pool.ways import keep_as
+from shoal.pool_store.usage import usage
+from tests.workflow.small import nudge_training_rows
+
+
+def test_old_releases_let_go_of_what_they_alone_have(copied):
+    """Models with a tag and those of the last release stay, bit for bit; nothing goes unasked."""
+    kept = Kept(copied.folder / "results" / "tiny")
+    first = {each["id"]: kept.store.load(each["id"]) for each in kept.releases[0]["models"]}
+    nudge_training_rows(copied, 1)
+    copied.run()
+    kept = Kept(copied.folder / "results" / "tiny")
+    last = {each["id"] for each in kept.releases[-1]["models"]}
+    alone = set(first) - last
+    tagged = kept.tag("favourite", min(each for each in alone if kept.store.record(each)["base"]))
+    keep_as(kept, tagged, "recipe")
+    ids = kept.store.ids()
+
+    dry = copied.shoal("pool", "gc", "results/tiny", "--keep-releases", "1")
+    assert dry.returncode == 0, dry.stderr
+    listed = set(re.findall(r"^\w{10}-\w{6}$", dry.stdout, re.M))
+    assert listed == alone - {tagged}
+    assert kept.store.ids() == ids
+    every = copied.shoal("pool", "gc", "results/tiny", "--keep-releases", "2")
+    assert "0 models in no kept release" in every.stdout
+
+    result = copied.shoal("pool", "gc", "results/tiny", "--keep-releases", "1", "--remove")
+    assert result.returncode == 0, result.stderr
+    assert set(kept.models) == last | {tagged}
+    for model in set(first) - listed:
+        found = kept.load(model)
+        assert all(found[n].tobytes() == each.tobytes() for n, each in first[model].items())
+    assert kept.store.fsck() == []
+    gone = copied.shoal("pool", "show", "results/tiny", min(listed))
+    assert gone.returncode == 2
+    assert copied.shoal("pool", "log", "results/tiny").returncode == 0
+
+    before = kept.store.bytes
+    rebased = copied.shoal("pool", "rebase", "results/tiny", "--longest-chain", "2")
+    assert rebased.returncode == 0, rebased.stderr
+    said = re.search(r"([\d,]+) bytes before, ([\d,]+) now", " ".join(rebased.stdout.split()))
+    numbers = [int(each.replace(",", "")) for each in said.groups()]
+    assert numbers == [before, kept.store.bytes]
+    assert numbers[1] <= before
+    for model in last & set(first):
+        found = kept.load(model)
+        assert all(found[n].tobytes() == each.tobytes() for n, each in first[model].items())
+        assert usage(kept.store, model).steps <= 2
