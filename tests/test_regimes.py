@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.regimes import contenders, datasets, images, numbers
 from benchmarks.regimes.__main__ import run
-from benchmarks.regimes.collect import measured, results
+from benchmarks.regimes.collect import by_row, measured, results
 from benchmarks.regimes.finished import NO_REGIME, joined_regimes
 from benchmarks.regimes.mixture import SoftMixture
 from benchmarks.regimes.page import page
@@ -47,6 +47,16 @@ def test_regimes_are_joined_by_key():
     found = joined_regimes(keys[::-1], table)
 
     assert found.tolist() == [NO_REGIME, 7, 5]
+
+
+def test_equal_rows_are_compared_one_by_one():
+    """Rows with one key, which are equal, stand beside as many of another contender's."""
+    first = pd.DataFrame({"key": [b"a", b"b", b"a"], "value": [1.0, 0.0, 1.0]})
+    second = pd.DataFrame({"key": [b"b", b"a", b"a"], "value": [0.5, 0.2, 0.2]})
+
+    both = pd.DataFrame({"x": by_row(first)["value"], "y": by_row(second)["value"]})
+
+    assert sorted(both.itertuples(index=False, name=None)) == [(0.0, 0.5), (1.0, 0.2), (1.0, 0.2)]
 
 
 def test_partitions_agree_whatever_their_numbers():

@@ -65,9 +65,9 @@ class Measured:
 
     def _pool(self, folder: Path, name: str) -> dict[str, pd.Series[float]]:
         metrics = read_json(folder / "pools" / f"{name}.json")
-        rows = pd.read_parquet(folder / "pools" / f"{name}.parquet").set_index("key")
+        rows = pd.read_parquet(folder / "pools" / f"{name}.parquet")
         self.metric = metrics["metric"]
-        self.partitions[name] = dict(zip(rows.index, rows["partition"], strict=True))
+        self.partitions[name] = dict(zip(rows["key"], rows["partition"], strict=True))
         shared = {"partitions": metrics["partitions"], "verdict": metrics["verdict"]}
         if self._regimes:
             shared["ari"] = agreement(self.partitions[name], self._regimes)
@@ -80,7 +80,7 @@ class Measured:
         for contender, rival in rivals.items():
             own = {"generalist": metrics[GENERALIST]["score"], **shared, **seconds}
             self._record(contender, "pool", metrics[rival], own)
-        tested = rows[rows["fold"] == "test"]
+        tested = by_row(rows[rows["fold"] == "test"])
         columns = {contender: tested[rival] for contender, rival in rivals.items()}
         for contender in rivals:
             columns[f"generalist of {contender}"] = tested[GENERALIST]
@@ -95,7 +95,7 @@ class Measured:
         own = {key: numbers[key] for key in ("training_seconds", "note")}
         self._record(name, KINDS.get(name, "baseline"), numbers, own)
         rows = pd.read_parquet(folder / "baselines" / f"{name}.parquet")
-        return {name: rows.set_index("key")["value"]}
+        return {name: by_row(rows)["value"]}
 
     def _record(
         self, name: str, kind: str, numbers: dict[str, Any], further: dict[str, Any]
@@ -105,6 +105,11 @@ class Measured:
         own = {"contender": name, "kind": kind, "metric": self.metric, **taken, **further}
         own["worst_partition"] = worst["score"] if worst else np.nan
         self.records.append({**self.cell._asdict(), **own})
+
+
+def by_row(table: pd.DataFrame) -> pd.DataFrame:
+    """Indexed by key and, since equal rows have equal keys, by which of those a row is."""
+    return table.set_index(["key", table.groupby("key").cumcount()])
 
 
 def measured(out: Path, work: Work) -> list[Measured]:

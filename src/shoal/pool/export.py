@@ -57,6 +57,7 @@ def _write_weights(kept: Kept, model: str, out: Path) -> None:
 
 
 def _write_onnx(kept: Kept, model: str, out: Path) -> None:
+    import logging
     import warnings
     from importlib.util import find_spec
 
@@ -66,6 +67,7 @@ def _write_onnx(kept: Kept, model: str, out: Path) -> None:
         raise SettingsError(f"{out}: ONNX needs more packages: pip install 'shoal[onnx]'")
     net, example = _program(kept, model)
     rows = torch.export.Dim("rows")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     with replacing(out) as aside, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own parts
         torch.onnx.export(
