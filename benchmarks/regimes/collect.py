@@ -109,7 +109,8 @@ class Measured:
 
 def by_row(table: pd.DataFrame) -> pd.DataFrame:
     """Indexed by key and, since equal rows have equal keys, by which of those a row is."""
-    return table.set_index(["key", table.groupby("key").cumcount()])
+    numbered = table.assign(copy=table.groupby("key").cumcount())
+    return numbered.set_index(["key", "copy"])
 
 
 def measured(out: Path, work: Work) -> list[Measured]:
