@@ -288,3 +288,17 @@ def test_the_settings_budget_is_the_usual_one(copied):
 
     assert result.returncode == 0, result.stderr
     assert "of 1.0 GB" in result.stdout
+
+
+def test_a_model_that_is_kept_as_a_recipe_is_asked_like_others(copied):
+    """What a layer gives does not depend on how the model is kept."""
+    results = "results/tiny"
+    asked = ("intermediates", "top", results, "1", HIDDEN, "0", "-k", "3")
+    before = copied.shoal(*asked)
+    result = copied.shoal("pool", "keep", results, "1", "--as", "recipe")
+    assert result.returncode == 0, result.stderr
+
+    kept = copied.shoal("intermediates", "keep", results, "--layer", HIDDEN)
+
+    assert kept.returncode == 0, kept.stderr
+    assert copied.shoal(*asked).stdout == before.stdout != ""

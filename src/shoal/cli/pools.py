@@ -172,11 +172,12 @@ def fsck(results: Results) -> None:
     """Read and check every model that is kept; end with code 1 if any is damaged."""
     from shoal.pool.kept import Kept, problems
 
-    store = Kept(results).store
-    found = problems(store)
+    kept = Kept(results)
+    found = problems(kept.store)
     for problem in found:
         typer.echo(problem)
-    typer.echo(f"{store.place}: {len(store)} models, {len(found) or 'no'} problems")
+    models = len(kept.models)
+    typer.echo(f"{kept.store.place}: {models} models, {len(found) or 'no'} problems")
     if found:
         raise typer.Exit(1)
 

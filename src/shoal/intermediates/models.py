@@ -138,7 +138,7 @@ class Models:
         Raises:
             SourceError: No release was kept here.
         """
-        self.kept = Kept(home)
+        self.kept = Kept(home, trust)
         self._trust = trust
         folders = (home, *home.parents)
         self.root = next((each for each in folders if (each / STORE).is_dir()), home)
@@ -201,7 +201,7 @@ class Models:
 
         check_trust("model", model.settings.target, self._trust)
         deterministic(model.release.threads)
-        tensors = self.kept.store.load(model.id)
+        tensors = self.kept.load(model.id)
         return trained_model(model.settings, {}, model.release.shapes, tensors).eval()
 
     def encoded(self, release: Release, source: Path) -> Any:  # noqa: ANN401 - float32 (rows, …)
@@ -250,7 +250,7 @@ class Models:
         if record["kind"] == "router":
             raise ModelError(f"{name}: a router has no layers; name a base or specialist")
         point = record["meta"].get("point", {})
-        tensors = self.kept.store.tree(model).tensors
+        tensors = self.kept.tree(model).tensors
         return Model(model, name, record["partition"], release, point, tensors)
 
 

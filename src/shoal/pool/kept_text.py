@@ -102,7 +102,7 @@ def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
         )
     used = usage(kept.store, model)
     start = perf_counter()
-    kept.store.load(model, "torch")
+    kept.store.load(model)
     seconds = perf_counter() - start
     return (
         f"{way_of(record)}, {decimal(used.stored)} of {decimal(used.plain)}; "
