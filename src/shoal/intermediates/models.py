@@ -17,7 +17,7 @@ from shoal.settings.section import parse
 from shoal.shapes import Shapes
 from shoal.targets import target_file
 from shoal.train_specialists.partition_rows import Index
-from shoal.workflow.history import STORE, History
+from shoal.workflow.history import History
 from shoal.workflow.layout import Layout
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ class Models:
         """
         self.kept = Kept(home, trust)
         self._trust = trust
-        folders = (home, *home.parents)
-        self.root = next((each for each in folders if (each / STORE).is_dir()), home)
+        self.root = self.kept.root
         entries = {each["release"]: each for each in History(home).entries}
         self._releases = {
             number: Release(self.root, each, entries[each["release"]])

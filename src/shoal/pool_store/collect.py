@@ -14,11 +14,10 @@ from shoal.pool_store.index_format import (
     ROOT,
     Contents,
     Entry,
-    PackPlace,
     write_index_file,
     write_root,
 )
-from shoal.pool_store.pack import Piece, pack_name, write_pack
+from shoal.pool_store.pack import Piece, add_pack
 from shoal.pool_store.reading import Reader
 
 if TYPE_CHECKING:
@@ -113,14 +112,11 @@ def _join(
         return []
     pieces = [piece for piece, _ in copied]
     firsts = np.concatenate([rows["first"][numbers] for _, numbers in copied])
-    pack = pack_name(pieces, contents.tensors["address"][firsts].tobytes())
-    with backend.write(pack) as file:
-        written = write_pack(file, pieces)
-        size = file.seek(0, 2)
-    for form, ((_, numbers), (_, offsets)) in enumerate(zip(copied, written, strict=True)):
+    addresses = contents.tensors["address"][firsts].tobytes()
+    written = add_pack(backend, contents, pieces, addresses)
+    for form, ((_, numbers), offsets) in enumerate(zip(copied, written, strict=True)):
         rows["offset"][numbers], rows["form"][numbers] = offsets, form
-        rows["pack"][numbers] = len(contents.packs)
-    contents.packs.append(PackPlace(pack, size, tuple(form for form, _ in written)))
+        rows["pack"][numbers] = len(contents.packs) - 1
     return [number for _, numbers in copied for number in numbers]
 
 

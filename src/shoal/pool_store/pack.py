@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from shoal.hashing import canonical_json
+from shoal.pool_store.index_format import PackPlace
 from shoal.pool_store.residuals import CODECS
 from shoal.pool_store.zarr_file import ZarrFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.pool_store.index_format import Form
+    from shoal.pool_store.backends import Backend
+    from shoal.pool_store.index_format import Contents, Form
 
 
 @dataclass
@@ -86,3 +88,25 @@ def _about(form: Form) -> dict[str, Any]:
         "shapes": [kind.shape for kind in form.kinds],
         "codec": CODECS[form.codec],
     }
+
+
+def add_pack(
+    backend: Backend, contents: Contents, pieces: Sequence[Piece], addresses: bytes
+) -> list[list[int]]:
+    """Write a pack, and list it last in an index.
+
+    Args:
+        backend: Where it is written.
+        contents: Of the index.
+        pieces: What is in it.
+        addresses: The tensors' content addresses, piece after piece.
+
+    Returns:
+        Of each piece, where its frames came to lie in the file.
+    """
+    name = pack_name(pieces, addresses)
+    with backend.write(name) as file:
+        written = write_pack(file, pieces)
+        size = file.seek(0, 2)
+    contents.packs.append(PackPlace(name, size, tuple(form for form, _ in written)))
+    return [offsets for _, offsets in written]

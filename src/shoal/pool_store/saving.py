@@ -10,8 +10,8 @@ import numpy as np
 
 from shoal.pool_store.choices import NONE, Reference, chosen, nothing
 from shoal.pool_store.encoding import Batch, encoded_batch
-from shoal.pool_store.index_format import FRAME, TENSOR, Entry, PackPlace
-from shoal.pool_store.pack import pack_name, write_pack
+from shoal.pool_store.index_format import FRAME, TENSOR, Entry
+from shoal.pool_store.pack import add_pack
 from shoal.pool_store.reading import side_by_side
 from shoal.pool_store.residuals import median
 from shoal.pool_store.tensors import DTYPES, hashes
@@ -244,13 +244,10 @@ class Writer:
         tensors["address"] = np.frombuffer(joined, np.uint8).reshape(len(tensors), -1)
         tensors["reference"] = NONE
         pieces = [each.piece for each in encoded]
-        name = pack_name(pieces, joined)
-        with self._backend.write(name) as file:
-            written = write_pack(file, pieces)
-            size = file.seek(0, 2)
+        written = add_pack(self._backend, contents, pieces, joined)
         frames: Rows = np.zeros(len(self._firsts), FRAME)
-        frames["first"], frames["pack"] = self._firsts, len(contents.packs)
-        for number, (each, (_, offsets)) in enumerate(zip(encoded, written, strict=True)):
+        frames["first"], frames["pack"] = self._firsts, len(contents.packs) - 1
+        for number, (each, offsets) in enumerate(zip(encoded, written, strict=True)):
             at = each.frames - len(contents.frames)
             frames["offset"][at], frames["size"][at] = offsets, each.piece.sizes
             frames["form"][at], frames["depth"][at] = number, each.depths
@@ -259,5 +256,3 @@ class Writer:
             tensors["reference"][places] = each.references
         contents.frames = np.concatenate([contents.frames, frames])
         contents.tensors = np.concatenate([contents.tensors, tensors])
-        forms = tuple(form for form, _ in written)
-        contents.packs.append(PackPlace(name, size, forms))

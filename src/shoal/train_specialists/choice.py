@@ -10,7 +10,7 @@ from shoal.hashing import settings_id
 from shoal.shapes import Shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -129,3 +129,30 @@ def measure(
     compared = {each.id: by_row[str(each.path)] for each in ordered if each.loss is not None}
     ahead = margin(compared, ordered[0].id)
     return Measurement(partition, len(first), losses.get(_BASE), ordered, ahead)
+
+
+def write_measured(
+    out: Path,
+    measured: Measurement,
+    digests: tuple[str, str],
+    content: Mapping[str, Any],
+    ledger: Ledger,
+) -> None:
+    """Write what follows from a measurement, with where it comes from and what it cost.
+
+    Args:
+        out: The JSON file.
+        measured: The measurement.
+        digests: Of the partition's training and validation rows.
+        content: What follows.
+        ledger: Of the job.
+    """
+    from shoal.files import write_json
+    from shoal.made_from import made_from
+
+    about = {
+        "partition": measured.partition,
+        "digests": {"train": digests[0], "validation": digests[1]},
+        "rows": measured.rows,
+    }
+    write_json(out, {**about, **content, **ledger.record(), **made_from()})

@@ -114,9 +114,7 @@ def train_choose(
         ModelError: All of them diverged.
     """
     from shoal.errors import ModelError
-    from shoal.files import write_json
-    from shoal.made_from import made_from
-    from shoal.train_specialists.choice import measure
+    from shoal.train_specialists.choice import measure, write_measured
 
     ledger = Ledger("train_choose")
     measured = measure(model, index_path, digests, base_path, shapes_path, specialists, ledger)
@@ -127,13 +125,10 @@ def train_choose(
         )
     losses = {each.id: each.loss for each in measured.candidates if each.loss is not None}
     content = {
-        "partition": measured.partition,
-        "digests": {"train": digests[0], "validation": digests[1]},
         "point": best.id,
         "points": {each.id: each.point for each in measured.candidates if each.loss is not None},
         "specialist": str(best.path),
         "losses": losses | ({} if measured.base is None else {"base": measured.base}),
         "margin": measured.margin,
-        "rows": measured.rows,
     }
-    write_json(out, content | ledger.record() | made_from())
+    write_measured(out, measured, digests, content, ledger)

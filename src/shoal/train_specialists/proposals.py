@@ -194,9 +194,8 @@ def train_propose(
         specialists: Weights of the trials of the last batch, in order.
         out: The proposals.
     """
-    from shoal.files import read_json, write_json
-    from shoal.made_from import made_from
-    from shoal.train_specialists.choice import measure
+    from shoal.files import read_json
+    from shoal.train_specialists.choice import measure, write_measured
 
     ledger = Ledger("train_propose")
     measured = measure(model, index_path, digests, base_path, shapes_path, specialists, ledger)
@@ -205,10 +204,7 @@ def train_propose(
     for each in (by_path[path] for path in specialists):
         known.append({"point": each.point, "loss": each.loss, "diverged": each.diverged})
     content = {
-        "partition": measured.partition,
-        "digests": {"train": digests[0], "validation": digests[1]},
         "told": known,
         "points": proposer.propose([Told(**each) for each in known]),
-        "rows": measured.rows,
     }
-    write_json(out, content | ledger.record() | made_from())
+    write_measured(out, measured, digests, content, ledger)

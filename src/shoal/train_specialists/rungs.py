@@ -145,15 +145,11 @@ def train_rank(
 
     Those that diverged come last; equal ones in order of their points' ids.
     """
-    from shoal.files import write_json
-    from shoal.made_from import made_from
-    from shoal.train_specialists.choice import measure
+    from shoal.train_specialists.choice import measure, write_measured
 
     ledger = Ledger("train_rank")
     measured = measure(model, index_path, digests, base_path, shapes_path, specialists, ledger)
     content: dict[str, Any] = {
-        "partition": measured.partition,
-        "digests": {"train": digests[0], "validation": digests[1]},
         "order": [
             {
                 "slot": each.path.parent.name,
@@ -163,6 +159,5 @@ def train_rank(
             }
             for each in measured.candidates
         ],
-        "rows": measured.rows,
     }
-    write_json(out, content | ledger.record() | made_from())
+    write_measured(out, measured, digests, content, ledger)
