@@ -115,8 +115,8 @@ def jobs(text: str) -> list[str]:
     return sorted(name for name in names if name != "all")
 
 
-def nudge_training_rows(experiment: Experiment, rows: int) -> None:
-    """Change column ``a`` of training rows of one partition a little, in the first source file."""
+def training_lines(experiment: Experiment) -> tuple[Path, pd.DataFrame, list[int]]:
+    """The first source file, its content, and where training rows of partition 0 are in it."""
     path = experiment.folder / "data" / "part-0.csv"
     source = pd.read_csv(path)
     (table,) = (
@@ -130,10 +130,15 @@ def nudge_training_rows(experiment: Experiment, rows: int) -> None:
             facts = zip(shard.read("key"), shard.read("fold"), shard.read("partition"), strict=True)
             lines = [number.get(k.tobytes(), -1) for k, f, p in facts if (f, p) == (0, 0)]
         if lines and lines[0] >= 0:
-            source.loc[lines[:rows], "a"] = (source.loc[lines[:rows], "a"] + 0.001).round(3)
-            source.to_csv(path, index=False)
-            return
+            return path, source, lines
     raise AssertionError("the first source file has no rows in partition 0")
+
+
+def nudge_training_rows(experiment: Experiment, rows: int) -> None:
+    """Change column ``a`` of training rows of one partition a little, in the first source file."""
+    path, source, lines = training_lines(experiment)
+    source.loc[lines[:rows], "a"] = (source.loc[lines[:rows], "a"] + 0.001).round(3)
+    source.to_csv(path, index=False)
 
 
 def write_rows(path: Path, seed: int, rows: int = 150) -> None:

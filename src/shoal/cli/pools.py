@@ -168,6 +168,31 @@ def gc(
 
 
 @app.command()
+def forget(
+    results: Results,
+    remove: Annotated[bool, typer.Option("--remove", help="remove the rows")] = False,
+) -> None:
+    """List recipes with rows that the data no longer has; remove those rows when told to.
+
+    A model whose rows are removed is gone, unless it was kept in another way before.
+    """
+    from rich.filesize import decimal
+
+    from shoal.pool.forget import forget, gone_rows
+    from shoal.pool.kept import Kept
+
+    kept = Kept(results)
+    gone = gone_rows(kept.root, kept.store)
+    for model, rows in gone.items():
+        typer.echo(f"{model}  rows that the data no longer has: {rows}")
+    typer.echo(f"{kept.store.place}: {len(gone)} models are recipes with such rows")
+    if remove and gone:
+        typer.echo(f"rows removed, {decimal(forget(kept.store, gone))} freed")
+    elif gone:
+        typer.echo("nothing was removed; --remove removes their rows, and with them these models")
+
+
+@app.command()
 def fsck(results: Results) -> None:
     """Read and check every model that is kept; end with code 1 if any is damaged."""
     from shoal.pool.kept import Kept, problems

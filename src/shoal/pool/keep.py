@@ -19,7 +19,8 @@ from shoal.pool.kept import (
     model_id,
     slot_of,
 )
-from shoal.pool.ways import settle, way_of
+from shoal.pool.recipe import recipe_in
+from shoal.pool.ways import settle
 from shoal.shapes import Shapes
 from shoal.state import load_state
 from shoal.workflow.history import STORE
@@ -190,8 +191,11 @@ def _save(
         if near is not None:
             resembled[model] = near
         listed.append(one)
-        if model in store and way_of(store.record(model)) == "recipe":
+        recipe = recipe_in(store.record(model)) if model in store else None
+        if recipe is not None and recipe.rows in store:
             continue
+        if recipe is not None:  # its rows were forgotten, and are back
+            store.remove([model])
         models[model] = tensors
         origin = {"parent": None if parent == model else parent, "base": start}
         records[model] = one | origin | {"digest": file.digest, "meta": meta}

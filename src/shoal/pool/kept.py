@@ -263,7 +263,8 @@ def problems(store: PoolStore) -> list[str]:
     ids = store.ids()
     for model in ids:
         record = store.record(model)
-        needed = (record["recipe"]["rows"], record["base"]) if "recipe" in record else ()
+        recipe = record.get("recipe", {"forgotten": True})
+        needed = () if recipe.get("forgotten") else (recipe["rows"], record["base"])
         found += [
             f"{store.place}: model {model} is kept as a recipe, and {each} is gone"
             for each in needed

@@ -38,6 +38,7 @@ class Recipe:
         sketches: See :func:`shoal.pool.sketch.sketches`.
         predicted_seconds: What its training took.
         seconds: What training it again took when its weights were given up.
+        forgotten: How many of its rows had to be forgotten, and all are gone with them.
     """
 
     model: dict[str, Any]
@@ -49,6 +50,7 @@ class Recipe:
     sketches: dict[str, list[float]]
     predicted_seconds: float
     seconds: float
+    forgotten: int = 0
 
     @property
     def tree(self) -> Tree:
@@ -92,6 +94,11 @@ def trained_again(
     check_trust("model", recipe.model["_target_"], trust)
     needed = {"base": record["base"]} | ({} if blocks else {"training rows": recipe.rows})
     for part, name in needed.items():
+        if name == recipe.rows and name not in store and recipe.forgotten:
+            raise ModelError(
+                f"{store.place}: model {model} cannot be trained again: "
+                f"training rows of it were forgotten ({recipe.forgotten})"
+            )
         if name not in store:
             raise ModelError(
                 f"{store.place}: model {model} is kept as a recipe, and its {part}, {name}, is gone"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BLOCK_ROWS = 128
 _PREFIX = "rows-"
+_ARRAYS = ("x", "y", "key")
 
 
 def rows_name(digest: str) -> str:
@@ -43,9 +44,9 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[np.uint8]]:
         digest: Of the partition's training rows.
 
     Returns:
-        Blocks by their place, in order of the text: each the bytes, uint8, of compressed ``x`` and
-        ``y``. Encoded rows repeat few values, so that is much less than the store's codecs, which
-        are made for weights, leave of them.
+        Blocks by their place, in order of the text: each the bytes, uint8, of compressed ``x``,
+        ``y`` and short keys. Encoded rows repeat few values, so that is much less than the store's
+        codecs, which are made for weights, leave of them.
 
     Raises:
         ShoalError: The index or a row store is missing, or was changed.
@@ -54,31 +55,41 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[np.uint8]]:
     from shoal.train_specialists.partition_rows import Index
 
     index = Index(index_path)
-    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    rows = index.specialist_rows(index.partition_with(digest), ("x", "y", "key"))
+    rows["key"] = short_keys(rows["key"])
     known = known_labels(rows["y"])
     first = rows["hash"][known][:, :2].astype(np.int64)
     blocks = 1 << max(0, (len(first) // _BLOCK_ROWS).bit_length() - 1)
     block = (first[:, 0] * 256 + first[:, 1]) * min(blocks, 1 << 16) >> 16
     starts = np.flatnonzero(np.diff(block, prepend=-1))
-    parts = [np.split(rows[name][known], starts[1:].tolist()) for name in ("x", "y")]
+    parts = [np.split(rows[name][known], starts[1:].tolist()) for name in _ARRAYS]
     return {
-        f"{place:05d}": _packed(x, y)
-        for place, x, y in zip(block[starts].tolist(), *parts, strict=True)
+        f"{place:05d}": _packed(*arrays)
+        for place, *arrays in zip(block[starts].tolist(), *parts, strict=True)
     }
 
 
+def short_keys(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """What tells rows apart well enough: the first half of each key.
+
+    Args:
+        keys: uint8 ``(rows, KEY_BYTES)``.
+    """
+    return np.ascontiguousarray(keys[:, :8]).view("<u8")[:, 0]
+
+
 def joined(blocks: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
-    """``x`` and ``y`` of the rows that :func:`read_blocks` read.
+    """``x``, ``y`` and short ``key`` of the rows that :func:`read_blocks` read.
 
     Raises:
         CorruptError: They are none.
     """
     try:
         parts = [_unpacked(blocks[place]) for place in sorted(blocks)]
-        x, y = (np.concatenate(each) for each in zip(*parts, strict=True))
+        arrays = [np.concatenate(each) for each in zip(*parts, strict=True)]
     except (ValueError, EOFError, MemoryError, zlib.error) as error:
         raise CorruptError(f"training rows in the pool store do not read ({error})") from None
-    return {"x": x, "y": y}
+    return dict(zip(_ARRAYS, arrays, strict=True))
 
 
 def _packed(*parts: NDArray[Any]) -> NDArray[np.uint8]:
@@ -88,9 +99,9 @@ def _packed(*parts: NDArray[Any]) -> NDArray[np.uint8]:
     return np.frombuffer(zlib.compress(file.getvalue()), np.uint8)
 
 
-def _unpacked(block: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _unpacked(block: NDArray[np.uint8]) -> list[NDArray[Any]]:
     file = io.BytesIO(zlib.decompress(block.tobytes()))
-    return np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
+    return [np.load(file, allow_pickle=False) for _ in _ARRAYS]
 
 
 def drop_unneeded(store: PoolStore) -> None:

@@ -1,0 +1,92 @@
+"""Training rows of recipes that the data no longer has, and their removal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shoal.errors import SourceError
+from shoal.files import read_json
+from shoal.pool.kept import kept_files
+from shoal.pool.rows import is_rows, joined, short_keys
+from shoal.store import ShardRows
+from shoal.train_specialists.partition_rows import Index
+from shoal.workflow.gc import refuse_while_running
+from shoal.workflow.plan import VARIANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.pool_store import PoolStore
+
+
+def gone_rows(root: Path, store: PoolStore) -> dict[str, int]:
+    """Recipes by id, and how many rows each needs that the data no longer has.
+
+    The data is what the last release of each variant was made from; a row is in it as long as its
+    key is.
+
+    Args:
+        root: An experiment's results folder.
+        store: Its pool store.
+
+    Raises:
+        SourceError: The row stores of a last release are gone, so nobody can tell.
+        CorruptError: Something is damaged.
+    """
+    there = np.unique(np.concatenate([np.empty(0, "<u8"), *_keys(root)]))
+    counts = {
+        name: int(np.count_nonzero(~np.isin(joined(store.load(name))["key"], there)))
+        for name in store.ids()
+        if is_rows(name)
+    }
+    records = {name: store.record(name) for name in store.ids()}
+    recipes = {name: each["recipe"] for name, each in records.items() if "recipe" in each}
+    return {
+        model: counts[recipe["rows"]]
+        for model, recipe in recipes.items()
+        if counts.get(recipe["rows"])
+    }
+
+
+def forget(store: PoolStore, gone: Mapping[str, int]) -> int:
+    """Remove the rows of recipes, which cannot be followed any more and say so; bytes freed.
+
+    Args:
+        store: The pool store.
+        gone: What :func:`gone_rows` found.
+
+    Raises:
+        DataError: A run of the workflow is in progress.
+    """
+    refuse_while_running()
+    before = store.bytes
+    records = {model: store.record(model) for model in gone}
+    for model, rows in gone.items():
+        records[model]["recipe"]["forgotten"] = rows
+    store.save({model: {} for model in gone}, records=records, replace=True)
+    store.remove({record["recipe"]["rows"] for record in records.values()})
+    store.collect_garbage()
+    return before - store.bytes
+
+
+def _keys(root: Path) -> Iterator[NDArray[np.uint64]]:
+    """Short keys of the rows of every variant's last release."""
+    for home in (root, *(root / VARIANTS).glob("*")):
+        for path in kept_files(home)[-1:]:
+            yield from _keys_of(Index(root / read_json(path)["index"]))
+
+
+def _keys_of(index: Index) -> Iterator[NDArray[np.uint64]]:
+    for members in (index.path.parent / "members").glob("*.json"):
+        number = int(members.stem)
+        for fold in read_json(members):
+            for path, start, stop in index.places(number, fold):
+                if not path.exists():
+                    raise SourceError(f"{path}: is not there; run the workflow, then ask again")
+                with ShardRows(path) as store:
+                    yield short_keys(store.read("key", start, stop))
