@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,11 +88,9 @@ def finished(warm: Server, tmp_path_factory: pytest.TempPathFactory) -> Experime
 
 
 @pytest.fixture
-def copied(finished: Experiment, warm: Server, tmp_path: Path) -> Experiment:
+def copied(finished: Experiment, tmp_path: Path) -> Experiment:
     """A copy of the finished experiment, to change."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    return Experiment(folder, warm.bin)
+    return finished.copy(tmp_path / "experiment")
 
 
 @pytest.fixture

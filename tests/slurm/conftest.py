@@ -148,7 +148,6 @@ def cluster(slurm: None) -> Cluster:
 @pytest.fixture
 def ran(finished: Experiment, tmp_path: Path) -> Experiment:
     """A copy of an experiment that has run here to its end, in which Slurm can go on."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    (folder / "slurm").symlink_to(ROOT / "slurm")
-    return Experiment(folder)
+    copy = finished.copy(tmp_path / "experiment")
+    (copy.folder / "slurm").symlink_to(ROOT / "slurm")
+    return Experiment(copy.folder)

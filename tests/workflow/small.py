@@ -50,6 +50,11 @@ class Experiment:
         """The generation's folder."""
         return self.folder / "results" / "tiny" / "g1"
 
+    def copy(self, folder: Path) -> Experiment:
+        """A copy of everything, to change."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Experiment(folder, self.programs)
+
     def forget_store(self) -> None:
         """Remove the pool store, which would give trained specialists back."""
         shutil.rmtree(self.folder / "results" / "tiny" / "store")
@@ -115,8 +120,15 @@ def jobs(text: str) -> list[str]:
     return sorted(name for name in names if name != "all")
 
 
-def training_lines(experiment: Experiment) -> tuple[Path, pd.DataFrame, list[int]]:
-    """The first source file, its content, and where training rows of partition 0 are in it."""
+def as_config(*overrides: str) -> str:
+    """Overrides as Snakemake's ``--config`` takes them."""
+    return f"[{', '.join(overrides)}]"
+
+
+def training_lines(
+    experiment: Experiment, partition: int = 0
+) -> tuple[Path, pd.DataFrame, list[int]]:
+    """The first source file, its content, and where training rows of a partition are in it."""
     path = experiment.folder / "data" / "part-0.csv"
     source = pd.read_csv(path)
     (table,) = (
@@ -128,10 +140,16 @@ def training_lines(experiment: Experiment) -> tuple[Path, pd.DataFrame, list[int
     for store in experiment.generation.glob("cluster/*/rows/*/*.zarr.zip"):
         with ShardRows(store) as shard:
             facts = zip(shard.read("key"), shard.read("fold"), shard.read("partition"), strict=True)
-            lines = [number.get(k.tobytes(), -1) for k, f, p in facts if (f, p) == (0, 0)]
+            lines = [number.get(k.tobytes(), -1) for k, f, p in facts if (f, p) == (0, partition)]
         if lines and lines[0] >= 0:
             return path, source, lines
-    raise AssertionError("the first source file has no rows in partition 0")
+    raise AssertionError(f"the first source file has no rows in partition {partition}")
+
+
+def remove_training_row(experiment: Experiment, partition: int = 0) -> None:
+    """Take a training row of a partition out of the first source file."""
+    path, source, lines = training_lines(experiment, partition)
+    source.drop(index=lines[0]).to_csv(path, index=False)
 
 
 def nudge_training_rows(experiment: Experiment, rows: int) -> None:

@@ -9,7 +9,7 @@ from shoal.errors import ModelError
 from shoal.pool.kept import Kept
 from shoal.pool.rows import is_rows
 from shoal.pool.ways import keep_as, way_of
-from tests.workflow.small import training_lines
+from tests.workflow.small import remove_training_row
 
 
 @pytest.fixture
@@ -19,9 +19,8 @@ def without_a_row(copied):
     recipes = [kept.find("0"), kept.find("1")]
     for model in recipes:
         keep_as(kept, model, "recipe")
-    path, source, lines = training_lines(copied)
-    shutil.copy(path, copied.folder / "before.csv")
-    source.drop(index=lines[0]).to_csv(path, index=False)
+    shutil.copy(copied.folder / "data" / "part-0.csv", copied.folder / "before.csv")
+    remove_training_row(copied)
     copied.run()
     return copied, kept, recipes
 

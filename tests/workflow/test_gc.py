@@ -3,10 +3,8 @@
 import os
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -19,7 +17,7 @@ from shoal.workflow.gc import find_garbage
 from shoal.workflow.layout import Layout
 from shoal.workflow.plan import Plan
 from shoal.workflow.reach import Reach
-from tests.workflow.small import Experiment
+from tests.workflow.small import Experiment, remove_training_row
 
 app = typer.Typer()
 app.command()(audit)
@@ -27,11 +25,9 @@ app.command()(gc)
 
 
 @pytest.fixture(scope="module")
-def changed_once(finished, warm, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+def changed_once(finished, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """The finished experiment, run again after a source file lost a training row."""
-    folder = tmp_path_factory.mktemp("changed") / "experiment"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    experiment = Experiment(folder, warm.bin)
+    experiment = finished.copy(tmp_path_factory.mktemp("changed") / "experiment")
     remove_training_row(experiment)
     experiment.run()
     return experiment
@@ -40,10 +36,9 @@ def changed_once(finished, warm, tmp_path_factory: pytest.TempPathFactory) -> Ex
 @pytest.fixture
 def changed(changed_once, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A copy of the experiment with two releases, in which the test stands."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(changed_once.folder, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    return replace(changed_once, folder=folder)
+    copy = changed_once.copy(tmp_path / "experiment")
+    monkeypatch.chdir(copy.folder)
+    return copy
 
 
 @pytest.fixture
@@ -51,17 +46,6 @@ def collected(copied, monkeypatch: pytest.MonkeyPatch):
     """A copy of the finished experiment, in which the test stands."""
     monkeypatch.chdir(copied.folder)
     return copied
-
-
-def remove_training_row(experiment: Experiment) -> None:
-    """Take the first training row out of the first source file."""
-    source = experiment.folder / "data" / "part-0.csv"
-    first = pd.read_csv(source)["a"]
-    tables = map(pd.read_parquet, experiment.generation.glob("split/*/rows/*/*.parquet"))
-    (table,) = (table for table in tables if table["a"].equals(first))
-    lines = source.read_text().splitlines()
-    del lines[int((table["_fold"] == 0).idxmax()) + 1]
-    source.write_text("\n".join(lines) + "\n")
 
 
 def command(*arguments: str) -> tuple[int, list[str]]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from shoal.store import ShardRows
-from tests.workflow.small import Experiment, set_up
+from tests.workflow.small import Experiment, remove_training_row, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import planned, rules
 from tests.workflow.test_warm import files
@@ -57,10 +56,9 @@ def failed_once(finished, warm, tmp_path_factory: pytest.TempPathFactory) -> Exp
 @pytest.fixture
 def incomplete(failed_once, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     """A copy of the incomplete experiment, in which the test stands."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(failed_once.folder, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    return Experiment(folder, failed_once.programs)
+    copy = failed_once.copy(tmp_path / "experiment")
+    monkeypatch.chdir(copy.folder)
+    return copy
 
 
 def index(experiment: Experiment) -> dict[str, Any]:
@@ -128,21 +126,6 @@ def test_nothing_is_left_to_do_while_it_may_be_incomplete(incomplete):
     code, lines = audited()
     assert code == 1
     assert sum("specialists" in line and "is not there" in line for line in lines) == 4
-
-
-def remove_training_row(experiment: Experiment, partition: int) -> None:
-    """Take a training row of a partition out of its source file."""
-    store = sorted(experiment.generation.glob("cluster/*/rows/*/*.zarr.zip"))[0]
-    with ShardRows(store) as rows:
-        chosen = (rows.read("partition") == partition) & (rows.read("fold") == 0)
-        key = rows.read("key")[chosen][0].tobytes()
-    (path,) = experiment.generation.glob(f"split/*/rows/*/{store.name.split('.')[0]}.parquet")
-    table = pd.read_parquet(path)
-    (place,) = table.index[table["_key"] == key]
-    for source in (experiment.folder / "data").glob("*.csv"):
-        lines = source.read_text().splitlines(keepends=True)
-        if pd.read_csv(source)["a"].equals(table["a"]):
-            source.write_text("".join(lines[: place + 1] + lines[place + 2 :]))
 
 
 def test_what_was_left_out_stays_out_when_other_rows_change(incomplete):

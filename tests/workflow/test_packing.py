@@ -79,9 +79,7 @@ def test_packing_is_part_of_no_path(whole, finished):
 
 def test_gc_and_audit_know_the_status_files(whole, monkeypatch, tmp_path):
     """They are kept with the specialists that they tell of, and checked against them."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(whole.folder, folder, symlinks=True)
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(whole.copy(tmp_path / "experiment").folder)
     plan = Plan("tiny", [], Path("config"))
     assert find_garbage([plan], keep=1).files == ()
     assert audited()[0] == 0
@@ -99,9 +97,7 @@ def test_gc_and_audit_know_the_status_files(whole, monkeypatch, tmp_path):
 
 def test_gc_takes_a_status_whose_specialists_are_not_kept(whole, monkeypatch, tmp_path):
     """A pack of specialists that nothing reaches any more is garbage with them."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(whole.folder, folder, symlinks=True)
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(whole.copy(tmp_path / "experiment").folder)
     status, _ = Path("results/tiny/g1").glob("packs/*/*.json")
     old = status.with_name("0123456789.json")
     old.write_text(json.dumps({"results/tiny/g1/specialists/gone/digest/point": {}}))

@@ -1,7 +1,6 @@
 """`shoal plan` and `shoal refit` on a small real workflow."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,11 +58,9 @@ def done(finished, warm):
 
 
 @pytest.fixture(scope="module")
-def removed(finished, warm, tmp_path_factory: pytest.TempPathFactory):
+def removed(finished, tmp_path_factory: pytest.TempPathFactory):
     """The finished experiment less one training row."""
-    folder = tmp_path_factory.mktemp("removed") / "experiment"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    experiment = Experiment(folder, warm.bin)
+    experiment = finished.copy(tmp_path_factory.mktemp("removed") / "experiment")
     change(experiment, None)
     return experiment
 

@@ -14,7 +14,7 @@ from shoal.state import load_state
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.gc import find_garbage
 from shoal.workflow.plan import Plan
-from tests.workflow.small import Experiment, nudge_training_rows, set_up
+from tests.workflow.small import Experiment, as_config, nudge_training_rows, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import planned, rules
 
@@ -27,27 +27,20 @@ PARTITIONS = 2
 RUN = ("-c", "2", "--scheduler", "greedy")
 
 
-def text(*overrides: str) -> str:
-    """Overrides as Snakemake's ``--config`` takes them."""
-    return f"[{', '.join(overrides)}]"
-
-
 @pytest.fixture(scope="module")
 def searched(warm, tmp_path_factory: pytest.TempPathFactory):
     """An experiment whose points were proposed. Tests must leave it as it is."""
     folder = set_up(tmp_path_factory.mktemp("searched") / "experiment").folder
     experiment = Experiment(folder, warm.bin)
     listed = rules(planned(experiment, *OVERRIDES))
-    assert experiment.run(overrides=text(*OVERRIDES)) == listed
+    assert experiment.run(overrides=as_config(*OVERRIDES)) == listed
     return experiment
 
 
 @pytest.fixture
-def proposed(searched, warm, tmp_path):
+def proposed(searched, tmp_path):
     """A copy of it, to change."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(searched.folder, folder, symlinks=True)
-    return Experiment(folder, warm.bin)
+    return searched.copy(tmp_path / "experiment")
 
 
 def results(experiment: Experiment) -> dict[str, bytes]:
@@ -76,7 +69,7 @@ def test_batches_are_planned_before_anything_has_run(searched, monkeypatch):
         "1 variant × 2 partitions × 5 grid points in batches of 2 + 2 + 1 = 10 training jobs"
     )
 
-    assert searched.plan(text(*OVERRIDES)) == []
+    assert searched.plan(as_config(*OVERRIDES)) == []
 
     monkeypatch.chdir(searched.folder)
     assert audited(*OVERRIDES)[0] == 0
@@ -127,7 +120,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(proposed, searched, warm)
     shutil.rmtree(proposed.generation / "trials")
     for name in ("choices", "router", "gate", "pool", "evaluate", "baselines"):
         shutil.rmtree(proposed.generation / name)
-    config = ["--config", "experiment=tiny", f"overrides={text(*OVERRIDES)}"]
+    config = ["--config", "experiment=tiny", f"overrides={as_config(*OVERRIDES)}"]
     run = subprocess.Popen(
         ["snakemake", *RUN, *config],
         cwd=proposed.folder,
@@ -141,10 +134,10 @@ def test_a_search_that_was_killed_goes_on_where_it_was(proposed, searched, warm)
     warm.kill_all()
     run.wait()
     before = {path: path.stat().st_mtime_ns for path in proposed.generation.glob("trials/**/*.*")}
-    proposed.snakemake("--unlock", overrides=text(*OVERRIDES))
-    listed = proposed.plan(text(*OVERRIDES))
+    proposed.snakemake("--unlock", overrides=as_config(*OVERRIDES))
+    listed = proposed.plan(as_config(*OVERRIDES))
 
-    assert proposed.run(overrides=text(*OVERRIDES)) == listed
+    assert proposed.run(overrides=as_config(*OVERRIDES)) == listed
 
     assert 0 < listed.count("train_trial") <= PARTITIONS * 5 - 2
     assert listed.count("train_propose") < PARTITIONS * 2
@@ -154,7 +147,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(proposed, searched, warm)
 
 def test_a_larger_number_adds_to_the_search(searched):
     """Seven points instead of five fill the last batch and add one; nothing is trained again."""
-    counts = Counter(searched.plan(text(*OVERRIDES, "search.grid.samples=7")))
+    counts = Counter(searched.plan(as_config(*OVERRIDES, "search.grid.samples=7")))
 
     assert counts["train_trial"] == PARTITIONS * 2
     assert counts["train_propose"] == PARTITIONS

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from shoal.state import load_state
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.gc import find_garbage
 from shoal.workflow.plan import Plan
-from tests.workflow.small import Experiment, set_up
+from tests.workflow.small import Experiment, as_config, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import planned, rules
 
@@ -26,27 +27,20 @@ PARTITIONS = 2
 RUN = ("-c", "2", "--scheduler", "greedy")
 
 
-def text(*overrides: str) -> str:
-    """Overrides as Snakemake's ``--config`` takes them."""
-    return f"[{', '.join(overrides)}]"
-
-
 @pytest.fixture(scope="module")
 def searched(warm, tmp_path_factory: pytest.TempPathFactory):
     """An experiment whose grid points were halved. Tests must leave it as it is."""
     folder = set_up(tmp_path_factory.mktemp("searched") / "experiment").folder
     experiment = Experiment(folder, warm.bin)
     listed = rules(planned(experiment, *OVERRIDES))
-    assert experiment.run(overrides=text(*OVERRIDES)) == listed
+    assert experiment.run(overrides=as_config(*OVERRIDES)) == listed
     return experiment
 
 
 @pytest.fixture
-def halved(searched, warm, tmp_path):
+def halved(searched, tmp_path):
     """A copy of it, to change."""
-    folder = tmp_path / "experiment"
-    shutil.copytree(searched.folder, folder, symlinks=True)
-    return Experiment(folder, warm.bin)
+    return searched.copy(tmp_path / "experiment")
 
 
 def results(experiment: Experiment) -> dict[str, bytes]:
@@ -72,7 +66,7 @@ def test_slots_are_planned_before_anything_has_run(searched, monkeypatch):
         "1 variant × 2 partitions × 4 grid points in rungs of 4 + 2 + 1 = 14 training jobs"
     )
 
-    assert searched.plan(text(*OVERRIDES)) == []
+    assert searched.plan(as_config(*OVERRIDES)) == []
 
     monkeypatch.chdir(searched.folder)
     assert audited(*OVERRIDES)[0] == 0
@@ -143,7 +137,7 @@ def test_what_rungs_cost_follows_from_past_ones(searched, monkeypatch):
 def test_a_search_that_was_killed_goes_on_where_it_was(halved, searched, warm):
     """Only what is missing runs, what is there stays, and all comes out as if nothing had been."""
     shutil.rmtree(halved.generation / "rungs")
-    config = ["--config", "experiment=tiny", f"overrides={text(*OVERRIDES)}"]
+    config = ["--config", "experiment=tiny", f"overrides={as_config(*OVERRIDES)}"]
     run = subprocess.Popen(
         ["snakemake", *RUN, *config],
         cwd=halved.folder,
@@ -157,10 +151,10 @@ def test_a_search_that_was_killed_goes_on_where_it_was(halved, searched, warm):
     warm.kill_all()
     run.wait()
     before = {path: path.stat().st_mtime_ns for path in halved.generation.glob("rungs/**/*.*")}
-    halved.snakemake("--unlock", overrides=text(*OVERRIDES))
-    listed = halved.plan(text(*OVERRIDES))
+    halved.snakemake("--unlock", overrides=as_config(*OVERRIDES))
+    listed = halved.plan(as_config(*OVERRIDES))
 
-    assert halved.run(overrides=text(*OVERRIDES)) == listed
+    assert halved.run(overrides=as_config(*OVERRIDES)) == listed
 
     assert {"train_rung", "train_rank"} >= set(listed)
     assert 0 < listed.count("train_rung") < PARTITIONS * 7
@@ -172,7 +166,7 @@ def test_one_more_point_trains_on_the_first_rung_alone_again(searched):
     """What the others did there is not done again; later rungs have other rankings."""
     more = "grid.lr=[0.003, 0.01, 0.03, 1e30, 0.02]"
 
-    counts = Counter(searched.plan(text(more, *HALVING)))
+    counts = Counter(searched.plan(as_config(more, *HALVING)))
 
     assert counts["train_rung"] == PARTITIONS * (1 + 2 + 1)
     assert counts["train_rank"] == PARTITIONS * 2
@@ -193,3 +187,22 @@ def test_what_rungs_cannot_do_is_one_line(searched, override, message):
     assert result.returncode == 2
     assert f"shoal: error: {message}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_queries_know_every_rung(searched):
+    """A specialist is listed for each slot, with what it cost; choices name those compared last."""
+
+    def answers(question: str) -> list[dict[str, Any]]:
+        return json.loads(searched.shoal("query", "tiny", question, "--json").stdout)
+
+    slots = answers(
+        "SELECT point FROM models JOIN training_runs ON run = model WHERE kind = 'specialist'"
+    )
+    assert len(slots) == PARTITIONS * 7
+    assert {json.loads(each["point"])["lr"] for each in slots} == {0.003, 0.01, 0.03, 1e30}
+    compared = answers("SELECT model, loss, chosen FROM choices WHERE candidate <> 'base'")
+    assert len(compared) == PARTITIONS
+    for each in compared:
+        assert each["model"].split("/")[1] == "rungs"
+        assert each["loss"] > 0
+        assert each["chosen"]

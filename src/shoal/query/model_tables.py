@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.evaluate.verdict import CONTENDERS
 from shoal.files import read_json
+from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.query.headers import read_weights
 
@@ -21,17 +22,18 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_WEIGHTS = {
-    "base": "g*/base/*/base.safetensors",
-    "specialist": "g*/specialists/*/*/*/model.safetensors",
-    "generalist": "g*/baselines/*/*/generalist.safetensors",
-    "random": "g*/baselines/*/*/random.safetensors",
-}
+_SPECIALISTS = ("g*/specialists/*/*/*", "g*/rungs/*/*/*/*", "g*/trials/*/*/*/*")
+_WEIGHTS = [
+    ("base", "g*/base/*/base.safetensors"),
+    *(("specialist", f"{folder}/model.safetensors") for folder in _SPECIALISTS),
+    ("generalist", "g*/baselines/*/*/generalist.safetensors"),
+    ("random", "g*/baselines/*/*/random.safetensors"),
+]
 _LEDGERS = (
     "g*/embed/*/ledger.json",
     "g*/base/*/ledger.json",
     "g*/cluster/*/ledger.json",
-    "g*/specialists/*/*/*/ledger.json",
+    *(f"{folder}/ledger.json" for folder in _SPECIALISTS),
     "g*/router/*/*/ledger.json",
     "g*/baselines/*/*/*.json",
 )
@@ -40,7 +42,7 @@ _EVALUATIONS = "g*/evaluate/*/*/metrics.json"
 
 def models(results: Results) -> Iterator[Row]:
     """Every set of weights, and every pool."""
-    for kind, pattern in _WEIGHTS.items():
+    for kind, pattern in _WEIGHTS:
         for path in results.files(pattern):
             weights = read_weights(path)
             yield {
@@ -133,7 +135,7 @@ def choices(results: Results) -> Iterator[Row]:
         choice = read_json(path)
         sources = choice[MADE_FROM]["files"]
         names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
-        by_point = {name.rpartition("/")[2]: name for name in names}
+        by_point = {_point(results, name): name for name in names}
         candidates = {"base": _named(results, sources, "base.safetensors")} | by_point
         for candidate, model in candidates.items():
             yield {
@@ -146,6 +148,14 @@ def choices(results: Results) -> Iterator[Row]:
                 "loss": choice["losses"].get(candidate),
                 "chosen": candidate == choice["point"],
             }
+
+
+def _point(results: Results, model: str) -> str:
+    """Id of a specialist's grid point, by which its folder is called unless it is a later slot."""
+    path = results.root / model / "model.safetensors"
+    if not path.exists():  # collected as garbage
+        return model.rpartition("/")[2]
+    return settings_id(read_weights(path).meta["point"])
 
 
 def gates(results: Results) -> Iterator[Row]:
@@ -206,7 +216,7 @@ def _contenders(results: Results, metrics: Row) -> dict[str, str]:
 
 def tensors(results: Results) -> Iterator[Row]:
     """Each tensor of each set of weights, with the hash that is recorded with it."""
-    for pattern in _WEIGHTS.values():
+    for _, pattern in _WEIGHTS:
         for path in results.files(pattern):
             model = results.name(path)
             for each in read_weights(path).tensors:
