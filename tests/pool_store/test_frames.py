@@ -10,7 +10,8 @@ from zarr.storage import ZipStore
 from shoal.pool_store import PoolStore
 from shoal.pool_store.backends import Memory
 from shoal.pool_store.choices import Reference, chosen, nothing
-from shoal.pool_store.frames import Split, decoded, encoded, fitted
+from shoal.pool_store.fitting import fitted
+from shoal.pool_store.frames import Split, decoded, encoded
 from shoal.pool_store.residuals import ALONE, DIFFERENCE, RAW, median, residual, restored
 
 WORDS = {"float32": "<u4", "bfloat16": "<u2", "float64": "<u8", "int8": "u1", "int64": "<u8"}

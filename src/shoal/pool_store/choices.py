@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.pool_store.frames import bit_lengths
+from shoal.pool_store.fitting import bit_lengths
 from shoal.pool_store.residuals import ALONE, DIFFERENCE, residual
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.pool_store.choices import NONE, nothing
-from shoal.pool_store.frames import BLOCK_BYTES, compressed, encoded, fitted
+from shoal.pool_store.fitting import fitted
+from shoal.pool_store.frames import BLOCK_BYTES, compressed, encoded
 from shoal.pool_store.index_format import Form
 from shoal.pool_store.pack import Piece
 from shoal.pool_store.residuals import RAW, residual

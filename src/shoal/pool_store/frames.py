@@ -31,12 +31,11 @@ LARGEST_RATIO = 256
 BLOCK_BYTES = 1 << 19
 """Words that are handled at once: few enough to stay in the processor's cache."""
 
-_STEPS = 32  # keys a byte: where in it the usual number ends
+STEPS = 32
+"""Keys a byte: where in it the usual number ends."""
+
 _EXCEPTION = 255  # in place of the byte: it and those above follow
-_COST = 16  # bits that an exception takes beyond its own, about
 _HEAD = 4  # bytes that count exceptions
-_WORTH_SQUEEZING = 0.97
-_TRIED = 4
 
 
 class FrameError(CorruptError):
@@ -66,20 +65,20 @@ class Split:
         self.keys = keys
         self.is_squeezed = is_squeezed
         self.word_type = np.dtype(f"<u{word}")
-        if keys.max(initial=0) >= _STEPS * word:
+        if keys.max(initial=0) >= STEPS * word:
             raise ValueError("no such byte in a word")
         self._order = np.argsort(keys, kind="stable")
         self._is_sorted = bool((keys[1:] >= keys[:-1]).all())
-        bounds = np.searchsorted(keys[self._order] // _STEPS, np.arange(word + 1)).tolist()
+        bounds = np.searchsorted(keys[self._order] // STEPS, np.arange(word + 1)).tolist()
         self._ranges = [(byte, bounds[byte], bounds[byte + 1]) for byte in range(word)]
-        self._shifts = (8 * (keys[self._order] // _STEPS)).astype(self.word_type)
+        self._shifts = (8 * (keys[self._order] // STEPS)).astype(self.word_type)
         self.low_bytes = sum(byte * (stop - start) for byte, start, stop in self._ranges)
 
     def bytes_by_tensor(self, slots: Sequence[int]) -> tuple[int, ...]:
         """The chosen byte of each tensor's words, where all places of a tensor have the same."""
         firsts = np.cumsum([0, *slots[:-1]])
         return tuple(
-            int(self.keys[first]) // _STEPS if size else 0
+            int(self.keys[first]) // STEPS if size else 0
             for first, size in zip(firsts, slots, strict=True)
         )
 
@@ -147,56 +146,8 @@ class Split:
 
 def split_by_tensor(word: int, keys: Sequence[int], slots: Sequence[int], squeezed: bool) -> Split:
     """A split with one key, the byte's place in its word, for each tensor of so many words."""
-    places = np.repeat(np.array(keys, np.uint8) * _STEPS, slots)
+    places = np.repeat(np.array(keys, np.uint8) * STEPS, slots)
     return Split(word, places.astype(np.uint8), squeezed)
-
-
-def fitted(words: Words, slots: Sequence[int], by_place: bool) -> Split:
-    """How to split words of the usual sizes.
-
-    Args:
-        words: Residuals ``(models, words)``; a sample will do.
-        slots: Words of each tensor.
-        by_place: Whether each place has a key of its own, or else each tensor.
-    """
-    size = words.dtype.itemsize
-    lengths = bit_lengths(words)
-    costs = []
-    for byte in range(size):
-        above = lengths - np.float32(8 * byte)
-        exceptions = np.mean(above > 8, axis=0)
-        small = np.mean(np.maximum(above, 0), axis=0)
-        costs.append(8 * byte + small + _COST * exceptions)
-    usual = np.mean(lengths, axis=0)
-    by_byte = np.array(costs)
-    if not by_place:
-        by_byte = np.stack([_slot_means(cost, slots) for cost in by_byte])
-        usual = np.full(len(usual), 8 * (size - 1))
-    chosen = np.argmin(by_byte, axis=0)
-    fine = np.clip(np.round(usual - 8 * chosen + 8), 0, _STEPS - 1) if by_place else 0
-    keys = (_STEPS * chosen + fine).astype(np.uint8)
-    split = Split(size, keys, is_squeezed=False)
-    _, low, _ = split.parts(words[:: -(-len(words) // _TRIED)])
-    compress = _compressor()
-    if low.size and sum(len(compress(row)) for row in low) < _WORTH_SQUEEZING * low.size:
-        return Split(size, keys, is_squeezed=True)
-    return split
-
-
-def _slot_means(values: NDArray[Any], slots: Sequence[int]) -> NDArray[Any]:
-    """Each slot's mean in place of its values."""
-    stops = np.cumsum(slots)
-    parts = [values[stop - size : stop] for stop, size in zip(stops, slots, strict=True)]
-    return np.concatenate([np.full(len(part), part.mean() if len(part) else 0) for part in parts])
-
-
-def bit_lengths(words: Words) -> NDArray[np.float32]:
-    """About how many bits each number takes: ``log2(1 + number)`` with the fraction linear."""
-    bits = (words.astype(np.float32) + np.float32(1)).view(np.uint32)
-    lengths: NDArray[np.float32] = bits.astype(np.float32)
-    lengths *= np.float32(2.0**-23)
-    lengths -= np.float32(127)
-    return lengths
 
 
 def encoded(split: Split, words: Words) -> list[bytes]:
@@ -210,7 +161,7 @@ def encoded(split: Split, words: Words) -> list[bytes]:
     heads = np.diff(ends, prepend=0).astype("<u4").tobytes()
     lows, width = low.tobytes(), low.shape[1]
     needed = -(-words.itemsize * words.shape[1] // LARGEST_RATIO)
-    compress = _compressor()
+    compress = compressor()
     frames = []
     for row, stop in enumerate(stops):
         head = heads[_HEAD * row : _HEAD * (row + 1)]
@@ -277,14 +228,15 @@ def compressed(content: bytes) -> bytes:
 
     A skippable frame of zstd fills them.
     """
-    frame: bytes = _compressor()(content)
+    frame: bytes = compressor()(content)
     missing = -(-len(content) // LARGEST_RATIO) - len(frame)
     if missing <= 0:
         return frame
     return frame + b"\x50\x2a\x4d\x18" + missing.to_bytes(4, "little") + bytes(missing)
 
 
-def _compressor() -> Any:  # noqa: ANN401 - a function of a module that is imported here
+def compressor() -> Any:  # noqa: ANN401 - a function of a module that is imported here
+    """What zstd compresses bytes with, all with one context."""
     import zstandard
 
     # Weights do not repeat themselves: what looks like it is better left to the table of codes.
