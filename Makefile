@@ -26,7 +26,7 @@ test: env
 	snakefmt --check Snakefile workflow benchmarks
 	mypy
 	snakemake --lint
-	pytest --numprocesses 2 --dist loadfile
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Random edits, failures and kills against an oracle: make stateful STEPS=1000 SEED=1
 STEPS ?= 1000

@@ -13,6 +13,17 @@ from shoal.tables import FOLD, KEY, Columns, Table, image_array, write_table
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.warm import Server
 
+SLOW = ("tests/slurm/", "tests/workflow/test_warm.py", "tests/stateful/", "tests/workflow/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins, so that no worker is left alone with it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(SLOW) if item.nodeid.startswith(name)), len(SLOW))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def shared_data():

@@ -54,15 +54,20 @@ def specialists(experiment: Experiment) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("model.*")}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(finished, tmp_path_factory: pytest.TempPathFactory):
+    """A run that nothing ended. Tests must leave it as it is."""
+    copy = finished.copy(tmp_path_factory.mktemp("undisturbed") / "experiment")
+    copy.run(*ARGUMENTS[4:], overrides=LONG)
+    return copy
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_specialist_that_was_ended_goes_on_when_the_workflow_is_run_again(
-    number, copied, finished, tmp_path, warm
+    number, copied, finished, undisturbed
 ):
     """Its bits are those of a run that nothing ended, and its log says where it went on."""
     before = set(specialists(finished))
-    undisturbed = Experiment(tmp_path / "undisturbed", warm.bin)
-    subprocess.run(["cp", "-a", finished.folder, undisturbed.folder], check=True)
-    undisturbed.run(*ARGUMENTS[4:], overrides=LONG)
 
     end_a_training(copied, number)
     copied.run(*ARGUMENTS[4:], overrides=LONG)
