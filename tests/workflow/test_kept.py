@@ -102,6 +102,20 @@ def test_a_tag_names_a_model(copied):
         kept.tag("1:0", "1")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["log"], ["show", "0"], ["gc", "--keep-releases", "1"], ["rebase"], ["forget"], ["fsck"]],
+)
+def test_a_folder_without_models_is_named_in_one_line(finished, command):
+    """Nothing is made where there is none, as after a slip of the pen."""
+    name, *options = command
+    result = finished.shoal("pool", name, "results/tny", *options)
+
+    assert result.returncode == 2
+    assert re.fullmatch(r"shoal: error: results/tny: no .* kept here; .*\n", result.stderr)
+    assert not (finished.folder / "results" / "tny").exists()
+
+
 def test_an_unknown_model_is_named_in_one_line(copied):
     """The message says what there is."""
     result = copied.shoal("pool", "show", "results/tiny", "7")

@@ -114,10 +114,17 @@ class Kept:
 
     @cached_property
     def store(self) -> PoolStore:
-        """The pool store."""
+        """The pool store.
+
+        Raises:
+            SourceError: There is none.
+        """
         from shoal.pool_store import PoolStore
 
-        return PoolStore(self.root / STORE)
+        folder = self.root / STORE
+        if not folder.is_dir():
+            raise SourceError(f"{self.home}: no models were kept here; give a folder of results")
+        return PoolStore(folder)
 
     def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
         """A model's weights as :meth:`PoolStore.load` gives them; by its recipe if it has one.
