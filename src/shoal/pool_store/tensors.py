@@ -134,8 +134,8 @@ def _stacked_tensors(
 
 
 def numpy_has(kind: Kind) -> bool:
-    """Whether numpy has tensors of this type."""
-    return kind.dtype in np.sctypeDict
+    """Whether numpy has tensors of this type, whatever other packages may have taught it."""
+    return isinstance(getattr(np, kind.dtype, None), type)
 
 
 def as_arrays(kind: Kind, rows: NDArray[np.uint8]) -> list[NDArray[Any]]:
