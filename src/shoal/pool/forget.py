@@ -9,11 +9,13 @@ import numpy as np
 from shoal.errors import SourceError
 from shoal.files import read_json
 from shoal.pool.kept import kept_files
-from shoal.pool.rows import is_rows, joined, short_keys
+from shoal.pool.recipe import recipe_in
+from shoal.pool.release_gc import let_go
+from shoal.pool.rows import joined, short_keys
 from shoal.store import ShardRows
 from shoal.train_specialists.partition_rows import Index
 from shoal.workflow.gc import refuse_while_running
-from shoal.workflow.plan import VARIANTS
+from shoal.workflow.plan import homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,18 +41,13 @@ def gone_rows(root: Path, store: PoolStore) -> dict[str, int]:
         CorruptError: Something is damaged.
     """
     there = np.unique(np.concatenate([np.empty(0, "<u8"), *_keys(root)]))
+    found = {model: recipe_in(store.record(model)) for model in store.ids()}
+    rows = {model: recipe.rows for model, recipe in found.items() if recipe is not None}
     counts = {
         name: int(np.count_nonzero(~np.isin(joined(store.load(name))["key"], there)))
-        for name in store.ids()
-        if is_rows(name)
+        for name in found.keys() & set(rows.values())
     }
-    records = {name: store.record(name) for name in store.ids()}
-    recipes = {name: each["recipe"] for name, each in records.items() if "recipe" in each}
-    return {
-        model: counts[recipe["rows"]]
-        for model, recipe in recipes.items()
-        if counts.get(recipe["rows"])
-    }
+    return {model: counts[name] for model, name in rows.items() if counts.get(name)}
 
 
 def forget(store: PoolStore, gone: Mapping[str, int]) -> int:
@@ -64,29 +61,30 @@ def forget(store: PoolStore, gone: Mapping[str, int]) -> int:
         DataError: A run of the workflow is in progress.
     """
     refuse_while_running()
-    before = store.bytes
     records = {model: store.record(model) for model in gone}
     for model, rows in gone.items():
         records[model]["recipe"]["forgotten"] = rows
     store.save({model: {} for model in gone}, records=records, replace=True)
-    store.remove({record["recipe"]["rows"] for record in records.values()})
-    store.collect_garbage()
-    return before - store.bytes
+    return let_go(store, {record["recipe"]["rows"] for record in records.values()})
 
 
 def _keys(root: Path) -> Iterator[NDArray[np.uint64]]:
-    """Short keys of the rows of every variant's last release."""
-    for home in (root, *(root / VARIANTS).glob("*")):
-        for path in kept_files(home)[-1:]:
-            yield from _keys_of(Index(root / read_json(path)["index"]))
-
-
-def _keys_of(index: Index) -> Iterator[NDArray[np.uint64]]:
-    for members in (index.path.parent / "members").glob("*.json"):
-        number = int(members.stem)
-        for fold in read_json(members):
-            for path, start, stop in index.places(number, fold):
+    """Short keys of the rows of every variant's last release, row store by row store."""
+    for home in homes(root):
+        for release in kept_files(home)[-1:]:
+            for path in sorted(_row_stores(Index(root / read_json(release)["index"]))):
                 if not path.exists():
                     raise SourceError(f"{path}: is not there; run the workflow, then ask again")
                 with ShardRows(path) as store:
-                    yield short_keys(store.read("key", start, stop))
+                    yield short_keys(store.read("key"))
+
+
+def _row_stores(index: Index) -> set[Path]:
+    """The row stores that have rows of any partition, or of none, in any fold."""
+    members = (index.path.parent / "members").glob("*.json")
+    return {
+        path
+        for each in members
+        for fold in read_json(each)
+        for path, _, _ in index.places(int(each.stem), fold)
+    }

@@ -192,10 +192,10 @@ def _save(
             resembled[model] = near
         listed.append(one)
         recipe = recipe_in(store.record(model)) if model in store else None
-        if recipe is not None and recipe.rows in store:
-            continue
-        if recipe is not None:  # its rows were forgotten, and are back
-            store.remove([model])
+        if recipe is not None:
+            if recipe.rows in store:
+                continue
+            store.remove([model])  # the data has its rows again
         models[model] = tensors
         origin = {"parent": None if parent == model else parent, "base": start}
         records[model] = one | origin | {"digest": file.digest, "meta": meta}

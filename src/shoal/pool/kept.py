@@ -264,14 +264,16 @@ def which_of(listed: Mapping[str, Any]) -> str:
 
 def problems(store: PoolStore) -> list[str]:
     """A line for each damage to a store, and for each recipe that lacks something."""
+    from shoal.pool.recipe import recipe_in
+
     found = store.fsck()
     if found:
         return found
     ids = store.ids()
     for model in ids:
         record = store.record(model)
-        recipe = record.get("recipe", {"forgotten": True})
-        needed = () if recipe.get("forgotten") else (recipe["rows"], record["base"])
+        recipe = recipe_in(record)
+        needed = () if recipe is None or recipe.is_lost(store) else (recipe.rows, record["base"])
         found += [
             f"{store.place}: model {model} is kept as a recipe, and {each} is gone"
             for each in needed

@@ -94,7 +94,7 @@ def _first_release(record: Mapping[str, Any]) -> str | None:
 def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
     """How a model is kept, what that takes, and what its recovery costs."""
     recipe = recipe_in(record)
-    if recipe is not None and recipe.forgotten and recipe.rows not in kept.store:
+    if recipe is not None and recipe.is_lost(kept.store):
         return f"no more: rows of its recipe were forgotten ({recipe.forgotten})"
     if recipe is not None:
         rows = usage(kept.store, recipe.rows)

@@ -57,6 +57,10 @@ class Recipe:
         """Merkle tree of what comes out."""
         return merkle({name: bytes.fromhex(address) for name, address in self.tensors.items()})
 
+    def is_lost(self, store: PoolStore) -> bool:
+        """Whether its rows were forgotten, and have not come back."""
+        return self.forgotten > 0 and self.rows not in store
+
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON values."""
         return asdict(self)
@@ -92,13 +96,13 @@ def trained_again(
     from shoal.pool.pool import check_trust
 
     check_trust("model", recipe.model["_target_"], trust)
+    if not blocks and recipe.is_lost(store):
+        raise ModelError(
+            f"{store.place}: model {model} cannot be trained again: "
+            f"training rows of it were forgotten ({recipe.forgotten})"
+        )
     needed = {"base": record["base"]} | ({} if blocks else {"training rows": recipe.rows})
     for part, name in needed.items():
-        if name == recipe.rows and name not in store and recipe.forgotten:
-            raise ModelError(
-                f"{store.place}: model {model} cannot be trained again: "
-                f"training rows of it were forgotten ({recipe.forgotten})"
-            )
         if name not in store:
             raise ModelError(
                 f"{store.place}: model {model} is kept as a recipe, and its {part}, {name}, is gone"

@@ -8,7 +8,7 @@ from shoal.files import read_json
 from shoal.pool.kept import Kept, kept_files
 from shoal.pool.rows import drop_unneeded
 from shoal.workflow.gc import refuse_while_running
-from shoal.workflow.plan import VARIANTS
+from shoal.workflow.plan import homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ def unneeded(root: Path, store: PoolStore, releases: int) -> list[str]:
         releases: How many releases of each variant.
     """
     listed, kept = set[str](), set[str]()
-    for home in (root, *(root / VARIANTS).glob("*")):
+    for home in homes(root):
         files = kept_files(home)
         listed |= {each for path in files for each in _models(path)}
         kept |= {each for path in files[-releases:] for each in _models(path)}

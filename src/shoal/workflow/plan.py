@@ -32,6 +32,11 @@ VARIANTS = "variants"
 """Folder of the variants' own folders."""
 
 
+def homes(root: Path) -> list[Path]:
+    """Folders of what is published: an experiment's own, and those of its variants."""
+    return [root, *(root / VARIANTS).glob("*")]
+
+
 class Plan:
     """What an experiment consists of now: under these settings, this code and these files.
 

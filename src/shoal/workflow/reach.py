@@ -13,7 +13,7 @@ from shoal.resume import output_of
 from shoal.workflow.history import History
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import Layout
-from shoal.workflow.plan import VARIANTS
+from shoal.workflow.plan import homes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
         begun = replace(plan.layout, generation=f"g{plan.history.generation}")
         for layout in (plan.layout, begun):
             found.add(layout)
-    for home in (root, *(root / VARIANTS).glob("*")):
+    for home in homes(root):
         for layout in _released(History(home), keep):
             found.add(layout)
     found.files |= set(_packs(root, found))
