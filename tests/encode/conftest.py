@@ -1,5 +1,7 @@
 """Settings of encode."""
 
+from __future__ import annotations
+
 import pytest
 
 from shoal.settings import parse
@@ -21,3 +23,23 @@ def settings():
         return parse(Encode, content, "encode")
 
     return make
+
+
+@pytest.fixture
+def kinds(columns):
+    """One column of each kind that a table has."""
+    return columns(n="numeric", y="label", c="categorical", t="text")
+
+
+@pytest.fixture
+def table(kinds, rows):
+    """Six rows, four of them training."""
+    return rows(
+        kinds,
+        range(6),
+        [0, 0, 0, 0, 1, 3],
+        n=[1, 3, None, 2, 9, None],
+        y=["q", "p", "q", "p", "q", "other"],
+        c=["u", "v", "u", None, "w", "u"],
+        t=["red", None, "blue", "red blue", "green", "x"],
+    )

@@ -1,11 +1,8 @@
-"""All columns together, their file and their commands."""
+"""All columns together, and their commands."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import zipfile
 
 import numpy as np
 import pytest
@@ -13,39 +10,10 @@ import pytest
 from shoal import tables
 from shoal.encode.command import encode, encode_fit
 from shoal.encode.encoder import Encoder
-from shoal.errors import CorruptError, DataError, ModelError, SettingsError, SourceError
+from shoal.errors import DataError, SettingsError
 from shoal.hashing import hash_rows
 from shoal.store import ShardRows
-
-USER_MODULE = """
-class Halver:
-    def fit(self, X, y):
-        self.rows = len(X)
-        return self
-
-    def transform(self, X):
-        return X / 2
-"""
-
-
-@pytest.fixture
-def kinds(columns):
-    """One column of each kind that a table has."""
-    return columns(n="numeric", y="label", c="categorical", t="text")
-
-
-@pytest.fixture
-def table(kinds, rows):
-    """Six rows, four of them training."""
-    return rows(
-        kinds,
-        range(6),
-        [0, 0, 0, 0, 1, 3],
-        n=[1, 3, None, 2, 9, None],
-        y=["q", "p", "q", "p", "q", "other"],
-        c=["u", "v", "u", None, "w", "u"],
-        t=["red", None, "blue", "red blue", "green", "x"],
-    )
+from tests.encode.columns import OWN
 
 
 def test_columns_are_joined_in_order(kinds, table, shard, settings):
@@ -137,47 +105,6 @@ def test_the_fit_is_the_same_in_any_order_and_cut(kinds, table, shard, settings,
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_the_file_is_the_same_from_another_process(kinds, table, shard, settings, tmp_path):
-    """No memory address or time of a process is in the file."""
-    source = shard(table)
-    kinds.save(tmp_path / "columns.json")
-    own = settings(
-        n={"encoder": "quantile"},
-        c={"encoder": "target"},
-        t={"_target_": "sklearn.feature_extraction.text.TfidfVectorizer"},
-    )
-    (tmp_path / "settings.json").write_text(json.dumps(own.as_json()))
-    script = (
-        "import sys; from pathlib import Path; from shoal.settings.data import Encode\n"
-        "from shoal.encode.command import encode_fit\n"
-        "f = Path(sys.argv[1]); s = Encode.from_text((f / 'settings.json').read_text())\n"
-        "encode_fit(s, f / 'columns.json', {'s': Path(sys.argv[2])}, f / 'o', f / 'o.json')\n"
-    )
-    subprocess.run([sys.executable, "-c", script, tmp_path, source.path], check=True)
-
-    encode_fit(own, tmp_path / "columns.json", {"s": source.path}, tmp_path / "p", tmp_path / "j")
-
-    assert (tmp_path / "o").read_bytes() == (tmp_path / "p").read_bytes()
-
-
-OWN = {
-    "scale": {"n": {"encoder": "scale"}},
-    "quantile": {"n": {"encoder": "quantile"}},
-    "rank": {"n": {"encoder": "rank"}},
-    "sequence": {
-        "c": {"encoder": "sequence_integer", "alphabet": "uv"},
-        "t": {"encoder": "sequence_one_hot", "alphabet": "redblu "},
-    },
-    "power": {"n": {"_target_": "sklearn.preprocessing.PowerTransformer"}},
-    "passthrough": {"n": {"encoder": "passthrough"}},
-    "one_hot": {"c": {"encoder": "one_hot"}, "t": {"encoder": "one_hot"}},
-    "ordinal": {"c": {"encoder": "ordinal"}},
-    "target": {"c": {"encoder": "target"}},
-    "sparse": {"t": {"_target_": "sklearn.feature_extraction.text.TfidfVectorizer"}},
-    "poly": {"n": {"_target_": "sklearn.preprocessing.PolynomialFeatures", "degree": 3}},
-}
-
-
 def test_every_column_is_encoded_by_its_own_encoder(kinds, table, shard, settings):
     """Not the first encoder alone: each column's features are those that it would have alone."""
     own = {
@@ -242,74 +169,6 @@ def test_a_sequence_keeps_its_places_and_letters(columns, rows, shard, settings)
 
     assert encoder.x_shape == (4, 4)
     assert encoder.encode(table)[0].tolist() == np.eye(4).tolist()
-
-
-@pytest.mark.parametrize("name", OWN)
-def test_encoders_survive_their_file_without_trust(kinds, table, shard, settings, tmp_path, name):
-    """What is loaded encodes to the same bits, and nothing had to be trusted for it."""
-    encoder = Encoder.fit(settings(**OWN[name]), kinds, {"s": shard(table)})
-
-    needed = encoder.save(tmp_path / "state.skops")
-    again = Encoder.load(tmp_path / "state.skops")
-
-    assert needed == []
-    assert again.encode(table).tobytes() == encoder.encode(table).tobytes()
-    assert again.labels(table).tolist() == encoder.labels(table).tolist()
-    assert (again.feature_names, again.x_shape) == (encoder.feature_names, encoder.x_shape)
-    assert (again.task, again.classes, again.training_rows) == (encoder.task, ["p", "q"], 4)
-
-
-def test_a_users_class_must_be_trusted_by_name(
-    kinds, table, shard, settings, tmp_path, monkeypatch
-):
-    """A class of the user's own loads only if the caller names it or its module."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "halving_encoder.py").write_text(USER_MODULE)
-    own = settings(n={"_target_": "halving_encoder.Halver"})
-    state = tmp_path / "state.skops"
-
-    encoder = Encoder.fit(own, kinds, {"s": shard(table)})
-
-    assert encoder.save(state) == ["halving_encoder.Halver"]
-    assert encoder.encode(table)[:2, 0].tolist() == [0.5, 1.5]
-    for trusted in ([], ["halving"], ["halving_encoder.Halve"]):
-        with pytest.raises(ModelError, match=r"holds a halving_encoder\.Halver, which is not"):
-            Encoder.load(state, trusted)
-    for trusted in (["halving_encoder"], ["halving_encoder.Halver"]):
-        again = Encoder.load(state, trusted)
-        assert again.encode(table).tobytes() == encoder.encode(table).tobytes()
-
-
-def test_the_file_holds_no_pickle(kinds, table, shard, settings, tmp_path):
-    """Members are the schema and numpy arrays."""
-    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
-
-    names = zipfile.ZipFile(tmp_path / "state.skops").namelist()
-
-    assert {name.rpartition(".")[2] for name in names} == {"json", "npy"}
-
-
-def test_files_that_are_no_state_are_refused(tmp_path):
-    """A missing and a broken file are each one line."""
-    (tmp_path / "broken").write_bytes(b"PK no zip")
-
-    with pytest.raises(SourceError, match="absent: no such file"):
-        Encoder.load(tmp_path / "absent")
-    with pytest.raises(CorruptError, match="broken: not readable as skops"):
-        Encoder.load(tmp_path / "broken")
-
-
-@pytest.mark.parametrize("at", [0.3, 0.6, 0.95])
-def test_a_truncated_state_is_refused(kinds, table, shard, settings, tmp_path, at):
-    """A file cut short never loads."""
-    state = tmp_path / "state.skops"
-    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(state)
-    content = state.read_bytes()
-    state.write_bytes(content[: int(at * len(content))])
-
-    with pytest.raises(CorruptError, match="not readable as skops"):
-        Encoder.load(state)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 import pytest
 
+from shoal.files import read_json
 from shoal.settings import parse
 from shoal.settings.data import Sources, Split
+from shoal.sources.readers import expand
+from shoal.split.command import split, split_check, split_fit
+from shoal.tables import Table
 
 
 @pytest.fixture
@@ -38,3 +42,25 @@ def source_settings():
         return Sources(files=files, columns=columns, **(settings | changes))
 
     return make
+
+
+@pytest.fixture
+def run(tmp_path, split_settings, source_settings):
+    """All three commands on some files: the tables by file name, and the check."""
+
+    def run(files, columns, settings=None, **changes):
+        settings = settings or split_settings()
+        sources = source_settings([f if hasattr(f, "path") else str(f) for f in files], columns)
+        sources = sources.model_copy(update=changes)
+        out = tmp_path / "out"
+        fitted = (out / "columns.json", out / "folds.safetensors")
+        split_fit(sources, settings, *fitted)
+        written = {}
+        for path, arrays in expand(sources.files):
+            written[str(path)] = out / f"{path.name}.parquet"
+            split(arrays or path, *fitted, settings, sources.batch_rows, written[str(path)])
+        split_check(written, fitted[0], settings, out / "check.json")
+        tables = {path.rpartition("/")[2]: Table(table) for path, table in written.items()}
+        return tables, read_json(out / "check.json")
+
+    return run
