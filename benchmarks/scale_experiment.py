@@ -21,6 +21,7 @@ from shoal.state import save_state
 from shoal.store import RowArray, write_rows
 from shoal.tables import FOLDS, TRAIN, Columns, write_table
 from shoal.train_specialists.budget import Budget
+from shoal.workflow.answers import answers_jobs
 from shoal.workflow.layout import FIT_FILES, ROW_STAGES
 from shoal.workflow.plan import Plan
 
@@ -87,6 +88,9 @@ def complete(folder: Path, scale: Scale, seed: int) -> int:
                 _write_minimal(output, job.rule)
         plan.history.withdraw()
         plan.history.publish(read_json(plan.plan_file) | {"rows": index["rows"], "released": []})
+        for job in answers_jobs([plan]):
+            for output in job.outputs:
+                _write_minimal(output, job.rule)
         jobs = plan.layout.jobs(index)
         for job in jobs:
             _write_benchmark(plan, job.rule, job.about)
@@ -240,13 +244,14 @@ def _write_minimal(path: Path, job: str, record: Mapping[str, Any] | None = None
     if path.suffix != ".json":
         path.write_bytes(b"")
         return
+    made_from = {MADE_FROM: dict(record or {"files": {}})}
     if path.name == "shapes.json":
-        write_json(path, {"x_shape": [100]})
+        write_json(path, {"x_shape": [100]} | made_from)
         return
     detail = {"embedding": 1e9, "assignment": 1e9}
     ledger = {"job": job, "flops": 4e9, "rows_seen": 1000, "seconds": 1.0, "detail": detail}
     memory = {"rows_read": 1000, "peak_memory_bytes": 500_000_000, "peak_gpu_memory_bytes": 0}
-    write_json(path, ledger | memory | {MADE_FROM: dict(record or {"files": {}})})
+    write_json(path, ledger | memory | made_from)
 
 
 def _write_benchmark(plan: Plan, rule: str, about: str) -> None:

@@ -1,12 +1,16 @@
 """Files that appear whole or not at all."""
 
 import errno
+import fcntl
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from shoal.errors import ShoalError
-from shoal.files import replacing
+from shoal.files import is_held, replacing, update_json
 
 
 def half_write(path: Path, error: Exception) -> None:
@@ -33,3 +37,59 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path):
         half_write(tmp_path / "a.txt", OSError(errno.ENOSPC, "No space left on device"))
 
     assert list(tmp_path.iterdir()) == []
+
+
+ADD_TWENTY = """
+import sys
+from pathlib import Path
+from shoal.files import update_json
+path, me = Path(sys.argv[1]), sys.argv[2]
+for number in range(20):
+    update_json(path, lambda content: content | {f"{me}-{number}": number})
+"""
+
+
+def test_processes_that_change_a_file_at_once_lose_nothing(tmp_path: Path):
+    """Six processes add twenty names each, and all names are there."""
+    path = tmp_path / "tags.json"
+    command = [sys.executable, "-c", ADD_TWENTY, str(path)]
+    processes = [subprocess.Popen([*command, str(number)]) for number in range(6)]
+
+    assert [process.wait() for process in processes] == [0] * 6
+
+    assert len(json.loads(path.read_text())) == 120
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing is changed where two processes could change it at once."""
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+
+    with pytest.raises(ShoalError, match="the file system has no locks"):
+        update_json(tmp_path / "tags.json", lambda content: content | {"a": 1})
+    assert not (tmp_path / "tags.json").exists()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from shoal.files import hold
+hold(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_is_held_as_long_as_its_process_lives(tmp_path: Path):
+    """A killed process holds nothing, and leaves nothing to be removed by hand."""
+    path = tmp_path / ".running"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        during = is_held(path)
+        process.kill()
+
+    assert (during, is_held(path)) == (True, False)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ShoalError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
@@ -63,3 +64,71 @@ def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - any JSON v
         raise SourceError(f"{path}: no such file") from None
     except ValueError as error:
         raise CorruptError(f"{path}: not readable as JSON ({error})") from None
+
+
+def update_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace a JSON file's content by what ``change`` makes of it, one process at a time.
+
+    Args:
+        path: The file; where there is none, its content is empty. The lock is a hidden file
+            beside it.
+        change: Old content to new; nothing is written where they are equal.
+
+    Raises:
+        ShoalError: The file system has no locks.
+    """
+    with locked(path.with_name(f".{path.name}.lock")):
+        before = dict(read_json(path)) if path.exists() else {}
+        after = change(before)
+        if after != before:
+            write_json(path, after)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process or thread on any host is in the block for the same lock file at a time.
+
+    The kernel, or the file server, frees the lock if its holder dies.
+
+    Raises:
+        ShoalError: The file system has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise ShoalError(
+                f"{path.parent}: the file system has no locks ({os.strerror(error.errno)}); "
+                f"mount it with them (Lustre: flock), or keep these files elsewhere"
+            ) from None
+        yield
+
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_held: list[Any] = []
+
+
+def hold(path: Path) -> None:
+    """Lock a file until this process ends; several processes may. Without locks, do nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("ab")
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH)
+    _held.append(file)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the file, see :func:`hold`."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False

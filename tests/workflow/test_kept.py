@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,38 @@ def test_a_folder_without_models_is_named_in_one_line(finished, command):
     assert result.returncode == 2
     assert re.fullmatch(r"shoal: error: results/tny: no .* kept here; .*\n", result.stderr)
     assert not (finished.folder / "results" / "tny").exists()
+
+
+def test_a_store_that_was_emptied_is_not_called_clean(copied):
+    """A sound store without the models of a release is a problem; so says the audit."""
+    store = copied.folder / "results" / "tiny" / "store"
+    shutil.rmtree(store)
+    store.mkdir()
+
+    result = copied.shoal("pool", "fsck", "results/tiny")
+
+    assert result.returncode == 1
+    count = len(Kept(copied.folder / "results" / "tiny").releases[0]["models"])
+    assert f"store: lacks {count} of {count} models of results/tiny, release 1," in result.stdout
+    assert "it was emptied or is an older copy" in copied.shoal("audit", "tiny").stdout
+
+
+def test_a_store_that_was_rolled_back_is_not_called_clean(copied):
+    """An older copy of the store lacks the models of the last release."""
+    home = copied.folder / "results" / "tiny"
+    shutil.copytree(home / "store", copied.folder / "older")
+    nudge_training_rows(copied, 1)
+    copied.run()
+    new = {each["id"] for each in Kept(home).releases[1]["models"]}
+    new -= {each["id"] for each in Kept(home).releases[0]["models"]}
+    shutil.rmtree(home / "store")
+    (copied.folder / "older").rename(home / "store")
+
+    result = copied.shoal("pool", "fsck", "results/tiny")
+
+    assert result.returncode == 1
+    assert f"store: lacks {len(new)} of" in result.stdout
+    assert "results/tiny, release 2," in result.stdout
 
 
 def test_an_unknown_model_is_named_in_one_line(copied):

@@ -1,6 +1,8 @@
 """Old releases let go of their models, and models are rebased, in a small experiment."""
 
 import re
+import shutil
+import subprocess
 
 from shoal.pool.kept import Kept
 from shoal.pool.ways import keep_as
@@ -9,7 +11,10 @@ from tests.workflow.small import nudge_training_rows
 
 
 def test_old_releases_let_go_of_what_they_alone_have(copied):
-    """Models with a tag and those of the last release stay, bit for bit; nothing goes unasked."""
+    """Models with a tag and those of the last release stay, bit for bit; nothing goes unasked.
+
+    Nor while a run is in progress, wherever the command was started.
+    """
     kept = Kept(copied.folder / "results" / "tiny")
     first = {each["id"]: kept.store.load(each["id"]) for each in kept.releases[0]["models"]}
     nudge_training_rows(copied, 1)
@@ -29,8 +34,27 @@ def test_old_releases_let_go_of_what_they_alone_have(copied):
     every = copied.shoal("pool", "gc", "results/tiny", "--keep-releases", "2")
     assert "0 models in no kept release" in every.stdout
 
-    result = copied.shoal("pool", "gc", "results/tiny", "--keep-releases", "1", "--remove")
+    root = copied.folder / "results" / "tiny"
+    remove = ["shoal", "pool", "gc", str(root), "--keep-releases", "1", "--remove"]
+    locks = copied.folder / ".snakemake" / "locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text("")
+    refused = subprocess.run(
+        remove,
+        cwd=copied.folder.parent,
+        env=copied.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "a run of the workflow is in progress, nothing was removed" in refused.stderr
+    assert kept.store.ids() == ids
+    shutil.rmtree(locks)
+
+    result = copied.shoal(*remove[1:])
     assert result.returncode == 0, result.stderr
+    assert copied.shoal("pool", "fsck", "results/tiny").returncode == 0
     assert set(kept.models) == last | {tagged}
     for model in set(first) - listed:
         found = kept.load(model)

@@ -162,7 +162,7 @@ def gc(
     size = decimal(freed_by(kept.store, models))
     typer.echo(f"{kept.store.place}: {len(models)} models in no kept release, {size}")
     if remove:
-        typer.echo(f"removed, {decimal(let_go(kept.store, models))} freed")
+        typer.echo(f"removed, {decimal(let_go(kept.root, kept.store, keep_releases))} freed")
     elif models:
         typer.echo("nothing was removed; --remove removes them")
 
@@ -187,7 +187,7 @@ def forget(
         typer.echo(f"{model}  rows that the data no longer has: {rows}")
     typer.echo(f"{kept.store.place}: {len(gone)} models are recipes with such rows")
     if remove and gone:
-        typer.echo(f"rows removed, {decimal(forget(kept.store, gone))} freed")
+        typer.echo(f"rows removed, {decimal(forget(kept.root, kept.store, gone))} freed")
     elif gone:
         typer.echo("nothing was removed; --remove removes their rows, and with them these models")
 
@@ -198,7 +198,7 @@ def fsck(results: Results) -> None:
     from shoal.pool.kept import Kept, problems
 
     kept = Kept(results)
-    found = problems(kept.store)
+    found = problems(kept.root, kept.store)
     for problem in found:
         typer.echo(problem)
     models = len(kept.models)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.files import read_json, write_json
+from shoal.files import read_json, update_json
 from shoal.intermediates.catalogue import Catalogue, Column
 from shoal.intermediates.forms import FORMS, Kind
 
@@ -51,9 +51,7 @@ class Costs:
 
     def save(self) -> None:
         """Keep what is known, beside what is known of other machines."""
-        path = self.folder / _FILE
-        others = read_json(path) if path.exists() else {}
-        write_json(path, others | {self.machine: self.content})
+        update_json(self.folder / _FILE, lambda others: others | {self.machine: self.content})
 
     def measure_reading(self) -> None:
         """Measure the reading of each form, once: files are written, read and removed."""

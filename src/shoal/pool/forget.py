@@ -10,12 +10,12 @@ from shoal.errors import SourceError
 from shoal.files import read_json
 from shoal.pool.kept import kept_files
 from shoal.pool.recipe import recipe_in
-from shoal.pool.release_gc import let_go
+from shoal.pool.release_gc import drop
 from shoal.pool.rows import joined, short_keys
 from shoal.store import ShardRows
 from shoal.train_specialists.partition_rows import Index
-from shoal.workflow.gc import refuse_while_running
 from shoal.workflow.plan import homes
+from shoal.workflow.running import refuse_while_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,22 +50,23 @@ def gone_rows(root: Path, store: PoolStore) -> dict[str, int]:
     return {model: counts[name] for model, name in rows.items() if counts.get(name)}
 
 
-def forget(store: PoolStore, gone: Mapping[str, int]) -> int:
+def forget(root: Path, store: PoolStore, gone: Mapping[str, int]) -> int:
     """Remove the rows of recipes, which cannot be followed any more and say so; bytes freed.
 
     Args:
-        store: The pool store.
+        root: An experiment's results folder.
+        store: Its pool store.
         gone: What :func:`gone_rows` found.
 
     Raises:
         DataError: A run of the workflow is in progress.
     """
-    refuse_while_running()
+    refuse_while_running(root)
     records = {model: store.record(model) for model in gone}
     for model, rows in gone.items():
         records[model]["recipe"]["forgotten"] = rows
     store.save({model: {} for model in gone}, records=records, replace=True)
-    return let_go(store, {record["recipe"]["rows"] for record in records.values()})
+    return drop(store, {record["recipe"]["rows"] for record in records.values()})
 
 
 def _keys(root: Path) -> Iterator[NDArray[np.uint64]]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.errors import ModelError, SourceError, nearest
-from shoal.files import read_json, write_json
+from shoal.files import read_json, update_json, write_json
 from shoal.hashing import settings_id
 from shoal.pool.rows import is_rows
 from shoal.pool_store.tensors import tree_of
@@ -15,7 +15,7 @@ from shoal.terminal import say
 from shoal.workflow.history import STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
     from pathlib import Path
 
     from shoal.pool_store import PoolStore
@@ -185,7 +185,7 @@ class Kept:
         """
         self.check_tag(name)
         found = self.find(model)
-        write_json(self.home / _TAGS, self.tags | {name: found})
+        update_json(self.home / _TAGS, lambda tags: tags | {name: found})
         return found
 
     def check_tag(self, name: str) -> None:
@@ -206,7 +206,7 @@ class Kept:
     def note_import(self, model: str, file: str, time: str) -> None:
         """Write down that a model was brought in."""
         facts = {"file": file, "time": time}
-        write_json(self.home / _IMPORTED, self.imported | {model: facts})
+        update_json(self.home / _IMPORTED, lambda imported: imported | {model: facts})
 
     def find(self, name: str) -> str:
         """Id of a model.
@@ -262,21 +262,53 @@ def which_of(listed: Mapping[str, Any]) -> str:
     return str(listed["kind"] if partition is None else partition)
 
 
-def problems(store: PoolStore) -> list[str]:
-    """A line for each damage to a store, and for each recipe that lacks something."""
-    from shoal.pool.recipe import recipe_in
+def problems(root: Path, store: PoolStore) -> list[str]:
+    """A line for each damage to an experiment's pool store, and for each model that it lacks.
 
+    A store that was emptied, or replaced by an older copy, is sound by itself: the releases tell
+    which models it must have, less those that were removed on purpose.
+
+    Args:
+        root: The experiment's results folder.
+        store: Its pool store.
+    """
     found = store.fsck()
     if found:
         return found
-    ids = store.ids()
-    for model in ids:
+    ids = set(store.ids())
+    return [*_lost_models(root, store.place, ids), *_broken_recipes(store, ids)]
+
+
+def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
+    """A line for each release, and each variant's named models, of which the store lacks some."""
+    from shoal.workflow.plan import homes
+
+    for home in homes(root):
+        wanted = {}
+        for path in kept_files(home):
+            release = read_json(path)
+            listed = {each["id"] for each in release["models"]}
+            wanted[f"release {release['number']}"] = listed - set(release.get("removed", ()))
+        kept = Kept(home)
+        wanted["tags"] = set(kept.tags.values())
+        wanted["imported models"] = set(kept.imported)
+        for name, models in wanted.items():
+            lost = sorted(models - ids)
+            if lost:
+                yield (
+                    f"{place}: lacks {len(lost)} of {len(models)} models of {home}, {name}, "
+                    f"such as {lost[0]}; it was emptied or is an older copy"
+                )
+
+
+def _broken_recipes(store: PoolStore, ids: Set[str]) -> Iterator[str]:
+    """A line for each recipe that lacks something."""
+    from shoal.pool.recipe import recipe_in
+
+    for model in sorted(ids):
         record = store.record(model)
         recipe = recipe_in(record)
         needed = () if recipe is None or recipe.is_lost(store) else (recipe.rows, record["base"])
-        found += [
-            f"{store.place}: model {model} is kept as a recipe, and {each} is gone"
-            for each in needed
-            if each not in ids
-        ]
-    return found
+        for each in needed:
+            if each not in ids:
+                yield f"{store.place}: model {model} is kept as a recipe, and {each} is gone"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from shoal.errors import ShoalError, SourceError
-from shoal.files import replacing
+from shoal.files import locked, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,19 +85,7 @@ class Folder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """See :class:`Backend`. The kernel, or the file server, frees it if the holder dies."""
-        import fcntl
-
-        self._path.mkdir(parents=True, exist_ok=True)
-        with (self._path / LOCK).open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-                    raise
-                raise ShoalError(
-                    f"{self.place}: the file system has no locks ({os.strerror(error.errno)}); "
-                    "mount it with them (Lustre: flock), or keep the store elsewhere"
-                ) from None
+        with locked(self._path / LOCK):
             yield
 
 

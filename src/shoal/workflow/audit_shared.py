@@ -27,7 +27,7 @@ def audit_shared(plans: Sequence[Plan]) -> Report:
     """
     records = [path for job in answers_jobs(plans) for path in job.outputs]
     there = [path for path in records if path.exists()]
-    artifacts, findings = len(records), list(_of_store(plans[0].root / STORE))
+    artifacts, findings = len(records), list(_of_store(plans[0].root))
     for path in there:
         try:
             files = read_json(path)["files"]
@@ -40,12 +40,13 @@ def audit_shared(plans: Sequence[Plan]) -> Report:
     return Report(artifacts, tuple(findings), missing, (), complete=True)
 
 
-def _of_store(folder: Path) -> Iterator[Finding]:
+def _of_store(root: Path) -> Iterator[Finding]:
     from shoal.pool.kept import problems
     from shoal.pool_store import PoolStore
 
+    folder = root / STORE
     store = PoolStore(folder)
-    for line in problems(store) if folder.is_dir() else ():
+    for line in problems(root, store) if folder.is_dir() else ():
         problem = line.removeprefix(f"{store.place}/")
         yield Finding(folder, problem, "bring the folder back from a copy")
 

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoal.errors import DataError
 from shoal.workflow.reach import reach
+from shoal.workflow.running import refuse_while_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shoal.workflow.plan import Plan
 
-_LOCKS = Path(".snakemake/locks")
 _GENERATION = re.compile(r"g\d+")
 _TEMPORARY = re.compile(r"\.(\d+)-")
 _DOWNSTREAM_FIRST = (
@@ -89,25 +88,12 @@ class Garbage:
         Raises:
             DataError: A run of the workflow is in progress, or was killed and left its lock.
         """
-        refuse_while_running()
+        refuse_while_running(self.root)
         for path in self.files:
             path.unlink(missing_ok=True)
         for folder in self.folders:
             with contextlib.suppress(OSError):  # something has come into it since
                 folder.rmdir()
-
-
-def refuse_while_running() -> None:
-    """Leave everything as it is while a run may need it.
-
-    Raises:
-        DataError: A run of the workflow is in progress, or was killed and left its lock.
-    """
-    if _LOCKS.is_dir() and any(_LOCKS.iterdir()):
-        raise DataError(
-            f"{_LOCKS}: a run of the workflow is in progress, nothing was removed; if it was "
-            f"killed, `snakemake --unlock` first"
-        )
 
 
 def find_garbage(plans: Sequence[Plan], keep: int) -> Garbage:

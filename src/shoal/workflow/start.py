@@ -15,6 +15,7 @@ from shoal.terminal import leave, say
 from shoal.workflow.failed import failed_specialists, record_failed
 from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import read_logs
+from shoal.workflow.running import announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,7 @@ def begin(plans: Plans) -> None:
             check_cluster(plans.settings.nodes)
         except ShoalError as error:
             leave([str(error)])
+    announce(plans.first.root)
     for plan in plans.all:
         plan.write_records()
 
