@@ -1,16 +1,29 @@
 """Files that appear whole or not at all."""
 
 import errno
+<<<<<<< HEAD
 import fcntl
 import json
 import subprocess
 import sys
+=======
+import json
+import re
+>>>>>>> f10ccbf (A JSON document is read within bounds, and compared with what its reader relies on)
 from pathlib import Path
+from typing import NotRequired
 
 import pytest
+from pydantic import BaseModel
+from typing_extensions import TypedDict
 
+<<<<<<< HEAD
 from shoal.errors import ShoalError
 from shoal.files import is_held, replacing, update_json
+=======
+from shoal.errors import CorruptError, ShoalError, SourceError
+from shoal.files import parse_json, read_json, replacing
+>>>>>>> f10ccbf (A JSON document is read within bounds, and compared with what its reader relies on)
 
 
 def half_write(path: Path, error: Exception) -> None:
@@ -39,6 +52,7 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+<<<<<<< HEAD
 ADD_TWENTY = """
 import sys
 from pathlib import Path
@@ -93,3 +107,113 @@ def test_a_file_is_held_as_long_as_its_process_lives(tmp_path: Path):
         process.kill()
 
     assert (during, is_held(path)) == (True, False)
+=======
+class Entry(TypedDict):
+    """A document's kind."""
+
+    digest: str
+    rows: int
+    point: NotRequired[dict[str, float]]
+
+
+class Settings(BaseModel):
+    """A document that is read as a pydantic model."""
+
+    rows: int
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty"),
+        ('{"rows": 1', "Expecting ',' delimiter"),
+        ('{"rows": 1, "rows": 2}', "key 'rows' twice"),
+        ("[NaN]", "NaN is not a finite number"),
+        ("[-Infinity]", "-Infinity is not a finite number"),
+        ("[1e999]", "1e999 is not a finite number"),
+        ("[" * 65 + "]" * 65, "more than 64 levels"),
+        ('{"a":' * 65 + "1" + "}" * 65, "more than 64 levels"),
+        ("[" * 1_000_000 + "]" * 1_000_000, "more than 64 levels"),
+        ("[" + "9" * 5000 + "]", "4300 digits"),
+        (r'["\ud800"]', "surrogates not allowed"),
+        (b"\xff\xfe", "can't decode byte 0xff"),
+        ('\ufeff{"rows": 1}', "Expecting value"),
+    ],
+)
+def test_what_is_no_sound_json_is_one_line(text: str | bytes, reason: str):
+    """Broken, ambiguous, deep and non-finite documents are refused with the place's name."""
+    with pytest.raises(CorruptError, match=f"^a.json: not readable as JSON .*{reason}.*$"):
+        parse_json(text, "a.json", dict[str, int])
+
+
+def test_a_document_with_64_levels_and_whole_characters_is_read():
+    """The bounds do not touch what Shoal writes; a pair of surrogates is one character."""
+    deepest = "[" * 64 + "]" * 64
+
+    assert parse_json(deepest, "a.json", list) is not None
+    assert parse_json(r'["\ud83d\udc1f"]', "a.json", list[str]) == ["\U0001f41f"]
+    assert parse_json("3", "a.json", int) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "Input should be a valid dictionary, not []"),
+        ('{"3": []}', "3: Input should be a valid dictionary, not []"),
+        ('{"3": {"rows": 1}}', "3.digest: key is missing"),
+        ('{"3": {"rows": "1", "digest": ""}}', "3.rows: Input should be a valid integer, not '1'"),
+        (
+            '{"3": {"rows": 1, "digest": "", "point": {"lr": [[]]}}}',
+            "3.point.lr: Input should be a valid number, not [[]]",
+        ),
+    ],
+)
+def test_a_document_of_another_kind_is_one_line_that_names_the_key(text: str, reason: str):
+    """What a reader relies on is checked where the document is read."""
+    with pytest.raises(CorruptError, match=f"^a.json: {re.escape(reason)}$"):
+        parse_json(text, "a.json", dict[str, Entry])
+
+
+def test_a_wrong_value_is_shown_by_its_beginning():
+    """A whole document in the place of a number does not fill the terminal."""
+    with pytest.raises(CorruptError, match=r"^a: rows: .* not \{.{1,200}$"):
+        parse_json(json.dumps({"digest": "", "rows": {"x" * 99: list(range(999))}}), "a", Entry)
+
+
+def test_keys_that_a_kind_does_not_mention_stay():
+    """A document that grew is read, and written back whole."""
+    text = '{"rows": 1, "digest": "", "point": {"lr": 1}, "more": [1.5]}'
+
+    assert parse_json(text, "a.json", Entry) == json.loads(text)
+
+
+def test_a_pydantic_model_is_returned_as_such():
+    """Settings that were stored come back as settings."""
+    assert parse_json('{"rows": 2}', "a.json", Settings) == Settings(rows=2)
+
+
+def test_a_long_document_is_refused_unread(tmp_path: Path):
+    """A file's size is looked at before its content."""
+    path = tmp_path / "a.json"
+    path.write_text("[" + " " * 5000 + "]")
+
+    with pytest.raises(CorruptError, match=r"a\.json: is longer than 4 KiB"):
+        read_json(path, list, limit=4096)
+
+
+def test_a_folder_or_nothing_is_no_document(tmp_path: Path):
+    """What is no regular file is named."""
+    with pytest.raises(SourceError, match="is no regular file"):
+        read_json(tmp_path, list)
+    with pytest.raises(SourceError, match="no such file"):
+        read_json(tmp_path / "a.json", list)
+
+
+def test_advice_follows_what_is_wrong_with_a_file(tmp_path: Path):
+    """A reader that knows how to go on says so."""
+    path = tmp_path / "plan.json"
+    path.write_text('{"rows"')
+
+    with pytest.raises(CorruptError, match=r"plan\.json: not readable as JSON .*; delete it$"):
+        read_json(path, Entry, advice="delete it")
+>>>>>>> f10ccbf (A JSON document is read within bounds, and compared with what its reader relies on)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from reprlib import Repr
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from shoal.errors import SettingsError, nearest
+
+_SHORTENED = Repr()
+_SHORTENED.maxstring = _SHORTENED.maxother = 80
+"""Shows the beginning of a value that is wrong; it may be a whole document."""
 
 
 class Section(BaseModel):
@@ -35,27 +40,39 @@ def parse(kind: Any, content: Any, place: str) -> Any:  # noqa: ANN401 - any pyd
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        raise SettingsError(_explain(kind, error, place)) from None
+        raise SettingsError(explain(kind, error, place)) from None
 
 
-def _explain(kind: Any, error: ValidationError, place: str) -> str:  # noqa: ANN401
-    """The first problem, unknown keys before others since they cause missing ones."""
+def explain(
+    kind: Any,  # noqa: ANN401
+    error: ValidationError,
+    place: str = "",
+    thing: str = "setting",
+) -> str:
+    """The first problem, unknown keys before others since they cause missing ones.
+
+    Args:
+        kind: The pydantic type that something was read as.
+        error: What pydantic says of it.
+        place: Name of what holds it.
+        thing: What a key of it is called.
+    """
     problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
     problem = problems[0]
     methods = _methods(kind)
     location = ".".join(str(part) for part in problem["loc"] if part not in methods)
     name = ".".join(part for part in (place, location) if part)
+    before = f"{name}: " if name else ""
     if problem["type"] == "extra_forbidden":
         known = _known_keys(kind, problem["loc"])
-        return f"{name}: unknown setting; {nearest(str(problem['loc'][-1]), known)}"
+        return f"{before}unknown {thing}; {nearest(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
-        return f"{name}: setting is missing"
+        return f"{before}{thing} is missing"
     if problem["type"].startswith("union_tag"):
-        return f"{name}: {problem['msg']}"
+        return f"{before}{problem['msg']}"
     if problem["type"] == "value_error":
-        rule = problem["msg"].removeprefix("Value error, ")
-        return f"{name}: {rule}" if name else rule
-    return f"{name}: {problem['msg']}, not {problem.get('input')!r}"
+        return before + problem["msg"].removeprefix("Value error, ")
+    return f"{before}{problem['msg']}, not {_SHORTENED.repr(problem.get('input'))}"
 
 
 def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:  # noqa: ANN401
