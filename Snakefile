@@ -3,7 +3,7 @@
 from snakemake.utils import min_version
 
 from shoal.workflow.answers import link_to_answers
-from shoal.workflow.start import begin, end_well, end_with_failures, keep_signatures, start
+from shoal.workflow.start import begin, end_well, end_with_failures, prepare, start
 
 min_version("9.27")
 
@@ -78,7 +78,7 @@ include: "workflow/rules/pool.smk"
 include: "workflow/rules/answers.smk"
 
 
-keep_signatures(workflow.rules)
+prepare(workflow.rules)
 
 
 onstart:

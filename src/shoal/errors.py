@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 ERROR = "shoal: error: "
-"""Begins the line on which a command says what is for the user to mend."""
+"""Begins the line on which a command says why it failed."""
+
+BUG = "a bug in Shoal"
+"""Begins such a reason where nobody but Shoal's authors can mend it."""
 
 
 class ShoalError(Exception):

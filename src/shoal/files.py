@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -11,7 +12,6 @@ import re
 import shutil
 import stat
 from collections import Counter
-from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -31,11 +31,20 @@ LONGEST = 1 << 26
 _DEEPEST = 64
 """Most levels of lists and objects within each other."""
 
+_FULL = {
+    errno.ENOSPC: "free some space or raise the quota",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EFBIG: "raise the limit on the size of files",
+}
+"""Errors of a writer for which there is no room, with what helps."""
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
 _LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """What half of a character may look like in JSON; whole ones are pairs of these."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path to write to, which becomes ``path`` when the block ends well.
 
@@ -43,23 +52,45 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     a writer that looks at suffixes works. When the block raises, it is removed.
     """
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
     aside = final.with_name(f".{os.getpid()}-{final.name}")
     try:
+        final.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         aside.replace(final)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        number = _system_error(error)
+        is_ours = isinstance(error, OSError) and error.filename in (aside, str(aside))
+        if not (is_ours or number in _FULL):
             raise
-        reason = os.strerror(error.errno).lower()
-        raise ShoalError(
-            f"{final}: not written, {reason}; free some space or raise the quota"
-        ) from None
+        raise ShoalError(f"{final}: not written, {_system_reason(number)}") from None
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        else:
-            aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error counts
+            if aside.is_dir():
+                shutil.rmtree(aside)
+            else:
+                aside.unlink(missing_ok=True)
+
+
+def explained(error: OSError) -> str:
+    """What the system refused, as a line: the file, the reason and what may help."""
+    number = _system_error(error)
+    reason = _system_reason(number) if number else " ".join(str(error).split())
+    names = [os.fsdecode(each) for each in (error.filename, error.filename2) if each is not None]
+    return ": ".join([" -> ".join(names), reason] if names else [reason or type(error).__name__])
+
+
+def _system_error(error: Exception) -> int | None:
+    """The system's number of an error; safetensors has it in its text alone."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _OS_ERROR.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _system_reason(number: int | None) -> str:
+    reason = os.strerror(number or 0)
+    advice = _FULL.get(number or 0)
+    return reason[:1].lower() + reason[1:] + (f"; {advice}" if advice else "")
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:  # noqa: ANN401 - any JSON value
@@ -236,7 +267,7 @@ def update_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) 
             write_json(path, after)
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Only one process or thread on any host is in the block for the same lock file at a time.
 
@@ -267,7 +298,7 @@ def hold(path: Path) -> None:
     """Lock a file until this process ends; several processes may. Without locks, do nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab")
-    with suppress(OSError):
+    with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_SH)
     _held.append(file)
 

@@ -1,18 +1,22 @@
 """What the rules ask of a plan, on an experiment whose files are made by hand."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from snakemake.iocontainers import InputFiles, Params
 
+from shoal.errors import CorruptError
 from shoal.files import write_json
 from shoal.workflow.jobs import files_of
 from shoal.workflow.plan import placeholders
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
-from shoal.workflow.start import keep_signatures
+from shoal.workflow.start import prepare
 from tests.workflow.small import set_up
 
 
@@ -131,12 +135,33 @@ def test_what_takes_all_choices_lists_no_file_that_a_choice_waits_for(plan: Rule
     ]
 
 
+def prepared_input(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An input function of a rule as Snakemake finds it."""
+    rule = SimpleNamespace(input=InputFiles(fromdict={"a": function}), params=Params())
+    prepare([rule])
+    assert rule.input[0] is rule.input.a
+    found: Callable[..., Any] = rule.input.a
+    return found
+
+
 def test_functions_of_rules_keep_their_signatures():
     """Snakemake, which asks many times, gets the same one each time."""
-    rule = SimpleNamespace(input=[lambda wc: wc, "file"], params=[lambda wc, output: output, 3])
+    function = prepared_input(lambda wc, output: [wc, output])
 
-    keep_signatures([rule])
+    assert inspect.signature(function) is inspect.signature(function)
+    assert list(inspect.signature(function).parameters) == ["wc", "output"]
+    assert function(1, 2) == [1, 2]
 
-    for function in (rule.input[0], rule.params[0]):
-        assert inspect.signature(function) is inspect.signature(function)
-    assert list(inspect.signature(rule.params[0]).parameters) == ["wc", "output"]
+
+def test_a_mistake_that_a_rules_function_finds_is_one_line(capsys: pytest.CaptureFixture[str]):
+    """Snakemake would print a traceback; what is no mistake is left to it."""
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(SystemExit, match="2"):
+        prepared_input(fail)(CorruptError("a.json: not readable"))
+    with pytest.raises(KeyError, match="absent"):
+        prepared_input(fail)(KeyError("absent"))
+
+    assert capsys.readouterr().err == "shoal: error: a.json: not readable\n"

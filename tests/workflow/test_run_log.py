@@ -66,7 +66,7 @@ def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path)
         f"    log: {log} (check log file(s) for error details)\n\n"
     )
 
-    (failure,) = failed_specialists(text)
+    (failure,) = failed_specialists(failed_jobs(text))
 
     assert failure.specialists == "results/x/g1/specialists/s"
     assert (failure.name, failure.reason) == ("b2/p1", "the loss is nan")

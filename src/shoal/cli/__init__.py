@@ -6,32 +6,28 @@ import os
 import sys
 from pathlib import Path
 
-from shoal.errors import ShoalError
-from shoal.terminal import leave
+from shoal.terminal import command
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line and exit code 2."""
+    """Run the command line; see :func:`shoal.terminal.command` for how it ends."""
     sys.path.insert(0, str(Path.cwd()))
     if "--threads" in sys.argv[:-1]:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
-    from shoal.cli.commands import STAGE_COMMANDS, app
+    with command():
+        from shoal.cli.commands import STAGE_COMMANDS, app
 
-    arguments = sys.argv[1:]
-    if arguments and arguments[0] in STAGE_COMMANDS:
-        arguments = _repeated(arguments)
-    try:
-        app(arguments)
-    except ShoalError as error:
-        leave([str(error)], error.code)
-    except OSError as error:
-        if error.errno is None:
+        arguments = sys.argv[1:]
+        if arguments and arguments[0] in STAGE_COMMANDS:
+            arguments = _repeated(arguments)
+        try:
+            app(arguments)
+        except SystemExit:
+            sys.stdout.flush()  # there may be no room, or no reader, for what it holds
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        leave([f"{place}{error.strerror}"])
 
 
 def _repeated(arguments: list[str]) -> list[str]:

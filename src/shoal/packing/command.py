@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shoal.errors import ERROR, ShoalError
+from shoal.errors import ERROR
 from shoal.files import write_json
 from shoal.hashing import file_hash
+from shoal.terminal import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,12 +138,9 @@ def _train(work: Work, member: str) -> str | None:
                 ledger,
                 work.checkpoint_seconds,
             )
-        except ShoalError as error:
-            reason = str(error)
-            _say(f"{ERROR}{reason}")
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            traceback.print_exc()
+            reason, _ = reason_of(error)
+            _say(f"{ERROR}{reason}")
     return reason
 
 

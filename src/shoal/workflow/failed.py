@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from shoal.errors import ERROR
+from shoal.errors import BUG, ERROR
 from shoal.files import write_json
 from shoal.pool.incomplete import Failure, read_failed
-from shoal.workflow.run_log import failed_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,18 +39,51 @@ def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
         path.unlink(missing_ok=True)
 
 
-def failed_specialists(text: str) -> Iterator[Failure]:
-    """Specialists that Snakemake's log, a text, says have failed."""
-    for job in failed_jobs(text):
+def failed_specialists(jobs: Iterable[FailedJob]) -> Iterator[Failure]:
+    """Specialists that failed jobs should have made."""
+    for job in jobs:
         if job.rule == "train_specialist":
             folder, (digest, point) = job.outputs[0].parents[2], job.outputs[0].parts[-3:-1]
             yield Failure(str(folder), digest, point, _reason(job), str(job.log))
-        elif job.rule == "train_pack" and job.log is not None and job.log.exists():
-            status = job.outputs[0]
-            folder = status.parents[2] / "specialists" / status.parent.name
-            for line in job.log.read_text(errors="replace").splitlines():
-                if found := _FAILED_MEMBER.match(line):
-                    yield Failure(str(folder), *found.groups())
+        elif job.rule == "train_pack":
+            yield from _failed_members(job)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a job failed.
+
+    Attributes:
+        text: One line.
+        is_told: Whether a command of Shoal's gave it; else it was killed, or did not start.
+    """
+
+    text: str
+    is_told: bool = True
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether it is the user's to mend."""
+        return self.is_told and not self.text.startswith(BUG)
+
+
+def reasons(jobs: Iterable[FailedJob]) -> Iterator[Reason]:
+    """Why jobs failed, each once; for a pack each of its members that failed."""
+    for job in jobs:
+        members = list(_failed_members(job)) if job.rule == "train_pack" else []
+        yield from (Reason(each.reason) for each in members)
+        if not members:
+            text = _reason(job)
+            is_told = f"{ERROR}{text}" in _lines(job)
+            yield Reason(text if is_told else f"{job.rule}: {text}; its log: {job.log}", is_told)
+
+
+def _failed_members(job: FailedJob) -> Iterator[Failure]:
+    status = job.outputs[0]
+    folder = status.parents[2] / "specialists" / status.parent.name
+    for line in _lines(job):
+        if found := _FAILED_MEMBER.match(line):
+            yield Failure(str(folder), *found.groups())
 
 
 def left_out(path: Path, specialists: Path, points: Iterable[str]) -> tuple[str, ...]:
@@ -74,11 +106,14 @@ def _reason(job: FailedJob) -> str:
     """Slurm's word where it ended the job; else what the job's log says, in one line."""
     if job.state not in (None, "FAILED"):
         return f"Slurm ended its job: {job.state}"
-    text = job.log.read_text(errors="replace") if job.log and job.log.exists() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = _lines(job)
     for line in lines:
         if line.startswith(ERROR):
             return line.removeprefix(ERROR)
-    if any(line.startswith("Traceback ") for line in lines):
-        return lines[-1]
-    return "its job ended with an exit code"
+    return lines[-1] if lines else "its job ended with an exit code"
+
+
+def _lines(job: FailedJob) -> list[str]:
+    """Lines of its log that are not empty."""
+    text = job.log.read_text(errors="replace") if job.log and job.log.exists() else ""
+    return [line.strip() for line in text.splitlines() if line.strip()]

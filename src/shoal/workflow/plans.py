@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import SettingsError
 from shoal.settings.compose import as_list
 from shoal.settings.variants import variants
+from shoal.terminal import leaving
 from shoal.workflow.answers import answers_jobs
 from shoal.workflow.history import STORE
 from shoal.workflow.rules import NONE, RulesPlan
@@ -141,8 +142,9 @@ class Plans:
 
         def asked(name: str) -> Callable[[Any, int], int]:
             def ask(wildcards: Any, attempt: int) -> int:  # noqa: ANN401 - Snakemake's object
-                amount = self.of(wildcards).resources.of(rule, need)[name]
-                return int(amount(wildcards, attempt))
+                with leaving():
+                    amount = self.of(wildcards).resources.of(rule, need)[name]
+                    return int(amount(wildcards, attempt))
 
             return ask
 

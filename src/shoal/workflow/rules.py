@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import ShoalError
 from shoal.files import read_json
 from shoal.hashing import canonical_json, settings_id
-from shoal.terminal import leave, say
+from shoal.terminal import say
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.packs import begin_packs
@@ -228,10 +227,7 @@ class RulesPlan(SpecialistRules):
             return list(paths)
         if self._packed is None:
             index = self.index(checkpoint)
-            try:
-                self._packed = begin_packs(self, index, write=not self._workflow.dryrun)
-            except ShoalError as error:
-                leave([str(error)])
+            self._packed = begin_packs(self, index, write=not self._workflow.dryrun)
         return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
 
     def awaited_beside_choices(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same

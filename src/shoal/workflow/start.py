@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import ERROR, ShoalError
+from shoal.errors import ERROR
 from shoal.evaluate.leaks import leak_lines
 from shoal.files import read_json
-from shoal.terminal import leave, say
-from shoal.workflow.failed import failed_specialists, record_failed
+from shoal.terminal import command, leave, leaving, reason_of, say
+from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
 from shoal.workflow.plans import Plans
-from shoal.workflow.run_log import read_logs
+from shoal.workflow.run_log import failed_jobs, read_logs
 from shoal.workflow.running import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from shoal.pool.incomplete import Failure
     from shoal.workflow.rules import RulesPlan
@@ -32,10 +33,12 @@ def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - 
     # large plan to look through them for garbage as often as Python does by default.
     gc.set_threshold(100_000, 50, 50)
     folder = Path(workflow.basedir) / "config"
-    try:
-        plans = Plans(config, folder, workflow)
-    except ShoalError as error:
-        leave([str(error)])
+    with command():
+        return _started_plans(Plans(config, folder, workflow))
+
+
+def _started_plans(plans: Plans) -> Plans:
+    """The plans, after a word on what only a refit can mend."""
     refit, generation = plans.first.command("refit"), plans.settings.generation
     stages = dict.fromkeys(stage for plan in plans.all for stage in plan.outdated_fits())
     if stages:
@@ -52,28 +55,40 @@ def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - 
     return plans
 
 
-def keep_signatures(rules: Iterable[Any]) -> None:
-    """Have each input and params function of some rules hold its signature.
+def prepare(rules: Iterable[Any]) -> None:
+    """Have the functions in some rules' inputs and params end in one line on a user's mistake.
 
-    Snakemake asks for it several times for each job, and Python works it out anew each time.
+    Each holds its signature: Snakemake asks for it several times for each job, and Python works
+    it out anew each time.
     """
     for rule in rules:
-        for function in filter(inspect.isfunction, (*rule.input, *rule.params)):
-            vars(function)["__signature__"] = inspect.signature(function)
+        for values in (rule.input, rule.params):
+            prepared = {id(each): _prepared(each) for each in values if inspect.isfunction(each)}
+            values[:] = [prepared.get(id(each), each) for each in values]
+            for name, value in vars(values).items():
+                setattr(values, name, prepared.get(id(value), value))
+
+
+def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Snakemake gives
+        with leaving():
+            return function(*arguments, **named)
+
+    vars(call)["__signature__"] = inspect.signature(function)
+    return call
 
 
 def begin(plans: Plans) -> None:
     """What the main process does before the first job: look at the cluster, write the records."""
-    if plans.first.is_on_cluster:
-        from shoal.workflow.cluster_check import check_cluster
+    with command():
+        if plans.first.is_on_cluster:
+            from shoal.workflow.cluster_check import check_cluster
 
-        try:
             check_cluster(plans.settings.nodes)
-        except ShoalError as error:
-            leave([str(error)])
-    announce(plans.first.root)
-    for plan in plans.all:
-        plan.write_records()
+        announce(plans.first.root)
+        for plan in plans.all:
+            plan.write_records()
 
 
 def end_well(plans: Plans, logs: Sequence[str]) -> None:
@@ -84,36 +99,52 @@ def end_well(plans: Plans, logs: Sequence[str]) -> None:
         logs: Snakemake's own log files.
     """
     if plans.is_main_process:
-        for plan in plans.all:
-            record_failed(plan.failed_file)
-        _warn_of_leaks(plans)
-        _summarise(plans.first, logs)
+        with command():
+            for plan in plans.all:
+                record_failed(plan.failed_file)
+            _warn_of_leaks(plans)
+            _summarise(plans.first, logs)
 
 
 def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
-    """Record the specialists that failed, repeat the one-line reasons from the logs of jobs.
+    """Record the specialists that failed; end the process with the reason of each failed job.
 
-    Ends the process with exit code 2 if there are any.
+    Whatever cannot be recorded, the reasons come last. The exit code is 2 where all of them are
+    the user's to mend, else 1; where a person stopped the run there are none, and it goes on.
 
     Args:
         plans: The plans of the run.
         logs: Snakemake's own log files.
     """
+    with command():
+        jobs = failed_jobs(read_logs(logs))
+        found = list(reasons(jobs)) or list(_reasons_in_logs(plans.first))
     if plans.is_main_process:
-        failures = list(failed_specialists(read_logs(logs)))
+        failures = list(failed_specialists(jobs))
         for plan in plans.all:
-            _record_specialists(plan, failures)
-        _warn_of_leaks(plans)
-        _summarise(plans.first, logs)
-    reasons = [
-        line.removeprefix(ERROR)
-        for path in sorted(plans.first.logs.rglob("*.log"))
-        if path.stat().st_mtime >= _started
-        for line in path.read_text(errors="replace").splitlines()
-        if line.startswith(ERROR)
-    ]
-    if reasons:
-        leave([_with_files(reason, plans.first) for reason in reasons])
+            _try(_record_specialists, plan, failures)
+        _try(_warn_of_leaks, plans)
+        _try(_summarise, plans.first, logs)
+    if found:
+        code = 2 if all(each.is_mistake for each in found) else 1
+        leave([_with_files(each.text, plans.first) for each in found], code)
+
+
+def _try(step: Callable[..., None], *arguments: object) -> None:
+    """Do what is not to hide the reason of a failed job, and say if it does not succeed."""
+    try:
+        step(*arguments)
+    except Exception as error:
+        say(reason_of(error)[0])
+
+
+def _reasons_in_logs(plan: RulesPlan) -> Iterator[Reason]:
+    """Reasons in logs that jobs wrote, where Snakemake's own log has none: it may be cut short."""
+    for path in sorted(plan.logs.rglob("*.log")):
+        if path.stat().st_mtime >= _started:
+            for line in path.read_text(errors="replace").splitlines():
+                if line.startswith(ERROR):
+                    yield Reason(line.removeprefix(ERROR))
 
 
 def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
