@@ -71,6 +71,28 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 aside.unlink(missing_ok=True)
 
 
+def append_line(path: str | os.PathLike[str], line: str) -> None:
+    """Add a line to a text file, whole or not at all; a last one that was cut short gets an end.
+
+    Raises:
+        ShoalError: There is no room for it.
+    """
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+b", buffering=0) as stream:
+        end = stream.seek(0, os.SEEK_END)
+        if end:
+            stream.seek(end - 1)
+        is_whole = end == 0 or stream.read(1) == b"\n"
+        content = (line if is_whole else f"\n{line}").encode() + b"\n"
+        try:
+            while content:
+                content = content[stream.write(content) :]
+        except OSError as error:
+            stream.truncate(end)
+            raise ShoalError(f"{path}: not written, {_system_reason(error.errno)}") from None
+
+
 def explained(error: OSError) -> str:
     """What the system refused, as a line: the file, the reason and what may help."""
     number = _system_error(error)

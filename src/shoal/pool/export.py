@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from shoal.errors import ModelError, SettingsError
@@ -88,8 +89,10 @@ def _write_program(kept: Kept, model: str, out: Path) -> None:
 
     net, example = _program(kept, model)
     shapes = ({0: torch.export.Dim("rows")},)
-    with replacing(out) as aside, aside.open("wb") as file:
-        torch.export.save(torch.export.export(net, example, dynamic_shapes=shapes), file)
+    content = io.BytesIO()  # torch ends the process when a disk is full
+    torch.export.save(torch.export.export(net, example, dynamic_shapes=shapes), content)
+    with replacing(out) as aside:
+        aside.write_bytes(content.getbuffer())
 
 
 def _program(kept: Kept, model: str) -> Program:

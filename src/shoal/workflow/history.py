@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json, write_json
+from shoal.files import append_line, read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,14 +63,7 @@ class History:
         """Append a release and the time (UTC) to the history, then say that it is published."""
         now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
         record = {**record, "published": now}
-        line = json.dumps(record, sort_keys=True, separators=(",", ":")) + "\n"
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / HISTORY).open("a+b") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else "\n" + line
-            file.write(line.encode())
+        append_line(self.root / HISTORY, json.dumps(record, sort_keys=True, separators=(",", ":")))
         write_json(self.root / PUBLISHED / f"{record['release']}.json", record)
 
     @property
