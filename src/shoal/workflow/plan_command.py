@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
@@ -69,8 +71,8 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         One document:
 
         - ``experiment``; ``generation``: its number; ``release``: the published one it is
-          compared with, or null; ``exact``: false while the generation is not fitted, when counts
-          of jobs are upper bounds.
+          compared with, or null; ``exact``: false while the generation is not fitted, or the
+          index is out of date where nobody may write; counts of jobs are upper bounds then.
         - ``partitions``: for each its ``partition``, ``status`` (see
           :class:`shoal.workflow.staleness.PartitionState`), ``rows`` ``before`` and ``after`` by
           fold, ``changes``: for each fold that changed ``[added, removed]``, or null where the
@@ -155,7 +157,8 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
     layout = plan.layout
     index = layout.read_index()
     if index is None and _fitted(layout):
-        _make_index(plan, profile, cores)
+        if _may_write(plan):
+            _make_index(plan, profile, cores)
         index = layout.read_index()
     exact = index is not None
     content = index if index is not None else placeholders(plan.settings)
@@ -174,6 +177,17 @@ def _fitted(layout: Layout) -> bool:
     return all(
         layout.fit(stage, name).exists() for stage in _BEFORE_INDEX for name in FIT_FILES[stage]
     )
+
+
+def _may_write(plan: Plan) -> bool:
+    """Whether the index can be made here; says so where it cannot."""
+    closed = [path for path in (Path.cwd(), plan.root) if not os.access(path, os.W_OK)]
+    for path in closed[:1]:
+        say(
+            f"{path} is read-only, so the partition index stays out of date: this plan does not "
+            "say which partitions changed"
+        )
+    return not closed
 
 
 def _make_index(plan: Plan, profile: str | None, cores: str) -> None:

@@ -68,7 +68,7 @@ def _opening(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"{document['experiment']}, generation {document['generation']}: {against}"
     if not document["exact"]:
         yield (
-            f"Not fitted yet with these settings, so the partitions are not known: ≤ "
+            f"The partitions of these rows, with these settings, are not known yet: ≤ "
             f"{len(document['partitions'])} of them, and counts of jobs are upper bounds"
         )
     for change in document["settings"]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import ShoalError
 from shoal.files import write_json
 from shoal.hashing import canonical_json, file_hash
+from shoal.terminal import reason_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +51,21 @@ def name_shards(
             unique = f"{name}-{copies}"
         shards[unique] = (path, arrays)
     if fresh != known:
-        write_json(cache, fresh)
+        _keep(cache, fresh)
     return shards
+
+
+def _keep(cache: Path, hashes: dict[str, Any]) -> None:
+    """Write a cache where that is possible: who only looks need not be allowed to write."""
+    try:
+        write_json(cache, hashes)
+    except (OSError, ShoalError) as error:
+        _say_once(f"{reason_of(error)[0]}; source files are read again each time to name them")
+
+
+@functools.cache
+def _say_once(sentence: str) -> None:
+    say(sentence)
 
 
 def shard_name(path: Path, content: str, arrays: ArraySource | None) -> str:
