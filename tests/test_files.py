@@ -1,15 +1,11 @@
 """Files that appear whole or not at all."""
 
 import errno
-<<<<<<< HEAD
 import fcntl
 import json
+import re
 import subprocess
 import sys
-=======
-import json
-import re
->>>>>>> f10ccbf (A JSON document is read within bounds, and compared with what its reader relies on)
 from pathlib import Path
 from typing import NotRequired
 
@@ -17,13 +13,8 @@ import pytest
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-<<<<<<< HEAD
-from shoal.errors import ShoalError
-from shoal.files import is_held, replacing, update_json
-=======
 from shoal.errors import CorruptError, ShoalError, SourceError
-from shoal.files import parse_json, read_json, replacing
->>>>>>> f10ccbf (A JSON document is read within bounds, and compared with what its reader relies on)
+from shoal.files import is_held, parse_json, read_json, replacing, update_json
 
 
 def half_write(path: Path, error: Exception) -> None:
@@ -52,7 +43,6 @@ def test_a_full_disk_is_one_line_that_names_the_file(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-<<<<<<< HEAD
 ADD_TWENTY = """
 import sys
 from pathlib import Path
@@ -107,7 +97,8 @@ def test_a_file_is_held_as_long_as_its_process_lives(tmp_path: Path):
         process.kill()
 
     assert (during, is_held(path)) == (True, False)
-=======
+
+
 class Entry(TypedDict):
     """A document's kind."""
 
@@ -216,4 +207,3 @@ def test_advice_follows_what_is_wrong_with_a_file(tmp_path: Path):
 
     with pytest.raises(CorruptError, match=r"plan\.json: not readable as JSON .*; delete it$"):
         read_json(path, Entry, advice="delete it")
->>>>>>> f10ccbf (A JSON document is read within bounds, and compared with what its reader relies on)

@@ -169,6 +169,11 @@ def read_json(
         raise CorruptError(f"{error}; {advice}") from None
 
 
+def read_made(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """Content of a document that a run makes again where it is missing; see :func:`read_json`."""
+    return read_json(path, kind, advice="remove it, and the next run makes it again")
+
+
 def parse_json(
     text: str | bytes,
     place: object,
@@ -283,7 +288,7 @@ def update_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) 
         ShoalError: The file system has no locks.
     """
     with locked(path.with_name(f".{path.name}.lock")):
-        before = dict(read_json(path)) if path.exists() else {}
+        before = read_json(path, dict[str, Any]) if path.exists() else {}
         after = change(before)
         if after != before:
             write_json(path, after)

@@ -13,7 +13,7 @@ from shoal.files import write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Ledger:
         write_json(path, self.record() | made_from())
 
 
-def training_flops(ledgers: list[Mapping[str, Any]]) -> float:
+def training_flops(ledgers: Sequence[Mapping[str, Any]]) -> float:
     """Sum of FLOPs over ledgers."""
     return float(sum(ledger["flops"] for ledger in ledgers))
 

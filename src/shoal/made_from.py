@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shoal.hashing import file_hash
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-KEY = "made_from"
+KEY: Final = "made_from"
 _current: ContextVar[dict[str, Any] | None] = ContextVar("made_from", default=None)
 
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shoal.errors import CorruptError, SourceError
-from shoal.files import read_json, replacing, write_json
+from shoal.files import parse_json, read_json, replacing, write_json
 from shoal.hashing import KEY_BYTES
 from shoal.made_from import KEY as MADE_FROM
 from shoal.made_from import made_from
@@ -154,7 +154,10 @@ class Table:
             raise CorruptError(f"{path}: not readable as Parquet ({error})") from None
         self.schema: pa.Schema = self._file.schema_arrow.remove_metadata()
         self.rows: int = self._file.metadata.num_rows
-        self.record: dict[str, Any] = json.loads(self._file.metadata.metadata[b"shoal"])
+        about = (self._file.metadata.metadata or {}).get(b"shoal")
+        if about is None:
+            raise CorruptError(f"{path}: a Parquet file without Shoal's record")
+        self.record = parse_json(about, path, dict[str, Any])
 
     def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Consecutive rows, at most ``rows`` at a time, of all or some columns."""

@@ -6,15 +6,17 @@ from shoal.errors import DataError
 from shoal.files import write_json
 from shoal.pool.publish import Release, publish
 from shoal.workflow.history import History
+from tests.documents import metrics, plan_record, release_record
 
 
 def test_a_control_that_failed_leaves_what_was_published(tmp_path):
     """Models that learnt shuffled labels replace nothing, in however many attempts."""
     results = tmp_path / "results"
     history = History(results)
-    history.publish({"release": "before", "layout": {}})
-    write_json(tmp_path / "plan.json", {"release": "control"})
-    write_json(tmp_path / "metrics.json", {"verdict": "leak", "sentence": "A leak is likely."})
+    history.publish(release_record("before"))
+    write_json(tmp_path / "plan.json", plan_record("control"))
+    leak = metrics(verdict="leak", sentence="A leak is likely.")
+    write_json(tmp_path / "metrics.json", leak)
     names = ("manifest.json", "metrics.json", "report.html", "drift.json")
     release = Release(*(tmp_path / name for name in names))
     record = results / "published" / "control.json"

@@ -127,7 +127,7 @@ def test_what_a_rule_passes_is_what_the_command_takes():
 def test_a_slot_is_filled_from_the_proposals(tmp_path):
     """Slot s trains the s-th of them."""
     path = tmp_path / "proposals.json"
-    path.write_text(json.dumps({"points": [{"lr": 1}, {"lr": 2}]}))
+    path.write_text(json.dumps({"told": [], "points": [{"lr": 1}, {"lr": 2}]}))
 
     assert [proposed(f"ab-{slot}", path) for slot in (0, 1)] == [{"lr": 1}, {"lr": 2}]
 

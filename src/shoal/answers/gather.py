@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.answers.moves import moves
-from shoal.files import read_json
+from shoal.documents.choice import Choice
+from shoal.documents.index import PartitionIndex
+from shoal.documents.judgement import GateRecord, Metrics
+from shoal.documents.plan import PlanRecord, Release
+from shoal.files import read_made
 from shoal.hashing import canonical_json
 from shoal.workflow.history import History
 from shoal.workflow.layout import Layout
@@ -89,13 +93,13 @@ def known(plan: Path) -> Known:
     Raises:
         SourceError: It is not published.
     """
-    content = read_json(plan)
+    content = read_made(plan, PlanRecord)
     layout = Layout.from_json(content["layout"])
-    record = read_json(layout.published)
-    index = read_json(layout.index)
-    gate = read_json(layout.gate(index))
+    record = read_made(layout.published, Release)
+    index = read_made(layout.index, PartitionIndex)
+    gate = read_made(layout.gate(index), GateRecord)
     chosen = {each["partition"]: each["point"]["values"] for each in record["winners"]}
-    choices = [read_json(layout.choice(entry)) for entry in layout.specialised(index)]
+    choices = [read_made(layout.choice(entry), Choice) for entry in layout.specialised(index)]
     root, home = Path(layout.root), Path(layout.home)
     before = _before(record, History(home, root).entries)
     return Known(
@@ -105,7 +109,7 @@ def known(plan: Path) -> Known:
         release=record["release"],
         partitions=len(index["partitions"]),
         gate={"score": gate["validation"]["pool"], "rows": gate["rows"]},
-        metrics=read_json(layout.evaluation(index, "metrics.json")),
+        metrics=read_made(layout.evaluation(index, "metrics.json"), Metrics),
         winners=[_winner(choice, chosen[choice["partition"]]) for choice in choices],
         since=None if before is None else before["release"],
         moves=[] if before is None else moves(before["winners"], record["winners"]),

@@ -55,13 +55,14 @@ def verdict(
     """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
     from rich.console import Console
 
+    from shoal.documents.judgement import DriftReport, Metrics
     from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
-    from shoal.files import read_json
+    from shoal.files import read_made
 
-    metrics = read_json(results / "metrics.json")
+    metrics = read_made(results / "metrics.json", Metrics)
     Console().print(verdict_table(metrics, results / "pool"))
-    drift = read_json(results / "drift.json")
+    drift = read_made(results / "drift.json", DriftReport)
     if drift["overall"]["arrived"]:
         Console().print(drift_table(drift))
 

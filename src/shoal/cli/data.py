@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from shoal.cli.options import (
     Code,
@@ -20,7 +20,8 @@ from shoal.cli.options import (
     Threads,
     by_shard,
 )
-from shoal.settings.section import parse
+from shoal.files import parse_json
+from shoal.settings.section import parse, parse_text
 
 
 def split_fit(
@@ -30,7 +31,7 @@ def split_fit(
     from shoal.settings.data import Sources, Split
     from shoal.split.command import split_fit
 
-    split_fit(Sources.from_text(sources), parse(Split, json.loads(split), "split"), columns, folds)
+    split_fit(Sources.from_text(sources), parse_text(Split, split, "split"), columns, folds)
 
 
 def split(
@@ -46,9 +47,11 @@ def split(
     from shoal.settings.data import ArraySource, Split
     from shoal.split import command
 
-    names = json.loads(arrays)
-    content = ArraySource(path=str(source), arrays=names) if names else str(source)
-    settings = parse(Split, json.loads(split), "split")
+    content: ArraySource | str = str(source)
+    if arrays != "null":
+        names = parse_json(arrays, "--arrays", dict[str, Any])
+        content = parse(ArraySource, {"path": content, "arrays": names}, "arrays")
+    settings = parse_text(Split, split, "split")
     command.split(content, columns, folds, settings, batch_rows, table)
 
 
@@ -58,7 +61,7 @@ def split_check(table: Inputs, source: Files, columns: Input, split: Json, check
     from shoal.split.command import split_check
 
     tables = {str(name): path for name, path in zip(source, table, strict=True)}
-    split_check(tables, columns, parse(Split, json.loads(split), "split"), check)
+    split_check(tables, columns, parse_text(Split, split, "split"), check)
 
 
 def transform_fit(code: Code, settings: Json, table: Inputs, columns: Input, state: File) -> None:
@@ -117,7 +120,7 @@ def embed_fit(
     from shoal.settings.discovery import Embed
     from shoal.shapes import Shapes
 
-    parsed = parse(Embed, json.loads(settings), "embed")
+    parsed = parse_text(Embed, settings, "embed")
     x_shape = Shapes.load(shapes).x_shape
     embed_fit(parsed, rows, x_shape, embedder, ledger, threads, checkpoint_seconds)
 
@@ -146,7 +149,7 @@ def cluster_fit(
     """Fit the assigner: atoms, merged into balanced partitions."""
     from shoal.settings.discovery import Cluster
 
-    parsed = parse(Cluster, json.loads(settings), "cluster")
+    parsed = parse_text(Cluster, settings, "cluster")
     if not parsed.trains_probes:
         from shoal.cluster.command import cluster_fit
 

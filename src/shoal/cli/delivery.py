@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from shoal.cli.options import (
     File,
     Files,
@@ -14,7 +12,7 @@ from shoal.cli.options import (
     Text,
     Threads,
 )
-from shoal.settings.section import parse
+from shoal.settings.section import parse_text
 
 
 def gate(
@@ -40,7 +38,7 @@ def gate(
     contestants = Contestants(base, generalist, choice, specialist)
     gate(
         Gate.from_text(settings),
-        parse(Router, json.loads(routing), "train_router"),
+        parse_text(Router, routing, "train_router"),
         Model.from_text(model),
         index,
         assigner,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from shoal.cli.options import (
     Code,
@@ -17,7 +17,8 @@ from shoal.cli.options import (
     Text,
     Threads,
 )
-from shoal.settings.section import parse
+from shoal.files import parse_json
+from shoal.settings.section import parse_text
 
 
 def base_fit(
@@ -74,7 +75,7 @@ def train_specialist(
     train_specialist(
         Model.from_text(model),
         Training.from_text(training),
-        json.loads(point),
+        parse_json(point, "--point", dict[str, Any]),
         index,
         digest,
         base,
@@ -133,7 +134,7 @@ def train_router(
 
     deterministic(threads)
     train_router(
-        parse(Router, json.loads(settings), "train_router"),
+        parse_text(Router, settings, "train_router"),
         Model.from_text(model),
         index,
         assigner,
@@ -174,7 +175,7 @@ def evaluate_generalist(
     evaluate_generalist(
         Model.from_text(model),
         Training.from_text(training),
-        json.loads(grid),
+        parse_json(grid, "--grid", dict[str, dict[str, Any]]),
         Halving.from_text(halving),
         None if proposing == "null" else Proposer.from_text(proposing),
         rows,
@@ -217,7 +218,7 @@ def evaluate_random(
     evaluate_random(
         Model.from_text(model),
         Training.from_text(training),
-        json.loads(grid),
+        parse_json(grid, "--grid", dict[str, dict[str, Any]]),
         Halving.from_text(halving),
         None if proposing == "null" else Proposer.from_text(proposing),
         seed,

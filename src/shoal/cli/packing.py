@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from shoal.cli.options import File, Input, Json, Seconds, Threads
 
@@ -23,14 +23,14 @@ def train_pack(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train several specialists in one process, each as if alone; exit code 1 if one failed."""
-    from shoal.files import read_json
+    from shoal.files import parse_json, read_json
     from shoal.packing.command import Work, train_pack
     from shoal.settings.learning import Model, Training
 
     work = Work(
         Model.from_text(model),
         Training.from_text(training),
-        json.loads(grid),
+        parse_json(grid, "--grid", dict[str, dict[str, Any]]),
         index,
         base,
         shapes,
@@ -40,7 +40,7 @@ def train_pack(
         threads,
         checkpoint_seconds,
     )
-    if train_pack(work, read_json(members), status):
+    if train_pack(work, read_json(members, list[str]), status):
         raise SystemExit(1)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from shoal.cli.options import File, Input, Inputs, Json, Paths, Seconds, Text, Threads
+from shoal.files import parse_json
 
 
 def train_rung(
@@ -31,11 +32,13 @@ def train_rung(
     from shoal.train_specialists.rungs import Candidate, Outputs, candidate_in, train_rung
 
     deterministic(threads)
-    now, before = json.loads(divisors)
+    now, before = parse_json(divisors, "--divisors", list[int])
     if ranking:
         candidate = candidate_in(slot, ranking[0], begun, (now, before))
     else:
-        candidate = Candidate(json.loads(point), (now, before), None, None)
+        candidate = Candidate(
+            parse_json(point, "--point", dict[str, Any]), (now, before), None, None
+        )
     train_rung(
         Model.from_text(model),
         Training.from_text(training),
@@ -127,7 +130,7 @@ def train_trial(
     train_specialist(
         Model.from_text(model),
         Training.from_text(training),
-        proposed(slot, proposals[0]) if proposals else json.loads(point),
+        proposed(slot, proposals[0]) if proposals else parse_json(point, "--point", dict[str, Any]),
         index,
         digest,
         base,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.files import read_json, replacing, write_json
+from shoal.documents.index import Summary
+from shoal.files import read_made, replacing, write_json
 from shoal.hashing import file_hash
 from shoal.made_from import made_from
 
@@ -160,7 +161,7 @@ def partition(
     from shoal.cluster.tolerance import wait
 
     partitions = load_assigner(assigner_path).partitions
-    contents = (read_json(path) for path in summaries)
+    contents = (read_made(path, Summary) for path in summaries)
     index, members = merge_summaries(contents, partitions, min_rows, lineage)
     index["stores"] = os.path.relpath(stores, out.parent)
     for number, ranges in members.items():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.index import PartitionIndex
+from shoal.documents.ledger import LedgerRecord
+from shoal.files import read_made
 from shoal.ledger import Ledger, training_flops
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ def evaluate_generalist(
     from shoal.state import save_state
 
     ledger = Ledger("evaluate_generalist")
-    ledgers = [read_json(path) for path in pool_ledgers]
+    ledgers = [read_made(path, LedgerRecord) for path in pool_ledgers]
     total = training_flops(ledgers)
     base = training_flops([entry for entry in ledgers if entry["job"] == "base_fit"])
-    index = read_json(index_path)
+    index = read_made(index_path, PartitionIndex)
     made_of = _made_of(model, training, grid, halving, proposer, index)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
@@ -81,7 +83,7 @@ def evaluate_random(
     from shoal.train_specialists.budget import Budget
 
     ledger = Ledger("evaluate_random")
-    index = read_json(index_path)
+    index = read_made(index_path, PartitionIndex)
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     budget = Budget(**load_state(base_path)[1]["budget"])
@@ -100,7 +102,7 @@ def evaluate_random(
         if trained is not None:
             points[str(number)] = trained[1]
             tensors |= {f"{number}/{name}": value for name, value in trained[0].items()}
-    ledger.flops += read_json(base_ledger)["flops"]
+    ledger.flops += read_made(base_ledger, LedgerRecord)["flops"]
     ledger.write(ledger_out)
     made_from = {"trained_on": index["root"], "rows": index["rows"]}
     save_state(out, tensors, {"bounds": bounds, "points": points, "seed": seed, **made_from})

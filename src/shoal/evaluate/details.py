@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
+from shoal.documents.choice import Choice
+from shoal.documents.ledger import LedgerRecord
+from shoal.documents.plan import RunSettings
 from shoal.evaluate.metrics import partition_scores
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
-from shoal.files import read_json
+from shoal.files import read_made
 from shoal.hashing import uniform
 
 if TYPE_CHECKING:
@@ -50,8 +53,8 @@ def report_details(
     metric: Metric,
 ) -> ReportDetails:
     """Everything the page needs, gathered from the run's small files."""
-    content = read_json(paths.settings)
-    ledgers = [read_json(path) for path in paths.pool_ledgers]
+    content = read_made(paths.settings, RunSettings)
+    ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
     places, points = _map(settings, tested)
     rows_in, dropped, added = _accounting(paths.tables)
     return ReportDetails(
@@ -101,7 +104,7 @@ def _partitions(
     per_row: Mapping[str, NDArray[np.float64]],
     metric: Metric,
 ) -> list[PartitionReport]:
-    chosen = {choice["partition"]: choice for choice in map(read_json, choices)}
+    chosen = {c["partition"]: c for path in choices for c in (read_made(path, Choice),)}
     points = {e["partition"]: e["point"]["values"] for e in pool.manifest["specialists"]}
     partition = tested.rows["partition"]
     scores = {
@@ -111,15 +114,16 @@ def _partitions(
     found = []
     for entry in index.partitions:
         number = int(entry["partition"])
-        choice = chosen.get(number, {"losses": {}, "point": None})
+        choice = chosen.get(number)
+        losses: dict[str, float] = choice["losses"] if choice else {}
         found.append(
             PartitionReport(
                 partition=number,
                 rows=entry["rows"],
                 grid_point=points.get(number),
                 server=_server(pool, number),
-                base_loss=choice["losses"].get("base"),
-                specialist_loss=choice["losses"].get(choice["point"]),
+                base_loss=losses.get("base"),
+                specialist_loss=losses.get(choice["point"]) if choice else None,
                 generalist_score=scores["generalist"].get(number),
                 pool_score=scores["pool_top1"].get(number),
                 digest=entry["digests"]["train"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoal.cluster.assigner import UNASSIGNED, AtomAssigner
+from shoal.documents.choice import Choice
 from shoal.evaluate.drift import (
     Loss,
     PartitionChange,
@@ -17,7 +18,7 @@ from shoal.evaluate.drift import (
 )
 from shoal.evaluate.drift_advice import recommend
 from shoal.evaluate.drift_rows import read_embeddings, read_places, smallest_draws, surplus
-from shoal.files import read_json, write_json
+from shoal.files import read_made, write_json
 from shoal.made_from import made_from
 from shoal.state import load_state
 from shoal.tables import FOLDS, TEST, TRAIN, VALIDATION
@@ -92,7 +93,7 @@ def evaluate_drift(
         old, new = (side.part(side.partition == number) for side in (before, after))
         change = compare(counts[number], old, new, settings.seed)
         partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
-    trained = {int(read_json(path)["partition"]) for path in choices}
+    trained = {int(read_made(path, Choice)["partition"]) for path in choices}
     candidates = [part for part in partitions if part.partition in trained]
     recommendation = recommend(overall, candidates, settings.level)
     content = {
@@ -162,7 +163,7 @@ def _far(assigner: AtomAssigner, threshold: float, embeddings: Sequence[Rows]) -
 
 def _losses(choices: Sequence[Path]) -> dict[int, Loss]:
     """Validation loss of each partition's chosen grid point, where it was measured."""
-    contents = [read_json(path) for path in choices]
+    contents = [read_made(path, Choice) for path in choices]
     return {
         int(content["partition"]): Loss(content["losses"][content["point"]], content["rows"])
         for content in contents

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import partition_values
+from shoal.documents.judgement import Check
+from shoal.documents.ledger import LedgerRecord
+from shoal.documents.plan import RunSettings
 from shoal.evaluate.bootstrap import paired_bootstrap
 from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
 from shoal.evaluate.verdict import verdict
-from shoal.files import read_json, replacing, write_json
+from shoal.files import read_made, replacing, write_json
 from shoal.ledger import training_flops
 from shoal.made_from import made_from
 from shoal.pool.experts import BASE, Experts
@@ -82,7 +85,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     from shoal.evaluate.report import report_page
     from shoal.settings.data import Transform
 
-    content = read_json(paths.settings)
+    content = read_made(paths.settings, RunSettings)
     targets = [
         content["model"]["_target_"],
         *Transform.model_validate(content["transform"]).targets,
@@ -99,7 +102,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
         found = control(metric, per_row, keys, settings.bootstrap, settings.seed)
         metrics["control"] = found
         metrics["verdict"], metrics["sentence"] = control_verdict(metric, found)
-    metrics["leaks"] = read_json(paths.check)["leaks"]
+    metrics["leaks"] = read_made(paths.check, Check)["leaks"]
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
     metrics["incomplete"] = pool.manifest["incomplete"]
@@ -115,8 +118,9 @@ def judge(settings: Evaluate, paths: Paths) -> None:
 
 
 def _encoder_types(folder: Path) -> list[str]:
-    trusted: list[str] = read_json(folder / "shapes.json")["trusted"]
-    return trusted
+    from shoal.shapes import Shapes
+
+    return list(Shapes.load(folder / "shapes.json").trusted)
 
 
 def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -219,10 +223,13 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
         forward_flops(pool.experts.models[BASE], torch.zeros((1, *pool.shapes.x_shape)))
     )
     routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
-    ledgers = [read_json(path) for path in paths.pool_ledgers]
+    ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
     gate = training_flops([ledger for ledger in ledgers if ledger["job"] == "gate"])
     total = training_flops(ledgers) - gate
-    generalist = float(read_json(paths.generalist_ledger)["flops"])
+    generalist, random = (
+        float(read_made(path, LedgerRecord)["flops"])
+        for path in (paths.generalist_ledger, paths.random_ledger)
+    )
     base = training_flops([ledger for ledger in ledgers if ledger["job"] == "base_fit"])
     # The base that it went on from is among the pool's own ledgers.
     shipped = total + gate + (generalist - base if pool.gate.closed else 0.0)
@@ -231,7 +238,7 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
         "pool_top2": (shipped, routing + 2 * one_row),
         "ungated": (total, routing + one_row),
         "generalist": (generalist, one_row),
-        "random_partitions": (float(read_json(paths.random_ledger)["flops"]), one_row),
+        "random_partitions": (random, one_row),
         "constant": (0.0, 0.0),
     }
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.documents.plan import RunSettings
 from shoal.errors import SettingsError
-from shoal.files import read_json
+from shoal.files import read_made
 from shoal.intermediates.forms import Kind, check_form, pooled
 from shoal.intermediates.models import EMBEDDER, is_key
 from shoal.intermediates.search import nearest, top, unit_of
@@ -158,7 +159,7 @@ def usual_budget(results: Path) -> int:
     Raises:
         SettingsError: It ran before there was such a setting.
     """
-    settings = read_json(results / "settings.json")
+    settings = read_made(results / "settings.json", RunSettings)
     budget = settings.get("intermediates", {}).get("budget")
     if budget is None:
         raise SettingsError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from shoal.errors import CorruptError
+from shoal.files import parse_json
 from shoal.hashing import canonical_json, json_hash
 from shoal.intermediates.forms import Kind, frame, unframed
 from shoal.intermediates.rows import ADDRESS_BYTES
@@ -89,7 +89,7 @@ class Catalogue:
             return cls(folder)
         tensors, _ = load_state(path)
         try:
-            record = json.loads(tensors["record"].tobytes())
+            record = parse_json(tensors["record"].tobytes(), path, dict[str, Any])
             packs, columns = record.pop("packs"), record.pop("columns")
             kinds = [Column(c[0], c[1], Kind(tuple(c[2]), c[3])) for c in columns]
             rows = zip(

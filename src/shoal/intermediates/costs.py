@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from shoal.files import read_json, update_json
 from shoal.intermediates.catalogue import Catalogue, Column
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
 _FILE = "costs.json"
 _REPEATS = 9
 _ROWS, _FEATURES = (32, 1024), 64
+
+
+class ArchitectureCosts(TypedDict):
+    """What a machine takes for an architecture."""
+
+    load: float
+    rows: float
+    layers: dict[str, float]
+
+
+class MachineCosts(TypedDict):
+    """A machine's part of the file, see :class:`Costs`."""
+
+    read: dict[str, list[float]]
+    compute: dict[str, ArchitectureCosts]
 
 
 @dataclass
@@ -46,8 +62,8 @@ class Costs:
         """What is known of this machine."""
         machine = f"{platform.node()}, threads: {threads}"
         path = folder / _FILE
-        known = read_json(path).get(machine) if path.exists() else None
-        return cls(folder, machine) if known is None else cls(folder, machine, known)
+        known = read_json(path, dict[str, MachineCosts]).get(machine) if path.exists() else None
+        return cls(folder, machine) if known is None else cls(folder, machine, dict(known))
 
     def save(self) -> None:
         """Keep what is known, beside what is known of other machines."""

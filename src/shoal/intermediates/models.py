@@ -216,7 +216,7 @@ class Models:
         import numpy as np
 
         from shoal.encode.encoder import Encoder
-        from shoal.files import read_json
+        from shoal.files import read_made
         from shoal.pool.pool import check_trust
         from shoal.sources.columns import typed_inputs
         from shoal.sources.readers import raw_batches
@@ -225,7 +225,9 @@ class Models:
 
         layout = release.layout
         columns = Columns.load(layout.fit("split", "columns.json"))
-        pipeline = Pipeline.from_state(read_json(layout.fit("transform", "state.json")))
+        pipeline = Pipeline.from_state(
+            read_made(layout.fit("transform", "state.json"), dict[str, Any])
+        )
         for target in pipeline.targets:
             check_trust("transform", target, self._trust)
         encoder = Encoder.load(layout.fit("encode", "encoder.skops"), self._trust)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.files import parse_json
 from shoal.hashing import settings_id
 from shoal.pool_store.tensors import tree_of
 from shoal.settings.section import parse
@@ -124,12 +124,7 @@ def _read(kept: Kept, file: Path) -> tuple[_Record | None, dict[str, Any]]:
 def _record(file: Path, header: Mapping[str, str]) -> _Record | None:
     """The record in a header; None where there is none of an exported model."""
     text = header.get("shoal", "{}")
-    try:
-        content = json.loads(text) if len(text) <= _LONGEST_RECORD else None
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise CorruptError(f"{file}: its record does not read")
+    content = parse_json(text, f"{file}: record", dict[str, Any], limit=_LONGEST_RECORD)
     if "id" not in content:
         return None
     found: _Record = parse(_Record, content, f"{file}: record")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json, replacing, write_json
+from shoal.documents.choice import Choice
+from shoal.documents.index import PartitionIndex
+from shoal.documents.judgement import GateRecord
+from shoal.documents.ledger import LedgerRecord
+from shoal.documents.plan import RunSettings
+from shoal.files import read_made, replacing, write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:
@@ -48,14 +53,14 @@ def pool(
     from shoal.pool.pool import FORMAT
     from shoal.train_router.command import chosen_specialists
 
-    settings, index = read_json(settings_path), read_json(index_path)
+    settings, index = read_made(settings_path, RunSettings), read_made(index_path, PartitionIndex)
     folder = manifest_out.parent
-    if read_json(state["gate.json"])["closed"]:
+    if read_made(state["gate.json"], GateRecord)["closed"]:
         state = {**state, "generalist.safetensors": generalist}
     for name, path in state.items():
         _copy(path, folder / name)
-    write_json(folder / "ledger.json", [read_json(path) for path in ledgers])
-    chosen = {choice["partition"]: choice for choice in map(read_json, choices)}
+    write_json(folder / "ledger.json", [read_made(path, LedgerRecord) for path in ledgers])
+    chosen = {c["partition"]: c for path in choices for c in (read_made(path, Choice),)}
     entries = []
     for partition, path in sorted(chosen_specialists(choices, specialists).items()):
         name = f"specialists/{partition}.safetensors"

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shoal.documents.index import Members
+from shoal.documents.plan import KeptRelease
 from shoal.errors import SourceError
-from shoal.files import read_json
+from shoal.files import read_json, read_made
 from shoal.pool.kept import kept_files
 from shoal.pool.recipe import recipe_in
 from shoal.pool.release_gc import drop
@@ -73,7 +75,7 @@ def _keys(root: Path) -> Iterator[NDArray[np.uint64]]:
     """Short keys of the rows of every variant's last release, row store by row store."""
     for home in homes(root):
         for release in kept_files(home)[-1:]:
-            for path in sorted(_row_stores(Index(root / read_json(release)["index"]))):
+            for path in sorted(_row_stores(Index(root / read_json(release, KeptRelease)["index"]))):
                 if not path.exists():
                     raise SourceError(f"{path}: is not there; run the workflow, then ask again")
                 with ShardRows(path) as store:
@@ -86,6 +88,6 @@ def _row_stores(index: Index) -> set[Path]:
     return {
         path
         for each in members
-        for fold in read_json(each)
+        for fold in read_made(each, Members)
         for path, _, _ in index.places(int(each.stem), fold)
     }

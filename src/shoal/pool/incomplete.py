@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.plan import Failed
+from shoal.files import read_made
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -48,7 +49,11 @@ def read_failed(path: Path) -> list[Failure]:
     Args:
         path: Its ``failed.json``.
     """
-    return [Failure(**entry) for entry in read_json(path)["specialists"]] if path.exists() else []
+    return (
+        [Failure(**entry) for entry in read_made(path, Failed)["specialists"]]
+        if path.exists()
+        else []
+    )
 
 
 def incomplete(

@@ -7,7 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.choice import Choice
+from shoal.documents.index import PartitionIndex
+from shoal.documents.judgement import Metrics
+from shoal.documents.ledger import LedgerRecord
+from shoal.documents.plan import KeptRelease
+from shoal.files import read_json, read_made
 from shoal.hashing import settings_id
 from shoal.pool.kept import (
     Kept,
@@ -92,7 +97,7 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
         base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
         listed += _save(store, part, plan, before, base)
     listed += _stored(store, [file for file in files if not file.path.exists()])
-    keep_release(home, _release(plan, layout, read_json(metrics), listed))
+    keep_release(home, _release(plan, layout, read_made(metrics, Metrics), listed))
     _settle(plan["settings"], home, [each["id"] for each in listed])
 
 
@@ -130,18 +135,22 @@ def _settle(settings: Mapping[str, Any], home: Path, models: Sequence[str]) -> N
 def _models_before(home: Path, release: str) -> dict[Slot, str]:
     """Models of the last other release by their slots; none before the second."""
     others = [path for path in kept_files(home) if not is_of(path, release)]
-    return {slot_of(each): each["id"] for each in read_json(others[-1])["models"]} if others else {}
+    return (
+        {slot_of(each): each["id"] for each in read_json(others[-1], KeptRelease)["models"]}
+        if others
+        else {}
+    )
 
 
 def _files(plan: Mapping[str, Any], layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
-    index, codes = read_json(layout.index), plan["codes"]
+    index, codes = read_made(layout.index, PartitionIndex), plan["codes"]
     base = layout.fit("base", "base.safetensors")
     yield _File("base", base, layout.fit("base", "ledger.json"))
     generalist = layout.baseline(index, "generalist.safetensors")
     yield _File("generalist", generalist, generalist.with_suffix(".json"))
     for entry in layout.specialised(index):
-        chosen = read_json(layout.choice(entry))["specialist"]
+        chosen = read_made(layout.choice(entry), Choice)["specialist"]
         for path in layout.candidates(entry):
             yield _File(
                 "specialist",
@@ -217,7 +226,9 @@ def _stored(store: PoolStore, files: Sequence[_File]) -> list[dict[str, Any]]:
 def _training(file: _File, plan: Mapping[str, Any]) -> dict[str, Any]:
     """With what a model was trained, and what that cost."""
     settings = plan["settings"]
-    ledger = read_json(file.ledger) if file.ledger.exists() else {}
+    ledger: dict[str, Any] = {}
+    if file.ledger.exists():
+        ledger |= read_made(file.ledger, LedgerRecord)
     made_from = ledger.pop("made_from", {})
     return {
         "release": plan["release"],

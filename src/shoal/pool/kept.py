@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shoal.documents.plan import KeptRelease
 from shoal.errors import ModelError, SourceError, nearest
 from shoal.files import read_json, update_json, write_json
 from shoal.hashing import settings_id
@@ -101,7 +102,7 @@ class Kept:
         Raises:
             SourceError: Nothing was kept here.
         """
-        found = [read_json(path) for path in kept_files(self.home)]
+        found = [dict(read_json(path, KeptRelease)) for path in kept_files(self.home)]
         if not found:
             raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
         return found
@@ -175,7 +176,7 @@ class Kept:
     def tags(self) -> dict[str, str]:
         """Ids of models by the names that people gave them."""
         path = self.home / _TAGS
-        return dict(read_json(path)) if path.exists() else {}
+        return dict(read_json(path, dict[str, str])) if path.exists() else {}
 
     def tag(self, name: str, model: str) -> str:
         """Give a model a name; returns its id.
@@ -201,7 +202,7 @@ class Kept:
     def imported(self) -> dict[str, dict[str, str]]:
         """File and time of models that were brought in, by id."""
         path = self.home / _IMPORTED
-        return dict(read_json(path)) if path.exists() else {}
+        return dict(read_json(path, dict[str, dict[str, str]])) if path.exists() else {}
 
     def note_import(self, model: str, file: str, time: str) -> None:
         """Write down that a model was brought in."""
@@ -286,7 +287,7 @@ def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
     for home in homes(root):
         wanted = {}
         for path in kept_files(home):
-            release = read_json(path)
+            release = read_json(path, KeptRelease)
             listed = {each["id"] for each in release["models"]}
             wanted[f"release {release['number']}"] = listed - set(release.get("removed", ()))
         kept = Kept(home)

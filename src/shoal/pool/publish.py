@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.judgement import DriftReport, Metrics
+from shoal.documents.manifest import PoolManifest
+from shoal.documents.plan import PlanRecord
 from shoal.errors import DataError
 from shoal.evaluate.control import refuse_leak
-from shoal.files import read_json, replacing
+from shoal.files import read_made, replacing
 from shoal.pool.keep import keep
 from shoal.workflow.history import History
 
@@ -50,22 +53,22 @@ def publish(release: Release, plan: Path, on_drift: str, results: Path, record: 
     Raises:
         DataError: The layout is another run's, or models learnt labels that are shuffled.
     """
-    content: dict[str, Any] = read_json(plan)
+    content = read_made(plan, PlanRecord)
     if content["release"] != record.stem:
         raise DataError(
             f"{plan}: is of release {content['release']}, not {record.stem}; another run of this "
             f"experiment has started since: run the workflow again"
         )
-    refuse_leak(read_json(release.metrics), release.report)
+    refuse_leak(read_made(release.metrics, Metrics), release.report)
     keep(content, release.metrics, results)
     history = History(results, Path(content["layout"]["root"]))
     history.withdraw()
-    manifest = read_json(release.manifest)
+    manifest = read_made(release.manifest, PoolManifest)
     _copy_pool(release.manifest, list(manifest["files"]), results / "pool")
     _copy(release.report, results / "report.html")
     _copy(release.drift, results / "drift.json")
     _copy(release.metrics, results / "metrics.json")
-    advice = read_json(release.drift)["recommendation"]
+    advice = read_made(release.drift, DriftReport)["recommendation"]
     released = advice["partitions"] if (advice["action"], on_drift) == _RETRAIN else []
     made = {"rows": manifest["rows"], "released": released, "winners": _winners(manifest)}
     history.publish(content | made)

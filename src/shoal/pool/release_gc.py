@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.plan import KeptRelease
 from shoal.files import read_json, update_json
 from shoal.pool.kept import Kept, kept_files
 from shoal.pool.rows import drop_unneeded
@@ -75,4 +76,4 @@ def _without(models: Iterable[str], release: dict[str, Any]) -> dict[str, Any]:
 
 
 def _models(path: Path) -> Iterator[str]:
-    return (each["id"] for each in read_json(path)["models"])
+    return (each["id"] for each in read_json(path, KeptRelease)["models"])

@@ -6,7 +6,8 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.index import PartitionIndex
+from shoal.files import read_made
 from shoal.query.headers import read_made_from
 from shoal.query.model_tables import modified
 from shoal.workflow.layout import FIT_FILES, ROW_STAGES
@@ -108,7 +109,7 @@ def partitions(results: Results) -> Iterator[Row]:
     from shoal.tables import FOLDS
 
     for path in results.files(_INDEXES):
-        for entry in read_json(path)["partitions"]:
+        for entry in read_made(path, PartitionIndex)["partitions"]:
             yield {
                 "index": results.name(path),
                 "partition": entry["partition"],
@@ -144,7 +145,7 @@ def _indexed(results: Results) -> Iterator[Row]:
     from shoal.tables import FOLDS
 
     for path in results.files(_INDEXES):
-        index = read_json(path)
+        index = read_made(path, PartitionIndex)
         root, rows = index["root"], index["rows"]
         everything = {"location": str(path), "derived_from": root["all"]}
         fitted = rows["train"] + rows["validation"]
@@ -196,7 +197,7 @@ def _rows_of(name: str, path: Path) -> Iterator[Row]:
     if name.split("/")[1] == "specialists":
         yield {"artifact": name, "made_from": name.split("/")[3]}
     elif path.name == "index.json":
-        index = read_json(path)
+        index = read_made(path, PartitionIndex)
         for digest in _digests(index):
             yield {"artifact": digest, "made_from": name}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError
-from shoal.files import read_json
+from shoal.files import LONGEST, parse_json, read_json
 from shoal.made_from import KEY as MADE_FROM
 
 if TYPE_CHECKING:
@@ -62,8 +61,10 @@ def read_weights(path: Path) -> Weights:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             if not 0 < length <= path.stat().st_size - _LENGTH_BYTES:
                 raise ValueError("its length is not that of a header")
-            header = json.loads(file.read(length))
-        record = json.loads(header.pop("__metadata__")["shoal"])
+            if length > LONGEST:
+                raise ValueError(f"it is longer than {LONGEST >> 20} MiB")
+            header = parse_json(file.read(length), path, dict[str, Any])
+        record = parse_json(header.pop("__metadata__")["shoal"], path, dict[str, Any])
         tensors = tuple(
             Tensor(
                 name,
@@ -90,7 +91,7 @@ def read_made_from(path: Path) -> dict[str, str]:
         CorruptError: It does not read.
     """
     if path.suffix == ".json":
-        content = read_json(path)
+        content = read_json(path, Any)
         record = content if isinstance(content, dict) else {}
     elif path.suffix == ".safetensors":
         return read_weights(path).made_from
@@ -108,8 +109,9 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".parquet":
             metadata = pq.read_metadata(path).metadata or {}
-            return dict(json.loads(metadata.get(b"shoal", b"{}")))
+            return parse_json(metadata.get(b"shoal", b"{}"), path, dict[str, Any])
         with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read("zarr.json"))["attributes"])
+            about = parse_json(archive.read("zarr.json"), path, dict[str, dict[str, Any] | Any])
+            return dict(about["attributes"])
     except (pa.ArrowInvalid, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CorruptError(f"{path}: does not read ({error})") from None

@@ -7,8 +7,12 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.choice import Choice
+from shoal.documents.judgement import GateRecord, Metrics
+from shoal.documents.ledger import LedgerRecord
+from shoal.documents.manifest import PoolManifest
 from shoal.evaluate.verdict import CONTENDERS
-from shoal.files import read_json
+from shoal.files import read_json, read_made
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.query.headers import read_weights
@@ -58,7 +62,7 @@ def models(results: Results) -> Iterator[Row]:
                 "file": str(path),
             }
     for path in results.files("g*/pool/*/*/manifest.json"):
-        manifest = read_json(path)
+        manifest = read_json(path, PoolManifest)
         yield {
             "model": results.name(path),
             "kind": "pool",
@@ -96,7 +100,7 @@ def training_runs(results: Results) -> Iterator[Row]:
     """What each training or fit cost."""
     for pattern in _LEDGERS:
         for path in results.files(pattern):
-            ledger = read_json(path)
+            ledger = read_made(path, LedgerRecord)
             yield {
                 "run": results.name(path),
                 "job": ledger["job"],
@@ -117,7 +121,7 @@ def learning_curves(results: Results) -> Iterator[Row]:
     """The loss of each training as it went."""
     for pattern in _LEDGERS:
         for path in results.files(pattern):
-            curves = read_json(path).get("learning_curves", [])
+            curves = read_made(path, LedgerRecord).get("learning_curves", [])
             for number, curve in enumerate(curves):
                 for step, seconds, loss in curve:
                     yield {
@@ -132,8 +136,8 @@ def learning_curves(results: Results) -> Iterator[Row]:
 def choices(results: Results) -> Iterator[Row]:
     """Each partition's candidates, the base among them, and their validation losses."""
     for path in results.files("g*/choices/*/*/*.json"):
-        choice = read_json(path)
-        sources = choice[MADE_FROM]["files"]
+        choice = read_made(path, Choice)
+        sources = choice.get(MADE_FROM, {}).get("files", {})
         names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
         by_point = {_point(results, name): name for name in names}
         candidates = {"base": _named(results, sources, "base.safetensors")} | by_point
@@ -161,7 +165,7 @@ def _point(results: Results, model: str) -> str:
 def gates(results: Results) -> Iterator[Row]:
     """Each specialist against the generalist on validation rows."""
     for path in results.files("g*/gate/*/*.json"):
-        for each in read_json(path)["comparisons"]:
+        for each in read_made(path, GateRecord)["comparisons"]:
             yield {
                 "gate": results.name(path),
                 "partition": each["expert"],
@@ -176,10 +180,11 @@ def gates(results: Results) -> Iterator[Row]:
 def evaluations(results: Results) -> Iterator[Row]:
     """Each contender's scores on the test rows."""
     for path in results.files(_EVALUATIONS):
-        metrics = read_json(path)
+        metrics = read_made(path, Metrics)
         kinds = _contenders(results, metrics)
+        by_name: dict[str, Any] = {**metrics}
         for contender in CONTENDERS:
-            scores = metrics[contender]
+            scores = by_name[contender]
             worst = scores["worst_partition"] or {}
             yield {
                 "evaluation": results.name(path),
@@ -200,10 +205,10 @@ def evaluations(results: Results) -> Iterator[Row]:
             }
 
 
-def _contenders(results: Results, metrics: Row) -> dict[str, str]:
+def _contenders(results: Results, metrics: Metrics) -> dict[str, str]:
     """The model behind each contender; the constant is none."""
     found = {}
-    for path in metrics[MADE_FROM]["files"]:
+    for path in metrics.get(MADE_FROM, {}).get("files", {}):
         file = path.rpartition("/")[2]
         for contender in {
             "manifest.json": ("pool_top1", "pool_top2", "ungated"),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.plan import PlanRecord
 from shoal.errors import SourceError
-from shoal.files import read_json
+from shoal.files import read_made
 from shoal.workflow.history import HISTORY, History
 from shoal.workflow.layout import FIT_FILES, Layout
 from shoal.workflow.plan import VARIANTS
@@ -96,7 +97,9 @@ class Results:
     @cached_property
     def plans(self) -> list[tuple[Mapping[str, Any], Layout]]:
         """Record and layout of every release, and of each variant's last run, if any."""
-        last = [read_json(home / _PLAN) for home in self._homes if (home / _PLAN).exists()]
+        last = [
+            read_made(home / _PLAN, PlanRecord) for home in self._homes if (home / _PLAN).exists()
+        ]
         known = [(each.record, each.layout) for each in self.releases]
         return [*known, *((record, self._layout(record)) for record in last)]
 
@@ -139,5 +142,5 @@ def _same(entry: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     return bool(entry["release"] == current["release"])
 
 
-def _content(path: Path) -> list[dict[str, Any]]:
-    return [read_json(path)] if path.exists() else []
+def _content(path: Path) -> list[PlanRecord]:
+    return [read_made(path, PlanRecord)] if path.exists() else []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from reprlib import Repr
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from shoal.errors import SettingsError, nearest
+from shoal.files import parse_json
 
 _SHORTENED = Repr()
 _SHORTENED.maxstring = _SHORTENED.maxother = 80
@@ -27,7 +27,7 @@ class Section(BaseModel):
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Settings from the JSON text that a rule passes to its command."""
-        settings: Self = parse(cls, json.loads(text), cls.__name__.lower())
+        settings: Self = parse_text(cls, text, cls.__name__.lower())
         return settings
 
 
@@ -41,6 +41,16 @@ def parse(kind: Any, content: Any, place: str) -> Any:  # noqa: ANN401 - any pyd
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         raise SettingsError(explain(kind, error, place)) from None
+
+
+def parse_text(kind: Any, text: str, place: str) -> Any:  # noqa: ANN401 - any pydantic type
+    """The same of JSON text.
+
+    Raises:
+        CorruptError: It is no JSON.
+        SettingsError: A key is unknown (with the nearest known one), missing or of a wrong value.
+    """
+    return parse(kind, parse_json(text, place, dict[str, Any]), place)
 
 
 def explain(

@@ -93,9 +93,10 @@ def specialised(choices: Sequence[Path]) -> list[int]:
     Args:
         choices: What ``train-choose`` wrote.
     """
-    from shoal.files import read_json
+    from shoal.documents.choice import Choice
+    from shoal.files import read_made
 
-    return sorted(int(read_json(path)["partition"]) for path in choices)
+    return sorted(int(read_made(path, Choice)["partition"]) for path in choices)
 
 
 def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> dict[int, Path]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.documents.index import Members, PartitionIndex
 from shoal.errors import DataError
-from shoal.files import read_json
+from shoal.files import read_made
 from shoal.hashing import multiset_digest, multiset_sum, row_order
 from shoal.store import ShardRows
 
@@ -35,7 +36,7 @@ class Index:
     rows_read: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self.content = self.content or read_json(self.path)
+        self.content = self.content or read_made(self.path, PartitionIndex)
 
     @property
     def partitions(self) -> list[dict[str, Any]]:
@@ -65,7 +66,7 @@ class Index:
 
     def places(self, partition: int, fold: str) -> list[tuple[Path, int, int]]:
         """Where one partition's rows of one fold lie: row store, first row, row after the last."""
-        members = read_json(self.path.parent / "members" / f"{partition}.json")
+        members = read_made(self.path.parent / "members" / f"{partition}.json", Members)
         stores = Path(os.path.normpath(self.path.parent / self.content["stores"]))
         return [(stores / f"{shard}.zarr.zip", start, stop) for shard, start, stop in members[fold]]
 

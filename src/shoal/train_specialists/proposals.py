@@ -8,10 +8,10 @@ Source:
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from shoal.files import parse_json
 from shoal.hashing import canonical_json, settings_id
 from shoal.ledger import Ledger
 from shoal.settings.search import GridSampling, Range, space_size
@@ -63,7 +63,7 @@ class Proposer:
     @classmethod
     def from_text(cls, text: str) -> Self:
         """From the JSON text that a rule passes to its command."""
-        content = json.loads(text)
+        content = parse_json(text, "proposer", dict[str, Any])
         space = {
             name: parse(Range, values, name) if isinstance(values, dict) else values
             for name, values in content["space"]
@@ -164,9 +164,10 @@ def proposed(slot: str, proposals: Path) -> Point:
         slot: The slot's name, which ends in its number.
         proposals: What followed the batch before.
     """
-    from shoal.files import read_json
+    from shoal.documents.choice import Proposals
+    from shoal.files import read_made
 
-    point: Point = read_json(proposals)["points"][int(slot.rpartition("-")[2])]
+    point: Point = read_made(proposals, Proposals)["points"][int(slot.rpartition("-")[2])]
     return point
 
 
@@ -194,12 +195,13 @@ def train_propose(
         specialists: Weights of the trials of the last batch, in order.
         out: The proposals.
     """
-    from shoal.files import read_json
+    from shoal.documents.choice import Proposals
+    from shoal.files import read_made
     from shoal.train_specialists.choice import measure, write_measured
 
     ledger = Ledger("train_propose")
     measured = measure(model, index_path, digests, base_path, shapes_path, specialists, ledger)
-    known = [each for path in before for each in read_json(path)["told"]]
+    known = [each for path in before for each in read_made(path, Proposals)["told"]]
     by_path = {each.path: each for each in measured.candidates}
     for each in (by_path[path] for path in specialists):
         known.append({"point": each.point, "loss": each.loss, "diverged": each.diverged})

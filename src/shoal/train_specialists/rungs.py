@@ -125,9 +125,10 @@ def candidate_in(
         states: What the slots of that rung left.
         divisors: See :class:`Candidate`.
     """
-    from shoal.files import read_json
+    from shoal.documents.choice import Ranking
+    from shoal.files import read_made
 
-    entry = read_json(ranking)["order"][int(slot.rsplit("-", 1)[1])]
+    entry = read_made(ranking, Ranking)["order"][int(slot.rsplit("-", 1)[1])]
     (begun,) = (path for path in states if path.parent.name == entry["slot"])
     return Candidate(entry["point"], divisors, begun, entry["diverged"])
 

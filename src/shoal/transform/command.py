@@ -45,13 +45,13 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
         out: The shard's transformed table; its record holds rows in and rows dropped by step.
     """
     from shoal.errors import CorruptError
-    from shoal.files import read_json
+    from shoal.files import read_made
     from shoal.tables import Table, write_table
     from shoal.transform.pipeline import Pipeline
     from shoal.transform.rows import BATCH_ROWS
 
     try:
-        fitted = Pipeline.from_state(read_json(state))
+        fitted = Pipeline.from_state(read_made(state, dict[str, Any]))
     except CorruptError as error:
         raise CorruptError(f"{state}: {error}") from None
     source = Table(table)

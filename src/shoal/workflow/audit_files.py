@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ShoalError
-from shoal.files import read_json
+from shoal.files import parse_json, read_json
 from shoal.made_from import KEY
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def read_artifact(path: Path) -> Artifact:
 
 
 def _json(path: Path) -> tuple[Any, dict[str, Any]]:
-    content = read_json(path)
+    content = read_json(path, Any)
     return content, content if isinstance(content, dict) else {}
 
 
@@ -57,7 +56,7 @@ def _safetensors(path: Path) -> tuple[Any, dict[str, Any]]:
 
     _, meta = load_state(path)
     with safe_open(path, framework="np") as file:
-        return meta, json.loads(file.metadata()["shoal"])
+        return meta, parse_json(file.metadata()["shoal"], path, dict[str, Any])
 
 
 def _parquet(path: Path) -> tuple[Any, dict[str, Any]]:
@@ -70,7 +69,7 @@ def _parquet(path: Path) -> tuple[Any, dict[str, Any]]:
             for _ in file.iter_batches():
                 pass
             return {}, {}
-    record = json.loads(found)
+    record = parse_json(found, path, dict[str, Any])
     return record, record
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shoal.documents.plan import Answers
 from shoal.errors import ShoalError
 from shoal.files import read_json
 from shoal.hashing import file_hash
@@ -30,8 +31,8 @@ def audit_shared(plans: Sequence[Plan]) -> Report:
     artifacts, findings = len(records), list(_of_store(plans[0].root))
     for path in there:
         try:
-            files = read_json(path)["files"]
-        except (ShoalError, KeyError, TypeError):
+            files = read_json(path, Answers)["files"]
+        except ShoalError:
             findings.append(Finding(path, "is no record of answers", _again(path)))
             continue
         artifacts += len(files)

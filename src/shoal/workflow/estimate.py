@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
@@ -11,7 +10,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.ledger import LedgerRecord
+from shoal.documents.plan import Hashes
+from shoal.files import read_made
 from shoal.resume import one_in
 from shoal.train_specialists.budget import Budget
 from shoal.workflow.past import benchmarks, newest, read_benchmark
@@ -154,9 +155,11 @@ class Estimate:
                 ".tsv"
             )
             past = read_benchmark(self._plan.root / "benchmarks" / benchmark)
-            ledgers = [Path(folder, "ledger.json") for folder in read_json(path)]
+            ledgers = [Path(folder, "ledger.json") for folder in read_made(path, Hashes)]
             if past is not None and all(ledger.exists() for ledger in ledgers):
-                trained = sum(float(read_json(ledger)["seconds"]) for ledger in ledgers)
+                trained = sum(
+                    float(read_made(ledger, LedgerRecord)["seconds"]) for ledger in ledgers
+                )
                 yield max(0.0, past.seconds - trained)
 
     def _job(self, job: Job) -> Cost:
@@ -219,9 +222,9 @@ class Estimate:
             return flops - float(base)
         return flops
 
-    def _ledgers(self, rule: str) -> list[dict[str, Any]]:
+    def _ledgers(self, rule: str) -> list[LedgerRecord]:
         paths = self._plan.root.glob(f"g*/{_LEDGERS[rule]}")
-        return [read_json(path) for path in newest(paths, max(1, self._jobs[rule]))]
+        return [read_made(path, LedgerRecord) for path in newest(paths, max(1, self._jobs[rule]))]
 
     def _benchmarks(self, rule: str) -> list[float]:
         return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
@@ -235,7 +238,7 @@ class _Training:
         """By grid point, FLOPs a row: the same in all ledgers of one model."""
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
-            ledger = read_json(path)
+            ledger = read_made(path, LedgerRecord)
             if not ledger["rows_seen"]:  # it diverged on an earlier rung
                 continue
             self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
@@ -260,11 +263,9 @@ def _specialist_benchmark(root: Path, ledger: Path) -> Path:
 
 def _meta(path: Path) -> dict[str, Any]:
     """What a state file says about itself; its tensors are not read."""
-    from safetensors import safe_open
+    from shoal.query.headers import read_weights
 
-    with safe_open(path, framework="np") as file:
-        meta: dict[str, Any] = json.loads(file.metadata()["shoal"])["meta"]
-    return meta
+    return read_weights(path).meta
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import append_line, read_json, write_json
+from shoal.documents.plan import Generation, Release
+from shoal.files import append_line, parse_json, read_json, read_made, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,23 +36,24 @@ class History:
     def current(self) -> dict[str, Any] | None:
         """Record of the published release; None before the first, or while one is published."""
         for path in sorted((self.root / PUBLISHED).glob("[!.]*.json")):
-            content: dict[str, Any] = read_json(path)
-            return content
+            return dict(read_made(path, Release))
         return None
 
     @property
     def entries(self) -> list[dict[str, Any]]:
         """Records of all releases, the oldest first; a line cut short by a crash is left out."""
         try:
-            lines = (self.root / HISTORY).read_text().splitlines()
+            lines = (self.root / HISTORY).read_text(errors="replace").split("\n")
         except FileNotFoundError:
             return []
         entries = []
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             try:
-                entries.append(json.loads(line))
-            except ValueError:
+                json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            place = f"{self.root / HISTORY}: line {number}"
+            entries.append(dict(parse_json(line, place, Release)))
         return entries
 
     def withdraw(self) -> None:
@@ -70,7 +72,7 @@ class History:
     def generation(self) -> int:
         """The generation that ``shoal refit`` started last; 1 before it was ever called."""
         path = self._generation
-        return int(read_json(path)["generation"]) if path.exists() else 1
+        return int(read_json(path, Generation)["generation"]) if path.exists() else 1
 
     def start_generation(self, number: int) -> None:
         """Make ``number`` the generation that runs take unless their settings name one."""

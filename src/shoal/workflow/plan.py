@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import SourceError
-from shoal.files import read_json, write_json
+from shoal.documents.ledger import Artifact
+from shoal.errors import ShoalError, SourceError
+from shoal.files import read_json, read_made, write_json
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
@@ -177,7 +178,7 @@ class Plan:
             "changes": self.variant.changes,
         }
         for path, content in ((self.settings_file, record["settings"]), (self.plan_file, record)):
-            if not path.exists() or read_json(path) != content:
+            if not _holds(path, content):
                 write_json(path, content)
 
     def command(self, name: str) -> str:
@@ -188,7 +189,7 @@ class Plan:
         """What a fit of the generation was made from; None while it is not fitted."""
         name = next(name for name in FIT_FILES[stage] if name.endswith(".json"))
         path = self.layout.fit(stage, name)
-        return dict(read_json(path).get(MADE_FROM, {})) if path.exists() else None
+        return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
 
     def probed(self, stage: str, name: str) -> list[Path]:
         """A fitted file that probes are made from, where there are any; a list of one or none."""
@@ -209,6 +210,14 @@ class Plan:
         files = map(Path, record.get("files", {}))
         # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
         return sorted({f.name.split(".")[0] for f in files if f.parent.parent.name == "rows"})
+
+
+def _holds(path: Path, content: object) -> bool:
+    """Whether a document is this one; one that does not read, cut short by a crash, is not."""
+    try:
+        return bool(read_json(path, dict) == content)
+    except ShoalError:
+        return False
 
 
 def _shards(settings: Settings, root: Path) -> Shards:

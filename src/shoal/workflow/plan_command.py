@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.judgement import DriftReport
 from shoal.errors import ERROR
-from shoal.files import read_json
+from shoal.files import read_made
 from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
 from shoal.workflow.answers import answers_jobs
@@ -150,7 +151,7 @@ def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
 
 def _drift(plan: Plan) -> dict[str, Any] | None:
     path = plan.home / "drift.json"
-    return dict(read_json(path)["recommendation"]) if path.exists() else None
+    return dict(read_made(path, DriftReport)["recommendation"]) if path.exists() else None
 
 
 def _now(plan: Plan, profile: str | None, cores: str) -> Now:

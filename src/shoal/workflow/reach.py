@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.index import PartitionIndex
+from shoal.documents.ledger import Artifact
+from shoal.documents.plan import Hashes
+from shoal.files import read_made
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.resume import output_of
@@ -76,7 +79,7 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
 def _packs(root: Path, found: Reach) -> Iterator[Path]:
     """What is left of the packs that trained some specialist that is kept."""
     for status in root.glob("g*/packs/*/*.json"):
-        if any(found.covers(Path(folder, "ledger.json")) for folder in read_json(status)):
+        if any(found.covers(Path(folder, "ledger.json")) for folder in read_made(status, Hashes)):
             yield from (status, status.parent / "members" / status.name)
 
 
@@ -127,12 +130,12 @@ def _fit_time(layout: Layout) -> Iterator[Path]:
     path = layout.index_of(settings_id(layout.made["cluster"], basis))
     if path.exists():
         yield path
-        yield from (layout.choice(entry) for entry in read_json(path)["partitions"])
+        yield from (layout.choice(entry) for entry in read_made(path, PartitionIndex)["partitions"])
 
 
 def _fitted_on(path: Path) -> set[str]:
     """Shards whose rows ``…/rows/ID/SHARD.SUFFIX`` a fit names in its JSON file."""
     if path.suffix != ".json" or not path.exists():
         return set()
-    files = map(Path, read_json(path).get(MADE_FROM, {}).get("files", {}))
+    files = map(Path, read_made(path, Artifact).get(MADE_FROM, {}).get("files", {}))
     return {file.name.split(".")[0] for file in files if file.parent.parent.name == "rows"}

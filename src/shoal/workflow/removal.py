@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.ledger import Artifact
+from shoal.files import read_made
 from shoal.made_from import KEY as MADE_FROM
 from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.shards import shard_name
@@ -71,7 +72,7 @@ def _bases(plan: Plan, index: Mapping[str, Any]) -> Iterator[tuple[str, frozense
     ledgers = [names[1] for names in BASELINES.values()]
     paths = [path for name in ledgers if (path := plan.layout.baseline(index, name)).exists()]
     if paths:
-        records = [read_json(path).get(MADE_FROM, {}) for path in paths]
+        records = [read_made(path, Artifact).get(MADE_FROM, {}) for path in paths]
         yield (
             "baselines",
             frozenset(shard for record in records for shard in _of_rows(record.get("files", {}))),

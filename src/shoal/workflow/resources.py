@@ -6,7 +6,8 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.ledger import LedgerRecord
+from shoal.files import read_made
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.jobs import Job
 from shoal.workflow.past import benchmarks, newest
@@ -136,7 +137,7 @@ class Resources:
             return self._members([f"{wildcards.digest}/{wildcards.batch}/{wildcards.slot}"], rule)
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
-            return self._members(read_json(path) if path.exists() else [])
+            return self._members(read_made(path, list[str]) if path.exists() else [])
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
@@ -191,7 +192,7 @@ class Resources:
     def _past_specialists(self) -> list[Mapping[str, Any]]:
         folders = ("specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*")
         paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
-        return [read_json(path) for path in newest(paths)]
+        return [read_made(path, LedgerRecord) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:
         """Memory of a partition's rows and of the model, while it trains."""
@@ -199,8 +200,10 @@ class Resources:
 
     @cached_property
     def _row_bytes(self) -> int:
+        from shoal.shapes import Shapes
+
         shapes = self._plan.layout.fit("encode", "shapes.json")
-        return 4 * math.prod(read_json(shapes)["x_shape"]) if shapes.exists() else 0
+        return 4 * math.prod(Shapes.load(shapes).x_shape) if shapes.exists() else 0
 
     @cached_property
     def _model_bytes(self) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from shoal.documents.index import Summary
 from shoal.errors import CorruptError, SourceError
-from shoal.files import read_json
+from shoal.files import read_made
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -180,7 +181,7 @@ class RowChanges:
 def _summary(path: Path) -> Groups:
     return {
         (group["partition"], group["fold"]): Group(group["start"], group["stop"], group["sum"])
-        for group in read_json(path)["groups"]
+        for group in read_made(path, Summary)["groups"]
     }
 
 

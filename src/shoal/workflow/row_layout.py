@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.index import PartitionIndex
+from shoal.files import read_made
 from shoal.workflow.jobs import Job
 
 if TYPE_CHECKING:
@@ -137,5 +138,4 @@ class RowLayout:
 
     def read_index(self) -> dict[str, Any] | None:
         """Content of the partition index; None where there is none yet."""
-        content: dict[str, Any] | None = read_json(self.index) if self.index.exists() else None
-        return content
+        return dict(read_made(self.index, PartitionIndex)) if self.index.exists() else None

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import read_json
+from shoal.documents.index import PartitionIndex
+from shoal.files import read_made
 from shoal.hashing import canonical_json, settings_id
 from shoal.terminal import say
 from shoal.workflow.jobs import files_of
@@ -186,7 +187,7 @@ class RulesPlan(SpecialistRules):
             cluster_id=self.layout.fits["cluster"],
             index_id=self.layout.index_id,
         )
-        return dict(read_json(self.layout.index))
+        return dict(read_made(self.layout.index, PartitionIndex))
 
     def _judge_by_files(self) -> None:
         """Have the DAG, which is being built, ignore Snakemake's records.
@@ -266,7 +267,7 @@ class RulesPlan(SpecialistRules):
         path = self.layout.index_of(settings_id(self.layout.made["cluster"], self.basis()))
         if not path.exists():
             return []
-        entries = read_json(path)["partitions"]
+        entries = read_made(path, PartitionIndex)["partitions"]
         paths = [self.layout.choice(entry) for entry in entries if self.layout.points_of(entry)]
         return [path for path in paths if path.exists()]
 

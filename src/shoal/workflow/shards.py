@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from typing_extensions import TypedDict
 
 from shoal.errors import ShoalError
-from shoal.files import write_json
+from shoal.files import read_json, write_json
 from shoal.hashing import canonical_json, file_hash
 from shoal.terminal import reason_of, say
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 NAMES_FILE = ".shards.json"
 """Beside source files: names for contents, where a plan had to name them before they existed."""
+
+
+class Known(TypedDict):
+    """A file's hash, and size, mtime, inode and ctime of when it was taken."""
+
+    mark: list[int]
+    hash: str
 
 
 def name_shards(
@@ -35,8 +43,8 @@ def name_shards(
         sources: Files, each with its array names if it has such.
         cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay.
     """
-    known = _read(cache)
-    fresh: dict[str, Any] = {}
+    known = _known(cache)
+    fresh: dict[str, Known] = {}
     shards: dict[str, tuple[Path, ArraySource | None]] = {}
     for path, arrays in sorted(sources, key=lambda source: str(source[0])):
         stat = path.stat()
@@ -55,7 +63,15 @@ def name_shards(
     return shards
 
 
-def _keep(cache: Path, hashes: dict[str, Any]) -> None:
+def _known(cache: Path) -> dict[str, Known]:
+    """What a cache holds; nothing where it does not read."""
+    try:
+        return read_json(cache, dict[str, Known])
+    except ShoalError:
+        return {}
+
+
+def _keep(cache: Path, hashes: dict[str, Known]) -> None:
     """Write a cache where that is possible: who only looks need not be allowed to write."""
     try:
         write_json(cache, hashes)
@@ -78,20 +94,18 @@ def shard_name(path: Path, content: str, arrays: ArraySource | None) -> str:
     """
     if arrays is not None:
         content = hashlib.sha256((content + canonical_json(arrays.arrays)).encode()).hexdigest()
-    return str(_read(path.parent / NAMES_FILE).get(content, content[:12]))
+    return str(_names(path.parent).get(content, content[:12]))
 
 
 def declare_names(names: dict[Path, str]) -> None:
     """Record names for the contents of files in one folder; a name stays with its content."""
     folder = next(iter(names)).parent
-    known = _read(folder / NAMES_FILE)
+    known = _names(folder)
     fresh = {file_hash(path): name for path, name in names.items() if name not in known.values()}
     write_json(folder / NAMES_FILE, known | fresh)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return content
+def _names(folder: Path) -> dict[str, str]:
+    """Names that are declared for contents in a folder."""
+    path = folder / NAMES_FILE
+    return read_json(path, dict[str, str]) if path.exists() else {}

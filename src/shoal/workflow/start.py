@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.judgement import Check
 from shoal.errors import ERROR
 from shoal.evaluate.leaks import leak_lines
-from shoal.files import read_json
+from shoal.files import read_made
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
 from shoal.workflow.plans import Plans
@@ -164,7 +165,10 @@ def _warn_of_leaks(plans: Plans) -> None:
     """What the leak check found in the rows of this run, each split's once."""
     checks = dict.fromkeys(plan.layout.check for plan in plans.all)
     found = [
-        line for path in checks if path.exists() for line in leak_lines(read_json(path)["leaks"])
+        line
+        for path in checks
+        if path.exists()
+        for line in leak_lines(read_made(path, Check)["leaks"])
     ]
     for line in dict.fromkeys(found):
         say(line)

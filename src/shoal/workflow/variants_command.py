@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.answers.gather import value_text
-from shoal.files import read_json
+from shoal.documents.judgement import GateRecord, Metrics
+from shoal.files import read_made
 from shoal.workflow.answers import answers_jobs, answers_page
 from shoal.workflow.estimate import Cost, Estimate
 from shoal.workflow.plan import placeholders
@@ -104,9 +105,9 @@ def _scores(plan: Plan, index: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     if not plan.layout.published.exists():
         return None
-    metrics = read_json(plan.home / "metrics.json")
+    metrics = read_made(plan.home / "metrics.json", Metrics)
     return {
-        "validation": read_json(plan.layout.gate(index))["validation"]["pool"],
+        "validation": read_made(plan.layout.gate(index), GateRecord)["validation"]["pool"],
         "metric": metrics["metric"],
         "pool": metrics["pool_top1"]["score"],
         "generalist": metrics["generalist"]["score"],

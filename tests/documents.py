@@ -1,0 +1,42 @@
+"""Small documents that have all that readers rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def plan_record(release: str, **changes: Any) -> dict[str, Any]:
+    """A plan's record; of a release's record it is the most."""
+    layout = {
+        "root": "results/tiny",
+        "generation": "g1",
+        "fits": {},
+        "made": {},
+        "shards": [],
+        "points": [],
+        "index_id": "0",
+        "release": release,
+    }
+    record = {"release": release, "layout": layout, "tolerance": 0.0}
+    return record | {"settings": {}, "codes": {}, "changes": {}} | changes
+
+
+def release_record(release: str, **changes: Any) -> dict[str, Any]:
+    """What is recorded of a release."""
+    return plan_record(release, rows="", released=[], winners=[]) | changes
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    """What an evaluation measured."""
+    scores = {
+        "score": 0.5,
+        "log_loss": None,
+        "calibration_error": None,
+        "worst_partition": None,
+        "train_flops": 0.0,
+        "inference_flops_per_row": 0.0,
+    }
+    names = ("pool_top1", "pool_top2", "ungated", "generalist", "random_partitions", "constant")
+    about = {"metric": "accuracy", "verdict": "no difference", "sentence": "Nothing."}
+    counts = {"rows": {}, "partitions": 1, "gate": {}, "incomplete": []}
+    return dict.fromkeys(names, scores) | about | counts | {"control": None, "leaks": {}} | changes
