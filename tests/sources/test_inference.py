@@ -167,3 +167,36 @@ def test_the_listing_names_each_column_and_why():
         "  i  image 2x3 uint8  inferred: it holds images",
         "  y  label            declared",
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "written"),
+    [
+        (["2020-01-01"], ["20230105"], "dates"),
+        (["20230105"], ["20230106", ""], "dates"),
+        (["20230105"], [20230106], "dates"),
+        (["20230105"], pa.array([0], pa.timestamp("s")), "dates"),
+        (["20230105"], ["12"], "numbers"),
+        ([1.5], ["NA"], "numbers"),
+        (["2020-01-01", "20230105"], [""], "dates"),
+    ],
+)
+def test_how_times_are_written_is_decided_over_all_files(one, other, written):
+    """Compact dates are dates, unless there are numbers that are no dates."""
+    rows = [
+        {"t": values, "x": [1] * len(values), "y": ["a"] * len(values)} for values in (one, other)
+    ]
+
+    for first, second in (rows, rows[::-1]):
+        columns = inferred({"t": "time"}, a=first, b=second)
+        assert columns.formats == {"t": written}
+        assert f"time as {written}" in listing(columns)
+
+
+def test_times_that_are_numbers_and_dates_are_an_error():
+    """Files that disagree about how times are written are both named."""
+    dates = {"t": ["2020-01-01"], "x": [1], "y": ["a"]}
+    numbers = {"t": ["1577836800"], "x": [1], "y": ["a"]}
+
+    with pytest.raises(SourceError, match=r"b\.csv: column 't' holds numbers, but dates in a\.csv"):
+        inferred({"t": "time"}, a=dates, b=numbers)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
 from shoal.sources import values
+from shoal.sources.times import time_formats
 from shoal.tables import Columns
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def infer(
     }
     kinds = {name: verdict.kind for name, verdict in verdicts.items()}
     _check_counts(kinds, next(iter(heads)))
+    times = [name for name, kind in kinds.items() if kind == "time"]
     layouts = {name: verdict.layout for name, verdict in verdicts.items() if verdict.layout}
     return Columns(
         kinds=kinds,
@@ -99,6 +101,7 @@ def infer(
         image_shapes={name: shape for name, (shape, _) in layouts.items()},
         image_types={name: element for name, (_, element) in layouts.items()},
         inferred={name: verdict.reason for name, verdict in verdicts.items() if verdict.reason},
+        formats={name: _time_format(name, heads) for name in times},
     )
 
 
@@ -108,6 +111,7 @@ def listing(columns: Columns) -> str:
     for name, kind in columns.kinds.items():
         shape = columns.image_shapes.get(name)
         detail = f" {'x'.join(map(str, shape))} {columns.image_types[name]}" if shape else ""
+        detail += f" as {columns.formats[name]}" if name in columns.formats else ""
         reason = columns.inferred.get(name)
         rows.append((name, kind + detail, f"inferred: {reason}" if reason else "declared"))
     wide, wider = (max(len(row[place]) for row in rows) for place in (0, 1))
@@ -198,6 +202,20 @@ def _add_layout(evidence: _Evidence, name: str, source: str, layout: tuple[list[
             f"{evidence.source}"
         )
     evidence.layout = shape, element if element == layout[1] else "float32"
+
+
+def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
+    """How all files write the times of a column."""
+    found: dict[str, str] = {}
+    for source, head in heads.items():
+        for written in time_formats(values.plain(head[name])):
+            found.setdefault(written, source)
+    if {"dates", "numbers"} <= set(found):
+        raise SourceError(
+            f"{found['numbers']}: column {name!r} holds numbers, but dates in {found['dates']}; a "
+            f"time is either: write all as 2026-01-31 or 2026-01-31T12:30:00, or all as numbers"
+        )
+    return "numbers" if "numbers" in found else "dates"
 
 
 def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:

@@ -75,7 +75,7 @@ def read_rows(source: Source, columns: Columns, split: Split, batch_rows: int) -
         named = None
         if fold_column is not None:
             place = values.Place(name, first_row, fold_column)
-            strings = values.text(values.plain(raw[fold_column]), place, canonical=True)
+            strings = values.text(values.plain(raw[fold_column]), place)
             named = np.asarray(strings.to_pylist(), dtype=object)
         basis = Basis(
             keys=row_keys(table, columns),
@@ -106,7 +106,7 @@ def _missing_label(source: Source, label: str, row: int, batch_rows: int) -> Sou
     lacking = 0
     for raw in raw_batches(source, batch_rows, [label]):
         place = values.Place(name, 1, label)
-        strings = values.text(values.plain(raw[label]), place, canonical=False)
+        strings = values.text(values.plain(raw[label]), place)
         lacking += int(pc.sum(strings.is_null()).as_py())
     return SourceError(
         f"{name}: row {row}, column {label!r}: the label is missing, as it is in {lacking} rows "
