@@ -11,7 +11,8 @@ from shoal.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from shoal.sources.opened import SourceFile
 
 
 class ParquetSource:
@@ -22,15 +23,15 @@ class ParquetSource:
         names: Its columns.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file.
+    def __init__(self, file: SourceFile) -> None:
+        """Look at the file's schema.
 
         Raises:
             SourceError: It is not Parquet, or cut off.
         """
-        self.path = path
+        self.path = file.path
         try:
-            self._file = pq.ParquetFile(path, pre_buffer=False)
+            self._file = pq.ParquetFile(file.reader(), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise self._explained(error) from None
         self.names: list[str] = self._file.schema_arrow.names

@@ -68,7 +68,9 @@ def time_formats(values: pa.Array) -> set[str]:
     numbers = texts.filter(is_number)
     found = {"dates"} if len(numbers) < len(texts) else set()
     if len(numbers):
-        found.add("either" if all(map(_is_compact_date, numbers.unique().to_pylist())) else "numbers")
+        found.add(
+            "either" if all(map(_is_compact_date, numbers.unique().to_pylist())) else "numbers"
+        )
     return found
 
 
