@@ -1,9 +1,11 @@
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
 from shoal.sources.inference import infer, listing
+from shoal.sources.readers import raw_batches
 from shoal.tables import image_array
 
 
@@ -200,3 +202,62 @@ def test_times_that_are_numbers_and_dates_are_an_error():
 
     with pytest.raises(SourceError, match=r"b\.csv: column 't' holds numbers, but dates in a\.csv"):
         inferred({"t": "time"}, a=dates, b=numbers)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The head of a frame that pandas wrote to Parquet, with a column ``x`` and a label ``y``."""
+
+    def saved(name, frame):
+        path = tmp_path / name
+        frame.to_parquet(path)
+        return next(raw_batches(path, 100))
+
+    frame = pd.DataFrame({"k": ["u", "v"] * 20, "x": range(40), "y": ["a", "b"] * 20})
+    return saved, frame
+
+
+def test_the_index_that_pandas_saved_is_no_input(saved):
+    """By the file's own metadata an index is no column, also one that has a name."""
+    save, frame = saved
+    heads = {
+        "a.parquet": save("a.parquet", frame[frame.x % 3 > 0]),
+        "b.parquet": save("b.parquet", frame.set_index("k", append=True)),
+    }
+
+    columns = infer({"a.parquet": heads["a.parquet"]}, {"y": "label"}, "classification")
+    assert columns.kinds["__index_level_0__"] == "ignore"
+    assert columns.inputs == ["k", "x"]
+    both = infer(heads, {"y": "label"}, "classification")
+    assert both.inputs == ["x"]
+    assert both.inferred["k"] == "pandas saved it as the index of b.parquet"
+
+
+def test_a_named_index_is_used_where_it_is_declared(saved):
+    """An index by which pandas named the rows may be their id."""
+    save, frame = saved
+    for numbers in (frame.x * 2 + 5, frame.x**2):  # pandas saves the first as a range
+        head = save("a.parquet", frame.assign(i=numbers).set_index("i"))
+        assert head["i"].to_pylist() == numbers.tolist()
+
+        declared = infer({"a": head}, {"y": "label", "i": "id"}, "classification")
+        assert declared.kinds["i"] == "id"
+        assert infer({"a": head}, {"y": "label"}, "classification").kinds["i"] == "ignore"
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 0.1", "__index_level_0__"])
+def test_a_column_that_pandas_names_as_an_index_is_no_input(name):
+    """An index that went through CSV has lost its metadata, but not its name."""
+    head = {name: ["0", "7"], "x": ["1", "2"], "y": ["a", "b"]}
+
+    assert inferred(a=head).inferred[name] == "pandas names a saved index so"
+    assert inferred(a=head).inputs == ["x"]
+    assert inferred({name: "numeric"}, a=head).inputs == [name, "x"]
+
+
+@pytest.mark.parametrize("metadata", [b"", b"[]", b'{"index_columns": 3}', b"[" * 100_000])
+def test_metadata_that_is_not_pandas_own_says_nothing(metadata):
+    """A column is what it looks like where the file's metadata is not readable."""
+    head = pa.table({"x": [1], "y": ["a"]}).replace_schema_metadata({b"pandas": metadata})
+
+    assert infer({"a": head}, {"y": "label"}, "classification").inputs == ["x"]

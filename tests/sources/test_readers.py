@@ -6,6 +6,7 @@ import sys
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -98,6 +99,15 @@ def test_parquet_images_are_read(tmp_path):
 
     assert batch.schema.field("image").type.shape == [2, 2]
     assert batch["image"].chunk(0).to_numpy_ndarray().tolist() == images.tolist()
+
+
+def test_a_range_that_pandas_saved_counts_through_all_batches(tmp_path):
+    """An index that lies in the file's metadata alone is a column of its name."""
+    frame = pd.DataFrame({"n": range(7)}, index=pd.RangeIndex(10, 38, 4, name="i"))
+    frame.to_parquet(tmp_path / "a.parquet")
+
+    assert rows_of(tmp_path / "a.parquet", 3) == frame.reset_index()[["n", "i"]].to_dict("records")
+    assert rows_of(tmp_path / "a.parquet", 3, ["i"])[-1] == {"i": 34}
 
 
 def test_npz_arrays_become_columns_and_images(tmp_path):

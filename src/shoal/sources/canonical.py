@@ -58,6 +58,8 @@ def canonical(values: pa.Array) -> pa.Array:
     if types.is_floating(kind):
         return _by_distinct(widened(values), _of_float)
     if types.is_decimal(kind):
+        if kind.bit_width < 128:
+            values = values.cast(pa.decimal128(kind.precision, kind.scale))
         return _by_distinct(values, canonical_text)
     return _strings(values)
 
@@ -69,7 +71,8 @@ def canonical_text(value: Any) -> str | None:  # noqa: ANN401 - any cell, or a v
     if isinstance(value, (float, np.floating)):
         return _of_float(float(str(value)))
     if isinstance(value, Decimal):
-        return _of_string(format(value, "f")) if value.is_finite() else None
+        text = format(value, "f") if value.is_finite() else str(value)
+        return None if value.is_nan() else _of_string(text)
     return _of_string(str(value))
 
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
 from shoal.sources import times, values
+from shoal.sources.frames import check_single
 from shoal.sources.inference import infer, listing
 from shoal.tables import image_array
 
@@ -46,10 +47,11 @@ def typed(
         label is null: :func:`label_is_missing` says so.
 
     Raises:
-        SourceError: A column is missing, or a value does not fit its column's kind: no number,
-            infinite, another image shape, a missing id.
+        SourceError: A column is missing or there twice, or a value does not fit its column's
+            kind: no number, infinite, another image shape, a missing id.
     """
     wanted = needed(columns) if names is None else list(names)
+    check_single(raw.schema.names, wanted, source)
     out = {}
     for name in wanted:
         if name not in raw.schema.names:

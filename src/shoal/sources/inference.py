@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
 from shoal.sources import values
+from shoal.sources.parquet import saved_index
 from shoal.sources.times import time_formats
 from shoal.tables import Columns
 
@@ -23,6 +25,7 @@ LONG_CHARACTERS = 50
 """Strings are categories if few are distinct (at most a share of the rows that have one, or a
 least number) and they are not long on average."""
 
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)?")
 _SINGLE = ("label", "id", "group", "time")
 _WORDS = {
     "number": "numbers",
@@ -129,14 +132,23 @@ def _unused(
     """The verdict ``ignore`` for a column that nobody asked for."""
     if name in declared:
         return _Verdict("ignore") if declared[name] == "ignore" else None
-    if name == fold_column:
-        return _Verdict("ignore", "it names the fold")
+    reason = _no_input(name, heads)
     if undeclared == "ignore":
-        return _Verdict("ignore", "it is not declared")
+        reason = "it is not declared"
+    if name == fold_column:
+        reason = "it names the fold"
+    return _Verdict("ignore", reason) if reason else None
+
+
+def _no_input(name: str, heads: Mapping[str, pa.Table]) -> str | None:
+    """Why a column that is not declared is none that a model may see, if it is so."""
+    for source, head in heads.items():
+        if name in saved_index(head.schema):
+            return f"pandas saved it as the index of {source}"
+    if _INDEX.fullmatch(name):
+        return "pandas names a saved index so"
     first = next(iter(heads))
-    if name not in heads[first].schema.names:
-        return _Verdict("ignore", f"{first} has no such column")
-    return None
+    return None if name in heads[first].schema.names else f"{first} has no such column"
 
 
 def _verdict(name: str, heads: Mapping[str, pa.Table], kind: str | None) -> _Verdict:

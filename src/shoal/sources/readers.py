@@ -111,7 +111,10 @@ def _checked(
             raise SourceError(f"{path}: column {name!r} has a name that Shoal uses; rename it")
         if not name:
             place = file.names.index(name) + 1
-            raise SourceError(f"{path}: column {place} has no name; name it or remove it")
+            raise SourceError(
+                f"{path}: column {place} has no name; name it or remove it; pandas writes an index "
+                f"so, unless told index=False"
+            )
         if file.names.count(name) > 1:
             raise SourceError(f"{path}: column {name!r} is there twice")
     names = list(file.names) if wanted is None else list(dict.fromkeys(wanted))
