@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR, ShoalError
-from shoal.evaluate.leaks import leak_lines
+from shoal.evaluate.leaks import doubt_lines
 from shoal.files import read_json
 from shoal.terminal import leave, say
 from shoal.workflow.failed import failed_specialists, record_failed
@@ -84,7 +84,7 @@ def end_well(plans: Plans, logs: Sequence[str]) -> None:
     if plans.is_main_process:
         for plan in plans.all:
             record_failed(plan.failed_file)
-        _warn_of_leaks(plans)
+        _say_doubts(plans)
         _summarise(plans.first, logs)
 
 
@@ -101,7 +101,7 @@ def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
         failures = list(failed_specialists(read_logs(logs)))
         for plan in plans.all:
             _record_specialists(plan, failures)
-        _warn_of_leaks(plans)
+        _say_doubts(plans)
         _summarise(plans.first, logs)
     reasons = [
         line.removeprefix(ERROR)
@@ -127,12 +127,10 @@ def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
     say(f"training failed for {them}, see {plan.failed_file}; {advice}")
 
 
-def _warn_of_leaks(plans: Plans) -> None:
-    """What the leak check found in the rows of this run, each split's once."""
+def _say_doubts(plans: Plans) -> None:
+    """What the check of all rows found to be doubtful, each split's once."""
     checks = dict.fromkeys(plan.layout.check for plan in plans.all)
-    found = [
-        line for path in checks if path.exists() for line in leak_lines(read_json(path)["leaks"])
-    ]
+    found = [line for path in checks if path.exists() for line in doubt_lines(read_json(path))]
     for line in dict.fromkeys(found):
         say(line)
 
