@@ -18,7 +18,7 @@ Columns of kind ``id`` are gone (they are in the key), and so are ignored ones.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Columns:
         image_shapes: Shape of each image column.
         image_types: numpy type of each image column, ``uint8`` or ``float32``.
         inferred: For each column that was not declared, why it has its kind.
+        formats: For each time column, how its times are written: ``dates`` (times, dates and ISO
+            8601 strings, also 20260131) or ``numbers``, which are seconds.
     """
 
     kinds: dict[str, str]
@@ -65,6 +67,7 @@ class Columns:
     image_shapes: dict[str, list[int]]
     image_types: dict[str, str]
     inferred: dict[str, str]
+    formats: dict[str, str] = field(default_factory=dict)
 
     def of_kind(self, *kinds: str) -> list[str]:
         """Names of the columns of these kinds, in order."""

@@ -1,6 +1,6 @@
 """The leak check in sentences."""
 
-from shoal.evaluate.leaks import checked_line, leak_lines
+from shoal.evaluate.leaks import checked_line, doubt_lines, leak_lines
 
 CLEAN = {
     "exact": {"rows": 0, "of": 300},
@@ -39,3 +39,15 @@ def test_each_kind_has_its_line():
     assert "'alive' alone gives the label: right in 100.0 % of validation rows, the most" in one
     assert "in 61.6 %; declare it ignore" in one
     assert "'price' alone gives the label: R² 0.999 on validation rows" in other
+
+
+def test_spellings_have_a_line_each():
+    """The two most frequent spellings are named, with their rows."""
+    twice = [{"value": "Cat", "rows": 1200}, {"value": "cat ", "rows": 3}]
+    found = {"leaks": CLEAN, "spellings": [{"column": "y", "spellings": twice, "others": 2}]}
+
+    assert doubt_lines(found) == [
+        "spelling? column 'y': 'Cat' and 'cat ' (1,200 and 3 rows) differ only in case or blanks, "
+        "and so do those of 2 further values; spell them alike if they are one value"
+    ]
+    assert doubt_lines({"leaks": CLEAN, "spellings": []}) == doubt_lines({}) == []

@@ -1,5 +1,7 @@
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,10 @@ def columns(task="classification", **kinds):
     return Columns(kinds, task, shapes, dict.fromkeys(shapes, "uint8"), {})
 
 
-def one(kind, values, task="classification"):
+def one(kind, values, task="classification", **formats):
     """A single column, typed."""
-    return typed(pa.table({"c": values}), columns(task, c=kind), "a.csv", 11)["c"].to_pylist()
+    frozen = replace(columns(task, c=kind), formats=formats)
+    return typed(pa.table({"c": values}), frozen, "a.csv", 11)["c"].to_pylist()
 
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
@@ -74,18 +77,21 @@ def test_a_short_float_is_the_number_that_its_digits_say():
 
 
 @pytest.mark.parametrize("kind", ["categorical", "label", "group", "id"])
-def test_a_whole_number_is_one_category_however_stored(kind):
-    """3, 3.0 and the strings of both are one name; other strings stay as they are."""
-    assert one(kind, ["3", "3.0", "3.00"]) == ["3", "3", "3"]
-    assert one(kind, [3, 3]) == ["3", "3"]
+def test_a_value_is_one_category_however_stored(kind):
+    """Numbers, truth values and times are one name in every format; codes stay as they are."""
+    assert one(kind, ["3", "3.0", "3.00"]) == one(kind, [3, 3, 3]) == ["3", "3", "3"]
     assert one(kind, pa.array([3.0, 0.5], pa.float32())) == ["3", "0.5"]
     assert one(kind, ["1.0.0", "v3.0", "03"]) == ["1.0.0", "v3.0", "03"]
-    assert one(kind, [True, False]) == ["True", "False"]
+    assert one(kind, [True, False]) == one(kind, ["true", "FALSE"]) == ["True", "False"]
+    assert one(kind, [40000000007]) == one(kind, [40000000007.0]) == ["40000000007"]
+    assert one(kind, [Decimal("0E-8"), Decimal("1.50000000")]) == ["0", "1.5"]
+    assert one(kind, [datetime(2020, 1, 1)]) == one(kind, ["2020-01-01 00:00:00"]) == ["2020-01-01"]
 
 
 def test_text_keeps_its_digits():
     """Free text is no name of a category: it stays to the letter."""
-    assert one("text", ["3.0"]) == ["3.0"]
+    assert one("text", ["3.0", "true"]) == ["3.0", "true"]
+    assert one("text", [4e10]) == ["40000000000"]
 
 
 def test_dictionaries_and_long_strings_are_strings():
@@ -95,14 +101,54 @@ def test_dictionaries_and_long_strings_are_strings():
 
 
 def test_times_are_seconds():
-    """Dates, timestamps with and without a zone, ISO strings and numbers are one scale."""
+    """Dates, timestamps with and without a zone and ISO strings are one scale."""
     noon = datetime(2020, 1, 1, 12, tzinfo=UTC)
 
     assert one("time", ["1970-01-02", "1970-01-01T01:00:00+01:00", ""]) == [86400.0, 0.0, None]
     assert one("time", pa.array([date(1970, 1, 2)])) == [86400.0]
     assert one("time", pa.array([noon])) == [noon.timestamp()]
     assert one("time", pa.array([1500], pa.timestamp("ms"))) == [1.5]
-    assert one("time", ["12", "13.5"]) == [12.0, 13.5]
+    assert one("time", [" 19700102 ", "1970-01-02"]) == [86400.0, 86400.0]
+
+
+def test_numbers_may_be_times():
+    """Times that are written as numbers are taken as they are, strings or not."""
+    assert one("time", ["12", " 13.5", ""], c="numbers") == [12.0, 13.5, None]
+    assert one("time", [12, None], c="numbers") == [12.0, None]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["20230105"],
+        ["20230105.0"],
+        [20230105],
+        pa.array([20230105, None], pa.float64()).slice(0, 1),
+    ],
+    ids=str,
+)
+def test_a_number_is_a_date_where_times_are_dates(values):
+    """A compact date means the same alone in a batch as beside others, however it is stored."""
+    day = datetime(2023, 1, 5, tzinfo=UTC).timestamp()
+
+    assert one("time", values) == [day]
+    assert one("time", ["2023-01-05"]) == [day]
+
+
+@pytest.mark.parametrize(
+    ("values", "written", "problem"),
+    [
+        (["2020-01-01", "1577836800"], "dates", "row 12, .*'1577836800' is a number, but times"),
+        ([1.5], "dates", r"row 11, column 'c': '1.5' is a number, but times of this column are da"),
+        (["20231301"], "dates", "'20231301' is a number, but times of this column are dates"),
+        (["1", "2020-01-01"], "numbers", "row 12, .*'2020-01-01' is not a number, but times of th"),
+        ([date(1970, 1, 2)], "numbers", "column 'c' holds times, but its times are numbers"),
+    ],
+)
+def test_a_time_that_is_written_otherwise_is_named(values, written, problem):
+    """How times are written is frozen: what is written otherwise is an error with its row."""
+    with pytest.raises(SourceError, match=problem):
+        one("time", values, c=written)
 
 
 def test_a_time_without_a_zone_is_utc(monkeypatch):

@@ -1,9 +1,11 @@
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
 from shoal.sources.inference import infer, listing
+from shoal.sources.readers import raw_batches
 from shoal.tables import image_array
 
 
@@ -167,3 +169,95 @@ def test_the_listing_names_each_column_and_why():
         "  i  image 2x3 uint8  inferred: it holds images",
         "  y  label            declared",
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "written"),
+    [
+        (["2020-01-01"], ["20230105"], "dates"),
+        (["20230105"], ["20230106", ""], "dates"),
+        (["20230105"], [20230106], "dates"),
+        (["20230105"], pa.array([0], pa.timestamp("s")), "dates"),
+        (["20230105"], ["12"], "numbers"),
+        ([1.5], ["NA"], "numbers"),
+        (["2020-01-01", "20230105"], [""], "dates"),
+    ],
+)
+def test_how_times_are_written_is_decided_over_all_files(one, other, written):
+    """Compact dates are dates, unless there are numbers that are no dates."""
+    rows = [
+        {"t": values, "x": [1] * len(values), "y": ["a"] * len(values)} for values in (one, other)
+    ]
+
+    for first, second in (rows, rows[::-1]):
+        columns = inferred({"t": "time"}, a=first, b=second)
+        assert columns.formats == {"t": written}
+        assert f"time as {written}" in listing(columns)
+
+
+def test_times_that_are_numbers_and_dates_are_an_error():
+    """Files that disagree about how times are written are both named."""
+    dates = {"t": ["2020-01-01"], "x": [1], "y": ["a"]}
+    numbers = {"t": ["1577836800"], "x": [1], "y": ["a"]}
+
+    with pytest.raises(SourceError, match=r"b\.csv: column 't' holds numbers, but dates in a\.csv"):
+        inferred({"t": "time"}, a=dates, b=numbers)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The head of a frame that pandas wrote to Parquet, with a column ``x`` and a label ``y``."""
+
+    def saved(name, frame):
+        path = tmp_path / name
+        frame.to_parquet(path)
+        return next(raw_batches(path, 100))
+
+    frame = pd.DataFrame({"k": ["u", "v"] * 20, "x": range(40), "y": ["a", "b"] * 20})
+    return saved, frame
+
+
+def test_the_index_that_pandas_saved_is_no_input(saved):
+    """By the file's own metadata an index is no column, also one that has a name."""
+    save, frame = saved
+    heads = {
+        "a.parquet": save("a.parquet", frame[frame.x % 3 > 0]),
+        "b.parquet": save("b.parquet", frame.set_index("k", append=True)),
+    }
+
+    columns = infer({"a.parquet": heads["a.parquet"]}, {"y": "label"}, "classification")
+    assert columns.kinds["__index_level_0__"] == "ignore"
+    assert columns.inputs == ["k", "x"]
+    both = infer(heads, {"y": "label"}, "classification")
+    assert both.inputs == ["x"]
+    assert both.inferred["k"] == "pandas saved it as the index of b.parquet"
+
+
+def test_a_named_index_is_used_where_it_is_declared(saved):
+    """An index by which pandas named the rows may be their id."""
+    save, frame = saved
+    for numbers in (frame.x * 2 + 5, frame.x**2):  # pandas saves the first as a range
+        head = save("a.parquet", frame.assign(i=numbers).set_index("i"))
+        assert head["i"].to_pylist() == numbers.tolist()
+
+        declared = infer({"a": head}, {"y": "label", "i": "id"}, "classification")
+        assert declared.kinds["i"] == "id"
+        assert infer({"a": head}, {"y": "label"}, "classification").kinds["i"] == "ignore"
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "Unnamed: 0.1", "__index_level_0__"])
+def test_a_column_that_pandas_names_as_an_index_is_no_input(name):
+    """An index that went through CSV has lost its metadata, but not its name."""
+    head = {name: ["0", "7"], "x": ["1", "2"], "y": ["a", "b"]}
+
+    assert inferred(a=head).inferred[name] == "pandas names a saved index so"
+    assert inferred(a=head).inputs == ["x"]
+    assert inferred({name: "numeric"}, a=head).inputs == [name, "x"]
+
+
+@pytest.mark.parametrize("metadata", [b"", b"[]", b'{"index_columns": 3}', b"[" * 100_000])
+def test_metadata_that_is_not_pandas_own_says_nothing(metadata):
+    """A column is what it looks like where the file's metadata is not readable."""
+    head = pa.table({"x": [1], "y": ["a"]}).replace_schema_metadata({b"pandas": metadata})
+
+    assert infer({"a": head}, {"y": "label"}, "classification").inputs == ["x"]

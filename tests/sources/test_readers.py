@@ -1,10 +1,12 @@
 import gzip
 import io
+import os
 import subprocess
 import sys
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -97,6 +99,15 @@ def test_parquet_images_are_read(tmp_path):
 
     assert batch.schema.field("image").type.shape == [2, 2]
     assert batch["image"].chunk(0).to_numpy_ndarray().tolist() == images.tolist()
+
+
+def test_a_range_that_pandas_saved_counts_through_all_batches(tmp_path):
+    """An index that lies in the file's metadata alone is a column of its name."""
+    frame = pd.DataFrame({"n": range(7)}, index=pd.RangeIndex(10, 38, 4, name="i"))
+    frame.to_parquet(tmp_path / "a.parquet")
+
+    assert rows_of(tmp_path / "a.parquet", 3) == frame.reset_index()[["n", "i"]].to_dict("records")
+    assert rows_of(tmp_path / "a.parquet", 3, ["i"])[-1] == {"i": 34}
 
 
 def test_npz_arrays_become_columns_and_images(tmp_path):
@@ -203,6 +214,11 @@ BROKEN = {
     "fortran": ("a.npz", npz(x=npy(np.asfortranarray(np.eye(3)))), "Fortran order"),
     "lengths": ("a.npz", npz(x=npy(np.arange(3)), y=npy(np.arange(2))), r"x: 3, y: 2"),
     "no members": ("a.npz", npz(), "no array is named"),
+    "npz no values": (
+        "a.npz",
+        npz(x=npy(np.empty((3, 0)))),
+        r"'x' is of shape \(3, 0\): no row ho",
+    ),
     "npz no rows": ("a.npz", npz(x=npy(np.empty(0))), "no rows"),
 }
 
@@ -280,6 +296,33 @@ def test_expand_refuses_what_is_not_there(write, tmp_path):
         expand([str(other)])
     with pytest.raises(SourceError, match="names no file"):
         expand([])
+
+
+def test_what_a_glob_matches_is_read_or_named(write, tmp_path):
+    """A link to nothing and a folder would be rows that are missing without a word."""
+    write("a.csv", "n\n1\n")
+    (tmp_path / "b.csv").symlink_to("../cache/b.csv")
+    (tmp_path / "c.parquet").mkdir()
+    (tmp_path / "c.parquet" / "part.parquet").write_bytes(parquet())
+    (tmp_path / "kept").mkdir()
+
+    link = r"b\.csv: is a link to \.\./cache/b\.csv, which is not there"
+    folder = r"c\.parquet: is a folder; name its files, such as .*/c\.parquet/\*\.parquet"
+    with pytest.raises(SourceError, match=rf"{link}; .*{folder}$"):
+        expand([str(tmp_path / "*.csv"), str(tmp_path / "*.parquet")])
+    with pytest.raises(SourceError, match=link):
+        expand([str(tmp_path / "b.csv")])
+    (tmp_path / "b.csv").unlink()
+    assert [path.name for path, _ in expand([str(tmp_path / "*.csv")])] == ["a.csv"]
+    assert [path.name for path, _ in expand([str(tmp_path / "**")])] == ["a.csv", "part.parquet"]
+
+
+def test_a_pipe_is_no_source_file(tmp_path):
+    """What can be read once, or never ends, is refused before it is opened."""
+    os.mkfifo(tmp_path / "a.csv")
+
+    with pytest.raises(SourceError, match=r"a\.csv: is no regular file"):
+        expand([str(tmp_path / "*.csv")])
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_found(write):

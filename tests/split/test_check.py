@@ -4,6 +4,7 @@ import pytest
 
 from shoal import tables
 from shoal.errors import DataError
+from shoal.split import spellings
 from shoal.split.check import check
 from shoal.split.keys import value_hashes
 from shoal.tables import Columns, Table, write_table
@@ -53,6 +54,7 @@ def test_rows_are_counted_by_fold(checked):
         "rows": 6,
         "folds": {"train": 3, "validation": 1, "test": 1, "outside": 1},
         "duplicates": {"rows": 0, "same_key": 0, "across_folds": 0},
+        "spellings": [],
     }
 
 
@@ -134,3 +136,40 @@ def test_a_constant_label_is_an_error(checked, columns, value):
 
     with pytest.raises(DataError, match=rf"column 'y': the label is {value!r} in all 2 rows"):
         checked(columns, rows)
+
+
+def test_spellings_that_differ_in_case_or_blanks_are_found(checked):
+    """Labels and categories that look alike are named over all files, free text is not."""
+    frozen = Columns({"k": "categorical", "t": "text", "y": "label"}, "classification", {}, {}, {})
+
+    def rows(part, kinds, labels):
+        values = enumerate(zip(kinds, labels, strict=True))
+        return [(f"{part}{n}", n % 3, {"k": k, "t": "aA"[n % 2], "y": y}) for n, (k, y) in values]
+
+    found = checked(
+        frozen,
+        rows(0, ["a", "b", None], ["Cat", "Cat", "dog"]),
+        rows(1, ["A", "B", "b"], ["cat ", "dog", "cow"]),
+    )["spellings"]
+
+    assert found == [
+        {
+            "column": "k",
+            "spellings": [{"value": "b", "rows": 2}, {"value": "B", "rows": 1}],
+            "others": 1,
+        },
+        {
+            "column": "y",
+            "spellings": [{"value": "Cat", "rows": 2}, {"value": "cat ", "rows": 1}],
+            "others": 0,
+        },
+    ]
+
+
+def test_names_of_single_rows_are_not_compared(checked, monkeypatch):
+    """Memory is bounded: a column of very many values is left out, whatever their order."""
+    monkeypatch.setattr(spellings, "MOST_VALUES", 3)
+
+    few = [row("p", 0, y="a"), row("q", 0, y="A"), row("r", 1, y="b"), row("u", 2, y="b")]
+    assert checked(PLAIN, few)["spellings"]
+    assert checked(PLAIN, few, [row("s", 0, y="c")])["spellings"] == []

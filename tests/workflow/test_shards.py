@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
+import pytest
+
+from shoal.files import read_json
 from shoal.workflow.shards import declare_names, name_shards
 
 
@@ -63,3 +67,16 @@ def test_a_declared_name_holds_for_its_content_only(tmp_path: Path):
     assert names(tmp_path) == {"a.csv": "digits-0"}
     write(path, "22")
     assert names(tmp_path) != {"a.csv": "digits-0"}
+
+
+def test_a_hash_is_kept_once_the_file_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of a file that changed just now no hash is kept: its next change may have the same times."""
+    write(tmp_path / "a.csv", "1")
+    names(tmp_path)
+    assert not (tmp_path / "cache.json").exists()
+
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 3_000_000_000)
+    names(tmp_path)
+
+    assert read_json(tmp_path / "cache.json").keys() == {str(tmp_path / "a.csv")}

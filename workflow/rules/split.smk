@@ -22,10 +22,11 @@ rule split_fit:
         code=lambda wc: plan(wc).fit_codes["split"],
         sources=lambda wc: plan(wc).sources_text(),
         source=lambda wc: [str(plan(wc).source(shard)) for shard in plan(wc).shards],
+        shards=lambda wc: list(plan(wc).shards),
         split=lambda wc: plan(wc).text("split"),
     shell:
         "shoal split-fit --code {params.code} --sources {params.sources:q}"
-        " --source {params.source:q} --split {params.split:q}"
+        " --source {params.source:q} --shard {params.shards:q} --split {params.split:q}"
         " --columns {output.columns:q} --folds {output.folds:q} &> {log:q}"
 
 
@@ -51,7 +52,7 @@ rule split:
         source=lambda wc, input: str(plan(wc).source(wc.shard)),
         batch_rows=lambda wc, input: plan(wc).settings.sources.batch_rows,
     shell:
-        "shoal split --source {params.source:q} --arrays {params.arrays:q}"
+        "shoal split --source {params.source:q} --shard {wildcards.shard} --arrays {params.arrays:q}"
         " --columns {input.columns:q} --folds {input.folds:q} --split {params.split:q}"
         " --batch-rows {params.batch_rows} --table {output.table:q} &> {log:q}"
 

@@ -17,6 +17,7 @@ from shoal.cli.options import (
     Seconds,
     Share,
     Text,
+    Texts,
     Threads,
     by_shard,
 )
@@ -25,17 +26,26 @@ from shoal.settings.section import parse, parse_text
 
 
 def split_fit(
-    code: Code, sources: Json, source: Inputs, split: Json, columns: File, folds: File
+    code: Code,
+    sources: Json,
+    source: Inputs,
+    shard: Texts,
+    split: Json,
+    columns: File,
+    folds: File,
 ) -> None:
     """Infer the columns and fit the folds that are not functions of one row."""
     from shoal.settings.data import Sources, Split
     from shoal.split.command import split_fit
 
-    split_fit(Sources.from_text(sources), parse_text(Split, split, "split"), columns, folds)
+    settings = parse_text(Split, split, "split")
+    shards = dict(zip(source, shard, strict=True))
+    split_fit(Sources.from_text(sources), settings, columns, folds, shards)
 
 
 def split(
     source: Input,
+    shard: Text,
     arrays: Json,
     columns: Input,
     folds: Input,
@@ -52,7 +62,7 @@ def split(
         names = parse_json(arrays, "--arrays", dict[str, Any])
         content = parse(ArraySource, {"path": content, "arrays": names}, "arrays")
     settings = parse_text(Split, split, "split")
-    command.split(content, columns, folds, settings, batch_rows, table)
+    command.split(content, columns, folds, settings, batch_rows, table, shard)
 
 
 def split_check(table: Inputs, source: Files, columns: Input, split: Json, check: File) -> None:

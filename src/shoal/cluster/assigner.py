@@ -11,6 +11,7 @@ from shoal.blocks import padded_blocks
 from shoal.cluster.distances import Targets
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
+from shoal.sources.canonical import canonical_text
 from shoal.state import load_state, save_state
 
 if TYPE_CHECKING:
@@ -211,14 +212,9 @@ class ColumnAssigner(Assigner):
 
 def value_text(value: Any) -> str | None:  # noqa: ANN401 - any cell of a table
     """One text for equal values: numbers without their type, None where missing (None, NaN)."""
-    if value is None:
-        return None
     if isinstance(value, (int, float, np.integer, np.floating)):
-        number = float(value) + 0.0
-        if np.isnan(number):
-            return None
-        return str(int(number)) if number.is_integer() else repr(number)
-    return str(value)
+        return canonical_text(float(value))
+    return None if value is None else str(value)
 
 
 def partition_values(

@@ -71,6 +71,7 @@ class Check(Artifact):
     """What ``split-check`` found."""
 
     leaks: dict[str, Any]
+    spellings: list[dict[str, Any]]
 
 
 class Advice(TypedDict):

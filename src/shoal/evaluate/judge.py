@@ -102,7 +102,8 @@ def judge(settings: Evaluate, paths: Paths) -> None:
         found = control(metric, per_row, keys, settings.bootstrap, settings.seed)
         metrics["control"] = found
         metrics["verdict"], metrics["sentence"] = control_verdict(metric, found)
-    metrics["leaks"] = read_made(paths.check, Check)["leaks"]
+    checked = read_made(paths.check, Check)
+    metrics["leaks"], metrics["spellings"] = checked["leaks"], checked["spellings"]
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
     metrics["incomplete"] = pool.manifest["incomplete"]

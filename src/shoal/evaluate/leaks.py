@@ -1,4 +1,4 @@
-"""What the leak check found, in sentences."""
+"""What the check of all rows found to be doubtful, in sentences."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ if TYPE_CHECKING:
 
 NEAR_SHARE = 0.01
 """Share of held-out rows that must be near to training rows, beyond chance, for a warning."""
+
+
+def doubt_lines(found: Mapping[str, Any]) -> list[str]:
+    """A warning for each leak and each value that seems to have several spellings.
+
+    Args:
+        found: What :func:`shoal.split.check.check` returned, or metrics that hold it.
+    """
+    # Earlier runs recorded neither.
+    leaks = leak_lines(found["leaks"]) if "leaks" in found else []
+    return [*leaks, *map(_spelling_line, found.get("spellings", []))]
 
 
 def leak_lines(leaks: Mapping[str, Any]) -> list[str]:
@@ -50,6 +61,16 @@ def _column_line(found: Mapping[str, Any]) -> str:
     else:
         how = f"R² {found['score']:.3f} on validation rows"
     return f"leak? {told}: {how}; declare it ignore if it is not known when predicting"
+
+
+def _spelling_line(found: Mapping[str, Any]) -> str:
+    one, other = found["spellings"][:2]
+    rows = f"{count_text(one['rows'])} and {count_text(other['rows'])} rows"
+    more = f", and so do those of {found['others']} further values" if found["others"] else ""
+    return (
+        f"spelling? column {found['column']!r}: {one['value']!r} and {other['value']!r} ({rows}) "
+        f"differ only in case or blanks{more}; spell them alike if they are one value"
+    )
 
 
 def checked_line(leaks: Mapping[str, Any]) -> str:

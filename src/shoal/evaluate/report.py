@@ -10,7 +10,7 @@ from shoal.evaluate import formats
 from shoal.evaluate.accounting import row_accounting, stage_rows
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.interval import interval_svg
-from shoal.evaluate.leaks import checked_line, leak_lines
+from shoal.evaluate.leaks import checked_line, doubt_lines
 from shoal.evaluate.metrics import WORST_ROWS
 from shoal.evaluate.page import TEMPLATE, render
 from shoal.evaluate.partition_map import COLOURS, colour, map_svg
@@ -139,7 +139,7 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "candidates": [_candidate_row(each) for each in details.candidates],
         "map": _svg(map_svg(details.map_points, details.map_partition)) if map_rows else "",
         "map_caption": _map_caption(details),
-        "leaks": leak_lines(metrics["leaks"]),
+        "leaks": doubt_lines(metrics),
         "leaks_checked": checked_line(metrics["leaks"]),
         **row_accounting(metrics, details),
         "stages": stage_rows(details.stages),

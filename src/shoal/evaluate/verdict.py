@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoal.evaluate import formats
-from shoal.evaluate.leaks import leak_lines
+from shoal.evaluate.leaks import doubt_lines
 from shoal.pool.incomplete import incomplete_line
 
 if TYPE_CHECKING:
@@ -157,15 +157,11 @@ def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableTyp
         Text(metrics["sentence"], style=f"bold {colour}"),
         Text(gate_line(metrics["gate"])),
         *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
-        *(Text(line, style="yellow") for line in _leaks(metrics)),
+        *(Text(line, style="yellow") for line in doubt_lines(metrics)),
         Text(summary),
         # Begins on a line of its own and folds: a console would crop what is too long.
         Text(f"The pool lies in {pool}", overflow="fold"),
     )
-
-
-def _leaks(metrics: Mapping[str, Any]) -> list[str]:
-    return leak_lines(metrics["leaks"]) if "leaks" in metrics else []  # earlier runs had none
 
 
 def _rich_table(metrics: Mapping[str, Any]) -> RenderableType:

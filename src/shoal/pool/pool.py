@@ -120,7 +120,8 @@ class Pool:
         """Predictions for new rows, in their order.
 
         Args:
-            table: Rows with the input columns that the pool was made with; others are ignored.
+            table: Rows with the input columns that the pool was made with; others are ignored,
+                and so is the index of a data frame, unless it has the name of an input.
             top_k: Specialists asked for a row; the router's own number by default.
 
         Returns:
@@ -131,10 +132,9 @@ class Pool:
         Raises:
             SourceError: A column is missing, or a value does not fit its column.
         """
-        import pyarrow as pa
+        from shoal.sources.frames import raw_table
 
-        raw = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table)
-        return self.predict_batch(raw, "input", 1, top_k)
+        return self.predict_batch(raw_table(table, self.columns, "input"), "input", 1, top_k)
 
     def predict_batch(
         self, raw: pa.Table, source: str, first_row: int, top_k: int | None = None

@@ -17,10 +17,11 @@ from shoal.errors import SourceError, nearest
 from shoal.tables import image_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from shoal.sources.opened import SourceFile
 
 _SUFFIX = ".npy"
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
@@ -55,26 +56,26 @@ class NpzFile:
         names: Its columns.
     """
 
-    def __init__(self, path: Path, sets: Sequence[dict[str, str]] | None) -> None:
+    def __init__(self, file: SourceFile) -> None:
         """Look at the file's table of contents.
 
         Args:
-            path: The file.
-            sets: Column name to array name, one entry a set of rows; by default there is one
-                set, and every array is the column of its name.
+            file: The file. Of its array names, if it has such, one entry is a set of rows; by
+                default there is one set, and every array is the column of its name.
 
         Raises:
             SourceError: The file is not an NPZ archive, lacks a named array, or two sets of
                 rows have other columns.
         """
-        self.path = path
+        self.path = path = file.path
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(file.reader())
         except _BROKEN as error:
             raise self._broken(error) from None
         members = [name for name in self._zip.namelist() if name.endswith(_SUFFIX)]
         known = [name.removesuffix(_SUFFIX) for name in members]
-        self._sets = list(sets) if sets is not None else [{name: name for name in known}]
+        own = [{name: name for name in known}]
+        self._sets = own if file.arrays is None else list(file.arrays)
         if not self._sets or not self._sets[0]:
             raise SourceError(f"{path}: no array is named; an NPZ source needs at least one")
         self.names = list(self._sets[0])
@@ -131,6 +132,10 @@ class NpzFile:
             raise SourceError(f"{self.path}: array {array!r} is of type {dtype}, not a column's")
         if not shape:
             raise SourceError(f"{self.path}: array {array!r} is a single value, not rows")
+        if 0 in shape[1:]:
+            raise SourceError(
+                f"{self.path}: array {array!r} is of shape {shape}: no row holds a value"
+            )
         if by_column and len(shape) > 1:
             raise SourceError(
                 f"{self.path}: array {array!r} is stored column by column (Fortran order); "

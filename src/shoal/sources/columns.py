@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
-from shoal.sources import values
+from shoal.sources import times, values
+from shoal.sources.frames import check_single
 from shoal.sources.inference import infer, listing
 from shoal.tables import image_array
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from shoal.tables import Columns
 
 __all__ = ["infer", "label_is_missing", "listing", "needed", "typed", "typed_inputs"]
-
-_CANONICAL = ("categorical", "group", "label", "id")
 
 
 def needed(columns: Columns) -> list[str]:
@@ -48,10 +47,11 @@ def typed(
         label is null: :func:`label_is_missing` says so.
 
     Raises:
-        SourceError: A column is missing, or a value does not fit its column's kind: no number,
-            infinite, another image shape, a missing id.
+        SourceError: A column is missing or there twice, or a value does not fit its column's
+            kind: no number, infinite, another image shape, a missing id.
     """
     wanted = needed(columns) if names is None else list(names)
+    check_single(raw.schema.names, wanted, source)
     out = {}
     for name in wanted:
         if name not in raw.schema.names:
@@ -97,11 +97,11 @@ def _typed_column(raw: pa.Array, columns: Columns, place: values.Place) -> pa.Ar
     if kind == "numeric" or (kind == "label" and columns.task == "regression"):
         return values.numeric(raw, place)
     if kind == "time":
-        return values.time(raw, place)
+        return times.seconds(raw, place, columns.formats.get(place.column, "dates"))
     if kind == "image":
         shape, element = columns.image_shapes[place.column], columns.image_types[place.column]
         return image_array(values.image(raw, place, shape, element))
-    strings = values.text(raw, place, canonical=kind in _CANONICAL)
+    strings = values.text(raw, place, as_written=kind == "text")
     if kind == "id" and strings.null_count:
         index = pc.index(strings.is_null(), True).as_py()
         raise place.error(index, "the id is missing; every row needs one, or no id column")

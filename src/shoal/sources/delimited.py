@@ -14,7 +14,8 @@ from shoal.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from shoal.sources.opened import SourceFile
 
 _BLOCK_BYTES = 1 << 22
 """Bytes parsed at a time; also the longest row that can be read."""
@@ -32,13 +33,14 @@ class CsvFile:
         names: Its columns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: SourceFile) -> None:
         """Read the header.
 
         Raises:
             SourceError: The file has no header, is not UTF-8 or not gzip though it is named so.
         """
-        self.path = path
+        self.path = file.path
+        self._file = file
         self._ragged: pa.csv.InvalidRow | None = None
         self.names = self._header()
 
@@ -71,7 +73,7 @@ class CsvFile:
 
     def _open(self) -> pa.NativeFile:
         compression = "gzip" if self.path.name.lower().endswith(".gz") else None
-        return pa.input_stream(str(self.path), compression=compression)
+        return pa.input_stream(self._file.reader(), compression=compression)
 
     def _header(self) -> list[str]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
 from shoal.sources import values
+from shoal.sources.parquet import saved_index
+from shoal.sources.times import time_formats
 from shoal.tables import Columns
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ LONG_CHARACTERS = 50
 """Strings are categories if few are distinct (at most a share of the rows that have one, or a
 least number) and they are not long on average."""
 
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)?")
 _SINGLE = ("label", "id", "group", "time")
 _WORDS = {
     "number": "numbers",
@@ -92,6 +96,7 @@ def infer(
     }
     kinds = {name: verdict.kind for name, verdict in verdicts.items()}
     _check_counts(kinds, next(iter(heads)))
+    times = [name for name, kind in kinds.items() if kind == "time"]
     layouts = {name: verdict.layout for name, verdict in verdicts.items() if verdict.layout}
     return Columns(
         kinds=kinds,
@@ -99,6 +104,7 @@ def infer(
         image_shapes={name: shape for name, (shape, _) in layouts.items()},
         image_types={name: element for name, (_, element) in layouts.items()},
         inferred={name: verdict.reason for name, verdict in verdicts.items() if verdict.reason},
+        formats={name: _time_format(name, heads) for name in times},
     )
 
 
@@ -108,6 +114,7 @@ def listing(columns: Columns) -> str:
     for name, kind in columns.kinds.items():
         shape = columns.image_shapes.get(name)
         detail = f" {'x'.join(map(str, shape))} {columns.image_types[name]}" if shape else ""
+        detail += f" as {columns.formats[name]}" if name in columns.formats else ""
         reason = columns.inferred.get(name)
         rows.append((name, kind + detail, f"inferred: {reason}" if reason else "declared"))
     wide, wider = (max(len(row[place]) for row in rows) for place in (0, 1))
@@ -125,14 +132,23 @@ def _unused(
     """The verdict ``ignore`` for a column that nobody asked for."""
     if name in declared:
         return _Verdict("ignore") if declared[name] == "ignore" else None
-    if name == fold_column:
-        return _Verdict("ignore", "it names the fold")
+    reason = _no_input(name, heads)
     if undeclared == "ignore":
-        return _Verdict("ignore", "it is not declared")
+        reason = "it is not declared"
+    if name == fold_column:
+        reason = "it names the fold"
+    return _Verdict("ignore", reason) if reason else None
+
+
+def _no_input(name: str, heads: Mapping[str, pa.Table]) -> str | None:
+    """Why a column that is not declared is none that a model may see, if it is so."""
+    for source, head in heads.items():
+        if name in saved_index(head.schema):
+            return f"pandas saved it as the index of {source}"
+    if _INDEX.fullmatch(name):
+        return "pandas names a saved index so"
     first = next(iter(heads))
-    if name not in heads[first].schema.names:
-        return _Verdict("ignore", f"{first} has no such column")
-    return None
+    return None if name in heads[first].schema.names else f"{first} has no such column"
 
 
 def _verdict(name: str, heads: Mapping[str, pa.Table], kind: str | None) -> _Verdict:
@@ -198,6 +214,20 @@ def _add_layout(evidence: _Evidence, name: str, source: str, layout: tuple[list[
             f"{evidence.source}"
         )
     evidence.layout = shape, element if element == layout[1] else "float32"
+
+
+def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
+    """How all files write the times of a column."""
+    found: dict[str, str] = {}
+    for source, head in heads.items():
+        for written in time_formats(values.plain(head[name])):
+            found.setdefault(written, source)
+    if {"dates", "numbers"} <= set(found):
+        raise SourceError(
+            f"{found['numbers']}: column {name!r} holds numbers, but dates in {found['dates']}; a "
+            f"time is either: write all as 2026-01-31 or 2026-01-31T12:30:00, or all as numbers"
+        )
+    return "numbers" if "numbers" in found else "dates"
 
 
 def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shoal.errors import SourceError, nearest
 from shoal.settings.data import ArraySource
+from shoal.sources.opened import SourceFile, existing, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".npz")
 _GLOB_CHARACTERS = "*?["
+_MOST_NAMED = 5
+"""Names in one error."""
 
 
 def expand(files: Sequence[str | ArraySource]) -> list[tuple[Path, ArraySource | None]]:
@@ -32,15 +35,23 @@ def expand(files: Sequence[str | ArraySource]) -> list[tuple[Path, ArraySource |
         Each file with its array names, where it has such.
 
     Raises:
-        SourceError: A file is missing or of an unknown format, or a glob matches nothing.
+        SourceError: A file is missing or of an unknown format, a glob matches nothing, or it
+            matches a folder or a link to nothing, whose rows would be missing without a word.
     """
     found: dict[Path, ArraySource | None] = {}
+    unusable: list[str] = []
     for entry in files:
         if isinstance(entry, ArraySource):
-            found[_existing(entry.path)] = entry
+            found[existing(entry.path)] = entry
             continue
         for path in _matches(entry):
-            found.setdefault(path, None)
+            try:
+                found.setdefault(existing(str(path)), None)
+            except SourceError as error:
+                unusable.append(str(error))
+    if unusable:
+        more = f"; and {len(unusable) - _MOST_NAMED} more" if len(unusable) > _MOST_NAMED else ""
+        raise SourceError("; ".join(unusable[:_MOST_NAMED]) + more)
     if not found:
         raise SourceError("sources.files: names no file")
     for path, named in found.items():
@@ -51,7 +62,7 @@ def expand(files: Sequence[str | ArraySource]) -> list[tuple[Path, ArraySource |
 
 
 def raw_batches(
-    source: str | Path | ArraySource, rows: int, wanted: Sequence[str] | None = None
+    source: str | Path | ArraySource | SourceFile, rows: int, wanted: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """Consecutive rows of a source file with its columns as they are stored.
 
@@ -60,8 +71,8 @@ def raw_batches(
     of uint8 or float32.
 
     Args:
-        source: The file; with array names for an NPZ file whose arrays are not named as its
-            columns.
+        source: The file, or one that is open; with array names for an NPZ file whose arrays are
+            not named as its columns.
         rows: Rows in each batch but the last.
         wanted: Columns to read, all by default.
 
@@ -69,23 +80,24 @@ def raw_batches(
         Tables of ``rows`` rows, the last of them with fewer.
 
     Raises:
-        SourceError: The file is missing, empty, cut off, corrupt or of an unknown format, or
-            lacks a wanted column.
+        SourceError: The file is missing, empty, cut off, corrupt or of an unknown format, lacks
+            a wanted column, or changed while it was read.
     """
+    if isinstance(source, SourceFile):
+        yield from _checked(_by_format(source), source.path, rows, wanted)
+        return
+    with opened(source) as file:
+        yield from _checked(_by_format(file), file.path, rows, wanted)
+
+
+def _by_format(file: SourceFile) -> _Opened:
+    """The reader of a file's format, its columns known."""
     from shoal.sources import arrays, delimited, parquet
 
-    named = source if isinstance(source, ArraySource) else None
-    path = _existing(named.path if named else str(source))
-    suffix = _suffix(path)
-    if path.stat().st_size == 0:
-        raise SourceError(f"{path}: the file is empty (0 bytes)")
+    suffix = _suffix(file.path)
     if suffix == ".npz":
-        file: _Opened = arrays.NpzFile(path, named.arrays if named else None)
-    elif suffix == ".parquet":
-        file = parquet.ParquetSource(path)
-    else:
-        file = delimited.CsvFile(path)
-    yield from _checked(file, path, rows, wanted)
+        return arrays.NpzFile(file)
+    return parquet.ParquetSource(file) if suffix == ".parquet" else delimited.CsvFile(file)
 
 
 def _checked(
@@ -99,7 +111,10 @@ def _checked(
             raise SourceError(f"{path}: column {name!r} has a name that Shoal uses; rename it")
         if not name:
             place = file.names.index(name) + 1
-            raise SourceError(f"{path}: column {place} has no name; name it or remove it")
+            raise SourceError(
+                f"{path}: column {place} has no name; name it or remove it; pandas writes an index "
+                f"so, unless told index=False"
+            )
         if file.names.count(name) > 1:
             raise SourceError(f"{path}: column {name!r} is there twice")
     names = list(file.names) if wanted is None else list(dict.fromkeys(wanted))
@@ -135,26 +150,17 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Files that a path or glob names."""
+    """What a path or glob names: files, but also folders and links to nothing."""
     is_glob = any(character in pattern for character in _GLOB_CHARACTERS)
     literal = Path(pattern).expanduser()
     if literal.exists() or not is_glob:
-        return [_existing(pattern)]
+        return [existing(pattern)]
     found = [Path(name) for name in sorted(glob.glob(str(literal), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    files = [path for path in found if path.is_file()]
-    if not files:
+    if literal.name == "**":  # it matches the folders on the way to its files
+        found = [path for path in found if not path.is_dir()]
+    if not found:
         raise SourceError(f"{pattern}: no file matches")
-    return files
-
-
-def _existing(name: str) -> Path:
-    """Path of a file that is there."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        raise SourceError(f"{name}: is a folder; name its files, such as {path / '*.parquet'}")
-    if not path.exists():
-        raise SourceError(f"{name}: no such file")
-    return path
+    return found
 
 
 def _suffix(path: Path) -> str:

@@ -1,14 +1,13 @@
 """Raw columns to typed ones: what a value means, and what is said when it has no meaning.
 
 Missing are nulls, NaN in a number, and the strings in :data:`MISSING`, spelled just so. A
-value means the same in every format: the number 3, the number 3.0 and the strings ``3`` and
-``3.0`` are one category, and a 32-bit 0.1 is the number that its digits say.
+value means the same in every format: categories, labels, ids and groups have one text a value
+(:mod:`shoal.sources.canonical`), and a 32-bit 0.1 is the number that its digits say.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError
 from shoal.sources.arrays import as_image
+from shoal.sources.canonical import FALSE, TRUE, canonical, widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-_NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
-_TRUE = ("True", "true", "TRUE")
-_FALSE = ("False", "false", "FALSE")
-_WHOLE = r"^(-?\d{1,15})\.0+$"
+NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
 
 
 @dataclass(frozen=True)
@@ -117,8 +114,8 @@ def numeric(values: pa.Array, place: Place) -> pa.Array:
     if how == "nothing":
         return pa.nulls(len(values), pa.float64())
     if how not in ("number", "string"):
-        raise place.whole(f"holds {_article(how)}, but its kind is a number")
-    parsed = _parsed(values, place) if how == "string" else _widened(values)
+        raise place.whole(f"holds {article(how)}, but its kind is a number")
+    parsed = _parsed(values, place) if how == "string" else widened(values)
     parsed = pc.if_else(pc.is_nan(parsed), pa.scalar(None, pa.float64()), parsed)
     infinite = np.flatnonzero(np.isinf(np.asarray(parsed.fill_null(0.0))))
     if len(infinite):
@@ -130,13 +127,13 @@ def numeric(values: pa.Array, place: Place) -> pa.Array:
     return parsed
 
 
-def text(values: pa.Array, place: Place, *, canonical: bool) -> pa.Array:
-    """Strings, null where missing.
+def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Array:
+    """Canonical texts (:func:`shoal.sources.canonical.canonical`), null where missing.
 
     Args:
         values: Strings, numbers, truth values or times.
         place: Where they lie.
-        canonical: Whether whole numbers lose their ``.0``, as names of categories do.
+        as_written: Whether strings stay to the letter, as free text does.
 
     Raises:
         SourceError: The column holds images or nested values.
@@ -145,37 +142,10 @@ def text(values: pa.Array, place: Place, *, canonical: bool) -> pa.Array:
     if how == "nothing":
         return pa.nulls(len(values), pa.string())
     if how in ("image", "other"):
-        raise place.whole(f"holds {_article(how)}, but its kind is a text or a category")
-    if pa.types.is_boolean(values.type):
-        values = pc.if_else(values, "True", "False")
-    strings = without_missing(values.cast(pa.string()))
-    return pc.replace_substring_regex(strings, _WHOLE, r"\1") if canonical else strings
-
-
-def time(values: pa.Array, place: Place) -> pa.Array:
-    """Seconds since 1970, float64, null where missing; a time without a zone is UTC.
-
-    Args:
-        values: Times, dates, numbers that are taken as they are, or ISO 8601 strings.
-        place: Where they lie.
-
-    Raises:
-        SourceError: A value is no time.
-    """
-    how = storage(values.type)
-    if how == "time":
-        if pa.types.is_date(values.type):
-            values = values.cast(pa.timestamp("s"))
-        micro = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.int64())
-        return pc.divide(micro.cast(pa.float64(), safe=False), 1e6)
-    if how != "string":
-        return numeric(values, place)
-    strings = without_missing(values)
-    if not _bad_numbers(strings).any():
-        return numeric(values, place)
-    return pa.array(
-        [_seconds(v, place, i) for i, v in enumerate(strings.to_pylist())], pa.float64()
-    )
+        raise place.whole(f"holds {article(how)}, but its kind is a text or a category")
+    if how == "string":
+        values = without_missing(values)
+    return values if how == "string" and as_written else canonical(values)
 
 
 def image(values: pa.Array, place: Place, shape: list[int], kind: str) -> NDArray[Any]:
@@ -186,7 +156,7 @@ def image(values: pa.Array, place: Place, shape: list[int], kind: str) -> NDArra
             lacks one.
     """
     if storage(values.type) != "image":
-        raise place.whole(f"holds {_article(storage(values.type))}, but its kind is image")
+        raise place.whole(f"holds {article(storage(values.type))}, but its kind is image")
     stored_shape, _ = image_layout(values.type)
     if stored_shape != shape:
         raise place.whole(f"holds images of shape {stored_shape}, not {shape}")
@@ -222,49 +192,28 @@ def _first(place: Place, wrong: NDArray[np.bool_], problem: str) -> None:
 def _parsed(values: pa.Array, place: Place) -> pa.Array:
     """Numbers that strings spell."""
     strings = without_missing(pc.utf8_trim_whitespace(values))
-    bad = np.flatnonzero(_bad_numbers(strings))
+    bad = np.flatnonzero(bad_numbers(strings))
     if len(bad):
         raise place.error(
             int(bad[0]),
             f"{values[int(bad[0])].as_py()!r} is not a number, but the column's kind is; "
             f"declare it categorical or clean it",
         )
-    strings = pc.if_else(pc.is_in(strings, pa.array(_TRUE)), "1", strings)
-    strings = pc.if_else(pc.is_in(strings, pa.array(_FALSE)), "0", strings)
+    strings = pc.if_else(pc.is_in(strings, pa.array(TRUE)), "1", strings)
+    strings = pc.if_else(pc.is_in(strings, pa.array(FALSE)), "0", strings)
     return strings.cast(pa.float64())
 
 
-def _bad_numbers(strings: pa.Array) -> NDArray[np.bool_]:
+def bad_numbers(strings: pa.Array) -> NDArray[np.bool_]:
     """Which strings are neither missing nor a number nor a truth value."""
-    number = pc.match_substring_regex(pc.utf8_trim_whitespace(strings), _NUMBER)
-    fits = pc.or_(number, pc.is_in(strings, pa.array(_TRUE + _FALSE)))
+    number = pc.match_substring_regex(pc.utf8_trim_whitespace(strings), NUMBER)
+    fits = pc.or_(number, pc.is_in(strings, pa.array(TRUE + FALSE)))
     return ~np.asarray(fits.fill_null(True))
 
 
 def is_number(strings: pa.Array) -> bool:
     """Whether all strings that are not missing spell numbers or truth values."""
-    return not _bad_numbers(strings).any()
-
-
-def _widened(values: pa.Array) -> pa.Array:
-    """Numbers as float64; those of fewer bits by their shortest decimal digits."""
-    if pa.types.is_float32(values.type) or pa.types.is_float16(values.type):
-        return values.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
-    if pa.types.is_boolean(values.type):
-        return values.cast(pa.uint8()).cast(pa.float64())
-    return values.cast(pa.float64(), safe=False)
-
-
-def _seconds(value: str | None, place: Place, index: int) -> float | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise place.error(
-            index, f"{value!r} is not a time; write 2026-01-31 or 2026-01-31T12:30:00, or a number"
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return not bad_numbers(strings).any()
 
 
 def _element(kind: pa.DataType) -> pa.DataType | None:
@@ -283,5 +232,6 @@ def _element(kind: pa.DataType) -> pa.DataType | None:
     return kind if any(test(kind) for test in tests) else None
 
 
-def _article(how: str) -> str:
+def article(how: str) -> str:
+    """What a column of this :func:`storage` holds, in words."""
     return {"other": "nested or binary values", "string": "text"}.get(how, f"{how}s")

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from shoal import tables
 from shoal.errors import DataError
 from shoal.split.keys import content_hashes, flat_keys, input_hashes, value_hashes
 from shoal.split.leaks import find_leaks, repeated_inputs
+from shoal.split.spellings import Spellings
 from shoal.tables import FOLDS, OUTSIDE, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from shoal.settings.data import Split
@@ -38,6 +39,7 @@ class _Scan:
         grouped: Whether the row has a group.
         labels: At most two labels of the training fold.
         starts: First row of each table among all rows.
+        spellings: Values of labels, categories and groups.
     """
 
     keys: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -48,6 +50,7 @@ class _Scan:
     grouped: list[NDArray[np.bool_]] = field(default_factory=list)
     labels: set[Any] = field(default_factory=set)
     starts: list[int] = field(default_factory=list)
+    spellings: list[Spellings] = field(default_factory=list)
 
 
 def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) -> dict[str, Any]:
@@ -61,7 +64,8 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
     Returns:
         ``rows``; ``folds``: rows in each fold and ``outside``; ``duplicates``: rows beyond the
         first of their content (``rows``) and of their key (``same_key``), and keys that are in
-        more than one fold (``across_folds``); ``leaks``: see :func:`shoal.split.leaks.find_leaks`.
+        more than one fold (``across_folds``); ``leaks``: see :func:`shoal.split.leaks.find_leaks`;
+        ``spellings``: see :meth:`shoal.split.spellings.Spellings.found`.
 
     Raises:
         DataError: An id stands for two contents, a group is in two folds, a fold is empty, or
@@ -88,12 +92,17 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
         "folds": named | {"outside": int(counts[OUTSIDE])},
         "duplicates": duplicates,
         "leaks": find_leaks([table for _, table in sources], columns, keys, folds, repeated),
+        "spellings": [found for each in scan.spellings if (found := each.found())],
     }
 
 
 def _scanned(sources: Sequence[tuple[str, Table]], columns: Columns) -> _Scan:
     """One pass over all tables."""
-    scan = _Scan()
+    kinds = ("label", "categorical", "group")
+    named_values = [
+        name for name in columns.of_kind(*kinds) if columns.arrow_type(name) == pa.string()
+    ]
+    scan = _Scan(spellings=[Spellings(name) for name in named_values])
     rows = 0
     group = columns.of_kind("group")
     named = bool(columns.of_kind("id") and columns.inputs)
@@ -107,6 +116,8 @@ def _scanned(sources: Sequence[tuple[str, Table]], columns: Columns) -> _Scan:
             if named:
                 scan.inputs.append(input_hashes(batch, columns))
             scan.folds.append(folds)
+            for each in scan.spellings:
+                each.add(batch[each.column])
             if len(scan.labels) < 2:
                 training = batch[columns.label].filter(folds == TRAIN)
                 scan.labels |= set(training.unique().to_pylist()[:2])

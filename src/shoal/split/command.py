@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from shoal.settings.data import ArraySource, Similarity, Sources, Split
+    from shoal.split.reading import Planned
     from shoal.tables import Columns
 
 _HEADS_MOST, _HEAD_LEAST = 65_536, 256
@@ -19,7 +20,13 @@ _HEADS_MOST, _HEAD_LEAST = 65_536, 256
 _NEEDS = {"group": "group", "time": "time"}
 
 
-def split_fit(sources: Sources, split: Split, columns_out: Path, folds_out: Path) -> None:
+def split_fit(
+    sources: Sources,
+    split: Split,
+    columns_out: Path,
+    folds_out: Path,
+    shards: Mapping[Path, str] | None = None,
+) -> None:
     """Infer the columns and print them; fit the folds that are not functions of one row.
 
     Where labels are to be shuffled, also keep those of the training fold, to draw from.
@@ -30,17 +37,26 @@ def split_fit(sources: Sources, split: Split, columns_out: Path, folds_out: Path
         columns_out: The columns, JSON.
         folds_out: Fitted bounds or table of keys, safetensors; empty for other methods; and
             the labels to draw from.
+        shards: Source file to its shard, by whose name it has a content; not looked at by default.
+
+    Raises:
+        SourceError: A file cannot be read, or is not what its shard says.
     """
     from shoal.sources.columns import infer, listing
     from shoal.sources.readers import expand, raw_batches
+    from shoal.split.reading import Planned
     from shoal.state import save_state
 
-    files = [arrays or path for path, arrays in expand(sources.files)]
+    found = expand(sources.files)
+    if shards is not None:
+        _check_planned([path for path, _ in found], shards)
+    files = [Planned(arrays or path, (shards or {}).get(path)) for path, arrays in found]
     fold_column = split.column if split.method == "column" else None
     rows = min(sources.batch_rows, max(_HEAD_LEAST, _HEADS_MOST // len(files)))
     heads = {}
-    for source in files:
-        heads[_name(source)] = next(raw_batches(source, rows))
+    for file in files:
+        with file.opened() as opened:
+            heads[file.name] = next(raw_batches(opened, rows))
         if fold_column is not None:
             _check_fold_column(heads, fold_column)
     columns = infer(
@@ -69,6 +85,7 @@ def split(
     settings: Split,
     batch_rows: int,
     out: Path,
+    shard: str | None = None,
 ) -> None:
     """Read one source file: typed columns, a key and a fold for every row.
 
@@ -79,21 +96,26 @@ def split(
         settings: How rows fall into folds.
         batch_rows: Rows read at a time.
         out: The table; its record names the source and says that no row was dropped.
+        shard: The file's shard, by whose name it has a content; not looked at by default.
+
+    Raises:
+        SourceError: The file cannot be read, or is not what its shard says.
     """
     from shoal import tables
     from shoal.split.folds import folds_of
-    from shoal.split.reading import read_rows
+    from shoal.split.reading import Planned, read_rows
     from shoal.split.shuffle import ShuffledLabels
     from shoal.state import load_state
 
+    planned = Planned(source, shard)
     frozen = tables.Columns.load(columns)
     state, meta = load_state(folds)
     shuffled = ShuffledLabels.from_state(state, meta)
-    record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": _name(source)}
+    record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": planned.name}
     schema = frozen.schema()
 
     def batches() -> Iterator[pa.Table]:
-        for batch in read_rows(source, frozen, settings, batch_rows):
+        for batch in read_rows(planned, frozen, settings, batch_rows):
             record["rows_in"] += len(batch.table)
             codes = folds_of(settings, state, batch.basis)
             keys, table = batch.basis.keys, batch.table
@@ -123,10 +145,17 @@ def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Pa
     write_json(out, check(opened, Columns.load(columns), split) | made_from())
 
 
-def _name(source: str | Path | ArraySource) -> str:
-    from shoal.split.reading import source_name
+def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:
+    """That the files are those of the plan.
 
-    return source_name(source)
+    Raises:
+        SourceError: One has come or gone since.
+    """
+    from shoal.errors import SourceError
+
+    for path in sorted(set(files) ^ set(shards)):
+        change = "came" if path in files else "is gone"
+        raise SourceError(f"{path}: {change} since the run was planned; start the run again")
 
 
 def _check_fold_column(heads: Mapping[str, pa.Table], column: str) -> None:
@@ -165,7 +194,7 @@ def _check_method(split: Split, columns: Columns) -> None:
 
 
 def _fitted(
-    files: Sequence[Path | ArraySource], columns: Columns, split: Split, batch_rows: int
+    files: Sequence[Planned], columns: Columns, split: Split, batch_rows: int
 ) -> dict[str, Any]:
     """What the method remembers of all rows."""
     import numpy as np
@@ -177,8 +206,8 @@ def _fitted(
     if split.method == "time":
         times = [
             folds.all_times(basis)
-            for source in files
-            for basis in read_times(source, columns, batch_rows)
+            for file in files
+            for basis in read_times(file, columns, batch_rows)
         ]
         return folds.fit_time(np.concatenate(times), split.fractions)
     if split.method == "similarity":
@@ -187,8 +216,8 @@ def _fitted(
         return {}
     read = tables.numbers if columns.task == "regression" else tables.texts
     keys, labels = [], []
-    for source in files:
-        for batch in read_rows(source, columns, split, batch_rows):
+    for file in files:
+        for batch in read_rows(file, columns, split, batch_rows):
             keys.append(batch.basis.keys)
             labels.append(read(batch.table, columns.label))
     classes = np.concatenate(labels) if split.method == "stratified" else None
@@ -196,7 +225,7 @@ def _fitted(
 
 
 def _fitted_similarity(
-    files: Sequence[Path | ArraySource], columns: Columns, split: Similarity, batch_rows: int
+    files: Sequence[Planned], columns: Columns, split: Similarity, batch_rows: int
 ) -> dict[str, Any]:
     """A fold for each key, the same for rows that are nearly identical."""
     import numpy as np
@@ -205,15 +234,15 @@ def _fitted_similarity(
     from shoal.split.similarity import fit_similarity, signatures
 
     keys, signed = [], []
-    for source in files:
-        for batch in read_rows(source, columns, split, batch_rows):
+    for file in files:
+        for batch in read_rows(file, columns, split, batch_rows):
             keys.append(batch.basis.keys)
             signed.append(signatures(batch.table, columns, split))
     return fit_similarity(np.concatenate(keys), np.concatenate(signed), split)
 
 
 def _labels(
-    files: Sequence[Path | ArraySource],
+    files: Sequence[Planned],
     columns: Columns,
     split: Split,
     batch_rows: int,
@@ -230,7 +259,7 @@ def _labels(
     read = tables.numbers if columns.task == "regression" else tables.texts
     labels = [
         read(batch.table, columns.label)[folds_of(split, state, batch.basis) == tables.TRAIN]
-        for source in files
-        for batch in read_rows(source, columns, split, batch_rows)
+        for file in files
+        for batch in read_rows(file, columns, split, batch_rows)
     ]
     return ShuffledLabels.fit(np.concatenate(labels)).state()

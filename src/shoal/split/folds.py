@@ -9,6 +9,7 @@ import numpy as np
 
 from shoal.errors import SourceError, nearest
 from shoal.hashing import uniform
+from shoal.sources.canonical import canonical_text
 from shoal.split.keys import flat_keys, value_hashes
 from shoal.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 
@@ -181,8 +182,9 @@ def all_times(rows: Basis) -> NDArray[np.float64]:
 def _by_name(split: PlainSplit, rows: Basis) -> Bytes:
     if rows.named is None:
         raise ValueError("method 'column' needs the values that name the fold")
-    codes = {value: FOLDS.index(fold) for value, fold in split.values.items()}
-    codes |= dict.fromkeys(split.outside, OUTSIDE)
+    named_folds = split.values.items()
+    codes = {str(canonical_text(value)): FOLDS.index(fold) for value, fold in named_folds}
+    codes |= {str(canonical_text(value)): OUTSIDE for value in split.outside}
     named = rows.named.tolist()
     for index, value in enumerate(named):
         if value not in codes:

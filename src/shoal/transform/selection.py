@@ -11,10 +11,11 @@ from shoal import tables
 from shoal.errors import SettingsError
 from shoal.hashing import KEY_BYTES, hash_rows
 from shoal.settings.section import Section
+from shoal.sources.canonical import canonical_text
 from shoal.transform.step import TransformStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -91,7 +92,6 @@ class Filter(TransformStep):
         options = self.options
         number = self._is_number(column)
         values = tables.numbers(table, column) if number else tables.texts(table, column)
-        same = float if number else _as_text
         present = ~np.isnan(values) if number else values != None  # noqa: E711 - elementwise
         kept = np.ones(len(values), dtype=bool)
         if options.min is not None:
@@ -99,20 +99,22 @@ class Filter(TransformStep):
         if options.max is not None:
             kept &= values <= options.max
         if options.equals is not None:
-            kept &= values == same(options.equals)
+            kept &= self._is_among(values, [options.equals], number)
         if options.not_equals is not None:
-            kept &= values != same(options.not_equals)
+            kept &= ~self._is_among(values, [options.not_equals], number)
         if options.among is not None:
-            kept &= np.isin(values, np.array([same(value) for value in options.among], object))
+            kept &= self._is_among(values, options.among, number)
         if options.not_missing:
             kept &= present
         return kept
 
-
-def _as_text(value: Scalar) -> str:
-    """A value of the settings as it stands in a source file: YAML reads 7 as a number."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value)
+    @staticmethod
+    def _is_among(values: NDArray[Any], given: Sequence[Scalar], number: bool) -> NDArray[np.bool_]:
+        """Which values are among those of the settings, as these are written or canonical."""
+        if number:
+            return np.isin(values, np.array([float(each) for each in given]))
+        texts = {text for each in given for text in (str(each), str(canonical_text(each)))}
+        return np.isin(values, np.array(sorted(texts), object))
 
 
 class DropDuplicates(TransformStep):

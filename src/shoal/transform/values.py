@@ -13,6 +13,7 @@ from shoal import tables
 from shoal.errors import DataError, SettingsError, SourceError
 from shoal.hashing import uniform
 from shoal.settings.section import Section
+from shoal.sources.canonical import canonical_text
 from shoal.transform.step import TransformStep
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ class Impute(TransformStep):
         strategy = self.options.strategy
         if strategy == "constant":
             value = self.options.value
-            return value if isinstance(value, str) else float(value)
+            if not isinstance(value, str):
+                return float(value)
+            is_text = self.context.kinds[column] == "text"
+            return value if is_text else str(canonical_text(value))
         present = sample[column].drop_null()
         if not len(present):
             raise DataError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
+import time
 from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 NAMES_FILE = ".shards.json"
 """Beside source files: names for contents, where a plan had to name them before they existed."""
+_SETTLED_NS = 2_000_000_000
+"""Clocks of file systems may stand still for so long."""
 
 
 class Known(TypedDict):
@@ -41,7 +45,8 @@ def name_shards(
 
     Args:
         sources: Files, each with its array names if it has such.
-        cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay.
+        cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay; of
+            files that changed just now none is kept, as their next change may have the same times.
     """
     known = _known(cache)
     fresh: dict[str, Known] = {}
@@ -50,8 +55,10 @@ def name_shards(
         stat = path.stat()
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
         entry = known.get(str(path))
-        content = entry["hash"] if entry and entry["mark"] == mark else file_hash(path)
-        fresh[str(path)] = {"mark": mark, "hash": content}
+        known_hash = entry["hash"] if entry is not None and entry["mark"] == mark else None
+        content = known_hash or file_hash(path)
+        if known_hash or time.time_ns() - stat.st_ctime_ns > _SETTLED_NS:
+            fresh[str(path)] = {"mark": mark, "hash": content}
         name = shard_name(path, content, arrays)
         unique, copies = name, 1
         while unique in shards:
@@ -82,6 +89,19 @@ def _keep(cache: Path, hashes: dict[str, Known]) -> None:
 @functools.cache
 def _say_once(sentence: str) -> None:
     say(sentence)
+
+
+def is_of_shard(shard: str, path: Path, content: str, arrays: ArraySource | None) -> bool:
+    """Whether a content is the one that a shard is named by.
+
+    Args:
+        shard: Its name, with ``-2`` and so on behind it where several files have this content.
+        path: The source file.
+        content: Hash of what was read of it.
+        arrays: Its array names, where it has such.
+    """
+    name = shard_name(path, content, arrays)
+    return re.fullmatch(rf"{re.escape(name)}(-\d+)?", shard) is not None
 
 
 def shard_name(path: Path, content: str, arrays: ArraySource | None) -> str:

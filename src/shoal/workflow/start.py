@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.judgement import Check
 from shoal.errors import ERROR
-from shoal.evaluate.leaks import leak_lines
+from shoal.evaluate.leaks import doubt_lines
 from shoal.files import read_made
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
@@ -103,7 +103,7 @@ def end_well(plans: Plans, logs: Sequence[str]) -> None:
         with command():
             for plan in plans.all:
                 record_failed(plan.failed_file)
-            _warn_of_leaks(plans)
+            _say_doubts(plans)
             _summarise(plans.first, logs)
 
 
@@ -124,7 +124,7 @@ def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
         failures = list(failed_specialists(jobs))
         for plan in plans.all:
             _try(_record_specialists, plan, failures)
-        _try(_warn_of_leaks, plans)
+        _try(_say_doubts, plans)
         _try(_summarise, plans.first, logs)
     if found:
         code = 2 if all(each.is_mistake for each in found) else 1
@@ -161,14 +161,11 @@ def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
     say(f"training failed for {them}, see {plan.failed_file}; {advice}")
 
 
-def _warn_of_leaks(plans: Plans) -> None:
-    """What the leak check found in the rows of this run, each split's once."""
+def _say_doubts(plans: Plans) -> None:
+    """What the check of all rows found to be doubtful, each split's once."""
     checks = dict.fromkeys(plan.layout.check for plan in plans.all)
     found = [
-        line
-        for path in checks
-        if path.exists()
-        for line in leak_lines(read_made(path, Check)["leaks"])
+        line for path in checks if path.exists() for line in doubt_lines(read_made(path, Check))
     ]
     for line in dict.fromkeys(found):
         say(line)
