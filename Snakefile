@@ -1,5 +1,10 @@
 """Shoal: from source files to a pool of specialists. A table of contents; read workflow/rules/."""
 
+import sys
+
+# Snakemake puts this folder before what is installed; a file in it would hide a library.
+sys.path[:] = [folder for folder in sys.path if folder != workflow.basedir]
+
 from snakemake.utils import min_version
 
 from shoal.workflow.answers import link_to_answers

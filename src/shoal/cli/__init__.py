@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from shoal.errors import ShoalError
 from shoal.terminal import leave
@@ -14,7 +13,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
-    sys.path.insert(0, str(Path.cwd()))
     if "--threads" in sys.argv[:-1]:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
@@ -26,7 +24,7 @@ def main() -> None:
     try:
         app(arguments)
     except ShoalError as error:
-        leave([str(error)], error.code)
+        leave([error.at_terminal], error.code)
     except OSError as error:
         if error.errno is None:
             raise
