@@ -223,7 +223,8 @@ class _Place(NamedTuple):
 
 
 def _own(top: str) -> ModuleSpec | None:
-    return PathFinder.find_spec(top, [str(Path.cwd())])
+    """What the current folder has by a name; of Shoal it has nothing."""
+    return None if _is_inside(top) else PathFinder.find_spec(top, [str(Path.cwd())])
 
 
 def _installed(top: str) -> Iterator[ModuleSpec | None]:

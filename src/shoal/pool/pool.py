@@ -153,7 +153,7 @@ class Pool:
         from shoal.sources.columns import typed_inputs
 
         rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
-        x = self.encoder.encode(rows)
+        x = self.encoder.encode(rows, source, first_row - 1)
         routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
         predicted: dict[str, Any] = {}
         if self.shapes.task == "classification":

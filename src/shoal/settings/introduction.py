@@ -56,8 +56,8 @@ either: predictions are made with the arguments of `model`, not of the point.
 ## Model
 
 `_target_` is the dotted path of a class derived from `torch.nn.Module`, in an installed package or
-in the current folder, not in both; the other keys are its keyword arguments. Three facts of the encoded data may
-stand for a value:
+in the current folder, not in both; the other keys are its keyword arguments. Three facts of the
+encoded data may stand for a value:
 
 - `${data:features}`: numbers in one row, all together
 - `${data:shape}`: shape of one row, such as `[8, 8]` where the only input is an image
