@@ -131,7 +131,7 @@ def _problem(found: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
         home = str(getattr(found, "__module__", None) or module)
         if not _is_of(home, module):
             return f"comes from module {home!r}; name it there"
-    elif kind == "state" or not callable(found):
+    elif not callable(found):
         return "is no function"
     return None
 

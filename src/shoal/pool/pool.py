@@ -91,13 +91,14 @@ class Pool:
 
         Args:
             folder: The pool's folder.
-            trust: Modules outside Shoal that the pool may import its model, encoders and
-                functions of transform steps from.
+            trust: Exact names of modules outside Shoal that the pool may import its model,
+                encoders and functions of transform steps from.
 
         Raises:
             SourceError: There is no pool in the folder.
             CorruptError: A file is missing or is not what the manifest says.
             ModelError: A module is not trusted, or does not import.
+            SettingsError: ``trust`` is one text.
         """
         place = Path(folder)
         if not (place / MANIFEST).is_file():
