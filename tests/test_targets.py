@@ -49,7 +49,7 @@ def test_a_module_is_trusted_by_its_exact_name(trust):
 @pytest.mark.parametrize("trust", [[], ["my_mod"], ["my_model.deep"], ["my_model.Net.x"], ["my"]])
 def test_no_other_name_is_trust(trust):
     """Neither the beginning of a name nor a longer one counts; the line says what would."""
-    message = r"^the model is my_model\.Net; importing .* trust it: trust=\['my_model'\]$"
+    message = r'^the model is my_model\.Net; importing .* trust it: trust=\["my_model"\]$'
 
     with pytest.raises(ModelError, match=message) as caught:
         check_trust("the model", "my_model.Net", trust)
@@ -58,13 +58,13 @@ def test_no_other_name_is_trust(trust):
 
 def test_a_package_is_not_trusted_with_the_modules_in_it():
     """Trust of a package is trust of what its own __init__ names."""
-    with pytest.raises(ModelError, match=r"trust=\['torch\.hub'\]"):
+    with pytest.raises(ModelError, match=r'trust=\["torch\.hub"\]'):
         check_trust("the model", "torch.hub.load", ["torch"])
 
 
 def test_one_text_is_no_list_of_names():
     """A text would be searched for letters; the line shows the list."""
-    message = r"^trust='my_model' is one text, not a list of names: trust=\['my_model'\]$"
+    message = r'^trust="my_model" is one text, not a list of names: trust=\["my_model"\]$'
 
     with pytest.raises(SettingsError, match=message):
         check_trust("the model", "shoal.models.MLP", "my_model")

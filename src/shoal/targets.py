@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -39,7 +40,8 @@ def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
         SettingsError: ``trust`` is one text instead of several.
     """
     if isinstance(trust, str):
-        raise SettingsError(f"trust={trust!r} is one text, not a list of names: trust=[{trust!r}]")
+        text = json.dumps(trust)
+        raise SettingsError(f"trust={text} is one text, not a list of names: trust=[{text}]")
     _check_dotted(target)
     if target in OURS:
         return
@@ -48,7 +50,7 @@ def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
     module = target.rpartition(".")[0]
     if module not in trust and target not in trust:
         problem = f"{part} is {target}; importing runs its code, so say that you trust it"
-        raise ModelError(f"{problem}: trust=[{module!r}]", f"{problem}: --trust {module}")
+        raise ModelError(f'{problem}: trust=["{module}"]', f"{problem}: --trust {module}")
 
 
 def import_target(dotted: str, kind: Kind) -> Any:  # noqa: ANN401 - whatever the user's module holds

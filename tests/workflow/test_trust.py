@@ -188,9 +188,9 @@ def identity_of_specialist(path):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("hostile.call", r"is hostile\.call; importing .* trust=\['hostile'\]"),
+        ("hostile.call", r'is hostile\.call; importing .* trust=\["hostile"\]'),
         ("shoal.files.write_json", r"of Shoal's own only the models"),
-        ("torch.hub.load", r"trust=\['torch\.hub'\]"),
+        ("torch.hub.load", r'trust=\["torch\.hub"\]'),
     ],
 )
 def test_a_files_class_is_not_imported_before_it_is_trusted(pool, kept, target, message):
@@ -259,8 +259,8 @@ def test_each_place_says_how_it_is_told_to_trust(pool, attacked):
 
     with pytest.raises(ModelError) as caught:
         shoal.load(pool)
-    assert str(caught.value) == f"{said}: trust=['hostile']"
-    with pytest.raises(SettingsError, match=r"trust=\['hostile'\]$"):
+    assert str(caught.value) == f'{said}: trust=["hostile"]'
+    with pytest.raises(SettingsError, match=r'trust=\["hostile"\]$'):
         shoal.load(pool, trust="hostile")
     pool_in, rows = "results/tiny/pool", "data/part-0.csv"
     result = attacked.shoal("predict", pool_in, rows, "--out", "said.csv")
