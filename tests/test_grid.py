@@ -3,7 +3,7 @@
 import pytest
 
 from shoal.errors import SettingsError
-from shoal.grid import at_point
+from shoal.grid import at_point, model_at
 from shoal.settings.learning import Model, Training
 from shoal.settings.search import GridSampling, Range
 from shoal.workflow.points import points
@@ -66,6 +66,16 @@ def test_a_wrong_grid_is_refused(grid: dict[str, list[object]], message: str):
     """Names and values are checked before anything runs."""
     with pytest.raises(SettingsError, match=message):
         points(grid, MODEL, TRAINING)
+
+
+@pytest.mark.parametrize(
+    "name", ["model._target_", "model.target", "_target_", "model.", "model.model_config", "a\nb"]
+)
+def test_a_point_from_a_file_names_no_class(name: str):
+    """Only declared arguments and training settings are applied; the line stays one."""
+    with pytest.raises(SettingsError, match=r"^grid\.") as caught:
+        model_at(MODEL, {"lr": 0.1, "model.width": 4, name: "torch.hub.load"})
+    assert "\n" not in str(caught.value)
 
 
 def sample(grid, samples, sampler="sobol", seed=0):

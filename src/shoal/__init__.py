@@ -18,13 +18,14 @@ def load(folder: str | Path, trust: Sequence[str] = ()) -> Pool:
 
     Args:
         folder: The pool's folder.
-        trust: Modules outside Shoal that the pool may import its model, encoders and functions of
-            transform steps from.
+        trust: Exact names of modules outside Shoal that the pool may import its model, encoders
+            and functions of transform steps from; see ``docs/trust.md``.
 
     Raises:
         SourceError: There is no pool in the folder.
         CorruptError: A file is missing or is not what the pool's manifest says.
-        ModelError: The model's module is not trusted, or does not import.
+        ModelError: A module is not trusted, or does not import.
+        SettingsError: ``trust`` is one text.
     """
     from shoal.pool.pool import Pool
 

@@ -20,9 +20,17 @@ class ShoalError(Exception):
 
     The message is one line that names the file, row, column and value where there is one,
     and the likely cause. The command line prints it without a traceback and exits with ``code``.
+
+    Args:
+        message: The line.
+        at_terminal: The same where the remedy is an option of a command, not an argument in Python.
     """
 
     code = 2
+
+    def __init__(self, message: str, at_terminal: str | None = None) -> None:
+        super().__init__(message)
+        self.at_terminal = at_terminal or message
 
 
 class SettingsError(ShoalError):

@@ -19,21 +19,28 @@ def at_point(model: Model, training: Training, point: Point) -> tuple[Model, Tra
     Raises:
         SettingsError: A name is unknown or a value is not of its type.
     """
-    training_json = training.as_json()
-    known = [name for name in training_json if name not in _NOT_IN_GRID]
-    for name, value in point.items():
-        if name in known:
-            training_json[name] = value
-        elif not (name.startswith(_MODEL) and name.removeprefix(_MODEL) in model.arguments()):
-            choices = known + [_MODEL + argument for argument in model.arguments()]
-            raise SettingsError(f"grid.{name}: unknown hyperparameter; {nearest(name, choices)}")
-    return model_at(model, point), parse(Training, training_json, "grid")
+    changed = model_at(model, point)
+    own = {name: value for name, value in point.items() if not name.startswith(_MODEL)}
+    return changed, parse(Training, training.as_json() | own, "grid")
 
 
 def model_at(model: Model, point: Point) -> Model:
-    """Model settings with a point's model arguments in place: what its weights belong to."""
-    arguments = {
-        name.removeprefix(_MODEL): value for name, value in point.items() if name.startswith(_MODEL)
+    """Model settings with a point's model arguments in place: what its weights belong to.
+
+    A point may come from any file, so it names nothing but arguments that the model's settings
+    declare, never the model's class, and training settings.
+
+    Raises:
+        SettingsError: A name is unknown.
+    """
+    arguments = {_MODEL + name for name in model.arguments()}
+    known = arguments | set(Training.model_fields).difference(_NOT_IN_GRID)
+    for name in point:
+        if name not in known:
+            shown = f"{name if name.isprintable() else ascii(name):.80}"
+            raise SettingsError(f"grid.{shown}: unknown hyperparameter; {nearest(name, known)}")
+    changes = {
+        name.removeprefix(_MODEL): value for name, value in point.items() if name in arguments
     }
-    changed: Model = parse(Model, model.as_json() | arguments, "model")
+    changed: Model = parse(Model, model.as_json() | changes, "model")
     return changed

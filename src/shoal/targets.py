@@ -1,86 +1,251 @@
-"""What a setting names by a dotted path: the user's classes, imported or only found."""
+"""Every import by name: what a name may stand for, who vouches for it, where it is looked for.
+
+A name in a settings file is the user's own and counts as trusted; a name in a pool, a store, a
+recipe or any other file goes through :func:`check_trust` first. ``docs/trust.md`` says it all.
+"""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import inspect
+import json
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from shoal.errors import ModelError, nearest
+from shoal.errors import ModelError, SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+
+Kind = Literal["model", "transform", "encoder", "state"]
+"""What a name stands for; ``state`` is a type or function within a fitted encoder."""
+
+OURS = frozenset({"shoal.models.MLP", "shoal.models.ConvNet"})
+"""Names of Shoal's own that settings and pools may give, all of them models."""
 
 
-def import_target(dotted: str) -> Any:  # noqa: ANN401 - whatever the user's module holds
-    """The object that ``package.module.name`` names; the current directory is searched first.
+def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
+    """Refuse a name that a file gives, unless it is one of :data:`OURS` or trusted.
+
+    Args:
+        part: What the file has it for, such as ``the pool's model``.
+        target: The name, ``package.module.name``.
+        trust: Names of modules, each exactly as in ``target``; or whole targets.
 
     Raises:
-        ModelError: The path has no dot, its module is not found or fails to import, or the
-            module has no such name.
+        ModelError: It is neither.
+        SettingsError: ``trust`` is one text instead of several.
     """
+    if isinstance(trust, str):
+        text = json.dumps(trust)
+        raise SettingsError(f"trust={text} is one text, not a list of names: trust=[{text}]")
+    _check_dotted(target)
+    if target in OURS:
+        return
+    if _is_inside(target):
+        raise ModelError(f"{part} is {target}: {_NOT_OURS}")
+    module = target.rpartition(".")[0]
+    if module not in trust and target not in trust:
+        problem = f"{part} is {target}; importing runs its code, so say that you trust it"
+        raise ModelError(f'{problem}: trust=["{module}"]', f"{problem}: --trust {module}")
+
+
+def import_target(dotted: str, kind: Kind) -> Any:  # noqa: ANN401 - whatever the user's module holds
+    """The object that ``package.module.name`` names.
+
+    Installed packages come first, then the current folder.
+
+    Args:
+        dotted: The name; whoever calls knows that it is trusted.
+        kind: What it must be, which is looked at before anything is called.
+
+    Raises:
+        ModelError: It is no dotted path, its module is not found, is found in both places or
+            fails to import, the module has no such name, or it is of another kind.
+    """
+    _check_dotted(dotted)
+    if _is_inside(dotted) and not (kind == "model" and dotted in OURS):
+        raise ModelError(f"{dotted}: {_NOT_OURS}")
     module_name, _, name = dotted.rpartition(".")
-    if not module_name or not all(part.isidentifier() for part in dotted.split(".")):
-        raise ModelError(f"{dotted}: not a dotted path such as 'module.Class'")
-    search_here()
+    module = _imported(dotted, module_name)
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and f"{module_name}.".startswith(f"{error.name}."):
-            raise ModelError(
-                f"{dotted}: there is no module {error.name!r} in {Path.cwd()} "
-                f"or among the installed packages"
-            ) from None
-        raise ModelError(f"{dotted}: its module does not import: {_one_line(error)}") from error
-    except Exception as error:  # the user's module may raise anything
-        raise ModelError(f"{dotted}: its module does not import: {_one_line(error)}") from error
-    try:
-        return getattr(module, name)
+        found = getattr(module, name)
     except AttributeError:
         known = [known for known in vars(module) if not known.startswith("_")]
         raise ModelError(
             f"{dotted}: module {module_name!r} has no {name!r}; {nearest(name, known)}"
         ) from None
-
-
-def search_here() -> None:
-    """Let imports find modules of the current directory, before installed ones."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    problem = _problem(found, kind, module_name)
+    if problem:
+        raise ModelError(f"{dotted} {problem}")
+    return found
 
 
 def target_file(dotted: str) -> Path | None:
     """The Python file that a dotted path's module lies in, found without importing it.
 
-    The current directory comes first, then installed packages, as in :func:`import_target`.
-
     Returns:
         The file, or None where there is none: not found, built in, or not Python source.
+
+    Raises:
+        ModelError: It is found both in the current folder and among what is installed.
     """
-    parts = dotted.split(".")[:-1]
-    if not parts or not all(parts):
+    if not _is_dotted(dotted):
         return None
-    found = _module_file(Path.cwd(), parts)
-    if found is not None:
-        return found
+    top, *inner = dotted.split(".")[:-1]
+    place = _Place.of(top, inner)
+    return place.source if place else None
+
+
+_NOT_OURS = f"of Shoal's own only the models {' and '.join(sorted(OURS))} can be named"
+
+
+def _is_inside(dotted: str) -> bool:
+    return dotted.split(".", maxsplit=1)[0] == "shoal"
+
+
+def _is_dotted(text: str) -> bool:
+    return "." in text and all(part.isidentifier() for part in text.split("."))
+
+
+def _check_dotted(text: str) -> None:
+    if not _is_dotted(text):
+        raise ModelError(f"{text!r:.80}: not a dotted path such as 'module.Class'")
+
+
+def _problem(found: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
+    """What is wrong with an object that is named as a kind, None where nothing is."""
+    is_class, is_function = isinstance(found, type), inspect.isroutine(found)
+    what = "another class" if is_class else "a function" if is_function else "a value"
+    if kind == "model":
+        from torch import nn
+
+        if not (is_class and issubclass(found, nn.Module)):
+            return f"is {what}, and a model is a class derived from torch.nn.Module"
+    elif kind == "encoder":
+        if not (is_class and hasattr(found, "fit") and hasattr(found, "transform")):
+            return f"is {what}, and an encoder is a class with fit and transform"
+    elif is_class or is_function:
+        # To trust a module is not to trust what it imports, such as `run` of subprocess.
+        home = str(getattr(found, "__module__", None) or module)
+        if not _is_of(home, module):
+            return f"comes from module {home!r}; name it there"
+    elif not callable(found):
+        return "is no function"
+    return None
+
+
+def _is_of(home: str, module: str) -> bool:
+    """Whether what module ``home`` defines may be named in ``module``."""
+    if sys.modules.get(home) is sys.modules[module]:  # os.path is posixpath
+        return True
+    tops = (each.split(".", maxsplit=1)[0].removeprefix("_") for each in (home, module))
+    return len(set(tops)) == 1  # operator.neg is of _operator
+
+
+def _imported(dotted: str, name: str) -> Any:  # noqa: ANN401 - a module
+    """The module, from where :class:`_Place` finds it.
+
+    What it imports in turn, then or later, is found in the current folder too, if that is where
+    it lies itself.
+    """
+    importlib.invalidate_caches()
+    top, *inner = name.split(".")
+    place, here = _Place.of(top, inner), str(Path.cwd())
+    if place is not None and place.is_here and here not in sys.path:
+        sys.path.append(here)
+    before = set(sys.modules)
     try:
-        spec = importlib.util.find_spec(parts[0])
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    if len(parts) == 1:
-        origin = Path(spec.origin) if spec.has_location and spec.origin else None
-        return origin if origin is not None and origin.suffix == ".py" else None
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    files = (_module_file(folder, parts[1:]) for folder in folders)
-    return next((file for file in files if file is not None), None)
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            raise ModelError(
+                f"{dotted}: there is no module {error.name!r} in {here} "
+                f"or among the installed packages"
+            ) from None
+        raise ModelError(f"{dotted}: its module does not import: {_one_line(error)}") from error
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
+        raise ModelError(f"{dotted}: its module does not import: {_one_line(error)}") from error
+    # A neighbour that an installed package hides would be another than the author meant.
+    for each in sorted(sys.modules.keys() - before - sys.stdlib_module_names):
+        if "." not in each and _own(each):
+            _Place.of(each, [])
+    return module
 
 
-def _module_file(folder: Path, parts: list[str]) -> Path | None:
-    """The file of module ``a.b`` below a folder: ``a/b/__init__.py`` or ``a/b.py``."""
-    base = folder.joinpath(*parts)
-    files = (base / "__init__.py", base.with_name(f"{base.name}.py"))
+class _Place(NamedTuple):
+    """Where a module lies.
+
+    Attributes:
+        origin: File of the module, or of the package that it must be in; or ``built-in``.
+        source: The module's Python source.
+        is_here: Whether that is in the current folder.
+    """
+
+    origin: str
+    source: Path | None
+    is_here: bool
+
+    @classmethod
+    def of(cls, top: str, inner: Sequence[str]) -> _Place | None:
+        """Find a module without importing anything, what is installed first; None if it is not.
+
+        Args:
+            top: Name of its outermost package, or its own.
+            inner: Names below it.
+
+        Raises:
+            ModelError: There is one in the current folder, too.
+        """
+        own = cls._from([_own(top)], inner, is_here=True)
+        installed = cls._from(_installed(top), inner, is_here=False)
+        if own and installed and Path(own.origin).resolve() != Path(installed.origin).resolve():
+            raise ModelError(
+                f"module {top!r} is both {own.origin} and {installed.origin}; "
+                f"rename the one in the current folder"
+            )
+        return own or installed
+
+    @classmethod
+    def _from(
+        cls, specs: Iterable[ModuleSpec | None], inner: Sequence[str], *, is_here: bool
+    ) -> _Place | None:
+        """The first that has the module: a folder without ``__init__.py`` only if it does."""
+        for spec in specs:
+            if spec is None:
+                continue
+            source = _source(spec, inner)
+            origin = spec.origin or (str(source) if source else None)
+            if origin is not None:
+                return cls(origin, source, is_here)
+        return None
+
+
+def _own(top: str) -> ModuleSpec | None:
+    """What the current folder has by a name; of Shoal it has nothing."""
+    return None if _is_inside(top) else PathFinder.find_spec(top, [str(Path.cwd())])
+
+
+def _installed(top: str) -> Iterator[ModuleSpec | None]:
+    """What import would find for a name, were the current folder not on its path."""
+    here = Path.cwd()
+    elsewhere = [folder for folder in sys.path if Path(folder).resolve() != here]
+    for finder in sys.meta_path:
+        yield finder.find_spec(top, elsewhere if finder is PathFinder else None)
+
+
+def _source(spec: ModuleSpec, inner: Sequence[str]) -> Path | None:
+    """Python source of the module ``inner`` below the one that was found."""
+    if not inner:
+        file = Path(spec.origin) if spec.origin and spec.has_location else None
+        return file if file is not None and file.suffix == ".py" else None
+    bases = [Path(folder, *inner) for folder in spec.submodule_search_locations or ()]
+    files = (
+        file for base in bases for file in (base / "__init__.py", base.with_name(f"{base.name}.py"))
+    )
     return next((file for file in files if file.is_file()), None)
 
 

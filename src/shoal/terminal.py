@@ -55,13 +55,13 @@ def leaving() -> Iterator[None]:
     try:
         yield
     except ShoalError as error:
-        leave([str(error)], error.code)
+        leave([error.at_terminal], error.code)
 
 
 def reason_of(error: Exception) -> tuple[str, int]:
     """An error as a line, and the exit code; the traceback of a bug is printed."""
     if isinstance(error, ShoalError):
-        return str(error), error.code
+        return error.at_terminal, error.code
     if isinstance(error, OSError):
         return explained(error), 2
     text = " ".join(str(error).split())

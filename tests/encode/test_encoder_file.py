@@ -9,9 +9,10 @@ import zipfile
 
 import pytest
 
-from shoal.encode.command import encode_fit
+from shoal.encode.command import encode, encode_fit
 from shoal.encode.encoder import Encoder
 from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.shapes import Shapes
 from tests.encode.columns import OWN
 
 USER_MODULE = """
@@ -77,12 +78,33 @@ def test_a_users_class_must_be_trusted_by_name(
 
     assert encoder.save(state) == ["halving_encoder.Halver"]
     assert encoder.encode(table)[:2, 0].tolist() == [0.5, 1.5]
-    for trusted in ([], ["halving"], ["halving_encoder.Halve"]):
-        with pytest.raises(ModelError, match=r"holds a halving_encoder\.Halver, which is not"):
+    for trusted in ([], ["halving"], ["halving_encoder.Halve"], ["halving_encoder.Halver.x"]):
+        with pytest.raises(ModelError, match=r"halving_encoder\.Halver; importing runs its code"):
             Encoder.load(state, trusted)
     for trusted in (["halving_encoder"], ["halving_encoder.Halver"]):
         again = Encoder.load(state, trusted)
         assert again.encode(table).tobytes() == encoder.encode(table).tobytes()
+
+
+def test_a_run_trusts_the_types_that_its_own_fit_holds(
+    kinds, table, shard, settings, tmp_path, monkeypatch
+):
+    """What the settings name is fitted, noted beside the state, and read by the run's jobs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "doubling_encoder.py").write_text(USER_MODULE)
+    own = settings(n={"_target_": "doubling_encoder.Halver"})
+    kinds.save(tmp_path / "columns.json")
+    source, state, shapes = shard(table), tmp_path / "state.skops", tmp_path / "shapes.json"
+    encode_fit(own, tmp_path / "columns.json", {"s": source.path}, state, shapes)
+
+    trusted = Shapes.load(shapes).trusted
+    encode(source.path, "s", state, tmp_path / "rows.zarr.zip", trusted)
+
+    assert trusted == ["doubling_encoder.Halver"]
+    assert (tmp_path / "rows.zarr.zip").exists()
+    with pytest.raises(ModelError, match=r'trust=\["doubling_encoder"\]'):
+        encode(source.path, "s", state, tmp_path / "others.zarr.zip")
 
 
 def test_the_file_holds_no_pickle(kinds, table, shard, settings, tmp_path):

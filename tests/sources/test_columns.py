@@ -255,6 +255,18 @@ def test_rows_to_predict_need_their_inputs_only():
         typed_inputs(pa.table({"y": ["a"]}), frozen, "new")
 
 
+def test_who_predicts_is_not_told_to_change_settings():
+    """A wrong value is named in both; advice to declare or refit is for who trains."""
+    frozen = Columns({"x": "numeric"}, "classification", {}, {}, {"x": "numbers"})
+    given = pa.table({"x": ["1", "seven"]})
+    problem = "^new: row 2, column 'x': 'seven' is not a number, but the column's kind is"
+
+    with pytest.raises(SourceError, match=f"{problem}; declare it categorical .*`shoal refit`"):
+        typed(given, frozen, "new")
+    with pytest.raises(SourceError, match=f"{problem}$"):
+        typed_inputs(given, frozen, "new")
+
+
 def test_a_data_frame_is_typed_like_a_file():
     """Rows from pandas, with its strings, categories and NaN, mean what they mean in files."""
     frame = pd.DataFrame(

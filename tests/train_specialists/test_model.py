@@ -76,7 +76,8 @@ def test_a_rows_prediction_does_not_depend_on_its_batch():
         (model(features=4, outputs=3, width=5), "missing 1 required positional argument: 'depth'"),
         (model(features=4, outputs=7, width=5, depth=1), r"shape \(2, 7\).*3 classes"),
         (model(features=9, outputs=3, width=5, depth=1), r"does not take rows of shape \(4,\)"),
-        (model("collections.Counter"), "makes a Counter, not a Module"),
+        (model("collections.Counter"), "a model is a class derived from torch.nn.Module"),
+        (model("torch.hub.load"), "is a function, and a model is a class derived from"),
     ],
 )
 def test_a_model_that_does_not_fit_is_one_line(settings: Model, message: str):

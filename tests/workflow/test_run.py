@@ -174,6 +174,24 @@ def test_the_pool_answers_in_python_row_by_row(finished):
     assert (whole.iloc[7] == one.iloc[0]).all()
 
 
+def test_a_row_that_does_not_encode_is_named_in_its_file(finished, tmp_path: Path):
+    """The line has file, row and column, and nothing that only the pool's maker can do."""
+    rows = pd.read_csv(finished.folder / "data" / "part-0.csv")
+    rows["a"] = rows["a"].astype(float)
+    rows.loc[4, "a"] = 1e300
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    pool = str(finished.folder / "results" / "tiny" / "pool")
+
+    result = finished.shoal("predict", pool, str(tmp_path / "new.csv"), "--out", "said.csv")
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"shoal: error: {tmp_path}/new.csv: row 5, column 'a': 1e+300 is not finite once encoded "
+        f"as float32; clip or clean it\n"
+    )
+    assert not (finished.folder / "said.csv").exists()
+
+
 def test_a_pool_with_a_changed_file_does_not_load(finished, tmp_path: Path):
     """A flipped bit anywhere in the pool is found before anything is predicted."""
     import shoal

@@ -82,7 +82,9 @@ def become(request: Request, streams: list[int]) -> NoReturn:
 
 
 def _for_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+    """What Python reads when it starts, but for what keeps a folder from a path that lacks it."""
+    names = (name for name in environment if name.startswith("PYTHON"))
+    return {name: environment[name] for name in names if name != "PYTHONSAFEPATH"}
 
 
 def _start_afresh() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from shoal.terminal import command
 
@@ -13,7 +12,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 def main() -> None:
     """Run the command line; see :func:`shoal.terminal.command` for how it ends."""
-    sys.path.insert(0, str(Path.cwd()))
     if "--threads" in sys.argv[:-1]:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))

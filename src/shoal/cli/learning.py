@@ -69,7 +69,7 @@ def train_specialist(
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import train_specialist
 
-    if recover(store, out, ledger, base):
+    if recover(store, out, ledger, base, json.loads(point)):
         return
     deterministic(threads)
     train_specialist(

@@ -138,7 +138,7 @@ class Named(ColumnEncoder):
         if self.place.kind == "numeric":
             self.fitted = fit_gaps(values, self.column)
         try:
-            estimator = import_target(self.given["_target_"])(**self.options)
+            estimator = self._named_class()(**self.options)
             draws = "random_state" in getattr(estimator, "get_params", dict)()
             if draws and "random_state" not in self.options:
                 estimator.set_params(random_state=self.place.seed)
@@ -149,6 +149,12 @@ class Named(ColumnEncoder):
             raise self._failure("fitted", error) from error
         self.fitted["estimator"] = estimator
         self.fitted["width"] = self._block(values[:BLOCK_ROWS]).shape[1]
+
+    def _named_class(self) -> Any:  # noqa: ANN401 - the user's class
+        try:
+            return import_target(self.given["_target_"], "encoder")
+        except ModelError as error:
+            raise ModelError(f"{self.place.setting}: {error}") from error
 
     def _failure(self, what: str, error: Exception) -> ModelError:
         text = " ".join(f"{type(error).__name__}: {error}".split())

@@ -200,5 +200,5 @@ def _check_finite(
     value = values[row] if values.ndim == 1 else "a pixel"
     raise DataError(
         f"{where} {offset + row + 1}, column {column!r}: {value} is not finite once encoded "
-        f"as float32; clip or clean it in a transform"
+        f"as float32; clip or clean it"
     )

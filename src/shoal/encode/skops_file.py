@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ModelError, SourceError
 from shoal.files import replacing
-from shoal.targets import search_here
+from shoal.targets import check_trust, import_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +80,8 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what
 
     Args:
         path: The file.
-        trusted: Types or modules, by dotted name, that may be imported and built beyond those
-            of numpy, scipy and scikit-learn that skops knows.
+        trusted: Types, or modules exactly as types name them, that may be imported and built
+            beyond those of numpy, scipy and scikit-learn that skops knows.
 
     Raises:
         SourceError: There is no such file.
@@ -99,12 +99,9 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what
     except Exception as error:  # skops raises whatever its parsers raise
         raise CorruptError(f"{path}: not readable as skops ({_brief(error)})") from None
     for kind in needed:
-        if not any(f"{kind}.".startswith(f"{name}.") for name in trusted):
-            raise ModelError(
-                f"{path}: holds a {kind}, which is not trusted; name it as trusted if you know it"
-            )
-    if needed:
-        search_here()
+        check_trust(f"{path}: a part of it", kind, trusted)
+    for kind in needed:
+        import_target(kind, "state")
     try:
         return skops.io.loads(raw, trusted=needed)
     except ImportError as error:

@@ -90,8 +90,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
         content["model"]["_target_"],
         *Transform.model_validate(content["transform"]).targets,
     ]
-    modules = [target.rpartition(".")[0] for target in targets]
-    pool = Pool.load(paths.pool.parent, trust=[*modules, *_encoder_types(paths.pool.parent)])
+    pool = Pool.load(paths.pool.parent, trust=[*targets, *_encoder_types(paths.pool.parent)])
     index = Index(paths.index)
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"

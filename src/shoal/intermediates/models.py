@@ -15,7 +15,7 @@ from shoal.pool.kept import Kept
 from shoal.settings.learning import Model as ModelSettings
 from shoal.settings.section import parse
 from shoal.shapes import Shapes
-from shoal.targets import target_file
+from shoal.targets import check_trust, target_file
 from shoal.train_specialists.partition_rows import Index
 from shoal.workflow.history import History
 from shoal.workflow.layout import Layout
@@ -195,10 +195,9 @@ class Models:
             CorruptError: The pool store is damaged.
         """
         from shoal.determinism import deterministic
-        from shoal.pool.pool import check_trust
         from shoal.train_specialists.model import trained_model
 
-        check_trust("model", model.settings.target, self._trust)
+        check_trust("the model", model.settings.target, self._trust)
         deterministic(model.release.threads)
         tensors = self.kept.load(model.id)
         return trained_model(model.settings, {}, model.release.shapes, tensors).eval()
@@ -217,7 +216,6 @@ class Models:
 
         from shoal.encode.encoder import Encoder
         from shoal.files import read_made
-        from shoal.pool.pool import check_trust
         from shoal.sources.columns import typed_inputs
         from shoal.sources.readers import raw_batches
         from shoal.tables import Columns
@@ -229,7 +227,7 @@ class Models:
             read_made(layout.fit("transform", "state.json"), dict[str, Any])
         )
         for target in pipeline.targets:
-            check_trust("transform", target, self._trust)
+            check_trust("the transform", target, self._trust)
         encoder = Encoder.load(layout.fit("encode", "encoder.skops"), self._trust)
         parts, rows = [np.empty((0, *release.shapes.x_shape), np.float32)], 0
         for batch in raw_batches(source, 8192):

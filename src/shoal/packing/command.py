@@ -124,7 +124,7 @@ def _train(work: Work, member: str) -> str | None:
     reason = None
     with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
-            if recover(work.store, weights, ledger, work.base):
+            if recover(work.store, weights, ledger, work.base, work.grid[point]):
                 return None
             train_specialist(
                 work.model,

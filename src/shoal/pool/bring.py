@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.errors import CorruptError, ModelError, SettingsError, SourceError
 from shoal.files import parse_json
+from shoal.grid import model_at
 from shoal.hashing import settings_id
 from shoal.pool_store.tensors import tree_of
+from shoal.settings.learning import Model
 from shoal.settings.section import parse
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def _read(kept: Kept, file: Path) -> tuple[_Record | None, dict[str, Any]]:
     try:
         with safe_open(file, framework="pt") as opened:
             record = _record(file, opened.metadata() or {})
+            _check_point(kept, file, record)
             is_router = record is not None and record.kind == "router"
             wanted = kept.store.layout(kept.find("router" if is_router else "base"))
             shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - not a dict
@@ -129,6 +132,17 @@ def _record(file: Path, header: Mapping[str, str]) -> _Record | None:
         return None
     found: _Record = parse(_Record, content, f"{file}: record")
     return found
+
+
+def _check_point(kept: Kept, file: Path, record: _Record | None) -> None:
+    """Refuse a grid point that the last release's model cannot be at."""
+    point = record.meta.get("point", {}) if record else {}
+    try:
+        if not isinstance(point, dict):
+            raise SettingsError("its grid point is none")
+        model_at(parse(Model, kept.releases[-1]["model"], "model"), point)
+    except SettingsError as error:
+        raise ModelError(f"{file}: record: {error}") from None
 
 
 def _foreign(model: str) -> _Record:

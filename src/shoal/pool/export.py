@@ -99,17 +99,17 @@ def _program(kept: Kept, model: str) -> Program:
     """The user's model with its weights, and rows to trace it with."""
     import torch
 
-    from shoal.pool.pool import check_trust
     from shoal.settings.learning import Model
     from shoal.settings.section import parse
     from shoal.shapes import Shapes
+    from shoal.targets import check_trust
     from shoal.train_specialists.model import trained_model
 
     record = kept.store.record(model)
     if record["kind"] == "router":
         raise ModelError(f"{model}: a router is no network; export it to a .safetensors file")
     made = kept.release_of(model)
-    check_trust("model", made["model"]["_target_"], kept.trust)
+    check_trust("the model", made["model"]["_target_"], kept.trust)
     shapes = Shapes(**made["shapes"])
     tensors = kept.load(model)
     point = record["meta"].get("point", {})

@@ -128,7 +128,7 @@ def _settle(settings: Mapping[str, Any], home: Path, models: Sequence[str]) -> N
     """Give up weights, where the settings say so."""
     way = settings["store"]["keep"]
     if way in ("auto", "recipe"):
-        kept = Kept(home, (settings["model"]["_target_"].rpartition(".")[0],))
+        kept = Kept(home, (settings["model"]["_target_"],))
         settle(kept, models, settings["store"]["recovery_seconds"] if way == "auto" else None)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.errors import CorruptError, SourceError
 from shoal.files import read_json
 from shoal.gate.gate import GENERALIST, Gate
 from shoal.hashing import file_hash
@@ -16,6 +16,7 @@ from shoal.settings.section import parse
 from shoal.shapes import Shapes
 from shoal.state import load_state
 from shoal.tables import Columns
+from shoal.targets import check_trust
 from shoal.train_specialists.model import trained_model
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Pool:
         self.router = Router.from_state(*load_state(folder / "router.safetensors"))
         self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
         for target in self.pipeline.targets:
-            check_trust("transform", target, trust)
+            check_trust("the pool's transform", target, trust)
         self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
         self.gate = Gate.from_record(read_json(folder / "gate.json"))
         models = {BASE: self.model_with(load_state(folder / "base.safetensors")[0], {})}
@@ -90,13 +91,14 @@ class Pool:
 
         Args:
             folder: The pool's folder.
-            trust: Modules outside Shoal that the pool may import its model, encoders and
-                functions of transform steps from.
+            trust: Exact names of modules outside Shoal that the pool may import its model,
+                encoders and functions of transform steps from.
 
         Raises:
             SourceError: There is no pool in the folder.
             CorruptError: A file is missing or is not what the manifest says.
             ModelError: A module is not trusted, or does not import.
+            SettingsError: ``trust`` is one text.
         """
         place = Path(folder)
         if not (place / MANIFEST).is_file():
@@ -113,7 +115,7 @@ class Pool:
                 raise CorruptError(f"{path}: named in the manifest, but not in the pool")
             if file_hash(path) != expected:
                 raise CorruptError(f"{path}: does not match its hash in the manifest")
-        check_trust("model", manifest["model"]["_target_"], trust)
+        check_trust("the pool's model", manifest["model"]["_target_"], trust)
         return cls(place, manifest, trust)
 
     def predict(self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None) -> pa.Table:
@@ -152,7 +154,7 @@ class Pool:
         from shoal.sources.columns import typed_inputs
 
         rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
-        x = self.encoder.encode(rows)
+        x = self.encoder.encode(rows, source, first_row - 1)
         routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
         predicted: dict[str, Any] = {}
         if self.shapes.task == "classification":
@@ -190,17 +192,3 @@ class Pool:
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column
         return None if column is None else rows[column].to_pylist()
-
-
-def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
-    """Refuse what would be imported from outside Shoal.
-
-    Raises:
-        ModelError: The module of ``target`` is not among the trusted ones.
-    """
-    module = target.rpartition(".")[0]
-    if not (module == "shoal" or module.startswith("shoal.") or module in trust):
-        raise ModelError(
-            f"the pool's {part} is {target}; importing runs its code, so say that you trust it: "
-            f"trust={module!r}"
-        )

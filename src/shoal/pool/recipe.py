@@ -93,9 +93,9 @@ def trained_again(
         ModelError: Base or rows are gone, or the model's module is not trusted.
         RecoveryError: It has other bits; a line says which layers, how far, and what has changed.
     """
-    from shoal.pool.pool import check_trust
+    from shoal.targets import check_trust
 
-    check_trust("model", recipe.model["_target_"], trust)
+    check_trust("the recipe's model", recipe.model["_target_"], trust)
     if not blocks and recipe.is_lost(store):
         raise ModelError(
             f"{store.place}: model {model} cannot be trained again: "

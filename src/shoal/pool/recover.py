@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
 from shoal.files import write_json
@@ -12,20 +12,23 @@ from shoal.state import load_state, save_state
 from shoal.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
-def recover(folder: Path, out: Path, ledger: Path, base: Path) -> bool:
+def recover(folder: Path, out: Path, ledger: Path, base: Path, point: Mapping[str, Any]) -> bool:
     """Write a specialist's weights and ledger, if the store has them; whether it did.
 
-    It has them if a model was kept that is made from the same settings, code and rows, and from a
-    base of the same bits. A store that does not read is no reason not to train.
+    It has them if a model was kept that is made from the same settings, code and rows, from a
+    base of the same bits, and at the same grid point. A store that does not read is no reason not
+    to train.
 
     Args:
         folder: The pool store, which need not exist.
         out: Where the weights will lie; the path names what they are made from.
         ledger: Where the ledger will lie.
         base: Weights of the base.
+        point: The grid point.
     """
     if not folder.is_dir():
         return False
@@ -38,9 +41,15 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path) -> bool:
             return False
         origin = load_state(base)[0]
         records = {each: store.record(each) for each in found}
-        # One without weights is trained by this very job.
-        records = {each: own for each, own in records.items() if "recipe" not in own}
-        model = next((m for m, own in records.items() if base_is(own["base"], origin)), None)
+        # One without weights is trained by this very job; an imported one may say anything.
+        fits = (
+            each
+            for each, own in records.items()
+            if "recipe" not in own
+            and own["meta"].get("point") == point
+            and base_is(own["base"], origin)
+        )
+        model = next(fits, None)
         if model is None:
             return False
         tensors, record = store.load(model), records[model]

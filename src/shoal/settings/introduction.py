@@ -55,9 +55,9 @@ either: predictions are made with the arguments of `model`, not of the point.
 
 ## Model
 
-`_target_` is the dotted path of a class that is found from the current directory or among the
-installed packages; the other keys are its keyword arguments. Three facts of the encoded data may
-stand for a value:
+`_target_` is the dotted path of a class derived from `torch.nn.Module`, in an installed package or
+in the current folder, not in both; the other keys are its keyword arguments. Three facts of the
+encoded data may stand for a value:
 
 - `${data:features}`: numbers in one row, all together
 - `${data:shape}`: shape of one row, such as `[8, 8]` where the only input is an image
@@ -107,7 +107,8 @@ list, the column and the row's key, however rows are cut into source files. Writ
 A function of your own is `{step: function, columns: [note], options: {_target_: my_steps.shorten,
 training_only: false, arguments: {words: 5}}}`: `shorten(value, words=5)` returns what the value
 becomes. Its file is part of the identity of what it makes. A pool calls it for rows to predict
-where it is not for training rows alone: then loading needs `trust`, as for a model of your own.
+where it is not for training rows alone: then loading needs `trust`, as for a model of your own
+([what may run](../docs/trust.md)).
 """
 
 _ENCODERS = """\

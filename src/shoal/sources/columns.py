@@ -32,6 +32,8 @@ def typed(
     source: str,
     first_row: int = 1,
     names: Sequence[str] | None = None,
+    *,
+    predicted: bool = False,
 ) -> pa.Table:
     """Rows with their columns typed by kind; other columns of ``raw`` are left out.
 
@@ -41,6 +43,7 @@ def typed(
         source: The file, for messages.
         first_row: Row of the first of these rows in the file, from 1.
         names: Columns to type, all that are :func:`needed` by default.
+        predicted: Whether the rows are to be predicted by a pool.
 
     Returns:
         The columns with the types of :meth:`Columns.schema`, and the id as a string. A missing
@@ -57,7 +60,7 @@ def typed(
         if name not in raw.schema.names:
             hint = nearest(name, raw.schema.names)
             raise SourceError(f"{source}: has no column {name!r}; {hint}")
-        place = values.Place(source, first_row, name, name in columns.inferred)
+        place = values.Place(source, first_row, name, name in columns.inferred, predicted)
         out[name] = _typed_column(values.plain(raw[name]), columns, place)
     return pa.table(out)
 
@@ -79,7 +82,7 @@ def typed_inputs(raw: pa.Table, columns: Columns, source: str, first_row: int = 
     """
     names = [name for name in needed(columns) if columns.kinds[name] != "id"]
     present = [name for name in names if name in raw.schema.names or name in columns.inputs]
-    table = typed(raw, columns, source, first_row, present)
+    table = typed(raw, columns, source, first_row, present, predicted=True)
     for name in names:
         if name not in present:
             table = table.append_column(name, pa.nulls(len(raw), columns.arrow_type(name)))

@@ -36,21 +36,28 @@ class Place:
         first_row: Row of the first value, counted from 1 in the file.
         column: Name of the column.
         inferred: Whether its kind was inferred, from the rows that the generation was fitted on.
+        predicted: Whether its rows are to be predicted by a pool.
     """
 
     source: str
     first_row: int
     column: str
     inferred: bool = False
+    predicted: bool = False
 
-    def error(self, index: int, problem: str) -> SourceError:
-        """An error about one value, the ``index``-th from 0."""
+    def error(self, index: int, problem: str, advice: str = "") -> SourceError:
+        """An error about one value.
+
+        Args:
+            index: Its row, from 0.
+            problem: What is wrong with it.
+            advice: What to change in the settings, which who predicts with a pool does not have.
+        """
         row = self.first_row + index
-        hint = "; its kind was inferred: declare it, or `shoal refit` infers it anew"
-        return SourceError(
-            f"{self.source}: row {row}, column {self.column!r}: {problem}"
-            f"{hint if self.inferred else ''}"
-        )
+        inferred = "its kind was inferred: declare it, or `shoal refit` infers it anew"
+        hints = [] if self.predicted else [advice, inferred if self.inferred else ""]
+        said = "".join(f"; {hint}" for hint in hints if hint)
+        return SourceError(f"{self.source}: row {row}, column {self.column!r}: {problem}{said}")
 
     def whole(self, problem: str) -> SourceError:
         """An error about the whole column."""
@@ -196,8 +203,8 @@ def _parsed(values: pa.Array, place: Place) -> pa.Array:
     if len(bad):
         raise place.error(
             int(bad[0]),
-            f"{values[int(bad[0])].as_py()!r} is not a number, but the column's kind is; "
-            f"declare it categorical or clean it",
+            f"{values[int(bad[0])].as_py()!r} is not a number, but the column's kind is",
+            "declare it categorical or clean it",
         )
     strings = pc.if_else(pc.is_in(strings, pa.array(TRUE)), "1", strings)
     strings = pc.if_else(pc.is_in(strings, pa.array(FALSE)), "0", strings)

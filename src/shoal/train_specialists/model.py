@@ -34,7 +34,7 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
         ModelError: The class does not import, does not take its arguments, or gives an output
             that does not fit the labels.
     """
-    target = import_target(model.target)
+    target = import_target(model.target, "model")
     torch.manual_seed(seed)
     try:
         built = target(**shapes.fill(model.arguments()))
