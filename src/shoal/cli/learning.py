@@ -69,13 +69,14 @@ def train_specialist(
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import train_specialist
 
-    if recover(store, out, ledger, base, json.loads(point)):
+    values = parse_json(point, "--point", dict[str, Any])
+    if recover(store, out, ledger, base, values):
         return
     deterministic(threads)
     train_specialist(
         Model.from_text(model),
         Training.from_text(training),
-        parse_json(point, "--point", dict[str, Any]),
+        values,
         index,
         digest,
         base,
