@@ -9,7 +9,7 @@ numeric, time       float64 (time: seconds since 1970), null where missing
 categorical, text,  string, null where missing
 group
 label               string (classification) or float64 (regression)
-image               fixed shape tensor of uint8 or float32
+image, vector       fixed shape tensor of uint8, float32 or float64
 =================== =====================================================
 
 Columns of kind ``id`` are gone (they are in the key), and so are ignored ones.
@@ -44,6 +44,8 @@ TRAIN, VALIDATION, TEST = range(3)
 OUTSIDE = 3
 """Code of rows kept out of every fold, such as queries known to be out of scope."""
 
+ARRAY_KINDS = ("image", "vector")
+"""Kinds of columns whose cells are arrays of numbers."""
 _KINDS_AS_NUMBER = ("numeric", "time")
 _KINDS_AS_TEXT = ("categorical", "text", "group")
 
@@ -55,11 +57,12 @@ class Columns:
     Attributes:
         kinds: Column name to kind, in the order of the first source file.
         task: ``classification`` or ``regression``.
-        image_shapes: Shape of each image column.
-        image_types: numpy type of each image column, ``uint8`` or ``float32``.
+        image_shapes: Shape of each image or vector column.
+        image_types: numpy type of each of them: ``uint8``, ``float32`` or, of vectors, ``float64``.
         inferred: For each column that was not declared, why it has its kind.
         formats: For each time column, how its times are written: ``dates`` (times, dates and ISO
             8601 strings, also 20260131) or ``numbers``, which are seconds.
+        resized: Image columns whose pictures are resized where they are of another size.
     """
 
     kinds: dict[str, str]
@@ -68,6 +71,7 @@ class Columns:
     image_types: dict[str, str]
     inferred: dict[str, str]
     formats: dict[str, str] = field(default_factory=dict)
+    resized: list[str] = field(default_factory=list)
 
     def of_kind(self, *kinds: str) -> list[str]:
         """Names of the columns of these kinds, in order."""
@@ -81,7 +85,7 @@ class Columns:
     @property
     def inputs(self) -> list[str]:
         """Names of the columns that a model may see, in order."""
-        return self.of_kind("numeric", "categorical", "text", "image")
+        return self.of_kind("numeric", "categorical", "text", *ARRAY_KINDS)
 
     def arrow_type(self, name: str) -> pa.DataType:
         """Arrow type of a column in a table of rows."""
@@ -90,8 +94,8 @@ class Columns:
             return pa.float64()
         if kind in _KINDS_AS_TEXT or kind == "label":
             return pa.string()
-        if kind == "image":
-            element = pa.uint8() if self.image_types[name] == "uint8" else pa.float32()
+        if kind in ARRAY_KINDS:
+            element = pa.from_numpy_dtype(np.dtype(self.image_types[name]))
             return pa.fixed_shape_tensor(element, self.image_shapes[name])
         raise ValueError(f"columns of kind {kind!r} are not kept in tables")
 
@@ -188,14 +192,14 @@ def without_gaps(values: NDArray[Any]) -> list[str]:
 
 
 def images(table: pa.Table, name: str) -> NDArray[Any]:
-    """An image column as ``(rows, *shape)``."""
+    """A column of images or vectors as ``(rows, *shape)``."""
     shape = tuple(table.schema.field(name).type.shape)
     chunks = [chunk.to_numpy_ndarray() for chunk in table[name].chunks if len(chunk)]
     return np.concatenate(chunks) if chunks else np.empty((0, *shape))
 
 
 def image_array(values: NDArray[Any]) -> pa.ExtensionArray:
-    """An image column from ``(rows, *shape)`` of uint8 or float32."""
+    """A column of images or vectors from ``(rows, *shape)``."""
     return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
 
 

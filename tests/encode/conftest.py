@@ -16,6 +16,7 @@ def settings():
         "categorical": {"encoder": "one_hot"},
         "text": {"encoder": "ngrams", "analyzer": "char_wb", "ngram_range": [2, 3], "features": 32},
         "image": {"encoder": "image"},
+        "vector": {"encoder": "vector"},
     }
 
     def make(fit_rows=1000, seed=0, **columns):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from shoal import tables
@@ -49,6 +50,41 @@ def test_one_image_keeps_its_shape(columns, rows, shard, settings):
 
     assert encoder.x_shape == (2, 2)
     assert encoded[1, 0, 1] == encoded[0, 0, 0] > encoded[1, 0, 0]
+
+
+def of_vectors(vectors, kind="vector"):
+    """Columns v and y, and a table of training rows."""
+    shape, element = list(vectors.shape[1:]), str(vectors.dtype)
+    columns = tables.Columns(
+        {"v": kind, "y": "label"}, "classification", {"v": shape}, {"v": element}, {}
+    )
+    count = len(vectors)
+    arrays = {
+        "v": tables.image_array(vectors),
+        "y": pa.array(["p", "q"] * (count // 2)),
+        tables.KEY: pa.array([bytes([n] * 16) for n in range(count)], pa.binary(16)),
+        tables.FOLD: pa.array([0] * count, pa.uint8()),
+    }
+    return columns, pa.table(arrays, schema=columns.schema())
+
+
+def test_each_feature_of_a_vector_has_its_own_scale(shard, settings):
+    """A feature that differs in the last of ten digits is as wide as any other."""
+    feature = np.array([1, 2, 1, 2], dtype=np.float64)
+    columns, table = of_vectors(np.stack([1e9 + feature, feature / 1e6], axis=1))
+
+    x = Encoder.fit(settings(), columns, {"s": shard(table)}).encode(table)
+
+    assert x.tolist() == [[-1, -1], [1, 1]] * 2
+
+
+def test_a_number_that_varies_must_not_become_constant(shard, settings):
+    """One scale for all entries loses a small one beside a large one: an error, not a warning."""
+    small = np.array([1, 2, 1, 2], dtype=np.float32)
+    columns, table = of_vectors(np.stack([small * 1e12, small], axis=1), "image")
+
+    with pytest.raises(DataError, match="column 'v', entry 1 varies, but is constant once encoded"):
+        Encoder.fit(settings(), columns, {"s": shard(table)})
 
 
 def test_an_image_among_others_is_flat(columns, rows, shard, settings):

@@ -231,6 +231,7 @@ def contract_cases():
     yield from (({"encoder": e}, "categorical", named) for e in ("one_hot", "ordinal", "target"))
     yield from ((spec, "text", texts) for spec in (char, NGRAMS))
     yield {"encoder": "image"}, "image", pixels
+    yield {"encoder": "vector"}, "vector", draw.normal(size=(700, 5)) * [1, 10, 1e3, 1e-3, 1e6]
     yield {"_target_": "sklearn.decomposition.PCA", "whiten": True}, "image", pixels
     yield {"_target_": "sklearn.kernel_approximation.RBFSampler"}, "numeric", some
 

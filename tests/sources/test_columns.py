@@ -211,7 +211,7 @@ def test_images_that_do_not_fit_are_named():
 
 def test_a_column_of_another_nature_is_named():
     """Images or nested values where a number or a name should be are refused."""
-    nested = pa.array([[1], [2, 3]])
+    nested = pa.array([{"a": 1}, {"a": 2}])
 
     for kind in ("numeric", "categorical", "time"):
         with pytest.raises(SourceError, match="column 'c' holds nested or binary values"):

@@ -119,8 +119,14 @@ def test_order_is_that_of_the_first_file():
         ({"y": "ignore"}, {"a": {"x": ["1"], "y": ["a"]}}, "no column is the label"),
         ({"x": "label"}, {"a": {"x": ["1"], "y": ["a"]}}, "'x', 'y' are all of kind label"),
         ({"x": "id"}, {"a": {"x": ["1"], "y": ["a"]}}, "no column is left as input"),
-        ({"x": "image"}, {"a": {"x": ["1"], "y": ["a"]}}, "'x' is declared image, but holds none"),
-        ({}, {"a": {"x": [[1]], "y": ["a"]}}, "'x' holds nested or binary values; declare it"),
+        ({"x": "image"}, {"a": {"x": [1], "y": ["a"]}}, "'x' is declared image, but holds none"),
+        ({"x": "image"}, {"a": {"x": ["1"], "y": ["a"]}}, "row 1, column 'x': '1': no such file"),
+        (
+            {"x": "vector"},
+            {"a": {"x": image_array(np.zeros((1, 2, 3))), "y": ["a"]}},
+            r"'x' is declared vector, but holds arrays of shape \[2, 3\]",
+        ),
+        ({}, {"a": {"x": [{"z": 1}], "y": ["a"]}}, "'x' holds nested or binary values; declare it"),
     ],
 )
 def test_columns_that_cannot_be_are_named(declared, heads, problem):

@@ -111,7 +111,7 @@ def test_a_range_that_pandas_saved_counts_through_all_batches(tmp_path):
 
 
 def test_npz_arrays_become_columns_and_images(tmp_path):
-    """1-d arrays are columns of their type, others images of uint8 or float32."""
+    """1-d arrays are columns of their type, rows of others uint8, float64 (vectors) or float32."""
     np.savez(
         tmp_path / "a.npz",
         number=np.array([1.5, 2.5], dtype=">f8"),
@@ -120,6 +120,7 @@ def test_npz_arrays_become_columns_and_images(tmp_path):
         day=np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
         small=np.array([[1, 2], [3, 4]], dtype=np.uint8),
         wide=np.array([[1, 2], [3, 4]], dtype=np.int64),
+        deep=np.array([[[1], [2]], [[3], [4]]], dtype=np.int64),
     )
 
     (batch,) = raw_batches(tmp_path / "a.npz", 10)
@@ -130,7 +131,8 @@ def test_npz_arrays_become_columns_and_images(tmp_path):
     assert batch["raw"].to_pylist() == ["x", "yy"]
     assert types["day"] == "timestamp[us]"
     assert batch.schema.field("small").type.value_type == pa.uint8()
-    assert batch.schema.field("wide").type.value_type == pa.float32()
+    assert batch.schema.field("wide").type.value_type == pa.float64()
+    assert batch.schema.field("deep").type.value_type == pa.float32()
     assert batch["wide"].chunk(0).to_numpy_ndarray().tolist() == [[1, 2], [3, 4]]
 
 

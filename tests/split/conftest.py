@@ -36,6 +36,7 @@ def source_settings():
             "folder": "",
             "task": "classification",
             "undeclared": "infer",
+            "images": {"size": None, "channels": None},
             "shuffle_labels": False,
             "batch_rows": 4,
         }

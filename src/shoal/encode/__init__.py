@@ -19,7 +19,8 @@ encoder           missing                      unseen
 ``ngrams``        the empty text: zeros        none: any text has its n-grams
 ``sequence_…``    the empty text: zeros        a letter: 0 in every feature of its place
                                                (``one_hot``), a code of its own (``integer``)
-``image``         cannot be                    none
+``image``,        cannot be                    none
+``vector``
 ``_target_``      numbers: as ``scale``;       what the named class does
                   text: the empty text;
                   categories: None
@@ -32,7 +33,7 @@ the mean and spread of a numeric label, come from all training rows.
 
 An encoder is fitted once a generation, and applied the same to every batch, shard and fold.
 ``decode`` undoes ``scale``, ``quantile``, ``rank``, ``passthrough``, ``one_hot``, ``ordinal``,
-``sequence_…``, ``image`` and the label.
+``sequence_…``, ``image``, ``vector`` and the label.
 
 A row's tensor does not depend on the rows that are encoded with it, to the bit.
 """

@@ -29,7 +29,7 @@ class Place:
 
     Attributes:
         column: The column.
-        kind: Its kind: numeric, categorical, text or image.
+        kind: Its kind: numeric, categorical, text, image or vector.
         setting: Where the encoder is set, such as ``encode.kinds.numeric``.
         seed: Seed of encoders that draw.
     """
@@ -57,7 +57,7 @@ class ColumnEncoder(ABC):
     """One column to features, float32, a function of the row alone.
 
     Values come as float64 with NaN where missing (numeric), as an object array with None where
-    missing (categorical, text), or as ``(rows, *shape)`` of uint8 or float32 (image).
+    missing (categorical, text), or as ``(rows, *shape)`` of numbers (image, vector).
 
     Attributes:
         name: What settings call it.

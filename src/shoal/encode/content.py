@@ -1,4 +1,4 @@
-"""Encoders of text and images, and of any column by a class that the user names."""
+"""Encoders of text, images and vectors, and of any column by a class that the user names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shoal.blocks import BLOCK_ROWS
 from shoal.encode.column import ColumnEncoder, Place, Target, fill_gaps, fit_gaps, gap_names
 from shoal.errors import ModelError
 from shoal.settings.section import Section
-from shoal.tables import without_gaps
+from shoal.tables import ARRAY_KINDS, without_gaps
 from shoal.targets import import_target
 
 if TYPE_CHECKING:
@@ -114,16 +114,48 @@ class Image(ColumnEncoder):
         return tuple(self.fitted["shape"])
 
 
+class Vector(ColumnEncoder):
+    """Each feature less its own training mean, over its own standard deviation (1 if constant)."""
+
+    name = "vector"
+    kinds = ("vector",)
+
+    def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
+        """Learn each feature's mean and deviation."""
+        numbers = values.astype(np.float64)
+        spread = numbers.std(axis=0)
+        self.fitted = {"mean": numbers.mean(axis=0), "spread": np.where(spread > 0, spread, 1.0)}
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        """Features, ``(rows, features)``."""
+        scaled: NDArray[np.float64] = values.astype(np.float64) - self.fitted["mean"]
+        scaled /= self.fitted["spread"]
+        with np.errstate(over="ignore"):  # what is not finite is reported by the caller
+            return scaled.astype(np.float32)
+
+    def decode(self, features: Floats) -> NDArray[np.float64]:
+        """Features in their own units, float64 ``(rows, features)``."""
+        numbers: NDArray[np.float64] = features.astype(np.float64) * self.fitted["spread"]
+        numbers += self.fitted["mean"]
+        return numbers
+
+    @property
+    def names(self) -> list[str]:
+        """``column[place]`` of each feature."""
+        return [f"{self.column}[{place}]" for place in range(len(self.fitted["mean"]))]
+
+
 class Named(ColumnEncoder):
     """Any class with ``fit`` and ``transform``, such as one of scikit-learn's.
 
-    It sees numbers and categories as ``(rows, 1)``, texts as a list, images as ``(rows, pixels)``
-    of float32; ``fit`` also gets the labels. Gaps of numbers are filled and marked as for
-    ``scale``. It transforms in blocks of one size, so that a row's bits depend on no other row.
+    It sees numbers and categories as ``(rows, 1)``, texts as a list, images and vectors as
+    ``(rows, entries)`` of float32; ``fit`` also gets the labels. Gaps of numbers are filled and
+    marked as for ``scale``. It transforms in blocks of one size, so that a row's bits depend on
+    no other row.
     """
 
     name = "_target_"
-    kinds = ("numeric", "categorical", "text", "image")
+    kinds = ("numeric", "categorical", "text", *ARRAY_KINDS)
 
     def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401
         """The class's own arguments, passed as they stand."""
@@ -169,7 +201,7 @@ class Named(ColumnEncoder):
         if self.place.kind == "text":
             return without_gaps(values)
         flat = values.reshape(len(values), -1)
-        return flat.astype(np.float32) if self.place.kind == "image" else flat
+        return flat.astype(np.float32) if self.place.kind in ARRAY_KINDS else flat
 
     def _block(self, values: NDArray[Any]) -> Floats:
         """Features of at most BLOCK_ROWS rows, computed with padding to BLOCK_ROWS."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
+_CHECKED_ROWS = 8192
+
 
 class Encoder:
     """Fitted encoders of an experiment's columns and label, frozen with a generation.
@@ -92,7 +94,9 @@ class Encoder:
         label = survey.label()
         target = Target(label.encode(sample), label.classes)
         for encoder in encoders:
-            encoder.fit(_values(sample, encoder), target)
+            values = _values(sample, encoder)
+            encoder.fit(values, target)
+            _check_varying(encoder, values[:_CHECKED_ROWS])
         return cls(columns.task, encoders, label, survey.rows)
 
     def encode(self, table: pa.Table, shard: str = "input", offset: int = 0) -> Floats:
@@ -186,8 +190,43 @@ def _values(table: pa.Table, encoder: ColumnEncoder) -> NDArray[Any]:
     kind = encoder.place.kind
     if kind == "numeric":
         return tables.numbers(table, encoder.column)
-    read = tables.images if kind == "image" else tables.texts
+    read = tables.images if kind in tables.ARRAY_KINDS else tables.texts
     return read(table, encoder.column)
+
+
+def _check_varying(encoder: ColumnEncoder, values: NDArray[Any]) -> None:
+    """Refuse an encoder that leaves a number constant which varies.
+
+    One scale for all entries of an array does, where one of them is far larger than the others.
+    """
+    if encoder.place.kind not in ("numeric", *tables.ARRAY_KINDS):
+        return
+    before = values.reshape(len(values), -1)
+    after = encoder.encode(values).reshape(len(values), -1)
+    varies, still = _varies(before), ~_varies(after)
+    if before.shape[1] == 1:
+        lost = varies & still.all()
+    elif after.shape[1] == before.shape[1]:
+        lost = varies & still
+    else:
+        return
+    if lost.any():
+        entry = int(np.argmax(lost))
+        name = f"column {encoder.column!r}" + (f", entry {entry}" if len(lost) > 1 else "")
+        raise DataError(
+            f"{encoder.place.setting}: {name} varies, but is constant once encoded by "
+            f"{encoder.given.get('_target_', encoder.name)!r}: its spread is lost beside larger "
+            f"numbers; choose another encoder, keep it in a column of its own, or declare the "
+            f"column vector, which scales each entry by itself"
+        )
+
+
+def _varies(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which columns of ``(rows, columns)`` hold more than one number; gaps do not count."""
+    with np.errstate(invalid="ignore"):
+        low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+    varies: NDArray[np.bool_] = low < high
+    return varies
 
 
 def _check_finite(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.encode.categories import OneHot, Ordinal, TargetMean
 from shoal.encode.column import ColumnEncoder, Place
-from shoal.encode.content import Image, Named, Ngrams
+from shoal.encode.content import Image, Named, Ngrams, Vector
 from shoal.encode.numeric import Passthrough, Quantile, Rank, Scale
 from shoal.encode.sequences import SequenceInteger, SequenceOneHot
 from shoal.errors import DataError, SettingsError, nearest
+from shoal.tables import ARRAY_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +30,12 @@ _CLASSES: tuple[type[ColumnEncoder], ...] = (
     SequenceOneHot,
     SequenceInteger,
     Image,
+    Vector,
 )
 ENCODERS: dict[str, type[ColumnEncoder]] = {encoder.name: encoder for encoder in _CLASSES}
 """Name in the settings to encoder."""
 
-_KINDS = ("numeric", "categorical", "text", "image")
+_KINDS = ("numeric", "categorical", "text", *ARRAY_KINDS)
 
 
 def encoders_of(settings: Encode, columns: Columns) -> list[ColumnEncoder]:

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from shoal.settings.section import Section
 
 ColumnKind = Literal[
-    "numeric", "categorical", "text", "image", "label", "id", "group", "time", "ignore"
+    "numeric", "categorical", "text", "image", "vector", "label", "id", "group", "time", "ignore"
 ]
 Fold = Literal["train", "validation", "test"]
 Task = Literal["classification", "regression"]
@@ -22,6 +22,17 @@ class ArraySource(Section):
     path: str = Field(description="the file")
     arrays: list[dict[str, str]] = Field(
         description="one entry a set of rows: column name to array name"
+    )
+
+
+class Images(Section):
+    """Encoded pictures in cells, as bytes or as paths: PNG, JPEG and what else Pillow reads."""
+
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        description="height and width that pictures are resized to; null: all are of one size"
+    )
+    channels: Literal[1, 3] | None = Field(
+        description="1 for grey, 3 for colours (first axis); null: as the first picture has"
     )
 
 
@@ -37,6 +48,7 @@ class Sources(Section):
     undeclared: Literal["infer", "ignore"] = Field(
         description="what happens to columns that are not declared"
     )
+    images: Images = Field(description="how encoded pictures are read")
     shuffle_labels: bool = Field(
         description="a control: labels are drawn anew, so that every score must be at chance"
     )
@@ -150,7 +162,7 @@ class Encode(Section):
     """Rows to tensors."""
 
     kinds: dict[str, dict[str, Any]] = Field(
-        description="encoder of each kind of column (numeric, categorical, text, image)"
+        description="encoder of each kind of column (numeric, categorical, text, image, vector)"
     )
     columns: dict[str, dict[str, Any]] = Field(
         description="encoder of single columns, where it differs from its kind's"

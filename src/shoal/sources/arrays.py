@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from shoal.errors import SourceError, nearest
+from shoal.sources.tensors import kept_as
 from shoal.tables import image_array
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class NpzFile:
             raise self._broken(error) from None
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.ndim > 1:
-            return image_array(as_image(values))
+            return image_array(kept_as(values))
         if values.dtype.kind == "S":
             try:
                 return pa.array([value.decode() for value in values.tolist()], pa.string())
@@ -168,14 +169,3 @@ class NpzFile:
     def _broken(self, error: BaseException) -> SourceError:
         message = (str(error).splitlines() or [type(error).__name__])[0]
         return SourceError(f"{self.path}: not readable as NPZ, cut off or corrupt ({message})")
-
-
-def as_image(values: NDArray[Any]) -> NDArray[Any]:
-    """Numbers in one of the two types that images are kept in.
-
-    uint8 stays, bool becomes uint8, everything else float32.
-    """
-    if values.dtype == np.uint8:
-        return values
-    with np.errstate(over="ignore"):  # becomes infinite, which is refused with its row
-        return values.astype(np.uint8 if values.dtype == bool else np.float32)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
-from shoal.sources import times, values
+from shoal.sources import tensors, times, values
 from shoal.sources.frames import check_single
 from shoal.sources.inference import infer, listing
-from shoal.tables import image_array
+from shoal.sources.pictures import holds_pictures
+from shoal.tables import ARRAY_KINDS, image_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,13 +98,20 @@ def label_is_missing(table: pa.Table, columns: Columns) -> int | None:
 
 def _typed_column(raw: pa.Array, columns: Columns, place: values.Place) -> pa.Array:
     kind = columns.kinds[place.column]
+    if not len(raw) and kind != "id":
+        return pa.nulls(0, columns.arrow_type(place.column))
     if kind == "numeric" or (kind == "label" and columns.task == "regression"):
         return values.numeric(raw, place)
     if kind == "time":
         return times.seconds(raw, place, columns.formats.get(place.column, "dates"))
-    if kind == "image":
-        shape, element = columns.image_shapes[place.column], columns.image_types[place.column]
-        return image_array(values.image(raw, place, shape, element))
+    if kind in ARRAY_KINDS:
+        if not (tensors.holds_arrays(raw.type) or (kind == "image" and holds_pictures(raw.type))):
+            raise place.whole(
+                f"holds {values.article(values.storage(raw.type))}, but its kind is {kind}"
+            )
+        layout = columns.image_shapes[place.column], columns.image_types[place.column]
+        resize = place.column in columns.resized
+        return image_array(tensors.arrays(raw, place, kind, layout, resize=resize))
     strings = values.text(raw, place, as_written=kind == "text")
     if kind == "id" and strings.null_count:
         index = pc.index(strings.is_null(), True).as_py()

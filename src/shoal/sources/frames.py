@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from shoal.errors import SourceError, nearest
 from shoal.sources.canonical import canonical_text
+from shoal.tables import ARRAY_KINDS, image_array
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from shoal.tables import Columns
 
@@ -23,7 +26,9 @@ _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating, Decimal, d
 def raw_table(rows: pd.DataFrame | pa.Table, columns: Columns, source: str) -> pa.Table:
     """The columns of a frame that are known, as a source file would give them.
 
-    The index of a data frame is no column, unless it has the name of a known one.
+    The index of a data frame is no column, unless it has the name of a known one. Cells of image
+    and vector columns may be arrays or lists, flat or nested as the column's arrays are, or
+    encoded pictures.
 
     Args:
         rows: The rows; an Arrow table is given back as it is.
@@ -31,11 +36,16 @@ def raw_table(rows: pd.DataFrame | pa.Table, columns: Columns, source: str) -> p
         source: What messages call the rows.
 
     Raises:
-        SourceError: An input is missing, or a column is there twice or holds values that no source
-            file could.
+        SourceError: It is neither a frame nor a table, an input is missing, or a column is there
+            twice or holds values that no source file could.
     """
     if isinstance(rows, pa.Table):
         return rows
+    if not hasattr(rows, "reset_index"):
+        raise SourceError(
+            f"{source}: is of type {type(rows).__name__}; give a pandas DataFrame or a pyarrow "
+            f"Table"
+        )
     known = [name for name, kind in columns.kinds.items() if kind != "ignore"]
     levels = [level for level in rows.index.names if level in known and level not in rows.columns]
     frame = rows.reset_index(level=levels) if levels else rows
@@ -45,8 +55,14 @@ def raw_table(rows: pd.DataFrame | pa.Table, columns: Columns, source: str) -> p
         if name not in names:
             raise SourceError(f"{source}: has no column {name!r}; {nearest(name, names)}")
     check_single(names, taken, source)
+    found = {name: frame.iloc[:, names.index(name)] for name in taken}
     return pa.table(
-        {name: _column(frame.iloc[:, names.index(name)], name, source) for name in taken}
+        {
+            name: _arrays(values.tolist(), columns.image_shapes[name], name, source)
+            if columns.kinds[name] in ARRAY_KINDS and _holds_lists(values)
+            else _column(values, name, source)
+            for name, values in found.items()
+        }
     )
 
 
@@ -59,6 +75,36 @@ def check_single(names: list[str], taken: list[str], source: str) -> None:
     for name in taken:
         if names.count(name) > 1:
             raise SourceError(f"{source}: column {name!r} is there {names.count(name)} times")
+
+
+def _holds_lists(values: pd.Series) -> bool:
+    return len(values) > 0 and isinstance(values.iloc[0], np.ndarray | list | tuple)
+
+
+def _arrays(cells: list[Any], shape: list[int], name: str, source: str) -> pa.Array:
+    """A column of arrays, flat or of their own shape."""
+    wanted, found = (tuple(shape), (math.prod(shape),)), []
+    for row, cell in enumerate(cells, start=1):
+        array = _array(cell)
+        is_numeric = array.dtype.kind in "biuf"
+        if array.shape not in wanted or not is_numeric:
+            held = f"an array of shape {array.shape}" if is_numeric else repr(cell)[:80]
+            raise SourceError(
+                f"{source}: row {row}, column {name!r}: {held} is no array of numbers of shape "
+                f"{wanted[0]}, nor a flat one"
+            )
+        found.append(array.reshape(shape))
+    stacked = np.stack(found)
+    return image_array(stacked.astype(np.uint8) if stacked.dtype == bool else stacked)
+
+
+def _array(cell: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever a cell holds
+    """A cell as an array; pandas nests arrays in arrays of objects. Empty where it is none."""
+    try:
+        array = np.asarray(cell)
+        return np.asarray(array.tolist()) if array.dtype == object else array
+    except ValueError:  # lists of several lengths
+        return np.empty(0, dtype=object)
 
 
 def _column(values: pd.Series, name: str, source: str) -> pa.Array | pa.ChunkedArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,15 +10,19 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
-from shoal.sources import values
+from shoal.sources import tensors, values
 from shoal.sources.parquet import saved_index
+from shoal.sources.pictures import are_pictures, holds_pictures, picture_shape
 from shoal.sources.times import time_formats
-from shoal.tables import Columns
+from shoal.tables import ARRAY_KINDS, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
+
+    from shoal.settings.data import Images
+    from shoal.sources.tensors import Layout
 
 FEW_SHARE = 0.05
 FEW_LEAST = 20
@@ -31,19 +36,21 @@ _WORDS = {
     "number": "numbers",
     "string": "strings",
     "time": "times",
-    "image": "images",
+    "array": "arrays of numbers",
+    "picture": "pictures",
     "other": "nested or binary values",
 }
-_KIND_OF = {"number": "numeric", "image": "image", "time": "time"}
+_KIND_OF = {"number": "numeric", "picture": "image", "time": "time"}
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """A column's kind, why it was inferred, and the shape and type of its images."""
+    """A column's kind, why it was inferred, and the shape and type of its arrays."""
 
     kind: str
     reason: str | None = None
-    layout: tuple[list[int], str] | None = None
+    layout: Layout | None = None
+    resized: bool = False
 
 
 @dataclass
@@ -53,7 +60,8 @@ class _Evidence:
     Attributes:
         source: The first file that says how the column is stored.
         storage: How it is stored, as :func:`values.storage` says it.
-        layout: Shape and type of images.
+        layout: Shape and type of arrays and pictures.
+        apart: How much further one entry of an array ranges than others, if that is far.
         rows: Rows that hold a value, over all files.
         characters: Characters in them, where they are strings.
         distinct: Distinct strings.
@@ -61,7 +69,8 @@ class _Evidence:
 
     source: str = ""
     storage: str = "nothing"
-    layout: tuple[list[int], str] | None = None
+    layout: Layout | None = None
+    apart: float | None = None
     rows: int = 0
     characters: int = 0
     distinct: set[str] = field(default_factory=set)
@@ -74,6 +83,7 @@ def infer(
     *,
     undeclared: str = "infer",
     fold_column: str | None = None,
+    images: Images | None = None,
 ) -> Columns:
     """The columns of an experiment.
 
@@ -83,6 +93,7 @@ def infer(
         task: ``classification`` or ``regression``.
         undeclared: ``infer`` or ``ignore`` what is not declared.
         fold_column: A column that names the fold; ignored unless it is declared.
+        images: How encoded pictures are read; by default all are of one size.
 
     Raises:
         SourceError: A declared column is absent, files disagree about a column, there is not
@@ -91,7 +102,7 @@ def infer(
     _check_declared(heads, declared)
     verdicts = {
         name: _unused(name, heads, declared, undeclared, fold_column)
-        or _verdict(name, heads, declared.get(name))
+        or _verdict(name, heads, declared.get(name), images)
         for name in dict.fromkeys(name for head in heads.values() for name in head.schema.names)
     }
     kinds = {name: verdict.kind for name, verdict in verdicts.items()}
@@ -105,6 +116,7 @@ def infer(
         image_types={name: element for name, (_, element) in layouts.items()},
         inferred={name: verdict.reason for name, verdict in verdicts.items() if verdict.reason},
         formats={name: _time_format(name, heads) for name in times},
+        resized=[name for name, verdict in verdicts.items() if verdict.resized],
     )
 
 
@@ -151,7 +163,9 @@ def _no_input(name: str, heads: Mapping[str, pa.Table]) -> str | None:
     return None if name in heads[first].schema.names else f"{first} has no such column"
 
 
-def _verdict(name: str, heads: Mapping[str, pa.Table], kind: str | None) -> _Verdict:
+def _verdict(
+    name: str, heads: Mapping[str, pa.Table], kind: str | None, images: Images | None
+) -> _Verdict:
     """Kind of a column that is used."""
     for source, head in heads.items():
         if name not in head.schema.names:
@@ -159,35 +173,33 @@ def _verdict(name: str, heads: Mapping[str, pa.Table], kind: str | None) -> _Ver
                 f"{source}: has no column {name!r}, which {next(iter(heads))} has; "
                 f"{nearest(name, head.schema.names)}; or declare it ignore"
             )
-    evidence = _gathered(name, heads, declared=kind)
+    evidence = _gathered(name, heads, kind, images)
+    reason = None
     if kind is None:
         kind, reason = _judged(name, evidence)
-        return _Verdict(kind, reason, evidence.layout)
-    if kind == "image" and evidence.layout is None:
+    if kind not in ARRAY_KINDS:
+        return _Verdict(kind, reason)
+    if evidence.layout is None or (kind == "vector" and len(evidence.layout[0]) > 1):
+        held = f"arrays of shape {evidence.layout[0]}" if evidence.layout else "none"
         raise SourceError(
-            f"{evidence.source or next(iter(heads))}: column {name!r} is declared image, but "
-            f"holds none; store arrays of one shape (fixed shape tensors)"
+            f"{evidence.source or next(iter(heads))}: column {name!r} is declared {kind}, but "
+            f"holds {held}; an image is an array of one shape or an encoded picture, a vector "
+            f"an array of one axis"
         )
-    return _Verdict(kind, None, evidence.layout if kind == "image" else None)
+    resized = evidence.storage == "picture" and images is not None and images.size is not None
+    return _Verdict(kind, reason, evidence.layout, resized)
 
 
-def _gathered(name: str, heads: Mapping[str, pa.Table], declared: str | None) -> _Evidence:
+def _gathered(
+    name: str, heads: Mapping[str, pa.Table], declared: str | None, images: Images | None
+) -> _Evidence:
     """What all files say about a column; that they agree, unless its kind is declared."""
     evidence = _Evidence()
     for source, head in heads.items():
         column = values.plain(head[name])
-        how = values.storage(column.type)
+        how = _storage(column, declared)
         if how == "string":
-            column = values.without_missing(column).drop_null()
-            evidence.rows += len(column)
-            evidence.characters += pc.sum(pc.utf8_length(column)).as_py() or 0
-            evidence.distinct |= set(column.to_pylist())
-            if not len(column):
-                how = "nothing"
-            elif values.is_number(column):
-                how = "number"
-        elif how != "image" and column.null_count == len(column):
-            how = "nothing"
+            _add_strings(evidence, column)
         if how == "nothing":
             continue
         if evidence.storage == "nothing":
@@ -197,23 +209,62 @@ def _gathered(name: str, heads: Mapping[str, pa.Table], declared: str | None) ->
                 f"{source}: column {name!r} holds {_WORDS[how]}, but {_WORDS[evidence.storage]} in "
                 f"{evidence.source}; declare its kind or clean it"
             )
-        if how == "image":
-            _add_layout(evidence, name, source, values.image_layout(column.type))
+        place = values.Place(source, 1, name)
+        if how == "array":
+            layout = tensors.layout_of(column)
+            if layout is not None:
+                _add_layout(evidence, name, source, layout)
+                evidence.apart = evidence.apart or _apart(column, place, layout)
+        elif how == "picture":
+            size, channels = (images.size, images.channels) if images else (None, None)
+            shape = picture_shape(column, place, size, channels)
+            if shape is not None:
+                _add_layout(evidence, name, source, (shape, "uint8"))
     return evidence
 
 
-def _add_layout(evidence: _Evidence, name: str, source: str, layout: tuple[list[int], str]) -> None:
-    """Images of one shape; bytes only if they are so in every file."""
+def _storage(column: pa.Array, declared: str | None) -> str:
+    """How a file stores a column, as its rows show it: strings may spell numbers."""
+    how = values.storage(column.type)
+    if (declared == "image" and holds_pictures(column.type)) or are_pictures(column):
+        how = "picture"
+    elif how == "string":
+        column = values.without_missing(column)
+        if column.null_count < len(column) and values.is_number(column):
+            how = "number"
+    return "nothing" if column.null_count == len(column) else how
+
+
+def _add_strings(evidence: _Evidence, column: pa.Array) -> None:
+    present = values.without_missing(column).drop_null()
+    evidence.rows += len(present)
+    evidence.characters += pc.sum(pc.utf8_length(present)).as_py() or 0
+    evidence.distinct |= set(present.to_pylist())
+
+
+def _apart(column: pa.Array, place: values.Place, layout: Layout) -> float | None:
+    """How much further one entry of arrays that could be images ranges than others, if far."""
+    shape, element = layout
+    if len(shape) == 1 or element == "uint8":
+        return None
+    tensors.arrays(column.drop_null(), place, "image", layout, resize=False)
+    return tensors.scales_differ(column, shape)
+
+
+def _add_layout(evidence: _Evidence, name: str, source: str, layout: Layout) -> None:
+    """Arrays of one shape; bytes only if they are so in every file."""
     if evidence.layout is None:
         evidence.layout = layout
         return
     shape, element = evidence.layout
     if layout[0] != shape:
+        arrays = "vectors" if len(shape) == 1 else "images"
         raise SourceError(
-            f"{source}: column {name!r} holds images of shape {layout[0]}, but {shape} in "
+            f"{source}: column {name!r} holds {arrays} of shape {layout[0]}, but {shape} in "
             f"{evidence.source}"
         )
-    evidence.layout = shape, element if element == layout[1] else "float32"
+    wider = "float64" if len(shape) == 1 else "float32"
+    evidence.layout = shape, element if element == layout[1] else wider
 
 
 def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
@@ -239,6 +290,8 @@ def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:
         )
     if how == "nothing":
         return "ignore", "it holds no value in the first rows of any file"
+    if how == "array":
+        return _kind_of_arrays(name, evidence)
     if how != "string":
         return _KIND_OF[how], f"it holds {_WORDS[how]}"
     distinct, rows = len(evidence.distinct), evidence.rows
@@ -246,6 +299,20 @@ def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:
     seen = f"{distinct} distinct strings in {rows} rows, {mean:.0f} characters on average"
     few = distinct <= max(FEW_LEAST, FEW_SHARE * rows)
     return ("categorical" if few and mean <= LONG_CHARACTERS else "text"), seen
+
+
+def _kind_of_arrays(name: str, evidence: _Evidence) -> tuple[str, str]:
+    """Arrays of one axis are vectors, others images, if one scale suits all of their entries."""
+    shape, _ = evidence.layout or ([], "")
+    if len(shape) == 1:
+        return "vector", "it holds vectors"
+    if evidence.apart is not None:
+        raise SourceError(
+            f"{evidence.source}: column {name!r} holds arrays of shape {shape}, and one entry "
+            f"ranges {evidence.apart:.1g} times as far as others, so they are no pixels of an "
+            f"image; save them as vectors, (rows, {math.prod(shape)}), or declare the column image"
+        )
+    return "image", "it holds images"
 
 
 def _check_declared(heads: Mapping[str, pa.Table], declared: Mapping[str, str]) -> None:
@@ -273,5 +340,5 @@ def _check_counts(kinds: Mapping[str, str], first: str) -> None:
                 f"{first}: no column is the label; declare one in sources.columns, "
                 f"columns: {', '.join(kinds)}"
             )
-    if not set(kinds.values()) & {"numeric", "categorical", "text", "image"}:
+    if not set(kinds.values()) & {"numeric", "categorical", "text", *ARRAY_KINDS}:
         raise SourceError(f"{first}: no column is left as input; declare one or infer them")

@@ -68,7 +68,7 @@ def raw_batches(
 
     CSV columns are all strings, empty where the cell is. Parquet columns have their Arrow
     type. NPZ arrays are columns of their own type if 1-d, and otherwise fixed shape tensors
-    of uint8 or float32.
+    of uint8, of float64 (2-d) or of float32.
 
     Args:
         source: The file, or one that is open; with array names for an NPZ file whose arrays are

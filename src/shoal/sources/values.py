@@ -8,19 +8,17 @@ value means the same in every format: categories, labels, ids and groups have on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.errors import SourceError
-from shoal.sources.arrays import as_image
 from shoal.sources.canonical import FALSE, TRUE, canonical, widened
+from shoal.sources.tensors import holds_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
@@ -74,7 +72,7 @@ def plain(values: pa.ChunkedArray) -> pa.Array:
 
 
 def storage(kind: pa.DataType) -> str:
-    """How a column is stored: number, string, time, image, nothing (null) or other."""
+    """How a column is stored: number, string, time, array, nothing (null) or other."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     types = pa.types
@@ -88,21 +86,7 @@ def storage(kind: pa.DataType) -> str:
         return "time"
     if types.is_null(kind):
         return "nothing"
-    return "image" if _element(kind) is not None else "other"
-
-
-def image_layout(kind: pa.DataType) -> tuple[list[int], str]:
-    """Shape of an image column's values and the type they are kept in."""
-    shape: list[int] = []
-    if isinstance(kind, pa.FixedShapeTensorType):
-        shape = list(kind.shape)
-    inner = kind
-    while pa.types.is_fixed_size_list(inner):
-        shape.append(inner.list_size)
-        inner = inner.value_type
-    element = _element(kind)
-    small = pa.types.is_uint8(element) or pa.types.is_boolean(element)
-    return shape, "uint8" if small else "float32"
+    return "array" if holds_arrays(kind) else "other"
 
 
 def without_missing(values: pa.Array) -> pa.Array:
@@ -143,57 +127,16 @@ def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Arra
         as_written: Whether strings stay to the letter, as free text does.
 
     Raises:
-        SourceError: The column holds images or nested values.
+        SourceError: The column holds arrays or nested values.
     """
     how = storage(values.type)
     if how == "nothing":
         return pa.nulls(len(values), pa.string())
-    if how in ("image", "other"):
+    if how in ("array", "other"):
         raise place.whole(f"holds {article(how)}, but its kind is a text or a category")
     if how == "string":
         values = without_missing(values)
     return values if how == "string" and as_written else canonical(values)
-
-
-def image(values: pa.Array, place: Place, shape: list[int], kind: str) -> NDArray[Any]:
-    """Images ``(rows, *shape)`` of uint8 or float32, all finite.
-
-    Raises:
-        SourceError: The column holds no images, images of another shape or type, or a row
-            lacks one.
-    """
-    if storage(values.type) != "image":
-        raise place.whole(f"holds {article(storage(values.type))}, but its kind is image")
-    stored_shape, _ = image_layout(values.type)
-    if stored_shape != shape:
-        raise place.whole(f"holds images of shape {stored_shape}, not {shape}")
-    pixels = as_image(_elements(values, place).reshape(len(values), *shape))
-    flat = pixels.reshape(len(pixels), -1)
-    if pixels.dtype == np.float32:
-        _first(place, ~np.isfinite(flat).all(axis=1), "the image holds a missing or infinite value")
-        if kind == "uint8":
-            whole = (flat == np.rint(flat)) & (flat >= 0) & (flat <= 255)
-            _first(place, ~whole.all(axis=1), "the image holds a value that is not a byte (uint8)")
-    return pixels.astype(kind)
-
-
-def _elements(values: pa.Array, place: Place) -> NDArray[Any]:
-    """All elements of all images, in order."""
-    inner = values
-    while isinstance(inner, pa.ExtensionArray) or pa.types.is_fixed_size_list(inner.type):
-        if inner.null_count:
-            index = pc.index(inner.is_null(), True).as_py() * len(values) // len(inner)
-            raise place.error(index, "the image is missing")
-        inner = inner.storage if isinstance(inner, pa.ExtensionArray) else inner.flatten()
-    if inner.null_count:
-        index = pc.index(inner.is_null(), True).as_py() * len(values) // len(inner)
-        raise place.error(index, "the image holds a missing value")
-    return np.asarray(inner.to_numpy(zero_copy_only=False))
-
-
-def _first(place: Place, wrong: NDArray[np.bool_], problem: str) -> None:
-    if wrong.any():
-        raise place.error(int(np.argmax(wrong)), problem)
 
 
 def _parsed(values: pa.Array, place: Place) -> pa.Array:
@@ -221,22 +164,6 @@ def bad_numbers(strings: pa.Array) -> NDArray[np.bool_]:
 def is_number(strings: pa.Array) -> bool:
     """Whether all strings that are not missing spell numbers or truth values."""
     return not bad_numbers(strings).any()
-
-
-def _element(kind: pa.DataType) -> pa.DataType | None:
-    """Number type inside an image column, None if the column is none."""
-    if isinstance(kind, pa.FixedShapeTensorType):
-        kind = kind.value_type
-    elif not pa.types.is_fixed_size_list(kind):
-        return None
-    while pa.types.is_fixed_size_list(kind):
-        kind = kind.value_type
-    tests: list[Callable[[pa.DataType], bool]] = [
-        pa.types.is_boolean,
-        pa.types.is_integer,
-        pa.types.is_floating,
-    ]
-    return kind if any(test(kind) for test in tests) else None
 
 
 def article(how: str) -> str:

@@ -65,6 +65,7 @@ def split_fit(
         sources.task,
         undeclared=sources.undeclared,
         fold_column=fold_column,
+        images=sources.images,
     )
     _check_method(split, columns)
     state = _fitted(files, columns, split, sources.batch_rows)

@@ -65,7 +65,7 @@ def _hashes(
 
 def _array(table: pa.Table, columns: Columns, name: str) -> NDArray[Any]:
     kind = columns.kinds[name]
-    if kind == "image":
+    if kind in tables.ARRAY_KINDS:
         return tables.images(table, name)
     if kind in ("numeric", "time") or (kind == "label" and columns.task == "regression"):
         return tables.numbers(table, name)

@@ -39,9 +39,7 @@ def vectors(train: pa.Table, others: pa.Table, columns: Columns) -> tuple[Floats
     other texts are hashed n-grams of length 1.
     """
     pairs = [
-        (_images if kind == "image" else _numbers if kind == "numeric" else _texts)(
-            train, others, name
-        )
+        _PAIRS.get(kind, _texts)(train, others, name)
         for name, kind in columns.kinds.items()
         if name in columns.inputs
     ]
@@ -71,6 +69,18 @@ def _images(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Float
     return scaled(pixels), scaled(tables.images(others, name))
 
 
+def _vectors(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats]:
+    known = tables.images(train, name).astype(np.float64)
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    spread = np.where(deviation > 0, deviation, 1.0)
+
+    def scaled(column: NDArray[Any]) -> Floats:
+        numbers: Floats = ((column - mean) / spread).astype(np.float32)
+        return numbers
+
+    return scaled(known), scaled(tables.images(others, name))
+
+
 def _texts(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats]:
     both = [tables.texts(part, name) for part in (train, others)]
     known = sorted({value for value in both[0] if value is not None})
@@ -86,6 +96,9 @@ def _texts(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats
     )
     one, two = (hashed.transform(tables.without_gaps(part)).toarray() for part in both)
     return one, two
+
+
+_PAIRS = {"image": _images, "vector": _vectors, "numeric": _numbers}
 
 
 def near_rows(train: Floats, others: Floats) -> tuple[int, float]:

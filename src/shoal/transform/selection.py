@@ -128,7 +128,7 @@ class DropDuplicates(TransformStep):
     """
 
     name = "drop_duplicates"
-    works_on = ("numeric", "categorical", "text", "image", "label")
+    works_on = ("numeric", "categorical", "text", *tables.ARRAY_KINDS, "label")
     fits_on = "all"
     training_only = True
     drops = True

@@ -1,0 +1,106 @@
+"""Columns whose cells are arrays of numbers: images and vectors."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shoal.errors import SourceError
+from shoal.settings.data import Images
+from shoal.sources.columns import typed
+from shoal.sources.inference import infer
+from shoal.sources.tensors import kept_as
+from shoal.tables import Columns, image_array, images
+
+PIXELS = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+FORMS = {
+    "fixed shape tensors": image_array(PIXELS),
+    "nested lists of fixed length": pa.array(PIXELS.tolist(), pa.list_(pa.list_(pa.uint8(), 3), 2)),
+    "nested lists": pa.array(PIXELS.tolist()),
+    "flat lists": pa.array(PIXELS.reshape(2, 6).tolist()),
+    "flat lists of floats": pa.array(PIXELS.reshape(2, 6).astype(float).tolist()),
+}
+
+
+def columns_of(kind: str, shape: list[int], element: str) -> Columns:
+    return Columns({"c": kind, "y": "label"}, "classification", {"c": shape}, {"c": element}, {})
+
+
+def read(values: pa.Array, kind: str, shape: list[int], element: str) -> np.ndarray:
+    table = typed(pa.table({"c": values}), columns_of(kind, shape, element), "a.parquet", 1, ["c"])
+    return images(table, "c")
+
+
+def inferred(values: pa.Array, declared: str | None = None) -> Columns:
+    head = pa.table({"c": values, "y": ["a"] * len(values)})
+    kinds = {"y": "label"} | ({"c": declared} if declared else {})
+    none = Images(size=None, channels=None)
+    return infer({"a.parquet": head}, kinds, "classification", images=none)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_are_the_same_in_every_form(form):
+    """However another program stored them, nested or flat, the pixels are equal."""
+    assert read(FORMS[form], "image", [2, 3], "uint8").tolist() == PIXELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ([[[1, 2, 3], [4, 5, 6]], [[1, 2], [3, 4]]], r"row 2, .*2 numbers where 3 belong"),
+        ([[[1, 2, 3], [4, 5, 6]], [[1, 2, 3]]], r"row 2, .*1 numbers where 2 belong"),
+        ([[1, 2, 3, 4, 5]], r"row 1, .*5 numbers where 6 belong"),
+        ([[[[1, 2, 3]]]], "holds lists nested 3 deep"),
+        ([[[1, 2, 3], [4, None, 6]]], "row 1, .*the image holds a missing value"),
+        ([[[1, 2, 3], None]], "row 1, .*the image holds a missing value"),
+        ([[[1, 2, 3], [4, 5, 6]], None], "row 2, .*the image is missing"),
+    ],
+)
+def test_arrays_of_another_shape_are_named_with_their_row(values, problem):
+    """Lists that are too short, too deep or incomplete are an error in one line."""
+    with pytest.raises(SourceError, match=problem):
+        read(pa.array(values), "image", [2, 3], "float32")
+
+
+def test_a_matrix_is_a_vector_per_row():
+    """An array of one axis is no image: each of its features is scaled by itself."""
+    columns = inferred(image_array(kept_as(np.ones((5, 3)))))
+
+    assert (columns.kinds["c"], columns.inferred["c"]) == ("vector", "it holds vectors")
+    assert (columns.image_shapes["c"], columns.image_types["c"]) == ([3], "float64")
+
+
+def test_vectors_keep_every_digit():
+    """Seconds since 1970 differ by less than a 32-bit float tells apart."""
+    seconds = np.array([[1.7e9, 0.0], [1.7e9 + 1, 1.0]])
+
+    found = read(image_array(kept_as(seconds)), "vector", [2], "float64")
+
+    assert found.tolist() == seconds.tolist()
+
+
+def test_lists_of_one_length_are_vectors():
+    """Embeddings are stored as lists by other programs."""
+    columns = inferred(pa.array([[0.1, 0.2], [0.3, 0.4]]))
+
+    assert (columns.kinds["c"], columns.image_shapes["c"]) == ("vector", [2])
+
+
+def test_arrays_whose_entries_range_apart_are_no_images():
+    """A table saved with an axis too many is refused, since pixels share one scale."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(50, 2, 3)) * [[1, 1, 1], [1, 1, 1e6]]
+
+    with pytest.raises(SourceError, match=r"column 'c' .* ranges \S+ times as far as others"):
+        inferred(image_array(kept_as(table)))
+
+    assert inferred(image_array(kept_as(table)), "image").kinds["c"] == "image"
+
+
+def test_images_with_rare_pixels_are_images():
+    """Pixels at the border that are nearly always black have a small range beside the others."""
+    rng = np.random.default_rng(0)
+    pixels = rng.random((50, 4, 4)).astype(np.float32)
+    pixels[:, 0] = 0
+    pixels[7, 0, 0] = 1e-6
+
+    assert inferred(image_array(pixels)).kinds["c"] == "image"
