@@ -34,3 +34,12 @@ def test_two_experts_are_mixed_by_weight():
     shares = np.array([[0.5, 0.5], [1.0, 0.0]], dtype=np.float32)
 
     assert EXPERTS.mix(x, experts, shares)[:, 0].tolist() == [5.5, 1.0]
+
+
+def test_no_rows_have_no_answers():
+    """Zero rows give an empty answer of the model's width."""
+    nothing = np.empty((0, 1), dtype=np.float32)
+
+    answer = EXPERTS.mix(nothing, np.empty((0, 1), np.int32), np.empty((0, 1), np.float32))
+
+    assert answer.shape == (0, 1)
