@@ -80,14 +80,14 @@ def complete(folder: Path, scale: Scale, seed: int) -> int:
         for shard, (path, _) in plan.shards.items():
             if path != EDITED:
                 _write_generated(plan, scale, shard, rng)
-        write_json(plan.layout.check, {})
+        write_json(plan.layout.check, {"leaks": {}})
         write_index(plan, plan.layout.index)
         index = read_json(plan.layout.index)
         for job in plan.layout.later_jobs(index):
             for output in job.outputs:
                 _write_minimal(output, job.rule)
         plan.history.withdraw()
-        plan.history.publish(read_json(plan.plan_file) | {"rows": index["rows"], "released": []})
+        plan.history.publish(read_json(plan.plan_file) | {"rows": "", "released": []})
         for job in answers_jobs([plan]):
             for output in job.outputs:
                 _write_minimal(output, job.rule)
@@ -111,7 +111,7 @@ def apply_edit(folder: Path, scale: Scale, seed: int) -> None:
     with contextlib.chdir(folder):
         plan = Plan("scale", [], Path("config"))
         _write_shard(plan, scale, _edited_shard(plan), hashes)
-        write_json(plan.layout.check, {})
+        write_json(plan.layout.check, {"leaks": {}})
         write_index(plan, plan.layout.index)
 
 

@@ -40,3 +40,15 @@ def metrics(**changes: Any) -> dict[str, Any]:
     about = {"metric": "accuracy", "verdict": "no difference", "sentence": "Nothing."}
     counts = {"rows": {}, "partitions": 1, "gate": {}, "incomplete": []}
     return dict.fromkeys(names, scores) | about | counts | {"control": None, "leaks": {}} | changes
+
+
+def partition_entry(partition: int, **changes: Any) -> dict[str, Any]:
+    """A partition of an index."""
+    entry = {"partition": partition, "rows": {}, "digests": {}, "trained": True, "specialist": ""}
+    return entry | changes
+
+
+def partition_index(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A partition index."""
+    rows = {"rows": {}, "untrained_rows": {}, "unknown_labels": 0}
+    return {"partitions": list(entries), "root": {}, "stores": "../stores"} | rows | changes

@@ -79,9 +79,10 @@ def documents(experiment: Experiment, name: str) -> list[Path]:
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_document_is_one_line_that_says_how_to_go_on(copied: Experiment, name: str):
     """It names the file; the next run makes it again."""
-    for path, (damage, change) in zip(documents(copied, name) * 5, DAMAGE.items(), strict=False):
-        before = path.read_text()
-        path.write_text(change(before))
+    path = documents(copied, name)[0]
+    before = path.read_text()
+    for damage in ("cut short", "a list"):
+        path.write_text(DAMAGE[damage](before))
 
         result = copied.shoal(*READERS[name])
 
@@ -89,7 +90,6 @@ def test_a_damaged_document_is_one_line_that_says_how_to_go_on(copied: Experimen
         assert result.returncode == 2, damage
         assert line.startswith(f"shoal: error: {path.relative_to(copied.folder)}: "), damage
         assert line.endswith("; remove it, and the next run makes it again"), damage
-        path.write_text(before)
 
 
 @pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)

@@ -30,8 +30,9 @@ def assigned(where: Layout, shard: str, *rows: int) -> None:
     arrays = {"hash": RowArray((32,), "uint8")}
     write_rows(store, len(rows), arrays, [{"hash": hashes}], {})
     places = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.uint8)
+    summary = {"shard": shard, "groups": groups(*places, hashes), "unknown_labels": 0}
     where.summary(shard).parent.mkdir(parents=True, exist_ok=True)
-    where.summary(shard).write_text(json.dumps({"groups": groups(*places, hashes)}))
+    where.summary(shard).write_text(json.dumps(summary))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from shoal.workflow.plan import placeholders
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
 from shoal.workflow.start import prepare
+from tests.documents import partition_index
 from tests.workflow.small import set_up
 
 
@@ -63,9 +64,9 @@ def test_a_run_asks_for_the_fits_and_for_what_is_missing(plan: RulesPlan):
 def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
     """Snakemake's checkpoint is asked only where the index, or a shard, is yet to be made."""
     make([plan.layout.summary(shard) for shard in plan.layout.shards])
-    write_json(plan.layout.index, {"partitions": [], "root": {}})
+    write_json(plan.layout.index, partition_index())
 
-    assert plan.index(checkpoint=None) == {"partitions": [], "root": {}}
+    assert plan.index(checkpoint=None) == partition_index()
 
 
 @pytest.mark.parametrize(

@@ -20,18 +20,39 @@ class Artifact(TypedDict):
     made_from: NotRequired[MadeFrom]
 
 
-class LedgerRecord(Artifact):
-    """What a job cost."""
+class Flops(Artifact):
+    """What a job computed."""
 
-    job: str
-    rows_seen: int
-    rows_read: int
     flops: float
+    detail: NotRequired[dict[str, float]]
+
+
+class Spent(Flops):
+    """What a job took, for estimates."""
+
+    rows_seen: int
     seconds: float
-    detail: dict[str, float]
-    learning_curves: NotRequired[list[list[list[float]]]]
+
+
+class Training(Spent):
+    """What the training of a specialist took, for what the next ones ask for."""
+
+    rows_read: int
     peak_memory_bytes: int
     peak_gpu_memory_bytes: int
+
+
+class LedgerRecord(Training):
+    """All that a job cost, and where it ran."""
+
+    job: str
     device: dict[str, Any]
     host: str
     versions: dict[str, str]
+    learning_curves: NotRequired[list[list[list[float]]]]
+
+
+class RowShape(TypedDict):
+    """Of ``shapes.json``, what tells a row's size."""
+
+    x_shape: list[int]

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.ledger import LedgerRecord
+from shoal.documents.ledger import Flops, Spent
 from shoal.documents.plan import Hashes
 from shoal.files import read_made
 from shoal.resume import one_in
@@ -157,9 +157,7 @@ class Estimate:
             past = read_benchmark(self._plan.root / "benchmarks" / benchmark)
             ledgers = [Path(folder, "ledger.json") for folder in read_made(path, Hashes)]
             if past is not None and all(ledger.exists() for ledger in ledgers):
-                trained = sum(
-                    float(read_made(ledger, LedgerRecord)["seconds"]) for ledger in ledgers
-                )
+                trained = sum(float(read_made(ledger, Spent)["seconds"]) for ledger in ledgers)
                 yield max(0.0, past.seconds - trained)
 
     def _job(self, job: Job) -> Cost:
@@ -222,9 +220,9 @@ class Estimate:
             return flops - float(base)
         return flops
 
-    def _ledgers(self, rule: str) -> list[LedgerRecord]:
+    def _ledgers(self, rule: str) -> list[Flops]:
         paths = self._plan.root.glob(f"g*/{_LEDGERS[rule]}")
-        return [read_made(path, LedgerRecord) for path in newest(paths, max(1, self._jobs[rule]))]
+        return [read_made(path, Flops) for path in newest(paths, max(1, self._jobs[rule]))]
 
     def _benchmarks(self, rule: str) -> list[float]:
         return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
@@ -238,7 +236,7 @@ class _Training:
         """By grid point, FLOPs a row: the same in all ledgers of one model."""
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
-            ledger = read_made(path, LedgerRecord)
+            ledger = read_made(path, Spent)
             if not ledger["rows_seen"]:  # it diverged on an earlier rung
                 continue
             self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])

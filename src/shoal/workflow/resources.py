@@ -6,7 +6,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.ledger import LedgerRecord
+from shoal.documents.ledger import RowShape, Training
 from shoal.files import read_made
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.jobs import Job
@@ -192,7 +192,7 @@ class Resources:
     def _past_specialists(self) -> list[Mapping[str, Any]]:
         folders = ("specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*")
         paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
-        return [read_made(path, LedgerRecord) for path in newest(paths)]
+        return [read_made(path, Training) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:
         """Memory of a partition's rows and of the model, while it trains."""
@@ -200,10 +200,8 @@ class Resources:
 
     @cached_property
     def _row_bytes(self) -> int:
-        from shoal.shapes import Shapes
-
         shapes = self._plan.layout.fit("encode", "shapes.json")
-        return 4 * math.prod(Shapes.load(shapes).x_shape) if shapes.exists() else 0
+        return 4 * math.prod(read_made(shapes, RowShape)["x_shape"]) if shapes.exists() else 0
 
     @cached_property
     def _model_bytes(self) -> int:
