@@ -247,6 +247,56 @@ def test_an_open_quote_is_suspected_where_a_row_never_ends(write, monkeypatch):
         rows_of(path)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_an_open_quote_that_swallows_rows_is_named(write, name):
+    """Rows after a quote that is never closed are not one value, as if they had not been."""
+    lines = ["n,t", *(f"{n},x" for n in range(1, 30)), '30,"x', *(f"{n},x" for n in range(31, 60))]
+    content = "\n".join(lines).encode()
+    path = write(name, gzip.compress(content) if name.endswith("gz") else content)
+    fine = write("b.csv", '\nn,t\n1,"x\ny" \r\n\n')
+
+    for wanted in (None, ["n"]):
+        with pytest.raises(SourceError, match=rf"{name}: row 30 opens a quote that is not closed"):
+            rows_of(path, wanted=wanted)
+        assert rows_of(fine, wanted=["n"]) == [{"n": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [("150,a,b", "row 150 has 3 values"), ("150,\xff", r"row 150, column 't' is not UTF-8")],
+)
+def test_rows_are_counted_through_all_blocks(write, monkeypatch, wrong, problem):
+    """A row far behind the first block is named by its number in the file, blank lines aside."""
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 64)
+    rows = [f'{n},"a\nb"\n' + "\n" * (n % 3 == 0) for n in range(1, 200)]
+    rows[149] = f"{wrong}\n"
+
+    for wanted in (None, ["t"]):
+        with pytest.raises(SourceError, match=problem):
+            rows_of(write("a.csv", ("n,t\n" + "".join(rows)).encode("latin1")), 30, wanted)
+
+
+def test_a_process_that_ends_while_a_file_is_read_ends(write):
+    """Arrow reads ahead; a mistake in the first rows of a large file still ends the command."""
+    path = write("a.csv", "n,t\n" + "1,xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n" * 300_000)
+    code = (
+        "import sys, os\n"
+        "from shoal.sources.readers import raw_batches\n"
+        "rows = [raw_batches(sys.argv[1], 10) for _ in range(8)]\n"
+        "print(sum(len(next(each)) for each in rows))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert ended.stdout == "80\n"
+
+
 def test_a_missing_column_is_answered_with_the_nearest(write):
     """A wanted column that a file lacks is an error with the likeliest name."""
     path = write("a.csv", "age,fare\n1,2\n")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 1 << 22
 """Bytes parsed at a time; also the longest row that can be read."""
+_TAIL_BYTES = 4096
 _REPLACED = "\ufffd"
 _BAD_TEXT = re.compile(r"In CSV column #(\d+): Row #(\d+): .*invalid UTF8")
 
@@ -51,7 +52,9 @@ class CsvFile:
             SourceError: A row has too many or too few values, a value is not UTF-8, or the
                 file is cut off.
         """
-        types = dict.fromkeys(names, pa.string())
+        last = self.names[-1]
+        read = list(dict.fromkeys([*names, last]))
+        count, ending = 0, ""
         try:
             with self._open() as stream:
                 reader = pyarrow.csv.open_csv(
@@ -63,23 +66,38 @@ class CsvFile:
                         newlines_in_values=True, invalid_row_handler=self._refuse
                     ),
                     convert_options=pyarrow.csv.ConvertOptions(
-                        column_types=types, include_columns=names
+                        column_types=dict.fromkeys(read, pa.string()), include_columns=read
                     ),
                 )
                 for batch in reader:
-                    yield pa.Table.from_batches([batch])
+                    if len(batch):
+                        count, ending = count + len(batch), batch[last][-1].as_py()
+                        yield pa.Table.from_batches([batch]).select(names)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._explained(error) from None
+        if "\n" in ending and not self._ends_quoted():
+            raise SourceError(
+                f"{self.path}: row {count} opens a quote that is not closed, so all that follows "
+                f"would be one value"
+            )
+
+    def _ends_quoted(self) -> bool:
+        """Whether the last value is in quotes, as one with a line break is."""
+        tail = b""
+        with self._open() as stream:
+            while part := stream.read(_BLOCK_BYTES):
+                tail = (tail + part)[-_TAIL_BYTES:]
+        return tail.rstrip().endswith(b'"')
 
     def _open(self) -> pa.NativeFile:
         compression = "gzip" if self.path.name.lower().endswith(".gz") else None
-        return pa.input_stream(self._file.reader(), compression=compression)
+        return pa.input_stream(self._file.name_when_open(), compression=compression)
 
     def _header(self) -> list[str]:
         try:
             with self._open() as stream:
                 text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-                names = next(csv.reader(text))
+                names = next(filter(None, csv.reader(text)))
         except StopIteration:
             raise SourceError(f"{self.path}: the file is empty, it has no header") from None
         except csv.Error as error:

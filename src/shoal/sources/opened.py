@@ -42,6 +42,15 @@ class SourceFile:
         """Its bytes from the beginning; closing the reader leaves the file open."""
         return io.BufferedReader(_Reader(self._descriptor))
 
+    def name_when_open(self) -> str:
+        """A name by which a library opens this very file, from the beginning.
+
+        Arrow reads ahead in threads of its own; one that read a Python file would wait for ever
+        where the process ends meanwhile.
+        """
+        os.lseek(self._descriptor, 0, os.SEEK_SET)  # some systems share the place
+        return f"/dev/fd/{self._descriptor}"
+
     def content(self) -> str:
         """SHA-256 of its bytes, hexadecimal."""
         return hashlib.file_digest(self.reader(), "sha256").hexdigest()

@@ -42,7 +42,7 @@ class ParquetSource:
         """
         self.path = file.path
         try:
-            self._file = pq.ParquetFile(file.reader(), pre_buffer=False)
+            self._file = pq.ParquetFile(pa.OSFile(file.name_when_open()), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise self._explained(error) from None
         schema = self._file.schema_arrow
