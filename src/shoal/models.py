@@ -26,13 +26,15 @@ class MLP(nn.Module):
 
     def __init__(self, features: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
-        sizes = [features, *[width] * depth]
+        # One after the other, and no list of sizes: a stored depth may be any number.
+        sizes = itertools.chain([features], itertools.repeat(width, depth))
         hidden = [
             layer
             for inputs, units in itertools.pairwise(sizes)
             for layer in (nn.Linear(inputs, units), nn.ReLU())
         ]
-        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], outputs))
+        last = width if hidden else features
+        self.layers = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(last, outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits or numbers, ``(rows, outputs)``."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from shoal.errors import SettingsError, nearest
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+
+from shoal.errors import CorruptError, SettingsError, nearest
 from shoal.files import read_json, write_json
 from shoal.made_from import KEY as MADE_FROM
 from shoal.made_from import made_from
+from shoal.settings.data import Task
+from shoal.stored import as_kind, naming
 
 if TYPE_CHECKING:
     import os
@@ -31,6 +35,8 @@ class Shapes:
         trusted: Types of the user's own in the encoder's state, which loading must trust.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     x_shape: list[int]
     outputs: int
     task: str
@@ -45,10 +51,37 @@ class Shapes:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Shapes:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not such a record.
+        """
         content = read_json(path)
-        content.pop(MADE_FROM, None)
-        return cls(**content)
+        with naming(path):
+            return cls.from_record(content)
+
+    @classmethod
+    def from_record(cls, content: object) -> Shapes:
+        """Content of such a file.
+
+        Raises:
+            CorruptError: It is not such a record.
+        """
+        if isinstance(content, dict):
+            content = {name: value for name, value in content.items() if name != MADE_FROM}
+        found = as_kind(cls, content)
+        as_kind(list[PositiveInt], found.x_shape, "x_shape")
+        as_kind(NonNegativeInt, found.training_rows, "training_rows")
+        as_kind(Task, found.task, "task")  # type: ignore[arg-type]
+        if len(found.feature_names) != math.prod(found.x_shape):
+            raise CorruptError(
+                f"feature_names: {len(found.feature_names)} names of a row of shape {found.x_shape}"
+            )
+        outputs = 1 if found.classes is None else len(found.classes)
+        if (found.task == "regression") != (found.classes is None) or found.outputs != outputs:
+            raise CorruptError(f"outputs: {found.outputs}, not one a class, or one in regression")
+        return found
 
     def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Arguments with ``data:NAME`` replaced by the fact of that name.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, SourceError
-from shoal.files import replacing
+from shoal.files import parse_json, replacing
 from shoal.hashing import canonical_json
 from shoal.made_from import made_from
 
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+_LENGTH_BYTES = 8
+"""What a safetensors file begins with: the length of its header."""
+
+_LONGEST_HEADER = 1 << 25
+"""Most bytes of a header; each tensor's name, place and hash take about 200."""
+
+_NUMPY_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
+"""For types and shapes that safetensors knows and numpy does not."""
 
 
 def tensor_hash(tensor: NDArray[Any]) -> str:
@@ -52,18 +63,78 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], d
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        check_header(path)
+        with safe_open(path, framework="np") as opened:
+            header = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
-    except SafetensorError as error:
-        raise CorruptError(f"{path}: not readable as safetensors ({error})") from None
+    except (SafetensorError, *_NUMPY_ERRORS) as error:
+        raise _unreadable(path, error) from None
+    return _checked(tensors, header, path)
+
+
+def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The same from a file's bytes: what was hashed is what is read.
+
+    Args:
+        content: The file's content.
+        path: Where it is from, for messages.
+
+    Raises:
+        CorruptError: As :func:`load_state`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    length = _check_header(content[:_LENGTH_BYTES], path)
     try:
-        record = json.loads(header["shoal"])
-        hashes, meta = record["hashes"], record["meta"]
-    except (KeyError, ValueError):
-        raise CorruptError(f"{path}: a safetensors file without Shoal's record") from None
+        tensors = load(content)
+    except (SafetensorError, *_NUMPY_ERRORS) as error:
+        raise _unreadable(path, error) from None
+    # That the header is JSON with such a table the library has found out.
+    header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length]).get("__metadata__") or {}
+    return _checked(tensors, header, path)
+
+
+def check_header(path: str | os.PathLike[str]) -> None:
+    """Refuse a safetensors file whose header would take much memory, before it is opened.
+
+    Raises:
+        CorruptError: It says that it is longer than a header is.
+    """
+    with Path(path).open("rb") as file:
+        _check_header(file.read(_LENGTH_BYTES), path)
+
+
+def _check_header(start: bytes, path: object) -> int:
+    """Length of a header, from the number that a file begins with."""
+    length = int.from_bytes(start, "little")
+    if len(start) == _LENGTH_BYTES and length > _LONGEST_HEADER:
+        raise CorruptError(
+            f"{path}: not readable as safetensors (a header of {length} bytes, "
+            f"{_LONGEST_HEADER} are the most)"
+        )
+    return length
+
+
+def _unreadable(path: object, error: Exception) -> CorruptError:
+    return CorruptError(f"{path}: not readable as safetensors ({error})")
+
+
+class _Record(TypedDict):
+    hashes: dict[str, str]
+    meta: dict[str, Any]
+
+
+def _checked(
+    tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Tensors and ``meta``, if the tensors are those of the record."""
+    if "shoal" not in header:
+        raise CorruptError(f"{path}: a safetensors file without Shoal's record")
+    record = parse_json(header["shoal"], path, _Record)
+    hashes, meta = record["hashes"], record["meta"]
     if set(hashes) != set(tensors):
         raise CorruptError(f"{path}: holds other tensors than its record says")
     for name, tensor in tensors.items():

@@ -18,18 +18,21 @@ Columns of kind ``id`` are gone (they are in the key), and so are ignored ones.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, PositiveInt
 
 from shoal.errors import CorruptError, SourceError
 from shoal.files import parse_json, read_json, replacing, write_json
 from shoal.hashing import KEY_BYTES
 from shoal.made_from import KEY as MADE_FROM
 from shoal.made_from import made_from
+from shoal.settings.data import ColumnKind, Task
+from shoal.stored import as_kind, naming
 
 if TYPE_CHECKING:
     import os
@@ -64,6 +67,8 @@ class Columns:
             8601 strings, also 20260131) or ``numbers``, which are seconds.
         resized: Image columns whose pictures are resized where they are of another size.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     kinds: dict[str, str]
     task: str
@@ -112,11 +117,44 @@ class Columns:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Columns:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not such a record.
+        """
         content = read_json(path)
-        content.pop(MADE_FROM, None)
-        order = content.pop("order")
-        return cls(**content | {"kinds": {name: content["kinds"][name] for name in order}})
+        with naming(path):
+            return cls.from_record(content)
+
+    @classmethod
+    def from_record(cls, content: object) -> Columns:
+        """Content of such a file.
+
+        Raises:
+            CorruptError: It is not such a record.
+        """
+        if not isinstance(content, dict) or "order" not in content:
+            raise CorruptError("order: key is missing")
+        content = {name: value for name, value in content.items() if name != MADE_FROM}
+        order = as_kind(list[str], content.pop("order"), "order")
+        found = as_kind(cls, content)
+        as_kind(dict[str, ColumnKind], found.kinds, "kinds")
+        as_kind(Task, found.task, "task")  # type: ignore[arg-type]
+        as_kind(dict[str, list[PositiveInt]], found.image_shapes, "image_shapes")
+        as_kind(dict[str, Literal["uint8", "float32", "float64"]], found.image_types, "image_types")
+        as_kind(dict[str, Literal["dates", "numbers"]], found.formats, "formats")
+        if sorted(order) != sorted(found.kinds):
+            raise CorruptError(f"order: {order} are not the columns, {list(found.kinds)}")
+        if len(found.of_kind("label")) != 1:
+            raise CorruptError(f"kinds: {found.of_kind('label')} are labels, where there is one")
+        for name, told in (
+            ("image_shapes", found.image_shapes),
+            ("image_types", found.image_types),
+        ):
+            if sorted(told) != sorted(found.of_kind(*ARRAY_KINDS)):
+                raise CorruptError(f"{name}: {list(told)} are not the columns of arrays")
+        return replace(found, kinds={name: found.kinds[name] for name in order})
 
 
 def write_table(

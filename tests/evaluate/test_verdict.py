@@ -90,7 +90,7 @@ def test_the_table_shows_scores_compute_sentence_and_the_pool(metrics):
     console = Console(file=io.StringIO(), width=90)
     pool = "/results/" + "a" * 100
 
-    console.print(verdict_table(metrics, pool))
+    console.print(verdict_table(metrics, pool, "d1" * 32))
 
     text = console.file.getvalue()
     for part in ("0.861", "0.842", "1.23 TFLOP", "21.9 kFLOP", "Random partitions"):
@@ -117,8 +117,8 @@ def test_the_table_tells_leaks(metrics):
     leaking = metrics | {"leaks": metrics["leaks"] | {"columns": [found]}}
     earlier = {name: value for name, value in metrics.items() if name != "leaks"}
 
-    console.print(verdict_table(earlier, "pool"))
+    console.print(verdict_table(earlier, "pool", "d1"))
     assert "leak?" not in console.file.getvalue()
-    console.print(verdict_table(leaking, "pool"))
+    console.print(verdict_table(leaking, "pool", "d1"))
 
     assert "leak? column 'alive' alone gives the label" in console.file.getvalue()

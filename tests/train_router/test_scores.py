@@ -88,7 +88,7 @@ def test_scores_survive_their_tensors(method):
     """Scores built again from their tensors give the same bits."""
     rows = some_rows(30)
 
-    again = scores_from_tensors(method, SCORES[method].tensors())
+    again = scores_from_tensors(method, SCORES[method].tensors(), None, 4)
 
     expected = SCORES[method].log_probabilities(*rows)
     np.testing.assert_array_equal(again.log_probabilities(*rows), expected)

@@ -167,6 +167,6 @@ def test_a_state_that_is_none_is_refused(tmp_path, kinds, rows, shard):
     (tmp_path / "state.json").write_text('{"steps": [{"step": "impute"}]}')
     source = shard(rows(kinds, [0], [0], x=[1], c=["u"], y=["a"]))
 
-    with pytest.raises(CorruptError, match=r"state\.json: not the state of a transform"):
+    with pytest.raises(CorruptError, match=r"state\.json: steps\.0\.columns: key is missing"):
         transform(source.path, "s", tmp_path / "state.json", tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import shoal
-from shoal.errors import ModelError, SettingsError
+from shoal.errors import CorruptError, ModelError, SettingsError
 from shoal.files import read_json, write_json
 from shoal.hashing import file_hash
 from shoal.intermediates.models import Models
@@ -95,7 +95,7 @@ def test_a_specialists_grid_point_names_no_class(pool, point):
     save_state(path, tensors, meta | {"point": point})
     listed_again(pool)
 
-    with pytest.raises(SettingsError, match=REFUSED):
+    with pytest.raises(CorruptError, match=REFUSED):
         shoal.load(pool)
 
 
@@ -105,11 +105,12 @@ def test_the_generalists_grid_point_names_no_class(pool, point):
     number = read_json(pool / "manifest.json")["specialists"][0]["partition"]
     gate = read_json(pool / "gate.json")
     write_json(pool / "gate.json", gate | {"closed": [number]})
-    tensors, meta = load_state(pool / "base.safetensors")
-    save_state(pool / "generalist.safetensors", tensors, meta | {"point": point})
+    tensors, _ = load_state(pool / "base.safetensors")
+    meta = {"point": point, "trained_on": {}, "rows": {}}
+    save_state(pool / "generalist.safetensors", tensors, meta)
     listed_again(pool)
 
-    with pytest.raises(SettingsError, match=REFUSED):
+    with pytest.raises(CorruptError, match=REFUSED):
         shoal.load(pool)
 
 

@@ -40,11 +40,14 @@ def predict(
     trust: Annotated[
         list[str], typer.Option(help="module outside Shoal that the model may be imported from")
     ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    digest: Annotated[
+        str | None, typer.Option(help="digest that the pool must have, see `shoal verdict`")
+    ] = None,
 ) -> None:
     """Apply a pool to new rows."""
     from shoal.pool.command import predict
 
-    rows = predict(pool, source, out, trust)
+    rows = predict(pool, source, out, trust, digest)
     typer.echo(f"{rows} rows predicted: {out}")
 
 
@@ -59,9 +62,10 @@ def verdict(
     from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
     from shoal.files import read_made
+    from shoal.pool.manifest import pool_digest
 
     metrics = read_made(results / "metrics.json", Metrics)
-    Console().print(verdict_table(metrics, results / "pool"))
+    Console().print(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
     drift = read_made(results / "drift.json", DriftReport)
     if drift["overall"]["arrived"]:
         Console().print(drift_table(drift))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 from shoal.blocks import padded_blocks
 from shoal.cluster.distances import Targets
@@ -13,6 +14,7 @@ from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
 from shoal.sources.canonical import canonical_text
 from shoal.state import load_state, save_state
+from shoal.stored import Stored, as_kind, check_range, naming, tensor_of
 
 if TYPE_CHECKING:
     import os
@@ -27,15 +29,36 @@ UNASSIGNED = -1
 """Partition of a row whose column value was not seen in training: the base serves it."""
 
 
+class _AtomFacts(Stored):
+    """What an assigner by atoms says besides its tensors."""
+
+    assigner: Literal["atoms"]
+    lower_rows: int
+    upper_rows: int
+    training_rows: NonNegativeInt
+    candidates: list[dict[str, Any]] | None = None
+
+
+class _ColumnFacts(Stored):
+    """The same by column."""
+
+    assigner: Literal["column"]
+    column: str
+    values: list[str]
+    training_rows: NonNegativeInt
+
+
 class Assigner(ABC):
     """What every assigner does.
 
     Attributes:
         partitions: Number of partitions.
+        dims: Width of the embedding; None where a column decides.
         column: Name of the column whose values it reads, or None where the embedding decides.
     """
 
     partitions: int
+    dims: int | None
     column: str | None
 
     @abstractmethod
@@ -84,6 +107,7 @@ class AtomAssigner(Assigner):
         self.bounds = bounds
         self.training_rows = training_rows
         self.partitions = int(atom_partition.max()) + 1
+        self.dims = int(prototypes.shape[1])
         self.column = None
         self.candidates: list[dict[str, Any]] = []
         owner = atom_partition[self.prototype_atom]
@@ -159,15 +183,25 @@ class AtomAssigner(Assigner):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """The assigner that gave this state."""
-        assigner = cls(
-            tensors["prototypes"],
-            tensors["prototype_atom"],
-            tensors["atom_partition"],
-            Bounds(meta["lower_rows"], meta["upper_rows"]),
-            meta["training_rows"],
-        )
-        assigner.candidates = list(meta.get("candidates", ()))
+        """The assigner that gave this state.
+
+        Raises:
+            CorruptError: It is not an assigner's, or one that no fit gives.
+        """
+        facts = as_kind(_AtomFacts, dict(meta))
+        prototypes = tensor_of(tensors, "prototypes", "float32", (None, None))
+        atom = tensor_of(tensors, "prototype_atom", "int", (len(prototypes),))
+        partition = tensor_of(tensors, "atom_partition", "int", (None,))
+        check_range(atom, "prototype_atom", 0, len(partition) - 1)
+        found = np.unique(partition[atom])
+        if partition.min() < 0 or partition.max() != len(found) - 1:
+            raise CorruptError(
+                f"tensor 'atom_partition': numbers from {partition.min()} to {partition.max()} "
+                f"of {len(found)} partitions with a prototype, where each has one from 0 on"
+            )
+        bounds = Bounds(facts.lower_rows, facts.upper_rows)
+        assigner = cls(prototypes, atom, partition, bounds, facts.training_rows)
+        assigner.candidates = facts.candidates or []
         return assigner
 
 
@@ -185,6 +219,7 @@ class ColumnAssigner(Assigner):
         self.values = values
         self.rows = rows
         self.partitions = len(values)
+        self.dims = None
         self._number = {value: number for number, value in enumerate(values)}
 
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:  # noqa: ARG002 - the atoms'
@@ -206,8 +241,17 @@ class ColumnAssigner(Assigner):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """The assigner that gave this state."""
-        return cls(meta["column"], list(meta["values"]), tensors["rows"])
+        """The assigner that gave this state.
+
+        Raises:
+            CorruptError: It is not an assigner's, or one that no fit gives.
+        """
+        facts = as_kind(_ColumnFacts, dict(meta))
+        if len(set(facts.values)) < len(facts.values):
+            raise CorruptError("values: one of them is that of two partitions")
+        rows = tensor_of(tensors, "rows", "int64", (len(facts.values),))
+        check_range(rows, "rows", 0)
+        return cls(facts.column, facts.values, rows)
 
 
 def value_text(value: Any) -> str | None:  # noqa: ANN401 - any cell of a table
@@ -238,7 +282,7 @@ def assigner_from_state(
         "atoms": AtomAssigner,
         "column": ColumnAssigner,
     }
-    kind = kinds.get(meta.get("assigner", ""))
+    kind = kinds.get(str(meta.get("assigner")))
     if kind is None:
         raise CorruptError(f"state of an unknown assigner, {meta.get('assigner')!r}")
     return kind.from_state(tensors, meta)
@@ -246,4 +290,6 @@ def assigner_from_state(
 
 def load_assigner(path: str | os.PathLike[str]) -> AtomAssigner | ColumnAssigner:
     """The assigner in a file that :meth:`Assigner.save` wrote."""
-    return assigner_from_state(*load_state(path))
+    tensors, meta = load_state(path)
+    with naming(path):
+        return assigner_from_state(tensors, meta)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from pydantic import PositiveInt
 
 from shoal.blocks import BLOCK_ROWS, padded_blocks
 from shoal.errors import CorruptError, DataError
+from shoal.stored import Stored, as_kind, naming
 
 if TYPE_CHECKING:
     import os
@@ -90,8 +92,28 @@ class IdentityEmbedder(Embedder):
 
     @classmethod
     def from_state(cls, tensors: Tensors, meta: Mapping[str, Any]) -> Self:  # noqa: ARG003
-        """The embedder that gave this state."""
-        return cls(meta["x_shape"])
+        """The embedder that gave this state.
+
+        Raises:
+            CorruptError: It is not such a state.
+        """
+        return cls(x_shape_in(meta))
+
+
+class _Facts(Stored):
+    """What the file of an embedder that is no network says besides its tensors."""
+
+    method: Literal["identity", "pca"]
+    x_shape: list[PositiveInt]
+
+
+def x_shape_in(meta: Mapping[str, Any]) -> list[int]:
+    """Shape of one encoded row, as an embedder's file says it.
+
+    Raises:
+        CorruptError: It does not.
+    """
+    return as_kind(_Facts, dict(meta)).x_shape
 
 
 def load_embedder(path: str | os.PathLike[str]) -> Embedder:
@@ -104,9 +126,19 @@ def load_embedder(path: str | os.PathLike[str]) -> Embedder:
     from shoal.state import load_state
 
     tensors, meta = load_state(path)
-    kind = _kinds().get(meta.get("method", ""))
+    with naming(path):
+        return embedder_from_state(tensors, meta)
+
+
+def embedder_from_state(tensors: Tensors, meta: Mapping[str, Any]) -> Embedder:
+    """The embedder that gave this state.
+
+    Raises:
+        CorruptError: None did.
+    """
+    kind = _kinds().get(str(meta.get("method")))
     if kind is None:
-        raise CorruptError(f"{path}: holds no embedder, method {meta.get('method')!r}")
+        raise CorruptError(f"holds no embedder, method {meta.get('method')!r}")
     return kind(tensors, meta)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
+from shoal.bounded import check_layout
 from shoal.embed.embedder import Embedder
+from shoal.errors import CorruptError
 from shoal.models import MLP
+from shoal.stored import Stored, as_kind, check_numbers, check_range, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +47,17 @@ class ImageEncoder(nn.Module):
         """Embeddings ``(rows, dims)`` of images ``(rows, [channels,] height, width)``."""
         result: torch.Tensor = self.layers(x if x.ndim == 4 else x.unsqueeze(1))
         return result
+
+
+class _Facts(Stored):
+    """What an embedder's file says besides its tensors."""
+
+    method: Literal["scarf", "vicreg"]
+    x_shape: list[PositiveInt]
+    dims: PositiveInt
+    width: PositiveInt
+    depth: NonNegativeInt
+    flops_per_row: NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -112,17 +127,25 @@ class NeuralEmbedder(Embedder):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """The embedder that gave this state."""
-        facts = dict(meta) | {"x_shape": tuple(meta["x_shape"])}
-        flops_per_row = facts.pop("flops_per_row")
-        architecture = Architecture(**facts)
+        """The embedder that gave this state.
+
+        Raises:
+            CorruptError: It is of another network than it says, or one that no fit gives.
+        """
+        facts = as_kind(_Facts, dict(meta))
+        if facts.method == "vicreg" and len(facts.x_shape) not in (2, 3):
+            raise CorruptError(f"x_shape: 'vicreg' is for images, not rows of {facts.x_shape}")
+        shape = tuple(facts.x_shape)
+        architecture = Architecture(facts.method, shape, facts.dims, facts.width, facts.depth)
+        prefix = "encoder."
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        check_layout(architecture.build, own)
+        for name, tensor in own.items():
+            check_numbers(tensor, prefix + name, finite=True)
+        mean = tensor_of(tensors, "mean", "float32", (facts.dims,))
+        scale = tensor_of(tensors, "scale", "float32", (facts.dims,))
+        check_range(scale, "scale", float(np.finfo(np.float32).tiny))
         with torch.random.fork_rng(devices=[]):
             encoder = architecture.build()
-        prefix = "encoder."
-        weights = {
-            name.removeprefix(prefix): torch.from_numpy(np.array(tensor))
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
-        }
-        encoder.load_state_dict(weights)
-        return cls(architecture, encoder, tensors["mean"], tensors["scale"], flops_per_row)
+        encoder.load_state_dict({n: torch.from_numpy(np.array(t)) for n, t in own.items()})
+        return cls(architecture, encoder, mean, scale, facts.flops_per_row)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from shoal.embed.embedder import Embedder
+from shoal.embed.embedder import Embedder, x_shape_in
 from shoal.embed.rows import READ_ROWS, training_rows
 from shoal.errors import DataError
+from shoal.stored import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,8 +53,15 @@ class PCAEmbedder(Embedder):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """The embedder that gave this state."""
-        return cls(meta["x_shape"], tensors["mean"], tensors["components"])
+        """The embedder that gave this state.
+
+        Raises:
+            CorruptError: It is not such a state, or one that no fit gives.
+        """
+        shape = x_shape_in(meta)
+        features = math.prod(shape)
+        mean = tensor_of(tensors, "mean", "float64", (features,))
+        return cls(shape, mean, tensor_of(tensors, "components", "float64", (None, features)))
 
 
 def fit_pca(

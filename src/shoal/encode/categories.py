@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from shoal.encode.column import ColumnEncoder, Target, no_value
+from shoal.encode.column import ColumnEncoder, Estimator, Target, no_value
 from shoal.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,6 +21,14 @@ class OneHot(ColumnEncoder):
 
     name = "one_hot"
     kinds = ("categorical", "text")
+    Fitted: ClassVar[Any] = Estimator
+
+    @property
+    def estimator_class(self) -> type:
+        """scikit-learn's."""
+        from sklearn.preprocessing import OneHotEncoder
+
+        return OneHotEncoder  # type: ignore[no-any-return]
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         """Learn the categories."""
@@ -54,6 +62,14 @@ class Ordinal(ColumnEncoder):
 
     name = "ordinal"
     kinds = ("categorical", "text")
+    Fitted: ClassVar[Any] = Estimator
+
+    @property
+    def estimator_class(self) -> type:
+        """scikit-learn's."""
+        from sklearn.preprocessing import OrdinalEncoder
+
+        return OrdinalEncoder  # type: ignore[no-any-return]
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         """Learn the categories, sorted.
@@ -91,6 +107,10 @@ class Ordinal(ColumnEncoder):
         return [self.column]
 
 
+class _TargetFitted(Estimator):
+    names: list[str]
+
+
 class TargetMean(ColumnEncoder):
     """The label's mean among training rows of the category, shrunk towards the overall mean.
 
@@ -104,6 +124,14 @@ class TargetMean(ColumnEncoder):
 
     name = "target"
     kinds = ("categorical", "text")
+    Fitted: ClassVar[Any] = _TargetFitted
+
+    @property
+    def estimator_class(self) -> type:
+        """scikit-learn's."""
+        from sklearn.preprocessing import TargetEncoder
+
+        return TargetEncoder  # type: ignore[no-any-return]
 
     def fit(self, values: NDArray[Any], target: Target) -> None:
         """Learn the label's mean in each category.

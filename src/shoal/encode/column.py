@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import ConfigDict, Field, FiniteFloat
+from typing_extensions import TypedDict
 
-from shoal.errors import DataError, ModelError, SettingsError
+from shoal.errors import CorruptError, DataError, ModelError, SettingsError
 from shoal.settings.section import Section, parse
+from shoal.stored import as_kind, check_numbers, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,12 +67,14 @@ class ColumnEncoder(ABC):
     Attributes:
         name: What settings call it.
         kinds: Kinds of column that it accepts.
-        fitted: What fitting found: plain JSON values, arrays and scikit-learn estimators.
+        fitted: What fitting found, of the type ``Fitted``: plain JSON values and scikit-learn
+            estimators.
     """
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[Section]] = NoOptions
+    Fitted: ClassVar[Any] = Annotated[dict[str, Any], Field(max_length=0)]
 
     def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
         if place.kind not in self.kinds:
@@ -84,6 +91,68 @@ class ColumnEncoder(ABC):
     def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401 - the encoder's own options
         """The options, checked."""
         return parse(self.Options, options, self.place.setting)
+
+    def restore(self, fitted: object) -> None:
+        """Take over what fitting found from a file.
+
+        Raises:
+            CorruptError: It is nothing that fitting finds.
+        """
+        with naming(self._stored):
+            self.fitted = dict(as_kind(self.Fitted, fitted))
+        found, wanted = type(self.fitted.get("estimator")), self.estimator_class
+        if found is not wanted:
+            raise CorruptError(
+                f"{self._stored}: a {found.__name__} where encoder {self.name!r} has a "
+                f"{wanted.__name__}"
+            )
+
+    @property
+    def estimator_class(self) -> type:
+        """Class of the estimator that it is fitted with; ``NoneType`` without one."""
+        return NoneType
+
+    @property
+    def width(self) -> int:
+        """Features of a row, counted before any is made or named.
+
+        Raises:
+            CorruptError: What was taken over from a file does not tell.
+        """
+        try:
+            return math.prod(self.shape)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise CorruptError(f"{self._stored}: does not tell its features ({error})") from None
+
+    def check(self) -> None:
+        """Encode a missing value, so that a state which cannot is refused when it is loaded.
+
+        Raises:
+            CorruptError: It fails, or gives something that is no row of features.
+        """
+        for name, value in getattr(self.fitted.get("estimator"), "__dict__", {}).items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                with naming(self._stored):
+                    check_numbers(value, name, finite=True)
+        try:
+            with np.errstate(all="ignore"):
+                features = self.encode(self._nothing())
+        except Exception as error:  # a state from outside may be anything
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CorruptError(f"{self._stored}: does not encode ({text})") from None
+        if features.shape != (1, *self.shape) or not np.isfinite(features).all():
+            raise CorruptError(
+                f"{self._stored}: a row is of shape {features.shape[1:]}, or not finite; it must "
+                f"be of shape {self.shape}"
+            )
+
+    def _nothing(self) -> NDArray[Any]:
+        """One missing value."""
+        return np.array([np.nan]) if self.place.kind == "numeric" else np.array([None], object)
+
+    @property
+    def _stored(self) -> str:
+        return f"column {self.column!r}"
 
     @abstractmethod
     def fit(self, values: NDArray[Any], target: Target) -> None:
@@ -116,6 +185,23 @@ class ColumnEncoder(ABC):
     def shape(self) -> tuple[int, ...]:
         """Shape of one row's features."""
         return (len(self.names),)
+
+
+class Gaps(TypedDict):
+    """What :func:`fit_gaps` finds."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    fill: FiniteFloat
+    marked: bool
+
+
+class Estimator(TypedDict):
+    """An estimator alone."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    estimator: Any
 
 
 def no_value(column: str, rows: int) -> DataError:

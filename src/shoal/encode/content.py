@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NotRequired
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, model_validator
+from typing_extensions import TypedDict
 
 from shoal.blocks import BLOCK_ROWS
 from shoal.encode.column import ColumnEncoder, Place, Target, fill_gaps, fit_gaps, gap_names
-from shoal.errors import ModelError
+from shoal.errors import CorruptError, ModelError
 from shoal.settings.section import Section
+from shoal.stored import check_range, naming, tensor_of
 from shoal.tables import ARRAY_KINDS, without_gaps
 from shoal.targets import import_target
 
@@ -75,6 +77,35 @@ class Ngrams(ColumnEncoder):
         """``column#index``."""
         return [f"{self.column}#{index}" for index in range(self.options.features)]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Features."""
+        return (self.options.features,)
+
+
+class _ImageFitted(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    mean: FiniteFloat
+    spread: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    shape: list[PositiveInt]
+
+
+class _VectorFitted(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    mean: Any
+    spread: Any
+
+
+class _NamedFitted(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    estimator: Any
+    width: PositiveInt
+    fill: NotRequired[FiniteFloat]
+    marked: NotRequired[bool]
+
 
 class Image(ColumnEncoder):
     """Pixels in their shape, less the training pixels' mean, over their standard deviation.
@@ -85,6 +116,10 @@ class Image(ColumnEncoder):
 
     name = "image"
     kinds = ("image",)
+    Fitted: ClassVar[Any] = _ImageFitted
+
+    def _nothing(self) -> NDArray[Any]:
+        return np.zeros((1, *self.fitted["shape"]), np.float32)
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         """Learn mean, deviation and shape."""
@@ -119,6 +154,19 @@ class Vector(ColumnEncoder):
 
     name = "vector"
     kinds = ("vector",)
+    Fitted: ClassVar[Any] = _VectorFitted
+
+    def restore(self, fitted: object) -> None:
+        """Take over each feature's mean and deviation."""
+        super().restore(fitted)
+        with naming(self._stored):
+            mean = tensor_of(self.fitted, "mean", "float64", (None,))
+            spread = tensor_of(self.fitted, "spread", "float64", mean.shape)
+            check_range(spread, "spread", float(np.finfo(np.float64).smallest_subnormal))
+
+    def _nothing(self) -> NDArray[Any]:
+        mean: NDArray[Any] = self.fitted["mean"][np.newaxis]
+        return mean
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         """Learn each feature's mean and deviation."""
@@ -156,6 +204,21 @@ class Named(ColumnEncoder):
 
     name = "_target_"
     kinds = ("numeric", "categorical", "text", *ARRAY_KINDS)
+    Fitted: ClassVar[Any] = _NamedFitted
+
+    @property
+    def estimator_class(self) -> type:
+        """The user's, whichever was trusted."""
+        return type(self.fitted["estimator"])
+
+    def restore(self, fitted: object) -> None:
+        """Take over estimator and width, and what fills gaps of numbers."""
+        super().restore(fitted)
+        if self.place.kind == "numeric" and not {"fill", "marked"} <= self.fitted.keys():
+            raise CorruptError(f"{self._stored}: fill and marked are missing, what fills its gaps")
+
+    def check(self) -> None:
+        """The user's class may refuse what is missing, and hold any number."""
 
     def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401
         """The class's own arguments, passed as they stand."""
@@ -234,3 +297,8 @@ class Named(ColumnEncoder):
         own = [f"{self.column}#{index}" for index in range(width)] if width > 1 else [self.column]
         marks = gap_names(self.column, self.fitted) if self.place.kind == "numeric" else []
         return own + marks
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The class's features, and the mark of gaps."""
+        return (self.fitted["width"] + int(self.fitted.get("marked", False)),)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 from shoal import tables
 from shoal.encode import skops_file
 from shoal.encode.column import ColumnEncoder, Place, Target
 from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import Label, LabelSurvey, label_from_state
-from shoal.errors import CorruptError, DataError, SettingsError
+from shoal.errors import CorruptError, DataError, SourceError
+from shoal.settings.data import Task
+from shoal.stored import Stored, as_kind, naming
 from shoal.transform.rows import smallest_draws, training_rows
 
 if TYPE_CHECKING:
@@ -163,26 +166,62 @@ class Encoder:
         return skops_file.save(path, content)
 
     @classmethod
-    def load(cls, path: Path, trusted: Sequence[str] = ()) -> Encoder:
+    def load(cls, path: Path, trusted: Sequence[str] = (), features: int | None = None) -> Encoder:
         """Read what :meth:`save` wrote, building no type that is not known or ``trusted``.
+
+        Args:
+            path: The file.
+            trusted: Types or modules that may be imported beyond those that skops knows.
+            features: Features that a row has, where that is known.
 
         Raises:
             SourceError: There is no such file.
-            CorruptError: It is not such a file.
+            CorruptError: It is not such a file, or holds a state that no fit gives.
             ModelError: It holds a type that is not trusted.
         """
-        content = skops_file.load(path, trusted)
         try:
+            return cls.parse(path.read_bytes(), path, trusted, features)
+        except FileNotFoundError:
+            raise SourceError(f"{path}: no such file") from None
+
+    @classmethod
+    def parse(
+        cls, raw: bytes, path: Path, trusted: Sequence[str] = (), features: int | None = None
+    ) -> Encoder:
+        """The same from the file's bytes."""
+        content = skops_file.parse(raw, path, trusted)
+        with naming(path):
+            found = as_kind(_State, content)
             encoders = []
-            for entry in content["encoders"]:
-                place = Place(entry["column"], entry["kind"], "encode", 0)
-                encoder = make_encoder(entry["spec"], place)
-                encoder.fitted = entry["fitted"]
+            for entry in found.encoders:
+                place = Place(entry.column, entry.kind, "encode", 0)
+                encoder = make_encoder(entry.spec, place)
+                encoder.restore(entry.fitted)
                 encoders.append(encoder)
-            label = label_from_state(content["label"])
-            return cls(content["task"], encoders, label, content["training_rows"])
-        except (KeyError, TypeError, IndexError, SettingsError) as error:
-            raise CorruptError(f"{path}: not the state of an encoder ({error})") from None
+            width = sum(encoder.width for encoder in encoders)
+            if not encoders or (features is not None and width != features):
+                raise CorruptError(f"encodes a row to {width} features, not {features}")
+            for encoder in encoders:
+                encoder.check()
+            label = label_from_state(found.label)
+            return cls(found.task, encoders, label, found.training_rows)
+
+
+class _Column(Stored):
+    column: str
+    kind: Literal["numeric", "categorical", "text", "image", "vector"]
+    spec: dict[str, Any]
+    fitted: dict[str, Any]
+
+
+class _State(Stored):
+    """What :meth:`Encoder.save` writes."""
+
+    format: Literal[1]
+    task: Task
+    label: dict[str, Any]
+    training_rows: NonNegativeInt
+    encoders: list[_Column]
 
 
 def _values(table: pa.Table, encoder: ColumnEncoder) -> NDArray[Any]:

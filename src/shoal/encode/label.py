@@ -6,9 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
+from pydantic import PositiveFloat
 
 from shoal import tables
-from shoal.errors import DataError
+from shoal.errors import CorruptError, DataError
+from shoal.stored import Stored, as_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,8 +126,29 @@ class NumberLabel:
 
 
 def label_from_state(state: Mapping[str, Any]) -> Label:
-    """The coding whose state this is."""
-    return ClassLabel(**state) if "classes" in state else NumberLabel(**state)
+    """The coding whose state this is.
+
+    Raises:
+        CorruptError: It is none.
+    """
+    if "classes" in state:
+        of_classes = as_kind(_Classes, dict(state), "label")
+        if len(set(of_classes.classes)) < len(of_classes.classes):
+            raise CorruptError("label.classes: one of them is there twice")
+        return ClassLabel(of_classes.column, of_classes.classes)
+    of_numbers = as_kind(_Numbers, dict(state), "label")
+    return NumberLabel(of_numbers.column, of_numbers.mean, of_numbers.sd)
+
+
+class _Classes(Stored):
+    column: str
+    classes: list[str]
+
+
+class _Numbers(Stored):
+    column: str
+    mean: float
+    sd: PositiveFloat
 
 
 class LabelSurvey:

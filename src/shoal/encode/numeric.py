@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired
 
 import numpy as np
 
-from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names, open_gaps
+from shoal.encode.column import (
+    ColumnEncoder,
+    Gaps,
+    Target,
+    fill_gaps,
+    fit_gaps,
+    gap_names,
+    open_gaps,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,10 +24,15 @@ if TYPE_CHECKING:
 _QUANTILES = 1000
 
 
+class _Fitted(Gaps):
+    estimator: NotRequired[Any]
+
+
 class _Numeric(ColumnEncoder):
     """Gaps become the training mean and, where training had any, a feature of their own."""
 
     kinds = ("numeric",)
+    Fitted: ClassVar[Any] = _Fitted
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         self.fitted = fit_gaps(values, self.column)
@@ -29,6 +42,10 @@ class _Numeric(ColumnEncoder):
 
     def _estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002 - a scikit-learn transformer
         return None
+
+    @property
+    def estimator_class(self) -> type:
+        return type(self._estimator(1))
 
     def encode(self, values: NDArray[Any]) -> Floats:
         filled, marks = fill_gaps(values, self.fitted)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import ConfigDict, Field, PositiveInt, field_validator
+from typing_extensions import TypedDict
 
 from shoal.encode.column import ColumnEncoder, Target, no_value
 from shoal.settings.section import Section
@@ -45,11 +46,18 @@ class SequenceOptions(Section):
         return alphabet
 
 
+class _Fitted(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    length: PositiveInt
+
+
 class _Sequence(ColumnEncoder):
     """One code a place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
 
     kinds = ("text", "categorical")
     Options: ClassVar[type[Section]] = SequenceOptions
+    Fitted: ClassVar[Any] = _Fitted
 
     @property
     def letters(self) -> str:
@@ -140,3 +148,8 @@ class SequenceInteger(_Sequence):
     def names(self) -> list[str]:
         """``column[place]``."""
         return [f"{self.column}[{place}]" for place in range(self.fitted["length"])]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Places."""
+        return (self.fitted["length"],)

@@ -8,15 +8,18 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import CorruptError, ModelError, SourceError
-from shoal.files import replacing
+from shoal.errors import CorruptError, ModelError
+from shoal.files import parse_json, replacing
 from shoal.targets import check_trust, import_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _SCHEMA = "schema.json"
+_GROWTH = 4
+_ALWAYS = 1 << 26
+"""Bytes that any file may take in memory."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -24,7 +27,7 @@ def save(path: Path, content: dict[str, Any]) -> list[str]:
     """Write plain values and estimators, atomically.
 
     Returns:
-        Types in it that :func:`load` loads only if they are named as trusted.
+        Types in it that :func:`parse` loads only if they are named as trusted.
 
     Raises:
         ModelError: An estimator holds something that cannot be written without pickle.
@@ -75,27 +78,26 @@ def _anonymous(node: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return node
 
 
-def load(path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what was saved
+def parse(raw: bytes, path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what was saved
     """What :func:`save` wrote.
 
     Args:
-        path: The file.
+        raw: The file's content.
+        path: The file, for messages.
         trusted: Types, or modules exactly as types name them, that may be imported and built
             beyond those of numpy, scipy and scikit-learn that skops knows.
 
     Raises:
-        SourceError: There is no such file.
-        CorruptError: It is not a skops file.
+        CorruptError: It is not a skops file, or takes much more memory than the file.
         ModelError: It needs a type that is not trusted, or one that does not import.
     """
     import skops.io
 
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise SourceError(f"{path}: no such file") from None
-    try:
+        _check_size(raw, path)
         needed = skops.io.get_untrusted_types(data=raw)
+    except CorruptError:
+        raise
     except Exception as error:  # skops raises whatever its parsers raise
         raise CorruptError(f"{path}: not readable as skops ({_brief(error)})") from None
     for kind in needed:
@@ -108,6 +110,51 @@ def load(path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what
         raise ModelError(f"{path}: a type in it does not import: {_brief(error)}") from error
     except Exception as error:  # as above
         raise CorruptError(f"{path}: not readable as skops ({_brief(error)})") from error
+
+
+def _check_size(raw: bytes, path: Path) -> None:
+    """Refuse a file that unpacks to much more than it is, or names its arrays again and again.
+
+    :func:`save` compresses nothing, except that scipy compresses its sparse matrices, which are
+    zip files within the file.
+    """
+    with zipfile.ZipFile(io.BytesIO(raw)) as file:
+        members = file.infolist()
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise CorruptError(f"{path}: {member.filename!r} is compressed, as none here is")
+        if sum(member.file_size for member in members) > len(raw):
+            raise CorruptError(f"{path}: its parts are longer than the file")
+        sizes = {member.filename: _unpacked(file, member.filename) for member in members}
+        schema = parse_json(file.read(_SCHEMA), f"{path}: {_SCHEMA}", dict[str, Any])
+    total = sum(sizes.get(name, 0) for name in _named(schema))
+    if total > _GROWTH * len(raw) + _ALWAYS:
+        raise CorruptError(
+            f"{path}: its {len(raw)} bytes would take {total} in memory, more than "
+            f"{_GROWTH} times as many"
+        )
+
+
+def _unpacked(file: zipfile.ZipFile, name: str) -> int:
+    """Bytes of a part in memory."""
+    content = file.read(name)
+    if not content.startswith((b"PK\3\4", b"PK\5\6")):
+        return len(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as inner:
+        return sum(member.file_size for member in inner.infolist())
+
+
+def _named(schema: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
+    """Names of the parts that a schema's nodes read, as often as they do."""
+    nodes = [schema]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            if "__loader__" in node and isinstance(node.get("file"), str):
+                yield node["file"]
+            nodes += node.values()
+        elif isinstance(node, list):
+            nodes += node
 
 
 def _brief(error: Exception) -> str:

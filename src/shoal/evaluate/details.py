@@ -74,7 +74,7 @@ def report_details(
         candidates=_candidates(pool),
         cluster=str(paths.cluster or ""),
         answers=str(paths.answers or ""),
-        versions=ledgers[-1]["versions"] | {"shoal": pool.manifest["shoal"]},
+        versions=ledgers[-1]["versions"] | {"shoal": pool.manifest.shoal},
     )
 
 
@@ -105,7 +105,7 @@ def _partitions(
     metric: Metric,
 ) -> list[PartitionReport]:
     chosen = {c["partition"]: c for path in choices for c in (read_made(path, Choice),)}
-    points = {e["partition"]: e["point"]["values"] for e in pool.manifest["specialists"]}
+    points = {e.partition: e.point.values for e in pool.manifest.specialists}
     partition = tested.rows["partition"]
     scores = {
         name: partition_scores(metric, per_row[name], partition)

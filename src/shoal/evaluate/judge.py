@@ -105,7 +105,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     metrics["leaks"], metrics["spellings"] = checked["leaks"], checked["spellings"]
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
-    metrics["incomplete"] = pool.manifest["incomplete"]
+    metrics["incomplete"] = [lack.model_dump() for lack in pool.manifest.incomplete]
     trained = [number for number in pool.experts.models if number >= 0]
     serving = [number for number in trained if number not in pool.gate.closed]
     metrics["gate"] = {"specialists": len(trained), "serving": len(serving)}

@@ -138,12 +138,13 @@ def metrics_decimals(metrics: Mapping[str, Any]) -> int:
     return formats.score_decimals(metrics["metric"], pair, [difference["low"], difference["high"]])
 
 
-def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableType:
-    """What ``shoal verdict`` prints: the table of contenders, the sentence, the pool's place.
+def verdict_table(metrics: Mapping[str, Any], pool: str | Path, digest: str) -> RenderableType:
+    """What ``shoal verdict`` prints: contenders, the sentence, the pool's place and digest.
 
     Args:
         metrics: Content of ``metrics.json``.
         pool: The pool's folder.
+        digest: Its digest.
     """
     from rich.console import Group
     from rich.text import Text
@@ -161,6 +162,7 @@ def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableTyp
         Text(summary),
         # Begins on a line of its own and folds: a console would crop what is too long.
         Text(f"The pool lies in {pool}", overflow="fold"),
+        Text(f"Its digest is {digest}", overflow="fold"),
     )
 
 

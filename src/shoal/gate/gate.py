@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from shoal.documents.judgement import GateRecord
+from shoal.errors import CorruptError
+from shoal.stored import as_kind
 from shoal.train_router.router import BASE, Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 GENERALIST = -2
 """Number of the expert that was trained on everything to the pool's total FLOPs."""
@@ -39,6 +42,18 @@ class Gate:
         return Routes(experts, weights, routes.distance)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """The gate that ``shoal gate`` wrote."""
-        return cls(frozenset(record["closed"]))
+    def from_record(cls, record: Mapping[str, Any], trained: Collection[int]) -> Self:
+        """The gate that ``shoal gate`` wrote.
+
+        Args:
+            record: Content of the file.
+            trained: Numbers of the partitions that have a specialist.
+
+        Raises:
+            CorruptError: It is no such record, or closes what is not there.
+        """
+        closed = as_kind(GateRecord, record)["closed"]
+        unknown = set(closed) - {BASE, *trained}
+        if unknown:
+            raise CorruptError(f"closed: there is no specialist of partition {min(unknown)}")
+        return cls(frozenset(closed))

@@ -14,6 +14,7 @@ from shoal.hashing import settings_id
 from shoal.pool_store.tensors import tree_of
 from shoal.settings.learning import Model
 from shoal.settings.section import parse
+from shoal.state import check_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,7 @@ def _read(kept: Kept, file: Path) -> tuple[_Record | None, dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_header(file)
         with safe_open(file, framework="pt") as opened:
             record = _record(file, opened.metadata() or {})
             _check_point(kept, file, record)

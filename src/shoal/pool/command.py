@@ -50,20 +50,20 @@ def pool(
     from importlib.metadata import version
 
     from shoal.hashing import file_hash
-    from shoal.pool.pool import FORMAT
+    from shoal.pool.manifest import FORMAT, GENERALIST_FILE, specialist_file
     from shoal.train_router.command import chosen_specialists
 
     settings, index = read_made(settings_path, RunSettings), read_made(index_path, PartitionIndex)
     folder = manifest_out.parent
     if read_made(state["gate.json"], GateRecord)["closed"]:
-        state = {**state, "generalist.safetensors": generalist}
+        state = {**state, GENERALIST_FILE: generalist}
     for name, path in state.items():
         _copy(path, folder / name)
     write_json(folder / "ledger.json", [read_made(path, LedgerRecord) for path in ledgers])
     chosen = {c["partition"]: c for path in choices for c in (read_made(path, Choice),)}
     entries = []
     for partition, path in sorted(chosen_specialists(choices, specialists).items()):
-        name = f"specialists/{partition}.safetensors"
+        name = specialist_file(partition)
         _copy(path, folder / name)
         digests = chosen[partition]["digests"]
         point = {"id": chosen[partition]["point"], "values": _point_values(path)}
@@ -99,7 +99,9 @@ def _incomplete(
     return incomplete(index["partitions"], chosen, failures)
 
 
-def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) -> int:
+def predict(
+    pool_folder: Path, source: Path, out: Path, trust: Sequence[str], digest: str | None = None
+) -> int:
     """Apply a pool to a source file, in batches; returns the number of rows.
 
     Args:
@@ -107,6 +109,7 @@ def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) ->
         source: CSV, Parquet or NPZ with the columns that the pool was made with.
         out: Parquet or CSV, by its suffix: a row for each of the source's rows, in order.
         trust: Modules outside Shoal that the pool may import its model from.
+        digest: Digest of the pool's manifest; another pool is refused.
     """
     from shoal.errors import SettingsError
     from shoal.pool.pool import Pool
@@ -114,7 +117,7 @@ def predict(pool_folder: Path, source: Path, out: Path, trust: Sequence[str]) ->
 
     if out.suffix not in (".parquet", ".csv"):
         raise SettingsError(f"{out}: write to a .parquet or a .csv file")
-    loaded = Pool.load(pool_folder, trust)
+    loaded = Pool.load(pool_folder, trust, digest)
     rows = 0
 
     def batches() -> Iterator[pa.Table]:

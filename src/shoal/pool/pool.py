@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from shoal.errors import CorruptError, SourceError
-from shoal.files import read_json
+from pydantic import NonNegativeInt
+
+from shoal.errors import CorruptError
 from shoal.gate.gate import GENERALIST, Gate
-from shoal.hashing import file_hash
+from shoal.grid import Point
 from shoal.pool.experts import BASE, Experts
-from shoal.settings.learning import Model
-from shoal.settings.section import parse
+from shoal.pool.manifest import GENERALIST_FILE
+from shoal.pool.sealed import Sealed
 from shoal.shapes import Shapes
-from shoal.state import load_state
+from shoal.stored import Stored, as_kind, check_numbers, naming
 from shoal.tables import Columns
 from shoal.targets import check_trust
 from shoal.train_specialists.model import trained_model
@@ -30,12 +32,10 @@ if TYPE_CHECKING:
 
     from shoal.embed.embedder import Embedder
     from shoal.encode.encoder import Encoder
-    from shoal.grid import Point
     from shoal.train_router.router import Routes
     from shoal.transform.pipeline import Pipeline
 
-FORMAT = 2
-MANIFEST = "manifest.json"
+F = TypeVar("F")
 
 
 @dataclass(frozen=True)
@@ -51,72 +51,121 @@ class Routed:
     answer: NDArray[np.float32]
 
 
-class Pool:
-    """Router, specialists and all fitted state; made by :meth:`load`."""
+class _BaseFacts(Stored):
+    """What the base's file says besides its weights."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], trust: Sequence[str]) -> None:
-        from shoal.embed.embedder import load_embedder
+    budget: dict[str, float]
+    model: dict[str, Any]
+
+
+class _SpecialistFacts(Stored):
+    """The same of a specialist."""
+
+    digest: str
+    point: Point
+    rows: NonNegativeInt
+    diverged: None = None
+
+
+class _GeneralistFacts(Stored):
+    """The same of the generalist."""
+
+    point: Point
+    trained_on: dict[str, str]
+    rows: dict[str, Any]
+
+
+class Pool:
+    """Router, specialists and all fitted state; made by :meth:`load`.
+
+    Attributes:
+        folder: Where it was read from.
+        manifest: What its files are.
+        digest: Digest of the manifest.
+    """
+
+    def __init__(self, sealed: Sealed, trust: Sequence[str]) -> None:
+        from shoal.embed.embedder import embedder_from_state
         from shoal.encode.encoder import Encoder
         from shoal.train_router.router import Router
         from shoal.transform.pipeline import Pipeline
 
-        self.folder = folder
-        self.manifest = manifest
-        self.columns = Columns.load(folder / "columns.json")
-        self.shapes = Shapes.load(folder / "shapes.json")
-        self.embedder: Embedder = load_embedder(folder / "embedder.safetensors")
-        self.router = Router.from_state(*load_state(folder / "router.safetensors"))
-        self.pipeline: Pipeline = Pipeline.from_state(read_json(folder / "transform.json"))
+        self.folder = folder = sealed.folder
+        self.manifest = sealed.manifest
+        self.digest = sealed.digest
+        with naming(folder / "columns.json"):
+            self.columns = Columns.from_record(sealed.document("columns.json"))
+        with naming(folder / "shapes.json"):
+            self.shapes = Shapes.from_record(sealed.document("shapes.json"))
+        with naming(folder / "embedder.safetensors"):
+            self.embedder: Embedder = embedder_from_state(*sealed.state("embedder.safetensors"))
+        with naming(folder / "router.safetensors"):
+            self.router = Router.from_state(*sealed.state("router.safetensors"))
+        with naming(folder / "transform.json"):
+            self.pipeline: Pipeline = Pipeline.from_state(sealed.document("transform.json"))
         for target in self.pipeline.targets:
             check_trust("the pool's transform", target, trust)
-        self.encoder: Encoder = Encoder.load(folder / "encoder.skops", trust)
-        self.gate = Gate.from_record(read_json(folder / "gate.json"))
-        models = {BASE: self.model_with(load_state(folder / "base.safetensors")[0], {})}
+        self.encoder: Encoder = Encoder.parse(
+            sealed.read("encoder.skops"),
+            folder / "encoder.skops",
+            trust,
+            math.prod(self.shapes.x_shape),
+        )
+        with naming(folder / "gate.json"):
+            self.gate = Gate.from_record(sealed.document("gate.json"), self.router.trained)
+        sealed.check_ledger()
+        check_together(self)
+        self.experts = Experts(self._models(sealed), self.shapes.task)
+
+    def _models(self, sealed: Sealed) -> dict[int, torch.nn.Module]:
+        """Base, generalist where there is one, and specialists."""
+        models = {BASE: self._model(sealed, "base.safetensors", _BaseFacts)[0]}
         if self.gate.closed:
-            tensors, meta = load_state(folder / "generalist.safetensors")
-            models[GENERALIST] = self.model_with(tensors, meta["point"])
-        for entry in manifest["specialists"]:
-            tensors, meta = load_state(folder / entry["file"])
-            models[entry["partition"]] = self.model_with(tensors, meta["point"])
-        self.experts = Experts(models, self.shapes.task)
+            models[GENERALIST] = self._model(sealed, GENERALIST_FILE, _GeneralistFacts)[0]
+        for entry in self.manifest.specialists:
+            models[entry.partition], facts = self._model(sealed, entry.file, _SpecialistFacts)
+            for name, said in (("digest", entry.digest), ("point", entry.point.values)):
+                if getattr(facts, name) != said:
+                    raise CorruptError(
+                        f"{self.folder / entry.file}: {name} {getattr(facts, name)!r}, but the "
+                        f"manifest has {said!r} for partition {entry.partition}"
+                    )
+        return models
+
+    def _model(self, sealed: Sealed, name: str, kind: type[F]) -> tuple[torch.nn.Module, F]:
+        """The model in a file, and what the file says of it."""
+        tensors, meta = sealed.state(name)
+        with naming(sealed.folder / name):
+            facts = as_kind(kind, meta)
+            for tensor in tensors:
+                check_numbers(tensors[tensor], tensor, finite=False)  # infinity may mask
+            return self.model_with(tensors, getattr(facts, "point", {})), facts
 
     def model_with(self, tensors: Mapping[str, NDArray[Any]], point: Point) -> torch.nn.Module:
         """The pool's model with other weights, trained at a grid point."""
-        settings = parse(Model, self.manifest["model"], "model")
-        return trained_model(settings, point, self.shapes, tensors)
+        return trained_model(self.manifest.model, point, self.shapes, tensors)
 
     @classmethod
-    def load(cls, folder: str | Path, trust: Sequence[str] = ()) -> Pool:
-        """Read a pool after checking every file against the manifest's hashes.
+    def load(cls, folder: str | Path, trust: Sequence[str] = (), digest: str | None = None) -> Pool:
+        """Read a pool: what its manifest lists and nothing else, each file once.
 
         Args:
             folder: The pool's folder.
             trust: Exact names of modules outside Shoal that the pool may import its model,
                 encoders and functions of transform steps from.
+            digest: Digest of the pool's manifest, as the run printed it that made the pool;
+                another pool is refused.
 
         Raises:
             SourceError: There is no pool in the folder.
-            CorruptError: A file is missing or is not what the manifest says.
+            CorruptError: A file is missing, is not what the manifest says, or holds what no run
+                makes; or the digest is another.
             ModelError: A module is not trusted, or does not import.
             SettingsError: ``trust`` is one text.
         """
-        place = Path(folder)
-        if not (place / MANIFEST).is_file():
-            raise SourceError(f"{place}: not a pool, it has no {MANIFEST}")
-        manifest = read_json(place / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            raise CorruptError(
-                f"{place / MANIFEST}: format {manifest.get('format')!r}, this version of Shoal "
-                f"reads format {FORMAT}"
-            )
-        for name, expected in manifest["files"].items():
-            path = place / name
-            if not path.resolve().is_relative_to(place.resolve()) or not path.is_file():
-                raise CorruptError(f"{path}: named in the manifest, but not in the pool")
-            if file_hash(path) != expected:
-                raise CorruptError(f"{path}: does not match its hash in the manifest")
-        check_trust("the pool's model", manifest["model"]["_target_"], trust)
-        return cls(place, manifest, trust)
+        sealed = Sealed(Path(folder), digest)
+        check_trust("the pool's model", sealed.manifest.model.target, trust)
+        return cls(sealed, trust)
 
     def predict(self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None) -> pa.Table:
         """Predictions for new rows, in their order.
@@ -192,3 +241,44 @@ class Pool:
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column
         return None if column is None else rows[column].to_pylist()
+
+
+def check_together(pool: Pool) -> None:
+    """Refuse parts that are each in order, but not of one pool.
+
+    Raises:
+        CorruptError: Two of them disagree.
+    """
+    columns, shapes, encoder, router = pool.columns, pool.shapes, pool.encoder, pool.router
+    manifest, dims = pool.manifest, pool.embedder.dims
+    kinds = [(each.column, each.place.kind) for each in encoder.encoders]
+    partitions = [entry.partition for entry in manifest.specialists]
+    wants_generalist = bool(pool.gate.closed)
+    column = router.assigner.column
+    facts = {
+        ("encoder.skops", "task"): (encoder.task, columns.task),
+        ("encoder.skops", "label"): (encoder.label.column, columns.label),
+        ("encoder.skops", "columns"): (kinds, [(n, columns.kinds[n]) for n in columns.inputs]),
+        ("shapes.json", "task"): (shapes.task, columns.task),
+        ("shapes.json", "x_shape"): (tuple(shapes.x_shape), tuple(encoder.x_shape)),
+        ("shapes.json", "classes"): (shapes.classes, encoder.classes),
+        ("shapes.json", "feature_names"): (shapes.feature_names, encoder.feature_names),
+        ("transform.json", "kinds"): (pool.pipeline.kinds or columns.kinds, columns.kinds),
+        ("embedder.safetensors", "x_shape"): (pool.embedder.x_shape, tuple(shapes.x_shape)),
+        ("router.safetensors", "dims"): (router.assigner.dims or dims, dims),
+        ("router.safetensors", "column"): (column in (None, *columns.kinds), True),
+        ("manifest.json", "partitions"): (manifest.partitions, router.assigner.partitions),
+        ("manifest.json", "specialists"): (partitions, list(router.trained)),
+        ("manifest.json", "generalist"): (GENERALIST_FILE in manifest.files, wants_generalist),
+    }
+    for (file, name), (said, wanted) in facts.items():
+        if said != wanted:
+            raise CorruptError(
+                f"{pool.folder / file}: {name}: {_brief(said)}, but the pool's other files have "
+                f"{_brief(wanted)}"
+            )
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:200]}…"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from shoal.cluster.assigner import AtomAssigner, assigner_from_state
+from shoal.errors import CorruptError, SettingsError
+from shoal.stored import Stored, as_kind, check_range, tensor_of
 from shoal.train_router.scores import scores_from_tensors
 
 if TYPE_CHECKING:
@@ -48,6 +51,17 @@ class Routes(NamedTuple):
         return lead
 
 
+class _Facts(Stored):
+    """What a router's file says besides its tensors."""
+
+    assigner: dict[str, Any]
+    method: Literal["nearest_atom", "knn", "classifier"]
+    trained: list[NonNegativeInt]
+    top_k: PositiveInt
+    temperature: PositiveFloat
+    fit_flops: NonNegativeFloat
+
+
 @dataclass(frozen=True)
 class Router:
     """A fitted router; complete in itself, with a copy of the assigner.
@@ -84,7 +98,12 @@ class Router:
             embedding: float32 ``(rows, dims)``.
             values: The column's values, for an assigner by column.
             k: Specialists asked for a row; never more than there are.
+
+        Raises:
+            SettingsError: ``k`` is below 1.
         """
+        if k is not None and k < 1:
+            raise SettingsError(f"top_k: 1 or more specialists are asked for a row, not {k}")
         slots = max(1, min(k or self.top_k, len(self.trained)))
         partition, distance, nearest = self._place(embedding, values)
         known = np.isin(partition, self.trained) & (nearest.astype(np.float64) <= self.threshold)
@@ -148,19 +167,34 @@ class Router:
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Router:
-        """The router that gave this state."""
-        assigner = {
+        """The router that gave this state.
+
+        Raises:
+            CorruptError: It is no router's state, or one that no fit gives.
+        """
+        facts = as_kind(_Facts, dict(meta))
+        of_assigner = {
             name.removeprefix(_PREFIX): tensor
             for name, tensor in tensors.items()
             if name.startswith(_PREFIX)
         }
+        assigner = assigner_from_state(of_assigner, facts.assigner)
+        trained = tuple(facts.trained)
+        if list(trained) != sorted({*trained} & {*range(assigner.partitions)}):
+            raise CorruptError(
+                f"trained: {list(trained)[:9]} are not numbers of the {assigner.partitions} "
+                f"partitions in order, each once"
+            )
+        # Where there is nothing to fit it on, no distance is too far.
+        threshold = tensor_of(tensors, "threshold", "float64", (1,), finite=False)
+        check_range(threshold, "threshold", 0)
         return cls(
-            assigner_from_state(assigner, meta["assigner"]),
-            tuple(meta["trained"]),
-            meta["method"],
-            scores_from_tensors(meta["method"], dict(tensors)),
-            meta["top_k"],
-            meta["temperature"],
-            float(tensors["threshold"][0]),
-            meta["fit_flops"],
+            assigner,
+            trained,
+            facts.method,
+            scores_from_tensors(facts.method, tensors, assigner.dims, len(trained)),
+            facts.top_k,
+            facts.temperature,
+            float(threshold[0]),
+            facts.fit_flops,
         )

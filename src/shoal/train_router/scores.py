@@ -13,12 +13,18 @@ import numpy as np
 
 from shoal.blocks import padded_blocks
 from shoal.cluster.distances import Targets
+from shoal.errors import CorruptError
+from shoal.stored import check_range, tensor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     Float64 = NDArray[np.float64]
     Rows = NDArray[np.float32]
+
+_ROUNDING = 1e-3
 
 
 class Scores(Protocol):
@@ -133,14 +139,37 @@ class ByClassifier:
         return 2.0 * int(self.weight.size)
 
 
-def scores_from_tensors(method: str, tensors: dict[str, NDArray[Any]]) -> Scores:
-    """The scores that gave these tensors."""
+def scores_from_tensors(
+    method: str, tensors: Mapping[str, NDArray[Any]], dims: int | None, trained: int
+) -> Scores:
+    """The scores that gave these tensors.
+
+    Args:
+        method: Which scores.
+        tensors: What :meth:`Scores.tensors` gave, and others.
+        dims: Width of the embedding; None where the assigner does not tell.
+        trained: Number of trained partitions.
+
+    Raises:
+        CorruptError: They are not of such scores, or of some that no fit gives.
+    """
     if method == "knn":
-        votes = int(tensors["neighbours"][0])
-        return ByNeighbours(tensors["reference"], tensors["target"], votes)
+        reference = tensor_of(tensors, "reference", "float32", (None, dims))
+        target = tensor_of(tensors, "target", "float32", (len(reference), trained))
+        check_range(target, "target", 0, 1 + _ROUNDING)
+        votes = tensor_of(tensors, "neighbours", "int64", (1,))
+        check_range(votes, "neighbours", 1)
+        return ByNeighbours(reference, target, int(votes[0]))
     if method == "classifier":
-        return ByClassifier(tensors["weight"], tensors["bias"])
-    return ByDistance(float(tensors["scale"][0]))
+        weight = tensor_of(tensors, "weight", "float64", (dims, trained))
+        # A specialist that is no row's best has minus infinity.
+        bias = tensor_of(tensors, "bias", "float64", (trained,), finite=False)
+        if not np.isfinite(bias.max()):
+            raise CorruptError(f"tensor 'bias' holds {bias.max()} at most, it must be finite")
+        return ByClassifier(weight, bias)
+    scale = tensor_of(tensors, "scale", "float64", (1,))
+    check_range(scale, "scale", float(np.finfo(np.float64).tiny))
+    return ByDistance(float(scale[0]))
 
 
 def log_softmax(logits: Float64) -> Float64:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from shoal.blocks import BLOCK_ROWS, padded_blocks
+from shoal.bounded import check_layout
 from shoal.errors import ModelError
 from shoal.grid import model_at
-from shoal.targets import import_target
+from shoal.targets import OURS, import_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,8 +137,16 @@ def trained_model(
         point: The grid point; its model arguments may change what the forward pass does.
         shapes: Shape of rows and labels.
         tensors: The trained weights.
+
+    Raises:
+        CorruptError: A model of Shoal's own has other parameters.
+        ModelError: A user's model has, or does not build.
     """
-    net = build_model(model_at(model, point), shapes, seed=0)
+    at = model_at(model, point)
+    if at.target in OURS:  # a user's may need the content of tensors
+        target, arguments = import_target(at.target, "model"), shapes.fill(at.arguments())
+        check_layout(lambda: target(**arguments), tensors)
+    net = build_model(at, shapes, seed=0)
     load_weights(net, tensors)
     return net
 

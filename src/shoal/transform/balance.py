@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -43,6 +43,7 @@ class Balance(TransformStep):
     fits_on = "all"
     training_only = True
     Options: ClassVar[type[Section]] = BalanceOptions
+    Fitted: ClassVar[Any] = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
     def chosen(self, columns: list[str]) -> list[str]:
         """The label."""

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal import tables
+from shoal.documents.ledger import MadeFrom
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
+from shoal.settings.data import ColumnKind, Task
+from shoal.stored import Stored, as_kind
 from shoal.transform.augment import Mask, Swap
 from shoal.transform.balance import Balance
 from shoal.transform.function import Function
@@ -44,6 +47,23 @@ STEPS: dict[str, type[TransformStep]] = {step.name: step for step in _CLASSES}
 """Name in the settings to step."""
 
 
+class _Step(Stored):
+    step: str
+    columns: list[str]
+    options: dict[str, Any]
+    fitted: dict[str, Any]
+
+
+class _State(Stored):
+    """What :meth:`Pipeline.state` gives, as it lies in a file."""
+
+    steps: list[_Step]
+    seed: int | None = None
+    kinds: list[tuple[str, ColumnKind]] | None = None
+    task: Task | None = None
+    made_from: MadeFrom | None = None
+
+
 class Pipeline:
     """Fitted steps, frozen with a generation."""
 
@@ -72,6 +92,11 @@ class Pipeline:
             if not step.training_only:
                 rows = step.apply(rows, {})
         return rows.table
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of every column; none without steps."""
+        return dict(self.steps[0].context.kinds) if self.steps else {}
 
     @property
     def targets(self) -> list[str]:
@@ -106,16 +131,26 @@ class Pipeline:
         Raises:
             CorruptError: It is not such a state.
         """
+        found = as_kind(_State, dict(state))
+        if not found.steps:
+            return cls([])
+        if found.seed is None or found.kinds is None or found.task is None:
+            raise CorruptError("seed, kinds and task are missing, which steps need")
+        kinds = dict(found.kinds)
+        if "label" not in kinds.values():
+            raise CorruptError("kinds: no column is the label")
         steps = []
-        try:
-            for index, entry in enumerate(state["steps"]):
-                kinds = dict(state["kinds"])
-                context = Context(index, state["seed"], kinds, state["task"])
-                step = STEPS[entry["step"]](context, entry["columns"], entry["options"])
-                step.fitted = entry["fitted"]
-                steps.append(step)
-        except (KeyError, TypeError, SettingsError) as error:
-            raise CorruptError(f"not the state of a transform: {error}") from None
+        for index, entry in enumerate(found.steps):
+            if entry.step not in STEPS:
+                known = nearest(entry.step, STEPS)
+                raise CorruptError(f"steps.{index}: there is no step {entry.step!r}; {known}")
+            context = Context(index, found.seed, kinds, found.task)
+            try:
+                step = STEPS[entry.step](context, entry.columns, entry.options)
+            except SettingsError as error:
+                raise CorruptError(str(error)) from None
+            step.restore(entry.fitted)
+            steps.append(step)
         return cls(steps)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
 
 from shoal import tables
 from shoal.errors import SettingsError
@@ -117,6 +118,13 @@ class Filter(TransformStep):
         return np.isin(values, np.array(sorted(texts), object))
 
 
+class Stays(TypedDict, total=False):
+    """Of each content found twice the key and shard of the row that stays; the shards seen."""
+
+    stays: dict[str, tuple[str, str]]
+    shards: list[str]
+
+
 class DropDuplicates(TransformStep):
     """Of training rows with equal inputs and label, exactly one stays.
 
@@ -132,6 +140,7 @@ class DropDuplicates(TransformStep):
     fits_on = "all"
     training_only = True
     drops = True
+    Fitted: ClassVar[Any] = Stays
 
     def chosen(self, columns: list[str]) -> list[str]:
         """Inputs and label, or the columns named."""

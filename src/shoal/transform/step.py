@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from shoal.errors import SettingsError, nearest
 from shoal.settings.section import Section, parse
+from shoal.stored import as_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +57,7 @@ class TransformStep(ABC):
         by_options: Whether its options decide that.
         drops: Whether it may drop rows; its options may decide.
         adds: Whether it may add rows; the same.
-        fitted: What fitting found, as plain JSON values.
+        fitted: What fitting found, as plain JSON values of the type ``Fitted``.
     """
 
     name: ClassVar[str]
@@ -65,6 +68,7 @@ class TransformStep(ABC):
     drops: bool = False
     adds: bool = False
     Options: ClassVar[type[Section]] = NoOptions
+    Fitted: ClassVar[Any] = Annotated[dict[str, Any], Field(max_length=0)]
 
     def __init__(self, context: Context, columns: list[str], options: Mapping[str, Any]) -> None:
         self.context = context
@@ -96,6 +100,14 @@ class TransformStep(ABC):
         if len(set(columns)) < len(columns):
             raise SettingsError(f"{self.place}: columns: {columns} names a column twice")
         return list(columns)
+
+    def restore(self, fitted: object) -> None:
+        """Take over what fitting found from a file.
+
+        Raises:
+            CorruptError: It is nothing that fitting finds.
+        """
+        self.fitted = as_kind(self.Fitted, fitted, f"{self.place}: fitted")
 
     def check(self) -> None:  # noqa: B027 - most steps have nothing to check
         """Refuse options that do not fit together or do not fit the columns."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, PositiveFloat
+from pydantic import Field, FiniteFloat, PositiveFloat
 
 from shoal import tables
-from shoal.errors import DataError, SettingsError, SourceError
+from shoal.errors import CorruptError, DataError, SettingsError, SourceError
 from shoal.hashing import uniform
 from shoal.settings.section import Section
 from shoal.sources.canonical import canonical_text
@@ -43,6 +43,7 @@ class Impute(TransformStep):
     works_on = ("numeric", "categorical", "text")
     fits_on = "sample"
     Options: ClassVar[type[Section]] = ImputeOptions
+    Fitted: ClassVar[Any] = dict[str, FiniteFloat | str]
 
     def check(self) -> None:
         """Refuse a mean of text, and a constant that is absent or of another type."""
@@ -56,6 +57,17 @@ class Impute(TransformStep):
             if strategy == "constant" and isinstance(value, str) == number:
                 kind = self.context.kinds[column]
                 raise SettingsError(f"{self.place}: {value!r} does not fit {kind} {column!r}")
+
+    def restore(self, fitted: object) -> None:
+        """Take over the value of each column."""
+        super().restore(fitted)
+        for column in self.columns:
+            wanted = float if self.context.kinds[column] == "numeric" else str
+            value = self.fitted.get(column)
+            if not isinstance(value, wanted):
+                raise CorruptError(
+                    f"{self.place}: fitted.{column}: {value!r} does not fill the column's gaps"
+                )
 
     def fit_sample(self, sample: pa.Table) -> None:
         """Find the value of each column."""
@@ -84,7 +96,8 @@ class Impute(TransformStep):
 
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
         """Fill the gaps."""
-        for column, value in self.fitted.items():
+        for column in self.columns:
+            value = self.fitted[column]
             rows = rows.with_column(column, pc.fill_null(rows.table[column], value))
         return rows
 
@@ -109,6 +122,7 @@ class Clip(TransformStep):
     works_on = ("numeric",)
     fits_on = "sample"
     Options: ClassVar[type[Section]] = ClipOptions
+    Fitted: ClassVar[Any] = dict[str, tuple[FiniteFloat | None, FiniteFloat | None]]
 
     def check(self) -> None:
         """Refuse no bound, two of one side, and bounds in the wrong order."""
@@ -122,6 +136,16 @@ class Clip(TransformStep):
         for low, high in ((bounds.low, bounds.high), (bounds.low_quantile, bounds.high_quantile)):
             if low is not None and high is not None and low > high:
                 raise SettingsError(f"{self.place}: the lower bound {low} is above {high}")
+
+    def restore(self, fitted: object) -> None:
+        """Take over the bounds of each column."""
+        super().restore(fitted)
+        for column in self.columns:
+            low, high = self.fitted.get(column, (None, None))
+            if (low, high) == (None, None) or (None not in (low, high) and low > high):
+                raise CorruptError(
+                    f"{self.place}: fitted.{column}: {[low, high]} are no lower and upper bound"
+                )
 
     def fit_sample(self, sample: pa.Table) -> None:
         """Find the bounds of each column."""
@@ -149,7 +173,8 @@ class Clip(TransformStep):
 
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
         """Clip."""
-        for column, (low, high) in self.fitted.items():
+        for column in self.columns:
+            low, high = self.fitted[column]
             values = tables.numbers(rows.table, column)
             clipped = np.clip(values, -np.inf if low is None else low, high)
             rows = rows.with_column(column, number_array(clipped))

@@ -13,6 +13,7 @@ from shoal.documents.judgement import Check
 from shoal.errors import ERROR
 from shoal.evaluate.leaks import doubt_lines
 from shoal.files import read_made
+from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
 from shoal.workflow.plans import Plans
@@ -105,6 +106,7 @@ def end_well(plans: Plans, logs: Sequence[str]) -> None:
                 record_failed(plan.failed_file)
             _say_doubts(plans)
             _summarise(plans.first, logs)
+            say_digests(plans)
 
 
 def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
@@ -169,6 +171,13 @@ def _say_doubts(plans: Plans) -> None:
     ]
     for line in dict.fromkeys(found):
         say(line)
+
+
+def say_digests(plans: Plans) -> None:
+    """By what a pool is known again, `shoal predict --digest`."""
+    for plan in plans.all:
+        if (plan.home / "pool" / MANIFEST).exists():
+            say(f"pool {plan.home / 'pool'}: digest {pool_digest(plan.home / 'pool')}")
 
 
 def _summarise(plan: RulesPlan, logs: Sequence[str]) -> None:

@@ -1,0 +1,150 @@
+"""A pool's manifest: which files it has, what each is, and one digest over all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from shoal.documents.ledger import MadeFrom
+from shoal.errors import CorruptError, nearest
+from shoal.files import parse_json, read_json
+from shoal.hashing import json_hash
+from shoal.settings.learning import Model
+from shoal.stored import Stored, as_kind, naming
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+GENERALIST_FILE = "generalist.safetensors"
+STATE_FILES = (
+    "columns.json",
+    "transform.json",
+    "encoder.skops",
+    "shapes.json",
+    "embedder.safetensors",
+    "router.safetensors",
+    "base.safetensors",
+    "gate.json",
+    "ledger.json",
+)
+"""What every pool has, besides the manifest."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def specialist_file(partition: int) -> str:
+    """Name of a specialist's file in a pool."""
+    return f"specialists/{partition}.safetensors"
+
+
+class ChosenPoint(Stored):
+    """The grid point that was chosen for a partition."""
+
+    id: str
+    values: dict[str, Any]
+
+
+class Specialist(Stored):
+    """One specialist of a pool.
+
+    Attributes:
+        partition: Its partition.
+        file: Its file's name.
+        digest: Digest of the rows that it was trained on.
+        validation: Digest of the rows by which it was chosen.
+        point: Its grid point.
+    """
+
+    partition: NonNegativeInt
+    file: str
+    digest: str
+    validation: str | None
+    point: ChosenPoint
+
+
+class Lack(Stored):
+    """What a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
+
+    partition: NonNegativeInt
+    specialist: bool
+    points: list[str]
+    reasons: list[str]
+
+
+class Manifest(Stored):
+    """What a pool is, and the SHA-256 of each of its files, by name.
+
+    Names are those that a pool's files have and no others: none leads out of the folder.
+    """
+
+    format: Literal[2]
+    shoal: str
+    experiment: str
+    generation: PositiveInt
+    model: Model
+    rows: str
+    partitions: NonNegativeInt
+    specialists: list[Specialist]
+    incomplete: list[Lack]
+    files: dict[str, Digest]
+    made_from: MadeFrom | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        numbers = [entry.partition for entry in self.specialists]
+        for place, entry in enumerate(self.specialists):
+            name, expected = f"specialists.{place}", specialist_file(entry.partition)
+            if entry.file != expected:
+                raise ValueError(
+                    f"{name}.file: the specialist of partition {entry.partition} is "
+                    f"{expected!r}, not {entry.file!r}"
+                )
+            if entry.partition >= self.partitions:
+                raise ValueError(
+                    f"{name}.partition: there is no partition {entry.partition} among "
+                    f"{self.partitions}"
+                )
+        if numbers != sorted(set(numbers)):
+            raise ValueError(f"specialists: partitions {numbers} are not in order, each once")
+        needed = {*STATE_FILES, *map(specialist_file, numbers)}
+        for file in sorted(needed - self.files.keys()):
+            raise ValueError(f"files: {file!r} is not listed, which every such pool has")
+        for file in sorted(self.files.keys() - needed - {GENERALIST_FILE}):
+            raise ValueError(f"files: no pool has a file {file!r}; {nearest(file, needed)}")
+        return self
+
+
+def parse_manifest(content: bytes, path: Path) -> tuple[Manifest, str]:
+    """A manifest and its digest.
+
+    Args:
+        content: The file's bytes.
+        path: Where they are from.
+
+    Returns:
+        The manifest, and SHA-256 over its content as canonical JSON, hexadecimal: the same
+        wherever the pool lies and however the file is laid out.
+
+    Raises:
+        CorruptError: It is no manifest, of another format, or incomplete.
+    """
+    found = parse_json(content, path, dict[str, Any])
+    if found.get("format") != FORMAT:
+        raise CorruptError(
+            f"{path}: format {found.get('format')!r}, this version of Shoal reads format {FORMAT}"
+        )
+    with naming(path):
+        return as_kind(Manifest, found), json_hash(found)
+
+
+def pool_digest(folder: Path) -> str:
+    """Digest of the manifest in a pool's folder.
+
+    Raises:
+        SourceError: There is none.
+        CorruptError: It is not JSON.
+    """
+    return json_hash(read_json(folder / MANIFEST))

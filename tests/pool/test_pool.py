@@ -1,0 +1,57 @@
+"""Loading a pool and asking it."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import shoal
+from shoal.errors import SettingsError
+from shoal.pool.manifest import pool_digest
+from shoal.workflow.start import say_digests
+
+ROWS = pd.DataFrame({"a": [0.0, 11.0], "town": ["x", "y"]})
+
+
+def test_a_pool_predicts(built_pool):
+    """The specialist of partition 0 serves its row, the generalist that of the closed one."""
+    predicted = shoal.load(built_pool).predict(ROWS).to_pandas()
+
+    assert predicted["partition"].tolist() == [0, -2]
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_no_fewer_than_one_specialist_can_be_asked(built_pool, top_k):
+    """Zero is no way to say the router's own number."""
+    with pytest.raises(SettingsError, match=f"^top_k: 1 or more .* not {top_k}$"):
+        shoal.load(built_pool).predict(ROWS, top_k=top_k)
+
+
+def test_a_pool_has_the_digest_that_the_run_and_the_verdict_print(built_pool, capsys):
+    """A line for each plan's pool, when a run has ended."""
+    plan = SimpleNamespace(home=built_pool.parent)
+
+    say_digests(SimpleNamespace(all=[plan]))
+
+    said = capsys.readouterr().err
+    assert said == f"shoal: pool {built_pool}: digest {shoal.load(built_pool).digest}\n"
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_the_command_predicts_with_the_pool_of_that_digest_alone(built_pool, tmp_path, is_right):
+    """Any other is one line, exit code 2, and no file."""
+    ROWS.to_csv(tmp_path / "rows.csv", index=False)
+    digest = pool_digest(built_pool) if is_right else "0" * 64
+    out = tmp_path / "out.csv"
+    arguments = ["predict", built_pool, tmp_path / "rows.csv", "--out", out, "--digest", digest]
+
+    done = subprocess.run(
+        ["shoal", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+    assert out.exists() == is_right
+    if not is_right:
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"shoal: error: {built_pool}/manifest.json: its digest is ")
+        assert done.stderr.count("\n") == 1
