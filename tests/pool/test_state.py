@@ -71,7 +71,7 @@ DOCUMENTS = [
     ),
     ("transform.json", put("seed", "x"), "seed: Input should be a valid integer"),
     ("ledger.json", put("0.flops", "1"), "0.flops: Input should be a valid number, not '1'"),
-    ("ledger.json", put("0", {}), "0.job: key is missing"),
+    ("ledger.json", put("0", {}), "0.flops: key is missing"),
 ]
 
 
