@@ -44,14 +44,18 @@ class Plans:
         Raises:
             SettingsError: The settings do not compose.
             SourceError: There are no source files.
+            ModelError: The model's file has changed since the generation's base was trained.
         """
         self._workflow = workflow
-        experiment = config.get("experiment", "demo")
-        overrides = as_list(config.get("overrides", []))
+        # Snakemake makes numbers of names that look like them, such as 2024 and nan.
+        experiment = str(config.get("experiment", "demo"))
+        overrides = as_list(config.get("overrides") or [])
         self.all = [
             RulesPlan(experiment, overrides, config_folder, variant, workflow)
             for variant in variants(config_folder, experiment, overrides)
         ]
+        for plan in self.all:
+            plan.require_the_bases_model()
         self._found: dict[tuple[str, ...], RulesPlan] = {}
 
     @property
