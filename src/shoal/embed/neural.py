@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from shoal.embed.embedder import Embedder
-from shoal.models import MLP
+from shoal.models import MLP, channels_and_sides, channels_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class ImageEncoder(nn.Module):
     """Strided convolutions and a linear layer, for small images.
 
     Args:
-        shape: Height and width of an image, channels before them where there are any.
+        shape: Height and width of an image, channels before or after them where there are any.
         dims: Outputs.
         width: Channels of each convolution.
         depth: Convolutions; each halves height and width.
@@ -31,7 +31,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, shape: Sequence[int], dims: int, width: int, depth: int) -> None:
         super().__init__()
-        channels, *sides = shape if len(shape) == 3 else (1, *shape)
+        channels, sides = channels_and_sides(shape)
         layers: list[nn.Module] = []
         for _ in range(depth):
             layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.ReLU()]
@@ -40,8 +40,8 @@ class ImageEncoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), head)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Embeddings ``(rows, dims)`` of images ``(rows, [channels,] height, width)``."""
-        result: torch.Tensor = self.layers(x if x.ndim == 4 else x.unsqueeze(1))
+        """Embeddings ``(rows, dims)`` of images ``(rows, *shape)``, or with channels first."""
+        result: torch.Tensor = self.layers(channels_first(x))
         return result
 
 
