@@ -15,6 +15,7 @@ from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
 from shoal.targets import target_file
 from shoal.workflow import identity
+from shoal.workflow.class_check import require_modules
 from shoal.workflow.code import users_part
 from shoal.workflow.failed import FAILED, left_out
 from shoal.workflow.history import History
@@ -94,6 +95,7 @@ class Plan:
         self.history = History(self.home, self.root)
         generation = composed.generation or self.history.generation
         self.settings = composed.model_copy(update={"generation": generation})
+        require_modules(self.settings)
         self.grid = points(
             self.settings.grid,
             self.settings.model,
