@@ -15,6 +15,8 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     sys.path.insert(0, str(Path.cwd()))
+    # Before torch is imported: its products round by a row's place on some processors otherwise.
+    os.environ.setdefault("MKL_CBWR", "AVX2")
     if "--threads" in sys.argv[:-1]:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
