@@ -37,7 +37,8 @@ def test_all_candidates_are_on_record():
     """Each has its mean loss, its gain over 1 and the gain's standard error."""
     one, four = measured(losses(0.1))
 
-    assert one == {"partitions": 1, "rows": ROWS, "loss": 2.0, "gain": 0.0, "standard_error": 0.0}
+    counts = {"partitions": 1, "rows": ROWS, "units": ROWS}
+    assert one == counts | {"loss": 2.0, "gain": 0.0, "standard_error": 0.0}
     assert (four["partitions"], four["rows"]) == (4, ROWS)
     assert four["loss"] == pytest.approx(1.9)
     assert four["gain"] == pytest.approx(0.1)

@@ -47,6 +47,7 @@ def part(number, **changes):
     base = PartitionReport(
         partition=number,
         rows={"train": 600, "validation": 120, "test": 119},
+        test_units=119,
         grid_point={"lr": 0.001},
         server="specialist",
         base_loss=0.4321,

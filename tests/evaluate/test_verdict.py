@@ -4,21 +4,27 @@ import math
 import pytest
 from rich.console import Console
 
+from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.verdict import best, contenders, gate_line, verdict, verdict_table
 
 EQUAL = (100.0, 101.0)
+ROWS = {"kind": None, "test": 1078, "least": 6}
 
 
 def test_the_sentence_says_where_compute_is_not_equal():
     """A pool that data made dearer than its generalist is not called equal."""
-    _, sentence = verdict("accuracy", (0.019, 0.006, 0.031), 0.861, 0.842, (200.0, 100.0))
+    _, sentence = verdict(
+        "accuracy", Difference(*(0.019, 0.006, 0.031)), 0.861, 0.842, (200.0, 100.0), ROWS
+    )
 
     assert "for the generalist at 0.50 times the pool's training FLOPs" in sentence
 
 
 def test_the_sentence_holds_scores_difference_and_interval():
     """It can be read without anything else."""
-    word, sentence = verdict("accuracy", (0.019, 0.006, 0.031), 0.861, 0.842, EQUAL)
+    word, sentence = verdict(
+        "accuracy", Difference(*(0.019, 0.006, 0.031)), 0.861, 0.842, EQUAL, ROWS
+    )
 
     assert word == "helps"
     assert sentence == (
@@ -43,12 +49,16 @@ def test_the_sentence_holds_scores_difference_and_interval():
 )
 def test_an_interval_without_zero_decides(metric, difference, word):
     """A lower RMSE is better; an interval that touches zero decides nothing."""
-    assert verdict(metric, difference, 0.5, 0.5 - difference[0], EQUAL)[0] == word
+    assert (
+        verdict(metric, Difference(*difference), 0.5, 0.5 - difference[0], EQUAL, ROWS)[0] == word
+    )
 
 
 def test_a_sentence_about_rmse_says_which_way_is_better():
     """A reader need not know that RMSE is an error."""
-    _, sentence = verdict("rmse", (-120.0, -300.0, 10.0), 48_210.0, 48_330.0, EQUAL)
+    _, sentence = verdict(
+        "rmse", Difference(*(-120.0, -300.0, 10.0)), 48_210.0, 48_330.0, EQUAL, ROWS
+    )
 
     assert sentence == (
         "Splitting makes no significant difference on this data: RMSE 48,210 for the pool "
@@ -59,14 +69,17 @@ def test_a_sentence_about_rmse_says_which_way_is_better():
 
 def test_a_verdict_is_never_beside_an_interval_that_shows_zero():
     """An end close to zero gets the digits that show its side."""
-    assert "+0.0002 to" in verdict("accuracy", (0.01, 0.0002, 0.02), 0.86, 0.85, EQUAL)[1]
+    assert (
+        "+0.0002 to"
+        in verdict("accuracy", Difference(*(0.01, 0.0002, 0.02)), 0.86, 0.85, EQUAL, ROWS)[1]
+    )
 
 
 @pytest.mark.parametrize("difference", [(0.0, 0.2, 0.1), (math.nan, math.nan, math.nan)])
 def test_what_is_no_interval_is_refused(difference):
     """NaN would otherwise read as no difference."""
     with pytest.raises(ValueError, match="not an interval"):
-        verdict("accuracy", difference, 0.5, 0.5, EQUAL)
+        verdict("accuracy", Difference(*difference), 0.5, 0.5, EQUAL, ROWS)
 
 
 def test_best_takes_ties_and_the_metrics_direction():
