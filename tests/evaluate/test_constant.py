@@ -55,15 +55,15 @@ def test_few_units_leave_a_gain_open_but_no_loss():
 def test_a_verdict_says_first_that_nothing_was_learnt(difference):
     """Whichever of two useless models is better, and however sure that is."""
     best = {"contender": "generalist", "value": 1.2, "low": 0.8, "high": 1.6, "beats": False}
-    said = no_better_text("rmse", best, (5.2, 4.0), "Generalist")
+    said = no_better_text("rmse", best, (5.2, 4.0))
 
     word, sentence = verdict("rmse", Difference(*difference), 5.6, 5.2, (1.0, 1.0), ROWS, said)
 
     assert word == "no better than constant"
     assert sentence.startswith(
         "No model is better than a constant answer: RMSE is 4.000 where the mean of the training "
-        "labels is the answer for every row, and 5.200 for the best model, Generalist. RMSE 5.600 "
-        "for the pool against 5.200 for the generalist at equal training FLOPs"
+        "labels is the answer for every row, and 5.200 for the best model, the generalist. RMSE "
+        "5.600 for the pool against 5.200 for the generalist at equal training FLOPs"
     )
     assert "helps" not in sentence
 
@@ -72,8 +72,8 @@ def test_a_gain_that_may_be_chance_is_said_to_be_one():
     """The interval is shown, and which constant answer it is."""
     best = {"contender": "pool_top1", "value": 0.01, "low": -0.02, "high": 0.04, "beats": False}
 
-    assert no_better_text("accuracy", best, (0.63, 0.62), "Pool, top 1") == (
+    assert no_better_text("accuracy", best, (0.63, 0.62)) == (
         "No model is significantly better than a constant answer: accuracy is 0.620 where the most "
         "frequent class of the training labels is the answer for every row, and 0.630 for the best "
-        "model, Pool, top 1 (difference +0.010, 95 % interval -0.020 to +0.040)."
+        "model, the pool (difference +0.010, 95 % interval -0.020 to +0.040)."
     )

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
+from shoal.evaluate.bootstrap import paired_bootstrap
 from shoal.split.folds import Basis
 from shoal.split.units import block_numbers, fit_blocks, kind, units_of
 from shoal.tables import Columns, units
@@ -64,24 +66,24 @@ def test_similar_rows_are_a_unit(run, tmp_path, split_settings):
     assert len(set(found.tolist())) == 20
 
 
-def test_blocks_of_time_are_as_long_as_the_cube_root_of_a_folds_times():
-    """Of 1,000 times in test ten make a block, of 64 in validation four; rows of one time share."""
-    times = np.repeat(np.arange(2064.0), 2)
+def test_there_are_as_many_blocks_of_time_as_times_in_a_block():
+    """Of 400 times in test twenty make a block, of 64 in validation eight; equal times share."""
+    times = np.repeat(np.arange(1464.0), 2)
     state = fit_blocks(times, np.array([1000.0, 1064.0]))
 
-    numbers = block_numbers(state, np.arange(2064.0))
+    numbers = block_numbers(state, np.arange(1464.0))
 
     counts = np.unique(numbers, return_counts=True)[1].tolist()
-    assert counts == [1000, *[4] * 16, *[10] * 100]
+    assert counts == [1000, *[8] * 8, *[20] * 20]
 
 
 def test_later_times_get_blocks_of_their_own():
     """What arrives after the fit is not one endless block."""
-    state = fit_blocks(np.arange(2000.0), np.array([500.0, 1000.0]))
+    state = fit_blocks(np.arange(200.0), np.array([50.0, 100.0]))
 
-    later = block_numbers(state, np.arange(2000.0, 2100.0))
+    later = block_numbers(state, np.arange(200.0, 300.0))
 
-    assert later.min() > block_numbers(state, np.array([1999.0])).max()
+    assert later.min() > block_numbers(state, np.array([199.0])).max()
     assert np.unique(later, return_counts=True)[1].tolist() == [10] * 10
 
 
@@ -96,8 +98,8 @@ def test_rows_split_by_time_are_units_by_block(run, tmp_path, split_settings):
 
     parts, own = read(tables)
     fold, unit = np.concatenate([part["_fold"] for part in parts]), np.concatenate(own)
-    assert len(set(unit[fold == 1].tolist())) == len(set(unit[fold == 2].tolist())) == 20
-    assert np.count_nonzero(np.diff(unit[fold == 2].astype(np.int64))) == 19
+    assert len(set(unit[fold == 1].tolist())) == len(set(unit[fold == 2].tolist())) == 9
+    assert np.count_nonzero(np.diff(unit[fold == 2].astype(np.int64))) == 8
 
 
 @pytest.mark.parametrize(
@@ -126,3 +128,21 @@ def test_a_row_that_no_fit_saw_is_its_own_unit():
 
     assert found[:2].tolist() == [5, 5]
     assert found[2] == keys[2, :8].copy().view("<u8")[0]
+
+
+def test_blocks_of_time_see_dependence_that_rows_do_not():
+    """Without a difference, hours that resemble the last one look like one in two of three runs."""
+    hours, runs = 1000, 60
+    state = fit_blocks(np.arange(hours + 2.0), np.array([1.0, 2.0]))
+    unit = block_numbers(state, np.arange(2.0, hours + 2.0)).astype(np.uint64)
+    told = {"row": 0, "unit": 0}
+    for seed in range(runs):
+        chance = np.random.default_rng(seed).normal(size=hours + 200)
+        gain = lfilter([1.0], [1.0, -0.9], chance)[200:]
+        constant = np.full(hours, 50.0)
+        for name, own in (("row", None), ("unit", unit)):
+            found = paired_bootstrap(constant + gain, constant, "rmse", 200, seed, units=own)
+            told[name] += found.sign != 0
+
+    assert told["row"] > 0.5 * runs
+    assert told["unit"] < 0.2 * runs

@@ -21,6 +21,13 @@ CONSTANT = "constant"
 NO_BETTER: Literal["no better than constant"] = "no better than constant"
 """The verdict where no contender beats the constant answer."""
 
+_SPOKEN = {
+    "pool_top1": "the pool",
+    "pool_top2": "the pool with two specialists a row",
+    "ungated": "the ungated pool",
+    "generalist": "the generalist",
+    "random_partitions": "specialists on random partitions",
+}
 _ANSWERS = {"accuracy": "the most frequent class", "rmse": "the mean"}
 
 
@@ -59,16 +66,13 @@ def against_constant(
     return {"contender": best, **gain._asdict(), "beats": None if unknown else beats}
 
 
-def no_better_text(
-    metric: Metric, found: Mapping[str, Any], scores: tuple[float, float], title: str
-) -> str:
+def no_better_text(metric: Metric, found: Mapping[str, Any], scores: tuple[float, float]) -> str:
     """A sentence for :func:`against_constant` that says no contender beats the constant answer.
 
     Args:
         metric: ``accuracy`` or ``rmse``.
         found: What :func:`against_constant` gave.
         scores: Of the best contender, and of the constant answer.
-        title: How people read the best contender's name.
     """
     gain = Difference(found["value"], found["low"], found["high"])
     ends = [end for end in (gain.low, gain.high) if end is not None]
@@ -83,5 +87,5 @@ def no_better_text(
     return (
         f"No model is {'significantly ' if better else ''}better than a constant answer: {name} is "
         f"{constant} where {_ANSWERS[metric]} of the training labels is the answer for every row, "
-        f"and {best} for the best model, {title}{doubt}."
+        f"and {best} for the best model, {_SPOKEN[found['contender']]}{doubt}."
     )

@@ -223,9 +223,8 @@ def _metrics(
     best = against_constant(metric, per_row, settings, units)
     no_better = ""
     if best["beats"] is False:
-        name = contender_title(best["contender"])
         scores = metrics[best["contender"]]["score"], metrics["constant"]["score"]
-        no_better = no_better_text(metric, best, scores, name)
+        no_better = no_better_text(metric, best, scores)
     both = metrics["pool_top1"], metrics["generalist"]
     scores = both[0]["score"], both[1]["score"]
     spent = both[0]["train_flops"], both[1]["train_flops"]

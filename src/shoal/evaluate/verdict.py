@@ -105,13 +105,13 @@ def _compared(
     change, *around = (
         formats.number_text(n, decimals, sign=True) for n in (difference.value, *ends)
     )
-    interval = f", 95 % interval {' to '.join(around)}" if around else ""
-    over = f" over {units_text(units['test'], units['kind'])}" if around and units["kind"] else ""
+    interval = f"95 % interval {' to '.join(around)}" if around else "no interval"
+    over = f" over {units_text(units['test'], units['kind'])}" if units["kind"] else ""
     direction = "" if metric == "accuracy" else "; lower is better"
     return (
         f"{METRIC_NAMES[metric]} {scores[0]} for the pool against {scores[1]} "
         f"for the generalist at {_compute(*train_flops)} "
-        f"(difference {change}{interval}{over}{direction})."
+        f"(difference {change}, {interval}{over}{direction})."
     )
 
 
@@ -194,6 +194,8 @@ def held_out(metrics: Mapping[str, Any], noun: str = "") -> str:
 def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableType:
     """What ``shoal verdict`` prints: the table of contenders, the sentence, the pool's place.
 
+    Where no contender beats the constant answer, the sentence comes first.
+
     Args:
         metrics: Content of ``metrics.json``.
         pool: The pool's folder.
@@ -204,9 +206,12 @@ def verdict_table(metrics: Mapping[str, Any], pool: str | Path) -> RenderableTyp
     colours = {"helps": "green", "at chance": "green", "hurts": "red", "leak": "red"}
     colour = (colours | {NO_BETTER: "red"}).get(metrics["verdict"], "yellow")
     summary = f"Test rows: {held_out(metrics)}. Partitions: {metrics['partitions']}."
+    sentence = Text(metrics["sentence"], style=f"bold {colour}")
+    first = [_rich_table(metrics), sentence]
+    if metrics["verdict"] == NO_BETTER:
+        first.reverse()
     return Group(
-        _rich_table(metrics),
-        Text(metrics["sentence"], style=f"bold {colour}"),
+        *first,
         Text(gate_line(metrics["gate"])),
         *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
         *(Text(line, style="yellow") for line in doubt_lines(metrics)),

@@ -63,11 +63,11 @@ def units_of(made_by: str, state: Mapping[str, NDArray[Any]], rows: Basis) -> Id
 def fit_blocks(
     times: NDArray[np.float64], bounds: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Blocks of time in validation and in test: about the cube root of the times in each.
+    """Blocks of time in validation and in test: of as many times as there are blocks.
 
-    Rows of one time are in one block. Blocks this long, that do not overlap, are what the block
-    bootstrap asks for where nothing is known about how far dependence reaches: their errors are off
-    by the least order in the number of times. Dependence over much longer stretches stays unseen.
+    Rows of one time are in one block. For m times blocks are √m long, longer than the ∛m of which a
+    variance has the least error: where dependence reaches far, few long blocks and quantiles of t
+    are right where many short ones are not. Dependence beyond a block stays unseen.
 
     Args:
         times: Seconds of every row, float64 ``(rows,)``.
@@ -78,7 +78,8 @@ def fit_blocks(
         long the blocks are into which later times fall.
 
     Source:
-        Carlstein 1986 and Künsch 1989, blocks; Hall, Horowitz and Jing 1995, their length.
+        Carlstein 1986, blocks that do not overlap; Hall, Horowitz and Jing 1995, their length;
+        Ibragimov and Müller 2010, few of them with t.
     """
     distinct = np.unique(times)
     starts = [_starts(distinct, *fold) for fold in ((bounds[0], bounds[1]), (bounds[1], np.inf))]
@@ -99,7 +100,7 @@ def block_numbers(
 
 def _starts(distinct: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
     own = distinct[(low <= distinct) & (distinct < high)]
-    return own[:: max(1, round(len(own) ** (1 / 3)))]
+    return own[:: max(1, round(len(own) ** 0.5))]
 
 
 def _first_bytes(hashes: NDArray[np.uint8]) -> Ids:
