@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shoal.cluster.grouping import FOLD_NAMES
@@ -44,7 +44,8 @@ class LabelledRows:
     def at(self, places: NDArray[Any]) -> LabelledRows:
         """Some of the rows, by place or by truth."""
         unit = None if self.unit is None else self.unit[places]
-        return LabelledRows(*(getattr(self, name)[places] for name in _LABELLED), unit=unit)
+        rows = LabelledRows(*(getattr(self, name)[places] for name in _LABELLED))
+        return replace(rows, unit=unit)
 
 
 _LABELLED = ("x", "y", "key", "embedding")

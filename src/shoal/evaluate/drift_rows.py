@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,8 @@ class RowPlaces:
         """The chosen rows, by place or by flag."""
         columns = (self.store, self.row, self.partition, self.hash)
         unit = None if self.unit is None else self.unit[chosen]
-        return RowPlaces(self.paths, *(column[chosen] for column in columns), unit=unit)
+        taken = RowPlaces(self.paths, *(column[chosen] for column in columns))
+        return replace(taken, unit=unit)
 
     @property
     def identity(self) -> NDArray[np.uint8]:
@@ -71,7 +72,8 @@ def read_places(paths: Sequence[Path], folds: Collection[int]) -> RowPlaces:
             units += [store.read(name)[row] for name in store.names([UNIT])]
         parts.append((np.full(len(row), number, np.int32), row, *own))
     arrays = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return RowPlaces(tuple(paths), *arrays, unit=np.concatenate(units) if units else None)
+    rows = RowPlaces(tuple(paths), *arrays)
+    return replace(rows, unit=np.concatenate(units)) if units else rows
 
 
 def surplus(rows: RowPlaces, other: RowPlaces) -> RowPlaces:
