@@ -11,12 +11,10 @@ from shoal.cluster.assigner import partition_values
 from shoal.documents.judgement import Check, GateRecord
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
-from shoal.evaluate.bootstrap import paired_bootstrap
-from shoal.evaluate.constant import against_constant, no_better_text
+from shoal.evaluate.comparison import compared
 from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
-from shoal.evaluate.verdict import verdict
 from shoal.files import read_made, replacing, write_json
 from shoal.ledger import training_flops
 from shoal.made_from import made_from
@@ -25,7 +23,7 @@ from shoal.pool.pool import Pool
 from shoal.split.units import kind
 from shoal.state import load_state
 from shoal.train_specialists.partition_rows import Index
-from shoal.units import UNIT, least_units, numbered
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,9 +203,7 @@ def _metrics(
     made_by: str | None,
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
     partition, units = tested.rows["partition"], tested.rows.get(UNIT)
-    count = numbered(units, len(partition))[1]
-    counted = {"kind": made_by, "test": count, "least": least_units(0.025)}
-    metrics: dict[str, Any] = {"metric": metric, "units": counted}
+    metrics: dict[str, Any] = {"metric": metric}
     per_row = {}
     costs = _costs(pool, paths)
     for name, answer in tested.answers.items():
@@ -217,24 +213,9 @@ def _metrics(
         training, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
         metrics[name] = numbers | flops
-    a, b = per_row["pool_top1"], per_row["generalist"]
-    drawn = {"resamples": settings.bootstrap, "seed": settings.seed}
-    difference = paired_bootstrap(a, b, metric, **drawn, units=units)
-    best = against_constant(metric, per_row, settings, units)
-    no_better = ""
-    if best["beats"] is False:
-        scores = metrics[best["contender"]]["score"], metrics["constant"]["score"]
-        no_better = no_better_text(metric, best, scores)
-    both = metrics["pool_top1"], metrics["generalist"]
-    scores = both[0]["score"], both[1]["score"]
-    spent = both[0]["train_flops"], both[1]["train_flops"]
-    told = verdict(metric, difference, *scores, spent, counted, no_better)
-    metrics["verdict"], metrics["sentence"] = told
-    metrics["difference"], metrics["against_constant"] = difference._asdict(), best
-    # Its difference to a model without errors, or without a right answer, is the score itself.
-    alone = paired_bootstrap(a, np.zeros_like(a), metric, **drawn, units=units)
-    metrics["pool_top1"]["interval"] = {"low": alone.low, "high": alone.high}
-    metrics["bootstrap"] = drawn
+    found = compared(settings, metric, metrics, per_row, units, made_by)
+    metrics["pool_top1"]["interval"] = found.pop("interval")
+    metrics |= found
     return metrics, per_row
 
 
