@@ -82,7 +82,7 @@ class Finished:
         from shoal.train_specialists.partition_rows import halves
 
         rows = self._validation
-        chosen = halves(rows["key"]) == number
+        chosen = halves(rows) == number
         return {name: array[chosen] for name, array in rows.items()}
 
     @cached_property

@@ -12,6 +12,7 @@ import numpy as np
 from shoal.errors import CorruptError, SourceError
 from shoal.files import replacing
 from shoal.made_from import made_from
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     import os
@@ -155,6 +156,10 @@ class ShardRows:
 
     def __contains__(self, name: str) -> bool:
         return name in self._group
+
+    def names(self, wanted: Iterable[str]) -> list[str]:
+        """The wanted arrays that there are: all but units, where rows do not belong together."""
+        return [name for name in wanted if name != UNIT or name in self]
 
     def row_shape(self, name: str) -> tuple[int, ...]:
         """Shape of one row of an array."""

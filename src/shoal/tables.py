@@ -1,6 +1,7 @@
 """Typed tables of rows: what split and transform write and encode reads.
 
-A table has the user's columns, typed by their kind, then ``_key`` and ``_fold``:
+A table has the user's columns, typed by their kind, then ``_key`` and ``_fold``, and where rows
+belong together (:mod:`shoal.units`) ``_unit``:
 
 =================== =====================================================
 kind                Arrow type
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 KEY = "_key"
 FOLD = "_fold"
+UNIT = "_unit"
+RESERVED = (KEY, FOLD, UNIT)
+"""Names of columns that are no user's."""
 FOLDS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 OUTSIDE = 3
@@ -104,11 +108,16 @@ class Columns:
             return pa.fixed_shape_tensor(element, self.image_shapes[name])
         raise ValueError(f"columns of kind {kind!r} are not kept in tables")
 
-    def schema(self) -> pa.Schema:
-        """Arrow schema of a table of rows, ``_key`` and ``_fold`` last."""
+    def schema(self, *, units: bool = False) -> pa.Schema:
+        """Arrow schema of a table of rows: ``_key`` and ``_fold`` last, and after them ``_unit``.
+
+        Args:
+            units: Whether rows belong together, so that there is a ``_unit``.
+        """
         kept = [name for name, kind in self.kinds.items() if kind not in ("id", "ignore")]
         fields = [pa.field(name, self.arrow_type(name)) for name in kept]
-        return pa.schema([*fields, (KEY, pa.binary(KEY_BYTES)), (FOLD, pa.uint8())])
+        own = [(KEY, pa.binary(KEY_BYTES)), (FOLD, pa.uint8()), (UNIT, pa.uint64())]
+        return pa.schema([*fields, *(own if units else own[:2])])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
@@ -255,3 +264,10 @@ def key_array(values: NDArray[np.uint8]) -> pa.Array:
 def folds(table: pa.Table) -> NDArray[np.uint8]:
     """Fold code of each row."""
     return np.asarray(table[FOLD].to_numpy(zero_copy_only=False), dtype=np.uint8)
+
+
+def units(table: pa.Table) -> NDArray[np.uint64] | None:
+    """Unit of each row; None where each row is its own."""
+    if UNIT not in table.schema.names:
+        return None
+    return np.asarray(table[UNIT].to_numpy(zero_copy_only=False), dtype=np.uint64)

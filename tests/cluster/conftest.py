@@ -80,9 +80,10 @@ class Files:
     table: Path
 
 
-def write_shard(folder, name, rows):
+def write_shard(folder, name, rows, unit=None):
     """One shard's encoded rows, embedding and table."""
     arrays = {"x": rows.x, "y": rows.y, "key": rows.key, "hash": rows.hash, "fold": rows.fold}
+    arrays |= {} if unit is None else {"unit": unit}
     _write(folder / "encode" / f"{name}.zarr.zip", arrays)
     _write(folder / "embed" / f"{name}.zarr.zip", {"embedding": rows.embedding})
     columns = {

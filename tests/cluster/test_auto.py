@@ -37,7 +37,8 @@ def test_all_candidates_are_on_record():
     """Each has its mean loss, its gain over 1 and the gain's standard error."""
     one, four = measured(losses(0.1))
 
-    assert one == {"partitions": 1, "rows": ROWS, "loss": 2.0, "gain": 0.0, "standard_error": 0.0}
+    counts = {"partitions": 1, "rows": ROWS, "units": ROWS}
+    assert one == counts | {"loss": 2.0, "gain": 0.0, "standard_error": 0.0}
     assert (four["partitions"], four["rows"]) == (4, ROWS)
     assert four["loss"] == pytest.approx(1.9)
     assert four["gain"] == pytest.approx(0.1)
@@ -47,3 +48,23 @@ def test_all_candidates_are_on_record():
 def test_one_validation_row_decides_nothing():
     """A single difference has no standard error, so several partitions are not chosen."""
     assert best_number({1: np.array([2.0]), 4: np.array([1.0])}, 2.0) == 1
+
+
+def test_rows_of_a_unit_are_one_piece_of_evidence():
+    """A gain that 400 rows show is none where they are twenty rows of twenty groups each."""
+    unit = np.repeat(np.arange(20), 20).astype(np.uint64)
+    own = np.random.default_rng(0).normal(size=20)
+    found = {1: np.full(ROWS, 2.0), 4: 1.8 - (own - own.mean()).repeat(20)}
+
+    assert best_number(found, 2.0) == 4
+    assert best_number(found, 2.0, unit) == 1
+    assert measured(found, unit)[1]["units"] == 20
+
+
+def test_too_few_units_decide_for_one_partition():
+    """Two standard errors take six groups; five that all agree are too few."""
+    found = {1: np.full(ROWS, 2.0), 4: np.full(ROWS, 1.0) + 0.01 * NOISE}
+
+    five, six = (np.arange(ROWS).astype(np.uint64) % np.uint64(count) for count in (5, 6))
+
+    assert (best_number(found, 2.0, five), best_number(found, 2.0, six)) == (1, 4)

@@ -83,3 +83,19 @@ def test_an_embedding_that_is_not_finite_is_named(tmp_path, shards):
 
     with pytest.raises(DataError, match=r"a\.zarr\.zip: the embedding of row 4 is not finite"):
         labelled_sample([files.encoded], [files.embedding], TRAIN, 100, seed=0)
+
+
+def test_a_half_holds_whole_units(tmp_path, shards):
+    """Where rows belong together, a unit's rows are in one half, and are known by it."""
+    unit = np.random.default_rng(1).integers(1 << 62, size=20).astype(np.uint64)
+    rows = shards.random_rows(400)
+    files = shards.write(tmp_path, "a", rows, np.repeat(unit, 20))
+    paths = [files.encoded], [files.embedding]
+
+    first, second = (
+        labelled_sample(*paths, VALIDATION, 1000, seed=0, half=half)[0] for half in (0, 1)
+    )
+
+    assert len(first) + len(second) == (rows.fold == VALIDATION).sum()
+    assert not set(first.unit.tolist()) & set(second.unit.tolist())
+    assert second.at(np.arange(3)).unit.tolist() == second.unit[:3].tolist()

@@ -14,6 +14,7 @@ from shoal.encode.encoder import Encoder
 from shoal.errors import DataError, SettingsError
 from shoal.hashing import hash_rows
 from shoal.store import ShardRows
+from shoal.tables import UNIT
 from tests.encode.columns import OWN
 
 
@@ -307,3 +308,22 @@ def test_a_shard_without_rows_is_written(kinds, table, shard, settings, tmp_path
     with ShardRows(tmp_path / "out.zarr.zip") as stored:
         assert stored.rows == 0
         assert stored.row_shape("x") == (37,)
+
+
+def test_a_rows_unit_counts_outside_training_alone(columns, rows, shard, settings, tmp_path):
+    """Another unit changes what halves and tests are made of, and nothing that is trained."""
+    kinds = columns(n="numeric", y="label")
+    table = rows(kinds, "abcd", [0, 0, 1, 2], n=[1, 2, 3, 4], y=["p", "q", "p", "q"])
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
+    hashes = {}
+    for name, units in (("none", None), ("one", [1, 1, 2, 3]), ("other", [7, 8, 9, 3])):
+        own = table if units is None else table.append_column(UNIT, pa.array(units, pa.uint64()))
+        out = tmp_path / f"{name}.zarr.zip"
+        encode(shard(own, name).path, name, tmp_path / "state.skops", out)
+        with ShardRows(out) as stored:
+            hashes[name] = [row.tobytes() for row in stored.read("hash")]
+            assert units == (stored.read("unit").tolist() if "unit" in stored else None)
+
+    assert hashes["none"][:2] == hashes["one"][:2] == hashes["other"][:2]
+    same = [a == b for a, b in zip(hashes["one"], hashes["other"], strict=True)]
+    assert same == [True, True, False, True]

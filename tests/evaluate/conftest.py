@@ -2,6 +2,7 @@
 
 import pytest
 
+from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.verdict import verdict
 
 
@@ -10,7 +11,7 @@ def contender(score: float, training: float, inference: float) -> dict:
         "score": score,
         "log_loss": 0.41,
         "calibration_error": 0.034,
-        "worst_partition": {"partition": 1, "score": score - 0.06, "rows": 123},
+        "worst_partition": {"partition": 1, "score": score - 0.06, "rows": 123, "units": 123},
         "train_flops": training,
         "inference_flops_per_row": inference,
     }
@@ -19,11 +20,13 @@ def contender(score: float, training: float, inference: float) -> dict:
 @pytest.fixture
 def metrics() -> dict:
     difference = {"value": 0.019, "low": 0.006, "high": 0.031}
-    word, sentence = verdict("accuracy", tuple(difference.values()), 0.861, 0.842, (1.0, 1.0))
+    units = {"kind": None, "test": 1078, "least": 6}
+    told = verdict("accuracy", Difference(**difference), 0.861, 0.842, (1.0, 1.0), units)
     return {
         "metric": "accuracy",
-        "verdict": word,
-        "sentence": sentence,
+        "verdict": told[0],
+        "sentence": told[1],
+        "units": units,
         "difference": difference,
         "pool_top1": contender(0.861, 1.234e12, 38_912),
         "pool_top2": contender(0.866, 1.234e12, 58_912),

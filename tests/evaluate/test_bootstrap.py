@@ -12,7 +12,7 @@ B = (RNG.random(400) < 0.7).astype(float)
 def test_value_is_the_difference_on_the_rows_themselves():
     """The middle is not a bootstrap mean; RMSE takes the roots before the difference."""
     assert paired_bootstrap(A, B, "accuracy", 50, 0).value == pytest.approx(A.mean() - B.mean())
-    errors = paired_bootstrap(np.array([9.0, 9.0]), np.array([4.0, 4.0]), "rmse", 50, 0)
+    errors = paired_bootstrap(np.full(6, 9.0), np.full(6, 4.0), "rmse", 50, 0)
     assert errors == (1.0, 1.0, 1.0)
 
 
@@ -92,3 +92,59 @@ def test_arrays_that_do_not_pair_are_refused(a, b):
     """Without rows, or with different ones, there is nothing to resample."""
     with pytest.raises(ValueError, match="two arrays over the same rows"):
         paired_bootstrap(np.array(a), np.array(b), "accuracy", 10, 0)
+
+
+def test_units_of_one_row_are_rows():
+    """Where each row is its own unit, the interval is that of rows, to the bit."""
+    units = RNG.permutation(len(A)).astype(np.uint64)
+
+    assert paired_bootstrap(A, B, "rmse", 100, 5, units=units) == paired_bootstrap(
+        A, B, "rmse", 100, 5
+    )
+
+
+def test_copies_of_a_unit_make_no_interval_narrower():
+    """Thirty equal rows of a patient are one piece of evidence."""
+    a, b = RNG.random((2, 40))
+    units = np.repeat(np.arange(40), 30).astype(np.uint64)
+
+    found = paired_bootstrap(np.repeat(a, 30), np.repeat(b, 30), "accuracy", 500, 1, units=units)
+
+    assert found == pytest.approx(paired_bootstrap(a, b, "accuracy", 500, 1))
+
+
+def test_large_units_count_by_their_rows():
+    """The score stays that of rows: a unit of three rows weighs three times one of one row."""
+    a, b = np.array([1.0, 1, 1, 0, 0, 0, 0, 0]), np.zeros(8)
+    units = np.array([0, 0, 0, 1, 2, 3, 4, 5], np.uint64)
+
+    assert paired_bootstrap(a, b, "accuracy", 50, 0, units=units).value == 3 / 8
+
+
+@pytest.mark.parametrize("patients", [8, 42])
+def test_without_difference_units_are_told_apart_as_rarely_as_asked(patients):
+    """Patients have errors of their own: by row most intervals leave out zero, by patient few."""
+    unit = np.repeat(np.arange(patients), 30).astype(np.uint64)
+    told = {"row": 0, "unit": 0}
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        gain = rng.normal(0, 0.5, patients).repeat(30) + rng.normal(0, 0.2, len(unit))
+        b = np.full(len(unit), 9.0)
+        for name, units in (("row", None), ("unit", unit)):
+            found = paired_bootstrap(b + gain, b, "rmse", 300, seed, units=units)
+            told[name] += found.sign != 0
+
+    assert told["row"] > 0.5 * 150
+    assert told["unit"] < 0.1 * 150
+
+
+@pytest.mark.parametrize(("patients", "known"), [(1, False), (5, False), (6, True)])
+def test_too_few_units_have_no_interval(patients, known):
+    """The difference is there, its ends are not; with one unit they would have been equal."""
+    units = np.repeat(np.arange(patients), 20).astype(np.uint64)
+    a, b = RNG.random((2, len(units)))
+
+    found = paired_bootstrap(a, b, "rmse", 50, 0, units=units)
+
+    assert found.value == pytest.approx(a.mean() ** 0.5 - b.mean() ** 0.5)
+    assert (found.low is not None, found.high is not None) == (known, known)

@@ -59,12 +59,13 @@ class World:
         router = fit_router(settings, assigner, [0, 1, 2], rows, partition, losses)
         save_state(self.router, *router.state())
 
-    def store(self, name, x, fold):
+    def store(self, name, x, fold, unit=None):
         """Write a shard's rows as ``assign`` does; returns its summary."""
         hashes, keys = hash_rows({"x": x}, 32), hash_rows({"x": x}, KEY_BYTES)
         partition = self.assign(x)
         order = group_order(partition, fold, hashes, keys)
         arrays = {"hash": hashes, "fold": fold, "partition": partition, "embedding": x}
+        arrays |= {} if unit is None else {"unit": unit}
         arrays = {name: array[order] for name, array in arrays.items()}
         specs = {n: RowArray(array.shape[1:], str(array.dtype)) for n, array in arrays.items()}
         write_rows(self.stores / f"{name}.zarr.zip", len(x), specs, [arrays], {})
@@ -330,3 +331,25 @@ def test_a_missing_store_of_the_basis_is_named(world):
         evaluate_drift(SETTINGS, index, [missing], world.router, [], [], world.out)
 
     assert not world.out.exists()
+
+
+def patients(count, seed):
+    """Thirty rows of each of some patients, who differ, and their folds."""
+    rng = np.random.default_rng(seed)
+    x = np.repeat(rng.normal(0, 2, (count, 4)), 30, axis=0) + rng.normal(size=(count * 30, 4))
+    fold = np.repeat(rng.choice([VALIDATION, TEST], count), 30)
+    unit = np.repeat(rng.integers(1 << 62, size=count), 30).astype(np.uint64)
+    return x.astype(np.float32), fold.astype(np.uint8), unit
+
+
+def test_new_patients_are_no_drift(world):
+    """Rows of other patients differ from those before; one row of each does not."""
+    before, after = patients(60, 0), patients(40, 1)
+
+    by_row = world.drift({"a": before[:2], "b": after[:2]}, {"a": before[:2]})["overall"]
+    by_unit = world.drift({"a": before, "b": after}, {"a": before})["overall"]
+
+    assert by_row["p_value"] < 0.001
+    assert (by_unit["rows_before"], by_unit["arrived"]) == (1800, 1200)
+    assert (by_unit["compared_before"], by_unit["compared_after"]) == (60, 40)
+    assert by_unit["p_value"] > 0.05

@@ -1,5 +1,7 @@
 """Rows that differ between two lists of stores, and draws from them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,15 @@ def test_copies_draw_their_own_numbers():
     drawn = contents[smallest_draws(places(contents), 200, 0, "test").row]
 
     assert (drawn == 0).mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_one_row_of_each_unit_is_drawn_in_each_partition():
+    """The others say nothing new; without units every row is drawn."""
+    rows = places(range(100), [0] * 50 + [1] * 50)
+    grouped = replace(rows, unit=np.arange(100).astype(np.uint64) % np.uint64(10))
+
+    drawn = smallest_draws(grouped, 100, 0, "test")
+
+    assert np.bincount(drawn.partition).tolist() == [10, 10]
+    assert [len(set(drawn.unit[drawn.partition == n].tolist())) for n in (0, 1)] == [10, 10]
+    assert len(smallest_draws(rows, 100, 0, "test")) == 100

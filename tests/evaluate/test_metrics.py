@@ -110,12 +110,10 @@ def test_worst_partition_is_lowest_accuracy_and_highest_rmse():
     partition = np.repeat([4, 7], 20)
     per_row = np.repeat([0.0, 1.0], 20)
 
-    assert worst_partition("accuracy", per_row, partition) == {
-        "partition": 4,
-        "score": 0.0,
-        "rows": 20,
-    }
-    assert worst_partition("rmse", per_row, partition) == {"partition": 7, "score": 1.0, "rows": 20}
+    counts = {"rows": 20, "units": 20}
+    lowest, highest = {"partition": 4, "score": 0.0}, {"partition": 7, "score": 1.0}
+    assert worst_partition("accuracy", per_row, partition) == lowest | counts
+    assert worst_partition("rmse", per_row, partition) == highest | counts
 
 
 def test_worst_partition_leaves_out_small_ones_and_rows_of_none():
@@ -125,7 +123,7 @@ def test_worst_partition_leaves_out_small_ones_and_rows_of_none():
 
     worst = worst_partition("accuracy", per_row, partition)
 
-    assert worst == {"partition": 1, "score": 1.0, "rows": 20}
+    assert worst == {"partition": 1, "score": 1.0, "rows": 20, "units": 20}
     assert worst_partition("accuracy", per_row[:19], partition[:19]) is None
 
 
@@ -146,7 +144,7 @@ def test_measure_of_numbers_has_neither_log_loss_nor_calibration():
         "score": 2.0,
         "log_loss": None,
         "calibration_error": None,
-        "worst_partition": {"partition": 0, "score": 2.0, "rows": 20},
+        "worst_partition": {"partition": 0, "score": 2.0, "rows": 20, "units": 20},
     }
 
 

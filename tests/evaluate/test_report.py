@@ -47,6 +47,7 @@ def part(number, **changes):
     base = PartitionReport(
         partition=number,
         rows={"train": 600, "validation": 120, "test": 119},
+        test_units=119,
         grid_point={"lr": 0.001},
         server="specialist",
         base_loss=0.4321,
@@ -327,3 +328,32 @@ def test_a_run_on_a_cluster_is_linked(metrics, details):
 
     assert ("href", "cluster.html") in Reader(page).attributes
     assert "href" not in report_page(metrics, details)
+
+
+def test_the_page_counts_what_rows_belong_to(metrics, details):
+    """Test rows of groups, drawn by group; a partition of few groups is grey."""
+    units = {"kind": "group", "test": 42, "least": 6}
+    grouped = metrics | {"units": units}
+    few = replace(details, partitions=[part(0, test_units=5), part(1, test_units=7)])
+
+    page = report_page(grouped, few)
+
+    text = Reader(page).text
+    assert "bootstrap over the 1,078 test rows of 42 groups (2,000 resamples" in text
+    assert "All on the same 1,078 test rows of 42 groups, each scored once" in text
+    assert "partition 1, 123 rows of 123 groups" in text
+    assert "fewer than 20 test rows, or on those of fewer than 6 groups, are grey" in text
+    assert [re.findall(r'<td class="(soft|good)">', page)] == [["soft", "good"]]
+
+
+def test_the_page_says_first_that_nothing_beats_a_constant(metrics, details):
+    """It is the heading, marked as bad; without an interval there is no plot of one."""
+    said = "No model is better than a constant answer: accuracy is 0.9."
+    none = {"value": -0.019, "low": None, "high": None}
+    word = {"verdict": "no better than constant", "sentence": said}
+
+    page = report_page(metrics | word | {"difference": none}, details)
+
+    assert f'<h1 class="no-better-than-constant">{said}</h1>' in page
+    assert "h1.no-better-than-constant" in page
+    assert '<svg class="interval"' not in page

@@ -4,21 +4,27 @@ import math
 import pytest
 from rich.console import Console
 
+from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.verdict import best, contenders, gate_line, verdict, verdict_table
 
 EQUAL = (100.0, 101.0)
+ROWS = {"kind": None, "test": 1078, "least": 6}
 
 
 def test_the_sentence_says_where_compute_is_not_equal():
     """A pool that data made dearer than its generalist is not called equal."""
-    _, sentence = verdict("accuracy", (0.019, 0.006, 0.031), 0.861, 0.842, (200.0, 100.0))
+    _, sentence = verdict(
+        "accuracy", Difference(*(0.019, 0.006, 0.031)), 0.861, 0.842, (200.0, 100.0), ROWS
+    )
 
     assert "for the generalist at 0.50 times the pool's training FLOPs" in sentence
 
 
 def test_the_sentence_holds_scores_difference_and_interval():
     """It can be read without anything else."""
-    word, sentence = verdict("accuracy", (0.019, 0.006, 0.031), 0.861, 0.842, EQUAL)
+    word, sentence = verdict(
+        "accuracy", Difference(*(0.019, 0.006, 0.031)), 0.861, 0.842, EQUAL, ROWS
+    )
 
     assert word == "helps"
     assert sentence == (
@@ -43,12 +49,16 @@ def test_the_sentence_holds_scores_difference_and_interval():
 )
 def test_an_interval_without_zero_decides(metric, difference, word):
     """A lower RMSE is better; an interval that touches zero decides nothing."""
-    assert verdict(metric, difference, 0.5, 0.5 - difference[0], EQUAL)[0] == word
+    assert (
+        verdict(metric, Difference(*difference), 0.5, 0.5 - difference[0], EQUAL, ROWS)[0] == word
+    )
 
 
 def test_a_sentence_about_rmse_says_which_way_is_better():
     """A reader need not know that RMSE is an error."""
-    _, sentence = verdict("rmse", (-120.0, -300.0, 10.0), 48_210.0, 48_330.0, EQUAL)
+    _, sentence = verdict(
+        "rmse", Difference(*(-120.0, -300.0, 10.0)), 48_210.0, 48_330.0, EQUAL, ROWS
+    )
 
     assert sentence == (
         "Splitting makes no significant difference on this data: RMSE 48,210 for the pool "
@@ -59,14 +69,17 @@ def test_a_sentence_about_rmse_says_which_way_is_better():
 
 def test_a_verdict_is_never_beside_an_interval_that_shows_zero():
     """An end close to zero gets the digits that show its side."""
-    assert "+0.0002 to" in verdict("accuracy", (0.01, 0.0002, 0.02), 0.86, 0.85, EQUAL)[1]
+    assert (
+        "+0.0002 to"
+        in verdict("accuracy", Difference(*(0.01, 0.0002, 0.02)), 0.86, 0.85, EQUAL, ROWS)[1]
+    )
 
 
 @pytest.mark.parametrize("difference", [(0.0, 0.2, 0.1), (math.nan, math.nan, math.nan)])
 def test_what_is_no_interval_is_refused(difference):
     """NaN would otherwise read as no difference."""
     with pytest.raises(ValueError, match="not an interval"):
-        verdict("accuracy", difference, 0.5, 0.5, EQUAL)
+        verdict("accuracy", Difference(*difference), 0.5, 0.5, EQUAL, ROWS)
 
 
 def test_best_takes_ties_and_the_metrics_direction():
@@ -122,3 +135,63 @@ def test_the_table_tells_leaks(metrics):
     console.print(verdict_table(leaking, "pool", "d1"))
 
     assert "leak? column 'alive' alone gives the label" in console.file.getvalue()
+
+
+def printed(metrics, width=80):
+    """What ``shoal verdict`` prints, in lines."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(verdict_table(metrics, "pool"))
+    return console.file.getvalue().splitlines()
+
+
+def test_what_beats_no_constant_is_said_on_the_first_line(metrics):
+    """Before any table, so that nobody reads on without knowing; else the table comes first."""
+    said = "No model is better than a constant answer."
+    useless = metrics | {"verdict": "no better than constant", "sentence": said}
+
+    assert printed(useless)[0] == said
+    assert said not in "".join(printed(metrics))
+    assert printed(metrics)[0].startswith("┏")
+
+
+def test_rows_that_belong_together_are_counted_by_what_they_belong_to():
+    """The sentence says over how many groups its interval is."""
+    units = {"kind": "group", "test": 42, "least": 6}
+    difference = Difference(0.019, 0.006, 0.031)
+
+    _, sentence = verdict("accuracy", difference, 0.861, 0.842, EQUAL, units)
+
+    assert "(difference +0.019, 95 % interval +0.006 to +0.031 over 42 groups)" in sentence
+
+
+def test_too_few_units_leave_a_verdict_undecided():
+    """It says how many there are and how many it takes, and gives the difference all the same."""
+    units = {"kind": "group", "test": 5, "least": 6}
+
+    word, sentence = verdict("rmse", Difference(1.36, None, None), 5.36, 4.0, EQUAL, units)
+
+    assert word == "undecided"
+    assert sentence == (
+        "Undecided, since the test fold holds 5 groups and an interval takes 6: RMSE 5.360 for the "
+        "pool against 4.000 for the generalist at equal training FLOPs (difference +1.360, no "
+        "interval over 5 groups; lower is better)."
+    )
+
+
+def test_the_terminal_counts_test_rows_and_their_units(metrics):
+    """As many rows of so many groups; rows alone where each is its own."""
+    grouped = metrics | {"units": {"kind": "group", "test": 42, "least": 6}}
+
+    assert "Test rows: 1,078 of 42 groups. Partitions: 2." in printed(grouped)
+    assert "Test rows: 1,078. Partitions: 2." in printed(metrics)
+
+
+def test_the_gate_says_on_how_many_units_it_compared():
+    """And closes, in words, where they are too few."""
+    gate = {"specialists": 8, "serving": 5, "kind": "group", "units": 21, "least_units": 5}
+
+    assert "5 of 8 specialists beat the generalist on 21 groups of validation;" in gate_line(gate)
+    assert gate_line(gate | {"serving": 0, "units": 3}) == (
+        "Gate: 3 groups of validation are too few to compare specialists with the generalist, "
+        "which takes 5, so the pool steps aside: it is the generalist."
+    )

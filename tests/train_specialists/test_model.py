@@ -250,3 +250,18 @@ def test_there_is_no_margin_without_another_point_and_no_error_of_one_row():
     one_row = margin({"a": np.array([0.1]), "b": np.array([0.3])}, "a")
     assert one_row is not None
     assert one_row["error"] is None
+
+
+def test_the_margins_error_is_that_of_units():
+    """Twenty equal rows of each of ten groups tell as much as ten rows."""
+    ahead = np.random.default_rng(0).normal(size=10)
+    losses = {"a": np.zeros(200), "b": np.repeat(ahead + 1, 20)}
+
+    found = margin(losses, "a", np.repeat(np.arange(10), 20).astype(np.uint64))
+
+    assert found == {
+        "point": "b",
+        "value": pytest.approx(ahead.mean() + 1),
+        "error": pytest.approx(ahead.std(ddof=1) / 10**0.5),
+        "units": 10,
+    }

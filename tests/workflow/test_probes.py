@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from shoal.evaluate.verdict import gate_line
 from shoal.files import read_json
 from shoal.workflow.plan import Plan
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
 
-SMALL = ("cluster.atoms=6", "cluster.min_rows=10")
+SMALL = ("cluster.atoms=6", "cluster.min_rows=10", "split=group", "+sources.columns.pair=group")
 AUTO = ("cluster=auto", "cluster.partitions=[2]", *SMALL)
 LOSS = ("cluster=loss", "cluster.partitions=2", "cluster.rounds=2", *SMALL)
 
@@ -24,6 +26,9 @@ def fitted(experiment: Experiment, name: str) -> Path:
 def done(request, warm, tmp_path_factory):
     """An experiment that ran as planned, and the changes of its settings. Leave it as it is."""
     folder = set_up(tmp_path_factory.mktemp("probes") / "experiment").folder
+    for path in (folder / "data").iterdir():
+        rows = pd.read_csv(path)
+        rows.assign(pair=[f"{path.stem}-{n // 2}" for n in rows.index]).to_csv(path, index=False)
     experiment = Experiment(folder, warm.bin)
     overrides = f"[{','.join(request.param)}]"
     planned = experiment.plan(overrides)
@@ -57,3 +62,25 @@ def test_what_probes_cost_is_the_pools(done):
 
     assert read_json(fitted(experiment, "ledger.json"))["detail"]["probes"] > 0
     assert experiment.metrics()["ungated"]["train_flops"] == total
+
+
+def test_groups_are_counted_where_rows_were(done):
+    """Gate, verdict, report and predictions know of how many groups the rows are."""
+    experiment, _ = done
+    results = experiment.folder / "results" / "tiny"
+    tables = map(pd.read_parquet, experiment.generation.glob("split/*/rows/*/*.parquet"))
+    rows = pd.concat(tables).astype({"_unit": "uint64"})
+    groups = rows.groupby("_fold")["pair"].nunique()
+    second_half = rows[(rows["_fold"] == 1) & (rows["_unit"] % 2 == 1)]
+    (predictions,) = experiment.generation.glob("evaluate/*/*/predictions.parquet")
+    metrics, gate = experiment.metrics(), read_json(results / "pool" / "gate.json")
+
+    assert metrics["units"] == {"kind": "group", "test": groups[2], "least": 6}
+    assert metrics["rows"]["test"] == 2 * groups[2]
+    assert pd.read_parquet(predictions)["unit"].nunique() == groups[2]
+    assert f"over {groups[2]} groups" in metrics["sentence"]
+    assert f"over the {2 * groups[2]} test rows of {groups[2]} groups" in " ".join(
+        (results / "report.html").read_text().split()
+    )
+    assert (gate["units"], gate["least_units"]) == (second_half["pair"].nunique(), 5)
+    assert f"{gate['units']} groups of validation" in gate_line(metrics["gate"])

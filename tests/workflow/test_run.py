@@ -74,7 +74,8 @@ def test_a_pool_that_holds_the_generalist_has_paid_for_it(finished):
     own = metrics["generalist"]["train_flops"] - base
     tests = json.loads((pool / "gate.json").read_text())["flops"]
     assert paid == pytest.approx(tests + (own if closed else 0))
-    assert metrics["gate"] == {"specialists": 2, "serving": 2 - len(closed - {-1})}
+    assert metrics["gate"]["specialists"] == 2
+    assert metrics["gate"]["serving"] == 2 - len(closed - {-1})
 
 
 def test_the_report_shows_what_each_column_was_taken_for(finished):
@@ -238,4 +239,5 @@ def test_partitions_that_are_all_too_small_leave_a_pool_without_specialists(copi
     """It answers with the base or the generalist, and is evaluated like any other."""
     copied.run(overrides="[cluster.min_rows=1000]")
 
-    assert copied.metrics()["gate"] == {"specialists": 0, "serving": 0}
+    gate = copied.metrics()["gate"]
+    assert (gate["specialists"], gate["serving"]) == (0, 0)

@@ -37,7 +37,7 @@ class Winner:
         points: Values of the points in ``losses``.
         rows: Validation rows that they were compared on.
         margin: Next best ``point``, its loss minus the winner's as ``value``, and the standard
-            ``error`` of that; None where there is nothing to compare.
+            ``error`` of that over ``units``; None where there is nothing to compare.
     """
 
     partition: int

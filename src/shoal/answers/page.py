@@ -108,7 +108,7 @@ def _variant_row(row: Row, answers: Answers) -> dict[str, Any]:
         "partitions": count_text(row["partitions"]),
         "validation": _number(row["validation"]),
         "test": _number(row["test"]),
-        "interval": f"{_number(row['low'])} to {_number(row['high'])}",
+        "interval": _interval(row),
         "generalist": _number(row["generalist"]),
         "verdict": row["verdict"],
     }
@@ -160,9 +160,6 @@ def _points(answers: Answers) -> list[str]:
 def _winner_row(row: Row, answers: Answers) -> dict[str, Any]:
     place = (row["variant"], row["partition"])
     losses = [(answers.loss_of.get((*place, point)), point) for point in _points(answers)]
-    interval = NONE
-    if row["low"] is not None:
-        interval = f"{_number(row['low'])} to {_number(row['high'])}"
     return {
         "name": str(row["partition"]),
         "winner": row["point"],
@@ -170,9 +167,14 @@ def _winner_row(row: Row, answers: Answers) -> dict[str, Any]:
         "losses": [(_number(loss), point == row["point"]) for loss, point in losses],
         "next": row["next"] or NONE,
         "margin": _number(row["margin"]),
-        "interval": interval,
+        "interval": _interval(row),
         "tone": "good" if is_clear(row) else "soft",
     }
+
+
+def _interval(row: Row) -> str:
+    known = row["low"] is not None
+    return f"{_number(row['low'])} to {_number(row['high'])}" if known else NONE
 
 
 def _moves(answers: Answers) -> dict[str, Any]:

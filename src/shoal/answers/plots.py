@@ -95,7 +95,7 @@ def scores_svg(rows: Sequence[Row], validation: bool) -> str:
         validation: Whether validation scores are of the same kind, and are shown too.
     """
     names = ("low", "high", "test", *(("validation",) if validation else ()))
-    numbers = [float(row[name]) for row in rows for name in names]
+    numbers = [float(row[name]) for row in rows for name in names if row[name] is not None]
     low, high = min(numbers), max(numbers)
     span = (high - low) or 1.0
     height, left, step = 300.0, 64.0, (_WIDTH - 84) / len(rows)
@@ -112,9 +112,10 @@ def scores_svg(rows: Sequence[Row], validation: bool) -> str:
         lines.append(f'<text class="soft" x="8" y="{y + 4:.1f}">{score:.4g}</text>')
     for number, row in enumerate(rows):
         x, thick = left + (number + 0.5) * step, min(5.0, max(1.0, step / 3))
+        lines.append(f"<g><title>{escape(str(row['variant']))}</title>")
+        if row["low"] is not None:
+            lines.append(_line("interval", x, place(row["high"]), x, place(row["low"]), thick))
         lines += [
-            f"<g><title>{escape(str(row['variant']))}</title>",
-            _line("interval", x, place(row["high"]), x, place(row["low"]), thick),
             f'<circle class="score" cx="{x:.1f}" cy="{place(row["test"]):.1f}" r="{radius:.1f}"/>',
         ]
         if validation:

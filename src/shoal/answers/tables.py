@@ -151,7 +151,7 @@ def winners_table(found: Sequence[Known]) -> list[Row]:
 
 
 def _ahead(winner: Winner) -> Row:
-    """How far the winner is ahead of the next best, with a paired interval over rows."""
+    """How far the winner is ahead of the next best, with a paired interval over units."""
     margin = winner.margin
     if margin is None:
         return {"next": None, "margin": None, "low": None, "high": None}
@@ -159,7 +159,10 @@ def _ahead(winner: Winner) -> Row:
     if margin["error"] is not None:
         from scipy.special import stdtrit  # the quantile of t; scipy.stats takes long to import
 
-        reach = float(stdtrit(winner.rows - 1, (1 + _CONFIDENCE) / 2)) * margin["error"]
+        reach = (
+            float(stdtrit(margin.get("units", winner.rows) - 1, (1 + _CONFIDENCE) / 2))
+            * margin["error"]
+        )
         low, high = margin["value"] - reach, margin["value"] + reach
     return {"next": margin["point"], "margin": margin["value"], "low": low, "high": high}
 

@@ -77,7 +77,8 @@ chance.</p>
 {% call section("Which grid point won where") %}
 <p class="note">A partition chooses the grid point with the lowest mean loss on one half of its
 validation rows. The margin is the next best point's loss minus the winner's, with a paired 95 %
-interval (t) over those rows; it is clear where the interval leaves out zero. The winner was chosen
+interval (t) over those rows, or over groups, clusters or blocks where the split keeps rows
+together; it is clear where the interval leaves out zero. The winner was chosen
 on the same rows, which makes margins look wider than they are on others.</p>
 <div class="scroll tall"><table>
 <thead><tr><th class="text">Grid point</th><th>won in</th><th>share</th>

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from shoal.cluster.atoms import kmeans_atoms
 from shoal.cluster.fit import assigner_of, merged_within
 from shoal.cluster.merge import InfeasibleError
 from shoal.cluster.probes import Probes
+from shoal.units import least_units, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from shoal.cluster.assigner import AtomAssigner
@@ -55,42 +56,44 @@ def fit_auto(
         probes = Probes(recipe, rows, partitions)
         probes.train(assigner.assign(rows.embedding), rows_seen)
         losses[partitions] = probes.own_losses(assigner.assign(validation.embedding), validation)
-    chosen = cuts[best_number(losses, settings.confidence)]
-    chosen.candidates = measured(losses)
+    chosen = cuts[best_number(losses, settings.confidence, validation.unit)]
+    chosen.candidates = measured(losses, validation.unit)
     return chosen
 
 
-def best_number(losses: Mapping[int, Losses], confidence: float) -> int:
+def best_number(
+    losses: Mapping[int, Losses], confidence: float, units: NDArray[np.uint64] | None = None
+) -> int:
     """The number of partitions with the least mean loss, or 1 where that is not clearly better.
 
     Args:
         losses: Of the same rows, by number of partitions; 1 among them.
         confidence: Standard errors of the paired difference that the best must be better by.
+        units: Unit of each row, None where each is its own; too few of them decide nothing, see
+            :func:`shoal.units.least_units`.
     """
     best = min(losses, key=lambda number: (losses[number].mean(), number))
-    gain, error = _gain(losses[1], losses[best])
-    return best if gain > confidence * error else 1
+    gain = mean_of(losses[1] - losses[best], units)
+    enough = gain.units >= least_units(NormalDist().cdf(-confidence))
+    return best if enough and gain.value > confidence * gain.error else 1
 
 
-def measured(losses: Mapping[int, Losses]) -> list[dict[str, Any]]:
+def measured(
+    losses: Mapping[int, Losses], units: NDArray[np.uint64] | None = None
+) -> list[dict[str, Any]]:
     """Mean loss of each candidate, and by how much it is less than with 1 partition.
 
     Args:
         losses: Of the same rows, by number of partitions; 1 among them.
+        units: Unit of each row, None where each is its own.
     """
     found = []
     for number, values in losses.items():
-        gain, error = _gain(losses[1], values)
-        means = {"loss": float(values.mean()), "gain": gain, "standard_error": error}
-        found.append({"partitions": number, "rows": len(values), **means})
+        gain = mean_of(losses[1] - values, units)
+        counts = {"partitions": number, "rows": len(values), "units": gain.units}
+        loss = float(values.mean())
+        found.append({**counts, "loss": loss, "gain": gain.value, "standard_error": gain.error})
     return found
-
-
-def _gain(one: Losses, several: Losses) -> tuple[float, float]:
-    """Mean of the paired difference, and its standard error."""
-    difference = one - several
-    spread = difference.std(ddof=1) if len(difference) > 1 else np.inf
-    return float(difference.mean()), float(spread / np.sqrt(len(difference)))
 
 
 def _cuts(

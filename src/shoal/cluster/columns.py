@@ -10,7 +10,7 @@ import numpy as np
 from shoal.cluster.assigner import ColumnAssigner, value_text
 from shoal.errors import DataError, SettingsError, nearest
 from shoal.hashing import KEY_BYTES
-from shoal.tables import FOLD, KEY, TRAIN, Table, folds, keys
+from shoal.tables import FOLD, KEY, RESERVED, TRAIN, Table, folds, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,7 +72,7 @@ def column_batches(table: Table, column: str) -> Iterator[pa.Table]:
     """
     import pyarrow as pa
 
-    known = [name for name in table.schema.names if name not in (KEY, FOLD)]
+    known = [name for name in table.schema.names if name not in RESERVED]
     if column not in known:
         raise SettingsError(
             f"cluster.column: {table.path} has no column {column!r}; {nearest(column, known)}"

@@ -100,11 +100,13 @@ def assign(
     from shoal.cluster.grouping import group_order, groups
     from shoal.cluster.sample import aligned, check_finite
     from shoal.store import ShardRows
+    from shoal.units import UNIT
 
     assigner = load_assigner(assigner_path)
     with ShardRows(encoded) as source, ShardRows(embedding) as embedded:
         aligned(source, embedded)
-        arrays = {name: source.read(name) for name in ("x", "y", "key", "hash", "fold")}
+        names = source.names(("x", "y", "key", "hash", "fold", UNIT))
+        arrays = {name: source.read(name) for name in names}
         arrays["embedding"] = embedded.read("embedding")
     check_finite(arrays["embedding"], embedding)
     values = None

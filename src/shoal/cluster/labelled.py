@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shoal.cluster.grouping import FOLD_NAMES
@@ -10,6 +10,7 @@ from shoal.cluster.sample import SmallestDraws, embedded_blocks
 from shoal.errors import DataError
 from shoal.streaming import known_labels
 from shoal.train_specialists.partition_rows import halves
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,19 +29,23 @@ class LabelledRows:
         y: Encoded labels ``(rows,)``, all known.
         key: Row keys, uint8 ``(rows, KEY_BYTES)``.
         embedding: float32 ``(rows, dims)``.
+        unit: Unit of each row, uint64 ``(rows,)``; None where each is its own.
     """
 
     x: NDArray[np.float32]
     y: NDArray[Any]
     key: NDArray[np.uint8]
     embedding: NDArray[np.float32]
+    unit: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def at(self, places: NDArray[Any]) -> LabelledRows:
         """Some of the rows, by place or by truth."""
-        return LabelledRows(*(getattr(self, name)[places] for name in _LABELLED))
+        unit = None if self.unit is None else self.unit[places]
+        rows = LabelledRows(*(getattr(self, name)[places] for name in _LABELLED))
+        return replace(rows, unit=unit)
 
 
 _LABELLED = ("x", "y", "key", "embedding")
@@ -72,15 +77,16 @@ def labelled_sample(
         DataError: There is no such row, or an embedding is not finite.
     """
     smallest, in_fold = SmallestDraws(rows, seed), 0
-    names = ["x", "y", "key", "hash", "fold"]
+    names = ["x", "y", "key", "hash", "fold", UNIT]
     for arrays in embedded_blocks(encoded, embeddings, names):
         inside = arrays["fold"] == fold
         in_fold += int(inside.sum())
         inside &= known_labels(arrays["y"])
         if half is not None:
-            inside &= halves(arrays["key"]) == half
+            inside &= halves(arrays) == half
         columns = {name: array[inside] for name, array in arrays.items()}
-        smallest.add(columns["key"], columns["hash"], *(columns[n] for n in _LABELLED))
+        kept = [columns[name] for name in (*_LABELLED, UNIT) if name in columns]
+        smallest.add(columns["key"], columns["hash"], *kept)
     sample = LabelledRows(*smallest.arrays())
     if not len(sample):
         part = "" if half is None else f"{('first', 'second')[half]} half of the "

@@ -89,7 +89,8 @@ def embedded_blocks(
     Args:
         encoded: Encoded shards.
         embeddings: Their embeddings, in the same order.
-        names: Arrays of the encoded shards; ``embedding`` joins them.
+        names: Arrays of the encoded shards; ``embedding`` joins them. Units are left out where rows
+            do not belong together.
 
     Raises:
         DataError: Two stores hold another number of rows, or an embedding is not finite.
@@ -98,7 +99,9 @@ def embedded_blocks(
         with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
             aligned(shard, embedded)
             start = 0
-            pairs = zip(shard.blocks(names), embedded.blocks(["embedding"]), strict=True)
+            pairs = zip(
+                shard.blocks(shard.names(names)), embedded.blocks(["embedding"]), strict=True
+            )
             for arrays, vectors in pairs:
                 check_finite(vectors["embedding"], embedding_path, start)
                 start += len(vectors["embedding"])

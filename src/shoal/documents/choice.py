@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -16,7 +16,8 @@ class Margin(TypedDict):
 
     point: str
     value: float
-    error: float
+    error: float | None
+    units: NotRequired[int]
 
 
 class Choice(Artifact):
@@ -25,6 +26,7 @@ class Choice(Artifact):
     partition: int
     digests: dict[str, str]
     rows: int
+    units: NotRequired[int]
     point: str
     points: dict[str, Point]
     specialist: str

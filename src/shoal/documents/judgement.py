@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -14,6 +14,7 @@ class Comparison(TypedDict):
 
     expert: int
     rows: int
+    units: NotRequired[int]
     difference: float
     estimate: float
     error: float
@@ -26,6 +27,8 @@ class GateRecord(Artifact):
     closed: list[int]
     validation: dict[str, float]
     rows: int
+    units: NotRequired[int]
+    least_units: NotRequired[int]
     comparisons: list[Comparison]
 
 
@@ -64,7 +67,8 @@ class Metrics(Artifact):
     control: dict[str, Any] | None
     leaks: dict[str, Any]
     incomplete: list[dict[str, Any]]
-    gate: dict[str, int]
+    gate: dict[str, Any]
+    units: NotRequired[dict[str, Any]]
 
 
 class Check(Artifact):

@@ -108,6 +108,7 @@ class RunSettings(TypedDict):
     name: str
     generation: int
     sources: dict[str, Any]
+    split: dict[str, Any]
     transform: dict[str, Any]
     model: dict[str, Any]
     train_specialists: dict[str, Any]

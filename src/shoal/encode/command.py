@@ -53,9 +53,9 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
         table: The shard's transformed table.
         shard: The shard's name, for messages.
         state: What :func:`encode_fit` wrote.
-        out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table. A
-            row's hash covers what later stages read of it: ``x`` and ``y``, outside the training
-            fold also the key.
+        out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
+            ``unit`` where rows belong together. A row's hash covers what later stages read of it:
+            ``x`` and ``y``, outside the training fold also key and unit.
         trusted: Types in the state that may be loaded, from :func:`encode_fit`'s shapes.
     """
     from shoal import tables
@@ -63,6 +63,7 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
     from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES
     from shoal.store import RowArray, write_rows
     from shoal.transform.rows import BATCH_ROWS
+    from shoal.units import UNIT
 
     encoder = Encoder.load(state, trusted)
     source = tables.Table(table)
@@ -75,8 +76,9 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
             x = encoder.encode(batch, place, offset) + np.float32(0)  # no -0.0: it hashes as 0.0
             y = encoder.labels(batch, place, offset)
             keys, folds = tables.keys(batch), np.asarray(tables.folds(batch))
-            hashes = _row_hashes(x, y, keys, folds)
-            yield {"x": x, "y": y, "key": keys, "hash": hashes, "fold": folds}
+            units = tables.units(batch)
+            ids: dict[str, NDArray[Any]] = {"key": keys} | ({} if units is None else {UNIT: units})
+            yield {"x": x, "y": y, **ids, "hash": _row_hashes(x, y, ids, folds), "fold": folds}
             offset += len(batch)
 
     arrays = {
@@ -86,17 +88,24 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
         "hash": RowArray((ROW_HASH_BYTES,), "uint8"),
         "fold": RowArray((), "uint8"),
     }
+    if tables.UNIT in source.schema.names:
+        arrays[UNIT] = RowArray((), "uint64")
     write_rows(out, source.rows, arrays, batches(), {"rows_in": source.rows})
 
 
 def _row_hashes(
-    x: NDArray[np.float32], y: NDArray[Any], keys: NDArray[np.uint8], folds: NDArray[np.uint8]
+    x: NDArray[np.float32],
+    y: NDArray[Any],
+    ids: Mapping[str, NDArray[Any]],
+    folds: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """Training reads no key; the halves of validation and the predictions do."""
+    """Training reads neither key nor unit; halves of validation, tests and predictions do."""
     from shoal.hashing import ROW_HASH_BYTES, hash_rows
     from shoal.tables import TRAIN
 
     content = {"x": x.reshape(len(x), -1), "y": y}
-    with_key = hash_rows(content | {"key": keys}, ROW_HASH_BYTES)
+    # As bytes: as float64 a unit would lose some.
+    own = {name: values.view(np.uint8).reshape(len(x), -1) for name, values in ids.items()}
+    with_ids = hash_rows(content | own, ROW_HASH_BYTES)
     training = (folds == TRAIN)[:, None]
-    return np.where(training, hash_rows(content, ROW_HASH_BYTES), with_key)
+    return np.where(training, hash_rows(content, ROW_HASH_BYTES), with_ids)

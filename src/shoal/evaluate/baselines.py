@@ -25,6 +25,7 @@ from shoal.train_specialists.model import (
 )
 from shoal.train_specialists.partition_rows import halves
 from shoal.train_specialists.proposals import Told
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -126,7 +127,7 @@ class Baselines:
 
     def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
         """Grid points tried as the pool's are; weights and point of the best."""
-        first = halves(validation["key"]) == 0
+        first = halves(validation) == 0
         x, y = validation["x"][first], validation["y"][first]
 
         def losses(nets: Mapping[str, torch.nn.Module]) -> dict[str, float]:
@@ -210,7 +211,7 @@ class Baselines:
         parts: list[Tensors] = []
         for path in self._shards:
             with ShardRows(path) as shard:
-                for block in shard.blocks(["x", "y", "key", "hash", "fold"]):
+                for block in shard.blocks(shard.names(_NAMES)):
                     draw = random_draw(block["key"], seed)
                     inside = (block["fold"] == fold) & (bounds[0] <= draw) & (draw < bounds[1])
                     parts.append({name: array[inside] for name, array in block.items()})
@@ -219,5 +220,6 @@ class Baselines:
         return {name: array[order] for name, array in rows.items()}
 
 
+_NAMES = ("x", "y", "key", "hash", "fold", UNIT)
 _DIVERGED = "a baseline diverged at every grid point; lower grid.lr"
 _EVERYWHERE = (0.0, 1.0)

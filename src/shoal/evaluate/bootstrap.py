@@ -6,21 +6,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from shoal.units import least_units, numbered
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.metrics import Metric
 
+    Floats = NDArray[np.float64]
+
 _BLOCK_DRAWS = 1 << 21
-"""Row draws held at a time: 16 MiB of indices."""
+"""Draws held at a time: 16 MiB of indices."""
 
 
 class Difference(NamedTuple):
-    """A score's difference and the ends of its interval, in the score's units."""
+    """A score's difference and the ends of its interval, in the score's units.
+
+    The ends are None where there are too few units for an interval.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def sign(self) -> int:
+        """1 where the whole interval is above zero, -1 below, else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
 
 
 def paired_bootstrap(
@@ -30,52 +44,82 @@ def paired_bootstrap(
     resamples: int,
     seed: int,
     confidence: float = 0.95,
+    units: NDArray[np.uint64] | None = None,
 ) -> Difference:
     """Score of ``a`` minus score of ``b`` on the same rows, with a percentile interval.
 
-    Both scores of a resample are taken on the same drawn rows, so what makes a row hard for
-    both cancels. The order of the rows has no influence. Time grows with rows times resamples,
-    memory with rows alone.
+    Units are drawn, each with all of its rows, and both scores of a resample are taken on the same
+    draw, so what makes a unit hard for both cancels. The order of the rows has no influence. Time
+    grows with units times resamples, memory with rows alone.
+
+    Percentiles of few units are too narrow, as a normal interval of few rows is. So the ends are
+    moved out by as much as the t distribution and the sample variance ask for (the expanded
+    percentile interval): from the 2.5th percentile to the 0.6th with 8 units, the 2.3th with 100.
 
     Args:
         a: One model's values by row, float64 ``(rows,)``: 0 or 1 for ``accuracy``, squared
             errors for ``rmse``.
         b: The other model's, on the same rows.
         statistic: ``accuracy`` (the mean) or ``rmse`` (the root of the mean).
-        resamples: Resamples of the rows, drawn with replacement.
+        resamples: Resamples of the units, drawn with replacement.
         seed: Seed of the draws.
         confidence: Of the interval.
+        units: Unit of each row ``(rows,)``; None where each is its own.
 
     Returns:
-        The difference, and the percentiles of the resampled differences that leave out as much on
-        either side: for 0.95 the 2.5th and the 97.5th.
+        The difference, and an interval that leaves out as much on either side. No interval with
+        fewer units than :func:`shoal.units.least_units` asks for: 6 at 0.95.
 
     Raises:
         ValueError: There are no rows, or the two arrays differ in length.
 
     Source:
-        Efron and Tibshirani 1993, chapter 13 (percentile interval), pairs resampled together.
+        Efron and Tibshirani 1993, chapter 13 (percentile interval), pairs resampled together;
+        Field and Welsh 2007, whole clusters resampled; Hesterberg 2015, section 5.3 (expansion).
     """
     if a.shape != b.shape or a.ndim != 1 or len(a) == 0:
         raise ValueError(f"need two arrays over the same rows, not {a.shape} and {b.shape}")
-    order = np.lexsort((b, a))
-    pairs = np.stack([a[order], b[order]]).astype(np.float64)
+    rows, count = numbered(units, len(a))
+    totals = _totals(np.stack([a, b]).astype(np.float64), rows, count)
+    value = float(_difference(totals.sum(axis=1), statistic))
+    outside = (1 - confidence) / 2
+    if count < least_units(outside):
+        return Difference(value, None, None)
     rng = np.random.default_rng(seed)
-    rows = len(a)
-    block = max(1, _BLOCK_DRAWS // rows)
-    drawn = np.empty((2, resamples))
+    block = max(1, _BLOCK_DRAWS // count)
+    varying = totals if np.ptp(totals[2]) else totals[:2]
+    drawn = np.full((3, resamples), float(len(a)))
     for start in range(0, resamples, block):
         stop = min(start + block, resamples)
-        draws = rng.integers(0, rows, size=(stop - start, rows))
-        for means, values in zip(drawn, pairs, strict=True):
-            means[start:stop] = values[draws].mean(axis=1)
-    ends = [50 * (1 - confidence), 50 * (1 + confidence)]
-    low, high = np.percentile(_difference(drawn, statistic), ends)
-    value = _difference(pairs.mean(axis=1), statistic)
-    return Difference(float(value), float(low), float(high))
+        draws = rng.integers(0, count, size=(stop - start, count))
+        for sums, values in zip(drawn, varying, strict=False):
+            sums[start:stop] = values[draws].sum(axis=1)
+    share = 100 * _expanded(outside, count)
+    low, high = np.percentile(_difference(drawn, statistic), [share, 100 - share])
+    return Difference(value, float(low), float(high))
 
 
-def _difference(means: NDArray[np.float64], statistic: Metric) -> NDArray[np.float64]:
-    """Score of the first row of ``means`` minus that of the second."""
+def _totals(pair: Floats, rows: NDArray[np.int64], count: int) -> Floats:
+    """Sum of both values and number of rows of each unit, ``(3, units)``, in an order of their own.
+
+    Rows are added in the order of their values, so that theirs has no influence on the bits.
+    """
+    order = np.lexsort((pair[1], pair[0], rows))
+    starts = np.searchsorted(rows[order], np.arange(count))
+    sums = np.add.reduceat(pair[:, order], starts, axis=1)
+    totals = np.concatenate([sums, np.bincount(rows, minlength=count)[None]])
+    return np.asarray(totals[:, np.lexsort((totals[2], totals[1], totals[0]))])
+
+
+def _expanded(outside: float, units: int) -> float:
+    """Share of resamples to leave out on each side, so that as much of the t distribution is."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(-np.sqrt(units / (units - 1)) * stdtrit(units - 1, 1 - outside)))
+
+
+def _difference(totals: Floats, statistic: Metric) -> Floats:
+    """Score of the first row of ``totals`` minus that of the second; the third counts rows."""
+    means = totals[:2] / totals[2]
     scores = means if statistic == "accuracy" else np.sqrt(means)
     return np.asarray(scores[0] - scores[1])

@@ -36,7 +36,8 @@ def control(
 ) -> dict[str, Any]:
     """Whether pool and generalist beat the constant answer on shuffled labels.
 
-    Equal keys drew the same label, so one row a key is looked at; then labels are independent.
+    Equal keys drew the same label, so one row a key is looked at. Then labels are independent, also
+    those of rows that the split takes for a unit.
 
     Args:
         metric: ``accuracy`` or ``rmse``.
@@ -56,8 +57,7 @@ def control(
     for name in JUDGED:
         values = per_row[name][rows]
         gain = paired_bootstrap(values, constant, metric, resamples, seed, CONFIDENCE)
-        beats = gain.low > 0 if metric == "accuracy" else gain.high < 0
-        found[name] = gain._asdict() | {"beats": beats}
+        found[name] = gain._asdict() | {"beats": gain.sign == (1 if metric == "accuracy" else -1)}
     return found
 
 
@@ -81,12 +81,12 @@ def control_verdict(metric: Metric, found: Mapping[str, Any]) -> tuple[str, str]
 
 
 def _gain_text(metric: Metric, gain: Mapping[str, float]) -> str:
-    ends = [gain["low"], gain["high"]]
+    ends = [gain[name] for name in ("low", "high") if gain[name] is not None]
     decimals = formats.score_decimals(metric, [gain["value"]], ends)
-    value, low, high = (
+    value, *around = (
         formats.number_text(number, decimals, sign=True) for number in (gain["value"], *ends)
     )
-    return f"{value}, {low} to {high}"
+    return f"{value}, {' to '.join(around) or 'too few rows for an interval'}"
 
 
 def refuse_leak(metrics: Mapping[str, Any], report: Path) -> None:

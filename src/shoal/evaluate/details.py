@@ -11,10 +11,11 @@ from shoal.cluster.assigner import AtomAssigner
 from shoal.documents.choice import Choice
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
-from shoal.evaluate.metrics import partition_scores
+from shoal.evaluate.metrics import partition_scores, partition_units
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
 from shoal.files import read_made
 from shoal.hashing import uniform
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,6 +108,7 @@ def _partitions(
     chosen = {c["partition"]: c for path in choices for c in (read_made(path, Choice),)}
     points = {e.partition: e.point.values for e in pool.manifest.specialists}
     partition = tested.rows["partition"]
+    held = partition_units(partition, tested.rows.get(UNIT))
     scores = {
         name: partition_scores(metric, per_row[name], partition)
         for name in ("generalist", "pool_top1")
@@ -120,6 +122,7 @@ def _partitions(
             PartitionReport(
                 partition=number,
                 rows=entry["rows"],
+                test_units=held.get(number, 0),
                 grid_point=points.get(number),
                 server=_server(pool, number),
                 base_loss=losses.get("base"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 LEAST_ROWS = 20
-"""Rows a side below which nothing is tested."""
+"""Rows a side, one of each unit, below which nothing is tested."""
 
 _PENALTY = 0.01
 _ITERATIONS = 200
@@ -38,15 +38,15 @@ class Told(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Mean loss, in nats or squared standard deviations of the label, over so many rows."""
+    """Mean loss, in nats or squared standard deviations of the label, over so many units."""
 
     mean: float
-    rows: int
+    units: int
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows on one side of a comparison.
+    """Rows on one side of a comparison, one of each unit.
 
     Attributes:
         embedding: float32 ``(rows, dims)``.
@@ -65,6 +65,8 @@ class Change:
         rows_before: Rows that the generation was fitted on, in all folds.
         arrived: Rows that are there now and were not then.
         gone: Rows that were there then and are not now.
+        compared_before: Rows before that the tests looked at, one of each unit.
+        compared_after: Rows that arrived that they looked at, one of each unit.
         accuracy: Of the classifier that tells rows that arrived from rows before.
         p_value: Of that accuracy.
         beyond_before: Share of rows before that the assigner does not cover.
@@ -75,6 +77,8 @@ class Change:
     rows_before: int
     arrived: int
     gone: int
+    compared_before: int
+    compared_after: int
     accuracy: float | None
     p_value: float | None
     beyond_before: float | None
@@ -114,6 +118,8 @@ def compare(counts: Sequence[int], before: Sample, after: Sample, seed: int) -> 
         rows_before=rows_before,
         arrived=arrived,
         gone=gone,
+        compared_before=len(before.beyond),
+        compared_after=len(after.beyond),
         accuracy=told.accuracy if told else None,
         p_value=told.p_value if told else None,
         beyond_before=_share(before.beyond),
@@ -171,18 +177,20 @@ def share_growth(before: Flags, after: Flags) -> float | None:
 
 
 def loss_rise(before: Loss, after: Loss) -> float | None:
-    """One-sided p-value that the mean loss of rows has risen; None with too few rows.
+    """One-sided p-value that the mean loss has risen; None with too few units.
 
-    Approximate: only means are known, so rows' losses are taken to scatter as squares of normal
-    errors do, by the square root of two times their mean; and the two sets of rows are taken as
-    drawn apart, though most rows are often in both, which makes the test more careful.
+    Approximate: only means are known, so losses are taken to scatter as squares of normal errors
+    do, by the square root of two times their mean, all rows of a unit as one of them; and the two
+    sets are taken as drawn apart, though most rows are often in both. Both make the test more
+    careful.
     """
-    if min(before.rows, after.rows) < LEAST_ROWS:
+    if min(before.units, after.units) < LEAST_ROWS:
         return None
     from scipy.stats import norm
 
-    both = (before.mean * before.rows + after.mean * after.rows) / (before.rows + after.rows)
-    error = _SCATTER * both * math.sqrt(1 / before.rows + 1 / after.rows)
+    units = before.units + after.units
+    both = (before.mean * before.units + after.mean * after.units) / units
+    error = _SCATTER * both * math.sqrt(1 / before.units + 1 / after.units)
     return float(norm.sf((after.mean - before.mean) / error)) if error else 1.0
 
 

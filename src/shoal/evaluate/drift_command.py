@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,14 +43,28 @@ _UNSEEN = (VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Rows drawn on one side, in order of draw, at most so many of each partition."""
+    """Rows drawn on one side, in order of draw, at most so many of each partition.
 
-    partition: NDArray[np.int32]
-    rows: Sample
+    Attributes:
+        places: The rows.
+        embedding: float32 ``(rows, dims)``.
+        beyond: Which rows the assigner does not cover, ``(rows,)``.
+    """
 
-    def part(self, chosen: slice | Flags) -> Sample:
+    places: RowPlaces
+    embedding: Rows
+    beyond: Flags
+
+    def part(self, chosen: NDArray[Any]) -> Sample:
         """Some of the rows."""
-        return Sample(self.rows.embedding[chosen], self.rows.beyond[chosen])
+        return Sample(self.embedding[chosen], self.beyond[chosen])
+
+    def first(self, limit: int) -> Sample:
+        """The first rows of all partitions together, one of each unit."""
+        units = self.places.unit
+        if units is None:
+            return self.part(np.arange(min(limit, len(self.places))))
+        return self.part(np.sort(np.unique(units, return_index=True)[1])[:limit])
 
 
 def evaluate_drift(
@@ -84,13 +98,13 @@ def evaluate_drift(
     index = Index(index_path)
     arrived, counts = _counts(index, basis)
     before, after = _sides(settings, router_path, basis, arrived)
-    first = slice(settings.rows)
     all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
-    overall = compare(all_rows, before.part(first), after.part(first), settings.seed)
+    old, new = (side.first(settings.rows) for side in (before, after))
+    overall = compare(all_rows, old, new, settings.seed)
     losses = _losses(choices_before), _losses(choices)
     partitions = []
     for number in range(len(index.partitions)):
-        old, new = (side.part(side.partition == number) for side in (before, after))
+        old, new = (side.part(side.places.partition == number) for side in (before, after))
         change = compare(counts[number], old, new, settings.seed)
         partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
     trained = {int(read_made(path, Choice)["partition"]) for path in choices}
@@ -133,17 +147,13 @@ def _sides(
         smallest_draws(rows, settings.rows, settings.seed, purpose)
         for rows, purpose in ((unseen, "before"), (arrived, "arrived"))
     ]
-    partitions = [rows.partition for rows in drawn]
     embeddings = [read_embeddings(rows) for rows in drawn]
-    beyond = [partition == UNASSIGNED for partition in partitions]
+    beyond = [rows.partition == UNASSIGNED for rows in drawn]
     if len(arrived):
         router = Router.from_state(*load_state(router_path))
         if isinstance(router.assigner, AtomAssigner):
             beyond = _far(router.assigner, router.threshold, embeddings)
-    before, after = (
-        _Drawn(partition, Sample(*rows))
-        for partition, *rows in zip(partitions, embeddings, beyond, strict=True)
-    )
+    before, after = (_Drawn(*rows) for rows in zip(drawn, embeddings, beyond, strict=True))
     return before, after
 
 
@@ -165,7 +175,9 @@ def _losses(choices: Sequence[Path]) -> dict[int, Loss]:
     """Validation loss of each partition's chosen grid point, where it was measured."""
     contents = [read_made(path, Choice) for path in choices]
     return {
-        int(content["partition"]): Loss(content["losses"][content["point"]], content["rows"])
+        int(content["partition"]): Loss(
+            content["losses"][content["point"]], content.get("units", content["rows"])
+        )
         for content in contents
         if content["point"] in content["losses"]
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shoal.hashing import ROW_HASH_BYTES, row_order, uniform
 from shoal.store import ShardRows
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowPlaces:
-    """Where rows lie, and what they are; 48 bytes a row.
+    """Where rows lie, and what they are; 56 bytes a row.
 
     Attributes:
         paths: The stores.
@@ -27,6 +28,7 @@ class RowPlaces:
         row: Place in that store, int64 ``(rows,)``.
         partition: int32 ``(rows,)``.
         hash: Row hashes, uint8 ``(rows, ROW_HASH_BYTES)``.
+        unit: Unit of each row, uint64 ``(rows,)``; None where each is its own.
     """
 
     paths: tuple[Path, ...]
@@ -34,6 +36,7 @@ class RowPlaces:
     row: NDArray[np.int64]
     partition: NDArray[np.int32]
     hash: NDArray[np.uint8]
+    unit: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.row)
@@ -41,7 +44,9 @@ class RowPlaces:
     def take(self, chosen: NDArray[Any]) -> RowPlaces:
         """The chosen rows, by place or by flag."""
         columns = (self.store, self.row, self.partition, self.hash)
-        return RowPlaces(self.paths, *(column[chosen] for column in columns))
+        unit = None if self.unit is None else self.unit[chosen]
+        taken = RowPlaces(self.paths, *(column[chosen] for column in columns))
+        return replace(taken, unit=unit)
 
     @property
     def identity(self) -> NDArray[np.uint8]:
@@ -59,12 +64,16 @@ def read_places(paths: Sequence[Path], folds: Collection[int]) -> RowPlaces:
     """
     columns = [np.empty(0, dtype=kind) for kind in ("i4", "i8", "i4")]
     parts = [(*columns, np.empty((0, ROW_HASH_BYTES), dtype=np.uint8))]
+    units = []
     for number, path in enumerate(paths):
         with ShardRows(path) as store:
             row = np.flatnonzero(np.isin(store.read("fold"), list(folds)))
             own = [store.read(name)[row] for name in ("partition", "hash")]
+            units += [store.read(name)[row] for name in store.names([UNIT])]
         parts.append((np.full(len(row), number, np.int32), row, *own))
-    return RowPlaces(tuple(paths), *(np.concatenate(part) for part in zip(*parts, strict=True)))
+    arrays = (np.concatenate(part) for part in zip(*parts, strict=True))
+    rows = RowPlaces(tuple(paths), *arrays)
+    return replace(rows, unit=np.concatenate(units)) if units else rows
 
 
 def surplus(rows: RowPlaces, other: RowPlaces) -> RowPlaces:
@@ -81,6 +90,8 @@ def surplus(rows: RowPlaces, other: RowPlaces) -> RowPlaces:
 def smallest_draws(rows: RowPlaces, limit: int, seed: int, purpose: str) -> RowPlaces:
     """At most ``limit`` rows of each partition, in an order that content and seed decide.
 
+    Of rows that belong together, one in each partition: the tests take rows as drawn apart.
+
     The first ``limit`` of all are a draw from all of the rows, since each row's number does not
     depend on its partition's size. Every copy of a content draws its own number: if copies came
     together or not at all, a content with many copies would make two samples differ by chance.
@@ -94,8 +105,11 @@ def smallest_draws(rows: RowPlaces, limit: int, seed: int, purpose: str) -> RowP
     copy = _copies(rows.identity)[1].astype("<i8").view(np.uint8).reshape(-1, 8)
     draws = uniform(np.concatenate([rows.identity, copy], axis=1), seed, "drift", purpose)
     order = np.lexsort((draws, rows.partition))
+    if rows.unit is not None:
+        pairs = np.stack([rows.partition[order].astype(np.uint64), rows.unit[order]])
+        order = order[np.sort(np.unique(pairs, axis=1, return_index=True)[1])]
     partition = rows.partition[order]
-    rank = np.arange(len(rows)) - np.searchsorted(partition, partition, side="left")
+    rank = np.arange(len(order)) - np.searchsorted(partition, partition, side="left")
     kept = order[rank < limit]
     return rows.take(kept[np.argsort(draws[kept], kind="stable")])
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shoal.evaluate.bootstrap import Difference
 
 _WIDTH, _HEIGHT, _MIDDLE = 640, 84, 34
 _MARGIN = 60
 
 
-def interval_svg(
-    difference: Difference, lower_is_better: bool, labels: tuple[str, str, str]
-) -> str:
-    """A dot at the difference, a bar over its interval and a line at zero.
+def interval_svg(difference: Difference, lower_is_better: bool, labels: Sequence[str]) -> str:
+    """A dot at the difference, a bar over its interval and a line at zero; empty without interval.
 
     Args:
         difference: The difference and the ends of its interval.
@@ -24,12 +24,15 @@ def interval_svg(
     Returns:
         One ``<svg>`` element.
     """
-    reach = max(abs(difference.low), abs(difference.high), abs(difference.value)) or 1.0
+    known = [number for number in difference if number is not None]
+    if len(known) < len(difference):
+        return ""
+    reach = max(map(abs, known)) or 1.0
 
     def place(number: float) -> float:
         return _WIDTH / 2 + number / reach * (_WIDTH / 2 - _MARGIN)
 
-    value, low, high = (place(number) for number in difference)
+    value, low, high = map(place, known)
     sides = ("pool better", "generalist better")
     left, right = sides if lower_is_better else sides[::-1]
     low_text, high_text = _apart(low, high)

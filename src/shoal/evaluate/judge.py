@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import partition_values
-from shoal.documents.judgement import Check
+from shoal.documents.judgement import Check, GateRecord
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
-from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.evaluate.comparison import compared
 from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
-from shoal.evaluate.verdict import verdict
 from shoal.files import read_made, replacing, write_json
 from shoal.ledger import training_flops
 from shoal.made_from import made_from
 from shoal.pool.experts import BASE, Experts
 from shoal.pool.pool import Pool
+from shoal.split.units import kind
 from shoal.state import load_state
 from shoal.train_specialists.partition_rows import Index
+from shoal.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from shoal.settings.learning import Evaluate
 
 UNASSIGNED = -1
-_NAMES = ("x", "y", "key", "embedding", "partition")
+_NAMES = ("x", "y", "key", "embedding", "partition", UNIT)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     index = Index(paths.index)
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
-    metrics, per_row = _metrics(settings, metric, tested, pool, paths)
+    made_by = kind(pool.columns, content["split"]["method"])
+    metrics, per_row = _metrics(settings, metric, tested, pool, paths, made_by)
     metrics["control"] = None
     if content["sources"]["shuffle_labels"]:
         keys = tested.rows["key"]
@@ -106,15 +108,22 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     metrics["rows"] = index.content["rows"]
     metrics["partitions"] = len(index.partitions)
     metrics["incomplete"] = [lack.model_dump() for lack in pool.manifest.incomplete]
-    trained = [number for number in pool.experts.models if number >= 0]
-    serving = [number for number in trained if number not in pool.gate.closed]
-    metrics["gate"] = {"specialists": len(trained), "serving": len(serving)}
+    metrics["gate"] = _gate(pool, made_by)
     metrics["rejection"] = _rejection(pool, index, tested)
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
     write_json(paths.metrics_out, metrics | made_from())
+
+
+def _gate(pool: Pool, made_by: str | None) -> dict[str, Any]:
+    """How many specialists serve, and what they were compared on."""
+    trained = [number for number in pool.experts.models if number >= 0]
+    serving = [number for number in trained if number not in pool.gate.closed]
+    record = read_made(pool.folder / "gate.json", GateRecord)
+    on = {"units": record["units"], "least_units": record["least_units"], "kind": made_by}
+    return {"specialists": len(trained), "serving": len(serving), **on}
 
 
 def _encoder_types(folder: Path) -> list[str]:
@@ -186,30 +195,27 @@ def _constant(pool: Pool, index: Index, rows: int) -> NDArray[np.float32]:
 
 
 def _metrics(
-    settings: Evaluate, metric: Metric, tested: TestRows, pool: Pool, paths: Paths
+    settings: Evaluate,
+    metric: Metric,
+    tested: TestRows,
+    pool: Pool,
+    paths: Paths,
+    made_by: str | None,
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-    partition = tested.rows["partition"]
+    partition, units = tested.rows["partition"], tested.rows.get(UNIT)
     metrics: dict[str, Any] = {"metric": metric}
     per_row = {}
     costs = _costs(pool, paths)
     for name, answer in tested.answers.items():
         numbers, per_row[name] = measure(
-            metric, answer, tested.y, partition, settings.calibration_bins
+            metric, answer, tested.y, partition, settings.calibration_bins, units
         )
         training, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
         metrics[name] = numbers | flops
-    a, b = per_row["pool_top1"], per_row["generalist"]
-    difference = paired_bootstrap(a, b, metric, settings.bootstrap, settings.seed)
-    both = metrics["pool_top1"], metrics["generalist"]
-    scores = both[0]["score"], both[1]["score"]
-    spent = both[0]["train_flops"], both[1]["train_flops"]
-    metrics["verdict"], metrics["sentence"] = verdict(metric, difference, *scores, spent)
-    metrics["difference"] = difference._asdict()
-    # Its difference to a model without errors, or without a right answer, is the score itself.
-    alone = paired_bootstrap(a, np.zeros_like(a), metric, settings.bootstrap, settings.seed)
-    metrics["pool_top1"]["interval"] = {"low": alone.low, "high": alone.high}
-    metrics["bootstrap"] = {"resamples": settings.bootstrap, "seed": settings.seed}
+    found = compared(settings, metric, metrics, per_row, units, made_by)
+    metrics["pool_top1"]["interval"] = found.pop("interval")
+    metrics |= found
     return metrics, per_row
 
 
@@ -268,6 +274,7 @@ def _write_predictions(
 
     table: dict[str, Any] = {
         "key": key_array(tested.rows["key"]),
+        **{name: tested.rows[name] for name in (UNIT,) if name in tested.rows},
         "partition": tested.rows["partition"],
         "specialist": tested.leading,
         "distance": tested.distance,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from shoal.errors import ModelError
+from shoal.units import least_units, numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,8 @@ UNSEEN = -1
 """Label code of a class that the training fold did not hold."""
 WORST_ROWS = 20
 """Fewest test rows that a partition needs to be called the worst."""
+WORST_UNITS = least_units(0.025)
+"""Fewest units that these rows must be of."""
 
 
 def row_correct(probability: Array, y: Array) -> Floats:
@@ -139,32 +142,56 @@ def partition_scores(metric: Metric, per_row: Array, partition: Array) -> dict[i
     return {int(p): score(metric, per_row[partition == p]) for p in np.unique(partition)}
 
 
-def worst_partition(metric: Metric, per_row: Array, partition: Array) -> dict[str, Any] | None:
-    """The partition with the worst score among those with at least :data:`WORST_ROWS` rows.
+def worst_partition(
+    metric: Metric, per_row: Array, partition: Array, units: Array | None = None
+) -> dict[str, Any] | None:
+    """The partition with the worst score among those with rows enough to say so.
+
+    That is :data:`WORST_ROWS` rows, and :data:`WORST_UNITS` units.
 
     Args:
         metric: ``accuracy`` (the lowest is worst) or ``rmse`` (the highest is).
         per_row: float64 ``(rows,)``, as :func:`score` takes.
         partition: Partition of each row, integers ``(rows,)``; rows of none have a negative one
             and are left out.
+        units: Unit of each row ``(rows,)``; None where each is its own.
 
     Returns:
-        ``partition``, ``score`` and ``rows``; the lowest partition where scores tie; None where
-        no partition has enough rows.
+        ``partition``, ``score``, ``rows`` and ``units``; the lowest partition where scores tie;
+        None where no partition has enough rows and units.
     """
     found, counts = np.unique(partition, return_counts=True)
     rows = {int(p): int(n) for p, n in zip(found, counts, strict=True)}
-    rows = {p: n for p, n in rows.items() if p >= 0 and n >= WORST_ROWS}
+    held = partition_units(partition, units)
+    rows = {p: n for p, n in rows.items() if p >= 0 and n >= WORST_ROWS and held[p] >= WORST_UNITS}
     scores = partition_scores(metric, per_row, partition)
     if not rows:
         return None
     sign = 1 if metric == "accuracy" else -1
     worst = min(rows, key=lambda p: (sign * scores[p], p))
-    return {"partition": worst, "score": scores[worst], "rows": rows[worst]}
+    return {
+        "partition": worst,
+        "score": scores[worst],
+        "rows": rows[worst],
+        "units": held[worst],
+    }
+
+
+def partition_units(partition: Array, units: Array | None) -> dict[int, int]:
+    """Units of each partition's rows, ascending by partition; see :mod:`shoal.units`."""
+    place = numbered(units, len(partition))[0]
+    pairs = np.unique(np.stack([partition.astype(np.int64), place]), axis=1)
+    found, counts = np.unique(pairs[0], return_counts=True)
+    return {int(p): int(n) for p, n in zip(found, counts, strict=True)}
 
 
 def measure(
-    metric: Metric, prediction: Array, y: Array, partition: Array, bins: int
+    metric: Metric,
+    prediction: Array,
+    y: Array,
+    partition: Array,
+    bins: int,
+    units: Array | None = None,
 ) -> tuple[dict[str, Any], Floats]:
     """All numbers about one contender's predictions.
 
@@ -174,6 +201,7 @@ def measure(
         y: Labels ``(rows,)``.
         partition: Partition of each row ``(rows,)``.
         bins: Bins of the calibration error.
+        units: Unit of each row ``(rows,)``; None where each is its own.
 
     Returns:
         ``score``, ``log_loss``, ``calibration_error`` (both None for numbers) and
@@ -190,7 +218,7 @@ def measure(
         "score": score(metric, errors),
         "log_loss": loss,
         "calibration_error": calibration,
-        "worst_partition": worst_partition(metric, errors, partition),
+        "worst_partition": worst_partition(metric, errors, partition, units),
     }
     return numbers, errors
 

@@ -26,7 +26,7 @@ header p.experiment { margin: 0; color: var(--soft); }
 h1 { font-size: 1.6rem; line-height: 1.35; font-weight: 650; margin: .3rem 0 1.2rem;
   padding-left: 1rem; border-left: .4rem solid var(--even); text-wrap: pretty; }
 h1.helps, h1.at-chance { border-color: var(--good); }
-h1.hurts, h1.leak { border-color: var(--bad); }
+h1.hurts, h1.leak, h1.no-better-than-constant { border-color: var(--bad); }
 h2 { font-size: 1.15rem; font-weight: 650; margin: 2.6rem 0 .5rem; }
 p { max-width: 46rem; margin: .5rem 0; }
 p.note, figcaption { color: var(--soft); font-size: .9rem; }
@@ -115,9 +115,11 @@ TEMPLATE = """\
 {% for line in incomplete %}
 <p class="bad">{{ line }}</p>
 {% endfor %}
+{% if interval %}
 {{ interval }}
 <p class="note">Difference in {{ metric_name }}, pool minus generalist, with its 95 % interval from
-a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootstrap_seed }}).</p>
+a paired bootstrap over the {{ drawn }} ({{ resamples }} resamples, seed {{ bootstrap_seed }}).</p>
+{% endif %}
 {{ fact_list(facts) }}
 {% if answers %}
 <p>What each choice of settings did, and which won where:
@@ -126,7 +128,7 @@ a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootst
 </header>
 
 {% call section("Contenders") %}
-<p class="note">All on the same {{ test_rows }} test rows, each scored once; the best
+<p class="note">All on the same {{ drawn }}, each scored once; the best
 {{ metric_name }} is bold, the two that the verdict compares are shaded. {{ equality }}</p>
 <div class="scroll"><table>
 <thead><tr><th class="text">Contender</th><th>{{ metric_name }}</th>
@@ -154,17 +156,21 @@ a paired bootstrap over the test rows ({{ resamples }} resamples, seed {{ bootst
 {% call section("Partitions") %}
 <p class="note">Validation loss of the base, which specialists start from, and of the chosen
 specialist on the partition's validation rows; {{ metric_name }} of generalist and pool on its test
-rows. Differences on fewer than {{ worst_rows }} test rows are grey: they say little.</p>
+rows. Differences on fewer than {{ worst_rows }} test rows{% if units %}, or on those of fewer than
+{{ worst_units }} {{ units }},{% endif %} are grey: they say little.</p>
 <div class="scroll tall"><table>
-<thead><tr class="over"><th></th><th colspan="3">Rows</th><th colspan="2"></th>
+<thead><tr class="over"><th></th><th colspan="{{ 4 if units else 3 }}">Rows</th>
+<th colspan="2"></th>
 <th colspan="2">Validation loss</th><th colspan="3">Test {{ metric_name }}</th></tr>
 <tr><th class="text">Partition</th><th>train</th><th>validation</th><th>test</th>
+{% if units %}<th>test {{ units }}</th>{% endif %}
 <th class="text">Grid point</th><th class="text">Served by</th><th>base</th><th>specialist</th>
 <th>generalist</th><th>pool</th><th>difference</th></tr></thead>
 <tbody>
 {% for row in partitions %}
 <tr><th><i class="swatch" style="background:{{ row.colour }}"></i>{{ row.name }}</th>
 <td>{{ row.train }}</td><td>{{ row.validation }}</td><td>{{ row.test }}</td>
+{% if units %}<td>{{ row.test_units }}</td>{% endif %}
 <td class="text wrap">{{ row.grid_point }}</td><td class="text">{{ row.server }}</td>
 <td>{{ row.base_loss }}</td><td>{{ row.specialist_loss }}</td>
 <td>{{ row.generalist }}</td><td>{{ row.pool }}</td>

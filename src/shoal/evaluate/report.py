@@ -11,7 +11,7 @@ from shoal.evaluate.accounting import row_accounting, stage_rows
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.interval import interval_svg
 from shoal.evaluate.leaks import checked_line, doubt_lines
-from shoal.evaluate.metrics import WORST_ROWS
+from shoal.evaluate.metrics import WORST_ROWS, WORST_UNITS
 from shoal.evaluate.page import TEMPLATE, render
 from shoal.evaluate.partition_map import COLOURS, colour, map_svg
 from shoal.evaluate.verdict import (
@@ -20,9 +20,11 @@ from shoal.evaluate.verdict import (
     contender_title,
     contenders,
     gate_line,
+    held_out,
     metrics_decimals,
 )
 from shoal.pool.incomplete import incomplete_line
+from shoal.units import NAMES, units_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +42,7 @@ class PartitionReport:
     Attributes:
         partition: Its number.
         rows: Rows by fold: ``train``, ``validation``, ``test``.
+        test_units: Units of its test rows; as many as rows where each is its own.
         grid_point: The chosen grid point's values by name; None where there is no specialist.
         server: Who answers its rows: ``specialist``, ``generalist`` or ``base``.
         base_loss: Mean loss of the base on the partition's validation rows, None without any.
@@ -51,6 +54,7 @@ class PartitionReport:
 
     partition: int
     rows: Mapping[str, int]
+    test_units: int
     grid_point: Mapping[str, Any] | None
     server: str
     base_loss: float | None
@@ -136,6 +140,8 @@ def report_page(metrics: Mapping[str, Any], details: ReportDetails) -> str:
         "trained_on": [(contender_title(n), t) for n, t in details.trained_on.items()],
         "partitions": [_partition_row(p, metrics) for p in details.partitions],
         "worst_rows": WORST_ROWS,
+        "units": _units_name(metrics),
+        "worst_units": WORST_UNITS,
         "candidates": [_candidate_row(each) for each in details.candidates],
         "map": _svg(map_svg(details.map_points, details.map_partition)) if map_rows else "",
         "map_caption": _map_caption(details),
@@ -163,7 +169,7 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
     metric = metrics["metric"]
     difference = Difference(**metrics["difference"])
     decimals = metrics_decimals(metrics)
-    value, low, high = (formats.number_text(n, decimals, sign=True) for n in difference)
+    labels = [formats.number_text(n, decimals, sign=True) for n in difference]
     seconds = sum(stage.seconds for stage in details.stages)
     flops = sum(stage.flops for stage in details.stages)
     jobs = sum(stage.jobs for stage in details.stages)
@@ -175,10 +181,10 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
         "incomplete": [incomplete_line(lack) for lack in metrics["incomplete"]],
         "verdict_class": metrics["verdict"].replace(" ", "-"),
         "metric_name": METRIC_NAMES[metric],
-        "interval": _svg(interval_svg(difference, metric == "rmse", (value, low, high))),
+        "interval": _svg(interval_svg(difference, metric == "rmse", labels)),
         "resamples": formats.count_text(metrics["bootstrap"]["resamples"]),
         "bootstrap_seed": metrics["bootstrap"]["seed"],
-        "test_rows": formats.count_text(metrics["rows"]["test"]),
+        "drawn": held_out(metrics, "test rows"),
         "facts": [
             ("source rows", formats.count_text(details.rows_in)),
             ("partitions", formats.count_text(metrics["partitions"])),
@@ -186,6 +192,12 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
             ("time, summed over them", formats.seconds_text(seconds)),
         ],
     }
+
+
+def _units_name(metrics: Mapping[str, Any]) -> str:
+    """What rows belong together in, several of them; empty where each row is its own."""
+    made_by = metrics["units"]["kind"]
+    return "" if made_by is None else NAMES[made_by][1]
 
 
 def _contender_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -200,7 +212,7 @@ def _contender_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "score": formats.number_text(numbers["score"], decimals),
             "log_loss": formats.number_text(numbers.get("log_loss"), 3),
             "calibration": formats.number_text(numbers.get("calibration_error"), 3),
-            **_worst(numbers.get("worst_partition"), decimals),
+            **_worst(numbers.get("worst_partition"), decimals, metrics["units"]["kind"]),
             "training": formats.flops_text(numbers["train_flops"]),
             "inference": formats.flops_text(numbers["inference_flops_per_row"]),
         }
@@ -208,13 +220,15 @@ def _contender_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _worst(worst: Mapping[str, Any] | None, decimals: int) -> dict[str, str]:
+def _worst(worst: Mapping[str, Any] | None, decimals: int, made_by: str | None) -> dict[str, str]:
     if worst is None:
         return {"worst": formats.NONE, "worst_where": ""}
-    rows = formats.count_text(worst["rows"])
+    rows = f"{formats.count_text(worst['rows'])} rows"
+    if made_by is not None:
+        rows += f" of {units_text(worst['units'], made_by)}"
     return {
         "worst": formats.number_text(worst["score"], decimals),
-        "worst_where": f"partition {worst['partition']}, {rows} rows",
+        "worst_where": f"partition {worst['partition']}, {rows}",
     }
 
 
@@ -235,7 +249,7 @@ def _partition_row(part: PartitionReport, metrics: Mapping[str, Any]) -> dict[st
     if part.pool_score is not None and part.generalist_score is not None:
         gain = part.pool_score - part.generalist_score
     tone = ""
-    if part.rows["test"] < WORST_ROWS:
+    if part.rows["test"] < WORST_ROWS or part.test_units < WORST_UNITS:
         tone = "soft"
     elif gain:
         tone = "good" if (gain > 0) == (metrics["metric"] == "accuracy") else "bad"
@@ -244,6 +258,7 @@ def _partition_row(part: PartitionReport, metrics: Mapping[str, Any]) -> dict[st
         "name": str(part.partition),
         "colour": colour(part.partition),
         **{fold: formats.count_text(part.rows[fold]) for fold in ("train", "validation", "test")},
+        "test_units": formats.count_text(part.test_units),
         "grid_point": "base" if point is None else _values(point),
         "server": part.server,
         "base_loss": formats.number_text(part.base_loss, 4),

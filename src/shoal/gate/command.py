@@ -55,7 +55,8 @@ def gate(
     """Decide whose rows the generalist answers, on the second half of the validation rows.
 
     Routers that learn would know these rows, so each half of them is routed by a router that was
-    fitted on the other.
+    fitted on the other. Rows that grid points were chosen on are not compared: they are given where
+    there are no others, and then no specialist serves.
 
     Args:
         settings: The gate.
@@ -66,8 +67,9 @@ def gate(
         shapes_path: Shapes of the encoded rows.
         contestants: The models.
         out: ``closed`` (experts whose rows go to the generalist), mean scores of these rows
-            (``validation``: accuracy, or minus the squared error of standardised labels), the
-            comparisons, the ledger.
+            (``validation``: accuracy, or minus the squared error of standardised labels), how many
+            ``rows`` were compared, of how many ``units``, and how many of these it takes at least
+            (``least_units``), the comparisons, the ledger.
     """
     import numpy as np
 
@@ -75,7 +77,8 @@ def gate(
     from shoal.gate.paired import compare
     from shoal.made_from import made_from
     from shoal.train_router.command import routing_rows
-    from shoal.train_specialists.partition_rows import Index
+    from shoal.train_specialists.partition_rows import Index, halves
+    from shoal.units import UNIT, least_units, numbered
 
     ledger = Ledger("gate")
     shapes = Shapes.load(shapes_path)
@@ -85,12 +88,14 @@ def gate(
     routed = experts.mix(rows["x"], routes.experts, routes.weights)
     whole = experts.answer(GENERALIST, rows["x"])
     own_scores, others = (_scores(said, rows["y"], shapes.task) for said in (routed, whole))
-    difference = own_scores - others
     lead = routes.leading
+    compared = halves(rows) == 1
+    units = numbered(rows.get(UNIT), len(lead))[0].astype(np.uint64)
     ledger.flops += _forward_flops(experts, rows, int((routes.weights > 0).sum()) + len(lead))
-    own = lead >= 0
-    specialists = compare(difference[own], lead[own], settings.confidence)
-    base = compare(-difference[~own], lead[~own], settings.confidence)
+    own, rest = compared & (lead >= 0), compared & (lead < 0)
+    difference, confidence = own_scores - others, settings.confidence
+    specialists = compare(difference[own], lead[own], confidence, units[own])
+    base = compare(-difference[rest], lead[rest], confidence, units[rest])
     trained = [number for number in experts.models if number >= 0]
     closed = _closed(specialists, base, trained)
     shipped = np.where(np.isin(lead, closed), others, own_scores)
@@ -98,8 +103,10 @@ def gate(
     content = {
         "closed": closed,
         "validation": {name: float(values.mean()) for name, values in scores.items()},
-        "confidence": settings.confidence,
+        "confidence": confidence,
         "rows": len(lead),
+        "units": len(np.unique(units[compared])),
+        "least_units": least_units(1 - confidence),
         "comparisons": [asdict(each) for each in specialists],
     }
     write_json(out, content | ledger.record() | made_from())
@@ -148,13 +155,14 @@ def _routes(
     from shoal.cluster.assigner import load_assigner, partition_values
     from shoal.train_router.command import specialist_losses
     from shoal.train_router.fit import fit_router
+    from shoal.units import coin
 
     assigner = load_assigner(assigner_path)
     trained = sorted(number for number in experts.models if number >= 0)
     losses = np.empty((len(rows["y"]), 0))
     if routing.method != "nearest_atom" and trained:
         losses = specialist_losses([experts.models[n] for n in trained], rows, task, ledger)
-    fold = rows["key"][:, 1] % _FOLDS
+    fold = coin(rows, 1)
     parts, places = [], []
     for held in range(_FOLDS):
         known, own = np.flatnonzero(fold != held), np.flatnonzero(fold == held)

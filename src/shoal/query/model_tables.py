@@ -170,6 +170,7 @@ def gates(results: Results) -> Iterator[Row]:
                 "gate": results.name(path),
                 "partition": each["expert"],
                 "rows": each["rows"],
+                "units": each.get("units"),
                 "difference": each["difference"],
                 "estimate": each["estimate"],
                 "error": each["error"],

@@ -194,6 +194,7 @@ TABLES: dict[str, Table | View] = {
             "gate": "VARCHAR",
             "partition": "BIGINT",
             "rows": "BIGINT",
+            "units": "BIGINT",
             "difference": "DOUBLE",
             "estimate": "DOUBLE",
             "error": "DOUBLE",

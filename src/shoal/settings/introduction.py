@@ -111,6 +111,9 @@ built or trained is one line with its file and line.
 A key is a hash of the row's id, or of its inputs where no column is an id. The parts of a k-fold
 do not depend on `fold`: its test folds for `fold` 0, 1, … hold every row exactly once.
 
+Rows that a split keeps together, by group, similarity or blocks of time, are drawn, tested and
+counted as one wherever something is judged: see "Units" in `docs/metrics.md`.
+
 For `similarity` a row is a set of parts: substrings of its texts, its categories, its numbers to
 some digits. Rows that share enough of them are linked, and what is linked shares a fold. The limits
 of that are in `src/shoal/split/similarity.py`.

@@ -104,10 +104,10 @@ def _checked(
     file: _Opened, path: Path, rows: int, wanted: Sequence[str] | None
 ) -> Iterator[pa.Table]:
     """Batches of equal size of an opened file whose columns are in order."""
-    from shoal.tables import FOLD, KEY
+    from shoal.tables import RESERVED
 
     for name in file.names:
-        if name in (KEY, FOLD):
+        if name in RESERVED:
             raise SourceError(f"{path}: column {name!r} has a name that Shoal uses; rename it")
         if not name:
             place = file.names.index(name) + 1

@@ -88,7 +88,7 @@ def split(
     out: Path,
     shard: str | None = None,
 ) -> None:
-    """Read one source file: typed columns, a key and a fold for every row.
+    """Read one source file: typed columns, a key and a fold for every row, and its unit, if any.
 
     Args:
         source: The file, with array names where it is an NPZ file that needs them.
@@ -106,14 +106,16 @@ def split(
     from shoal.split.folds import folds_of
     from shoal.split.reading import Planned, read_rows
     from shoal.split.shuffle import ShuffledLabels
+    from shoal.split.units import kind, units_of
     from shoal.state import load_state
 
     planned = Planned(source, shard)
     frozen = tables.Columns.load(columns)
     state, meta = load_state(folds)
+    made_by = kind(frozen, settings.method)
     shuffled = ShuffledLabels.from_state(state, meta)
     record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": planned.name}
-    schema = frozen.schema()
+    schema = frozen.schema(units=made_by is not None)
 
     def batches() -> Iterator[pa.Table]:
         for batch in read_rows(planned, frozen, settings, batch_rows):
@@ -123,6 +125,9 @@ def split(
             if shuffled is not None:
                 table = shuffled.replace(table, frozen.label, keys, codes, settings.seed)
             table = table.append_column(tables.KEY, tables.key_array(keys))
+            if made_by is not None:
+                units = units_of(made_by, state, batch.basis)
+                table = table.append_column(tables.UNIT, [units])
             yield table.append_column(tables.FOLD, [codes]).select(schema.names)
 
     tables.write_table(out, schema, batches(), record)
@@ -203,6 +208,7 @@ def _fitted(
     from shoal import tables
     from shoal.split import folds
     from shoal.split.reading import read_rows, read_times
+    from shoal.split.units import fit_blocks
 
     if split.method == "time":
         times = [
@@ -210,7 +216,9 @@ def _fitted(
             for file in files
             for basis in read_times(file, columns, batch_rows)
         ]
-        return folds.fit_time(np.concatenate(times), split.fractions)
+        all_times = np.concatenate(times)
+        fitted = folds.fit_time(all_times, split.fractions)
+        return fitted | fit_blocks(all_times, fitted["bounds"])
     if split.method == "similarity":
         return _fitted_similarity(files, columns, split, batch_rows)
     if split.method not in ("random", "stratified"):

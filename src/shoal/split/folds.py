@@ -10,7 +10,7 @@ import numpy as np
 from shoal.errors import SourceError, nearest
 from shoal.hashing import uniform
 from shoal.sources.canonical import canonical_text
-from shoal.split.keys import flat_keys, value_hashes
+from shoal.split.keys import flat_keys, grouped_hashes
 from shoal.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def folds_of(split: Split, state: Mapping[str, NDArray[Any]], rows: Basis) -> By
         return _by_group(split, rows)
     folds = _by_hash(rows.keys, split)
     if split.method in ("random", "stratified", "similarity"):
-        known, place = _look_up(state["keys"], rows.keys)
+        known, place = look_up(state["keys"], rows.keys)
         folds[known] = state["folds"][place[known]]
     return folds
 
@@ -148,12 +148,7 @@ def _by_hash(keys: Bytes, split: PlainSplit | Similarity) -> Bytes:
 
 
 def _by_group(split: PlainSplit, rows: Basis) -> Bytes:
-    groups = rows.groups
-    if groups is None:
-        raise ValueError("method 'group' needs groups")
-    grouped = np.array([group is not None for group in groups.tolist()], dtype=bool)
-    keys = np.where(grouped[:, None], value_hashes(groups), rows.keys)
-    return _by_hash(keys, split)
+    return _by_hash(grouped_hashes(rows.groups, rows.keys), split)
 
 
 def _by_time(bounds: NDArray[np.float64], rows: Basis) -> Bytes:
@@ -198,8 +193,13 @@ def _by_name(split: PlainSplit, rows: Basis) -> Bytes:
     return np.array([codes[value] for value in named], dtype=np.uint8)
 
 
-def _look_up(known: Bytes, keys: Bytes) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which keys are in an ascending table of keys, and where."""
+def look_up(known: Bytes, keys: Bytes) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which keys are in an ascending table of keys, and where.
+
+    Args:
+        known: The table, uint8 ``(any, KEY_BYTES)``.
+        keys: The keys, uint8 ``(rows, KEY_BYTES)``.
+    """
     if not len(known):
         return np.zeros(len(keys), dtype=bool), np.zeros(len(keys), dtype=np.int64)
     table, wanted = flat_keys(known), flat_keys(keys)

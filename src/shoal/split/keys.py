@@ -52,6 +52,22 @@ def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
     return hash_rows({"value": values}, KEY_BYTES)
 
 
+def grouped_hashes(groups: NDArray[Any] | None, keys: NDArray[Any]) -> NDArray[Any]:
+    """Hash of each row's group, the row's key where it has none; uint8 ``(rows, KEY_BYTES)``.
+
+    Args:
+        groups: Group of each row, None where missing; strings ``(rows,)``.
+        keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
+
+    Raises:
+        ValueError: There are no groups at all.
+    """
+    if groups is None:
+        raise ValueError("rows by group need groups")
+    grouped = np.array([group is not None for group in groups.tolist()], dtype=bool)
+    return np.where(grouped[:, None], value_hashes(groups), keys)
+
+
 def flat_keys(keys: NDArray[Any]) -> NDArray[np.bytes_]:
     """Keys as byte strings ``(rows,)``, which numpy orders; all are of one length."""
     return np.ascontiguousarray(keys).view(f"S{keys.shape[1]}").ravel()

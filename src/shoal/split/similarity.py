@@ -118,7 +118,8 @@ def fit_similarity(
         split: Similarity from which rows are nearly identical, shares and seed.
 
     Returns:
-        As :func:`shoal.split.folds.fit_table`.
+        As :func:`shoal.split.folds.fit_table`, and ``units``, uint64 ``(distinct,)``: the first
+        bytes of the smallest key of each key's cluster.
     """
     distinct, first, copies = np.unique(flat_keys(keys), return_index=True, return_counts=True)
     cluster = clusters(signed[first], split.similarity)
@@ -128,7 +129,8 @@ def fit_similarity(
     names = known[smallest[cluster]]
     dealt = fit_table(np.repeat(names, copies, axis=0), None, split.fractions, split.seed)
     place = np.searchsorted(flat_keys(dealt["keys"]), flat_keys(names))
-    return {"keys": known, "folds": dealt["folds"][place]}
+    units = np.ascontiguousarray(names[:, :8]).view("<u8").ravel().astype(np.uint64)
+    return {"keys": known, "folds": dealt["folds"][place], "units": units}
 
 
 def _parts(table: pa.Table, columns: Columns, split: Similarity) -> Iterator[list[str]]:

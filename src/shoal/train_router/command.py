@@ -120,13 +120,14 @@ def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
     from shoal.errors import DataError
     from shoal.hashing import uniform
     from shoal.train_specialists.partition_rows import halves
+    from shoal.units import UNIT
 
-    names = ("x", "y", "key", "embedding", "partition")
+    names = ("x", "y", "key", "embedding", "partition", UNIT)
     numbers = [int(entry["partition"]) for entry in index.partitions]
     rows = index.gather(numbers, "validation", names)
     if not rows:
         raise DataError(f"{index.path}: no partition has a validation row to fit a router on")
-    second = np.flatnonzero(halves(rows["key"]) == 1)
+    second = np.flatnonzero(halves(rows) == 1)
     limit = getattr(settings, "fit_rows", len(second))
     order = np.argsort(uniform(rows["key"][second], settings.seed, "router"), kind="stable")
     kept = np.sort(second[order[:limit]])

@@ -57,6 +57,7 @@ class Measurement:
     Attributes:
         partition: Number of the partition.
         rows: How many rows.
+        units: How many units they are of; as many as rows where each is its own.
         base: Mean loss of the base; None without rows.
         candidates: Best first.
         margin: How far the best is ahead of the next; see :func:`~.model.margin`.
@@ -64,6 +65,7 @@ class Measurement:
 
     partition: int
     rows: int
+    units: int
     base: float | None
     candidates: list[Measured]
     margin: dict[str, Any] | None
@@ -96,12 +98,13 @@ def measure(
     from shoal.state import load_state
     from shoal.train_specialists.model import losses_by_row, margin, trained_model
     from shoal.train_specialists.partition_rows import Index, halves
+    from shoal.units import UNIT, numbered
 
     index = Index(index_path)
     partition = index.partition_with(*digests)
-    rows = index.read(partition, "validation", ("x", "y", "key"))
+    rows = index.read(partition, "validation", ("x", "y", "key", UNIT))
     shapes = Shapes.load(shapes_path)
-    first = np.flatnonzero(halves(rows["key"]) == 0) if rows else np.empty(0, np.int64)
+    first = np.flatnonzero(halves(rows) == 0) if rows else np.empty(0, np.int64)
     states = {str(path): load_state(path) for path in specialists}
     diverged = {name: meta.get("diverged") for name, (_, meta) in states.items()}
     by_row: dict[str, NDArray[np.float64]] = {}
@@ -127,8 +130,10 @@ def measure(
     ]
     ordered = sorted(found, key=lambda each: each.place)
     compared = {each.id: by_row[str(each.path)] for each in ordered if each.loss is not None}
-    ahead = margin(compared, ordered[0].id)
-    return Measurement(partition, len(first), losses.get(_BASE), ordered, ahead)
+    units = rows[UNIT][first] if UNIT in rows else None
+    ahead = margin(compared, ordered[0].id, units)
+    count = numbered(units, len(first))[1]
+    return Measurement(partition, len(first), count, losses.get(_BASE), ordered, ahead)
 
 
 def write_measured(
@@ -154,5 +159,6 @@ def write_measured(
         "partition": measured.partition,
         "digests": {"train": digests[0], "validation": digests[1]},
         "rows": measured.rows,
+        "units": measured.units,
     }
     write_json(out, {**about, **content, **ledger.record(), **made_from()})

@@ -15,6 +15,7 @@ from shoal.errors import ModelError
 from shoal.grid import model_at
 from shoal.models import has_channels_last
 from shoal.targets import OURS, import_target
+from shoal.units import mean_of
 from shoal.user_code import Calling, check_arguments
 
 if TYPE_CHECKING:
@@ -230,22 +231,25 @@ def mean_losses(
     return {name: float(losses.mean()) for name, losses in found.items()}
 
 
-def margin(losses: Mapping[str, NDArray[np.float64]], best: str) -> dict[str, Any] | None:
+def margin(
+    losses: Mapping[str, NDArray[np.float64]], best: str, units: NDArray[np.uint64] | None = None
+) -> dict[str, Any] | None:
     """How far the best grid point is ahead of the next, row by row.
 
     Args:
         losses: Loss of each grid point on each of the same rows, by id.
         best: The point with the lowest mean.
+        units: Unit of each row; None where each is its own.
 
     Returns:
         ``point``: the next best; ``value``: its mean loss minus the best one's; ``error``: the
-        standard error of that mean over rows, None with fewer than two of them. None where there
-        is no other point.
+        standard error of that mean over units, None with fewer than two of them; ``units``: how
+        many there are. None where there is no other point.
     """
     others = {name: each for name, each in losses.items() if name != best}
     if best not in losses or not others:
         return None
     second = min(sorted(others), key=lambda point: float(others[point].mean()))
-    ahead = others[second] - losses[best]
-    error = float(ahead.std(ddof=1) / np.sqrt(len(ahead))) if len(ahead) > 1 else None
-    return {"point": second, "value": float(ahead.mean()), "error": error}
+    ahead = mean_of(others[second] - losses[best], units)
+    error = ahead.error if ahead.units > 1 else None
+    return {"point": second, "value": ahead.value, "error": error, "units": ahead.units}

@@ -14,6 +14,7 @@ from shoal.errors import DataError
 from shoal.files import read_made
 from shoal.hashing import multiset_digest, multiset_sum, row_order
 from shoal.store import ShardRows
+from shoal.units import coin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,15 +95,17 @@ class Index:
         return rows
 
     def read(self, partition: int, fold: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Arrays of one partition's rows of one fold, in canonical order (by row hash)."""
-        wanted = tuple(dict.fromkeys((*names, "hash")))
-        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
+        """Arrays of one partition's rows of one fold, in canonical order (by row hash).
+
+        Units are left out where rows do not belong together; no rows, no arrays.
+        """
+        parts: dict[str, list[NDArray[Any]]] = {}
         for path, start, stop in self.places(partition, fold):
             with ShardRows(path) as store:
-                for name in wanted:
-                    parts[name].append(store.read(name, start, stop))
+                for name in store.names(dict.fromkeys((*names, "hash"))):
+                    parts.setdefault(name, []).append(store.read(name, start, stop))
                 self.rows_read += store.rows_read["hash"]
-        if not parts["hash"]:
+        if not parts:
             return {}
         arrays = {name: np.concatenate(values) for name, values in parts.items()}
         order = row_order(arrays["hash"])
@@ -114,12 +117,19 @@ class Index:
         """Arrays of several partitions' rows of one fold, one partition after the other."""
         wanted = tuple(names)
         parts = [rows for number in partitions if (rows := self.read(number, fold, wanted))]
-        return {name: np.concatenate([part[name] for part in parts]) for name in names if parts}
+        there = [name for name in names if parts and name in parts[0]]
+        return {name: np.concatenate([part[name] for part in parts]) for name in there}
 
 
-def halves(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Which half of validation each row is in: 0 chooses grid points, 1 fits routers and gates."""
-    return (keys[:, 0] & 1).astype(np.int64)
+def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Which half of validation each row is in: 0 chooses grid points, 1 fits routers and gates.
+
+    Rows of a unit are in the same half.
+
+    Args:
+        rows: ``key``, and ``unit`` where rows belong together; see :func:`shoal.units.coin`.
+    """
+    return coin(rows, 0)
 
 
 def training_rows(index: Index, digest: str) -> dict[str, NDArray[Any]]:

@@ -62,7 +62,9 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     """
     columns = settings.sources.as_json()
     del columns["folder"], columns["files"], columns["batch_rows"]
-    ids = {"split": settings_id(columns, *_json(settings.split))}
+    # Folds of these methods are fitted with units since; those without are of another id.
+    units = ["units"] if settings.split.method in ("similarity", "time") else []
+    ids = {"split": settings_id(columns, *_json(settings.split), *units)}
     ids["transform"] = settings_id(ids["split"], *_json(settings.transform))
     compute = settings.compute.as_json()
     del compute["checkpoint_seconds"]

@@ -1,0 +1,49 @@
+"""What metrics.json says of pool, generalist and constant, from values by row alone."""
+
+import numpy as np
+
+from shoal.evaluate.comparison import compared
+from shoal.evaluate.metrics import score
+from shoal.settings.learning import Evaluate
+
+SETTINGS = Evaluate(bootstrap=300, calibration_bins=10, map="pca", map_rows=10, seed=0)
+
+
+def found(per_row, units=None, made_by=None):
+    """Scores by row of these contenders, at equal FLOPs."""
+    measured = {
+        name: {"score": score("rmse", values), "train_flops": 1.0}
+        for name, values in per_row.items()
+    }
+    return compared(SETTINGS, "rmse", measured, per_row, units, made_by)
+
+
+def test_forty_two_patients_decide_less_than_their_rows():
+    """The pool looks better by row and is not by patient; the verdict counts patients."""
+    rng = np.random.default_rng(6)
+    unit = np.repeat(np.arange(42), 30).astype(np.uint64)
+    generalist = 4 + rng.random(len(unit))
+    gain = rng.normal(0.0, 1.0, 42)
+    pool = generalist - (gain - gain.mean() + 0.15).repeat(30)
+    per_row = {"pool_top1": pool, "generalist": generalist, "constant": generalist + 5}
+
+    by_row, by_unit = found(per_row), found(per_row, unit, "group")
+
+    assert (by_row["verdict"], by_unit["verdict"]) == ("helps", "no difference")
+    assert by_unit["units"] == {"kind": "group", "test": 42, "least": 6}
+    assert "over 42 groups" in by_unit["sentence"]
+    assert by_unit["interval"]["high"] > by_row["interval"]["high"]
+
+
+def test_a_pool_that_beats_the_generalist_but_no_constant_does_not_help():
+    """Of two models that learnt nothing, one is better: that is no help."""
+    rng = np.random.default_rng(0)
+    constant = rng.random(300)
+    per_row = {"pool_top1": constant + 1, "generalist": constant + 2, "constant": constant}
+
+    said = found(per_row)
+
+    assert said["verdict"] == "no better than constant"
+    assert said["difference"]["high"] < 0
+    assert said["against_constant"]["contender"] == "pool_top1"
+    assert said["sentence"].startswith("No model is better than a constant answer: RMSE is 0.7")
