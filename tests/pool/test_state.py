@@ -12,6 +12,8 @@ import skops.io
 
 import shoal
 from shoal.encode import skops_file
+from shoal.encode.column import Place
+from shoal.encode.encoders import make_encoder
 from shoal.errors import CorruptError
 from shoal.state import load_state, save_state
 from tests.pool.conftest import reseal
@@ -238,3 +240,30 @@ def test_an_encoders_state_is_possible(small_pool, change, line):
     skops_file.save(small_pool / "encoder.skops", content)
 
     refused(small_pool, "encoder.skops", line)
+
+
+FITTED = [
+    ("vector", "vector", {"mean": np.zeros(2), "spread": np.zeros(2)}, "tensor 'spread' holds 0"),
+    (
+        "vector",
+        "vector",
+        {"mean": np.zeros(2), "spread": np.ones(3)},
+        "tensor 'spread' is of shape",
+    ),
+    ("vector", "vector", {"mean": [0.0], "spread": [1.0]}, "has no tensor 'mean'"),
+    ("image", "image", {"mean": 0.0, "spread": 0.0, "shape": [2, 2]}, "spread: Input should be gr"),
+    ("image", "image", {"mean": 0.0, "spread": 1.0, "shape": [2, -2]}, "shape.1: Input should be"),
+    ("sequence_integer", "text", {"length": 0}, "length: Input should be greater than 0"),
+    ("ngrams", "text", {"more": 1}, "Dictionary should have at most 0 items"),
+    ("ordinal", "categorical", {"estimator": None}, "a NoneType where .* has a OrdinalEncoder"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "fitted", "line"), FITTED)
+def test_what_an_encoder_takes_over_is_of_its_kind(name, kind, fitted, line):
+    """Each kind of encoder knows what it fits."""
+    options = {"ngrams": {"features": 4}, "sequence_integer": {"alphabet": "dna"}}
+    spec = {"encoder": name} | options.get(name, {})
+
+    with pytest.raises(CorruptError, match=f"^column 'v': {line}"):
+        make_encoder(spec, Place("v", kind, "encode", 0)).restore(fitted)
