@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
+from shoal.files import read_json, write_json
 from shoal.sources.columns import label_is_missing, typed, typed_inputs
 from shoal.tables import Columns, image_array
 
@@ -281,3 +282,20 @@ def test_a_data_frame_is_typed_like_a_file():
         {"x": 1.5, "s": "a", "k": "u", "n": "1", "y": None},
         {"x": None, "s": None, "k": "v", "n": "2", "y": None},
     ]
+
+
+def test_columns_that_know_no_formats_are_read(tmp_path):
+    """Where an earlier version froze the columns, times are dates; a number is an error."""
+    path = tmp_path / "columns.json"
+    columns(c="time", x="numeric", y="label").save(path)
+    content = read_json(path)
+    del content["formats"]
+    write_json(path, content)
+
+    frozen = Columns.load(path)
+
+    assert typed(pa.table({"c": ["1970-01-02"]}), frozen, "a", 1, ["c"])["c"].to_pylist() == [
+        86400.0
+    ]
+    with pytest.raises(SourceError, match="'12' is a number, but times of this column are dates"):
+        typed(pa.table({"c": ["12"]}), frozen, "a", 1, ["c"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from shoal.files import write_json
 from tests.workflow.small import jobs
 
 FIRST = Path("data/part-0.csv")
@@ -77,6 +78,25 @@ def duplicate_id(folder: Path) -> None:
     edit(folder / FIRST, 5, "id", "part-1-8")
 
 
+def broken_link(folder: Path) -> None:
+    (folder / "data" / "part-9.csv").symlink_to("gone.csv")
+
+
+def numbers_among_dates(folder: Path) -> None:
+    for path, time in ((folder / FIRST, "2026-01-31"), (folder / "data" / "part-1.csv", 12)):
+        pd.read_csv(path).assign(town=time).to_csv(path, index=False)
+    settings = folder / "config" / "experiment" / "tiny.yaml"
+    settings.write_text(settings.read_text().replace("town: categorical", "town: time"))
+
+
+def edited_after_the_plan(folder: Path) -> None:
+    """The plan knows the hash of what the file held before."""
+    stat = (folder / FIRST).stat()
+    mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
+    cache = {str(FIRST): {"mark": mark, "hash": "0" * 64}}
+    write_json(folder / "results" / "tiny" / ".source-hashes.json", cache)
+
+
 def half_written(folder: Path) -> list[Path]:
     """Files that a writer began and did not finish: named .PROCESS-NAME."""
     return [path for path in folder.rglob(".*") if re.match(r"\.\d+-", path.name)]
@@ -102,6 +122,12 @@ def check_failure(result: subprocess.CompletedProcess[str], *parts: str) -> None
         (constant_label, ["'label'", "'yes'"]),
         (infinite_value, ["data/part-0.csv", "row 12", "'a'", "inf"]),
         (text_in_a_number, ["data/part-0.csv", "row 3", "'b'", "'tall'"]),
+        (broken_link, ["data/part-9.csv", "is a link to gone.csv, which is not there"]),
+        (numbers_among_dates, ["data/part-1.csv", "'town'", "numbers, but dates in", "part-0.csv"]),
+        (
+            edited_after_the_plan,
+            ["data/part-0.csv", "changed while the run read it; start the run"],
+        ),
         (duplicate_id, ["data/part-0.csv", "row 5", "data/part-1.csv", "row 9"]),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,17 +73,31 @@ def test_a_declared_name_holds_for_its_content_only(tmp_path: Path):
     assert names(tmp_path) != {"a.csv": "digits-0"}
 
 
-def test_a_hash_is_kept_once_the_file_has_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Of a file that changed just now no hash is kept: its next change may have the same times."""
-    write(tmp_path / "a.csv", "1")
+def test_a_hash_is_trusted_once_the_file_has_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a file that changed just now no hash is trusted: its next change may have its times."""
+    path, cache = write(tmp_path / "a.csv", "1"), tmp_path / "cache.json"
     names(tmp_path)
-    assert not (tmp_path / "cache.json").exists()
+    assert read_json(cache, dict[str, dict[str, Any]])[str(path)]["mark"] == []
 
     now = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: now + 3_000_000_000)
     names(tmp_path)
 
-    assert read_json(tmp_path / "cache.json").keys() == {str(tmp_path / "a.csv")}
+    assert read_json(cache, dict[str, dict[str, Any]])[str(path)]["mark"] != []
+
+
+def test_a_job_names_files_as_its_plan_did(tmp_path: Path):
+    """On a node, a file edited since keeps the planned name, and the plan's hashes stay."""
+    path, cache = write(tmp_path / "a.csv", "1"), tmp_path / "cache.json"
+    planned = names(tmp_path)["a.csv"]
+    kept = cache.read_bytes()
+    write(path, "2")
+
+    assert list(name_shards([(path, None)], cache, as_planned=True)) == [planned]
+    assert cache.read_bytes() == kept
+    assert names(tmp_path)["a.csv"] != planned
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ class Plan:
         overrides: list[str],
         config_folder: Path,
         variant: Variant | None = None,
+        *,
+        as_planned: bool = False,
     ) -> None:
         """Compose settings and look at the source files.
 
@@ -80,6 +82,7 @@ class Plan:
             overrides: Changes in Hydra's syntax.
             config_folder: The folder of Hydra config groups.
             variant: One of its variants; may be left out where there is one.
+            as_planned: Whether source files have the names that the last plan gave them.
 
         Raises:
             SettingsError: The settings do not compose, or there are several variants.
@@ -102,7 +105,7 @@ class Plan:
             self.settings.train_specialists,
             self.settings.search.grid,
         )
-        self.shards = _shards(self.settings, self.root)
+        self.shards = _shards(self.settings, self.root, as_planned)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
         self.layout = self._layout()
@@ -260,7 +263,7 @@ def _holds(path: Path, content: object) -> bool:
         return False
 
 
-def _shards(settings: Settings, root: Path) -> Shards:
+def _shards(settings: Settings, root: Path, as_planned: bool) -> Shards:
     from shoal.demo import DEMO_FOLDER, DEMO_SHARDS
     from shoal.sources.readers import expand
 
@@ -270,7 +273,7 @@ def _shards(settings: Settings, root: Path) -> Shards:
         if settings.sources.folder != DEMO_FOLDER or any(Path(DEMO_FOLDER).glob("*")):
             raise
         return {name: (Path(DEMO_FOLDER, f"{name}.parquet"), None) for name in DEMO_SHARDS}
-    return name_shards(sources, root / ".source-hashes.json")
+    return name_shards(sources, root / ".source-hashes.json", as_planned=as_planned)
 
 
 def placeholders(settings: Settings) -> dict[str, Any]:

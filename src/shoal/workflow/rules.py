@@ -50,7 +50,9 @@ class RulesPlan(SpecialistRules):
             variant: One of its variants.
             workflow: Snakemake's workflow; it gets its DAG after the Snakefile is read.
         """
-        super().__init__(experiment, overrides, config_folder, variant)
+        # The Snakemake that runs one job on a node belongs to a plan that was made before.
+        is_job = bool(getattr(workflow, "remote_exec", False))
+        super().__init__(experiment, overrides, config_folder, variant, as_planned=is_job)
         self._workflow = workflow
         self._said = False
         self._texts: dict[str, str] = {}

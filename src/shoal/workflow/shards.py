@@ -41,7 +41,7 @@ class Known(TypedDict):
 
 
 def name_shards(
-    sources: Sequence[tuple[Path, ArraySource | None]], cache: Path
+    sources: Sequence[tuple[Path, ArraySource | None]], cache: Path, *, as_planned: bool = False
 ) -> dict[str, tuple[Path, ArraySource | None]]:
     """Source files by shard name.
 
@@ -51,8 +51,10 @@ def name_shards(
 
     Args:
         sources: Files, each with its array names if it has such.
-        cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay; of
-            files that changed just now none is kept, as their next change may have the same times.
+        cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay; that
+            of a file that changed just now is not, as its next change may have the same times.
+        as_planned: Take the cache's hashes whatever has changed since, as a job does that belongs
+            to the plan which wrote them: whoever reads a file finds out.
 
     Raises:
         CorruptError: Declared names are none that a shard may have, or of several contents.
@@ -64,17 +66,18 @@ def name_shards(
         stat = path.stat()
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
         entry = known.get(str(path))
-        known_hash = entry["hash"] if entry is not None and entry["mark"] == mark else None
+        is_valid = entry is not None and (as_planned or entry["mark"] == mark)
+        known_hash = entry["hash"] if entry is not None and is_valid else None
         content = known_hash or file_hash(path)
-        if known_hash or time.time_ns() - stat.st_ctime_ns > _SETTLED_NS:
-            fresh[str(path)] = {"mark": mark, "hash": content}
+        has_settled = time.time_ns() - stat.st_ctime_ns > _SETTLED_NS
+        fresh[str(path)] = {"mark": mark if known_hash or has_settled else [], "hash": content}
         name = shard_name(path, content, arrays)
         unique, copies = name, 1
         while unique in shards:
             copies += 1
             unique = f"{name}-{copies}"
         shards[unique] = (path, arrays)
-    if fresh != known:
+    if fresh != known and not as_planned:
         _keep(cache, fresh)
     return shards
 
