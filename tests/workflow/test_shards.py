@@ -1,5 +1,7 @@
 """Shards: source files named by their content."""
 
+import hashlib
+import json
 import os
 import shutil
 import time
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shoal.errors import CorruptError
 from shoal.files import read_json
 from shoal.workflow.shards import declare_names, name_shards
 
@@ -80,3 +83,45 @@ def test_a_hash_is_kept_once_the_file_has_settled(tmp_path: Path, monkeypatch: p
     names(tmp_path)
 
     assert read_json(tmp_path / "cache.json").keys() == {str(tmp_path / "a.csv")}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/tmp/x", "", ".", "a.b", "a/b", "a b", "x\n", "-" * 101, "\u00fc", 5, None]
+)
+def test_a_declared_name_that_no_shard_may_have_is_one_line(tmp_path: Path, name: object):
+    """It becomes part of paths, so that another folder's file could be meant."""
+    write(tmp_path / "a.csv", "1")
+    write(tmp_path / ".shards.json", json.dumps({hashlib.sha256(b"1").hexdigest(): name}))
+
+    with pytest.raises(CorruptError, match=r"\.shards\.json: [0-9a-f]{64}: .*[Ss]tring") as caught:
+        names(tmp_path)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "Input should be a valid dictionary"),
+        ("{", "not readable as JSON"),
+        ('{"a": "x", "b": "x"}', "two contents have the name 'x'"),
+    ],
+)
+def test_a_broken_file_of_names_is_one_line(tmp_path: Path, text: str, said: str):
+    """Left aside it would name contents otherwise, and two contents of one name are mixed up."""
+    write(tmp_path / "a.csv", "1")
+    write(tmp_path / ".shards.json", text)
+
+    with pytest.raises(CorruptError, match=rf"\.shards\.json: {said}"):
+        names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "{", '{"a.csv": 5}', '{"FILE": {"mark": 1, "hash": "../../x"}}']
+)
+def test_hashes_that_cannot_be_right_are_found_again(tmp_path: Path, text: str):
+    """The file of hashes saves time and decides nothing."""
+    path = write(tmp_path / "a.csv", "1")
+    write(tmp_path / "cache.json", text.replace("FILE", str(path)))
+
+    assert names(tmp_path) == {"a.csv": hashlib.sha256(b"1").hexdigest()[:12]}

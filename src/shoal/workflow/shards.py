@@ -6,11 +6,13 @@ import functools
 import hashlib
 import re
 import time
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from shoal.errors import ShoalError
+from shoal.errors import CorruptError, ShoalError
 from shoal.files import read_json, write_json
 from shoal.hashing import canonical_json, file_hash
 from shoal.terminal import reason_of, say
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 NAMES_FILE = ".shards.json"
 """Beside source files: names for contents, where a plan had to name them before they existed."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+"""A shard's name, which becomes part of paths."""
+
 _SETTLED_NS = 2_000_000_000
 """Clocks of file systems may stand still for so long."""
 
@@ -31,7 +37,7 @@ class Known(TypedDict):
     """A file's hash, and size, mtime, inode and ctime of when it was taken."""
 
     mark: list[int]
-    hash: str
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def name_shards(
@@ -47,6 +53,9 @@ def name_shards(
         sources: Files, each with its array names if it has such.
         cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay; of
             files that changed just now none is kept, as their next change may have the same times.
+
+    Raises:
+        CorruptError: Declared names are none that a shard may have, or of several contents.
     """
     known = _known(cache)
     fresh: dict[str, Known] = {}
@@ -126,6 +135,10 @@ def declare_names(names: dict[Path, str]) -> None:
 
 
 def _names(folder: Path) -> dict[str, str]:
-    """Names that are declared for contents in a folder."""
+    """Names that are declared for contents in a folder, each for one alone."""
     path = folder / NAMES_FILE
-    return read_json(path, dict[str, str]) if path.exists() else {}
+    names = read_json(path, dict[str, Name]) if path.exists() else {}
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise CorruptError(f"{path}: two contents have the name {twice[0]!r}")
+    return names
