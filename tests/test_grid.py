@@ -1,14 +1,18 @@
 """Points of the hyperparameter grid."""
 
-import pytest
+from typing import Any
 
+import pytest
+import torch
+
+import shoal.models
 from shoal.errors import SettingsError
 from shoal.grid import at_point, model_at
 from shoal.settings.learning import Model, Training
 from shoal.settings.search import GridSampling, Range
 from shoal.workflow.points import points
 
-MODEL = Model.model_validate({"_target_": "shoal.models.MLP", "width": 8})
+MODEL = Model.model_validate({"_target_": "my_model.Net", "width": 8, "out": "data:outputs"})
 TRAINING = Training(
     loss="auto",
     lr=0.1,
@@ -48,7 +52,7 @@ def test_a_point_changes_training_and_model():
     model, training = at_point(MODEL, TRAINING, {"lr": 0.5, "model.width": 3})
 
     assert training.lr == 0.5
-    assert model.arguments() == {"width": 3}
+    assert model.arguments() == {"width": 3, "out": "data:outputs"}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,13 @@ def test_a_point_changes_training_and_model():
     [
         ({"batchsize": [1]}, r"grid\.batchsize: unknown hyperparameter; did you mean 'batch_size'"),
         ({"rows_seen": [1]}, "grid.rows_seen: unknown hyperparameter"),
-        ({"model.widht": [1]}, "did you mean 'model.width'"),
+        (
+            {"model.widht": [1]},
+            r"grid\.model\.widht: the settings of model have no 'widht'; did you",
+        ),
+        ({"model.lr": [1]}, r"have no 'lr'; known: out, width; of training it is grid\.lr$"),
+        ({"model.drop": [1]}, r"if my_model\.Net takes it, set model\.drop too$"),
+        ({"model.out": [2]}, r"grid\.model\.out: changes the shape .* model\.out=VALUE with name="),
         ({"lr": []}, "grid.lr: an empty list"),
         ({"lr": [0.1, 0.1]}, "is there twice"),
         ({"lr": ["fast"]}, "grid.lr: Input should be a valid number"),
@@ -66,6 +76,29 @@ def test_a_wrong_grid_is_refused(grid: dict[str, list[object]], message: str):
     """Names and values are checked before anything runs."""
     with pytest.raises(SettingsError, match=message):
         points(grid, MODEL, TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("MLP", {"features": 3, "outputs": 2, "width": 4, "depth": 1}),
+        ("ConvNet", {"shape": [8, 8], "outputs": 2, "channels": 3}),
+    ],
+)
+def test_no_argument_of_a_shipped_model_may_be_in_a_grid(name: str, given: dict[str, Any]):
+    """Each of them changes the shape of parameters, which is refused before anything runs."""
+
+    def shapes(**changes: object) -> list[torch.Size]:
+        with torch.device("meta"):
+            net = getattr(shoal.models, name)(**given | changes)
+        return [each.shape for each in net.parameters()]
+
+    model = Model.model_validate({"_target_": f"shoal.models.{name}"} | given)
+    for argument, value in given.items():
+        other = [9, 9] if argument == "shape" else value + 1
+        assert shapes(**{argument: other}) != shapes()
+        with pytest.raises(SettingsError, match=rf"^grid\.model\.{argument}: changes the shape"):
+            points({f"model.{argument}": [other]}, model, TRAINING)
 
 
 @pytest.mark.parametrize(

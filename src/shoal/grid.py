@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
 from shoal.settings.learning import Model, Training
 from shoal.settings.section import parse
+from shoal.shapes import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Point = dict[str, Any]
 _MODEL = "model."
+_SHIPPED = "shoal.models."
 _NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows")
 
 
@@ -44,3 +49,42 @@ def model_at(model: Model, point: Point) -> Model:
     }
     changed: Model = parse(Model, model.as_json() | changes, "model")
     return changed
+
+
+def check_grid(names: Iterable[str], model: Model) -> None:
+    """Refuse what the settings' grid cannot vary.
+
+    That is what is no hyperparameter, and arguments that are known to change the shape of the
+    model's parameters: all of models that ship with Shoal, and of others those that the data fills
+    in. What else changes shapes is found when the model is built.
+
+    Raises:
+        SettingsError: There is one; the message says what works.
+    """
+    arguments = model.arguments()
+    training = [name for name in Training.model_fields if name not in _NOT_IN_GRID]
+    for name in names:
+        argument = name.removeprefix(_MODEL)
+        if argument == name and name not in training:
+            known = training + [_MODEL + each for each in arguments]
+            raise SettingsError(f"grid.{name}: unknown hyperparameter; {nearest(name, known)}")
+        if argument == name:
+            continue
+        if argument not in arguments:
+            raise SettingsError(f"grid.{name}: {_undeclared(argument, model, training)}")
+        if model.target.startswith(_SHIPPED) or str(arguments[argument]).startswith(PREFIX):
+            raise SettingsError(
+                f"grid.{name}: changes the shape of the model's parameters, but all points start "
+                f"from one base; set {name}, and run each value as an experiment of its own, such "
+                f"as {name}=VALUE with name=NAME-VALUE"
+            )
+
+
+def _undeclared(argument: str, model: Model, training: list[str]) -> str:
+    if argument == "_target_":
+        return "all points are of one model; run another as an experiment of its own"
+    known = nearest(argument, model.arguments())
+    text = f"the settings of model have no {argument!r}; {known}"
+    if argument in training:
+        return f"{text}; of training it is grid.{argument}"
+    return f"{text}; if {model.target} takes it, set model.{argument} too"

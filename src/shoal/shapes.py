@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PREFIX = "data:"
 
+FACTS = ("features", "shape", "outputs")
+"""Names of what a model may ask for."""
+
 
 @dataclass(frozen=True)
 class Shapes:

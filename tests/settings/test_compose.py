@@ -1,11 +1,13 @@
 """Composition of settings from config/."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from shoal.errors import SettingsError
 from shoal.settings.compose import as_list, compose
+from shoal.settings.variants import variants
 
 CONFIG = Path(__file__).parents[2] / "config"
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
@@ -62,11 +64,11 @@ def test_an_experiment_changes_what_belongs_to_no_group(tmp_path: Path):
 def test_overrides_change_settings_and_add_grid_dimensions():
     """A nested value, a list and a new hyperparameter may be given on the command line."""
     settings = compose(
-        CONFIG, "demo", ["cluster.partitions=12", "grid.lr=[0.1]", "grid.model.depth=[1,2]"]
+        CONFIG, "demo", ["cluster.partitions=12", "grid.lr=[0.1]", "grid.batch_size=[1,2]"]
     )
 
     assert settings.cluster.partitions == 12
-    assert settings.grid == {"lr": [0.1], "model.depth": [1, 2]}
+    assert settings.grid == {"lr": [0.1], "batch_size": [1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -80,12 +82,130 @@ def test_overrides_change_settings_and_add_grid_dimensions():
         ("split.fractions.train=0.5", r"^split: fractions sum to 0\.8, not 1$"),
         ("cluster.partitions", "expected NAME=VALUE"),
         ("grid.lr=[1,", "settings do not compose"),
+        ("seed=-1", "^seed: Input should be greater than or equal to 0, not -1$"),
+        ("evaluate.seed=4294967296", "^evaluate.seed: .* less than or equal to 4294967295, not"),
+        ("search.grid.seed=true", "^search.grid.seed: .* valid integer, not True$"),
+        ("train_specialists.loss=l1", "^train_specialists.loss: Input should be 'auto', .*'huber'"),
+        ("train_specialists.lr=inf", "^train_specialists.lr: inf is not a finite number$"),
+        ("model.width=nan", "^model.width: nan is not a finite number$"),
+        ("cluster.partitions=[x]", "^cluster.partitions: "),
+        (f"name={'x' * 101}", "^name: String should have at most 100 characters, not 'xxx"),
+        (f"{'x' * 300}=1", "settings do not compose: .*File name too long"),
+        ("name=${oc.env:HOME}", "^name: .*: a text may refer to one other setting"),
+        ("hydra.searchpath=[pkg://antigravity]", "settings of Hydra itself are not taken"),
+        ("=5", "expected NAME=VALUE"),
+        ("grid=5", "^grid: a mapping of names to lists of values, not 5$"),
+        ("grid.lr.x=[1]", "settings do not compose"),
+        ("train_router=[knn,nearest_atom]", "^train_router: takes one choice, lists are for split"),
+        ("model=[mlp,convnet]", "^model: takes one choice, .* such as model=CHOICE with name="),
     ],
 )
 def test_a_wrong_override_is_one_line_with_the_nearest_name(override: str, message: str):
     """The user reads what is wrong and what was probably meant."""
     with pytest.raises(SettingsError, match=message) as caught:
         compose(CONFIG, "demo", [override])
+
+    assert "\n" not in str(caught.value)
+
+
+CALLED = "# @package _global_\nname: tiny\nsources: {files: [a.csv]}\ngrid: {lr: [0.1]}\n"
+
+
+def with_files(folder: Path, **files: str | bytes) -> Path:
+    """The config groups, and experiments of these names."""
+    for path in CONFIG.iterdir():
+        if path.name != "experiment":
+            (folder / path.name).symlink_to(path)
+    (folder / "experiment").mkdir()
+    for name, text in files.items():
+        content = text if isinstance(text, bytes) else text.encode()
+        (folder / "experiment" / f"{name}.yaml").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CALLED + "grid: {lr: [1]}\n", "line 5: duplicate key grid$"),
+        (CALLED + "\tseed: 1\n", "line 5: begins with a tab"),
+        (CALLED + "seed: [1\n", r"line 5: what \[ opens is not closed"),
+        (CALLED + "seed: *x\n", "line 5: anchors and aliases are not read"),
+        (CALLED.encode() + b"note: caf\xe9\n", "line 5: the byte 0xe9 is no UTF-8"),
+        ("- a\n", "line 1: holds a list"),
+        ("tiny\n", "line 1: holds a str"),
+        ("", "is empty"),
+        ("name: tiny\n", "does not begin with the line '# @package _global_'"),
+        (CALLED + "embed: ${oc.env:HOME}\n", r"embed: .* a text may refer to one other setting"),
+        (
+            "defaults: [{override /embed: '${oc.env:X}'}]\n",
+            r"defaults\.0\.override /embed: .*refer",
+        ),
+        (CALLED + "hydra: {searchpath: [pkg://antigravity]}\n", "hydra: settings of Hydra itself"),
+        ("defaults: [{override /model: [mlp, convnet]}]\n", "defaults: model: one choice, not"),
+    ],
+)
+def test_a_slip_in_an_experiments_file_is_one_line(tmp_path: Path, text: str | bytes, said: str):
+    """It names the file and the place, and is found before Hydra reads anything."""
+    config = with_files(tmp_path, tiny=text)
+
+    with pytest.raises(
+        SettingsError, match=rf"^{tmp_path}/experiment/tiny\.yaml(, |: ){said}"
+    ) as caught:
+        compose(config, "tiny", [])
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slip_in_a_group_counts_and_one_in_another_experiment_does_not(tmp_path: Path):
+    """Unless the experiment starts from that one."""
+    config = with_files(
+        tmp_path,
+        tiny=CALLED,
+        broken="a: 1\na: 1\n",
+        heir=CALLED.replace("name", "defaults: [broken]\nname"),
+    )
+
+    assert compose(config, "tiny", []).name == "tiny"
+    with pytest.raises(SettingsError, match=r"broken\.yaml, line 2: duplicate key a$"):
+        compose(config, "heir", [])
+    (config / "model").unlink()
+    shutil.copytree(CONFIG / "model", config / "model")
+    (config / "model" / "mine.yaml").write_text("a: [1\n")
+    with pytest.raises(SettingsError, match=r"model/mine\.yaml, line 1: what \[ opens"):
+        compose(config, "tiny", [])
+
+
+@pytest.mark.parametrize("name", ["2024", "nan", "null", "1e3", "true", "a b", "it's"])
+def test_an_experiment_may_be_called_what_looks_like_a_number(tmp_path: Path, name: str):
+    """A file's name is text."""
+    assert compose(with_files(tmp_path, **{name: CALLED}), name, []).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("embed: null\n", "^embed: Input should be a valid dictionary"),
+        ("embed: 5\n", "^embed: "),
+        ("embed: [pca, scarf]\n", r"several choices are written embed: \{cross: \['pca', "),
+        ("model: [mlp, convnet]\n", r"tiny\.yaml: model: takes one choice, lists are for split"),
+        ("model: {cross: [mlp, convnet]}\n", "^model: takes one choice"),
+        ("train_specialists: {zip: [{lr: 1}]}\n", "^train_specialists: takes one choice"),
+        ("sources: 5\n", "^sources: "),
+        ("search: null\n", "^search: "),
+        ("grid: 5\n", "^grid: a mapping of names to lists"),
+        ("grid: {lr: {}}\n", r"^grid\.lr"),
+        ("seed: -1\n", r"seed: .*greater than or equal to 0, not -1$"),
+        ("seed: [0, 4294967296]\n", r"seed: .*less than or equal to 4294967295"),
+    ],
+)
+def test_a_section_of_another_kind_is_one_line(tmp_path: Path, text: str, said: str):
+    """As where a list or a number stands for a mapping."""
+    section = text.partition(":")[0]
+    kept = [line for line in CALLED.splitlines() if not line.startswith(f"{section}:")]
+    config = with_files(tmp_path, tiny="\n".join([*kept, text]))
+
+    with pytest.raises(SettingsError, match=said) as caught:
+        variants(config, "tiny", [])
 
     assert "\n" not in str(caught.value)
 
@@ -106,6 +226,13 @@ def test_an_unknown_experiment_names_the_nearest():
 def test_overrides_arrive_as_a_list_or_as_one_string(given: str | list[str]):
     """Snakemake delivers a flat list as a list and a nested one as its text."""
     assert as_list(given) == ["cluster.partitions=12", "grid.lr=[0.001,0.01]"]
+
+
+@pytest.mark.parametrize("given", [5, {"a": 1}, 0.5])
+def test_overrides_that_are_neither_are_one_line(given: object):
+    """Snakemake makes a number of `overrides=5`."""
+    with pytest.raises(SettingsError, match=r"^overrides: a list such as \[seed=1, embed=pca\]"):
+        as_list(given)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,47 @@ def test_a_mistake_in_settings_or_model_is_one_line(copied, overrides, parts):
     check_failure(result, *parts)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ("[seed=-1]", ["seed: ", "greater than or equal to 0, not -1"]),
+        (f"[name={'x' * 300}]", ["name: ", "at most 100 characters"]),
+        ("[model=[mlp,convnet]]", ["model: takes one choice", "name=NAME-CHOICE"]),
+        ("[grid.model.width=[4,8]]", ["grid.model.width: changes the shape", "model.width=VALUE"]),
+        ("[grid.model.lr=[0.1]]", ["grid.model.lr: the settings of model have no 'lr'"]),
+        ("[name=${oc.env:HOME}]", ["name: ", "a text may refer to one other setting"]),
+        ("5", ["overrides: a list such as"]),
+    ],
+)
+def test_a_mistake_in_settings_is_one_line_before_anything_is_planned(experiment, overrides, parts):
+    """Not only a run, but the plan of one says so, and nothing is written."""
+    result = experiment.snakemake("-n", overrides=overrides)
+
+    check_failure(result, *parts)
+    assert not (experiment.folder / "results").exists()
+
+
+@pytest.mark.parametrize("name", ["nan", "2024", "true", "1e3"])
+def test_a_name_that_looks_like_a_number_is_a_name(experiment, name):
+    """Snakemake makes a number of it; where there is no such experiment, one line says so."""
+    folder = experiment.folder / "config" / "experiment"
+    result = experiment.snakemake("-n", name=name)
+    check_failure(result, "experiment ", "is unknown")
+    if name in ("nan", "2024"):
+        (folder / "tiny.yaml").rename(folder / f"{name}.yaml")
+        assert experiment.snakemake("-n", name=name).returncode == 0
+
+
+def test_a_slip_in_the_settings_file_is_one_line_with_its_number(experiment):
+    """As a user sees it: the path from the project's folder, the line, the key."""
+    path = experiment.folder / "config" / "experiment" / "tiny.yaml"
+    path.write_text(path.read_text() + "grid: {lr: [0.1]}\n")
+
+    result = experiment.snakemake("-n")
+
+    check_failure(result, "config/experiment/tiny.yaml, line 13: duplicate key grid")
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):
     """With no space left the job says so and names the file; the next run goes on."""
     results = experiment.folder / "results"

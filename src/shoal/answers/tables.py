@@ -26,7 +26,7 @@ _CONFIDENCE = 0.95
 
 def varying(found: Sequence[Known]) -> list[str]:
     """The settings that tell variants apart, in the order of the stages; the seed first."""
-    from shoal.settings.variants import STAGES
+    from shoal.settings.ways import STAGES
 
     names = dict.fromkeys(name for each in found for name in each.changes)
     order = {stage: number for number, stage in enumerate(("seed", *STAGES))}

@@ -100,13 +100,17 @@ def experiment_at(place: str) -> Iterator[tuple[str, Path]]:
 
     Raises:
         SourceError: There is no such file.
+        SettingsError: It is no file of settings.
     """
+    from shoal.settings.config_files import checked
+
     file = Path(place)
     if file.suffix != ".yaml":
         yield place, CONFIG
         return
     if not file.is_file():
         raise SourceError(f"{file}: no such file")
+    checked(file)
     with tempfile.TemporaryDirectory() as scratch:
         for path in CONFIG.resolve().iterdir():
             if path.name != "experiment":

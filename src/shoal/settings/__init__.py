@@ -21,7 +21,7 @@ from shoal.settings.learning import Evaluate, Gate, Model, Router, Training
 from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
 from shoal.settings.search import Range, Search, space_size
-from shoal.settings.section import Section, parse
+from shoal.settings.section import Section, Seed, parse
 from shoal.settings.store import Store
 
 __all__ = ["Section", "Settings", "parse"]
@@ -49,8 +49,12 @@ class Settings(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description="the experiment; names its folder")
-    seed: int = Field(description="the seed that stages take unless they set their own")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_-]+$",
+        max_length=100,
+        description="the experiment; names its folder",
+    )
+    seed: Seed = Field(description="the seed that stages take unless they set their own")
     generation: PositiveInt | None = Field(
         description="number of the generation of fitted state; null: the newest there is"
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from shoal.settings.section import Section
+from shoal.settings.section import Section, Seed
 
 
 class Drift(Section):
@@ -14,7 +14,7 @@ class Drift(Section):
 
     rows: PositiveInt = Field(description="rows, at most, that are compared on either side")
     level: float = Field(gt=0, lt=1, description="share of false alarms over all partitions")
-    seed: int = Field(description="seed of the test's halves")
+    seed: Seed = Field(description="seed of the test's halves")
 
 
 class Changes(Section):

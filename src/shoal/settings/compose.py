@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
 from shoal.settings import Settings, parse
+from shoal.settings.config_files import HYDRA, NOT_HYDRA, check_files
+from shoal.settings.references import followed
 from shoal.settings.search import is_range
+from shoal.settings.ways import STAGES, one_choice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +48,8 @@ def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
     """Settings in which references to others, such as ``${seed}``, still stand.
 
     Raises:
-        SettingsError: An experiment or group choice is unknown, or the settings do not compose.
+        SettingsError: An experiment or group choice is unknown, a file of settings is not readable,
+            or the settings do not compose.
     """
     import hydra
     from hydra.errors import HydraException
@@ -54,19 +58,23 @@ def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
     choices = sorted(path.stem for path in (config / "experiment").glob("*.yaml"))
     if experiment not in choices:
         raise SettingsError(f"experiment {experiment!r} is unknown; {nearest(experiment, choices)}")
+    check_files(config, experiment)
     changes = [change for override in overrides for change in _forced(config, override)]
     try:
         with hydra.initialize_config_dir(str(config.resolve()), version_base="1.3"):
-            whole = hydra.compose("config", [f"experiment={experiment}", *changes])
+            whole = hydra.compose("config", [f"experiment={_quoted(experiment)}", *changes])
             chosen = [
-                name for change in changes if (config / (name := change.split("=")[0])).is_dir()
+                name for change in changes if (name := change.split("=")[0]) in _groups(config)
             ]
             if chosen:
                 plain = hydra.compose("config", ["~experiment", *changes])
                 whole.merge_with(dict.fromkeys(chosen))
                 whole.merge_with({name: plain[name] for name in chosen})
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
+    if "experiment" in whole:
+        file = config / "experiment" / f"{experiment}.yaml"
+        raise SettingsError(f"{file}: does not begin with the line '# @package _global_'")
     return whole
 
 
@@ -78,28 +86,35 @@ def resolved(whole: DictConfig, **changes: Any) -> dict[str, Any]:  # noqa: ANN4
         changes: Settings at the top, such as ``seed``, that are to have another value.
 
     Raises:
-        SettingsError: A reference leads nowhere, or a value is missing.
+        SettingsError: A reference leads nowhere or is of another kind, or a value is missing.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    OmegaConf.register_new_resolver("data", "data:{}".format, replace=True)
     try:
         changed = OmegaConf.merge(whole, changes) if changes else whole
-        content: Any = OmegaConf.to_container(changed, resolve=True, throw_on_missing=True)
+        content: Any = OmegaConf.to_container(changed, resolve=False, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
-    content["grid"] = _flat(content.get("grid") or {})
-    return dict(content)
+    content = followed(content)
+    grid = content.get("grid") or {}
+    if not isinstance(grid, dict):
+        raise SettingsError(f"grid: a mapping of names to lists of values, not {grid!r}")
+    return content | {"grid": _flat(grid)}
 
 
-def as_list(overrides: str | list[Any]) -> list[str]:
+def as_list(overrides: Any) -> list[str]:  # noqa: ANN401 - whatever Snakemake makes of a text
     """Overrides as Snakemake's ``--config`` delivers them.
 
     A flat list arrives as a list, one with brackets inside as a single string.
+
+    Raises:
+        SettingsError: They are neither.
     """
-    if not isinstance(overrides, str):
+    if isinstance(overrides, list):
         return [str(override) for override in overrides]
+    if not isinstance(overrides, str):
+        raise SettingsError(f"overrides: a list such as [seed=1, embed=pca], not {overrides!r}")
     text = overrides.strip()
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
@@ -115,25 +130,47 @@ def as_list(overrides: str | list[Any]) -> list[str]:
 def _forced(config: Path, override: str) -> list[str]:
     """An override that may add a key: unknown ones are then reported by the settings' own types."""
     name, equals, value = override.partition("=")
-    if not equals:
+    if not equals or not name:
         raise SettingsError(f"override {override!r}: expected NAME=VALUE")
+    if name.lstrip("+~").split(".")[0] == HYDRA:
+        raise SettingsError(f"override {override!r}: {NOT_HYDRA}")
     if name[0] in "+~":
         return [override]
-    group = config / name
-    if group.is_dir():
-        if value.startswith("["):
-            return [f"++{name}.cross={value}"]
-        choices = sorted(path.stem for path in group.glob("*.yaml"))
-        if value not in choices:
-            raise SettingsError(f"{name}: {value!r} is unknown; {nearest(value, choices)}")
-        return [override]
+    if name in _groups(config):
+        return _chosen(config, name, value)
     # Hydra merges a range into what is there, and cannot where that is a list.
     before = [f"++{name}=null"] if name.startswith("grid.") and value.startswith("{") else []
     return [*before, f"++{override}"]
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split("\n")[0].split())
+def _chosen(config: Path, group: str, value: str) -> list[str]:
+    """A choice of a group, or for a stage a list of them, each of which makes a variant."""
+    if value.startswith("["):
+        if group not in STAGES:
+            raise SettingsError(one_choice(group))
+        return [f"++{group}.cross={value}"]
+    choices = sorted(path.stem for path in (config / group).glob("*.yaml"))
+    if value not in choices:
+        raise SettingsError(f"{group}: {value!r} is unknown; {nearest(value, choices)}")
+    return [f"{group}={_quoted(value)}"]
+
+
+def _groups(config: Path) -> set[str]:
+    return {path.name for path in config.iterdir() if path.is_dir()}
+
+
+def _quoted(choice: str) -> str:
+    """A file's name as Hydra takes it for text, whatever it looks like: a number, ``null``."""
+    escaped = choice.replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _first_line(error: BaseException) -> str:
+    """Of a message whose first line only announces the next one, both."""
+    text, *more = [" ".join(line.split()) for line in str(error).splitlines()] or [""]
+    if more and text.endswith(":"):
+        text = f"{text} {more[0]}"
+    return f"{text}: {_first_line(error.__cause__)}" if error.__cause__ else text
 
 
 def _flat(grid: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -142,8 +179,8 @@ def _flat(grid: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in grid.items():
         if is_range(value):
             flat[prefix + name] = value
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value if isinstance(value, list) else [value]
+            flat[prefix + name] = value if isinstance(value, list | dict) else [value]
     return flat

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from shoal.settings.section import Section
+from shoal.settings.section import Section, Seed
 
 ColumnKind = Literal[
     "numeric", "categorical", "text", "image", "vector", "label", "id", "group", "time", "ignore"
@@ -92,7 +92,7 @@ class PlainSplit(_Shares):
     outside: list[str] = Field(
         description="for 'column': values whose rows are kept out of every fold and measured apart"
     )
-    seed: int = Field(description="seed of hash, group, stratified and random")
+    seed: Seed = Field(description="seed of hash, group, stratified and random")
 
     @model_validator(mode="after")
     def _column_and_values(self) -> PlainSplit:
@@ -110,7 +110,7 @@ class KFold(Section):
         description="part that is the test fold, from 0; the next one, after the last the first, "
         "is validation, all others train"
     )
-    seed: int = Field(description="seed of the parts; the same for every `fold` of one k-fold")
+    seed: Seed = Field(description="seed of the parts; the same for every `fold` of one k-fold")
 
     @model_validator(mode="after")
     def _fold_is_one_of_them(self) -> KFold:
@@ -130,7 +130,7 @@ class Similarity(_Shares):
     )
     characters: PositiveInt = Field(description="length of the parts that a text is compared by")
     digits: PositiveInt = Field(description="significant digits that numbers are compared by")
-    seed: int = Field(description="seed of the order in which clusters are dealt out")
+    seed: Seed = Field(description="seed of the order in which clusters are dealt out")
 
 
 Split = Annotated[PlainSplit | KFold | Similarity, Field(discriminator="method")]
@@ -149,7 +149,7 @@ class Transform(Section):
 
     steps: list[Step] = Field(description="what is done, in order")
     fit_rows: PositiveInt = Field(description="rows, at most, that a fitted step is fitted on")
-    seed: int = Field(description="seed of the steps that draw")
+    seed: Seed = Field(description="seed of the steps that draw")
 
     @property
     def targets(self) -> list[str]:
@@ -168,4 +168,4 @@ class Encode(Section):
         description="encoder of single columns, where it differs from its kind's"
     )
     fit_rows: PositiveInt = Field(description="rows, at most, that encoders are fitted on")
-    seed: int = Field(description="seed of encoders that draw")
+    seed: Seed = Field(description="seed of encoders that draw")

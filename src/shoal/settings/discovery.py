@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from shoal.settings.section import Section
+from shoal.settings.section import Section, Seed
 
 
 class Identity(Section):
@@ -34,7 +34,7 @@ class _SelfSupervised(Section):
     rows_seen: PositiveInt = Field(description="training budget, repeats counted")
     batch_size: PositiveInt = Field(description="rows a step")
     lr: PositiveFloat = Field(description="learning rate of Adam")
-    seed: int = Field(description="seed of weights, order and augmentation")
+    seed: Seed = Field(description="seed of weights, order and augmentation")
 
 
 class SCARF(_SelfSupervised):
@@ -69,7 +69,7 @@ class _Assigner(Section):
     min_rows: PositiveInt = Field(
         description="training rows below which a partition is served by the base"
     )
-    seed: int = Field(description="seed of the fit")
+    seed: Seed = Field(description="seed of the fit")
 
 
 class Bounded(_Assigner):

@@ -24,9 +24,15 @@ Hydra composes an experiment's settings once, when the Snakefile is read:
 
 Every value comes from these files; only options of transform steps and encoders may be left out.
 The result is checked against the types on this page: an unknown name or a wrong value is one line,
-exit code 2. A run writes the resolved settings to `results/NAME/settings.json`. The ids in the
-paths of results come from these values, so a change makes new files for the stages it reaches and
-for no others.
+exit code 2, and so is a slip in a file: `config/experiment/tiny.yaml, line 14: duplicate key grid`.
+A run writes the resolved settings to `results/NAME/settings.json`. The ids in the paths of results
+come from these values, so a change makes new files for the stages it reaches and for no others.
+
+The files are plain YAML in UTF-8: no anchors, aliases or tags, and at most 500 kB. A value may
+refer to one other setting by its whole name, `${seed}` or `${encode.columns.age}`, or to a fact of
+the data, `${data:features}`. Nothing else is looked up: no environment variables, which would end
+up in results, and no settings of Hydra itself. Numbers are finite, and seeds are whole numbers from
+0 to 4294967295.
 
     snakemake -c all --config experiment=titanic
     snakemake -c all --config experiment=titanic 'overrides=[sources.folder=data]'
@@ -46,12 +52,12 @@ value trains that point alone, and then what follows from the choice among point
 `grid.lr={low: 0.001, high: 0.1, log: true}`, and trainings that end early where others are better
 are settings of `search`, see `docs/search.md`.
 
-All points start from one base and end in one model, so that a point may change how a model is
-trained, but not what it is: `grid.model.lr=[0.001,0.003]` fits `examples.housing_net.HousingNet`,
-whose optimiser is its own. Arguments that change the shape of parameters, such as the `width` and
-`depth` of `shoal.models.MLP`, are refused when the base's weights are loaded: override
-`model.width` itself. Arguments that change the forward pass in other ways do not belong here
-either: predictions are made with the arguments of `model`, not of the point.
+All points start from one base, so that a point may change how a model is trained and what its
+forward pass does, but not the shape of its parameters: `grid.model.lr=[0.001,0.003]` fits
+`examples.housing_net.HousingNet`, whose optimiser is its own. An argument must have a value under
+`model` to be varied. Arguments that change the shape of parameters, as all of the models in
+`shoal.models` do, are refused: run each value as an experiment of its own, such as
+`'overrides=[model.width=64, name=titanic-64]'`. So are several models, `model=[mlp,convnet]`.
 
 ## Model
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from shoal.settings.section import Section
+from shoal.settings.section import Section, Seed
 
 
 class Model(Section):
@@ -35,7 +35,7 @@ class Training(Section):
     )
     base_share: float = Field(gt=0, lt=1, description="share of the budget for the base")
     buffer_rows: PositiveInt = Field(description="rows held in memory when streaming shards")
-    seed: int = Field(description="seed of weights and order")
+    seed: Seed = Field(description="seed of weights and order")
 
 
 class _Routing(Section):
@@ -46,7 +46,7 @@ class _Routing(Section):
     fallback_quantile: float = Field(
         gt=0, le=1, description="rows farther than this quantile of validation go to the base"
     )
-    seed: int = Field(description="seed of the fit")
+    seed: Seed = Field(description="seed of the fit")
 
 
 class NearestAtom(_Routing):
@@ -97,4 +97,4 @@ class Evaluate(Section):
     calibration_bins: PositiveInt = Field(description="bins of the calibration error")
     map: Literal["pca", "umap"] = Field(description="how the report's partition map is drawn")
     map_rows: PositiveInt = Field(description="rows, at most, in the partition map")
-    seed: int = Field(description="seed of resamples and random partitions")
+    seed: Seed = Field(description="seed of resamples and random partitions")

@@ -111,7 +111,7 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         limits = [
-            f"{word} {getattr(bound, limit):g}"
+            f"{word} {_number(getattr(bound, limit))}"
             for bound in parts[1:]
             for limit, word in _BOUNDS.items()
             if hasattr(bound, limit)
@@ -122,6 +122,10 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
     if origin in _CONTAINERS:
         return _CONTAINERS[origin].format(*map(_kind, parts))
     return " or ".join(map(_kind, parts)) if parts else _WORDS.get(annotation, "entry")
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any type annotation

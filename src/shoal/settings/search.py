@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from shoal.settings.section import Section
+from shoal.settings.section import Section, Seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Sampling(Section):
     samples: PositiveInt | None = Field(
         description="points to take, of which a larger number adds to a smaller; null: all"
     )
-    seed: int = Field(description="seed of the sampler")
+    seed: Seed = Field(description="seed of the sampler")
 
 
 class GridSampling(Section):
@@ -64,7 +64,7 @@ class GridSampling(Section):
     batch: PositiveInt = Field(
         description="of tpe and gp: points that are proposed at a time, and then train side by side"
     )
-    seed: int = Field(description="seed of the sampler")
+    seed: Seed = Field(description="seed of the sampler")
 
     @model_validator(mode="after")
     def _proposes_so_many(self) -> GridSampling:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from reprlib import Repr
-from typing import Any, Self
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shoal.errors import SettingsError, nearest
 from shoal.files import parse_json
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _SHORTENED = Repr()
 _SHORTENED.maxstring = _SHORTENED.maxother = 80
 """Shows the beginning of a value that is wrong; it may be a whole document."""
 
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1, strict=True)]
+"""A seed that every library takes: scikit-learn's and numpy's older generators stop at 32 bits."""
+
 
 class Section(BaseModel):
     """Settings of one stage. Values come from ``config/``, never from defaults here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain JSON values, the form that ids and commands use."""
@@ -69,12 +78,11 @@ def explain(
     """
     problems = sorted(error.errors(), key=lambda p: p["type"] != "extra_forbidden")
     problem = problems[0]
-    methods = _methods(kind)
-    location = ".".join(str(part) for part in problem["loc"] if part not in methods)
-    name = ".".join(part for part in (place, location) if part)
+    path, sections = _path(kind, problem["loc"])
+    name = ".".join(part for part in (place, *path) if part)
     before = f"{name}: " if name else ""
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(kind, problem["loc"])
+        known = [str(name) for section in sections for name in _fields(section)]
         return f"{before}unknown {thing}; {nearest(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":
         return f"{before}{thing} is missing"
@@ -85,44 +93,52 @@ def explain(
     return f"{before}{problem['msg']}, not {_SHORTENED.repr(problem.get('input'))}"
 
 
-def _known_keys(kind: Any, location: tuple[int | str, ...]) -> list[str]:  # noqa: ANN401
-    """Names of the fields of the section that ``location`` ends in."""
-    from typing import get_args
+def _path(
+    kind: Any,  # noqa: ANN401 - any pydantic type
+    location: tuple[int | str, ...],
+) -> tuple[list[str], list[type[BaseModel]]]:
+    """A place as the user wrote it, and the sections whose fields its last part may be.
 
-    *path, _ = location
-    candidates = _sections(kind)
-    for part in path:
-        inner: list[type[BaseModel]] = []
-        for candidate in candidates:
-            if isinstance(part, str) and part in candidate.model_fields:
-                inner += _sections(candidate.model_fields[part].annotation)
-            elif any(part in get_args(f.annotation) for f in candidate.model_fields.values()):
-                inner.append(candidate)
-        candidates = inner or candidates
-    return [name for candidate in candidates for name in candidate.model_fields]
-
-
-def _methods(kind: Any) -> set[str]:  # noqa: ANN401
-    """Names that tell a union's sections apart; they are in an error's place, not in the user's."""
-    from typing import get_args
-
-    inner = [s for section in _sections(kind) for s in _below(section)]
-    fields = [
-        section.model_fields["method"] for section in inner if "method" in section.model_fields
-    ]
-    return {name for field in fields for name in get_args(field.annotation)}
+    Pydantic's place also holds what tells the members of a union apart, such as ``kmeans``.
+    """
+    names: list[str] = []
+    kinds, sections, is_told_apart = _members(kind), [], False
+    for part in location:
+        sections = [each for each in kinds if _is_section(each)]
+        if part == "[key]":
+            continue
+        if len(kinds) > 1 and not is_told_apart:
+            kinds = [each for each in sections if part in _methods(each)] or kinds
+            is_told_apart = True
+            continue
+        names.append(str(part))
+        container = list if isinstance(part, int) else dict
+        inner = [_fields(each)[part].annotation for each in sections if part in _fields(each)]
+        inner += [get_args(each)[-1] for each in kinds if get_origin(each) is container]
+        kinds, is_told_apart = [member for each in inner for member in _members(each)], False
+    return names, sections
 
 
-def _below(section: type[BaseModel]) -> list[type[BaseModel]]:
-    """A section and those that its fields hold."""
-    held = [s for field in section.model_fields.values() for s in _sections(field.annotation)]
-    return [section, *held]
+def _fields(section: type[BaseModel]) -> dict[int | str, FieldInfo]:
+    """Fields by the names that users know."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
-def _sections(kind: Any) -> list[type[BaseModel]]:  # noqa: ANN401
-    """Every section type that occurs in a type annotation."""
-    from typing import get_args
+def _methods(section: type[BaseModel]) -> tuple[Any, ...]:
+    """Values of ``method`` by which a union's sections are told apart."""
+    method = section.model_fields.get("method")
+    return get_args(method.annotation) if method else ()
 
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return [kind]
-    return [section for part in get_args(kind) for section in _sections(part)]
+
+def _members(kind: Any) -> list[Any]:  # noqa: ANN401 - any pydantic type
+    """A type, or the members of a union but for None, without what is annotated."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for part in get_args(kind) for member in _members(part)]
+        return [member for member in members if member is not NoneType]
+    return [kind]
+
+
+def _is_section(kind: Any) -> bool:  # noqa: ANN401 - the same
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -21,7 +21,7 @@ from shoal.sampling import distinct, index
 from shoal.settings import Settings, parse
 from shoal.settings.compose import composed, resolved
 from shoal.settings.search import Search
-from shoal.settings.ways import check_values, ways_of
+from shoal.settings.ways import STAGES, check_values, refuse_ways, ways_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from shoal.settings.ways import Way
-
-STAGES = ("split", "transform", "encode", "embed", "cluster")
-"""Stages whose settings may be lists."""
 
 CHOICE = "variant="
 _SEARCH = "search.variants"
@@ -189,7 +186,9 @@ def _seeded(config: Path, experiment: str, overrides: list[str]) -> list[_Seeded
             return resolved(chosen(stage, name), **seed)[stage]
 
         own = resolved(whole, **seed)
-        found.append(_Seeded(seed, own, [ways_of(stage, own[stage], choice) for stage in STAGES]))
+        refuse_ways(own)
+        ways = [ways_of(stage, own.get(stage), choice) for stage in STAGES]
+        found.append(_Seeded(seed, own, ways))
     return found
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from shoal.settings.section import Section
 
+STAGES = ("split", "transform", "encode", "embed", "cluster")
+"""Stages whose settings may be lists."""
+
 _WAYS = ("cross", "zip")
 
 
@@ -59,6 +62,8 @@ def ways_of(
     Raises:
         SettingsError: A list is empty, or lists that advance together differ in length.
     """
+    if not isinstance(content, dict):
+        return [Way({}, content, ())]  # which no settings are, so that it is refused as they are
     way = _way_of(content)
     if way is None:
         return _expanded(stage, content)
@@ -73,6 +78,25 @@ def ways_of(
             Way({stage: value} | each.changes, each.content, (place, *each.place)) for each in inner
         ]
     return found
+
+
+def one_choice(section: str) -> str:
+    """What is said of several choices where there can be one."""
+    return (
+        f"{section}: takes one choice, lists are for {', '.join(STAGES)} and seed; run each as an "
+        f"experiment of its own, such as {section}=CHOICE with name=NAME-CHOICE"
+    )
+
+
+def refuse_ways(content: Mapping[str, Any]) -> None:
+    """Refuse lists of alternatives for what is no stage.
+
+    Raises:
+        SettingsError: There is one; the message says what works.
+    """
+    for section, value in content.items():
+        if section not in (*STAGES, "seed") and _way_of(value) is not None:
+            raise SettingsError(one_choice(section))
 
 
 def _merged(content: Mapping[str, Any], way: str, value: Any) -> Any:  # noqa: ANN401 - plain values

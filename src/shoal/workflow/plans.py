@@ -46,8 +46,9 @@ class Plans:
             SourceError: There are no source files.
         """
         self._workflow = workflow
-        experiment = config.get("experiment", "demo")
-        overrides = as_list(config.get("overrides", []))
+        # Snakemake makes numbers of names that look like them, such as 2024 and nan.
+        experiment = str(config.get("experiment", "demo"))
+        overrides = as_list(config.get("overrides") or [])
         self.all = [
             RulesPlan(experiment, overrides, config_folder, variant, workflow)
             for variant in variants(config_folder, experiment, overrides)

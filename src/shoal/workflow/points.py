@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
-from shoal.grid import Point, at_point
+from shoal.grid import Point, at_point, check_grid
 from shoal.hashing import settings_id
 from shoal.settings.search import Range, space_size
 from shoal.space import combinations, drawn
@@ -34,10 +34,12 @@ def points(
         sampling: Which combinations; all if not given.
 
     Raises:
-        SettingsError: A name is neither, a value is not of its type, a list is empty or holds
-            the same value twice, a range is not sampled, the sample is larger than the space, or
-            points are to be proposed and Optuna is not installed.
+        SettingsError: A name is neither, or an argument that changes the shape of parameters; a
+            value is not of its type, a list is empty or holds the same value twice, a range is
+            not sampled, the sample is larger than the space, or points are to be proposed and
+            Optuna is not installed.
     """
+    check_grid(grid, model)
     for name, values in grid.items():
         if not values:
             raise SettingsError(f"grid.{name}: an empty list of values")
