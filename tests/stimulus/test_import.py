@@ -53,7 +53,8 @@ class Bench:
     def config(self, suffix=".yaml", **content):
         """Write a config."""
         path = self.folder / f"config{suffix}"
-        path.write_text(json.dumps(content) if suffix == ".json" else yaml.safe_dump(content))
+        plain = json.dumps(content)  # values that are written out, where YAML would have aliases
+        path.write_text(plain if suffix == ".json" else yaml.safe_dump(json.loads(plain)))
         return path
 
     def read(self, path):
@@ -242,6 +243,41 @@ def test_custom_combinations_are_crossed(bench):
 
     assert any("2 combinations become 4" in note for note in notes)
     assert counted(bench.variants(path)) == (4, 2, 2, 1)
+
+
+def test_a_config_of_one_run_is_one_variant(bench):
+    """Where arguments are values instead of lists, and shares are one plain list."""
+    mask = {"column_name": "sex", "name": "UniformTextMasker", "params": {"probability": 0.2}}
+    split = {"name": "RandomSplitter", "params": {"split": [0.7, 0.2, 0.1], "seed": 1}}
+
+    (found,) = bench.variants(bench.config(".json", experiment="E", transform=[mask], split=split))
+
+    assert [step.options["share"] for step in found.settings.transform.steps] == [0.2]
+    assert found.settings.split.fractions == {"train": 0.7, "validation": 0.2, "test": 0.1}
+    assert found.settings.split.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.yaml", "split: []\nsplit: []\n", r"a\.yaml, line 2: duplicate key split$"),
+        ("a.yaml", "x: &x 1\ny: *x\n", r"a\.yaml, line 1: anchors and aliases are not read"),
+        ("a.yaml", "- 1\n", r"a\.yaml, line 1: holds a list"),
+        ("a.json", "[1]", r"a\.json: holds no settings"),
+        ("a.json", "{", r"a\.json: not readable as JSON"),
+        ("a.yaml", "global_params: {seed: -1}", r"a\.yaml: global_params\.seed: .* not -1$"),
+        ("a.json", '{"experiment": "E", "split": {"name": "R", "params": {"seed": []}}}', "empty"),
+    ],
+)
+def test_a_slip_in_the_file_is_one_line(bench, name, text, said):
+    """Syntax, aliases, a list at the top, a seed out of range, an argument without values."""
+    path = bench.folder / name
+    path.write_text(text)
+
+    with pytest.raises(ShoalError, match=said) as caught:
+        bench.read(path)
+
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from shoal.stimulus.formats import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shoal.stimulus.formats import LegacyCustom, SplitEntry
 
@@ -159,11 +159,11 @@ def _options(entry: LegacyTransform | LegacySplit) -> list[Use]:
 
 def _spread(uses: Sequence[Use], place: str, *, crossed: bool) -> list[list[Use]]:
     """Points of lists of values: all combinations, or all first ones, all second ones."""
+    uses = [Use(each.name, _values(each.params), each.column) for each in uses]
     for use in uses:
         for name, values in use.params.items():
-            if not isinstance(values, list):
-                where = f"{place}: {use.name}: {name}"
-                raise SettingsError(f"{where}: a list of values, not {values!r}")
+            if not values:
+                raise SettingsError(f"{place}: {use.name}: {name}: an empty list of values")
     if not crossed:
         return _together(uses, place)
     lists = [values for use in uses for values in use.params.values()]
@@ -174,6 +174,16 @@ def _spread(uses: Sequence[Use], place: str, *, crossed: bool) -> list[list[Use]
             [Use(use.name, {key: next(values) for key in use.params}, use.column) for use in uses]
         )
     return points
+
+
+def _values(params: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values of each argument: a config of one run has one of each, of shares a plain list."""
+    return {
+        name: value
+        if (_is_nested(value) if name == "split" else isinstance(value, list))
+        else [value]
+        for name, value in params.items()
+    }
 
 
 def _together(uses: Sequence[Use], place: str) -> list[list[Use]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shoal.errors import SettingsError, SourceError
-from shoal.settings.section import Section, parse
+from shoal.files import read_json
+from shoal.settings.section import Section, Seed, parse
+from shoal.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ class SplitEntry(_Entry):
 class GlobalParams(_Entry):
     """What holds for everything."""
 
-    seed: int | None = None
+    seed: Seed | None = None
 
 
 class Current(_Entry):
@@ -119,11 +120,12 @@ def read_config(path: Path) -> Current | Legacy:
 
     Raises:
         SourceError: There is no such file.
-        SettingsError: It is neither YAML nor JSON, a key is missing, or a value is of a wrong type.
+        CorruptError: It is no JSON, if its name says so.
+        SettingsError: It is no YAML, a key is missing, or a value is of a wrong type.
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file")
-    content = _content(path)
+    content = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise SettingsError(f"{path}: holds no settings; a config of stimulus is a mapping")
     kind = Legacy if _LEGACY_KEYS & set(content) else Current
@@ -145,15 +147,3 @@ def unknown_keys(entry: BaseModel, place: str = "") -> Iterator[str]:
             for number, each in enumerate(value):
                 if isinstance(each, BaseModel):
                     yield from unknown_keys(each, f"{place}{name}.{number}.")
-
-
-def _content(path: Path) -> Any:  # noqa: ANN401 - any value of a file
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        how = "JSON" if path.suffix == ".json" else "YAML"
-        cause = " ".join(str(error).split())
-        raise SettingsError(f"{path}: not readable as {how} ({cause})") from None
