@@ -24,7 +24,7 @@ _OPENED = (
 )
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Plain values alone: no anchors and aliases, whose few lines can stand for billions."""
 
     _levels = 0

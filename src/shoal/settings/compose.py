@@ -96,11 +96,11 @@ def resolved(whole: DictConfig, **changes: Any) -> dict[str, Any]:  # noqa: ANN4
         content: Any = OmegaConf.to_container(changed, resolve=False, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
-    content = followed(content)
-    grid = content.get("grid") or {}
+    settings = followed(content)
+    grid = settings.get("grid") or {}
     if not isinstance(grid, dict):
         raise SettingsError(f"grid: a mapping of names to lists of values, not {grid!r}")
-    return content | {"grid": _flat(grid)}
+    return settings | {"grid": _flat(grid)}
 
 
 def as_list(overrides: Any) -> list[str]:  # noqa: ANN401 - whatever Snakemake makes of a text
