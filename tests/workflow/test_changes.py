@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from tests.workflow.small import Experiment, jobs, nudge_training_rows
+from tests.workflow.small import Experiment, as_config, jobs, nudge_training_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,18 +142,31 @@ def test_changed_code_of_a_fit_is_said_and_refits_nothing(copied, tmp_path: Path
     assert "embed_fit" not in jobs(result.stdout + result.stderr)
 
 
-def test_a_changed_model_file_trains_specialists_and_no_base(experiment):
-    """The user's file counts as code: what uses it runs again, the frozen base stays."""
+def test_a_changed_model_file_needs_a_refit(experiment):
+    """Neither plan nor run starts specialists of the new model from the old base, loudly."""
     model = experiment.folder / "my_model.py"
     model.write_text(MODEL)
-    own = "[model._target_=my_model.Net]"
-    experiment.run(overrides=own)
+    target = "model._target_=my_model.Net"
+    first = experiment.snakemake("-c", "2", "--until", "base_fit", overrides=f"[{target}]")
+    assert first.returncode == 0, first.stderr
     model.write_text(MODEL.replace("ReLU", "Tanh"))
+    said = f"shoal: error: refit needed: {model} has changed since the base of generation 1 was "
 
-    ran = Counter(experiment.run(overrides=own))
+    for result in (
+        experiment.snakemake("-n", overrides=f"[{target}]"),
+        experiment.shoal("plan", "tiny", target),
+    ):
+        assert result.returncode == 2
+        (line,) = result.stderr.splitlines()[-1:]
+        assert line.startswith(said)
+        assert f"`shoal refit tiny {target}` starts the next generation" in line
 
-    assert ran["train_specialist"] == 4
-    assert not {"split", "encode", "assign", "partition", "base_fit"} & set(ran)
+    other_arguments = as_config(target, "model.width=5")
+    assert "base_fit" in experiment.plan(other_arguments)
+    assert experiment.shoal("refit", "tiny", target).returncode == 0
+    assert {"split_fit", "base_fit"} <= set(experiment.plan(f"[{target}]"))
+    model.write_text(MODEL)
+    assert "base_fit" not in experiment.plan(as_config(target, "generation=1"))
 
 
 MODEL = """

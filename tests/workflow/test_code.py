@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from shoal.workflow.code import _closure, code_digest
+import shoal.models
+from shoal.workflow.code import _closure, code_digest, users_part
 
 
 def imported(module: str) -> set[str]:
@@ -33,5 +34,15 @@ def test_the_users_model_file_is_part_of_the_digest(tmp_path: Path):
     file.write_text("a = 1")
     before = code_digest("train_specialists.command", file)
     file.write_text("a = 2")
+    after = code_digest("train_specialists.command", file)
 
-    assert code_digest("train_specialists.command", file) != before
+    assert users_part(after) != users_part(before) != ""
+    assert after.partition("-")[0] == before.partition("-")[0]
+
+
+def test_a_model_that_ships_with_shoal_is_no_file_of_the_users():
+    """An upgrade of Shoal is not a change of the user's model."""
+    file = Path(shoal.models.__file__)
+
+    assert users_part(code_digest("train_specialists.command", file)) == ""
+    assert code_digest("hashing", file) != code_digest("hashing")

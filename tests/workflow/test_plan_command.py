@@ -148,6 +148,19 @@ def test_a_new_grid_point_is_the_reason_for_its_own_jobs(done):
     ]
 
 
+@pytest.mark.parametrize("override", ["model.width=5", "train_specialists.weight_decay=0.1"])
+def test_other_settings_of_the_base_are_said_to_be_a_refit_of_it(done, override):
+    """The plan says so first, and lists the base's own job beside those of all specialists."""
+    document = planned(done, override)
+
+    assert document["other_base"]
+    assert {"base_fit", "train_specialist", "evaluate_generalist"} <= set(rules(document))
+    shown = " ".join(done.shoal("plan", "tiny", override).stdout.split())
+    assert "Refit of the base: its model or settings are not those of the published" in shown
+    assert "refit of the base: " in done.snakemake("-n", overrides=f"[{override}]").stderr
+    assert not planned(done)["other_base"]
+
+
 def test_a_generation_that_is_not_fitted_is_planned_with_upper_bounds(done):
     """Fits are not run for a plan: it says so, and lists what the dry run lists."""
     overrides = "embed.dims=1"

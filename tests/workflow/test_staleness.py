@@ -121,7 +121,7 @@ def test_reasons_name_settings_and_code_of_the_stages_that_train():
 
     assert reasons(state, changed, [], jobs=2) == [
         "settings of model changed",
-        "code of train_specialists, or the model's file, changed",
+        "code of train_specialists changed",
     ]
 
 

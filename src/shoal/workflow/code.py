@@ -13,19 +13,28 @@ _PACKAGE = Path(shoal.__file__).parent
 
 
 def code_digest(module: str, *files: Path) -> str:
-    """Digest of a module of this package, of all it imports from it, and of further files.
+    """Digest of a module of this package and all it imports from it, then of the user's files.
 
     Imports inside functions count; nothing is imported to find out. ``shoal`` itself, the face of
     the package, counts for none of its parts: it imports the pool where a user asks for one.
 
     Args:
         module: Name below ``shoal``, such as ``embed.command``.
-        files: Further files, such as the user's model.
+        files: Further files, such as the user's model; those of this package count as its code.
+
+    Returns:
+        Ten hexadecimal digits, and behind a dash ten more where there are files of the user's.
     """
-    digest = _of_package(f"shoal.{module}").copy()
+    own, users = _of_package(f"shoal.{module}").copy(), hashlib.sha256()
     for path in files:
-        digest.update(_named_content(path))
-    return digest.hexdigest()[:10]
+        (own if path.is_relative_to(_PACKAGE) else users).update(_named_content(path))
+    parts = [own] if all(path.is_relative_to(_PACKAGE) for path in files) else [own, users]
+    return "-".join(part.hexdigest()[:10] for part in parts)
+
+
+def users_part(digest: str) -> str:
+    """The part of a digest that is of the user's files; empty where there are none."""
+    return digest.partition("-")[2]
 
 
 @functools.cache

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import Artifact
-from shoal.errors import ShoalError, SourceError
+from shoal.errors import ModelError, ShoalError, SourceError
 from shoal.files import read_json, read_made, write_json
 from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
+from shoal.targets import target_file
 from shoal.workflow import identity
+from shoal.workflow.code import users_part
 from shoal.workflow.failed import FAILED, left_out
 from shoal.workflow.history import History
 from shoal.workflow.layout import FIT_FILES, Layout
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 
 VARIANTS = "variants"
 """Folder of the variants' own folders."""
+
+OTHER_BASE = (
+    "its model or settings are not those of the published release, so it is trained anew on "
+    "today's rows, and then every specialist from it"
+)
+"""What is said of a base that is not there yet."""
 
 
 def homes(root: Path) -> list[Path]:
@@ -203,6 +211,36 @@ class Plan:
             for stage, record in records.items()
             if record is not None and record.get("code") != self.fit_codes[stage]
         ]
+
+    def require_the_bases_model(self) -> None:
+        """Refuse a model whose file has changed since the base was trained.
+
+        Specialists start from the base, so those of the new model would start from one of the old.
+
+        Raises:
+            ModelError: It has.
+        """
+        record = self.fit_record("base") or {}
+        before, now = (
+            users_part(each) for each in (record.get("code", ""), self.fit_codes["base"])
+        )
+        if before and now and before != now:
+            target = self.settings.model.target
+            raise ModelError(
+                f"refit needed: {target_file(target)} has changed since the base of generation "
+                f"{self.settings.generation} was trained with {target}, and specialists of the new "
+                f"model would start from that base; `{self.command('refit')}` starts the next "
+                f"generation, or undo the change"
+            )
+
+    @property
+    def needs_another_base(self) -> bool:
+        """Whether the published release is of this generation, but its base of other settings."""
+        if self.history.current is None or self.fit_record("base") is not None:
+            return False
+        before, now = self.history.current["layout"], self.layout
+        same = before["generation"] == now.generation
+        return same and before["fits"]["base"] != now.fits["base"]
 
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""

@@ -80,7 +80,8 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
           earlier rows are no longer kept; ``waiting`` as in the index, or null; ``why``: reasons;
           ``files``: source files behind them, each with ``path`` and ``kind``; ``cost``.
         - ``settings``: changed ones, each with ``name``, ``before``, ``after``; ``codes``: stages
-          with changed code; ``refit_needed``: reasons to start another generation.
+          with changed code; ``other_base``: whether the base is to be trained anew, as its model
+          or settings changed; ``refit_needed``: reasons to start another generation.
         - ``removed``: partitions ``retrained`` without training rows that are gone, partitions
           ``waiting`` that still hold some, and ``seen``: ``stages`` of the generation whose fits
           have seen ``rows`` rows (null: not known; an upper bound unless ``exact``) that are gone.
@@ -102,8 +103,10 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
 
     Raises:
         SettingsError: A specialist would train for longer than a pack may.
+        ModelError: The model's file has changed since the generation's base was trained.
         SystemExit: Snakemake failed to make the index; with its exit code.
     """
+    plan.require_the_bases_model()
     now = _now(plan, profile, cores)
     devices = plan.settings.packing.devices
     estimate = Estimate(plan, now.index, now.jobs, packed=devices is not None)
@@ -126,6 +129,7 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         "partitions": partitions,
         "settings": [asdict(change) for change in changed.settings],
         "codes": changed.codes,
+        "other_base": plan.needs_another_base,
         "refit_needed": _refit_needed(now),
         "removed": _removed(now, partitions),
         "incomplete": _incomplete(now),

@@ -9,6 +9,7 @@ from shoal.evaluate.drift_table import advice_text
 from shoal.evaluate.formats import NONE, count_text, flops_text, seconds_text
 from shoal.pool.incomplete import incomplete_line
 from shoal.workflow.estimate import Cost
+from shoal.workflow.plan import OTHER_BASE
 from shoal.workflow.why import point_text, value_text
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def plan_text(document: Mapping[str, Any], refit: str) -> RenderableType:
     nothing = not document["jobs"]
     return Group(
         *lines(_opening(document)),
+        *lines([f"Refit of the base: {OTHER_BASE}"] if document["other_base"] else [], "yellow"),
         *([_partition_table(loud)] if loud and document["exact"] else []),
         *lines(_reason_lines(loud) if document["exact"] else []),
         *lines(_quiet_lines(document["partitions"])),

@@ -44,6 +44,7 @@ class Plans:
         Raises:
             SettingsError: The settings do not compose.
             SourceError: There are no source files.
+            ModelError: The model's file has changed since the generation's base was trained.
         """
         self._workflow = workflow
         # Snakemake makes numbers of names that look like them, such as 2024 and nan.
@@ -53,6 +54,8 @@ class Plans:
             RulesPlan(experiment, overrides, config_folder, variant, workflow)
             for variant in variants(config_folder, experiment, overrides)
         ]
+        for plan in self.all:
+            plan.require_the_bases_model()
         self._found: dict[tuple[str, ...], RulesPlan] = {}
 
     @property

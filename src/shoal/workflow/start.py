@@ -16,6 +16,7 @@ from shoal.files import read_made
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
+from shoal.workflow.plan import OTHER_BASE
 from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import failed_jobs, read_logs
 from shoal.workflow.running import announce
@@ -48,6 +49,8 @@ def _started_plans(plans: Plans) -> Plans:
             f"refit needed: the code of {', '.join(stages)} has changed since generation "
             f"{generation} was fitted; it stays as it is, `{refit}` starts the next one"
         )
+    if any(plan.needs_another_base for plan in plans.all):
+        say(f"refit of the base: {OTHER_BASE}")
     unknown = max((plan.layout.read_index() or {}).get("unknown_labels", 0) for plan in plans.all)
     if unknown:
         say(

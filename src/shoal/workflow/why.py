@@ -173,7 +173,7 @@ def _jobs_text(changed: Differences) -> list[str]:
     else:
         found += [each for each in [_settings_text(changed.sections("grid", "search"))] if each]
     if "train_specialists" in changed.codes:
-        found.append("code of train_specialists, or the model's file, changed")
+        found.append("code of train_specialists changed")
     return found
 
 
