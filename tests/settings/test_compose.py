@@ -8,6 +8,7 @@ import pytest
 from shoal.errors import SettingsError
 from shoal.settings.compose import as_list, compose
 from shoal.settings.variants import variants
+from shoal.workflow.points import points
 
 CONFIG = Path(__file__).parents[2] / "config"
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))
@@ -86,6 +87,14 @@ def test_overrides_change_settings_and_add_grid_dimensions():
         ("evaluate.seed=4294967296", "^evaluate.seed: .* less than or equal to 4294967295, not"),
         ("search.grid.seed=true", "^search.grid.seed: .* valid integer, not True$"),
         ("train_specialists.loss=l1", "^train_specialists.loss: Input should be 'auto', .*'huber'"),
+        (
+            "train_specialists.loss=mse",
+            "^train_specialists.loss: 'mse' is a loss of regression, but",
+        ),
+        (
+            "grid.loss=[auto,huber]",
+            "^grid.loss: 'huber' is a loss of regression, but sources.task is",
+        ),
         ("train_specialists.lr=inf", "^train_specialists.lr: inf is not a finite number$"),
         ("model.width=nan", "^model.width: nan is not a finite number$"),
         ("cluster.partitions=[x]", "^cluster.partitions: "),
@@ -194,6 +203,7 @@ def test_an_experiment_may_be_called_what_looks_like_a_number(tmp_path: Path, na
         ("search: null\n", "^search: "),
         ("grid: 5\n", "^grid: a mapping of names to lists"),
         ("grid: {lr: {}}\n", r"^grid\.lr"),
+        ("grid: {1: [2]}\n", r"^grid\.1: unknown hyperparameter"),
         ("seed: -1\n", r"seed: .*greater than or equal to 0, not -1$"),
         ("seed: [0, 4294967296]\n", r"seed: .*less than or equal to 4294967295"),
     ],
@@ -205,7 +215,8 @@ def test_a_section_of_another_kind_is_one_line(tmp_path: Path, text: str, said: 
     config = with_files(tmp_path, tiny="\n".join([*kept, text]))
 
     with pytest.raises(SettingsError, match=said) as caught:
-        variants(config, "tiny", [])
+        for found in (each.settings for each in variants(config, "tiny", [])):
+            points(found.grid, found.model, found.train_specialists, found.search.grid)
 
     assert "\n" not in str(caught.value)
 

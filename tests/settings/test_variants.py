@@ -146,6 +146,15 @@ def test_a_wrong_list_is_one_line(override, message):
     assert message in str(caught.value)
 
 
+def test_a_choice_among_its_own_alternatives_is_one_line(tmp_path):
+    """It would have them without end."""
+    shutil.copytree(CONFIG, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "embed" / "loop.yaml").write_text("cross: [loop, pca]\n")
+
+    with pytest.raises(SettingsError, match="has itself among its alternatives$"):
+        of("embed=loop", config=tmp_path)
+
+
 def test_lists_that_advance_together_have_one_length():
     """Otherwise the line names them with their lengths."""
     with pytest.raises(SettingsError, match=r"split.fractions \(1\), split.seed \(2\)"):

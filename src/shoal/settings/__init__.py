@@ -17,7 +17,7 @@ from pydantic import (
 from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
-from shoal.settings.learning import Evaluate, Gate, Model, Router, Training
+from shoal.settings.learning import LOSSES, Evaluate, Gate, Model, Router, Training
 from shoal.settings.nodes import Nodes
 from shoal.settings.packing import Packing
 from shoal.settings.search import Range, Search, space_size
@@ -121,6 +121,21 @@ class Settings(Section):
     def batches(self) -> tuple[int, ...]:
         """How many grid points each batch trains; none where they are not proposed."""
         return self.search.grid.batches(space_size(self.grid))
+
+    @model_validator(mode="after")
+    def _losses_are_of_the_task(self) -> Settings:
+        asked = {"train_specialists.loss": [self.train_specialists.loss]}
+        varied = self.grid.get("loss", [])
+        asked["grid.loss"] = varied if isinstance(varied, list) else []
+        for name, losses in asked.items():
+            for loss in losses:
+                task = LOSSES.get(str(loss), self.sources.task)
+                if task != self.sources.task:
+                    raise ValueError(
+                        f"{name}: {loss!r} is a loss of {task}, but sources.task is "
+                        f"{self.sources.task}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _partition_does_not_see_the_label(self) -> Settings:

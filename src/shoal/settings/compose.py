@@ -178,9 +178,9 @@ def _flat(grid: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in grid.items():
         if is_range(value):
-            flat[prefix + name] = value
+            flat[f"{prefix}{name}"] = value
         elif isinstance(value, dict) and value:
             flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value if isinstance(value, list | dict) else [value]
+            flat[f"{prefix}{name}"] = value if isinstance(value, list | dict) else [value]
     return flat

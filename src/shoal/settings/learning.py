@@ -8,6 +8,9 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, Positiv
 
 from shoal.settings.section import Section, Seed
 
+LOSSES = {"cross_entropy": "classification", "mse": "regression", "huber": "regression"}
+"""The task that each loss is for."""
+
 
 class Model(Section):
     """The user's model: a class and its arguments, passed as they stand."""

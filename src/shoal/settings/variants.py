@@ -187,7 +187,10 @@ def _seeded(config: Path, experiment: str, overrides: list[str]) -> list[_Seeded
 
         own = resolved(whole, **seed)
         refuse_ways(own)
-        ways = [ways_of(stage, own.get(stage), choice) for stage in STAGES]
+        try:
+            ways = [ways_of(stage, own.get(stage), choice) for stage in STAGES]
+        except RecursionError:
+            raise SettingsError("a choice of a stage has itself among its alternatives") from None
         found.append(_Seeded(seed, own, ways))
     return found
 

@@ -240,7 +240,7 @@ class Plan:
             return False
         before, now = self.history.current["layout"], self.layout
         same = before["generation"] == now.generation
-        return same and before["fits"]["base"] != now.fits["base"]
+        return bool(same and before["fits"]["base"] != now.fits["base"])
 
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
