@@ -214,10 +214,12 @@ def test_a_section_of_another_kind_is_one_line(tmp_path: Path, text: str, said: 
     kept = [line for line in CALLED.splitlines() if not line.startswith(f"{section}:")]
     config = with_files(tmp_path, tiny="\n".join([*kept, text]))
 
-    with pytest.raises(SettingsError, match=said) as caught:
+    def planned() -> None:
         for found in (each.settings for each in variants(config, "tiny", [])):
             points(found.grid, found.model, found.train_specialists, found.search.grid)
 
+    with pytest.raises(SettingsError, match=said) as caught:
+        planned()
     assert "\n" not in str(caught.value)
 
 

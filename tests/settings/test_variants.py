@@ -151,7 +151,7 @@ def test_a_choice_among_its_own_alternatives_is_one_line(tmp_path):
     shutil.copytree(CONFIG, tmp_path, dirs_exist_ok=True)
     (tmp_path / "embed" / "loop.yaml").write_text("cross: [loop, pca]\n")
 
-    with pytest.raises(SettingsError, match="has itself among its alternatives$"):
+    with pytest.raises(SettingsError, match=r"has itself among its alternatives$"):
         of("embed=loop", config=tmp_path)
 
 
