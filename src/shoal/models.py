@@ -42,20 +42,41 @@ class MLP(nn.Module):
         return result
 
 
+def has_channels_last(shape: Sequence[int]) -> bool:
+    """Whether an image of three axes has its channels last: at most 4 of them, and more rows."""
+    return shape[-1] <= 4 < shape[0]
+
+
+def channels_first(images: torch.Tensor) -> torch.Tensor:
+    """Images ``(rows, channels, height, width)`` from those with channels last or without."""
+    if images.ndim == 3:
+        return images.unsqueeze(1)
+    return images.permute(0, 3, 1, 2) if has_channels_last(images.shape[1:]) else images
+
+
+def channels_and_sides(shape: Sequence[int]) -> tuple[int, list[int]]:
+    """Channels of an image, and its height and width, from its shape as :func:`channels_first`."""
+    if len(shape) != 3:
+        return 1, list(shape)
+    channels, *sides = (shape[-1], *shape[:-1]) if has_channels_last(shape) else shape
+    return channels, sides
+
+
 class ConvNet(nn.Module):
-    """Two strided convolutions and a linear layer, for small grey images.
+    """Two strided convolutions and a linear layer, for small images.
 
     Args:
-        shape: Height and width of an image.
+        shape: Height and width of an image, channels before or after them where there are any.
         outputs: Classes, or 1 for a number.
         channels: Channels of the first convolution; the second has twice as many.
     """
 
     def __init__(self, shape: Sequence[int], outputs: int, channels: int) -> None:
         super().__init__()
-        sides = [math.ceil(math.ceil(side / 2) / 2) for side in shape]
+        own, sides = channels_and_sides(shape)
+        sides = [math.ceil(math.ceil(side / 2) / 2) for side in sides]
         self.layers = nn.Sequential(
-            nn.Conv2d(1, channels, kernel_size=3, stride=2, padding=1),
+            nn.Conv2d(own, channels, kernel_size=3, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(channels, 2 * channels, kernel_size=3, stride=2, padding=1),
             nn.ReLU(),
@@ -64,6 +85,6 @@ class ConvNet(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits or numbers, ``(rows, outputs)``, from images ``(rows, height, width)``."""
-        result: torch.Tensor = self.layers(x.unsqueeze(1))
+        """Logits or numbers, ``(rows, outputs)``, from images ``(rows, *shape)``."""
+        result: torch.Tensor = self.layers(channels_first(x))
         return result

@@ -14,7 +14,7 @@ from torch import nn
 from shoal.bounded import check_layout
 from shoal.embed.embedder import Embedder
 from shoal.errors import CorruptError
-from shoal.models import MLP
+from shoal.models import MLP, channels_and_sides, channels_first
 from shoal.stored import Stored, as_kind, check_numbers, check_range, tensor_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ImageEncoder(nn.Module):
     """Strided convolutions and a linear layer, for small images.
 
     Args:
-        shape: Height and width of an image, channels before them where there are any.
+        shape: Height and width of an image, channels before or after them where there are any.
         dims: Outputs.
         width: Channels of each convolution.
         depth: Convolutions; each halves height and width.
@@ -35,7 +35,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, shape: Sequence[int], dims: int, width: int, depth: int) -> None:
         super().__init__()
-        channels, *sides = shape if len(shape) == 3 else (1, *shape)
+        channels, sides = channels_and_sides(shape)
         layers: list[nn.Module] = []
         for _ in range(depth):
             layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.ReLU()]
@@ -44,8 +44,8 @@ class ImageEncoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), head)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Embeddings ``(rows, dims)`` of images ``(rows, [channels,] height, width)``."""
-        result: torch.Tensor = self.layers(x if x.ndim == 4 else x.unsqueeze(1))
+        """Embeddings ``(rows, dims)`` of images ``(rows, *shape)``, or with channels first."""
+        result: torch.Tensor = self.layers(channels_first(x))
         return result
 
 

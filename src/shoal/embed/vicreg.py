@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from shoal.embed.seeded import SeededModule, part_of
+from shoal.models import channels_first
 from shoal.processes import ALONE, place
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class VicregModule(SeededModule):
         self._settings = settings
 
     def training_step(self, batch: tuple[torch.Tensor], _: int) -> torch.Tensor:
-        """VICReg between two views of a batch of images ``(rows, [channels,] height, width)``."""
-        images = batch[0] if batch[0].ndim == 4 else batch[0].unsqueeze(1)
+        """VICReg between two views of a batch of images, whatever place their channels have."""
+        images = channels_first(batch[0])
         views = [view_of(images, self._settings, self.generator, place()) for _ in range(2)]
         # Its batch normalisation, like the loss, is over whole batches.
         a, b = (self.expander(self.whole(self.encoder(view))) for view in views)
