@@ -20,7 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from shoal.checkpoint import SafetensorsIO, read_checkpoint, write_checkpoint
-from shoal.errors import ShoalError
+from shoal.errors import ModelError, ShoalError
 from shoal.learning_curve import LearningCurve
 from shoal.processes import ALONE, of_first, place, rank, sharing
 from shoal.random_state import random_state, set_random_state
@@ -59,7 +59,8 @@ class _Keep(pl.Callback):
         self._due = time.monotonic() + (slot.seconds if slot else math.inf)
         self._random: dict[str, Any] | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        _refuse_schedules_by_epoch(trainer, module)
         # In place of Lightning's handler, after which nothing could be saved exactly. When the
         # training ends, Lightning puts back what was there before.
         if self._slot and threading.current_thread() is threading.main_thread():
@@ -125,6 +126,20 @@ class _Keep(pl.Callback):
             say_once(f"{error}: this training cannot go on where it is ended")
             self._slot = None
         self._due = time.monotonic() + slot.seconds
+
+
+def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    """A training is one epoch, of as many steps as the budget has: such a schedule does nothing."""
+    if not module.automatic_optimization:
+        return
+    for config in trainer.lr_scheduler_configs:
+        if config.interval != "step":
+            raise ModelError(
+                f"{type(module).__name__}: configure_optimizers returns a "
+                f"{type(config.scheduler).__name__} that steps once an epoch, but a training is "
+                f'one epoch; let it step with the optimiser: {{"optimizer": optimizer, '
+                f'"lr_scheduler": {{"scheduler": scheduler, "interval": "step"}}}}'
+            )
 
 
 def _head(slot: Slot | None, left: Path | None) -> dict[str, Any]:

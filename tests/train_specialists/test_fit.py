@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from shoal.determinism import deterministic
@@ -102,3 +103,120 @@ def test_a_lightning_module_keeps_its_own_loss_and_optimiser():
     assert any((weights(model)[name] != before[name]).any() for name in before)
     batch = (torch.zeros(16, 4), torch.zeros(16))
     assert step_flops(model, batch) > 0
+
+
+class _Own(pl.LightningModule):
+    """A LightningModule whose steps and schedule differ from test to test."""
+
+    def __init__(self, schedule: str = "") -> None:
+        super().__init__()
+        self.leave = torch.nn.Linear(4, 2)
+        self.schedule = schedule
+
+    def loss(self, batch):
+        x, y = batch
+        return torch.nn.functional.cross_entropy(self.leave(x), y)
+
+    def training_step(self, batch, _):
+        loss = self.loss(batch)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        steps = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=1e9)
+        return {
+            "": optimizer,
+            "lists": ([optimizer], [steps]),
+            "epoch": {"optimizer": optimizer, "lr_scheduler": steps},
+            "plateau": {"optimizer": optimizer, "lr_scheduler": plateau, "monitor": "loss"},
+            "plateau by step": {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": plateau, "interval": "step", "monitor": "loss"},
+            },
+        }[self.schedule]
+
+    def on_train_end(self):
+        self.last_rate = self.optimizers().param_groups[0]["lr"]
+
+
+class _Mistaken(_Own):
+    """Takes a batch for a mapping."""
+
+    def training_step(self, batch, _):
+        return self.loss(batch["image"])
+
+
+class _WithoutLoss(_Own):
+    """Returns nothing."""
+
+    def training_step(self, batch, _):
+        self.loss(batch)
+
+
+class _WithoutNumber(_Own):
+    """Does not take the batch's number."""
+
+    def training_step(self, batch):
+        return {"loss": self.loss(batch)}
+
+
+class _Unconfigured(_Own):
+    """Fails before its first step."""
+
+    def configure_optimizers(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            _Mistaken,
+            r"Mistaken: training_step raises TypeError: tuple indices .* at .*test_fit\.py:\d+; "
+            r"a batch is \(x, y\): x float32 of shape \(B, 4\), y int64 of shape \(B,\)$",
+        ),
+        (_Unconfigured, r"configure_optimizers raises ZeroDivisionError at .*test_fit\.py:\d+$"),
+        (_WithoutLoss, "WithoutLoss: training_step gives None, not a loss"),
+    ],
+)
+def test_what_a_users_step_raises_is_one_line(module, message):
+    """It names the user's file and line, and what a batch is."""
+    with pytest.raises(ModelError, match=message) as caught:
+        train_on_rows(module(), rows(), TRAINING, "classification", 500, Ledger("test"))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plain_module_that_does_not_fit_the_labels_is_one_line():
+    """Its loss is Shoal's, but what it makes is its own."""
+    numbers = {"x": rows()["x"], "y": rows()["x"][:, 0]}
+
+    with pytest.raises(ModelError, match=r"MLP: .*raises RuntimeError: .*y float32 of shape"):
+        train_on_rows(net(), numbers, TRAINING, "classification", 500, Ledger("test"))
+
+
+def test_a_step_that_does_not_take_the_batchs_number_trains():
+    """Lightning calls it without, and so does the count of FLOPs."""
+    ledger = Ledger("test")
+
+    train_on_rows(_WithoutNumber(), rows(), TRAINING, "classification", 500, ledger)
+
+    assert ledger.flops > 0
+
+
+@pytest.mark.parametrize("schedule", ["lists", "epoch", "plateau"])
+def test_a_schedule_that_steps_once_an_epoch_is_refused(schedule):
+    """A training is one epoch, so that it would do nothing; the line says what works."""
+    with pytest.raises(ModelError, match=r"once an epoch.*\"interval\": \"step\""):
+        train_on_rows(_Own(schedule), rows(), TRAINING, "classification", 500, Ledger("test"))
+
+
+def test_a_plateau_that_is_looked_at_every_step_lowers_the_rate():
+    """What is refused by epoch works by step."""
+    model = _Own("plateau by step")
+
+    train_on_rows(model, rows(), TRAINING, "classification", 500, Ledger("test"))
+
+    assert model.last_rate < 0.1

@@ -9,6 +9,7 @@ import torch
 from shoal.errors import ModelError
 from shoal.settings.learning import Model
 from shoal.shapes import Shapes
+from shoal.state import load_state, save_state
 from shoal.train_specialists.model import (
     build_model,
     load_weights,
@@ -73,9 +74,9 @@ def test_a_rows_prediction_does_not_depend_on_its_batch():
     [
         (model("shoal.models.MPL"), "shoal.models.*MPL.*MLP"),
         (model("no_such_module.Net"), "no_such_module"),
-        (model(features=4, outputs=3, width=5), "missing 1 required positional argument: 'depth'"),
+        (model(features=4, outputs=3, width=5), "missing a required argument: 'depth'"),
         (model(features=4, outputs=7, width=5, depth=1), r"shape \(2, 7\).*3 classes"),
-        (model(features=9, outputs=3, width=5, depth=1), r"does not take rows of shape \(4,\)"),
+        (model(features=9, outputs=3, width=5, depth=1), r"forward raises .* shape \(B, 4\)"),
         (model("collections.Counter"), "a model is a class derived from torch.nn.Module"),
         (model("torch.hub.load"), "is a function, and a model is a class derived from"),
     ],
@@ -86,6 +87,103 @@ def test_a_model_that_does_not_fit_is_one_line(settings: Model, message: str):
         build_model(settings, SHAPES, seed=0)
 
     assert "\n" not in str(caught.value)
+
+
+class WithState(torch.nn.Identity):
+    """Keeps what is no tensor."""
+
+    def get_extra_state(self):
+        """A mapping."""
+        return {"step": 1}
+
+
+class Odd(torch.nn.Module):
+    """A model with one thing of each kind that has gone wrong."""
+
+    def __init__(self, outputs: int, wrong: str = "") -> None:
+        super().__init__()
+        self.leave = torch.nn.LazyLinear(outputs)
+        self.wrong = wrong
+        if wrong == "constructor":
+            self.register_buffer("leave", torch.ones(1))
+        if wrong in ("bfloat16", "complex128", "complex64", "float16"):
+            self.register_buffer("held", torch.ones(1, dtype=getattr(torch, wrong)))
+        if wrong == "sparse":
+            self.register_buffer("held", torch.eye(2).to_sparse())
+        if wrong == "own state":
+            self.own = WithState()
+        if wrong == "not kept":
+            self.register_buffer("held", torch.ones(1, dtype=torch.bfloat16), persistent=False)
+
+    def forward(self, x):
+        """Logits."""
+        if self.wrong == "forward":
+            raise KeyError("image")
+        output = self.leave(x.flatten(1))
+        return {"logits": output} if self.wrong == "output" else output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            "constructor",
+            r"Odd: __init__ raises KeyError: .*'leave' already exists.* at .*\.py:\d+$",
+        ),
+        (
+            "forward",
+            r"Odd: forward raises KeyError: 'image' at .*; x is float32 of shape \(B, 4\)$",
+        ),
+        ("output", "Odd: gives a dict, not a tensor"),
+        ("bfloat16", "tensor 'held' of its state is of type bfloat16, which cannot be kept"),
+        ("complex128", "tensor 'held' of its state is of type complex128, which cannot be kept"),
+        ("sparse", "tensor 'held' of its state is sparse or quantized, which cannot be kept"),
+        ("own state", "tensor 'own._extra_state' of its state is a dict, which cannot be kept"),
+    ],
+)
+def test_what_would_fail_later_is_refused_when_the_model_is_built(wrong: str, message: str):
+    """Constructor, forward pass and state are tried before anything trains; all is one line."""
+    odd = model("tests.train_specialists.test_model.Odd", outputs=3, wrong=wrong)
+
+    with pytest.raises(ModelError, match=message) as caught:
+        build_model(odd, SHAPES, seed=0)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fine", ["", "complex64", "float16", "not kept"])
+def test_state_that_can_be_kept_is_kept(fine: str, tmp_path):
+    """Types that safetensors and numpy both have come back; what is not persistent may be any."""
+    net = build_model(
+        model("tests.train_specialists.test_model.Odd", outputs=3, wrong=fine), SHAPES, 0
+    )
+    save_state(tmp_path / "a.safetensors", weights(net), {})
+
+    found = load_state(tmp_path / "a.safetensors")[0]
+
+    assert {name: found[name].dtype for name in found} == {
+        name: array.dtype for name, array in weights(net).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "message"),
+    [
+        (
+            [8, 8],
+            r"x is float32 of shape \(B, 8, 8\), without channels: x\.unsqueeze\(1\) adds them",
+        ),
+        ([8, 8, 3], r"\(B, 8, 8, 3\), channels last: x\.permute\(0, 3, 1, 2\) has them first"),
+        ([8], r"x is float32 of shape \(B, 8\)$"),
+    ],
+)
+def test_a_convolution_that_images_do_not_fit_is_told_how_to_bring_them_there(x_shape, message):
+    """Images arrive as their file has them."""
+    shapes = dataclasses.replace(SHAPES, x_shape=x_shape)
+    convolution = model("torch.nn.Conv2d", in_channels=5, out_channels=1, kernel_size=1)
+
+    with pytest.raises(ModelError, match=message):
+        build_model(convolution, shapes, seed=0)
 
 
 def test_a_grid_points_argument_holds_when_the_model_is_used():

@@ -10,6 +10,7 @@ from shoal.processes import visible_devices
 from shoal.streaming import MemoryRows, RowStream
 from shoal.train_specialists.module import trainable
 from shoal.training import run_steps
+from shoal.user_code import Calling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,13 +58,16 @@ def train_on_shards(
         shards, ("x", "y"), training.batch_size, 1, training.buffer_rows, training.seed
     )
     module = trainable(model, training, task)
-    cost = step_flops(module, next(iter(stream)))
+    batch = next(iter(stream))
+    with _calling(model, batch):
+        cost = step_flops(module, batch)
     steps = flops / cost if flops else rows / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
     own = part.steps(stream.steps) if part else stream.steps
     ledger.flops += own * cost
     ledger.rows_seen += own * stream.batch_size
-    run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
+    with _calling(model):
+        run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
     stream.close()
     return stream.training_rows
 
@@ -95,6 +99,22 @@ def train_on_rows(
     stream = MemoryRows((arrays["x"], arrays["y"]), batch_size, steps, training.seed)
     module = trainable(model, training, task)
     own = part.steps(steps) if part else steps
-    ledger.flops += own * step_flops(module, next(iter(stream)))
+    batch = next(iter(stream))
+    with _calling(model, batch):
+        ledger.flops += own * step_flops(module, batch)
     ledger.rows_seen += own * batch_size
-    run_steps(module, stream, steps, checkpoints, part=part)
+    with _calling(model):
+        run_steps(module, stream, steps, checkpoints, part=part)
+
+
+def _calling(model: torch.nn.Module, batch: Sequence[torch.Tensor] = ()) -> Calling:
+    """A block that calls the user's model; what goes wrong with a batch says what that is."""
+    kind = type(model)
+    parts = [_described(name, part) for name, part in zip("xy", batch, strict=False)]
+    hint = f"; a batch is (x, y): {', '.join(parts)}" if parts else ""
+    return Calling(kind, f"model {kind.__module__}.{kind.__qualname__}", "its training", hint)
+
+
+def _described(name: str, part: torch.Tensor) -> str:
+    shape = ", ".join(["B", *map(str, part.shape[1:])]) + ("," if part.ndim == 1 else "")
+    return f"{name} {str(part.dtype).removeprefix('torch.')} of shape ({shape})"

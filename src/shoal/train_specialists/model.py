@@ -6,21 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save
 
 from shoal.blocks import BLOCK_ROWS, padded_blocks
 from shoal.bounded import check_layout
 from shoal.errors import ModelError
 from shoal.grid import model_at
+from shoal.models import has_channels_last
 from shoal.targets import OURS, import_target
+from shoal.user_code import Calling, check_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from shoal.grid import Point
     from shoal.settings.learning import Model
     from shoal.shapes import Shapes
+
+
+def model_class(model: Model) -> type[torch.nn.Module]:
+    """The user's class.
+
+    Raises:
+        ModelError: It does not import, or is no class of modules.
+    """
+    found: type[torch.nn.Module] = import_target(model.target, "model")
+    return found
 
 
 def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
@@ -32,40 +46,77 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
         seed: Seed of the initial weights.
 
     Raises:
-        ModelError: The class does not import, does not take its arguments, or gives an output
-            that does not fit the labels.
+        ModelError: The class does not import, does not take its arguments, gives an output that
+            does not fit the labels, has state that cannot be kept, or raises anything.
     """
-    target = import_target(model.target, "model")
+    kind, place = model_class(model), f"model {model.target}"
+    arguments = shapes.fill(model.arguments())
+    check_arguments(kind, place, **arguments)
     torch.manual_seed(seed)
-    try:
-        built = target(**shapes.fill(model.arguments()))
-    except TypeError as error:
-        raise ModelError(f"model {model.target}: {error}; check its arguments") from None
-    if not isinstance(built, torch.nn.Module):
-        raise ModelError(f"model {model.target}: makes a {type(built).__name__}, not a Module")
-    _check_output(built, model.target, shapes)
+    with Calling(kind, place, "its constructor"):
+        built = kind(**arguments)
+    _check_output(built, place, shapes)
+    _check_state(built, place)
     return built
 
 
-def _check_output(module: torch.nn.Module, target: str, shapes: Shapes) -> None:
+def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
     """One forward pass of two rows of zeros must give what the labels need."""
     x = torch.zeros((2, *shapes.x_shape))
-    try:
-        with torch.no_grad():
-            output = module.eval()(x)
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"model {target}: does not take rows of shape {tuple(shapes.x_shape)} ({reason})"
-        ) from None
+    hint = f"; x is float32 of shape {_batch_shape(shapes.x_shape)}{_axes(shapes.x_shape)}"
+    with Calling(type(module), place, "the forward pass", hint), torch.no_grad():
+        output = module.eval()(x)
+    if not isinstance(output, torch.Tensor):
+        raise ModelError(f"{place}: gives a {type(output).__name__}, not a tensor")
     shape = tuple(output.shape)
     wanted = [(2, shapes.outputs)] if shapes.task == "classification" else [(2,), (2, 1)]
     if shape not in wanted:
         labels = f"{shapes.outputs} classes" if shapes.task == "classification" else "one number"
         raise ModelError(
-            f"model {target}: gives an output of shape {shape} for 2 rows, but the labels need "
+            f"{place}: gives an output of shape {shape} for 2 rows, but the labels need "
             f"{labels}: shape {wanted[-1]}"
         )
+
+
+def _batch_shape(x_shape: Sequence[int]) -> str:
+    return f"({', '.join(['B', *map(str, x_shape)])})"
+
+
+def _axes(x_shape: Sequence[int]) -> str:
+    """How the axes of images are brought to what convolutions take."""
+    if len(x_shape) == 2:
+        return ", without channels: x.unsqueeze(1) adds them"
+    if len(x_shape) == 3 and has_channels_last(x_shape):
+        return ", channels last: x.permute(0, 3, 1, 2) has them first"
+    return ""
+
+
+def _check_state(module: torch.nn.Module, place: str) -> None:
+    """Every tensor of the state must be of a kind that can be kept, so that no training is lost."""
+    with Calling(type(module), place, "its state"):
+        state = module.state_dict()
+    for name, value in state.items():
+        kind = _unkept(value)
+        if kind is not None:
+            raise ModelError(
+                f"{place}: tensor {name!r} of its state {kind}, which cannot be kept; make it "
+                f"float32, or leave it out by register_buffer(…, persistent=False)"
+            )
+
+
+def _unkept(value: Any) -> str | None:  # noqa: ANN401 - whatever a state holds
+    """What keeps a part of a model's state from being written; None where nothing does."""
+    if not isinstance(value, torch.Tensor):
+        return f"is a {type(value).__name__}"
+    if value.layout is not torch.strided or value.is_quantized:
+        return "is sparse or quantized"
+    if value.is_meta:
+        return "has no data"
+    try:
+        save({"": value.detach().new_empty(0).numpy(force=True)})
+    except (TypeError, SafetensorError):
+        return f"is of type {str(value.dtype).removeprefix('torch.')}"
+    return None
 
 
 def weights(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
