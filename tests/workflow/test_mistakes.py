@@ -7,7 +7,25 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.workflow.small import jobs
+
 FIRST = Path("data/part-0.csv")
+
+MY_NET = """\
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, features, outputs, width=4, depth=1):
+        super().__init__()
+        self.l = torch.nn.Linear(features, width)
+
+class Scale:
+    def fit(self, x, y):
+        return self
+
+def shorten(value, words):
+    return value
+"""
 
 
 def edit(path: Path, row: int, column: str, value: object) -> None:
@@ -137,3 +155,41 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):
         assert half_written(results) == []
     finally:
         subprocess.run(["umount", str(results)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ("[model._target_=my_net.Nett]", ["my_net.Nett", "did you mean 'Net'?"]),
+        ("[model._target_=my_net.torch.nn.functional.relu]", ["my_net.torch"]),
+        ("[model._target_=my_net.Net,model.widht=3]", ["my_net.Net", "'widht'", "'width'?"]),
+        ("[model._target_=my_net.Net,grid.model.width=[4,8]]", ["grid.model.width: 8", "l.weight"]),
+        (
+            "[encode.columns={a:{_target_:my_net.Scale}}]",
+            ["encode.columns.a", "my_net.Scale", "transform"],
+        ),
+        (
+            "[transform.steps=[{step:function,columns:[town],options:"
+            "{_target_:my_net.shorten,training_only:false,arguments:{word:1}}}]]",
+            ["transform.steps.0 (function)", "my_net.shorten", "'word'", "'words'?"],
+        ),
+    ],
+)
+def test_what_the_settings_name_is_looked_at_before_the_first_job(experiment, overrides, parts):
+    """A process of its own imports it, and says what is wrong before any row is read."""
+    (experiment.folder / "my_net.py").write_text(MY_NET)
+
+    result = experiment.snakemake("-c", "2", overrides=overrides)
+
+    check_failure(result, *parts)
+    assert jobs(result.stderr) == []
+
+
+def test_planning_imports_nothing_of_the_users_but_looks_for_it(experiment):
+    """A module that is nowhere is refused by a dry run; one that fails when imported is not."""
+    (experiment.folder / "fails.py").write_text("raise RuntimeError")
+
+    result = experiment.snakemake("-n", overrides="[model._target_=absent.Net]")
+
+    check_failure(result, "absent.Net", "no module 'absent'")
+    assert "base_fit" in experiment.plan("[model._target_=fails.Net]")

@@ -102,6 +102,8 @@ for command in (
 app.add_typer(pools.app, name="pool")
 app.add_typer(intermediates.app, name="intermediates")
 
+app.command(hidden=True)(learning.check_classes)
+
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function
     for function in (

@@ -15,10 +15,11 @@ from shoal.cli.options import (
     Paths,
     Seconds,
     Text,
+    Texts,
     Threads,
 )
 from shoal.files import parse_json
-from shoal.settings.section import parse_text
+from shoal.settings.section import parse, parse_text
 
 
 def base_fit(
@@ -232,6 +233,34 @@ def evaluate_random(
         base_ledger,
         checkpoint_seconds,
     )
+
+
+def check_classes(
+    model: Json = "null",
+    grid: Json = "{}",
+    seed: Number = 0,
+    shapes: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    encoder: Texts = [],  # noqa: B006 - the same
+    function: Texts = [],  # noqa: B006 - the same
+) -> None:
+    """Import the classes and functions that settings name; check that they take their arguments."""
+    from shoal.encode.content import named_class
+    from shoal.transform.function import FunctionOptions, named_function
+
+    for text in function:
+        for place, options in parse_json(text, "--function", dict[str, dict[str, Any]]).items():
+            named_function(parse(FunctionOptions, options, f"{place}: options"), place)
+    for text in encoder:
+        for place, spec in parse_json(text, "--encoder", dict[str, dict[str, Any]]).items():
+            named_class(spec, place)
+    if model != "null":
+        from shoal.settings.learning import Model
+        from shoal.shapes import Shapes
+        from shoal.train_specialists.check import check_model
+
+        known = [Shapes.load(path) for path in shapes]
+        values = parse_json(grid, "--grid", dict[str, list[Any]])
+        check_model(Model.from_text(model), values, seed, known)
 
 
 COMMANDS = (

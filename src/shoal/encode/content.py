@@ -15,9 +15,10 @@ from shoal.settings.section import Section
 from shoal.stored import check_range, naming, tensor_of
 from shoal.tables import ARRAY_KINDS, without_gaps
 from shoal.targets import import_target
+from shoal.user_code import check_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -193,6 +194,25 @@ class Vector(ColumnEncoder):
         return [f"{self.column}[{place}]" for place in range(len(self.fitted["mean"]))]
 
 
+def named_class(spec: Mapping[str, Any], setting: str) -> Callable[..., Any]:
+    """The class that a setting names by ``_target_``, with arguments that it takes.
+
+    Raises:
+        ModelError: It does not import, has no ``fit`` and ``transform``, or does not take them.
+    """
+    try:
+        found: Callable[..., Any] = import_target(spec["_target_"], "encoder")
+    except ModelError as error:
+        raise ModelError(f"{setting}: {error}") from error
+    check_arguments(found, f"{setting}: {spec['_target_']}", **named_options(spec))
+    return found
+
+
+def named_options(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a class that a setting names."""
+    return {name: value for name, value in spec.items() if name != "_target_"}
+
+
 class Named(ColumnEncoder):
     """Any class with ``fit`` and ``transform``, such as one of scikit-learn's.
 
@@ -222,7 +242,7 @@ class Named(ColumnEncoder):
 
     def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401
         """The class's own arguments, passed as they stand."""
-        return {name: value for name, value in options.items() if name != "_target_"}
+        return named_options(options)
 
     def fit(self, values: NDArray[Any], target: Target) -> None:
         """Build the class with its arguments and fit it.
@@ -233,7 +253,7 @@ class Named(ColumnEncoder):
         if self.place.kind == "numeric":
             self.fitted = fit_gaps(values, self.column)
         try:
-            estimator = self._named_class()(**self.options)
+            estimator = named_class(self.given, self.place.setting)(**self.options)
             draws = "random_state" in getattr(estimator, "get_params", dict)()
             if draws and "random_state" not in self.options:
                 estimator.set_params(random_state=self.place.seed)
@@ -244,12 +264,6 @@ class Named(ColumnEncoder):
             raise self._failure("fitted", error) from error
         self.fitted["estimator"] = estimator
         self.fitted["width"] = self._block(values[:BLOCK_ROWS]).shape[1]
-
-    def _named_class(self) -> Any:  # noqa: ANN401 - the user's class
-        try:
-            return import_target(self.given["_target_"], "encoder")
-        except ModelError as error:
-            raise ModelError(f"{self.place.setting}: {error}") from error
 
     def _failure(self, what: str, error: Exception) -> ModelError:
         text = " ".join(f"{type(error).__name__}: {error}".split())

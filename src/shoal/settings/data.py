@@ -154,8 +154,16 @@ class Transform(Section):
     @property
     def targets(self) -> list[str]:
         """Dotted paths of the user's functions among the steps."""
-        named = [step.options.get("_target_") for step in self.steps if step.step == "function"]
-        return [target for target in named if isinstance(target, str)]
+        return [options["_target_"] for options in self.functions.values()]
+
+    @property
+    def functions(self) -> dict[str, dict[str, Any]]:
+        """Options of the steps that name a function of the user's, by their place."""
+        return {
+            f"transform.steps.{place} ({step.step})": step.options
+            for place, step in enumerate(self.steps)
+            if step.step == "function" and isinstance(step.options.get("_target_"), str)
+        }
 
 
 class Encode(Section):
@@ -169,3 +177,14 @@ class Encode(Section):
     )
     fit_rows: PositiveInt = Field(description="rows, at most, that encoders are fitted on")
     seed: int = Field(description="seed of encoders that draw")
+
+    @property
+    def classes(self) -> dict[str, dict[str, Any]]:
+        """What names a class by ``_target_``, by its place."""
+        places = {"kinds": self.kinds, "columns": self.columns}
+        return {
+            f"encode.{place}.{name}": spec
+            for place, specs in places.items()
+            for name, spec in specs.items()
+            if isinstance(spec.get("_target_"), str) and "encoder" not in spec
+        }

@@ -68,6 +68,26 @@ LightningModule keeps its own `training_step` and optimiser; `batch_size`, `rows
 still apply. For classes the output is logits `(rows, classes)`; for numbers `(rows,)` or
 `(rows, 1)`, in units of the training labels' standard deviation from their mean.
 
+A batch is `(x, y)`: `x` float32 `(rows, *shape)`; `y` class codes, int64, or numbers, float32,
+`(rows,)`. Arrays keep the axes that they have in their file, and pictures in colour have their
+channels first. Of images without channels, `(rows, height, width)`, `x.unsqueeze(1)` is what a
+convolution takes; where channels are last, it is `x.permute(0, 3, 1, 2)`. `shoal.models.ConvNet`
+and VICReg take all three: the last axis is the channels' if it is at most 4 long and the first is
+longer.
+
+A training is one epoch of as many steps as the budget has. So Lightning's schedulers have to step
+with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once an epoch,
+which is Lightning's default, would do nothing and is refused. What a model keeps, its parameters
+and persistent buffers, has to be of a type that numpy and safetensors both have: bfloat16, sparse
+and quantized tensors are refused before anything trains.
+
+Before the first job of a run a process of its own imports the class, unless it is one of Shoal's,
+compares the arguments with its signature, and refuses values of the grid that change the shape of
+parameters; so it looks at functions of transform steps and classes of encoders. Where jobs run in
+environments that Snakemake makes (`--sdm conda`), nothing is imported beforehand. A dry run and
+`shoal plan` import nothing, but refuse a module that is not there. What the model raises when it is
+built or trained is one line with its file and line.
+
 ## Splits
 
 | method | a row's fold is decided by |

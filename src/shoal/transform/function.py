@@ -17,6 +17,7 @@ from shoal.hashing import derived
 from shoal.settings.section import Section
 from shoal.targets import import_target
 from shoal.transform.step import TransformStep
+from shoal.user_code import check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,29 @@ class FunctionOptions(Section):
     target: str = Field(alias="_target_", description="dotted path of the function")
     training_only: bool = Field(description="whether rows of other folds stay as they are")
     arguments: dict[str, Any] = Field(default={}, description="its keyword arguments")
+
+
+def named_function(options: FunctionOptions, place: str) -> Callable[..., Any]:
+    """The function that a step names, with arguments that it takes.
+
+    Raises:
+        ModelError: It does not import, is no function or does not take its arguments.
+    """
+    try:
+        found: Callable[..., Any] = import_target(options.target, "transform")
+    except ModelError as error:
+        raise ModelError(f"{place}: {error}") from error
+    more = {"rng": None} if draws(found) else {}
+    check_arguments(found, f"{place}: {options.target}", "", **options.arguments, **more)
+    return found
+
+
+def draws(function: Callable[..., Any]) -> bool:
+    """Whether a function has an argument for a generator."""
+    try:
+        return "rng" in inspect.signature(function).parameters
+    except ValueError:  # some built-in functions do not tell
+        return False
 
 
 class Function(TransformStep):
@@ -67,18 +91,11 @@ class Function(TransformStep):
 
     @cached_property
     def _function(self) -> Callable[..., Any]:
-        try:
-            found: Callable[..., Any] = import_target(self.options.target, "transform")
-        except ModelError as error:
-            raise ModelError(f"{self.place}: {error}") from error
-        return found
+        return named_function(self.options, self.place)
 
     @cached_property
     def _draws(self) -> bool:
-        try:
-            return "rng" in inspect.signature(self._function).parameters
-        except ValueError:  # some built-in functions do not tell
-            return False
+        return draws(self._function)
 
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
         """Call the function.

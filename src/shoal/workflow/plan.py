@@ -14,6 +14,7 @@ from shoal.hashing import settings_id
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
 from shoal.workflow import identity
+from shoal.workflow.class_check import require_modules
 from shoal.workflow.failed import FAILED, left_out
 from shoal.workflow.history import History
 from shoal.workflow.layout import FIT_FILES, Layout
@@ -86,6 +87,7 @@ class Plan:
         self.history = History(self.home, self.root)
         generation = composed.generation or self.history.generation
         self.settings = composed.model_copy(update={"generation": generation})
+        require_modules(self.settings)
         self.grid = points(
             self.settings.grid,
             self.settings.model,

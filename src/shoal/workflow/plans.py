@@ -74,6 +74,15 @@ class Plans:
         """Whether this is the Snakemake that a person started, not that of one of its jobs."""
         return bool(self._workflow.is_main_process)
 
+    def rules_to_run(self) -> set[str]:
+        """Rules of the jobs that are known when the run starts; a checkpoint adds others."""
+        return {job.rule.name for job in self._workflow.dag.needrun_jobs()}
+
+    @property
+    def jobs_have_own_environments(self) -> bool:
+        """Whether Snakemake makes the environments that jobs run in, such as Conda's."""
+        return bool(self._workflow.deployment_settings.deployment_method)
+
     def of(self, wildcards: Any) -> RulesPlan:  # noqa: ANN401 - Snakemake's object
         """A plan that the job with these wildcards is part of.
 

@@ -15,6 +15,7 @@ from shoal.evaluate.leaks import doubt_lines
 from shoal.files import read_made
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
+from shoal.workflow.class_check import check_named_classes
 from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
 from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import failed_jobs, read_logs
@@ -82,12 +83,13 @@ def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def begin(plans: Plans) -> None:
-    """What the main process does before the first job: look at the cluster, write the records."""
+    """What the main process does before the first job: look at what it needs, write the records."""
     with command():
         if plans.first.is_on_cluster:
             from shoal.workflow.cluster_check import check_cluster
 
             check_cluster(plans.settings.nodes)
+        check_named_classes(plans)
         announce(plans.first.root)
         for plan in plans.all:
             plan.write_records()
