@@ -186,6 +186,15 @@ def test_a_convolution_that_images_do_not_fit_is_told_how_to_bring_them_there(x_
         build_model(convolution, shapes, seed=0)
 
 
+def test_a_module_of_lightnings_other_package_is_refused(monkeypatch):
+    """Its own steps would be ignored, as those of a plain module."""
+    other = type("LightningModule", (torch.nn.Module,), {"__module__": "lightning.pytorch.core"})
+    monkeypatch.setitem(globals(), "Other", type("Other", (other,), {"__module__": __name__}))
+
+    with pytest.raises(ModelError, match=r"derive it from pytorch_lightning\.LightningModule"):
+        build_model(model(f"{__name__}.Other"), SHAPES, seed=0)
+
+
 def test_a_grid_points_argument_holds_when_the_model_is_used():
     """An argument that changes the forward pass is the same in use as it was in training."""
     shapes = dataclasses.replace(SHAPES, x_shape=[3])

@@ -77,9 +77,10 @@ longer.
 
 A training is one epoch of as many steps as the budget has. So Lightning's schedulers have to step
 with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once an epoch,
-which is Lightning's default, would do nothing and is refused. What a model keeps, its parameters
-and persistent buffers, has to be of a type that numpy and safetensors both have: bfloat16, sparse
-and quantized tensors are refused before anything trains.
+which is Lightning's default, would do nothing and is refused. To count FLOPs `training_step` is
+called once before, without a trainer: it cannot use `self.trainer` or `self.optimizers()`. What a
+model keeps, its parameters and persistent buffers, has to be of a type that numpy and safetensors
+both have: bfloat16, sparse and quantized tensors are refused before anything trains.
 
 Before the first job of a run a process of its own imports the class, unless it is one of Shoal's,
 compares the arguments with its signature, and refuses values of the grid that change the shape of

@@ -31,9 +31,16 @@ def model_class(model: Model) -> type[torch.nn.Module]:
     """The user's class.
 
     Raises:
-        ModelError: It does not import, or is no class of modules.
+        ModelError: It does not import, is no class of modules, or one of the package
+            ``lightning``, whose steps would not be used.
     """
     found: type[torch.nn.Module] = import_target(model.target, "model")
+    for base in found.__mro__:
+        if base.__name__ == "LightningModule" and base.__module__.startswith("lightning."):
+            raise ModelError(
+                f"model {model.target}: a LightningModule of the package lightning, but it is "
+                f"trained by pytorch_lightning: derive it from pytorch_lightning.LightningModule"
+            )
     return found
 
 
