@@ -55,11 +55,11 @@ def test_a_shard_without_rows_has_an_embedding_without_rows(
 
 
 def test_a_failed_fit_writes_nothing(settings, write_shard, images, tmp_path):
-    """Neither state nor ledger appears when settings do not fit the rows."""
-    shard = write_shard("a", images[:5])
+    """Neither state nor ledger appears when the rows cannot be embedded."""
+    shard = write_shard("a", np.zeros_like(images[:5]))
     state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
 
-    with pytest.raises(DataError, match="36 principal components need as many rows"):
+    with pytest.raises(DataError, match="all 5 training rows are equal"):
         embed_fit(settings("pca", dims=36), [shard], (6, 6), state, ledger, 1, 60)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip"]

@@ -7,7 +7,9 @@ import pytest
 
 from shoal.encode.column import Place, Target
 from shoal.encode.encoders import make_encoder
+from shoal.encode.projections import rows_at_once
 from shoal.errors import ModelError
+from shoal.targets import import_target
 from tests.encode.columns import fitted, numbers, words
 
 
@@ -65,3 +67,38 @@ def test_a_class_that_does_not_work_is_one_line(target, message):
     with pytest.raises(ModelError, match=message) as caught:
         fitted({"_target_": target}, "numeric", numbers(-1, 2, 3, 4))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"_target_": "sklearn.decomposition.PCA", "n_components": 3},
+        {"_target_": "sklearn.decomposition.PCA", "n_components": 3, "whiten": True},
+        {"_target_": "sklearn.decomposition.IncrementalPCA", "n_components": 2},
+        {"_target_": "sklearn.decomposition.TruncatedSVD", "n_components": 2},
+        {"_target_": "sklearn.random_projection.GaussianRandomProjection", "n_components": 2},
+        {"_target_": "sklearn.random_projection.SparseRandomProjection", "n_components": 2},
+    ],
+    ids=lambda spec: f"{spec['_target_'].rpartition('.')[2]}{' whitened' * ('whiten' in spec)}",
+)
+def test_exact_projections_are_those_of_scikit_learn(spec):
+    """What is computed by an exact product is what the class itself gives, but for rounding."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 3, 4)).astype(np.uint8)
+    encoder = fitted(spec, "image", pixels, Target(np.arange(40) % 2, ["n", "y"]))
+
+    expected = encoder.fitted["estimator"].transform(pixels.reshape(40, -1).astype(np.float64))
+
+    np.testing.assert_allclose(encoder.encode(pixels), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows"),
+    [
+        ("sklearn.preprocessing.PolynomialFeatures", 256),
+        ("sklearn.preprocessing.FunctionTransformer", 1),
+        ("sklearn.cluster.KMeans", 1),
+    ],
+)
+def test_what_may_multiply_matrices_sees_one_row_at_a_time(target, rows):
+    """Only classes known to multiply none are given several rows together."""
+    assert rows_at_once(import_target(target)()) == rows

@@ -60,4 +60,4 @@ def test_values_come_from_the_files(tmp_path: Path):
     page = reference(tmp_path)
 
     assert "| `dims` | `17` | whole number above 0 | components kept" in page
-    assert "Principal components, fitted incrementally. For a test." in page
+    assert "Principal components of the training fold. For a test." in page

@@ -9,6 +9,7 @@ from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
 from shoal.state import load_state, save_state
 from shoal.train_router.fit import fit_router, soft_targets
 from shoal.train_router.router import BASE, Router
+from shoal.train_router.scores import log_softmax
 
 COMMON = {"top_k": 1, "temperature": 1.0, "fallback_quantile": 1.0, "seed": 0}
 LEARNED = COMMON | {"atom_weight": 0.5, "loss_temperature": 0.2, "fit_rows": 500}
@@ -310,7 +311,7 @@ def test_classifier_is_logistic_regression_towards_soft_targets():
 
     target = soft_targets(partition.astype(np.int64), losses, 0.5, 0.2)
     scores = router.scores
-    found = np.exp(scores.log_probabilities(rows, np.zeros((200, 3), np.float32)))
+    found = np.exp(log_softmax(scores.scores(rows, np.zeros((200, 3), np.float32))))
     spread = rows.astype(float).std(axis=0)
     scaled = (rows - rows.astype(float).mean(axis=0)) / spread
     gradient = scaled.T @ (found - target) + scores.weight * spread[:, None] / CLASSIFIER.penalty
@@ -324,6 +325,6 @@ def test_flops_are_counted(fitted, settings):
     router = fitted(settings)
 
     assignment = 3 * (4 + 3) * 2
-    scores = {"nearest_atom": 0, "knn": 3 * 300 * 2, "classifier": 2 * 2 * 3}
+    scores = {"nearest_atom": 0, "knn": 3 * 300 * 2, "classifier": 6 * 2 * 3}
     assert router.flops_per_row == assignment + scores[settings.method]
     assert router.fit_flops >= assignment * 300

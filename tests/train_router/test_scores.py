@@ -27,11 +27,15 @@ def some_rows(count, seed=1):
     return rng.normal(size=(count, 7)).astype(np.float32), distance
 
 
+def probabilities(scores, embedding, distance):
+    return np.exp(log_softmax(scores.logits(scores.scores(embedding, distance))))
+
+
 def test_distance_scores_are_the_formula():
     """Softmax of minus the squared distance over twice the squared scale."""
     embedding, distance = some_rows(20)
 
-    found = np.exp(ByDistance(0.7).log_probabilities(embedding, distance))
+    found = probabilities(ByDistance(0.7), embedding, distance)
 
     weight = np.exp(-(distance.astype(float) ** 2) / (2 * 0.7**2))
     np.testing.assert_allclose(found, weight / weight.sum(1, keepdims=True), rtol=1e-9)
@@ -41,7 +45,7 @@ def test_neighbours_scores_are_their_mean_target():
     """The probabilities are the mean target of the nearest references."""
     embedding, distance = some_rows(20)
 
-    found = np.exp(SCORES["knn"].log_probabilities(embedding, distance))
+    found = probabilities(SCORES["knn"], embedding, distance)
 
     gaps = np.linalg.norm(embedding[:, None] - REFERENCE[None], axis=2)
     expected = TARGET[np.argsort(gaps, axis=1)[:, :5]].mean(axis=1)
@@ -52,9 +56,9 @@ def test_fewer_references_than_neighbours_all_vote():
     """Where there are fewer references than neighbours asked for, all vote."""
     embedding, distance = some_rows(3)
 
-    found = ByNeighbours(REFERENCE[:2], TARGET[:2], 9).log_probabilities(embedding, distance)
+    found = probabilities(ByNeighbours(REFERENCE[:2], TARGET[:2], 9), embedding, distance)
 
-    np.testing.assert_allclose(np.exp(found), np.repeat([TARGET[:2].mean(0)], 3, 0), rtol=1e-5)
+    np.testing.assert_allclose(found, np.repeat([TARGET[:2].mean(0)], 3, 0), rtol=1e-5)
 
 
 def test_classifier_scores_are_the_formula():
@@ -62,7 +66,7 @@ def test_classifier_scores_are_the_formula():
     embedding, distance = some_rows(20)
     classifier = SCORES["classifier"]
 
-    found = np.exp(classifier.log_probabilities(embedding, distance))
+    found = probabilities(classifier, embedding, distance)
 
     weight = np.exp(embedding.astype(float) @ classifier.weight + classifier.bias)
     np.testing.assert_allclose(found, weight / weight.sum(1, keepdims=True), rtol=1e-9)
@@ -76,10 +80,10 @@ def test_score_of_a_row_does_not_depend_on_batch_mates(method, size):
     order = np.random.default_rng(2).permutation(400)
     scores = SCORES[method]
 
-    whole = scores.log_probabilities(embedding, distance)[order]
+    whole = scores.scores(embedding, distance)[order]
     batches = [order[start : start + size] for start in range(0, 400, size)]
 
-    parts = [scores.log_probabilities(embedding[rows], distance[rows]) for rows in batches]
+    parts = [scores.scores(embedding[rows], distance[rows]) for rows in batches]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
@@ -90,8 +94,8 @@ def test_scores_survive_their_tensors(method):
 
     again = scores_from_tensors(method, SCORES[method].tensors(), None, 4)
 
-    expected = SCORES[method].log_probabilities(*rows)
-    np.testing.assert_array_equal(again.log_probabilities(*rows), expected)
+    expected = SCORES[method].scores(*rows)
+    np.testing.assert_array_equal(again.scores(*rows), expected)
     assert again.flops_per_row == SCORES[method].flops_per_row
 
 

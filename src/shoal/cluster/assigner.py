@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import NonNegativeInt
 
-from shoal.blocks import padded_blocks
 from shoal.cluster.distances import Targets
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
@@ -80,7 +79,9 @@ class Assigner(ABC):
 
 
 class AtomAssigner(Assigner):
-    """Row -> nearest prototype -> atom -> partition; a row's result is the same in any batch.
+    """Row -> nearest prototype -> atom -> partition.
+
+    A row's result is the same in any batch and on every processor.
 
     Attributes:
         prototypes: float32 ``(prototypes, dims)``.
@@ -111,7 +112,7 @@ class AtomAssigner(Assigner):
         self.column = None
         self.candidates: list[dict[str, Any]] = []
         owner = atom_partition[self.prototype_atom]
-        self._starts = np.searchsorted(owner, np.arange(self.partitions + 1))
+        self._starts = np.searchsorted(owner, np.arange(self.partitions))
         self._targets = Targets(self.prototypes)
 
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:  # noqa: ARG002 - the column assigner's
@@ -150,21 +151,8 @@ class AtomAssigner(Assigner):
 
     def _nearest_by_partition(self, embedding: Rows) -> tuple[NDArray[np.int64], Rows]:
         """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
-        prototype = np.empty((len(embedding), self.partitions), dtype=np.int64)
-        distance = np.empty((len(embedding), self.partitions), dtype=np.float32)
-        for place, block in padded_blocks(embedding, "float64"):
-            squared = self._targets.squared(block)
-            chosen = np.stack(
-                [
-                    start + squared[:, start:stop].argmin(axis=1)
-                    for start, stop in zip(self._starts[:-1], self._starts[1:], strict=True)
-                ],
-                axis=1,
-            )
-            count = place.stop - place.start
-            prototype[place] = chosen[:count]
-            distance[place] = self._targets.to(block, chosen)[:count]
-        return prototype, distance
+        near = self._targets.nearest(embedding, self._starts)
+        return near.points, np.sqrt(near.squared).astype(np.float32)
 
     def state(self) -> State:
         """Tensors and JSON."""

@@ -1,20 +1,41 @@
-"""Distances whose bits for one row do not depend on the rows beside it.
+"""Nearest points, the same on every processor and whatever rows stand beside a row.
 
-A matrix product's rounding depends on its shape, so rows pass in padded blocks of one size.
+A matrix product finds which points can be nearest, given how far it may have rounded. Only those
+are compared, by a sum of squared differences in a fixed order. So the product's rounding, which
+depends on the processor and on a row's place, decides nothing but how many are compared.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.blocks import padded_blocks
+from shoal.blocks import BLOCK_ROWS
+from shoal.exact import row_sums
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Float64 = NDArray[np.float64]
+    Places = NDArray[np.int64]
+
+_HELD_NUMBERS = 2**21
+"""Differences in memory at a time: 16 MiB."""
+
+
+class Near(NamedTuple):
+    """Some points of each row.
+
+    Attributes:
+        points: Index of each point, int64 ``(rows, choices)``.
+        squared: Its squared distance, float64 ``(rows, choices)``.
+    """
+
+    points: Places
+    squared: Float64
 
 
 class Targets:
@@ -25,34 +46,89 @@ class Targets:
     """
 
     def __init__(self, points: NDArray[Any]) -> None:
-        """Keep the points, ``(points, dims)``, and their norms."""
+        """Keep the points, ``(points, dims)``."""
         self.points: Float64 = np.ascontiguousarray(points, dtype=np.float64)
-        self._norms = (self.points * self.points).sum(axis=1)
+        self._norms = row_sums(self.points * self.points)
+        rounded = 2 * (self.points.shape[1] + 8) * np.finfo(np.float64).eps
+        self._doubt = rounded, rounded * self._norms.max(initial=0.0)
 
-    def squared(self, block: Float64) -> Float64:
-        """Squared distances of one padded block, float64 ``(BLOCK_ROWS, points)``.
-
-        By the expanded square, in float64: good to rank by, while :meth:`to` is exact near zero.
-        """
-        product = block @ self.points.T
-        squared: Float64 = (block * block).sum(axis=1)[:, None] - 2.0 * product + self._norms
-        return squared
-
-    def to(self, block: Float64, chosen: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-        """Distance of each row to the points chosen for it.
+    def nearest(self, rows: NDArray[Any], starts: NDArray[np.integer[Any]] | None = None) -> Near:
+        """The closest point of each group of points; ties go to the lowest index.
 
         Args:
-            block: float64 ``(rows, dims)``.
-            chosen: Indices of points, ``(rows, choices)``.
+            rows: ``(rows, dims)``.
+            starts: Where groups begin, ascending from 0, none empty; None for one group.
 
         Returns:
-            float32 ``(rows, choices)``.
+            One choice a group. The first point, at distance NaN, where a row is not finite.
         """
-        distance = np.empty(chosen.shape, dtype=np.float32)
-        for place, points in enumerate(chosen.T):
-            difference = block - self.points[points]
-            distance[:, place] = np.sqrt((difference * difference).sum(axis=1))
-        return distance
+        begins = np.zeros(1, np.int64) if starts is None else np.asarray(starts, dtype=np.int64)
+        lengths = np.diff(begins, append=len(self.points))
+        group_of = np.repeat(np.arange(len(begins)), lengths)
+        points = np.tile(begins, (len(rows), 1))
+        squared = np.full(points.shape, np.nan)
+        for first, block, product, doubt in self._blocks(rows):
+            least = np.minimum.reduceat(product, begins, axis=1) + doubt
+            row, point = np.nonzero(product <= np.repeat(least, lengths, axis=1))
+            exact = self._squared(block, row, point)
+            choice = (row + first) * len(begins) + group_of[point]
+            begin = np.flatnonzero(np.diff(choice, prepend=-1))
+            best = np.minimum.reduceat(exact, begin) if len(begin) else exact
+            squared.flat[choice[begin]] = best
+            won = np.flatnonzero(exact == np.repeat(best, np.diff(begin, append=len(choice))))
+            # Points ascend within a choice, and of several the last one written stays.
+            points.flat[choice[won][::-1]] = point[won][::-1]
+        return Near(points, squared)
+
+    def neighbours(self, rows: NDArray[Any], count: int) -> Near:
+        """The ``count`` closest points of each row, in the order of their index.
+
+        Args:
+            rows: ``(rows, dims)``, finite.
+            count: At most as many as there are points; of equally close ones the lowest are taken.
+        """
+        parts = [Near(np.empty((0, count), np.int64), np.empty((0, count)))]
+        for _, block, product, doubt in self._blocks(rows):
+            least = np.partition(product, count - 1, axis=1)[:, count - 1 : count] + doubt
+            row, point = np.nonzero(product <= least)
+            exact = self._squared(block, row, point)
+            order = np.lexsort((point, exact, row))
+            rank = np.arange(len(row)) - np.searchsorted(row, row)
+            kept = np.sort(order[rank < count]).reshape(len(block), count)
+            parts.append(Near(point[kept], exact[kept]))
+        return Near(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def _blocks(self, rows: NDArray[Any]) -> Iterator[tuple[int, Float64, Float64, Float64]]:
+        """Blocks of rows: where one begins, its rows, squared distances, and their doubt.
+
+        Two squared distances of a row that differ by more than its doubt ``(rows, 1)`` are in the
+        order of their exact sums of squares: the bound below, once for each of the two.
+
+        Source:
+            Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1: an inner
+            product of n terms, added in any order, is wrong by at most n u / (1 - n u) times that
+            of absolute values. Here three of them and the sum of squared differences, with
+            |a b| <= (a² + b²) / 2: 4 (n + 8) u times both squared norms, where u = eps / 2.
+        """
+        factor, constant = self._doubt
+        for first in range(0, len(rows), BLOCK_ROWS):
+            block = np.asarray(rows[first : first + BLOCK_ROWS], dtype=np.float64)
+            norms = row_sums(block * block)[:, None]
+            product = block @ self.points.T
+            product *= -2.0
+            product += norms
+            product += self._norms
+            yield first, block, product, 2 * (factor * norms + constant)
+
+    def _squared(self, rows: Float64, row: Places, point: Places) -> Float64:
+        """Squared distance of pairs of a row and a point, float64 ``(pairs,)``."""
+        squared = np.empty(len(row))
+        step = max(1, _HELD_NUMBERS // max(1, rows.shape[1]))
+        for start in range(0, len(row), step):
+            some = slice(start, start + step)
+            difference = rows[row[some]] - self.points[point[some]]
+            squared[some] = row_sums(np.square(difference, out=difference))
+        return squared
 
 
 def nearest_point(rows: NDArray[Any], points: NDArray[Any]) -> NDArray[np.int32]:
@@ -68,8 +144,4 @@ def nearest_point(rows: NDArray[Any], points: NDArray[Any]) -> NDArray[np.int32]
     Source:
         Lloyd 1982, assignment step.
     """
-    targets = Targets(points)
-    nearest = np.empty(len(rows), dtype=np.int32)
-    for place, block in padded_blocks(rows, "float64"):
-        nearest[place] = targets.squared(block).argmin(axis=1)[: place.stop - place.start]
-    return nearest
+    return Targets(points).nearest(rows).points[:, 0].astype(np.int32)

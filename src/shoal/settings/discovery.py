@@ -16,11 +16,11 @@ class Identity(Section):
 
 
 class PCA(Section):
-    """Principal components, fitted incrementally."""
+    """Principal components of the training fold."""
 
     method: Literal["pca"]
     dims: PositiveInt = Field(
-        description="components kept; all of them where there are fewer features"
+        description="components kept; fewer where the rows differ in fewer directions"
     )
 
 

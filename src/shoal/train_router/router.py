@@ -10,6 +10,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from shoal.cluster.assigner import AtomAssigner, assigner_from_state
 from shoal.errors import CorruptError, SettingsError
+from shoal.exact import row_sums
 from shoal.stored import Stored, as_kind, check_range, tensor_of
 from shoal.train_router.scores import scores_from_tensors
 
@@ -91,6 +92,8 @@ class Router:
     ) -> Routes:
         """Specialists and weights for each row; a row's result is the same in any batch.
 
+        The specialists and their order are the same on every processor, too.
+
         The base alone answers for rows beyond the threshold, for rows whose partition has no
         specialist, and for rows whose column value was not seen in training.
 
@@ -111,7 +114,7 @@ class Router:
         weights = np.zeros((len(embedding), slots), dtype=np.float32)
         weights[:, 0] = 1.0
         if self.trained:
-            score = self._log_probabilities(embedding, partition, distance)
+            score = self._scores(embedding, partition, distance)
             best = np.argsort(-score, axis=1, kind="stable")[:, :slots]
             weights[known] = self._weights(np.take_along_axis(score, best, axis=1))[known]
             experts[known] = np.array(self.trained, dtype=np.int32)[best][known]
@@ -136,19 +139,18 @@ class Router:
         nothing = np.zeros((len(embedding), len(self.trained)), dtype=np.float32)
         return partition, nothing, np.zeros(len(embedding), dtype=np.float32)
 
-    def _log_probabilities(
-        self, embedding: Rows, partition: NDArray[np.int32], distance: Rows
-    ) -> Float64:
+    def _scores(self, embedding: Rows, partition: NDArray[np.int32], distance: Rows) -> Float64:
         """Float64 ``(rows, trained)``; by column without learning, the value alone decides."""
         if isinstance(self.assigner, AtomAssigner) or self.method != "nearest_atom":
-            return self.scores.log_probabilities(embedding, distance)
+            return self.scores.scores(embedding, distance)
         return np.where(partition[:, None] == np.array(self.trained), 0.0, -np.inf)
 
     def _weights(self, score: Float64) -> Rows:
         """Softmax of the chosen scores at the temperature, float32 ``(rows, k)``."""
         with np.errstate(invalid="ignore"):
-            share = np.exp((score - score[:, :1]) / self.temperature)
-            weights: Rows = (share / share.sum(axis=1, keepdims=True)).astype(np.float32)
+            logits = self.scores.logits(score)
+            share = np.exp((logits - logits[:, :1]) / self.temperature)
+            weights: Rows = (share / row_sums(share)[:, None]).astype(np.float32)
         return weights
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

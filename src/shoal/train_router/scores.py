@@ -1,19 +1,22 @@
 """How a router scores the specialists for a row: by nearest atom, neighbours or a classifier.
 
-Each takes a row's distances to the trained partitions and its embedding, and gives one
-probability a trained partition. A row's result is the same in any batch.
+Each takes a row's distances to the trained partitions and its embedding, and gives one score a
+trained partition. Scores are made without logarithms and exponentials, so that who is asked for a
+row, and in which order, is the same in any batch and on every processor. The weights need both,
+and may differ in their last bit between kinds of processor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from shoal.blocks import padded_blocks
 from shoal.cluster.distances import Targets
 from shoal.errors import CorruptError
+from shoal.exact import ExactProduct, row_sums
 from shoal.stored import check_range, tensor_of
 
 if TYPE_CHECKING:
@@ -28,15 +31,18 @@ _ROUNDING = 1e-3
 
 
 class Scores(Protocol):
-    """Probabilities of the trained partitions."""
+    """Scores of the trained partitions."""
 
-    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:
-        """Logarithm of each trained partition's probability, float64 ``(rows, trained)``.
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:
+        """Score of each trained partition, float64 ``(rows, trained)``: the larger the likelier.
 
         Args:
             embedding: float32 ``(rows, dims)``.
             distance: To each trained partition, float32 ``(rows, trained)``.
         """
+
+    def logits(self, scores: Float64) -> Float64:
+        """Logarithms of the probabilities that scores stand for, up to a constant a row."""
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What it needs to be built again."""
@@ -56,9 +62,14 @@ class ByDistance:
 
     scale: float
 
-    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
         """Float64 ``(rows, trained)``."""
-        return log_softmax(-(distance.astype(np.float64) ** 2) / (2.0 * self.scale**2))
+        wide = distance.astype(np.float64)
+        return -(wide * wide) / (2.0 * self.scale * self.scale)
+
+    def logits(self, scores: Float64) -> Float64:
+        """The scores."""
+        return scores
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The scale."""
@@ -87,17 +98,16 @@ class ByNeighbours:
     target: Rows
     neighbours: int
 
-    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
-        """Float64 ``(rows, trained)``; minus infinity where no neighbour's target points."""
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Mean target, float64 ``(rows, trained)``."""
         votes = min(self.neighbours, len(self.reference))
-        points = Targets(self.reference)
-        mean = np.empty((len(embedding), self.target.shape[1]))
-        for place, block in padded_blocks(embedding, "float64"):
-            squared = points.squared(block)[: place.stop - place.start]
-            near = np.sort(np.argpartition(squared, votes - 1, axis=1)[:, :votes], axis=1)
-            mean[place] = self.target[near].astype(np.float64).mean(axis=1)
+        near = Targets(self.reference).neighbours(embedding, votes).points
+        return row_sums(np.moveaxis(self.target[near], 1, -1).astype(np.float64)) / votes
+
+    def logits(self, scores: Float64) -> Float64:
+        """Their logarithm; minus infinity where no neighbour's target points."""
         with np.errstate(divide="ignore"):
-            return np.log(mean)
+            return np.log(scores)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """References, targets and how many vote."""
@@ -122,12 +132,17 @@ class ByClassifier:
     weight: Float64
     bias: Float64
 
-    def log_probabilities(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
         """Float64 ``(rows, trained)``."""
-        logits = np.empty((len(embedding), len(self.bias)))
-        for place, block in padded_blocks(embedding, "float64"):
-            logits[place] = (block @ self.weight + self.bias)[: place.stop - place.start]
-        return log_softmax(logits)
+        return self._product(embedding) + self.bias
+
+    def logits(self, scores: Float64) -> Float64:
+        """The scores."""
+        return scores
+
+    @cached_property
+    def _product(self) -> ExactProduct:
+        return ExactProduct(self.weight)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Weight and bias."""
@@ -135,8 +150,8 @@ class ByClassifier:
 
     @property
     def flops_per_row(self) -> float:
-        """``2 d T`` for T trained partitions."""
-        return 2.0 * int(self.weight.size)
+        """``6 d T`` for T trained partitions: the exact product is three."""
+        return float(self._product.flops_per_row)
 
 
 def scores_from_tensors(
