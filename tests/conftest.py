@@ -1,7 +1,10 @@
 """What all tests share."""
 
-import hashlib
 import os
+
+os.environ.setdefault("MKL_CBWR", "AVX2")  # as every command does, before torch is imported
+
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -16,6 +16,9 @@ __all__ = ["load"]
 def load(folder: str | Path, trust: Sequence[str] = (), digest: str | None = None) -> Pool:
     """A pool, ready to predict; every file is checked against its hash.
 
+    On AMD's processors the last bits of a prediction may depend on its batch, unless the variable
+    ``MKL_CBWR`` was set, to ``AVX2``, before torch was imported.
+
     Args:
         folder: The pool's folder.
         trust: Exact names of modules outside Shoal that the pool may import its model, encoders

@@ -98,4 +98,6 @@ def _versions() -> dict[str, str]:
 
     names = {"numpy": "numpy", "torch": "torch", "sklearn": "scikit-learn"}
     found = {dist: version(dist) for module, dist in names.items() if module in sys.modules}
+    if "torch" in sys.modules:  # decides the bits of its products, as its version does
+        found["MKL_CBWR"] = os.environ.get("MKL_CBWR", "unset")
     return found | {"python": platform.python_version()}

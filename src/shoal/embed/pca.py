@@ -51,12 +51,11 @@ class PCAEmbedder(Embedder):
         self.dims = len(components)
         self._mean = mean
         self._components = components
-        self._product = ExactProduct(components.T)
+        self._product = ExactProduct(components.T, mean)
         self.flops_per_row = self._product.flops_per_row
 
     def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        centred = x.reshape(len(x), -1).astype(np.float64) - self._mean
-        return self._product(centred).astype(np.float32)
+        return self._product(x.reshape(len(x), -1)).astype(np.float32)
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Mean and components."""
@@ -197,8 +196,8 @@ class _Leading(_Mean):
 
     def components(self, dims: int) -> Float64:
         """At most ``dims`` orthonormal directions, the one of most variance first."""
-        lengths = np.linalg.norm(self._kept[:dims], axis=1, keepdims=True)
-        return self._kept[:dims] / lengths
+        kept = self._kept[:dims]
+        return np.asarray(kept / np.linalg.norm(kept, axis=1, keepdims=True))
 
 
 def _signed(components: Float64) -> Float64:

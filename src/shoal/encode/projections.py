@@ -32,8 +32,7 @@ class Projection:
         """Take over mean, components and, where it whitens, deviations."""
         components = estimator.components_
         dense = components.toarray() if hasattr(components, "toarray") else components
-        self._product = ExactProduct(np.asarray(dense, dtype=np.float64).T)
-        self._mean = np.asarray(getattr(estimator, "mean_", 0.0), dtype=np.float64)
+        self._product = ExactProduct(dense.T, getattr(estimator, "mean_", 0.0))
         self._spread: Float64 | float = 1.0
         if getattr(estimator, "whiten", False):
             variance = np.asarray(estimator.explained_variance_)
@@ -42,7 +41,7 @@ class Projection:
 
     def __call__(self, rows: Any) -> Float64:  # noqa: ANN401 - what the class would be given
         """The projected rows, float64 ``(rows, components)``."""
-        return self._product(np.asarray(rows, dtype=np.float64) - self._mean) / self._spread
+        return self._product(rows) / self._spread
 
 
 def projection_of(estimator: Any) -> Projection | None:  # noqa: ANN401 - any class

@@ -116,8 +116,11 @@ _ENCODERS = """\
 
 Named for a kind of column (`encode.kinds.numeric`) or for one column (`encode.columns.age`), as in
 `{encoder: ngrams, features: 512}`. Instead of `encoder`, `_target_` names any class with `fit` and
-`transform`, such as `sklearn.preprocessing.PowerTransformer`. What missing and unseen values become
-and which encoders can be inverted is in `src/shoal/encode/__init__.py`. DNA as the only input,
+`transform`, such as `sklearn.preprocessing.PowerTransformer`. Classes other than scikit-learn's for
+preprocessing, feature extraction, PCA, truncated SVD and random projections see one row at a time,
+some tenths of a millisecond each, so that a row's features depend on no other row. What missing
+and unseen values become and which encoders can be inverted is in `src/shoal/encode/__init__.py`.
+DNA as the only input,
 `{encoder: sequence_one_hot, alphabet: dna}`, has shape `[length, 4]`; a model that takes it flat,
 such as `shoal.models.MLP`, or as an image, such as `shoal.models.ConvNet`, works on it.
 """
