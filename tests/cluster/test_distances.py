@@ -78,10 +78,12 @@ def test_a_row_that_is_no_number_has_no_distance():
     """It gets the first point of each group, and leaves other rows as they are."""
     rows = np.array([[1.0], [np.nan], [3.0]])
 
-    near = Targets(np.array([[0.0], [3.0], [1.0]])).nearest(rows, np.array([0, 1]))
+    targets = Targets(np.array([[0.0], [3.0], [1.0]]))
+    near = targets.nearest(rows, np.array([0, 1]))
 
     assert near.points.tolist() == [[0, 2], [0, 1], [0, 1]]
     np.testing.assert_array_equal(near.squared, [[1, 0], [np.nan, np.nan], [9, 0]])
+    assert targets.neighbours(rows, 2).points.tolist() == [[0, 2], [0, 1], [1, 2]]
 
 
 @pytest.mark.parametrize("size", [1, 7, 255, 256, 300])

@@ -84,13 +84,14 @@ class Targets:
         """The ``count`` closest points of each row, in the order of their index.
 
         Args:
-            rows: ``(rows, dims)``, finite.
-            count: At most as many as there are points; of equally close ones the lowest are taken.
+            rows: ``(rows, dims)``.
+            count: At most as many as there are points; of equally close ones the lowest are taken,
+                and so they are where a row is not finite.
         """
         parts = [Near(np.empty((0, count), np.int64), np.empty((0, count)))]
         for _, block, product, doubt in self._blocks(rows):
             least = np.partition(product, count - 1, axis=1)[:, count - 1 : count] + doubt
-            row, point = np.nonzero(product <= least)
+            row, point = np.nonzero(~(product > least))  # so all points where there is no number
             exact = self._squared(block, row, point)
             order = np.lexsort((point, exact, row))
             rank = np.arange(len(row)) - np.searchsorted(row, row)
