@@ -101,4 +101,4 @@ def test_exact_projections_are_those_of_scikit_learn(spec):
 )
 def test_what_may_multiply_matrices_sees_one_row_at_a_time(target, rows):
     """Only classes known to multiply none are given several rows together."""
-    assert rows_at_once(import_target(target)()) == rows
+    assert rows_at_once(import_target(target, "encoder")()) == rows
