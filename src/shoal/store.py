@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -53,13 +54,12 @@ def write_rows(
         ValueError: The batches hold another number of rows than ``rows``.
     """
     import zarr
-    from zarr.storage import ZipStore
 
     record = dict(attributes) | {"rows": rows} | made_from()
     with replacing(path) as aside:
         raw = aside.with_name(f"{aside.name}.raw")
         try:
-            with ZipStore(raw, mode="w") as store:
+            with _raw_store(raw) as store:
                 group = zarr.create_group(store, attributes=record)
                 targets = {
                     name: group.create_array(
@@ -81,6 +81,28 @@ def write_rows(
             _rezip(raw, aside)
         finally:
             raw.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _raw_store(path: Path) -> Iterator[Any]:
+    """A zarr store in a new zip file, which is closed even when the disk is full.
+
+    After an error zarr still writes the chunks that it has begun, and opens a closed store anew
+    for them. So the store stays open, around a file that is closed.
+    """
+    from zarr.storage import ZipStore
+
+    store = ZipStore(path, mode="w")
+    try:
+        yield store
+        store.close()
+    except BaseException:
+        archive = getattr(store, "_zf", None)
+        if archive is not None and archive.fp is not None:
+            with contextlib.suppress(OSError):
+                archive.fp.close()
+            archive.fp = None
+        raise
 
 
 def _in_chunks(
