@@ -98,7 +98,7 @@ def wrong_files(tensors, record, folder):
     rewritten(tensors, record | {"id": "../../../etc/passwd"}, path)
     yield path, "record.id: "
     save_file(tensors, path, metadata={"shoal": "[" * 100_000})
-    yield path, "its record does not read"
+    yield path, "record: not readable as JSON"
     path.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
     yield path, "not readable as safetensors"
     path.write_bytes(b"")

@@ -17,12 +17,20 @@ from tests.workflow.small import set_up
 RULES = """\
 rule slow:
     output: "slow"
-    shell: "shoal verdict results || echo failed > {output}"
+    shell: "shoal transform --table pipe --shard s --state absent --out o || echo failed > {output}"
 
 rule strict:
     output: "strict"
-    shell: "shoal verdict results > {output}"
+    shell: "shoal transform --table pipe --shard s --state absent --out {output}"
 """
+
+WAIT = "shoal transform"
+"""A command that hashes its inputs, and so waits where one is a pipe that nobody writes to."""
+
+
+def wait(table="pipe"):
+    """The command, for a table; it ends with exit code 2, since the state is absent."""
+    return (*WAIT.split(), "--table", table, "--shard", "s", "--state", "absent", "--out", "o")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +42,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def waiting(tmp_path):
-    """A folder where ``shoal verdict results`` waits for its metrics."""
-    (tmp_path / "results").mkdir()
-    os.mkfifo(tmp_path / "results" / "metrics.json")
+    """A folder where :func:`wait` waits for its table."""
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "Snakefile").write_text(RULES)
     return tmp_path
 
@@ -65,12 +72,12 @@ def start(server, waiting):
 
 @contextlib.contextmanager
 def reader(folder):
-    """Wait until a ``shoal verdict`` reads the metrics, and keep it reading; then they end."""
+    """Wait until a command reads the table, and keep it reading; then the table ends."""
     pipes = []
 
     def opened():
         with contextlib.suppress(OSError):  # nobody reads yet
-            pipes.append(os.open(folder / "results" / "metrics.json", os.O_WRONLY | os.O_NONBLOCK))
+            pipes.append(os.open(folder / "pipe", os.O_WRONLY | os.O_NONBLOCK))
         return pipes
 
     until(opened)
@@ -87,8 +94,8 @@ def until(condition):
 
 
 def shoals(server):
-    """Number of ``shoal verdict`` that wait."""
-    return sum(line.startswith("shoal verdict") for line in server.served())
+    """Number of commands that wait."""
+    return sum(line.startswith(WAIT) for line in server.served())
 
 
 def both_ways(server, folder, *command, **variables):
@@ -119,15 +126,15 @@ def test_a_warm_command_says_and_returns_what_a_cold_one_does(server, tmp_path, 
     assert cold.returncode == code
 
 
-def test_an_unexpected_error_is_a_traceback(server, tmp_path):
-    """A bug ends a warm command with a traceback and exit code 1."""
-    (tmp_path / "metrics.json").write_text("[]")
+def test_an_error_in_a_snakefile_is_told_alike(server, tmp_path):
+    """What Snakemake says of it, and its exit code, are those of the real program."""
+    (tmp_path / "Snakefile").write_text("raise RuntimeError('broken')\n")
 
-    cold, hot = both_ways(server, tmp_path, "shoal", "verdict", ".")
+    cold, hot = both_ways(server, tmp_path, "snakemake", "--cores", "1")
 
     assert (cold.returncode, hot.returncode) == (1, 1)
     assert hot.stderr.splitlines()[-1] == cold.stderr.splitlines()[-1]
-    assert hot.stderr.startswith("Traceback")
+    assert "broken" in hot.stderr
 
 
 def test_a_command_for_another_python_path_gets_a_python_of_its_own(server, tmp_path):
@@ -174,21 +181,21 @@ def test_a_warm_run_has_the_bits_of_a_cold_one(finished, tmp_path):
 
 def test_commands_run_side_by_side(server, start):
     """One command may wait while others start and end."""
-    first = start("shoal", "verdict", "results")
+    first = start(*wait())
     until(lambda: shoals(server) == 1)
 
     second = start("shoal", "--help")
 
     assert second.wait() == 0
     assert first.poll() is None
-    assert server.served() == ["shoal verdict results"]
+    assert server.served() == [" ".join(wait())]
 
 
 def test_a_signal_to_a_command_reaches_it(server, start, waiting):
     """A stand-in hands signals on and ends as the program does."""
     codes = []
     for environment in (os.environ, server.environment()):
-        command = start("shoal", "verdict", "results", environment=environment)
+        command = start(*wait(), environment=environment)
         with reader(waiting):
             command.send_signal(signal.SIGTERM)
             codes.append(command.wait())
@@ -199,16 +206,16 @@ def test_a_signal_to_a_command_reaches_it(server, start, waiting):
 
 def test_one_command_is_killed_by_its_line(server, start, waiting):
     """``kill`` ends the command that it names, by SIGKILL, and no other."""
-    commands = [start("shoal", "verdict", f"./{n}/../results") for n in "ab"]
+    commands = [start(*wait(f"./{n}/../pipe")) for n in "ab"]
     for name in "ab":
         (waiting / name).mkdir()
     until(lambda: shoals(server) == 2)
 
-    assert server.kill("shoal verdict ./b")
+    assert server.kill(f"{WAIT} --table ./b")
 
     assert commands[1].wait() == -signal.SIGKILL
     assert commands[0].poll() is None
-    assert not server.kill("shoal verdict ./b")
+    assert not server.kill(f"{WAIT} --table ./b")
 
 
 def test_a_killed_workflow_leaves_its_job_to_finish(server, start, waiting):
@@ -216,7 +223,7 @@ def test_a_killed_workflow_leaves_its_job_to_finish(server, start, waiting):
     workflow = start("snakemake", "-c", "1", "slow")
     with reader(waiting):
         workflow.kill()
-        until(lambda: server.served() == ["shoal verdict results"])
+        until(lambda: server.served() == [" ".join(wait())])
 
     until((waiting / "slow").exists)
 
@@ -226,7 +233,7 @@ def test_a_killed_job_fails_its_workflow(server, start):
     workflow = start("snakemake", "-c", "1", "strict")
     until(lambda: shoals(server) == 1)
 
-    server.kill("shoal verdict")
+    server.kill(WAIT)
 
     assert workflow.wait() == 1
     assert server.served() == []
