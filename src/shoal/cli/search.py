@@ -32,13 +32,11 @@ def train_rung(
     from shoal.train_specialists.rungs import Candidate, Outputs, candidate_in, train_rung
 
     deterministic(threads)
-    now, before = parse_json(divisors, "--divisors", list[int])
+    ends = parse_json(divisors, "--divisors", tuple[int, int | None])
     if ranking:
-        candidate = candidate_in(slot, ranking[0], begun, (now, before))
+        candidate = candidate_in(slot, ranking[0], begun, ends)
     else:
-        candidate = Candidate(
-            parse_json(point, "--point", dict[str, Any]), (now, before), None, None
-        )
+        candidate = Candidate(parse_json(point, "--point", dict[str, Any]), ends, None, None)
     train_rung(
         Model.from_text(model),
         Training.from_text(training),
