@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from shoal.cli.options import File, Input, Inputs, Json, Paths, Seconds, Text, Threads
 from shoal.files import parse_json
@@ -32,7 +32,8 @@ def train_rung(
     from shoal.train_specialists.rungs import Candidate, Outputs, candidate_in, train_rung
 
     deterministic(threads)
-    ends = parse_json(divisors, "--divisors", tuple[int, int | None])
+    listed = parse_json(divisors, "--divisors", list[int | None])
+    ends = cast("tuple[int, int | None]", tuple(listed))
     if ranking:
         candidate = candidate_in(slot, ranking[0], begun, ends)
     else:
