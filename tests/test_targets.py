@@ -72,12 +72,12 @@ def test_one_text_is_no_list_of_names():
 
 @pytest.mark.parametrize("kind", ["model", "transform", "encoder", "state"])
 @pytest.mark.parametrize(
-    "target", ["shoal.files.write_json", "shoal.targets.import_target", "shoal.models.nn"]
+    "target", ["shoal.json_file.write_json", "shoal.targets.import_target", "shoal.models.nn"]
 )
 def test_nothing_else_of_shoal_can_be_named(target, kind):
     """No trust opens Shoal's own functions to a file, and no setting calls them either."""
     with pytest.raises(ModelError, match="of Shoal's own only the models") as caught:
-        check_trust("the model", target, ["shoal", "shoal.files", target])
+        check_trust("the model", target, ["shoal", "shoal.json_file", target])
     assert "trust=" not in str(caught.value)
     with pytest.raises(ModelError, match="of Shoal's own only the models"):
         import_target(target, kind)

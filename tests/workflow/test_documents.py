@@ -13,7 +13,7 @@ from shoal.documents.judgement import Check, DriftReport, GateRecord, Metrics
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.manifest import PoolManifest
 from shoal.documents.plan import Answers, KeptRelease, PlanRecord, Release, RunSettings
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.workflow.plan import Plan
 
 if TYPE_CHECKING:

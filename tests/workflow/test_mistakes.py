@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shoal.files import write_json
+from shoal.json_file import write_json
 from tests.workflow.small import jobs
 
 FIRST = Path("data/part-0.csv")

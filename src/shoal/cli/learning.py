@@ -18,7 +18,7 @@ from shoal.cli.options import (
     Texts,
     Threads,
 )
-from shoal.files import parse_json
+from shoal.json_file import parse_json
 from shoal.settings.section import parse, parse_text
 
 

@@ -8,8 +8,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from shoal.documents.ledger import MadeFrom
 from shoal.errors import CorruptError, nearest
-from shoal.files import parse_json, read_json
 from shoal.hashing import json_hash
+from shoal.json_file import parse_json, read_json
 from shoal.settings.learning import Model
 from shoal.stored import Stored, as_kind, naming
 
@@ -147,4 +147,4 @@ def pool_digest(folder: Path) -> str:
         SourceError: There is none.
         CorruptError: It is not JSON.
     """
-    return json_hash(read_json(folder / MANIFEST))
+    return json_hash(read_json(folder / MANIFEST, Any))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import Artifact
 from shoal.errors import ModelError, ShoalError, SourceError
-from shoal.files import read_json, read_made, write_json
 from shoal.hashing import settings_id
+from shoal.json_file import read_json, read_made, write_json
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
 from shoal.targets import target_file

@@ -13,8 +13,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, ShoalError
-from shoal.files import read_json, write_json
 from shoal.hashing import canonical_json, file_hash
+from shoal.json_file import read_json, write_json
 from shoal.terminal import reason_of, say
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.documents.judgement import Check
 from shoal.errors import ERROR
 from shoal.evaluate.leaks import doubt_lines
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.class_check import check_named_classes
