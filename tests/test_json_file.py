@@ -103,7 +103,7 @@ def test_a_document_with_64_levels_and_whole_characters_is_read():
     ],
 )
 def test_a_document_of_another_kind_is_one_line_that_names_the_key(text: str, reason: str):
-    """What a reader relies on is checked where the document is read."""
+    """The keys that a reader relies on are checked where the document is read."""
     with pytest.raises(CorruptError, match=f"^a.json: {re.escape(reason)}$"):
         parse_json(text, "a.json", dict[str, Entry])
 
@@ -136,7 +136,7 @@ def test_a_long_document_is_refused_unread(tmp_path: Path):
 
 
 def test_a_folder_or_nothing_is_no_document(tmp_path: Path):
-    """What is no regular file is named."""
+    """A path that is no regular file is named."""
     with pytest.raises(SourceError, match="is no regular file"):
         read_json(tmp_path, list)
     with pytest.raises(SourceError, match="no such file"):

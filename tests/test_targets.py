@@ -229,7 +229,7 @@ def test_a_neighbour_that_an_installed_module_hides_is_an_error(here, elsewhere)
 
 
 def test_a_library_is_not_hidden_by_a_file_of_the_users(here):
-    """What the user's module imports from the standard library is that of Python."""
+    """A module of the standard library that the user's imports is that of Python."""
     (here / "this.py").write_text("raise SystemExit")
     (here / "target_reader.py").write_text(f"import this\n{NET}")
     sys.modules.pop("this", None)

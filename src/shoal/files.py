@@ -76,7 +76,7 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
 
 
 def explained(error: OSError) -> str:
-    """What the system refused, as a line: the file, the reason and what may help."""
+    """An error of the system as a line: the file, the reason and what may help."""
     number = _system_error(error)
     reason = _system_reason(number) if number else " ".join(str(error).split())
     names = [os.fsdecode(each) for each in (error.filename, error.filename2) if each is not None]

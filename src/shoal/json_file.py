@@ -26,7 +26,7 @@ _DEEPEST = 64
 """Most levels of lists and objects within each other."""
 
 _LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""What half of a character may look like in JSON; whole ones are pairs of these."""
+"""Halves of characters as JSON may write them; whole characters are pairs of these."""
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -83,7 +83,7 @@ class Shapes:
             )
         outputs = 1 if found.classes is None else len(found.classes)
         if (found.task == "regression") != (found.classes is None) or found.outputs != outputs:
-            raise CorruptError(f"outputs: {found.outputs}, not one a class, or one in regression")
+            raise CorruptError(f"outputs: {found.outputs}, not one per class, or one in regression")
         return found
 
     def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LENGTH_BYTES = 8
-"""What a safetensors file begins with: the length of its header."""
+"""Bytes at the beginning of a safetensors file, which tell the length of its header."""
 
 _LONGEST_HEADER = 1 << 25
 """Most bytes of a header; each tensor's name, place and hash take about 200."""

@@ -1,4 +1,4 @@
-"""What was stored, compared with what its reader relies on before anything is done with it."""
+"""Stored content, compared with what its reader relies on before anything is done with it."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_a_line_of_the_history_that_is_no_release_is_named(copied: Experiment):
 
 
 def test_a_dry_run_ends_in_the_same_line(copied: Experiment):
-    """What the rules read is told as commands tell it, without Snakemake's traceback."""
+    """Where the rules read it, the line is that of a command, without Snakemake's traceback."""
     (path,) = documents(copied, "g1/cluster/*/indexes/*/index.json")
     path.write_text("[]")
 

@@ -227,6 +227,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
+        ("[model._target_=shoal.targets.import_target]", ["of Shoal's own only the models"]),
         ("[model._target_=my_net.Nett]", ["my_net.Nett", "did you mean 'Net'?"]),
         ("[model._target_=my_net.torch.nn.functional.relu]", ["my_net.torch"]),
         ("[model._target_=my_net.Net,model.widht=3]", ["my_net.Net", "'widht'", "'width'?"]),

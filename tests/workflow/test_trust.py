@@ -54,7 +54,7 @@ def attacked(copied, monkeypatch):
 
 @pytest.fixture
 def kept(attacked):
-    """What it has kept."""
+    """The models that it has kept."""
     return Kept(attacked.folder / "results" / "tiny")
 
 
@@ -178,7 +178,7 @@ def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked,
 
 
 def identity_of_specialist(path):
-    """What the store calls a specialist that is written there."""
+    """The name in the store of a specialist that is written there."""
     from shoal.pool.kept import identity_of
 
     return identity_of("specialist", path)

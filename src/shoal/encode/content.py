@@ -289,7 +289,7 @@ class Named(ColumnEncoder):
         return projection_of(self.fitted["estimator"])
 
     def _transformed(self, values: NDArray[Any]) -> Floats:
-        """What the class makes of rows, without the mark of gaps."""
+        """Rows as the class transforms them, without the mark of gaps."""
         try:
             with np.errstate(over="ignore"):  # what is not finite is reported by the caller
                 if self._projection is not None:

@@ -27,7 +27,7 @@ _ROWS, _FEATURES = (32, 1024), 64
 
 
 class ArchitectureCosts(TypedDict):
-    """What a machine takes for an architecture."""
+    """Costs of an architecture on a machine."""
 
     load: float
     rows: float

@@ -30,7 +30,7 @@ STATE_FILES = (
     "gate.json",
     "ledger.json",
 )
-"""What every pool has, besides the manifest."""
+"""Files of every pool, besides the manifest."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -66,7 +66,7 @@ class Specialist(Stored):
 
 
 class Lack(Stored):
-    """What a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
+    """Specialists that a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
 
     partition: NonNegativeInt
     specialist: bool
@@ -75,7 +75,7 @@ class Lack(Stored):
 
 
 class Manifest(Stored):
-    """What a pool is, and the SHA-256 of each of its files, by name.
+    """Facts of a pool, and the SHA-256 of each of its files, by name.
 
     Names are those that a pool's files have and no others: none leads out of the folder.
     """

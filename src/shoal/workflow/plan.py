@@ -39,7 +39,7 @@ OTHER_BASE = (
     "its model or settings are not those of the published release, so it is trained anew on "
     "today's rows, and then every specialist from it"
 )
-"""What is said of a base that is not there yet."""
+"""Text in place of a base that is not there yet."""
 
 
 def homes(root: Path) -> list[Path]:

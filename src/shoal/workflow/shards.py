@@ -83,7 +83,7 @@ def name_shards(
 
 
 def _known(cache: Path) -> dict[str, Known]:
-    """What a cache holds; nothing where it does not read."""
+    """Content of a cache; empty where it does not read."""
     try:
         return read_json(cache, dict[str, Known])
     except ShoalError:
