@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from shoal.files import read_json
 from shoal.hashing import canonical_json
+from shoal.json_file import read_json
 from shoal.packing.solve import Limits, Member, longest_first, makespan, pack
 from shoal.state import load_state
 from shoal.workflow.estimate import Estimate
@@ -196,7 +196,7 @@ def train_by_commands(overrides: list[str], workers: int) -> tuple[int, float]:
 
 def _commands(plan: Plan) -> list[list[str]]:
     """Command lines as the rules have them."""
-    layout, index = plan.layout, read_json(plan.layout.index)
+    layout, index = plan.layout, read_json(plan.layout.index, dict[str, Any])
     common: dict[str, Any] = {
         "model": canonical_json(plan.settings.model.as_json()),
         "training": canonical_json(plan.settings.train_specialists.as_json()),

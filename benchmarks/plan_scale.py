@@ -23,13 +23,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import scale_experiment
 from benchmarks.scale_experiment import Scale
 from benchmarks.scale_plot import line_plot
 from shoal.cluster.index import merge_summaries
-from shoal.files import read_json, replacing
+from shoal.files import replacing
+from shoal.json_file import read_json
 from shoal.workflow.plan import Plan
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def measure(folder: Path, scale: Scale, repeats: int, seed: int) -> tuple[int, S
 
 def _merge(plan: Plan, scale: Scale) -> None:
     layout = plan.layout
-    contents = (read_json(layout.summary(shard)) for shard in layout.shards)
+    contents = (read_json(layout.summary(shard), dict[str, Any]) for shard in layout.shards)
     merge_summaries(contents, scale.partitions, plan.settings.cluster.min_rows, "lineage")
 
 

@@ -14,8 +14,8 @@ from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.command import Tolerated, partition
 from shoal.cluster.grouping import groups
 from shoal.cluster.merge import Bounds
-from shoal.files import read_json, write_json
 from shoal.hashing import ROW_HASH_BYTES
+from shoal.json_file import read_json, write_json
 from shoal.made_from import KEY as MADE_FROM
 from shoal.state import save_state
 from shoal.store import RowArray, write_rows
@@ -82,12 +82,13 @@ def complete(folder: Path, scale: Scale, seed: int) -> int:
                 _write_generated(plan, scale, shard, rng)
         write_json(plan.layout.check, {"leaks": {}})
         write_index(plan, plan.layout.index)
-        index = read_json(plan.layout.index)
+        index = read_json(plan.layout.index, dict[str, Any])
         for job in plan.layout.later_jobs(index):
             for output in job.outputs:
                 _write_minimal(output, job.rule)
         plan.history.withdraw()
-        plan.history.publish(read_json(plan.plan_file) | {"rows": "", "released": []})
+        record = read_json(plan.plan_file, dict[str, Any])
+        plan.history.publish(record | {"rows": "", "released": []})
         for job in answers_jobs([plan]):
             for output in job.outputs:
                 _write_minimal(output, job.rule)

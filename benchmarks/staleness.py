@@ -26,13 +26,13 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shoal.cluster.assigner import load_assigner
 from shoal.embed.embedder import load_embedder
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.tables import Table, keys
 from shoal.train_specialists.partition_rows import Index
 from shoal.workflow.layout import BASELINES
@@ -143,7 +143,7 @@ def _flops(job: Job, plan: Plan) -> float:
     """A job's own FLOPs: ledgers of some also count what these build upon."""
     layout = plan.layout
     if job.rule in ("embed", "assign"):
-        rows = int(read_json(layout.summary(job.about))["rows"])
+        rows = int(read_json(layout.summary(job.about), dict[str, Any])["rows"])
         if job.rule == "embed":
             embedder = load_embedder(layout.fit("embed", "embedder.safetensors"))
             return rows * float(embedder.flops_per_row)
@@ -151,12 +151,13 @@ def _flops(job: Job, plan: Plan) -> float:
         return rows * float(getattr(assigner, "flops_per_row", 0.0))
     if job.rule not in LEDGERED:
         return 0.0
-    ledger = read_json(next(path for path in job.outputs if path.suffix == ".json"))
+    ledger = read_json(next(path for path in job.outputs if path.suffix == ".json"), dict[str, Any])
     flops = float(ledger["flops"])
     if job.rule == "train_router":
         return flops - float(ledger["detail"]["embedding"] + ledger["detail"]["assignment"])
     if job.rule in BASELINES:
-        return flops - float(read_json(layout.fit("base", "ledger.json"))["flops"])
+        base = read_json(layout.fit("base", "ledger.json"), dict[str, Any])
+        return flops - float(base["flops"])
     return flops
 
 

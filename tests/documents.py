@@ -22,12 +22,12 @@ def plan_record(release: str, **changes: Any) -> dict[str, Any]:
 
 
 def release_record(release: str, **changes: Any) -> dict[str, Any]:
-    """What is recorded of a release."""
+    """The record of a release."""
     return plan_record(release, rows="", released=[], winners=[]) | changes
 
 
 def metrics(**changes: Any) -> dict[str, Any]:
-    """What an evaluation measured."""
+    """Measurements of an evaluation."""
     scores = {
         "score": 0.5,
         "log_loss": None,

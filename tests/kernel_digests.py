@@ -116,7 +116,7 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 
 
 def arrays(results: Any) -> list[Any]:
-    """What a subject gives, as a list of arrays."""
+    """Results of a subject, as a list of arrays."""
     return list(results) if isinstance(results, tuple) else [results]
 
 

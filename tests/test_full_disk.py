@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import subprocess
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +19,8 @@ from shoal.answers.command import _write_table
 from shoal.checkpoint import write_checkpoint
 from shoal.encode import skops_file
 from shoal.errors import ShoalError
-from shoal.files import append_line, replacing, write_json
+from shoal.files import append_line, replacing
+from shoal.json_file import write_json
 from shoal.pool.command import _write
 from shoal.pool_store import PoolStore
 from shoal.pool_store.zarr_file import ZarrFile
@@ -27,13 +31,13 @@ from shoal.tables import write_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
-    Disk = Callable[[Path], AbstractContextManager[None]]
+    Disk = Callable[[Path], AbstractContextManager[Path]]
 
 NOISE = np.random.default_rng(0).random(20_000)
 TABLE = pa.table({"a": NOISE})
 ROOM = 64 << 10
+DISK = "shoal-small-disk-"
 
 
 def write_archive(path: Path) -> None:
@@ -64,26 +68,42 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A folder in which there is no room for what is written."""
-    folder.mkdir()
+def small_disk(_: Path) -> Iterator[Path]:
+    """A folder in which there is no room for what is written.
+
+    It is not below pytest's folders: a run that is killed leaves it mounted, and pytest could not
+    remove it from them. The next run does.
+    """
+    for left in killed_disks():
+        subprocess.run(["umount", "--lazy", left], check=False)
+        left.rmdir()
+    folder = Path(tempfile.gettempdir(), f"{DISK}{os.getpid()}")
+    folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        folder.rmdir()
         pytest.skip("a small file system to fill needs the right to mount one")
     try:
-        yield
+        yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+
+
+def killed_disks() -> list[Path]:
+    """Small disks of processes that are no more."""
+    mounted = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines()]
+    ours = [folder for folder in mounted if folder.name.startswith(DISK)]
+    return [each for each in ours if not Path("/proc", each.name.removeprefix(DISK)).exists()]
 
 
 @contextmanager
-def small_files(folder: Path) -> Iterator[None]:
+def small_files(folder: Path) -> Iterator[Path]:
     """A limit on the size of files, as some clusters set it."""
-    folder.mkdir()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
     try:
-        yield
+        yield folder
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -94,8 +114,7 @@ def test_a_writer_without_room_names_its_file_and_leaves_nothing(
     name: str, disk: Disk, tmp_path: Path
 ):
     """Whatever library writes it, and whatever error it has for that."""
-    folder = tmp_path / "disk"
-    with disk(folder):
+    with disk(tmp_path) as folder:
         with pytest.raises(
             ShoalError, match=rf"{name}: not written, (no space left|file too large)"
         ):
@@ -107,8 +126,8 @@ def test_a_writer_without_room_names_its_file_and_leaves_nothing(
 
 def test_a_line_for_which_there_is_no_room_leaves_those_before(tmp_path: Path):
     """A history goes on after the line that was written last."""
-    path = tmp_path / "disk" / "history.jsonl"
-    with small_files(path.parent):
+    path = tmp_path / "history.jsonl"
+    with small_files(tmp_path):
         append_line(path, "1")
         with pytest.raises(ShoalError, match="not written, file too large; raise the limit"):
             append_line(path, "2" * ROOM)
@@ -119,8 +138,7 @@ def test_a_line_for_which_there_is_no_room_leaves_those_before(tmp_path: Path):
 
 def test_a_store_without_room_keeps_what_it_has(tmp_path: Path):
     """A save that failed leaves the models before it, and no file of its own."""
-    folder = tmp_path / "disk"
-    with small_disk(folder):
+    with small_disk(tmp_path) as folder:
         store = PoolStore(folder / "store")
         store.save({"a": {"w": NOISE[:1000]}})
         kept = {path.name for path in (folder / "store").iterdir()}
@@ -129,3 +147,18 @@ def test_a_store_without_room_keeps_what_it_has(tmp_path: Path):
 
         assert {path.name for path in (folder / "store").iterdir()} == kept
         assert PoolStore(folder / "store").ids() == ["a"]
+
+
+def test_the_disk_of_a_killed_run_is_unmounted_by_the_next(tmp_path: Path):
+    """Nothing stays mounted, whatever became of the run before."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = Path(tempfile.gettempdir(), f"{DISK}{gone.pid}")
+    left.mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(left)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        left.rmdir()
+        pytest.skip("needs the right to mount a file system")
+
+    with small_disk(tmp_path):
+        assert not left.exists()

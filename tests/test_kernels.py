@@ -15,7 +15,7 @@ from shoal.ledger import Ledger
 from tests.kernel_digests import SUBJECTS
 
 PLAIN = " ".join(dispatched)
-"""What numpy would use beside its least instructions."""
+"""Instructions that numpy would use beside its least ones."""
 KERNELS = [
     {"OPENBLAS_CORETYPE": "Haswell"},
     {"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_NUM_THREADS": "2"},
@@ -27,7 +27,7 @@ CHOICES = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "ATEN_CPU_CAPABILITY
 
 
 def flags():
-    """What the processor can do, as Linux names it; nothing on other processors than x86."""
+    """Flags of the processor, as Linux names them; none on other processors than x86."""
     text = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
     lines = [line for line in text.splitlines() if line.startswith("flags")]
     return set(lines[0].split()) if lines else set()
@@ -40,7 +40,7 @@ def skip_without(flag):
 
 
 def answer(module, environment):
-    """What a test's script prints with other kernels."""
+    """Output of a test's script with other kernels."""
     kept = {name: value for name, value in os.environ.items() if name not in CHOICES}
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module]

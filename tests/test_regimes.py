@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,8 @@ from benchmarks.regimes.page import page
 from benchmarks.regimes.summary import summary
 from shoal.demo import write_demo
 from shoal.errors import SettingsError
-from shoal.files import read_json, write_json
 from shoal.hashing import KEY_BYTES, hash_rows
+from shoal.json_file import read_json, write_json
 from shoal.settings.compose import compose
 
 
@@ -175,7 +176,7 @@ def test_settings_reach_the_workflow_with_their_types(tmp_path, monkeypatch):
     assert run(tmp_path, {"small": False}, cores=2) == 1
 
     (command,) = commands
-    assert read_json(command[command.index("--configfile") + 1]) == {"small": False}
+    assert read_json(command[command.index("--configfile") + 1], Any) == {"small": False}
 
 
 def test_each_seed_is_finished_before_the_next():

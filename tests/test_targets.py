@@ -72,12 +72,12 @@ def test_one_text_is_no_list_of_names():
 
 @pytest.mark.parametrize("kind", ["model", "transform", "encoder", "state"])
 @pytest.mark.parametrize(
-    "target", ["shoal.files.write_json", "shoal.targets.import_target", "shoal.models.nn"]
+    "target", ["shoal.json_file.write_json", "shoal.targets.import_target", "shoal.models.nn"]
 )
 def test_nothing_else_of_shoal_can_be_named(target, kind):
     """No trust opens Shoal's own functions to a file, and no setting calls them either."""
     with pytest.raises(ModelError, match="of Shoal's own only the models") as caught:
-        check_trust("the model", target, ["shoal", "shoal.files", target])
+        check_trust("the model", target, ["shoal", "shoal.json_file", target])
     assert "trust=" not in str(caught.value)
     with pytest.raises(ModelError, match="of Shoal's own only the models"):
         import_target(target, kind)
@@ -229,7 +229,7 @@ def test_a_neighbour_that_an_installed_module_hides_is_an_error(here, elsewhere)
 
 
 def test_a_library_is_not_hidden_by_a_file_of_the_users(here):
-    """What the user's module imports from the standard library is that of Python."""
+    """A module of the standard library that the user's imports is that of Python."""
     (here / "this.py").write_text("raise SystemExit")
     (here / "target_reader.py").write_text(f"import this\n{NET}")
     sys.modules.pop("this", None)

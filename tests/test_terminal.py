@@ -47,7 +47,7 @@ def test_what_a_user_or_the_system_refuses_is_one_line(
 
 
 def test_a_bug_is_a_traceback_and_a_last_line_that_says_so(capsys: pytest.CaptureFixture[str]):
-    """What nobody foresaw can be reported, and is told from a user's mistake."""
+    """An unforeseen exception can be reported, and is told from a user's mistake."""
     with pytest.raises(SystemExit, match="1"):
         end_by(TypeError("not\na number"))
 

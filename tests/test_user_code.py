@@ -80,7 +80,7 @@ def test_an_error_of_shoals_own_passes(mine):
     ],
 )
 def test_arguments_are_compared_with_the_signature(named, message):
-    """What a call would refuse is refused without the call."""
+    """Arguments that a call would refuse are refused without the call."""
 
     class Net:
         def __init__(self, width: int, depth: int = 1) -> None:

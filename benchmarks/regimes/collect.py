@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.regimes.contenders import REFERENCE
 from benchmarks.regimes.datasets import REGIMES
 from benchmarks.regimes.numbers import agreement
-from shoal.files import read_json
+from shoal.json_file import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ class Measured:
             raise ValueError(f"{folder}: contenders were scored on different test rows")
 
     def _pool(self, folder: Path, name: str) -> dict[str, pd.Series[float]]:
-        metrics = read_json(folder / "pools" / f"{name}.json")
+        metrics = read_json(folder / "pools" / f"{name}.json", dict[str, Any])
         rows = pd.read_parquet(folder / "pools" / f"{name}.parquet")
         self.metric = metrics["metric"]
         self.partitions[name] = dict(zip(rows["key"], rows["partition"], strict=True))
@@ -91,7 +91,7 @@ class Measured:
         return columns
 
     def _baseline(self, folder: Path, name: str) -> dict[str, pd.Series[float]]:
-        numbers = read_json(folder / "baselines" / f"{name}.json")
+        numbers = read_json(folder / "baselines" / f"{name}.json", dict[str, Any])
         own = {key: numbers[key] for key in ("training_seconds", "note")}
         self._record(name, KINDS.get(name, "baseline"), numbers, own)
         rows = pd.read_parquet(folder / "baselines" / f"{name}.parquet")

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.regimes.datasets import dataset_named, known_datasets, write_dataset
 from benchmarks.regimes.pools import layout_of, run_pool
 from shoal.errors import ShoalError
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.terminal import leave
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def measured(
     chosen = ["packing.devices=1", f"seed={seed}", *settings]
     run_pool(folder, chosen, folder / "numbers.json", folder / "rows.parquet")
     layout = layout_of(folder, chosen)
-    gate = read_json(folder / layout.gate(read_json(folder / layout.index)))
-    flops = read_json(folder / "numbers.json")["ungated"]["train_flops"]
+    index = read_json(folder / layout.index, dict[str, Any])
+    gate = read_json(folder / layout.gate(index), dict[str, Any])
+    flops = read_json(folder / "numbers.json", dict[str, Any])["ungated"]["train_flops"]
     gained = sum(each["rows"] * each["difference"] for each in gate["comparisons"])
     return Gain(gained / gate["rows"], flops)
 

@@ -37,7 +37,7 @@ class Finished:
 
     def __init__(self, folder: Path, overrides: Sequence[str], total_flops: float) -> None:
         """Read settings, base and shapes."""
-        from shoal.files import read_json
+        from shoal.json_file import read_json
         from shoal.shapes import Shapes
         from shoal.state import load_state
         from shoal.train_specialists.budget import Budget
@@ -50,7 +50,8 @@ class Finished:
         self.settings = plan.settings
         self.shapes = Shapes.load(folder / layout.fit("encode", "shapes.json"))
         self.base, meta = load_state(folder / layout.fit("base", "base.safetensors"))
-        self.base_flops = float(read_json(folder / layout.fit("base", "ledger.json"))["flops"])
+        ledger = read_json(folder / layout.fit("base", "ledger.json"), dict[str, Any])
+        self.base_flops = float(ledger["flops"])
         self.budget = Budget(**meta["budget"])
         self.total_flops = total_flops
         self.bins = plan.settings.evaluate.calibration_bins

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.regimes.datasets import EXPERIMENT
 from shoal.errors import ShoalError
-from shoal.files import read_json, replacing, write_json
+from shoal.files import replacing
+from shoal.json_file import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,8 @@ def run_pool(folder: Path, overrides: Sequence[str], numbers: Path, rows: Path) 
     _snakemake(folder, overrides)
     seconds = time.perf_counter() - start
     layout = layout_of(folder, overrides)
-    index = read_json(folder / layout.index)
-    metrics = read_json(folder / layout.evaluation(index, "metrics.json"))
+    index = read_json(folder / layout.index, dict[str, Any])
+    metrics = read_json(folder / layout.evaluation(index, "metrics.json"), dict[str, Any])
     _write_rows(folder, layout, index, metrics["metric"], rows)
     cost = {"workflow_seconds": seconds, "training_seconds": _seconds(folder, layout, index)}
     write_json(numbers, metrics | cost)
@@ -97,4 +98,4 @@ def _seconds(folder: Path, layout: Layout, index: dict[str, Any]) -> float:
     entries = layout.specialised(index)
     paths += [path for entry in entries for path in layout.training_ledgers(entry)]
     paths.append(layout.router(index, "ledger.json"))
-    return sum(float(read_json(folder / path)["seconds"]) for path in paths)
+    return sum(float(read_json(folder / path, dict[str, Any])["seconds"]) for path in paths)

@@ -22,7 +22,7 @@ from benchmarks.regimes.contenders import CONTENDERS, REFERENCE, overrides
 from benchmarks.regimes.finished import Finished
 from benchmarks.regimes.pools import layout_of
 from shoal.evaluate.metrics import row_correct
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.pool.pool import Pool
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
 from shoal.terminal import leave
@@ -98,7 +98,7 @@ def main() -> None:
 def cells(out: Path, pool: str) -> Iterator[tuple[Path, str, int]]:
     """Working folder, dataset and seed of the cells at budget 1 whose pool is of classifiers."""
     for path in sorted(out.glob(f"cells/*/1/*/pools/{pool}.json")):
-        if read_json(path)["metric"] == "accuracy":
+        if read_json(path, dict[str, Any])["metric"] == "accuracy":
             cell = path.parents[1]
             yield cell, cell.parents[1].name, int(cell.name)
 
@@ -107,7 +107,7 @@ def lines(cell: Path, chosen: list[str]) -> Iterator[tuple[str, Line]]:
     """Every router's numbers in one cell."""
     run = Finished(cell, chosen, 0.0)
     layout = layout_of(cell, chosen)
-    index = read_json(cell / layout.index)
+    index = read_json(cell / layout.index, dict[str, Any])
     folder = (cell / layout.pool(index, "manifest.json")).parent
     pool = Pool.load(folder, trust=run.shapes.trusted)
     trained = sorted(number for number in pool.experts.models if number >= 0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.regimes.contenders import BASELINES, CONTENDERS, REFERENCE, Work, overrides
 from benchmarks.regimes.datasets import dataset_named, known_datasets, write_dataset
 from shoal.errors import ShoalError
-from shoal.files import read_json, replacing, write_json
+from shoal.files import replacing
+from shoal.json_file import read_json, write_json
 from shoal.terminal import leave
 
 
@@ -68,7 +70,7 @@ def make_baseline(options: argparse.Namespace) -> None:
     from shoal.ledger import Ledger
 
     deterministic(threads=1)
-    pool = read_json(options.cell / "pools" / f"{REFERENCE}.json")
+    pool = read_json(options.cell / "pools" / f"{REFERENCE}.json", dict[str, Any])
     total = pool["ungated"]["train_flops"]
     run = Finished(options.cell, overrides(REFERENCE, options.seed), total)
     ledger = Ledger("baseline")

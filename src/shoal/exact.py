@@ -27,7 +27,7 @@ _SMALLEST = -900
 class ExactProduct:
     """Rows, less an origin, times a fixed matrix, to the precision of float64 or nearly so.
 
-    Each row, and each column of the matrix, is cut into two whole numbers an entry, of ``b`` bits
+    Each row, and each column of the matrix, is cut into two whole numbers per entry, of ``b`` bits
     each, relative to its own largest entry, with ``2 b + log2(features) <= 53``. Of the four
     products of these parts the smallest is left out. Against the usual product this takes two to
     five times as long.

@@ -8,13 +8,13 @@ from shoal.errors import SettingsError, nearest
 from shoal.settings.learning import Model, Training
 from shoal.settings.section import parse
 from shoal.shapes import PREFIX
+from shoal.targets import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Point = dict[str, Any]
 _MODEL = "model."
-_SHIPPED = "shoal.models."
 _NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows")
 
 
@@ -72,7 +72,7 @@ def check_grid(names: Iterable[str], model: Model) -> None:
             continue
         if argument not in arguments:
             raise SettingsError(f"grid.{name}: {_undeclared(argument, model, training)}")
-        if model.target.startswith(_SHIPPED) or str(arguments[argument]).startswith(PREFIX):
+        if model.target in OURS or str(arguments[argument]).startswith(PREFIX):
             raise SettingsError(
                 f"grid.{name}: changes the shape of the model's parameters, but all points start "
                 f"from one base; set {name}, and run each value as an experiment of its own, such "

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:

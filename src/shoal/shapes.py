@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
 from shoal.errors import CorruptError, SettingsError, nearest
-from shoal.files import read_json, write_json
+from shoal.json_file import read_json, write_json
 from shoal.made_from import KEY as MADE_FROM
 from shoal.made_from import made_from
 from shoal.settings.data import Task
@@ -17,6 +17,7 @@ from shoal.stored import as_kind, naming
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
 PREFIX = "data:"
 
@@ -60,20 +61,19 @@ class Shapes:
             SourceError: There is no such file.
             CorruptError: It is not such a record.
         """
-        content = read_json(path)
+        content = read_json(path, dict[str, Any])
         with naming(path):
             return cls.from_record(content)
 
     @classmethod
-    def from_record(cls, content: object) -> Shapes:
+    def from_record(cls, content: Mapping[str, Any]) -> Shapes:
         """Content of such a file.
 
         Raises:
             CorruptError: It is not such a record.
         """
-        if isinstance(content, dict):
-            content = {name: value for name, value in content.items() if name != MADE_FROM}
-        found = as_kind(cls, content)
+        plain = {name: value for name, value in content.items() if name != MADE_FROM}
+        found = as_kind(cls, plain)
         as_kind(list[PositiveInt], found.x_shape, "x_shape")
         as_kind(NonNegativeInt, found.training_rows, "training_rows")
         as_kind(Task, found.task, "task")  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ class Shapes:
             )
         outputs = 1 if found.classes is None else len(found.classes)
         if (found.task == "regression") != (found.classes is None) or found.outputs != outputs:
-            raise CorruptError(f"outputs: {found.outputs}, not one a class, or one in regression")
+            raise CorruptError(f"outputs: {found.outputs}, not one per class, or one in regression")
         return found
 
     def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:

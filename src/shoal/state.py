@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, SourceError
-from shoal.files import parse_json, replacing
+from shoal.files import replacing
 from shoal.hashing import canonical_json
+from shoal.json_file import parse_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LENGTH_BYTES = 8
-"""What a safetensors file begins with: the length of its header."""
+"""Bytes at the beginning of a safetensors file, which tell the length of its header."""
 
 _LONGEST_HEADER = 1 << 25
 """Most bytes of a header; each tensor's name, place and hash take about 200."""
@@ -93,8 +93,8 @@ def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], 
     except (SafetensorError, *_NUMPY_ERRORS) as error:
         raise _unreadable(path, error) from None
     # That the header is JSON with such a table the library has found out.
-    header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length]).get("__metadata__") or {}
-    return _checked(tensors, header, path)
+    header = parse_json(content[_LENGTH_BYTES : _LENGTH_BYTES + length], path, dict[str, Any])
+    return _checked(tensors, header.get("__metadata__") or {}, path)
 
 
 def check_header(path: str | os.PathLike[str]) -> None:

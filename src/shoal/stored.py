@@ -1,4 +1,4 @@
-"""What was stored, compared with what its reader relies on before anything is done with it."""
+"""Stored content, compared with what its reader relies on before anything is done with it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shoal.errors import CorruptError, SettingsError
+from shoal.validation import explain, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,11 +39,10 @@ def as_kind(kind: type[T], content: object, key: str = "") -> T:
         CorruptError: A key is missing, unknown or of a wrong value.
     """
     try:
-        return TypeAdapter(kind).validate_python(content)
+        found: T = validated(kind, content)
     except ValidationError as error:
-        from shoal.settings.section import explain
-
         raise CorruptError(explain(kind, error, key, "key")) from None
+    return found
 
 
 def tensor_of(

@@ -28,8 +28,9 @@ import pyarrow.parquet as pq
 from pydantic import ConfigDict, PositiveInt
 
 from shoal.errors import CorruptError, SourceError
-from shoal.files import parse_json, read_json, replacing, write_json
+from shoal.files import replacing
 from shoal.hashing import KEY_BYTES
+from shoal.json_file import parse_json, read_json, write_json
 from shoal.made_from import KEY as MADE_FROM
 from shoal.made_from import made_from
 from shoal.settings.data import ColumnKind, Task
@@ -132,22 +133,22 @@ class Columns:
             SourceError: There is no such file.
             CorruptError: It is not such a record.
         """
-        content = read_json(path)
+        content = read_json(path, dict[str, Any])
         with naming(path):
             return cls.from_record(content)
 
     @classmethod
-    def from_record(cls, content: object) -> Columns:
+    def from_record(cls, content: Mapping[str, Any]) -> Columns:
         """Content of such a file.
 
         Raises:
             CorruptError: It is not such a record.
         """
-        if not isinstance(content, dict) or "order" not in content:
+        if "order" not in content:
             raise CorruptError("order: key is missing")
-        content = {name: value for name, value in content.items() if name != MADE_FROM}
-        order = as_kind(list[str], content.pop("order"), "order")
-        found = as_kind(cls, content)
+        plain = {name: value for name, value in content.items() if name != MADE_FROM}
+        order = as_kind(list[str], plain.pop("order"), "order")
+        found = as_kind(cls, plain)
         as_kind(dict[str, ColumnKind], found.kinds, "kinds")
         as_kind(Task, found.task, "task")  # type: ignore[arg-type]
         as_kind(dict[str, list[PositiveInt]], found.image_shapes, "image_shapes")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
 Kind = Literal["model", "transform", "encoder", "state"]
-"""What a name stands for; ``state`` is a type or function within a fitted encoder."""
+"""Kinds of objects that have names; ``state`` is a type or function within a fitted encoder."""
 
 OURS = frozenset({"shoal.models.MLP", "shoal.models.ConvNet"})
 """Names of Shoal's own that settings and pools may give, all of them models."""
@@ -117,7 +117,7 @@ def _check_dotted(text: str) -> None:
 
 
 def _problem(found: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
-    """What is wrong with an object that is named as a kind, None where nothing is."""
+    """The reason why an object is not of a kind; None where it is."""
     is_class, is_function = isinstance(found, type), inspect.isroutine(found)
     what = "another class" if is_class else "a function" if is_function else "a value"
     if kind == "model":
@@ -225,12 +225,12 @@ class _Place(NamedTuple):
 
 
 def _own(top: str) -> ModuleSpec | None:
-    """What the current folder has by a name; of Shoal it has nothing."""
+    """The module of a name in the current folder; no name of Shoal's is looked for there."""
     return None if _is_inside(top) else PathFinder.find_spec(top, [str(Path.cwd())])
 
 
 def _installed(top: str) -> Iterator[ModuleSpec | None]:
-    """What import would find for a name, were the current folder not on its path."""
+    """The module that import would find for a name, were the current folder not on its path."""
     here = Path.cwd()
     elsewhere = [folder for folder in sys.path if Path(folder).resolve() != here]
     for finder in sys.meta_path:

@@ -31,7 +31,7 @@ NAMES = {
     "similarity": ("cluster of similar rows", "clusters of similar rows"),
     "time": ("block of time", "blocks of time"),
 }
-"""What units are called, one and several, by what :func:`shoal.split.units.kind` says."""
+"""Names of units, singular and plural, by :func:`shoal.split.units.kind`."""
 
 
 class Mean(NamedTuple):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from shoal.embed.command import embed, embed_fit
 from shoal.embed.embedder import load_embedder
 from shoal.errors import DataError, SourceError
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.store import ShardRows
 
 
@@ -24,7 +26,7 @@ def test_fit_then_embed(method, settings, write_shard, images, tmp_path):
     with ShardRows(out) as store:
         assert store.attributes["rows_in"] == 300
         assert np.array_equal(store.read("embedding"), load_embedder(state).embed(images))
-    assert read_json(ledger)["job"] == "embed_fit"
+    assert read_json(ledger, Any)["job"] == "embed_fit"
 
 
 @pytest.mark.parametrize("method", ["pca", "scarf", "vicreg"])

@@ -63,7 +63,7 @@ def test_a_class_that_draws_takes_the_seed():
     ],
 )
 def test_a_class_that_does_not_work_is_one_line(target, message):
-    """What a named class raises is told in one line, with setting and column."""
+    """An exception of a named class is told in one line, with setting and column."""
     with pytest.raises(ModelError, match=message) as caught:
         fitted({"_target_": target}, "numeric", numbers(-1, 2, 3, 4))
     assert "\n" not in str(caught.value)
@@ -82,7 +82,7 @@ def test_a_class_that_does_not_work_is_one_line(target, message):
     ids=lambda spec: f"{spec['_target_'].rpartition('.')[2]}{' whitened' * ('whiten' in spec)}",
 )
 def test_exact_projections_are_those_of_scikit_learn(spec):
-    """What is computed by an exact product is what the class itself gives, but for rounding."""
+    """An exact product gives what the class itself gives, but for rounding."""
     pixels = np.random.default_rng(0).integers(0, 255, (40, 3, 4)).astype(np.uint8)
     encoder = fitted(spec, "image", pixels, Target(np.arange(40) % 2, ["n", "y"]))
 

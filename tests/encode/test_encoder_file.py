@@ -51,7 +51,7 @@ def test_the_file_is_the_same_from_another_process(kinds, table, shard, settings
 
 @pytest.mark.parametrize("name", OWN)
 def test_encoders_survive_their_file_without_trust(kinds, table, shard, settings, tmp_path, name):
-    """What is loaded encodes to the same bits, and nothing had to be trusted for it."""
+    """A loaded encoder encodes to the same bits, and nothing had to be trusted for it."""
     encoder = Encoder.fit(settings(**OWN[name]), kinds, {"s": shard(table)})
 
     needed = encoder.save(tmp_path / "state.skops")
@@ -89,7 +89,7 @@ def test_a_users_class_must_be_trusted_by_name(
 def test_a_run_trusts_the_types_that_its_own_fit_holds(
     kinds, table, shard, settings, tmp_path, monkeypatch
 ):
-    """What the settings name is fitted, noted beside the state, and read by the run's jobs."""
+    """A class that settings name is fitted, noted beside the state, and read by the run's jobs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "doubling_encoder.py").write_text(USER_MODULE)

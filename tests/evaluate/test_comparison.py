@@ -1,4 +1,4 @@
-"""What metrics.json says of pool, generalist and constant, from values by row alone."""
+"""Pool, generalist and constant are compared from values by row alone."""
 
 import numpy as np
 

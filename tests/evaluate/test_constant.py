@@ -15,7 +15,7 @@ ROWS = {"kind": None, "test": 300, "least": 6}
 
 
 def found(pool, generalist, units=None):
-    """What is found where these are the squared errors."""
+    """The comparison where these are the squared errors."""
     per_row = {"pool_top1": pool, "generalist": generalist, "constant": CONSTANT[: len(pool)]}
     return against_constant("rmse", per_row, SETTINGS, units)
 

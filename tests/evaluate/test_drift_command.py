@@ -14,8 +14,8 @@ from shoal.cluster.index import merge_summaries
 from shoal.cluster.merge import Bounds
 from shoal.errors import SourceError
 from shoal.evaluate.drift_command import evaluate_drift
-from shoal.files import write_json
 from shoal.hashing import KEY_BYTES, hash_rows
+from shoal.json_file import write_json
 from shoal.settings.changes import Drift
 from shoal.settings.learning import NearestAtom
 from shoal.state import save_state

@@ -138,7 +138,7 @@ def test_the_table_tells_leaks(metrics):
 
 
 def printed(metrics, width=80):
-    """What ``shoal verdict`` prints, in lines."""
+    """Lines that ``shoal verdict`` prints."""
     console = Console(file=io.StringIO(), width=width)
     console.print(verdict_table(metrics, "pool", "d1"))
     return console.file.getvalue().splitlines()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from shoal.errors import ModelError
-from shoal.files import read_json
 from shoal.hashing import file_hash
+from shoal.json_file import read_json
 from shoal.packing.command import Work, train_pack
 
 MEMBERS = ["aaaa/1111", "bbbb/1111", "bbbb/2222"]
@@ -58,7 +58,7 @@ def test_the_status_has_the_hash_of_every_members_files(work, trained, tmp_path)
 
     assert turns == MEMBERS
     made = {str(work.specialists / member): work.files(member) for member in MEMBERS}
-    assert read_json(status) == {
+    assert read_json(status, Any) == {
         member: {path.name: file_hash(path) for path in paths} for member, paths in made.items()
     }
 

@@ -11,8 +11,8 @@ from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.merge import Bounds
 from shoal.embed.embedder import IdentityEmbedder
 from shoal.encode.encoder import Encoder
-from shoal.files import write_json
 from shoal.hashing import file_hash
+from shoal.json_file import write_json
 from shoal.ledger import Ledger
 from shoal.pool.command import pool
 from shoal.settings.data import Encode, Transform

@@ -1,4 +1,4 @@
-"""What a hostile pool costs before it is refused."""
+"""Cost of a hostile pool before it is refused."""
 
 import io
 import json

@@ -3,7 +3,7 @@
 import pytest
 
 from shoal.errors import DataError
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.pool.publish import Release, publish
 from shoal.workflow.history import History
 from tests.documents import metrics, plan_record, release_record

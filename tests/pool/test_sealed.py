@@ -11,8 +11,8 @@ import pytest
 
 import shoal
 from shoal.errors import CorruptError, SourceError
-from shoal.files import write_json
 from shoal.hashing import canonical_json
+from shoal.json_file import write_json
 from shoal.pool.manifest import pool_digest
 from shoal.pool.sealed import Sealed
 from tests.pool.conftest import reseal
@@ -30,7 +30,7 @@ def manifest(folder: Path) -> dict:
 
 
 def test_a_folder_without_a_manifest_is_no_pool(tmp_path):
-    """What is missing is said."""
+    """The error names the manifest."""
     with pytest.raises(SourceError, match=r"not a pool, it has no manifest\.json"):
         shoal.load(tmp_path)
 
@@ -81,7 +81,7 @@ def test_a_named_pipe_is_no_file_of_a_pool(small_pool):
 
 
 def test_a_missing_file_is_named(small_pool):
-    """What the manifest lists is there."""
+    """Each file that the manifest lists is there."""
     (small_pool / "specialists" / "1.safetensors").unlink()
 
     refused(small_pool, "specialists/1.safetensors: named in the manifest, but not in the pool")

@@ -48,7 +48,7 @@ DOCUMENTS = [
     ("columns.json", put("kinds.a", "label"), r"kinds: \['a', 'label'\] are labels"),
     ("columns.json", put("kinds.a", "image"), r"image_shapes: \[\] are not the columns of arrays"),
     ("columns.json", put("more", 1), "more: "),
-    ("shapes.json", put("outputs", 3), "outputs: 3, not one a class"),
+    ("shapes.json", put("outputs", 3), "outputs: 3, not one per class"),
     ("shapes.json", put("outputs", -1), "outputs: -1"),
     ("shapes.json", put("x_shape", [2]), r"feature_names: 3 names of a row of shape \[2\]"),
     ("shapes.json", put("x_shape", []), r"feature_names: 3 names"),

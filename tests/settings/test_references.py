@@ -1,4 +1,4 @@
-"""What settings may refer to."""
+"""References in settings: to other settings and to facts of the data."""
 
 import time
 

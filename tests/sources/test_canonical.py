@@ -48,7 +48,7 @@ def test_a_value_has_one_text(text):
 
 
 def test_a_text_is_its_own_text():
-    """What is canonical stays: typing twice changes nothing."""
+    """A canonical text stays: typing twice changes nothing."""
     assert canonical(pa.array(list(TABLE))).to_pylist() == list(TABLE)
 
 

@@ -2,6 +2,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
-from shoal.files import read_json, write_json
+from shoal.json_file import read_json, write_json
 from shoal.sources.columns import label_is_missing, typed, typed_inputs
 from shoal.tables import Columns, image_array
 
@@ -288,7 +289,7 @@ def test_columns_that_know_no_formats_are_read(tmp_path):
     """Where an earlier version froze the columns, times are dates; a number is an error."""
     path = tmp_path / "columns.json"
     columns(c="time", x="numeric", y="label").save(path)
-    content = read_json(path)
+    content = read_json(path, Any)
     del content["formats"]
     write_json(path, content)
 

@@ -45,7 +45,7 @@ def test_images_come_as_people_hold_them(cells):
 
 
 def test_images_of_a_parquet_file_come_back_through_pandas(tmp_path):
-    """What pandas makes of a stored image column is the image again."""
+    """An image column that pandas has read holds the images again."""
     path = tmp_path / "a.parquet"
     pa.parquet.write_table(pa.table({"i": image_array(PIXELS), "n": [1, 2], "k": ["a", "b"]}), path)
 

@@ -41,7 +41,7 @@ def test_an_index_with_an_inputs_name_is_that_input():
 
 
 def test_columns_of_mixed_types_are_read_as_from_csv():
-    """What pandas keeps as objects has the value that its text has in a file."""
+    """A value that pandas keeps as an object is that of its text in a file."""
     frame = pd.DataFrame(
         {
             "x": [Decimal("0E-8"), 1.5, "2", Decimal("1E+80"), None],

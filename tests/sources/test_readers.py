@@ -370,7 +370,7 @@ def test_what_a_glob_matches_is_read_or_named(write, tmp_path):
 
 
 def test_a_pipe_is_no_source_file(tmp_path):
-    """What can be read once, or never ends, is refused before it is opened."""
+    """A file that can be read once, or never ends, is refused before it is opened."""
     os.mkfifo(tmp_path / "a.csv")
 
     with pytest.raises(SourceError, match=r"a\.csv: is no regular file"):

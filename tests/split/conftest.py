@@ -1,8 +1,10 @@
 """Settings for the tests of split."""
 
+from typing import Any
+
 import pytest
 
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.settings import parse
 from shoal.settings.data import Sources, Split
 from shoal.sources.readers import expand
@@ -62,6 +64,6 @@ def run(tmp_path, split_settings, source_settings):
             split(arrays or path, *fitted, settings, sources.batch_rows, written[str(path)])
         split_check(written, fitted[0], settings, out / "check.json")
         tables = {path.rpartition("/")[2]: Table(table) for path, table in written.items()}
-        return tables, read_json(out / "check.json")
+        return tables, read_json(out / "check.json", Any)
 
     return run

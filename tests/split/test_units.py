@@ -78,7 +78,7 @@ def test_there_are_as_many_blocks_of_time_as_times_in_a_block():
 
 
 def test_later_times_get_blocks_of_their_own():
-    """What arrives after the fit is not one endless block."""
+    """Rows that arrive after the fit are not one endless block."""
     state = fit_blocks(np.arange(200.0), np.array([50.0, 100.0]))
 
     later = block_numbers(state, np.arange(200.0, 300.0))

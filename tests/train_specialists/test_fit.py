@@ -214,7 +214,7 @@ def test_a_schedule_that_steps_once_an_epoch_is_refused(schedule):
 
 
 def test_a_plateau_that_is_looked_at_every_step_lowers_the_rate():
-    """What is refused by epoch works by step."""
+    """A schedule that is refused by epoch works by step."""
     model = _Own("plateau by step")
 
     train_on_rows(model, rows(), TRAINING, "classification", 500, Ledger("test"))

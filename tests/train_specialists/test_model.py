@@ -1,12 +1,15 @@
 """The user's model: built, checked, asked."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
+from shoal.documents.choice import Margin
 from shoal.errors import ModelError
+from shoal.json_file import parse_json
 from shoal.settings.learning import Model
 from shoal.shapes import Shapes
 from shoal.state import load_state, save_state
@@ -250,6 +253,7 @@ def test_there_is_no_margin_without_another_point_and_no_error_of_one_row():
     one_row = margin({"a": np.array([0.1]), "b": np.array([0.3])}, "a")
     assert one_row is not None
     assert one_row["error"] is None
+    assert parse_json(json.dumps(one_row), "choice", Margin) == one_row
 
 
 def test_the_margins_error_is_that_of_units():

@@ -8,7 +8,7 @@ import torch
 
 from shoal.checkpoint import read_checkpoint
 from shoal.determinism import deterministic
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.ledger import Ledger
 from shoal.resume import Checkpoints, Part, one_in
 from shoal.settings.search import Halving

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shoal.errors import CorruptError, SettingsError, SourceError
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.tables import Table, write_table
 from shoal.transform.command import transform, transform_fit
 from shoal.transform.pipeline import Pipeline, fit_pipeline

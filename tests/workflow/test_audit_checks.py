@@ -2,10 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from shoal.files import read_json, write_json
+from shoal.json_file import read_json, write_json
 from shoal.made_from import recording
 from shoal.state import load_state, save_state
 from shoal.workflow.audit_files import read_artifact
@@ -47,7 +48,7 @@ def test_specialists_at_each_others_grid_point_are_found(spoiled):
 def test_an_edited_digest_in_the_index_is_found(spoiled):
     """The index is made again from the summaries, and only it is blamed."""
     path = one("cluster/*/indexes/*/index.json")
-    content = read_json(path)
+    content = read_json(path, Any)
     content["partitions"][0]["digests"]["train"] = "0" * 24
     content["partitions"][0]["specialist"] = "0" * 24
     write_json(path, content)
@@ -58,7 +59,7 @@ def test_an_edited_digest_in_the_index_is_found(spoiled):
 def test_edited_members_beside_the_index_are_found(spoiled):
     """Where the index finds its rows is part of what the summaries say."""
     path = one("cluster/*/indexes/*/members/0.json")
-    content = read_json(path)
+    content = read_json(path, Any)
     content["train"] = content["train"][1:]
     write_json(path, content)
 
@@ -68,7 +69,7 @@ def test_edited_members_beside_the_index_are_found(spoiled):
 def test_an_edited_summary_is_found(spoiled):
     """A summary's sums are counted again from the row hashes of its store."""
     path = one("cluster/*/summary/*/*.json")
-    content = read_json(path)
+    content = read_json(path, Any)
     content["groups"][0]["sum"] = "0" * 64
     write_json(path, content)
 
@@ -96,7 +97,7 @@ def test_a_source_file_that_changed_unseen_is_found(spoiled):
     source = Path("data/part-0.csv")
     source.write_text(source.read_text().replace("north", "south", 1))
     cache = Path("results/tiny/.source-hashes.json")
-    content, stat = read_json(cache), source.stat()
+    content, stat = read_json(cache, Any), source.stat()
     mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
     write_json(cache, content | {str(source): content[str(source)] | {"mark": mark}})
 
@@ -120,7 +121,7 @@ def test_another_base_than_everything_was_made_from_is_found(spoiled):
 def test_an_artifact_of_another_base_is_found(spoiled):
     """Where others were made from the file that is there, the one that was not is stale."""
     path, base = one("choices/*/*/*.json"), one("base/*/base.safetensors")
-    content = read_json(path)
+    content = read_json(path, Any)
     content["made_from"]["files"][str(base)] = "0" * 64
     write_json(path, content)
 
@@ -134,7 +135,7 @@ def test_a_record_of_another_jobs_input_is_found(spoiled):
     """An artifact names the inputs that its path stands for, no more and no fewer."""
     path = one("embed/*/ledger.json").with_name("embedder.safetensors")
     choice = one("choices/*/*/*.json")
-    content = read_json(choice)
+    content = read_json(choice, Any)
     content["made_from"]["files"][str(path)] = "0" * 64
     write_json(choice, content)
 
@@ -155,7 +156,7 @@ def test_a_changed_table_is_blamed_itself(spoiled):
 def test_a_choice_of_no_point_of_the_grid_is_found(spoiled):
     """A choice must be one of the grid's points."""
     path = one("choices/*/*/*.json")
-    write_json(path, read_json(path) | {"point": "0123456789"})
+    write_json(path, read_json(path, Any) | {"point": "0123456789"})
 
     assert str(path) in blamed()
 
@@ -163,7 +164,7 @@ def test_a_choice_of_no_point_of_the_grid_is_found(spoiled):
 def test_a_pool_of_other_specialists_is_found(spoiled):
     """A pool holds what was chosen, not what its manifest happens to list."""
     path = one("choices/*/*/*.json")
-    content = read_json(path)
+    content = read_json(path, Any)
     other = next(each for each in content["losses"] if each not in ("base", content["point"]))
     write_json(path, content | {"point": other})
 
@@ -191,6 +192,6 @@ def test_a_stale_copy_of_the_pool_is_found(spoiled):
 def test_edited_metrics_are_found(spoiled):
     """The metrics that people read are the ones that evaluate wrote."""
     path = Path("results/tiny/metrics.json")
-    write_json(path, read_json(path) | {"verdict": "helps very much"})
+    write_json(path, read_json(path, Any) | {"verdict": "helps very much"})
 
     assert blamed() == [str(path)]

@@ -13,7 +13,7 @@ from shoal.documents.judgement import Check, DriftReport, GateRecord, Metrics
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.manifest import PoolManifest
 from shoal.documents.plan import Answers, KeptRelease, PlanRecord, Release, RunSettings
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.workflow.plan import Plan
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_a_line_of_the_history_that_is_no_release_is_named(copied: Experiment):
 
 
 def test_a_dry_run_ends_in_the_same_line(copied: Experiment):
-    """What the rules read is told as commands tell it, without Snakemake's traceback."""
+    """Where the rules read it, the line is that of a command, without Snakemake's traceback."""
     (path,) = documents(copied, "g1/cluster/*/indexes/*/index.json")
     path.write_text("[]")
 

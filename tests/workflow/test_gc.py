@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from shoal.cli.store_care import audit, gc
 from shoal.errors import DataError, ShoalError
-from shoal.files import read_json, write_json
+from shoal.json_file import read_json, write_json
 from shoal.workflow.audit_files import read_artifact
 from shoal.workflow.gc import find_garbage
 from shoal.workflow.layout import Layout
@@ -234,7 +235,7 @@ def test_an_index_that_does_not_read_stops_everything(changed):
 def test_rows_that_a_waiting_partition_was_trained_on_stay(collected):
     """The index a partition waits since is reached, and the row stores that it names."""
     layout = Plan("tiny", [], Path("config")).layout
-    index = read_json(layout.index)
+    index = read_json(layout.index, Any)
     since = layout.index_of("0123456789")
     write_json(since, index | {"partitions": index["partitions"][:1]})
     for number in (-1, 0):

@@ -68,7 +68,7 @@ def failed(folder: Path, log: str | None, rule: str = "split") -> FailedJob:
 def test_every_failed_job_has_a_reason(
     tmp_path: Path, log: str | None, reason: str, is_mistake: bool
 ):
-    """What its log tells; where a job was killed or did not start, which one it was."""
+    """It is what its log tells; where a job was killed or did not start, which one it was."""
     (found,) = reasons([failed(tmp_path, log)])
 
     assert re.match(reason, found.text)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.workflow.gc import find_garbage
 from shoal.workflow.plan import Plan
 from tests.workflow.small import Experiment, set_up
@@ -64,8 +64,8 @@ def test_a_packed_run_has_the_bits_of_one_with_a_job_each(whole, finished):
     """Plan, dry run and run list the same jobs (the fixture compares them), and all files agree."""
     assert bits(whole) == bits(finished)
     for path in finished.generation.glob("specialists/*/*/*/ledger.json"):
-        alone = read_json(path)
-        together = read_json(whole.folder / path.relative_to(finished.folder))
+        alone = read_json(path, Any)
+        together = read_json(whole.folder / path.relative_to(finished.folder), Any)
         for name in ("job", "flops", "rows_seen", "rows_read", "made_from"):
             assert together[name] == alone[name]
     assert whole.run(overrides=f"[{ON}]") == []
@@ -84,7 +84,7 @@ def test_gc_and_audit_know_the_status_files(whole, monkeypatch, tmp_path):
     assert find_garbage([plan], keep=1).files == ()
     assert audited()[0] == 0
     (status, _) = sorted(Path("results/tiny/g1/packs").glob("*/*.json"))
-    content = read_json(status)
+    content = read_json(status, Any)
     member = next(iter(content))
     content[member]["model.safetensors"] = "0" * 64
     status.write_text(json.dumps(content))
@@ -209,7 +209,9 @@ def test_a_pack_takes_from_the_store_what_was_trained_before(copied):
     assert copied.run(overrides=f"[{ON}]") == ["train_pack", "train_pack"]
 
     assert specialists(copied) == before
-    ledgers = [read_json(path) for path in copied.generation.glob("specialists/*/*/*/ledger.json")]
+    ledgers = [
+        read_json(path, Any) for path in copied.generation.glob("specialists/*/*/*/ledger.json")
+    ]
     assert all("recovered" in ledger for ledger in ledgers)
 
 

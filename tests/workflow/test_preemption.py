@@ -7,12 +7,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.state import load_state
 from tests.workflow.small import ROOT, Experiment
 
@@ -97,5 +98,7 @@ def test_the_generalist_is_trained_on_all_devices_that_its_job_sees(copied, fini
     first, second = (load_state(e.folder / inside)[0] for e in (finished, copied))
     for name in first:
         np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-3)
-    before, after = (read_json(e.folder / inside.with_suffix(".json")) for e in (finished, copied))
+    before, after = (
+        read_json(e.folder / inside.with_suffix(".json"), Any) for e in (finished, copied)
+    )
     assert (before["flops"], before["rows_seen"]) == (after["flops"], after["rows_seen"])

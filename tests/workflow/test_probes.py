@@ -1,12 +1,13 @@
 """Assigners that train probes, on a small real workflow."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from shoal.evaluate.verdict import gate_line
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.workflow.plan import Plan
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
@@ -44,7 +45,7 @@ def test_an_assigner_that_trains_probes_is_made_from_the_base(done, monkeypatch)
     monkeypatch.chdir(experiment.folder)
     plan = Plan("tiny", list(changes), Path("config"))
 
-    files = read_json(fitted(experiment, "ledger.json"))["made_from"]["files"]
+    files = read_json(fitted(experiment, "ledger.json"), Any)["made_from"]["files"]
 
     assert str(plan.layout.fit("base", "base.safetensors")) in files
     assert plan.basis() == sorted(plan.shards)
@@ -58,9 +59,9 @@ def test_what_probes_cost_is_the_pools(done):
     many = ("router/*/*/ledger.json", "specialists/*/*/*/ledger.json", "choices/*/*/*.json")
 
     paths = [path for pattern in single + many for path in experiment.generation.glob(pattern)]
-    total = sum(read_json(path)["flops"] for path in paths)
+    total = sum(read_json(path, Any)["flops"] for path in paths)
 
-    assert read_json(fitted(experiment, "ledger.json"))["detail"]["probes"] > 0
+    assert read_json(fitted(experiment, "ledger.json"), Any)["detail"]["probes"] > 0
     assert experiment.metrics()["ungated"]["train_flops"] == total
 
 
@@ -73,7 +74,7 @@ def test_groups_are_counted_where_rows_were(done):
     groups = rows.groupby("_fold")["pair"].nunique()
     second_half = rows[(rows["_fold"] == 1) & (rows["_unit"] % 2 == 1)]
     (predictions,) = experiment.generation.glob("evaluate/*/*/predictions.parquet")
-    metrics, gate = experiment.metrics(), read_json(results / "pool" / "gate.json")
+    metrics, gate = experiment.metrics(), read_json(results / "pool" / "gate.json", Any)
 
     assert metrics["units"] == {"kind": "group", "test": groups[2], "least": 6}
     assert metrics["rows"]["test"] == 2 * groups[2]

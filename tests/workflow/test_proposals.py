@@ -6,10 +6,11 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.state import load_state
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.gc import find_garbage
@@ -49,12 +50,12 @@ def results(experiment: Experiment) -> dict[str, bytes]:
     files = [*made.rglob("*.safetensors"), *made.rglob("predictions.parquet")]
     found = {str(path.relative_to(made)): path.read_bytes() for path in files}
     for path in made.glob("trials/*/*/*/*.json"):
-        content = read_json(path)
+        content = read_json(path, Any)
         found[str(path.relative_to(made))] = json.dumps(
             [content["told"], content["points"]]
         ).encode()
     for path in made.glob("choices/*/*/*.json"):
-        found[str(path.relative_to(made))] = read_json(path)["specialist"].encode()
+        found[str(path.relative_to(made))] = read_json(path, Any)["specialist"].encode()
     return found
 
 
@@ -79,14 +80,16 @@ def test_batches_are_planned_before_anything_has_run(searched, monkeypatch):
 def test_each_batch_is_proposed_by_all_before(searched):
     """A partition's trials are as many different points; those that diverge lose the search."""
     for path in searched.generation.glob("choices/*/*/*.json"):
-        choice = read_json(path)
+        choice = read_json(path, Any)
         trials = list(searched.generation.glob(f"trials/*/{path.parent.name}/*/*/model.*"))
         metas = [load_state(trial)[1] for trial in trials]
         diverged = [meta["point"] for meta in metas if "diverged" in meta]
         assert len({json.dumps(meta["point"]) for meta in metas}) == len(metas) == 5
         assert len(choice["points"]) == 5 - len(diverged)
         assert all(0.001 <= meta["point"]["lr"] <= 10000 for meta in metas)
-        last = read_json(next(searched.generation.glob(f"trials/*/{path.parent.name}/2/*.json")))
+        last = read_json(
+            next(searched.generation.glob(f"trials/*/{path.parent.name}/2/*.json")), Any
+        )
         assert [each["diverged"] is None for each in last["told"]].count(False) <= len(diverged)
         assert {each["point"]["lr"] for each in last["told"]} < {m["point"]["lr"] for m in metas}
 
@@ -94,13 +97,13 @@ def test_each_batch_is_proposed_by_all_before(searched):
 def test_all_that_the_search_costs_is_counted(searched, monkeypatch):
     """The generalist may spend what trials and proposals took, which the plan knows from them."""
     made = searched.generation
-    ledgers = [read_json(path) for path in made.glob("trials/**/*.json")]
+    ledgers = [read_json(path, Any) for path in made.glob("trials/**/*.json")]
     jobs = Counter(ledger["job"] for ledger in ledgers)
     assert jobs == {"train_specialist": PARTITIONS * 5, "train_propose": PARTITIONS * 2}
-    (generalist,) = (read_json(p) for p in made.glob("baselines/*/*/generalist.json"))
+    (generalist,) = (read_json(p, Any) for p in made.glob("baselines/*/*/generalist.json"))
     others = [*made.glob("*/*/ledger.json"), *made.glob("router/*/*/ledger.json")]
     others += made.glob("choices/*/*/*.json")
-    total = sum(ledger["flops"] for ledger in ledgers + [read_json(path) for path in others])
+    total = sum(ledger["flops"] for ledger in ledgers + [read_json(path, Any) for path in others])
     assert generalist["detail"]["pool"] == pytest.approx(total)
     assert generalist["flops"] == pytest.approx(total, rel=0.05)
     monkeypatch.chdir(searched.folder)

@@ -1,4 +1,4 @@
-"""What only looks works in a folder that nobody may write to."""
+"""Commands that only look work in a folder that nobody may write to."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from snakemake.iocontainers import InputFiles, Params
 
 from shoal.errors import CorruptError
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.workflow.jobs import files_of
 from shoal.workflow.plan import placeholders
 from shoal.workflow.plans import Plans

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from shoal.files import read_json
 from shoal.hashing import settings_id
+from shoal.json_file import read_json
 from shoal.state import load_state
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.gc import find_garbage
@@ -49,9 +49,9 @@ def results(experiment: Experiment) -> dict[str, bytes]:
     files = [*made.rglob("*.safetensors"), *made.rglob("predictions.parquet")]
     found = {str(path.relative_to(made)): path.read_bytes() for path in files}
     for path in made.glob("rungs/*/*/*/*.json"):
-        found[str(path.relative_to(made))] = json.dumps(read_json(path)["order"]).encode()
+        found[str(path.relative_to(made))] = json.dumps(read_json(path, Any)["order"]).encode()
     for path in made.glob("choices/*/*/*.json"):
-        found[str(path.relative_to(made))] = read_json(path)["specialist"].encode()
+        found[str(path.relative_to(made))] = read_json(path, Any)["specialist"].encode()
     return found
 
 
@@ -90,14 +90,14 @@ def test_a_point_that_goes_through_all_rungs_has_the_bits_of_one_trained_at_once
             ledger
             for model in halved.generation.glob(f"rungs/*/{digest}/*/*/model.safetensors")
             if load_state(model)[1]["point"] == meta["point"]
-            for ledger in [read_json(model.with_name("ledger.json"))]
+            for ledger in [read_json(model.with_name("ledger.json"), Any)]
         ]
-        whole = read_json(once.with_name("ledger.json"))
+        whole = read_json(once.with_name("ledger.json"), Any)
         assert len(rungs) == 3
         for name in ("flops", "rows_seen"):
             assert sum(ledger[name] for ledger in rungs) == whole[name]
     for path in halved.generation.glob("rungs/*/*/0/*.json"):
-        last = read_json(path)["order"][-1]
+        last = read_json(path, Any)["order"][-1]
         assert last["point"] == {"lr": 1e30}
         assert "the loss became" in last["diverged"]
 
@@ -105,15 +105,15 @@ def test_a_point_that_goes_through_all_rungs_has_the_bits_of_one_trained_at_once
 def test_all_that_the_search_costs_is_counted(searched):
     """The pool's total holds every rung and ranking, and is what the generalist may spend."""
     made = searched.generation
-    ledgers = [read_json(path) for path in made.glob("rungs/**/*.json")]
+    ledgers = [read_json(path, Any) for path in made.glob("rungs/**/*.json")]
     jobs = Counter(ledger["job"] for ledger in ledgers if "job" in ledger)
     assert jobs == {"train_rung": PARTITIONS * 7, "train_rank": PARTITIONS * 2}
-    (generalist,) = (read_json(p) for p in made.glob("baselines/*/*/generalist.json"))
+    (generalist,) = (read_json(p, Any) for p in made.glob("baselines/*/*/generalist.json"))
     (router,) = made.glob("router/*/*/ledger.json")
     others = [*made.glob("embed/*/ledger.json"), *made.glob("cluster/*/ledger.json"), router]
     others += [*made.glob("base/*/ledger.json"), *made.glob("choices/*/*/*.json")]
 
-    total = sum(ledger["flops"] for ledger in ledgers + [read_json(path) for path in others])
+    total = sum(ledger["flops"] for ledger in ledgers + [read_json(path, Any) for path in others])
 
     assert generalist["detail"]["pool"] == pytest.approx(total)
     assert generalist["flops"] == pytest.approx(total, rel=0.02)
@@ -128,7 +128,7 @@ def test_what_rungs_cost_follows_from_past_ones(searched, monkeypatch):
 
     cost = Estimate(plan, index, jobs).cost(jobs)
 
-    ledgers = [read_json(job.outputs[-1]) for job in jobs]
+    ledgers = [read_json(job.outputs[-1], Any) for job in jobs]
     assert cost.jobs == len(ledgers) == PARTITIONS * 7
     assert cost.flops == pytest.approx(sum(ledger["flops"] for ledger in ledgers))
     assert cost.seconds > 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shoal.errors import CorruptError
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.workflow.shards import declare_names, name_shards
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,9 +16,9 @@ from safetensors.numpy import save_file
 
 import shoal
 from shoal.errors import CorruptError, ModelError, SettingsError
-from shoal.files import read_json, write_json
 from shoal.hashing import file_hash
 from shoal.intermediates.models import Models
+from shoal.json_file import read_json, write_json
 from shoal.pool.export import export
 from shoal.pool.kept import Kept
 from shoal.pool.recover import recover
@@ -53,7 +54,7 @@ def attacked(copied, monkeypatch):
 
 @pytest.fixture
 def kept(attacked):
-    """What it has kept."""
+    """The models that it has kept."""
     return Kept(attacked.folder / "results" / "tiny")
 
 
@@ -71,7 +72,7 @@ def at_point(kept, model, point):
 
 def listed_again(pool):
     """Let the manifest name every file's present hash."""
-    manifest = read_json(pool / "manifest.json")
+    manifest = read_json(pool / "manifest.json", Any)
     files = {each.relative_to(pool).as_posix(): each for each in pool.rglob("*") if each.is_file()}
     del files["manifest.json"]
     manifest["files"] = {name: file_hash(path) for name, path in files.items()}
@@ -102,8 +103,8 @@ def test_a_specialists_grid_point_names_no_class(pool, point):
 @pytest.mark.parametrize("point", POINTS)
 def test_the_generalists_grid_point_names_no_class(pool, point):
     """The same for the generalist's metadata."""
-    number = read_json(pool / "manifest.json")["specialists"][0]["partition"]
-    gate = read_json(pool / "gate.json")
+    number = read_json(pool / "manifest.json", Any)["specialists"][0]["partition"]
+    gate = read_json(pool / "gate.json", Any)
     write_json(pool / "gate.json", gate | {"closed": [number]})
     tensors, _ = load_state(pool / "base.safetensors")
     meta = {"point": point, "trained_on": {}, "rows": {}}
@@ -177,7 +178,7 @@ def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked,
 
 
 def identity_of_specialist(path):
-    """What the store calls a specialist that is written there."""
+    """The name in the store of a specialist that is written there."""
     from shoal.pool.kept import identity_of
 
     return identity_of("specialist", path)
@@ -190,13 +191,13 @@ def identity_of_specialist(path):
     ("target", "message"),
     [
         ("hostile.call", r'is hostile\.call; importing .* trust=\["hostile"\]'),
-        ("shoal.files.write_json", r"of Shoal's own only the models"),
+        ("shoal.json_file.write_json", r"of Shoal's own only the models"),
         ("torch.hub.load", r'trust=\["torch\.hub"\]'),
     ],
 )
 def test_a_files_class_is_not_imported_before_it_is_trusted(pool, kept, target, message):
     """The model in a pool's manifest, in what is kept of a release, and in a recipe."""
-    manifest = read_json(pool / "manifest.json")
+    manifest = read_json(pool / "manifest.json", Any)
     model, listed = kept.find("1"), kept.releases[-1]
     keep_as(kept, model, "recipe")
     other = manifest["model"] | {"_target_": target}
@@ -220,7 +221,7 @@ def test_a_files_class_is_not_imported_before_it_is_trusted(pool, kept, target, 
 def test_a_trusted_module_is_not_called_as_what_it_is_not(pool, attacked):
     """Who trusts a module lets its models be built; another function of it is not called."""
     (attacked.folder / "trusted_module.py").write_text("def call(**_):\n    raise SystemExit\n")
-    manifest = read_json(pool / "manifest.json")
+    manifest = read_json(pool / "manifest.json", Any)
     manifest["model"]["_target_"] = "trusted_module.call"
     write_json(pool / "manifest.json", manifest)
 
@@ -235,7 +236,7 @@ def test_a_pools_transform_calls_no_function_of_shoals(pool):
             "step": "function",
             "columns": ["a"],
             "options": {
-                "_target_": "shoal.files.write_json",
+                "_target_": "shoal.json_file.write_json",
                 "training_only": False,
                 "arguments": {"path": "hostile_was_called"},
             },
@@ -248,12 +249,12 @@ def test_a_pools_transform_calls_no_function_of_shoals(pool):
     listed_again(pool)
 
     with pytest.raises(ModelError, match=r"the pool's transform .* only the models"):
-        shoal.load(pool, trust=["shoal", "shoal.files"])
+        shoal.load(pool, trust=["shoal", "shoal.json_file"])
 
 
 def test_each_place_says_how_it_is_told_to_trust(pool, attacked):
     """Python's line shows an argument, the command's an option; one text is refused."""
-    manifest = read_json(pool / "manifest.json")
+    manifest = read_json(pool / "manifest.json", Any)
     manifest["model"]["_target_"] = "hostile.call"
     write_json(pool / "manifest.json", manifest)
     said = "the pool's model is hostile.call; importing runs its code, so say that you trust it"

@@ -82,7 +82,7 @@ def become(request: Request, streams: list[int]) -> NoReturn:
 
 
 def _for_python(environment: Mapping[str, str]) -> dict[str, str]:
-    """What Python reads when it starts, but for what keeps a folder from a path that lacks it."""
+    """Variables that Python reads at its start, but for what keeps a folder from its path."""
     names = (name for name in environment if name.startswith("PYTHON"))
     return {name: environment[name] for name in names if name != "PYTHONSAFEPATH"}
 

@@ -8,8 +8,9 @@ from shoal.answers.compare import compare
 from shoal.answers.gather import known, value_text
 from shoal.answers.page import answers_page
 from shoal.answers.plots import plots
-from shoal.files import replacing, write_json
+from shoal.files import replacing
 from shoal.hashing import file_hash
+from shoal.json_file import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

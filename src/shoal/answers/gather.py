@@ -11,8 +11,8 @@ from shoal.documents.choice import Choice
 from shoal.documents.index import PartitionIndex
 from shoal.documents.judgement import GateRecord, Metrics
 from shoal.documents.plan import PlanRecord, Release
-from shoal.files import read_made
 from shoal.hashing import canonical_json
+from shoal.json_file import read_made
 from shoal.workflow.history import History
 from shoal.workflow.layout import Layout
 

@@ -61,7 +61,7 @@ def verdict(
     from shoal.documents.judgement import DriftReport, Metrics
     from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
-    from shoal.files import read_made
+    from shoal.json_file import read_made
     from shoal.pool.manifest import pool_digest
 
     metrics = read_made(results / "metrics.json", Metrics)

@@ -21,7 +21,7 @@ from shoal.cli.options import (
     Threads,
     by_shard,
 )
-from shoal.files import parse_json
+from shoal.json_file import parse_json
 from shoal.settings.section import parse, parse_text
 
 

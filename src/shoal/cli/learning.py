@@ -18,7 +18,7 @@ from shoal.cli.options import (
     Texts,
     Threads,
 )
-from shoal.files import parse_json
+from shoal.json_file import parse_json
 from shoal.settings.section import parse, parse_text
 
 
@@ -244,7 +244,7 @@ def check_classes(
     function: Texts = [],  # noqa: B006 - the same
 ) -> None:
     """Import the classes and functions that settings name; check that they take their arguments."""
-    from shoal.encode.content import named_class
+    from shoal.encode.named import named_class
     from shoal.transform.function import FunctionOptions, named_function
 
     for text in function:

@@ -23,7 +23,7 @@ def train_pack(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train several specialists in one process, each as if alone; exit code 1 if one failed."""
-    from shoal.files import parse_json, read_json
+    from shoal.json_file import parse_json, read_json
     from shoal.packing.command import Work, train_pack
     from shoal.settings.learning import Model, Training
 

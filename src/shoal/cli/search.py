@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from shoal.cli.options import File, Input, Inputs, Json, Paths, Seconds, Text, Threads
-from shoal.files import parse_json
+from shoal.json_file import parse_json
 
 
 def train_rung(

@@ -29,7 +29,7 @@ UNASSIGNED = -1
 
 
 class _AtomFacts(Stored):
-    """What an assigner by atoms says besides its tensors."""
+    """Facts of an assigner by atoms, besides its tensors."""
 
     assigner: Literal["atoms"]
     lower_rows: int

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.documents.index import Summary
-from shoal.files import read_made, replacing, write_json
+from shoal.files import replacing
 from shoal.hashing import file_hash
+from shoal.json_file import read_made, write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ class Group(TypedDict):
 
 
 class Summary(Artifact):
-    """What ``assign`` says of a shard."""
+    """Counts of a shard, which ``assign`` writes."""
 
     shard: str
     groups: list[Group]

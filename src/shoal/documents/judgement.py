@@ -22,7 +22,7 @@ class Comparison(TypedDict):
 
 
 class GateRecord(Artifact):
-    """What ``gate`` found."""
+    """Result of ``gate``."""
 
     closed: list[int]
     validation: dict[str, float]
@@ -72,14 +72,14 @@ class Metrics(Artifact):
 
 
 class Check(Artifact):
-    """What ``split-check`` found."""
+    """Result of ``split-check``."""
 
     leaks: dict[str, Any]
     spellings: list[dict[str, Any]]
 
 
 class Advice(TypedDict):
-    """What a drift report recommends."""
+    """The recommendation of a drift report."""
 
     action: str
     partitions: list[int]

@@ -21,21 +21,21 @@ class Artifact(TypedDict):
 
 
 class Flops(Artifact):
-    """What a job computed."""
+    """FLOPs that a job computed."""
 
     flops: float
     detail: NotRequired[dict[str, float]]
 
 
 class Spent(Flops):
-    """What a job took, for estimates."""
+    """Seconds and FLOPs of a job, for estimates."""
 
     rows_seen: int
     seconds: float
 
 
 class Training(Spent):
-    """What the training of a specialist took, for what the next ones ask for."""
+    """Time and memory that the training of a specialist took, from which the next ones ask."""
 
     rows_read: int
     peak_memory_bytes: int

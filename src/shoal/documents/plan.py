@@ -64,7 +64,7 @@ class KeptModel(TypedDict):
 
 
 class KeptRelease(TypedDict):
-    """What was kept of a release, see :mod:`shoal.pool.keep`."""
+    """A release as it was kept, see :mod:`shoal.pool.keep`."""
 
     release: str
     number: int

@@ -101,7 +101,7 @@ class IdentityEmbedder(Embedder):
 
 
 class _Facts(Stored):
-    """What the file of an embedder that is no network says besides its tensors."""
+    """Facts of an embedder that is no network, besides its tensors."""
 
     method: Literal["identity", "pca"]
     x_shape: list[PositiveInt]

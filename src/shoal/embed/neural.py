@@ -50,7 +50,7 @@ class ImageEncoder(nn.Module):
 
 
 class _Facts(Stored):
-    """What an embedder's file says besides its tensors."""
+    """Facts of an embedder, besides its tensors."""
 
     method: Literal["scarf", "vicreg"]
     x_shape: list[PositiveInt]

@@ -188,7 +188,7 @@ class ColumnEncoder(ABC):
 
 
 class Gaps(TypedDict):
-    """What :func:`fit_gaps` finds."""
+    """Result of :func:`fit_gaps`."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 

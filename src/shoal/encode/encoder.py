@@ -215,7 +215,7 @@ class _Column(Stored):
 
 
 class _State(Stored):
-    """What :meth:`Encoder.save` writes."""
+    """The content that :meth:`Encoder.save` writes."""
 
     format: Literal[1]
     task: Task

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.encode.categories import OneHot, Ordinal, TargetMean
 from shoal.encode.column import ColumnEncoder, Place
-from shoal.encode.content import Image, Named, Ngrams, Vector
+from shoal.encode.content import Image, Ngrams, Vector
+from shoal.encode.named import Named
 from shoal.encode.numeric import Passthrough, Quantile, Rank, Scale
 from shoal.encode.sequences import SequenceInteger, SequenceOneHot
 from shoal.errors import DataError, SettingsError, nearest

@@ -9,7 +9,8 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ModelError
-from shoal.files import parse_json, replacing
+from shoal.files import replacing
+from shoal.json_file import parse_json
 from shoal.targets import check_trust, import_target
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _SCHEMA = "schema.json"
 _GROWTH = 4
 _ALWAYS = 1 << 26
 """Bytes that any file may take in memory."""
+_LONGEST = 1 << 25
+"""Most bytes of a schema."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -126,7 +129,9 @@ def _check_size(raw: bytes, path: Path) -> None:
         if sum(member.file_size for member in members) > len(raw):
             raise CorruptError(f"{path}: its parts are longer than the file")
         sizes = {member.filename: _unpacked(file, member.filename) for member in members}
-        schema = parse_json(file.read(_SCHEMA), f"{path}: {_SCHEMA}", dict[str, Any])
+        schema = parse_json(
+            file.read(_SCHEMA), f"{path}: {_SCHEMA}", dict[str, Any], limit=_LONGEST
+        )
     total = sum(sizes.get(name, 0) for name in _named(schema))
     if total > _GROWTH * len(raw) + _ALWAYS:
         raise CorruptError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.index import PartitionIndex
 from shoal.documents.ledger import LedgerRecord
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.ledger import Ledger, training_flops
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def compared(
     units: NDArray[np.uint64] | None,
     made_by: str | None,
 ) -> dict[str, Any]:
-    """What ``metrics.json`` says beside each contender's own numbers.
+    """Comparisons in ``metrics.json``, beside each contender's own numbers.
 
     Args:
         settings: Resamples and seed of the bootstrap.

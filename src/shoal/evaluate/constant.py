@@ -23,7 +23,7 @@ NO_BETTER: Literal["no better than constant"] = "no better than constant"
 
 _SPOKEN = {
     "pool_top1": "the pool",
-    "pool_top2": "the pool with two specialists a row",
+    "pool_top2": "the pool with two specialists per row",
     "ungated": "the ungated pool",
     "generalist": "the generalist",
     "random_partitions": "specialists on random partitions",

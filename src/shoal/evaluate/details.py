@@ -13,8 +13,8 @@ from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
 from shoal.evaluate.metrics import partition_scores, partition_units
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
-from shoal.files import read_made
 from shoal.hashing import uniform
+from shoal.json_file import read_made
 from shoal.units import UNIT
 
 if TYPE_CHECKING:

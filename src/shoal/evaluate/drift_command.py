@@ -18,7 +18,7 @@ from shoal.evaluate.drift import (
 )
 from shoal.evaluate.drift_advice import recommend
 from shoal.evaluate.drift_rows import read_embeddings, read_places, smallest_draws, surplus
-from shoal.files import read_made, write_json
+from shoal.json_file import read_made, write_json
 from shoal.made_from import made_from
 from shoal.state import load_state
 from shoal.tables import FOLDS, TEST, TRAIN, VALIDATION

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowPlaces:
-    """Where rows lie, and what they are; 56 bytes a row.
+    """Where rows lie, and what they are; 56 bytes per row.
 
     Attributes:
         paths: The stores.

@@ -15,7 +15,8 @@ from shoal.evaluate.comparison import compared
 from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
-from shoal.files import read_made, replacing, write_json
+from shoal.files import replacing
+from shoal.json_file import read_made, write_json
 from shoal.ledger import training_flops
 from shoal.made_from import made_from
 from shoal.pool.experts import BASE, Experts

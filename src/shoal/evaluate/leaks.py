@@ -1,4 +1,4 @@
-"""What the check of all rows found to be doubtful, in sentences."""
+"""Doubts that the check of all rows raised, in sentences."""
 
 from __future__ import annotations
 

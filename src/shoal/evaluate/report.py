@@ -195,7 +195,7 @@ def _head(metrics: Mapping[str, Any], details: ReportDetails) -> dict[str, Any]:
 
 
 def _units_name(metrics: Mapping[str, Any]) -> str:
-    """What rows belong together in, several of them; empty where each row is its own."""
+    """Plural name of the units of rows; empty where each row is its own."""
     made_by = metrics["units"]["kind"]
     return "" if made_by is None else NAMES[made_by][1]
 

@@ -192,7 +192,7 @@ def held_out(metrics: Mapping[str, Any], noun: str = "") -> str:
 
 
 def verdict_table(metrics: Mapping[str, Any], pool: str | Path, digest: str) -> RenderableType:
-    """What ``shoal verdict`` prints: contenders, the sentence, the pool's place and digest.
+    """The text of ``shoal verdict``: contenders, the sentence, the pool's place and digest.
 
     Where no contender beats the constant answer, the sentence comes first.
 

@@ -73,8 +73,8 @@ def gate(
     """
     import numpy as np
 
-    from shoal.files import write_json
     from shoal.gate.paired import compare
+    from shoal.json_file import write_json
     from shoal.made_from import made_from
     from shoal.train_router.command import routing_rows
     from shoal.train_specialists.partition_rows import Index, halves

@@ -153,7 +153,7 @@ class _Spread:
         )
 
     def covaried(self, weights: Floats) -> float:
-        """What shared units add to the variance of the weighted sum of the means."""
+        """Variance that shared units add to that of the weighted sum of the means."""
         return self.covariance * _crossed(self.unit, weights[self.expert] * self.share)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from shoal.documents.plan import RunSettings
 from shoal.errors import SettingsError
-from shoal.files import read_made
 from shoal.intermediates.forms import Kind, check_form, pooled
 from shoal.intermediates.models import EMBEDDER, is_key
 from shoal.intermediates.search import nearest, top, unit_of
+from shoal.json_file import read_made
 from shoal.terminal import say
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from shoal.errors import CorruptError
-from shoal.files import parse_json
 from shoal.hashing import canonical_json, json_hash
 from shoal.intermediates.forms import Kind, frame, unframed
 from shoal.intermediates.rows import ADDRESS_BYTES
+from shoal.json_file import parse_json
 from shoal.pool_store.backends import Folder
 from shoal.pool_store.zarr_file import ZarrFile
 from shoal.state import load_state, save_state

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import TypedDict
 
-from shoal.files import read_json, update_json
 from shoal.intermediates.catalogue import Catalogue, Column
 from shoal.intermediates.forms import FORMS, Kind
+from shoal.json_file import read_json, update_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ _ROWS, _FEATURES = (32, 1024), 64
 
 
 class ArchitectureCosts(TypedDict):
-    """What a machine takes for an architecture."""
+    """Costs of an architecture on a machine."""
 
     load: float
     rows: float

@@ -215,7 +215,7 @@ class Models:
         import numpy as np
 
         from shoal.encode.encoder import Encoder
-        from shoal.files import read_made
+        from shoal.json_file import read_made
         from shoal.sources.columns import typed_inputs
         from shoal.sources.readers import raw_batches
         from shoal.tables import Columns

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shoal.errors import ERROR
-from shoal.files import write_json
 from shoal.hashing import file_hash
+from shoal.json_file import write_json
 from shoal.terminal import reason_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shoal.errors import CorruptError, ModelError, SettingsError, SourceError
-from shoal.files import parse_json
 from shoal.grid import model_at
 from shoal.hashing import settings_id
+from shoal.json_file import parse_json
 from shoal.pool_store.tensors import tree_of
 from shoal.settings.learning import Model
 from shoal.settings.section import parse

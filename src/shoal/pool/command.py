@@ -10,7 +10,8 @@ from shoal.documents.index import PartitionIndex
 from shoal.documents.judgement import GateRecord
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
-from shoal.files import read_made, replacing, write_json
+from shoal.files import replacing
+from shoal.json_file import read_made, write_json
 from shoal.made_from import made_from
 
 if TYPE_CHECKING:

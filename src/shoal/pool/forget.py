@@ -9,7 +9,7 @@ import numpy as np
 from shoal.documents.index import Members
 from shoal.documents.plan import KeptRelease
 from shoal.errors import SourceError
-from shoal.files import read_json, read_made
+from shoal.json_file import read_json, read_made
 from shoal.pool.kept import kept_files
 from shoal.pool.recipe import recipe_in
 from shoal.pool.release_gc import drop

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.plan import Failed
-from shoal.files import read_made
+from shoal.json_file import read_made
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping

@@ -12,8 +12,8 @@ from shoal.documents.index import PartitionIndex
 from shoal.documents.judgement import Metrics
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import KeptRelease
-from shoal.files import read_json, read_made
 from shoal.hashing import settings_id
+from shoal.json_file import read_json, read_made
 from shoal.pool.kept import (
     Kept,
     Slot,

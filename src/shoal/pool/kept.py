@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.documents.plan import KeptRelease
 from shoal.errors import ModelError, SourceError, nearest
-from shoal.files import read_json, update_json, write_json
 from shoal.hashing import settings_id
+from shoal.json_file import read_json, update_json, write_json
 from shoal.pool.rows import is_rows
 from shoal.pool_store.tensors import tree_of
 from shoal.terminal import say

@@ -8,8 +8,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from shoal.documents.ledger import MadeFrom
 from shoal.errors import CorruptError, nearest
-from shoal.files import parse_json, read_json
 from shoal.hashing import json_hash
+from shoal.json_file import parse_json, read_json
 from shoal.settings.learning import Model
 from shoal.stored import Stored, as_kind, naming
 
@@ -30,7 +30,7 @@ STATE_FILES = (
     "gate.json",
     "ledger.json",
 )
-"""What every pool has, besides the manifest."""
+"""Files of every pool, besides the manifest."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -66,7 +66,7 @@ class Specialist(Stored):
 
 
 class Lack(Stored):
-    """What a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
+    """Specialists that a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
 
     partition: NonNegativeInt
     specialist: bool
@@ -75,7 +75,7 @@ class Lack(Stored):
 
 
 class Manifest(Stored):
-    """What a pool is, and the SHA-256 of each of its files, by name.
+    """Facts of a pool, and the SHA-256 of each of its files, by name.
 
     Names are those that a pool's files have and no others: none leads out of the folder.
     """
@@ -147,4 +147,4 @@ def pool_digest(folder: Path) -> str:
         SourceError: There is none.
         CorruptError: It is not JSON.
     """
-    return json_hash(read_json(folder / MANIFEST))
+    return json_hash(read_json(folder / MANIFEST, Any))

@@ -52,7 +52,7 @@ class Routed:
 
 
 class _BaseFacts(Stored):
-    """What the base's file says besides its weights."""
+    """Facts of the base, besides its weights."""
 
     budget: dict[str, float]
     model: dict[str, Any]

@@ -12,7 +12,8 @@ from shoal.documents.manifest import PoolManifest
 from shoal.documents.plan import PlanRecord
 from shoal.errors import DataError
 from shoal.evaluate.control import refuse_leak
-from shoal.files import read_made, replacing
+from shoal.files import replacing
+from shoal.json_file import read_made
 from shoal.pool.keep import keep
 from shoal.workflow.history import History
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.made_from import made_from
 from shoal.pool.kept import base_is, identity_of
 from shoal.state import load_state, save_state

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.plan import KeptRelease
-from shoal.files import read_json, update_json
+from shoal.json_file import read_json, update_json
 from shoal.pool.kept import Kept, kept_files
 from shoal.pool.rows import drop_unneeded
 from shoal.workflow.plan import homes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import LedgerRecord
 from shoal.errors import CorruptError, SourceError
-from shoal.files import parse_json
+from shoal.json_file import parse_json
 from shoal.pool.manifest import MANIFEST, parse_manifest
 from shoal.state import parse_state
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.index import PartitionIndex
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.query.headers import read_made_from
 from shoal.query.model_tables import modified
 from shoal.workflow.layout import FIT_FILES, ROW_STAGES

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.query import data_tables, model_tables
 
 if TYPE_CHECKING:

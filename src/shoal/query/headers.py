@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError
-from shoal.files import LONGEST, parse_json, read_json
+from shoal.json_file import LONGEST, parse_json, read_json
 from shoal.made_from import KEY as MADE_FROM
 
 if TYPE_CHECKING:

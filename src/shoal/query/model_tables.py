@@ -12,8 +12,8 @@ from shoal.documents.judgement import GateRecord, Metrics
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.manifest import PoolManifest
 from shoal.evaluate.verdict import CONTENDERS
-from shoal.files import read_json, read_made
 from shoal.hashing import settings_id
+from shoal.json_file import read_json, read_made
 from shoal.made_from import KEY as MADE_FROM
 from shoal.query.headers import read_weights
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.plan import PlanRecord
 from shoal.errors import SourceError
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.workflow.history import HISTORY, History
 from shoal.workflow.layout import FIT_FILES, Layout
 from shoal.workflow.plan import VARIANTS

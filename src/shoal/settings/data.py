@@ -180,7 +180,7 @@ class Encode(Section):
 
     @property
     def classes(self) -> dict[str, dict[str, Any]]:
-        """What names a class by ``_target_``, by its place."""
+        """Settings that name a class by ``_target_``, by their place."""
         places = {"kinds": self.kinds, "columns": self.columns}
         return {
             f"encode.{place}.{name}": spec

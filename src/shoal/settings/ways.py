@@ -81,7 +81,7 @@ def ways_of(
 
 
 def one_choice(section: str) -> str:
-    """What is said of several choices where there can be one."""
+    """The error where a stage has several choices and can have one."""
     return (
         f"{section}: takes one choice, lists are for {', '.join(STAGES)} and seed; run each as an "
         f"experiment of its own, such as {section}=CHOICE with name=NAME-CHOICE"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-
 from shoal.errors import SourceError, nearest
-from shoal.sources import tensors, values
+from shoal.sources import values
+from shoal.sources.evidence import WORDS, Evidence, gathered
 from shoal.sources.parquet import saved_index
-from shoal.sources.pictures import are_pictures, holds_pictures, picture_shape
 from shoal.sources.times import time_formats
 from shoal.tables import ARRAY_KINDS, Columns
 
@@ -32,14 +30,6 @@ least number) and they are not long on average."""
 
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)?")
 _SINGLE = ("label", "id", "group", "time")
-_WORDS = {
-    "number": "numbers",
-    "string": "strings",
-    "time": "times",
-    "array": "arrays of numbers",
-    "picture": "pictures",
-    "other": "nested or binary values",
-}
 _KIND_OF = {"number": "numeric", "picture": "image", "time": "time"}
 
 
@@ -51,29 +41,6 @@ class _Verdict:
     reason: str | None = None
     layout: Layout | None = None
     resized: bool = False
-
-
-@dataclass
-class _Evidence:
-    """What the first rows of all files say about a column.
-
-    Attributes:
-        source: The first file that says how the column is stored.
-        storage: How it is stored, as :func:`values.storage` says it.
-        layout: Shape and type of arrays and pictures.
-        apart: How much further one entry of an array ranges than others, if that is far.
-        rows: Rows that hold a value, over all files.
-        characters: Characters in them, where they are strings.
-        distinct: Distinct strings.
-    """
-
-    source: str = ""
-    storage: str = "nothing"
-    layout: Layout | None = None
-    apart: float | None = None
-    rows: int = 0
-    characters: int = 0
-    distinct: set[str] = field(default_factory=set)
 
 
 def infer(
@@ -173,7 +140,7 @@ def _verdict(
                 f"{source}: has no column {name!r}, which {next(iter(heads))} has; "
                 f"{nearest(name, head.schema.names)}; or declare it ignore"
             )
-    evidence = _gathered(name, heads, kind, images)
+    evidence = gathered(name, heads, kind, images)
     reason = None
     if kind is None:
         kind, reason = _judged(name, evidence)
@@ -190,83 +157,6 @@ def _verdict(
     return _Verdict(kind, reason, evidence.layout, resized)
 
 
-def _gathered(
-    name: str, heads: Mapping[str, pa.Table], declared: str | None, images: Images | None
-) -> _Evidence:
-    """What all files say about a column; that they agree, unless its kind is declared."""
-    evidence = _Evidence()
-    for source, head in heads.items():
-        column = values.plain(head[name])
-        how = _storage(column, declared)
-        if how == "string":
-            _add_strings(evidence, column)
-        if how == "nothing":
-            continue
-        if evidence.storage == "nothing":
-            evidence.storage, evidence.source = how, source
-        elif declared is None and how != evidence.storage:
-            raise SourceError(
-                f"{source}: column {name!r} holds {_WORDS[how]}, but {_WORDS[evidence.storage]} in "
-                f"{evidence.source}; declare its kind or clean it"
-            )
-        place = values.Place(source, 1, name)
-        if how == "array":
-            layout = tensors.layout_of(column)
-            if layout is not None:
-                _add_layout(evidence, name, source, layout)
-                evidence.apart = evidence.apart or _apart(column, place, layout)
-        elif how == "picture":
-            size, channels = (images.size, images.channels) if images else (None, None)
-            shape = picture_shape(column, place, size, channels)
-            if shape is not None:
-                _add_layout(evidence, name, source, (shape, "uint8"))
-    return evidence
-
-
-def _storage(column: pa.Array, declared: str | None) -> str:
-    """How a file stores a column, as its rows show it: strings may spell numbers."""
-    how = values.storage(column.type)
-    if (declared == "image" and holds_pictures(column.type)) or are_pictures(column):
-        how = "picture"
-    elif how == "string":
-        column = values.without_missing(column)
-        if column.null_count < len(column) and values.is_number(column):
-            how = "number"
-    return "nothing" if column.null_count == len(column) else how
-
-
-def _add_strings(evidence: _Evidence, column: pa.Array) -> None:
-    present = values.without_missing(column).drop_null()
-    evidence.rows += len(present)
-    evidence.characters += pc.sum(pc.utf8_length(present)).as_py() or 0
-    evidence.distinct |= set(present.to_pylist())
-
-
-def _apart(column: pa.Array, place: values.Place, layout: Layout) -> float | None:
-    """How much further one entry of arrays that could be images ranges than others, if far."""
-    shape, element = layout
-    if len(shape) == 1 or element == "uint8":
-        return None
-    tensors.arrays(column.drop_null(), place, "image", layout, resize=False)
-    return tensors.scales_differ(column, shape)
-
-
-def _add_layout(evidence: _Evidence, name: str, source: str, layout: Layout) -> None:
-    """Arrays of one shape; bytes only if they are so in every file."""
-    if evidence.layout is None:
-        evidence.layout = layout
-        return
-    shape, element = evidence.layout
-    if layout[0] != shape:
-        arrays = "vectors" if len(shape) == 1 else "images"
-        raise SourceError(
-            f"{source}: column {name!r} holds {arrays} of shape {layout[0]}, but {shape} in "
-            f"{evidence.source}"
-        )
-    wider = "float64" if len(shape) == 1 else "float32"
-    evidence.layout = shape, element if element == layout[1] else wider
-
-
 def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
     """How all files write the times of a column."""
     found: dict[str, str] = {}
@@ -281,19 +171,19 @@ def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
     return "numbers" if "numbers" in found else "dates"
 
 
-def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:
+def _judged(name: str, evidence: Evidence) -> tuple[str, str]:
     """Kind of a column that is not declared, and why."""
     how = evidence.storage
     if how == "other":
         raise SourceError(
-            f"{evidence.source}: column {name!r} holds {_WORDS[how]}; declare it ignore"
+            f"{evidence.source}: column {name!r} holds {WORDS[how]}; declare it ignore"
         )
     if how == "nothing":
         return "ignore", "it holds no value in the first rows of any file"
     if how == "array":
         return _kind_of_arrays(name, evidence)
     if how != "string":
-        return _KIND_OF[how], f"it holds {_WORDS[how]}"
+        return _KIND_OF[how], f"it holds {WORDS[how]}"
     distinct, rows = len(evidence.distinct), evidence.rows
     mean = evidence.characters / rows
     seen = f"{distinct} distinct strings in {rows} rows, {mean:.0f} characters on average"
@@ -301,7 +191,7 @@ def _judged(name: str, evidence: _Evidence) -> tuple[str, str]:
     return ("categorical" if few and mean <= LONG_CHARACTERS else "text"), seen
 
 
-def _kind_of_arrays(name: str, evidence: _Evidence) -> tuple[str, str]:
+def _kind_of_arrays(name: str, evidence: Evidence) -> tuple[str, str]:
     """Arrays of one axis are vectors, others images, if one scale suits all of their entries."""
     shape, _ = evidence.layout or ([], "")
     if len(shape) == 1:

@@ -79,7 +79,7 @@ class ParquetSource:
 
 
 def _described_index(schema: pa.Schema) -> list[Any]:
-    """What pandas wrote of an index; nothing where that is not readable."""
+    """Columns of pandas' index; none where that is not readable."""
     try:
         return list(json.loads((schema.metadata or {})[_PANDAS])["index_columns"])
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -150,7 +150,7 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """What a path or glob names: files, but also folders and links to nothing."""
+    """All that a path or glob names: files, but also folders and links to nothing."""
     is_glob = any(character in pattern for character in _GLOB_CHARACTERS)
     literal = Path(pattern).expanduser()
     if literal.exists() or not is_glob:

@@ -167,5 +167,5 @@ def is_number(strings: pa.Array) -> bool:
 
 
 def article(how: str) -> str:
-    """What a column of this :func:`storage` holds, in words."""
+    """Words for the values of a column of this :func:`storage`."""
     return {"other": "nested or binary values", "string": "text"}.get(how, f"{how}s")

@@ -142,7 +142,7 @@ def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Pa
         split: How the folds were made.
         out: Counts of rows, of folds and of duplicates, JSON.
     """
-    from shoal.files import write_json
+    from shoal.json_file import write_json
     from shoal.made_from import made_from
     from shoal.split.check import check
     from shoal.tables import Columns, Table

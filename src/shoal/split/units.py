@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def kind(columns: Columns, method: str) -> str | None:
-    """What makes rows belong together: ``group``, ``similarity`` or ``time``; None if nothing does.
+    """Why rows belong together: ``group``, ``similarity`` or ``time``; None if they do not.
 
     A declared group goes first, since every split keeps groups on one side.
 

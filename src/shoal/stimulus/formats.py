@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shoal.errors import SettingsError, SourceError
-from shoal.files import read_json
+from shoal.json_file import read_json
 from shoal.settings.section import Section, Seed, parse
-from shoal.yaml_file import read_yaml
+from shoal.yaml_file import MOST_BYTES, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +125,7 @@ def read_config(path: Path) -> Current | Legacy:
     """
     if not path.is_file():
         raise SourceError(f"{path}: no such file")
-    content = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    content = read_json(path, Any, limit=MOST_BYTES) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise SettingsError(f"{path}: holds no settings; a config of stimulus is a mapping")
     kind = Legacy if _LEGACY_KEYS & set(content) else Current

@@ -94,7 +94,7 @@ def specialised(choices: Sequence[Path]) -> list[int]:
         choices: What ``train-choose`` wrote.
     """
     from shoal.documents.choice import Choice
-    from shoal.files import read_made
+    from shoal.json_file import read_made
 
     return sorted(int(read_made(path, Choice)["partition"]) for path in choices)
 
@@ -106,10 +106,11 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
         choices: What ``train-choose`` wrote.
         specialists: Weights of every specialist.
     """
-    from shoal.files import read_json
+    from shoal.documents.choice import Choice
+    from shoal.json_file import read_made
 
     by_name = {str(path): path for path in specialists}
-    contents = map(read_json, choices)
+    contents = [read_made(path, Choice) for path in choices]
     return {int(each["partition"]): by_name[each["specialist"]] for each in contents}
 
 

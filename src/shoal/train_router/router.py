@@ -53,7 +53,7 @@ class Routes(NamedTuple):
 
 
 class _Facts(Stored):
-    """What a router's file says besides its tensors."""
+    """Facts of a router, besides its tensors."""
 
     assigner: dict[str, Any]
     method: Literal["nearest_atom", "knn", "classifier"]

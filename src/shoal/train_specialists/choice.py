@@ -152,7 +152,7 @@ def write_measured(
         content: What follows.
         ledger: Of the job.
     """
-    from shoal.files import write_json
+    from shoal.json_file import write_json
     from shoal.made_from import made_from
 
     about = {

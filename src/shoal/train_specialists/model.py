@@ -113,7 +113,7 @@ def _check_state(module: torch.nn.Module, place: str) -> None:
 
 
 def _unkept(value: Any) -> str | None:  # noqa: ANN401 - whatever a state holds
-    """What keeps a part of a model's state from being written; None where nothing does."""
+    """The reason why a part of a model's state cannot be written; None where it can."""
     if not isinstance(value, torch.Tensor):
         return f"is a {type(value).__name__}"
     if value.layout is not torch.strided or value.is_quantized:

@@ -11,8 +11,8 @@ import numpy as np
 
 from shoal.documents.index import Members, PartitionIndex
 from shoal.errors import DataError
-from shoal.files import read_made
 from shoal.hashing import multiset_digest, multiset_sum, row_order
+from shoal.json_file import read_made
 from shoal.store import ShardRows
 from shoal.units import coin
 

@@ -11,8 +11,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from shoal.files import parse_json
 from shoal.hashing import canonical_json, settings_id
+from shoal.json_file import parse_json
 from shoal.ledger import Ledger
 from shoal.settings.search import GridSampling, Range, space_size
 from shoal.settings.section import parse
@@ -165,7 +165,7 @@ def proposed(slot: str, proposals: Path) -> Point:
         proposals: What followed the batch before.
     """
     from shoal.documents.choice import Proposals
-    from shoal.files import read_made
+    from shoal.json_file import read_made
 
     point: Point = read_made(proposals, Proposals)["points"][int(slot.rpartition("-")[2])]
     return point
@@ -196,7 +196,7 @@ def train_propose(
         out: The proposals.
     """
     from shoal.documents.choice import Proposals
-    from shoal.files import read_made
+    from shoal.json_file import read_made
     from shoal.train_specialists.choice import measure, write_measured
 
     ledger = Ledger("train_propose")

@@ -126,7 +126,7 @@ def candidate_in(
         divisors: See :class:`Candidate`.
     """
     from shoal.documents.choice import Ranking
-    from shoal.files import read_made
+    from shoal.json_file import read_made
 
     entry = read_made(ranking, Ranking)["order"][int(slot.rsplit("-", 1)[1])]
     (begun,) = (path for path in states if path.parent.name == entry["slot"])

@@ -55,7 +55,7 @@ class _Step(Stored):
 
 
 class _State(Stored):
-    """What :meth:`Pipeline.state` gives, as it lies in a file."""
+    """Content of :meth:`Pipeline.state`, as it lies in a file."""
 
     steps: list[_Step]
     seed: int | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ShoalError
-from shoal.files import parse_json, read_json
+from shoal.json_file import parse_json, read_json
 from shoal.made_from import KEY
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from shoal.documents.plan import Answers
 from shoal.errors import ShoalError
-from shoal.files import read_json
 from shoal.hashing import file_hash
+from shoal.json_file import read_json
 from shoal.workflow.answers import answers_jobs
 from shoal.workflow.audit import Report
 from shoal.workflow.audit_evidence import Finding

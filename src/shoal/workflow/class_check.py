@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ERROR, ModelError
 from shoal.hashing import canonical_json
 from shoal.settings.search import Range
-from shoal.targets import target_file
+from shoal.targets import OURS, target_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +84,7 @@ def _options(plans: Plans, rules: set[str]) -> list[str]:
     varied = {name: _values(each) for name, each in grid.items() if name.startswith("model.")}
     # What is trained after the checkpoint is planned when it has run.
     trains = bool(rules & _TRAIN) or {"partition", "all"} <= rules
-    if trains and not _is_ours(model.target):
+    if trains and model.target not in OURS:
         shapes = {plan.layout.fit("encode", "shapes.json"): None for plan in plans.all}
         options += ["--model", plans.first.text("model"), "--grid", canonical_json(varied)]
         options += ["--seed", str(plans.settings.train_specialists.seed)]
@@ -100,15 +100,11 @@ def _options(plans: Plans, rules: set[str]) -> list[str]:
 def _given(option: str, named: Iterable[dict[str, dict[str, Any]]]) -> list[str]:
     """An option for each variant's own: by place, what names something of the user's."""
     users = [
-        {place: spec for place, spec in each.items() if not _is_ours(spec["_target_"])}
+        {place: spec for place, spec in each.items() if spec["_target_"] not in OURS}
         for each in named
     ]
     texts = dict.fromkeys(canonical_json(each) for each in users if each)
     return [part for text in texts for part in (option, text)]
-
-
-def _is_ours(target: str) -> bool:
-    return target.startswith("shoal.")
 
 
 def _values(values: list[Any] | Range) -> list[Any]:

@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import replacing, write_json
+from shoal.files import replacing
+from shoal.json_file import write_json
 from shoal.workflow.run_log import efficiency_report, submissions
 from shoal.workflow.slurm_accounts import ask_accounts
 

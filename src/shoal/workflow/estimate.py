@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import Flops, Spent
 from shoal.documents.plan import Hashes
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.resume import one_in
 from shoal.train_specialists.budget import Budget
 from shoal.workflow.past import benchmarks, newest, read_benchmark

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from shoal.errors import BUG, ERROR
-from shoal.files import write_json
+from shoal.json_file import write_json
 from shoal.pool.incomplete import Failure, read_failed
 
 if TYPE_CHECKING:

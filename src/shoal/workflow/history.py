@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.plan import Generation, Release
-from shoal.files import append_line, parse_json, read_json, read_made, write_json
+from shoal.files import append_line
+from shoal.json_file import parse_json, read_json, read_made, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

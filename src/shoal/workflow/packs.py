@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shoal.files import write_json
 from shoal.hashing import settings_id
+from shoal.json_file import write_json
 from shoal.packing.solve import Limits, Member, longest_first, makespan, pack
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.jobs import Job

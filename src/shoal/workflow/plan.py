@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import Artifact
 from shoal.errors import ModelError, ShoalError, SourceError
-from shoal.files import read_json, read_made, write_json
 from shoal.hashing import settings_id
+from shoal.json_file import read_json, read_made, write_json
 from shoal.made_from import KEY as MADE_FROM
 from shoal.settings.variants import only_variant
 from shoal.targets import target_file
@@ -39,7 +39,7 @@ OTHER_BASE = (
     "its model or settings are not those of the published release, so it is trained anew on "
     "today's rows, and then every specialist from it"
 )
-"""What is said of a base that is not there yet."""
+"""Text in place of a base that is not there yet."""
 
 
 def homes(root: Path) -> list[Path]:

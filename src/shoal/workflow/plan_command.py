@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.judgement import DriftReport
 from shoal.errors import ERROR
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
 from shoal.workflow.answers import answers_jobs

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from shoal.documents.index import PartitionIndex
 from shoal.documents.ledger import Artifact
 from shoal.documents.plan import Hashes
-from shoal.files import read_made
 from shoal.hashing import settings_id
+from shoal.json_file import read_made
 from shoal.made_from import KEY as MADE_FROM
 from shoal.resume import output_of
 from shoal.workflow.history import History

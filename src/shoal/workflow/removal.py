@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import Artifact
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.made_from import KEY as MADE_FROM
 from shoal.workflow.layout import BASELINES, FIT_FILES
 from shoal.workflow.shards import shard_name

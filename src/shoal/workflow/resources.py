@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.ledger import RowShape, Training
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.workflow.estimate import Estimate
 from shoal.workflow.jobs import Job
 from shoal.workflow.past import benchmarks, newest

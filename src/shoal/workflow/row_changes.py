@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from shoal.documents.index import Summary
 from shoal.errors import CorruptError, SourceError
-from shoal.files import read_made
+from shoal.json_file import read_made
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.index import PartitionIndex
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.workflow.jobs import Job
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.documents.index import PartitionIndex
-from shoal.files import read_made
 from shoal.hashing import canonical_json, settings_id
+from shoal.json_file import read_made
 from shoal.terminal import say
 from shoal.workflow.jobs import files_of
 from shoal.workflow.layout import BASELINES, FIT_FILES

@@ -13,8 +13,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, ShoalError
-from shoal.files import read_json, write_json
 from shoal.hashing import canonical_json, file_hash
+from shoal.json_file import read_json, write_json
 from shoal.terminal import reason_of, say
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def name_shards(
 
 
 def _known(cache: Path) -> dict[str, Known]:
-    """What a cache holds; nothing where it does not read."""
+    """Content of a cache; empty where it does not read."""
     try:
         return read_json(cache, dict[str, Known])
     except ShoalError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.documents.judgement import Check
 from shoal.errors import ERROR
 from shoal.evaluate.leaks import doubt_lines
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.class_check import check_named_classes
@@ -86,7 +86,7 @@ def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def begin(plans: Plans) -> None:
-    """What the main process does before the first job: look at what it needs, write the records."""
+    """In the main process, before the first job: check what the run needs, write its records."""
     with command():
         if plans.first.is_on_cluster:
             from shoal.workflow.cluster_check import check_cluster
@@ -169,7 +169,7 @@ def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
 
 
 def _say_doubts(plans: Plans) -> None:
-    """What the check of all rows found to be doubtful, each split's once."""
+    """Print the doubts that the check of all rows raised, each split's once."""
     checks = dict.fromkeys(plan.layout.check for plan in plans.all)
     found = [
         line for path in checks if path.exists() for line in doubt_lines(read_made(path, Check))

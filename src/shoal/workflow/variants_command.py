@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.answers.gather import value_text
 from shoal.documents.judgement import GateRecord, Metrics
-from shoal.files import read_made
+from shoal.json_file import read_made
 from shoal.workflow.answers import answers_jobs, answers_page
 from shoal.workflow.estimate import Cost, Estimate
 from shoal.workflow.plan import placeholders

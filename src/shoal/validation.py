@@ -1,0 +1,137 @@
+"""Content compared with a pydantic type, and the first thing that is wrong, as a line."""
+
+from __future__ import annotations
+
+from functools import cache
+from reprlib import Repr
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import SchemaValidator
+
+from shoal.errors import nearest
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_MOST = 10_000
+"""Problems of which the first is looked for; pydantic lists all, each in a kilobyte."""
+
+_SHORTENED = Repr()
+_SHORTENED.maxstring = _SHORTENED.maxother = 80
+"""Shows the beginning of a value that is wrong; it may be a whole document."""
+
+
+def validated(kind: Any, content: object, *, strict: bool = False) -> Any:  # noqa: ANN401 - any pydantic type
+    """``content`` as ``kind``; in a list no further than to the first value that is wrong.
+
+    Args:
+        kind: The pydantic type.
+        content: Plain values.
+        strict: Whether a value of another type is refused, even where it could be converted.
+
+    Raises:
+        pydantic.ValidationError: It is none; see :func:`explain`.
+    """
+    return _validator(kind).validate_python(content, strict=strict or None)
+
+
+@cache
+def _validator(kind: Any) -> SchemaValidator:  # noqa: ANN401 - the same
+    return SchemaValidator(_fail_fast(TypeAdapter(kind).core_schema))
+
+
+def _fail_fast(schema: Any) -> Any:  # noqa: ANN401 - a part of a core schema
+    """A schema whose lists end at the first error: errors about a million values take gigabytes."""
+    if isinstance(schema, list):
+        return [_fail_fast(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {name: _fail_fast(part) for name, part in schema.items()}
+    is_sequence = schema.get("type") in ("list", "tuple", "set", "frozenset")
+    return parts | {"fail_fast": True} if is_sequence else parts
+
+
+def explain(
+    kind: Any,  # noqa: ANN401
+    error: ValidationError,
+    place: str = "",
+    thing: str = "setting",
+) -> str:
+    """The first problem, unknown keys before others since they cause missing ones.
+
+    Args:
+        kind: The pydantic type that something was read as.
+        error: What pydantic says of it.
+        place: Name of what holds it.
+        thing: What a key of it is called.
+    """
+    if error.error_count() > _MOST:
+        return ": ".join([*([place] if place else []), f"{error.error_count()} {thing}s are wrong"])
+    problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
+    problem = problems[0]
+    path, sections = _path(kind, problem["loc"])
+    name = ".".join(part for part in (place, *path) if part)
+    before = f"{name}: " if name else ""
+    if problem["type"] == "extra_forbidden":
+        known = [str(name) for section in sections for name in _fields(section)]
+        return f"{before}unknown {thing}; {nearest(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{before}{thing} is missing"
+    if problem["type"].startswith("union_tag"):
+        return f"{before}{problem['msg']}"
+    if problem["type"] == "value_error":
+        return before + problem["msg"].removeprefix("Value error, ")
+    return f"{before}{problem['msg']}, not {_SHORTENED.repr(problem.get('input'))}"
+
+
+def _path(
+    kind: Any,  # noqa: ANN401 - any pydantic type
+    location: tuple[int | str, ...],
+) -> tuple[list[str], list[type[BaseModel]]]:
+    """A place as the user wrote it, and the sections whose fields its last part may be.
+
+    Pydantic's place also holds what tells the members of a union apart, such as ``kmeans``.
+    """
+    names: list[str] = []
+    kinds, sections, is_told_apart = _members(kind), [], False
+    for part in location:
+        sections = [each for each in kinds if _is_section(each)]
+        if part == "[key]":
+            continue
+        if len(kinds) > 1 and not is_told_apart:
+            kinds = [each for each in sections if part in _methods(each)] or kinds
+            is_told_apart = True
+            continue
+        names.append(str(part))
+        container = list if isinstance(part, int) else dict
+        inner = [_fields(each)[part].annotation for each in sections if part in _fields(each)]
+        inner += [get_args(each)[-1] for each in kinds if get_origin(each) is container]
+        kinds, is_told_apart = [member for each in inner for member in _members(each)], False
+    return names, sections
+
+
+def _fields(section: type[BaseModel]) -> dict[int | str, FieldInfo]:
+    """Fields by the names that users know."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _methods(section: type[BaseModel]) -> tuple[Any, ...]:
+    """Values of ``method`` by which a union's sections are told apart."""
+    method = section.model_fields.get("method")
+    return get_args(method.annotation) if method else ()
+
+
+def _members(kind: Any) -> list[Any]:  # noqa: ANN401 - any pydantic type
+    """A type, or the members of a union but for None, without what is annotated."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        members = [member for part in get_args(kind) for member in _members(part)]
+        return [member for member in members if member is not NoneType]
+    return [kind]
+
+
+def _is_section(kind: Any) -> bool:  # noqa: ANN401 - the same
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
