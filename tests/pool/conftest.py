@@ -116,7 +116,7 @@ def build_pool(folder: Path) -> Path:
         measured = {"digests": digests, "rows": 1, "points": {}, "losses": {}, "margin": None}
         write_json(choices[-1], chosen | measured)
     Ledger("base_fit").write(fits / "ledger.json")
-    settings = {name: {} for name in ("sources", "transform", "train_specialists")}
+    settings = {name: {} for name in ("sources", "split", "transform", "train_specialists")}
     experiment = {"name": "tiny", "generation": 1, "model": MODEL}
     write_json(fits / "experiment.json", settings | experiment)
     facts = {"rows": {}, "digests": {}, "trained": True, "specialist": "d"}
