@@ -50,7 +50,7 @@ CODES = {"audit": (0, 1), "pool": (0, 1)}
 class Documents(Target):
     """Every JSON document of a pool or of results."""
 
-    share = 0.35
+    share = 0.2
 
     def __init__(self, material: Path, folder: Path) -> None:
         lay_out(material, folder)
@@ -66,7 +66,7 @@ class Documents(Target):
 
     def case(self, rng: Random) -> Case:
         """A document of a pool that is loaded, or one that a command reads."""
-        if rng.random() < 0.6:
+        if rng.random() < 0.7:
             return self._of_pool(rng)
         path = rng.choice(self.documents)
         content = spoiled_json(rng, self.before[path], self._another(rng))

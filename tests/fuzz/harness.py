@@ -309,14 +309,14 @@ def _hear(batch: Batch, part: bytes, tally: Tally) -> None:
 def _left(batch: Batch, status: int, tally: Tally, folder: Path) -> list[Batch]:
     """What another process has to do after one has ended; the case that it died of is found."""
     code = os.waitstatus_to_exitcode(status)
+    if code > 0:
+        raise RuntimeError(f"{batch.name}, case {batch.begun}: could not be made or run; see above")
     if batch.begun is not None:
-        kind = f"the process died ({signal.Signals(-code).name if code < 0 else code})"
+        kind = f"the process died ({signal.Signals(-code).name if code else 0})"
         outcome = Outcome("found", kind, kind)
         settle(outcome, keep_in(folder, batch.name, batch.begun))
         tally.add(batch.begun, outcome)
         batch.numbers.remove(batch.begun)
-    elif code:
-        raise RuntimeError(f"{batch.name}: a process ended with {code} between two cases")
     return [Batch(batch.name, batch.numbers)] if batch.numbers else []
 
 

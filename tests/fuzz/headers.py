@@ -42,7 +42,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 class Headers(Target):
     """State in pools, state that stages read, and models that are imported."""
 
-    share = 0.25
+    share = 0.3
 
     def __init__(self, material: Path, folder: Path) -> None:
         lay_out(material, folder)

@@ -22,7 +22,7 @@ _ENCODER = "encoder.skops"
 class Manifests(Target):
     """The manifest, or a sealed encoder."""
 
-    share = 0.15
+    share = 0.2
 
     def __init__(self, material: Path, folder: Path) -> None:
         lay_out(material, folder)

@@ -26,7 +26,7 @@ _VALUES = ("null", "-1", "[1,2]", "{a: 1}", "1e999", "${seed}", "${oc.env:HOME}"
 class Settings(Target):
     """Every file of ``config/``, and what is changed on the command line."""
 
-    share = 0.1
+    share = 0.05
 
     def __init__(self, material: Path, folder: Path) -> None:
         lay_out(material, folder)

@@ -60,7 +60,7 @@ _SPLIT = {
 class SourceFiles(Target):
     """CSV, compressed or not, Parquet and NPZ; arrays, and pictures in cells."""
 
-    share = 0.15
+    share = 0.2
 
     def __init__(self, material: Path, folder: Path) -> None:
         lay_out(material, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import pkgutil
 import shutil
@@ -19,6 +20,7 @@ from tests.fuzz.headers import Headers
 from tests.fuzz.manifests import Manifests
 from tests.fuzz.settings import Settings
 from tests.fuzz.sources import SourceFiles
+from tests.fuzz.stages import JOBS, Stages, jobs_of
 from tests.pool.conftest import build_pool
 from tests.workflow.warm_loop import PRELOADED
 
@@ -44,6 +46,7 @@ TARGETS = {
     "manifests": Manifests,
     "sources": SourceFiles,
     "settings": Settings,
+    "stages": Stages,
 }
 
 
@@ -51,10 +54,11 @@ def test_whatever_is_read_is_used_or_refused_in_one_line(
     finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Documents, headers, manifests, source files and settings with random faults."""
-    monkeypatch.setenv("PATH", str(_programs(tmp_path / "programs")), prepend=os.pathsep)
     material = tmp_path / "material"
     ignored = shutil.ignore_patterns(".snakemake", "logs")
     shutil.copytree(finished.folder, material, symlinks=True, ignore=ignored)
+    (material / JOBS).write_text(json.dumps(jobs_of(finished.folder)))
+    monkeypatch.setenv("PATH", str(_programs(tmp_path / "programs")), prepend=os.pathsep)
     makers = {name: partial(target, material) for name, target in TARGETS.items()}
     if ONE:
         name, number = ONE.rsplit("-", 1)
