@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test stateful slurm experiments format clean
+.PHONY: env run test stateful fuzz slurm experiments format clean
 
 env: .venv/installed
 
@@ -33,6 +33,11 @@ STEPS ?= 1000
 SEED ?= 1
 stateful: env
 	SHOAL_STEPS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -s
+
+# Files with random faults; each case in a process of bounded memory and time: make fuzz CASES=10000 SEED=1
+CASES ?= 10000
+fuzz: env
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 SHOAL_CASES=$(CASES) SHOAL_SEED=$(SEED) pytest tests/fuzz -s
 
 # The demo on a real Slurm, and faults in mid-run; needs root on Debian
 slurm: env

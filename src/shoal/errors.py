@@ -29,8 +29,13 @@ class ShoalError(Exception):
     code = 2
 
     def __init__(self, message: str, at_terminal: str | None = None) -> None:
-        super().__init__(message)
-        self.at_terminal = at_terminal or message
+        super().__init__(_one_line(message))
+        self.at_terminal = _one_line(at_terminal or message)
+
+
+def _one_line(message: str) -> str:
+    """A message that may quote a library's, which may have several lines."""
+    return " ".join(message.splitlines())
 
 
 class SettingsError(ShoalError):
