@@ -6,10 +6,10 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import NotRequired
+from typing import NotRequired, Self
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, SourceError
@@ -48,6 +48,16 @@ class Settings(BaseModel):
     """A document that is read as a pydantic model."""
 
     rows: int
+
+
+class Picky(BaseModel):
+    """A document whose check names what it has read."""
+
+    numbers: list[int]
+
+    @model_validator(mode="after")
+    def _never(self) -> Self:
+        raise ValueError(f"{self.numbers} are wrong")
 
 
 class Strict(BaseModel):
@@ -112,6 +122,15 @@ def test_a_wrong_value_is_shown_by_its_beginning():
     """A whole document in the place of a number does not fill the terminal."""
     with pytest.raises(CorruptError, match=r"^a: rows: .* not \{.{1,200}$"):
         parse_json(json.dumps({"digest": "", "rows": {"x" * 99: list(range(999))}}), "a", Entry)
+
+
+def test_long_keys_and_reasons_are_shown_by_their_beginning():
+    """Whoever wrote a document does not fill the terminal with it."""
+    numbers = list(range(10_000))
+    with pytest.raises(CorruptError, match=r"^a: x{500}: Input should be .{1,100}$"):
+        parse_json(json.dumps({"x" * 9999: "y"}), "a", dict[str, int])
+    with pytest.raises(CorruptError, match=r"^a: \[0, 1, 2, [0-9, ]{1,500} …$"):
+        parse_json(json.dumps({"numbers": numbers}), "a", Picky)
 
 
 def test_keys_that_a_kind_does_not_mention_stay():

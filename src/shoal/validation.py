@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _MOST = 10_000
 """Problems of which the first is looked for; pydantic lists all, each in a kilobyte."""
 
+_LONGEST = 500
+"""Characters of a key, or of a reason, that are shown."""
+
 _SHORTENED = Repr()
 _SHORTENED.maxstring = _SHORTENED.maxother = 80
 """Shows the beginning of a value that is wrong; it may be a whole document."""
@@ -72,7 +75,8 @@ def explain(
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
     problem = problems[0]
     path, sections = _path(kind, problem["loc"])
-    name = ".".join(part for part in (place, *path) if part)
+    shown = [place, *(part[:_LONGEST] for part in path)]
+    name = ".".join(part for part in shown if part)
     before = f"{name}: " if name else ""
     if problem["type"] == "extra_forbidden":
         known = [str(name) for section in sections for name in _fields(section)]
@@ -82,7 +86,8 @@ def explain(
     if problem["type"].startswith("union_tag"):
         return f"{before}{problem['msg']}"
     if problem["type"] == "value_error":
-        return before + problem["msg"].removeprefix("Value error, ")
+        reason = problem["msg"].removeprefix("Value error, ")
+        return before + (reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …")
     return f"{before}{problem['msg']}, not {_SHORTENED.repr(problem.get('input'))}"
 
 
