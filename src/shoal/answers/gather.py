@@ -10,7 +10,8 @@ from shoal.answers.moves import moves
 from shoal.documents.choice import Choice
 from shoal.documents.index import PartitionIndex
 from shoal.documents.judgement import GateRecord, Metrics
-from shoal.documents.plan import PlanRecord, Release
+from shoal.documents.plan import PlanRecord, ReleaseNow
+from shoal.errors import CorruptError
 from shoal.hashing import canonical_json
 from shoal.json_file import read_made
 from shoal.workflow.history import History
@@ -95,11 +96,15 @@ def known(plan: Path) -> Known:
     """
     content = read_made(plan, PlanRecord)
     layout = Layout.from_json(content["layout"])
-    record = read_made(layout.published, Release)
+    record = read_made(layout.published, ReleaseNow)
     index = read_made(layout.index, PartitionIndex)
     gate = read_made(layout.gate(index), GateRecord)
     chosen = {each["partition"]: each["point"]["values"] for each in record["winners"]}
     choices = [read_made(layout.choice(entry), Choice) for entry in layout.specialised(index)]
+    for choice in choices:
+        if choice["partition"] not in chosen:
+            number = choice["partition"]
+            raise CorruptError(f"{layout.published}: winners: none of partition {number}")
     root, home = Path(layout.root), Path(layout.home)
     before = _before(record, History(home, root).entries)
     return Known(
