@@ -46,6 +46,12 @@ def with_another_winner(path: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+def with_another_point(path: Path) -> None:
+    content = json.loads(path.read_text())
+    content["winners"][0]["point"]["values"] = {}
+    path.write_text(json.dumps(content))
+
+
 CASES: list[tuple[str, str, Callable[[Path], None], str]] = [
     ("train-choose", "base.safetensors", with_nan, "its loss on validation rows is nan"),
     ("train-specialist", "base.safetensors", without_budget, "budget: key is missing"),
@@ -56,7 +62,8 @@ CASES: list[tuple[str, str, Callable[[Path], None], str]] = [
         "tensor '9/weight' is of no random partition",
     ),
     ("answers", "published", without_winners, "winners: key is missing"),
-    ("answers", "published", with_another_winner, "winners: none of partition 0"),
+    ("answers", "published", with_another_winner, "winners: partition 0 has none of its points"),
+    ("answers", "published", with_another_point, "winners: partition 0 has none of its points"),
 ]
 
 

@@ -100,11 +100,7 @@ def known(plan: Path) -> Known:
     index = read_made(layout.index, PartitionIndex)
     gate = read_made(layout.gate(index), GateRecord)
     chosen = {each["partition"]: each["point"]["values"] for each in record["winners"]}
-    choices = [read_made(layout.choice(entry), Choice) for entry in layout.specialised(index)]
-    for choice in choices:
-        if choice["partition"] not in chosen:
-            number = choice["partition"]
-            raise CorruptError(f"{layout.published}: winners: none of partition {number}")
+    choices = [layout.choice(entry) for entry in layout.specialised(index)]
     root, home = Path(layout.root), Path(layout.home)
     before = _before(record, History(home, root).entries)
     return Known(
@@ -115,14 +111,22 @@ def known(plan: Path) -> Known:
         partitions=len(index["partitions"]),
         gate={"score": gate["validation"]["pool"], "rows": gate["rows"]},
         metrics=read_made(layout.evaluation(index, "metrics.json"), Metrics),
-        winners=[_winner(choice, chosen[choice["partition"]]) for choice in choices],
+        winners=[_winner(path, chosen, layout.published) for path in choices],
         since=None if before is None else before["release"],
         moves=[] if before is None else moves(before["winners"], record["winners"]),
     )
 
 
-def _winner(choice: Mapping[str, Any], point: Point) -> Winner:
-    points, margin = choice["points"], choice["margin"]
+def _winner(path: Path, chosen: Mapping[int, Point], published: Path) -> Winner:
+    """A partition's winner, by its choice and the points that the release took."""
+    choice = read_made(path, Choice)
+    points, margin, point = choice["points"], choice["margin"], chosen.get(choice["partition"])
+    if point is None or (points and point not in points.values()):
+        number = choice["partition"]
+        raise CorruptError(f"{published}: winners: partition {number} has none of its points")
+    for name in (*points, *([margin["point"]] if margin else [])):
+        if name not in points or name not in choice["losses"]:
+            raise CorruptError(f"{path}: losses: point {name[:80]!r} has none")
     return Winner(
         partition=choice["partition"],
         train=choice["digests"]["train"],
