@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shoal.documents.weights import AtPoint, BaseFacts
 from shoal.errors import CorruptError
 from shoal.state import load_state, save_state
 
@@ -40,3 +41,14 @@ def test_a_foreign_file_is_refused(tmp_path: Path):
 
     with pytest.raises(CorruptError, match="not readable as safetensors"):
         load_state(path)
+
+
+def test_meta_of_another_kind_is_refused(tmp_path: Path):
+    """What a stage relies on is checked where the file is read; the line names file and key."""
+    path = tmp_path / "s.safetensors"
+    save_state(path, {}, {"budget": {"rows_seen": [0], "base_share": 0.5, "training_rows": 4}})
+
+    with pytest.raises(CorruptError, match=r"s\.safetensors: budget\.rows_seen: Input should be"):
+        load_state(path, BaseFacts)
+    with pytest.raises(CorruptError, match=r"s\.safetensors: point: key is missing"):
+        load_state(path, AtPoint)

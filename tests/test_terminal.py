@@ -19,6 +19,14 @@ def end_by(error: BaseException) -> None:
         raise error
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u2028", "\x0b"])
+def test_a_message_is_one_line_whatever_it_quotes(end: str):
+    """Libraries put what they met into their messages."""
+    error = SourceError(f"a.csv: unknown{end}variant", f"a.csv:{end}unknown")
+
+    assert (str(error), error.at_terminal) == ("a.csv: unknown variant", "a.csv: unknown")
+
+
 @pytest.mark.parametrize(
     ("error", "line", "code"),
     [

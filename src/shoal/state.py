@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -14,12 +14,15 @@ from shoal.files import replacing
 from shoal.hashing import canonical_json
 from shoal.json_file import parse_json
 from shoal.made_from import made_from
+from shoal.stored import as_kind, naming
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 _LENGTH_BYTES = 8
 """Bytes at the beginning of a safetensors file, which tell the length of its header."""
@@ -53,12 +56,29 @@ def save_state(
         save_file(arrays, aside, metadata=header)
 
 
-def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+@overload
+def load_state(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]: ...
+
+
+@overload
+def load_state(
+    path: str | os.PathLike[str], kind: type[T]
+) -> tuple[dict[str, NDArray[Any]], T]: ...
+
+
+def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any]:
     """Tensors and ``meta`` of a file that :func:`save_state` wrote.
+
+    Args:
+        path: The file.
+        kind: What ``meta`` has to be: a ``TypedDict``, of whose keys alone the result is.
 
     Raises:
         SourceError: There is no such file.
-        CorruptError: The file is not one of Shoal's, or a tensor does not match its hash.
+        CorruptError: The file is not one of Shoal's, a tensor does not match its hash, or
+            ``meta`` is of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,7 +91,11 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], d
         raise SourceError(f"{path}: no such file") from None
     except (SafetensorError, *_NUMPY_ERRORS) as error:
         raise _unreadable(path, error) from None
-    return _checked(tensors, header, path)
+    tensors, meta = _checked(tensors, header, path)
+    if kind is None:
+        return tensors, meta
+    with naming(path):
+        return tensors, as_kind(kind, meta)
 
 
 def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

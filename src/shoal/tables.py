@@ -215,8 +215,19 @@ class Table:
         self.record = parse_json(about, path, dict[str, Any])
 
     def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Consecutive rows, at most ``rows`` at a time, of all or some columns."""
-        for batch in self._file.iter_batches(batch_size=rows, columns=columns):
+        """Consecutive rows, at most ``rows`` at a time, of all or some columns.
+
+        Raises:
+            CorruptError: A page does not read.
+        """
+        batches = self._file.iter_batches(batch_size=rows, columns=columns)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise CorruptError(f"{self.path}: a page does not read ({error})") from None
+            if batch is None:
+                return
             yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
 
     def close(self) -> None:

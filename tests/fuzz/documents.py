@@ -12,7 +12,7 @@ from shoal.tables import Columns
 from shoal.workflow.history import History
 from shoal.workflow.shards import declare_names
 from tests.fuzz.harness import Case, Target, run_command
-from tests.fuzz.material import EXPERIMENT, POOLS, lay_out, predict, sealed
+from tests.fuzz.material import EXPERIMENT, POOLS, RESULTS, lay_out, predict, sealed
 from tests.fuzz.mutate import spoiled_json
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Reader = tuple[str, ...]
 
-RESULTS = f"{EXPERIMENT}/"
 ALWAYS: tuple[Reader, ...] = (("plan", "tiny"), ("audit", "tiny"), ("gc", "tiny"), ("query",))
 OFTEN: dict[str, tuple[Reader, ...]] = {
     "drift.json": (("verdict", RESULTS), ("plan", "tiny"), ("audit", "tiny")),

@@ -17,7 +17,7 @@ from shoal.pool.kept import Kept
 from shoal.state import load_state, tensor_hash
 from shoal.train_router.router import Router
 from tests.fuzz.harness import Case, Target, run_command
-from tests.fuzz.material import EXPERIMENT, POOLS, lay_out, predict, sealed
+from tests.fuzz.material import EXPERIMENT, POOLS, RESULTS, lay_out, predict, sealed
 from tests.fuzz.mutate import changed, spoiled, written
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     "model.safetensors": load_state,
 }
 """What a stage reads its state with, by the file's name."""
+
+_ASKED = tuple(f"SELECT * FROM {table}" for table in ("models", "tensors", "choices", "lineage"))
 
 
 class Headers(Target):
@@ -65,8 +67,10 @@ class Headers(Target):
             return Case(sealed(pool, files_in), partial(predict, pool))
         path = rng.choice(self.state if kind < 0.85 else self.imported)
         content = spoiled_state(rng, self.before[path])
-        if kind < 0.85:
+        if kind < 0.8:
             return Case({path: content}, partial(_READERS[path.name], path))
+        if kind < 0.85:
+            return Case({path: content}, partial(run_command, "query", RESULTS, rng.choice(_ASKED)))
         command = ("pool", "import", EXPERIMENT, path.name)
         return Case({path: content}, partial(run_command, *command))
 

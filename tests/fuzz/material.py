@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXPERIMENT = "results/tiny"
+RESULTS = f"{EXPERIMENT}/"  # as a command takes a folder
 POOLS = ("pool", f"{EXPERIMENT}/pool")
 ROWS = pd.DataFrame({"a": [0.0, 11.0], "b": [1.0, None], "town": ["x", None]})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
+import zipfile
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ _CELLS = (
     "2020-01-01", "9999-99-99", "-0001-01-01T00:00:00Z", "9" * 400, "x" * 50_000, "é", "\x00",
     "\ud800", '"', "a\nb", "\r", "None", "{}", "[1,2]", "\u202e", "inf", "1_000", "½", "٣",
 )  # fmt: skip
-_ENCODINGS = (*("utf-8",) * 9, "utf-16", "latin-1", "utf-8-sig", "cp1252", "utf-32")
+_ENCODINGS = (*("utf-8",) * 30, "utf-16", "latin-1", "utf-8-sig", "cp1252", "utf-32")
 _FORMATS = ("png", "jpeg", "gif", "bmp", "tiff", "webp")
 _LISTS: tuple[Any, ...] = (
     [[1.0, 2.0], None, [], [3.0]],
@@ -70,7 +72,7 @@ class SourceFiles(Target):
         """A file of one format."""
         suffix = rng.choice(sorted(_WRITERS))
         content = _WRITERS[suffix](rng)
-        if rng.random() < 0.35:
+        if rng.random() < (0.3 if suffix == "csv" else 0.2):
             content = spoiled(rng, content, content)
         path = self.folder / "data" / f"new.{suffix}"
         if rng.random() < 0.4:
@@ -148,7 +150,7 @@ def _csv(rng: Random) -> bytes:
     names = list(table)
     lines = [[str(cell) for cell in row] for row in zip(*table.values(), strict=True)]
     for _ in range(rng.choice((0, 1, 1, 2, 5))):
-        kind, line = rng.randrange(5), rng.choice(lines)
+        kind, line = rng.randrange(12), rng.choice(lines)
         if kind == 0 and line:
             del line[rng.randrange(len(line))]
         elif kind == 1:
@@ -157,19 +159,20 @@ def _csv(rng: Random) -> bytes:
             names[rng.randrange(len(names))] = rng.choice((*names, *_CELLS))
         elif line:
             line[rng.randrange(len(line))] = rng.choice(_CELLS)
-    quote = rng.choice(("", '"'))
-    rows = [
-        [f"{quote}{cell}{quote}" if quote or "," not in cell else f'"{cell}"' for cell in line]
-        for line in (names, *lines)
-    ]
-    text = rng.choice(("\n", "\r\n", "\r", "\n\n")).join(
-        rng.choice(",,,,,,,,,;\t").join(row) for row in rows
-    )
-    return text.encode(rng.choice(_ENCODINGS), errors="replace")
+    dialect = {
+        "delimiter": rng.choice(",,,,,,,,,;\t"),
+        "quoting": rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE)),
+        "lineterminator": rng.choice(("\n", "\n", "\r\n", "\r", "\n\n")),
+        "escapechar": "\\",
+    }
+    made = io.StringIO()
+    csv.writer(made, **dialect).writerows([names, *lines])
+    return made.getvalue().encode(rng.choice(_ENCODINGS), errors="replace")
 
 
 def _gzip(rng: Random) -> bytes:
-    content = gzip.compress(_csv(rng), mtime=0)
+    text = _csv(rng)
+    content = gzip.compress(spoiled(rng, text) if rng.random() < 0.3 else text, mtime=0)
     return content + content if rng.random() < 0.1 else content
 
 
@@ -221,6 +224,17 @@ def _npz(rng: Random) -> bytes:
         arrays[rng.choice(sorted(arrays))] = np.array([1, "a", None, {}], object)
     made = io.BytesIO()
     rng.choice((np.savez, np.savez_compressed))(made, **arrays)
+    return _with_a_fault_inside(rng, made.getvalue()) if rng.random() < 0.4 else made.getvalue()
+
+
+def _with_a_fault_inside(rng: Random, content: bytes) -> bytes:
+    """A zip file of which one member is spoiled, though its checksum is right."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w") as new:
+        worst = rng.choice(old.namelist())
+        for name in old.namelist():
+            member = old.read(name)
+            new.writestr(name, spoiled(rng, member) if name == worst else member)
     return made.getvalue()
 
 

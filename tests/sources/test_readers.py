@@ -209,6 +209,11 @@ BROKEN = {
     "parquet damaged": ("a.parquet", parquet()[:4] + bytes(400) + parquet()[404:], "as Parquet"),
     "npz cut": ("a.npz", npz(x=npy(np.arange(9)))[:-40], "not readable as NPZ"),
     "npz array cut": ("a.npz", npz(x=npy(np.arange(9))[:-8]), "the array ends early"),
+    "npz header open": (
+        "a.npz",
+        npz(x=npy(np.arange(9)).replace(b"}", b"(")),
+        "not readable as NPZ, cut off or corrupt",
+    ),
     "npz no array": ("a.npz", npz(x=b"nonsense"), "not readable as NPZ"),
     "pickle": ("a.npz", npz(x=npy(np.array([{}]), allow_pickle=True)), "only pickle reads"),
     "scalar": ("a.npz", npz(x=npy(np.float64(1))), "a single value, not rows"),

@@ -10,7 +10,8 @@ from shoal.answers.moves import moves
 from shoal.documents.choice import Choice
 from shoal.documents.index import PartitionIndex
 from shoal.documents.judgement import GateRecord, Metrics
-from shoal.documents.plan import PlanRecord, Release
+from shoal.documents.plan import PlanRecord, ReleaseNow
+from shoal.errors import CorruptError
 from shoal.hashing import canonical_json
 from shoal.json_file import read_made
 from shoal.workflow.history import History
@@ -95,11 +96,11 @@ def known(plan: Path) -> Known:
     """
     content = read_made(plan, PlanRecord)
     layout = Layout.from_json(content["layout"])
-    record = read_made(layout.published, Release)
+    record = read_made(layout.published, ReleaseNow)
     index = read_made(layout.index, PartitionIndex)
     gate = read_made(layout.gate(index), GateRecord)
     chosen = {each["partition"]: each["point"]["values"] for each in record["winners"]}
-    choices = [read_made(layout.choice(entry), Choice) for entry in layout.specialised(index)]
+    choices = [layout.choice(entry) for entry in layout.specialised(index)]
     root, home = Path(layout.root), Path(layout.home)
     before = _before(record, History(home, root).entries)
     return Known(
@@ -110,14 +111,22 @@ def known(plan: Path) -> Known:
         partitions=len(index["partitions"]),
         gate={"score": gate["validation"]["pool"], "rows": gate["rows"]},
         metrics=read_made(layout.evaluation(index, "metrics.json"), Metrics),
-        winners=[_winner(choice, chosen[choice["partition"]]) for choice in choices],
+        winners=[_winner(path, chosen, layout.published) for path in choices],
         since=None if before is None else before["release"],
         moves=[] if before is None else moves(before["winners"], record["winners"]),
     )
 
 
-def _winner(choice: Mapping[str, Any], point: Point) -> Winner:
-    points, margin = choice["points"], choice["margin"]
+def _winner(path: Path, chosen: Mapping[int, Point], published: Path) -> Winner:
+    """A partition's winner, by its choice and the points that the release took."""
+    choice = read_made(path, Choice)
+    points, margin, point = choice["points"], choice["margin"], chosen.get(choice["partition"])
+    if point is None or (points and point not in points.values()):
+        number = choice["partition"]
+        raise CorruptError(f"{published}: winners: partition {number} has none of its points")
+    for name in (*points, *([margin["point"]] if margin else [])):
+        if name not in points or name not in choice["losses"]:
+            raise CorruptError(f"{path}: losses: point {name[:80]!r} has none")
     return Winner(
         partition=choice["partition"],
         train=choice["digests"]["train"],

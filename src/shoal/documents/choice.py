@@ -11,6 +11,13 @@ from shoal.documents.ledger import Artifact
 Point = dict[str, Any]
 
 
+class Digests(TypedDict):
+    """Digests of the rows that decided a choice."""
+
+    train: str
+    validation: str
+
+
 class Margin(TypedDict):
     """How far the chosen point is ahead of the next best."""
 
@@ -24,7 +31,7 @@ class Choice(Artifact):
     """The grid point that a partition chose."""
 
     partition: int
-    digests: dict[str, str]
+    digests: Digests
     rows: int
     units: NotRequired[int]
     point: str

@@ -38,22 +38,38 @@ class PlanRecord(TypedDict):
     changes: dict[str, Any]
 
 
+class ChosenPoint(TypedDict):
+    """A grid point by its id, and its values."""
+
+    id: str
+    values: dict[str, Any]
+
+
 class Winner(TypedDict):
     """The grid point of a partition, and the digests of the rows that decided it."""
 
     partition: int
     train: str
     validation: str
-    point: dict[str, Any]
+    point: ChosenPoint
 
 
-class Release(PlanRecord):
-    """The record of what is published, or a line of the history."""
-
+class _Released(PlanRecord):
     rows: str
     released: list[int]
-    winners: NotRequired[list[Winner]]
     published: NotRequired[str]
+
+
+class Release(_Released):
+    """The record of what is published, or a line of the history."""
+
+    winners: NotRequired[list[Winner]]
+
+
+class ReleaseNow(_Released):
+    """The record of a release that says which grid points it chose."""
+
+    winners: list[Winner]
 
 
 class KeptModel(TypedDict):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.documents.index import PartitionIndex
 from shoal.documents.ledger import LedgerRecord
+from shoal.documents.weights import BaseFacts
 from shoal.json_file import read_made
 from shoal.ledger import Ledger, training_flops
 
@@ -86,7 +87,7 @@ def evaluate_random(
     index = read_made(index_path, PartitionIndex)
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
-    budget = Budget(**load_state(base_path)[1]["budget"])
+    budget = Budget(**load_state(base_path, BaseFacts)[1]["budget"])
     made_of = _made_of(model, training, grid, halving, proposer, index) | {
         "seed": seed,
         "bounds": bounds,

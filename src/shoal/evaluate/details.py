@@ -11,6 +11,7 @@ from shoal.cluster.assigner import AtomAssigner
 from shoal.documents.choice import Choice
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
+from shoal.documents.weights import BaselineFacts
 from shoal.evaluate.metrics import partition_scores, partition_units
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
 from shoal.hashing import uniform
@@ -185,7 +186,7 @@ def _trained_on(paths: Paths, index: Index) -> dict[str, str]:
     current = index.content["root"]["train"]
     said = {}
     for name, path in (("generalist", paths.generalist), ("random_partitions", paths.random)):
-        meta = load_state(path)[1]
+        meta = load_state(path, BaselineFacts)[1]
         rows = meta["rows"]["train"]
         same = meta["trained_on"]["train"] == current
         said[name] = (

@@ -11,6 +11,8 @@ from shoal.cluster.assigner import partition_values
 from shoal.documents.judgement import Check, GateRecord
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
+from shoal.documents.weights import AtPoint, RandomFacts
+from shoal.errors import CorruptError
 from shoal.evaluate.comparison import compared
 from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.metrics import measure
@@ -160,7 +162,7 @@ def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
 
 
 def _generalist(pool: Pool, paths: Paths, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    tensors, meta = load_state(paths.generalist)
+    tensors, meta = load_state(paths.generalist, AtPoint)
     models = {0: pool.model_with(tensors, meta["point"])}
     return Experts(models, pool.shapes.task).answer(0, x)
 
@@ -172,16 +174,19 @@ def _random(
 
     The base answers for a partition that has none, and for all rows where there is no partition.
     """
-    tensors, meta = load_state(paths.random)
-    states: dict[int, dict[str, NDArray[Any]]] = {int(n): {} for n in meta["points"]}
+    tensors, meta = load_state(paths.random, RandomFacts)
+    states: dict[int, dict[str, NDArray[Any]]] = {n: {} for n in meta["points"]}
+    of = {str(n): own for n, own in states.items()}
     for name, tensor in tensors.items():
         number, _, rest = name.partition("/")
-        states[int(number)][rest] = tensor
+        if number not in of:
+            raise CorruptError(f"{paths.random}: tensor {name[:80]!r} is of no random partition")
+        of[number][rest] = tensor
     edges = [high for _, high in meta["bounds"]]
     place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
     experts = np.where(np.isin(place, list(states)), place, BASE).astype(np.int32)[:, None]
     weights = np.ones_like(experts, dtype=np.float32)
-    models = {n: pool.model_with(own, meta["points"][str(n)]) for n, own in states.items()}
+    models = {n: pool.model_with(own, meta["points"][n]) for n, own in states.items()}
     models[BASE] = pool.experts.models[BASE]
     return Experts(models, pool.shapes.task).mix(x, experts, weights)
 

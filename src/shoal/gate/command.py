@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.weights import AtPoint
 from shoal.gate.gate import GENERALIST
 from shoal.ledger import Ledger
 from shoal.shapes import Shapes
@@ -136,8 +137,11 @@ def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
     paths |= chosen_specialists(files.choices, files.specialists)
     models = {}
     for number, path in paths.items():
-        tensors, meta = load_state(path)
-        models[number] = trained_model(model, meta.get("point", {}), shapes, tensors)
+        if number == BASE:
+            models[number] = trained_model(model, {}, shapes, load_state(path)[0])
+            continue
+        tensors, meta = load_state(path, AtPoint)
+        models[number] = trained_model(model, meta["point"], shapes, tensors)
     return Experts(models, shapes.task)
 
 

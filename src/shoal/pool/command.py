@@ -10,6 +10,7 @@ from shoal.documents.index import PartitionIndex
 from shoal.documents.judgement import GateRecord
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.plan import RunSettings
+from shoal.documents.weights import AtPoint
 from shoal.files import replacing
 from shoal.json_file import read_made, write_json
 from shoal.made_from import made_from
@@ -155,8 +156,7 @@ def _write(batches: Iterator[pa.Table], path: Path) -> None:
 def _point_values(specialist: Path) -> dict[str, Any]:
     from shoal.state import load_state
 
-    values: dict[str, Any] = load_state(specialist)[1]["point"]
-    return values
+    return load_state(specialist, AtPoint)[1]["point"]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -11,11 +11,19 @@ from shoal.documents.choice import Choice
 from shoal.documents.judgement import GateRecord, Metrics
 from shoal.documents.ledger import LedgerRecord
 from shoal.documents.manifest import PoolManifest
+from shoal.documents.weights import (
+    AtPoint,
+    BaseFacts,
+    BaselineFacts,
+    GeneralistFacts,
+    SpecialistFacts,
+)
 from shoal.evaluate.verdict import CONTENDERS
 from shoal.hashing import settings_id
 from shoal.json_file import read_json, read_made
 from shoal.made_from import KEY as MADE_FROM
 from shoal.query.headers import read_weights
+from shoal.stored import as_kind, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +41,14 @@ _WEIGHTS = [
     ("generalist", "g*/baselines/*/*/generalist.safetensors"),
     ("random", "g*/baselines/*/*/random.safetensors"),
 ]
+_FACTS: dict[str, Any] = {
+    "base": BaseFacts,
+    "specialist": SpecialistFacts,
+    "generalist": GeneralistFacts,
+    "random": BaselineFacts,
+}
+"""What is kept beside the weights of each kind."""
+
 _LEDGERS = (
     "g*/embed/*/ledger.json",
     "g*/base/*/ledger.json",
@@ -53,7 +69,7 @@ def models(results: Results) -> Iterator[Row]:
                 "model": results.name(path),
                 "kind": kind,
                 "generation": results.name(path).partition("/")[0],
-                **_training(results, kind, weights),
+                **_training(results, kind, weights, path),
                 "base": _named(results, weights.made_from, "base.safetensors"),
                 "encoder": _named(results, weights.made_from, "shapes.json"),
                 "parameters": sum(math.prod(each.shape) for each in weights.tensors),
@@ -76,9 +92,10 @@ def models(results: Results) -> Iterator[Row]:
         }
 
 
-def _training(results: Results, kind: str, weights: Weights) -> Row:
+def _training(results: Results, kind: str, weights: Weights, path: Path) -> Row:
     """Which rows a model was trained on, and at which grid point."""
-    meta = weights.meta
+    with naming(path):
+        meta = as_kind(_FACTS[kind], weights.meta)
     if kind == "specialist":
         return {"trained_on": meta["digest"], "rows": meta["rows"], "point": _text(meta["point"])}
     if kind == "generalist":
@@ -88,7 +105,7 @@ def _training(results: Results, kind: str, weights: Weights) -> Row:
         encoded = next((results.name(f) for f in weights.made_from if f.endswith(".zip")), None)
         folder = encoded.rpartition("/")[0] if encoded else None
         return {"trained_on": folder, "rows": meta["budget"]["training_rows"]}
-    return {"trained_on": meta["trained_on"]["train"]} if "trained_on" in meta else {}
+    return {"trained_on": meta["trained_on"]["train"]}
 
 
 def _named(results: Results, made_from: Iterable[str], file: str) -> str | None:
@@ -159,7 +176,8 @@ def _point(results: Results, model: str) -> str:
     path = results.root / model / "model.safetensors"
     if not path.exists():  # collected as garbage
         return model.rpartition("/")[2]
-    return settings_id(read_weights(path).meta["point"])
+    with naming(path):
+        return settings_id(as_kind(AtPoint, read_weights(path).meta)["point"])
 
 
 def gates(results: Results) -> Iterator[Row]:

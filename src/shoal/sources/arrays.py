@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from contextlib import ExitStack
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from shoal.sources.opened import SourceFile
 
 _SUFFIX = ".npy"
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    tokenize.TokenError,  # numpy reads an array's header as Python
+)
 
 
 @dataclass(frozen=True)

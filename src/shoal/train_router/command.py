@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.weights import AtPoint
 from shoal.ledger import Ledger
 from shoal.shapes import Shapes
 
@@ -61,7 +62,7 @@ def train_router(
     losses = np.empty((len(rows["y"]), 0))
     if settings.method != "nearest_atom" and trained:
         chosen = chosen_specialists(choices, specialists)
-        states = [load_state(chosen[partition]) for partition in trained]
+        states = [load_state(chosen[partition], AtPoint) for partition in trained]
         nets = [trained_model(model, meta["point"], shapes, own) for own, meta in states]
         losses = specialist_losses(nets, rows, shapes.task, ledger)
     assigner = load_assigner(assigner_path)
@@ -107,11 +108,17 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
         specialists: Weights of every specialist.
     """
     from shoal.documents.choice import Choice
+    from shoal.errors import CorruptError
     from shoal.json_file import read_made
 
     by_name = {str(path): path for path in specialists}
-    contents = [read_made(path, Choice) for path in choices]
-    return {int(each["partition"]): by_name[each["specialist"]] for each in contents}
+    found = {}
+    for path in choices:
+        choice = read_made(path, Choice)
+        if choice["specialist"] not in by_name:
+            raise CorruptError(f"{path}: specialist: {choice['specialist'][:200]!r} is no input")
+        found[choice["partition"]] = by_name[choice["specialist"]]
+    return found
 
 
 def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.weights import SpecialistFacts
+from shoal.errors import CorruptError
 from shoal.hashing import settings_id
 from shoal.shapes import Shapes
 
@@ -105,7 +107,7 @@ def measure(
     rows = index.read(partition, "validation", ("x", "y", "key", UNIT))
     shapes = Shapes.load(shapes_path)
     first = np.flatnonzero(halves(rows) == 0) if rows else np.empty(0, np.int64)
-    states = {str(path): load_state(path) for path in specialists}
+    states = {str(path): load_state(path, SpecialistFacts) for path in specialists}
     diverged = {name: meta.get("diverged") for name, (_, meta) in states.items()}
     by_row: dict[str, NDArray[np.float64]] = {}
     if len(first):
@@ -123,6 +125,8 @@ def measure(
     for name, loss in list(losses.items()):
         if name != _BASE and not math.isfinite(loss):
             diverged[name] = f"its loss on validation rows is {losses.pop(name)}"
+    if not math.isfinite(losses.get(_BASE, 0)):
+        raise CorruptError(f"{base_path}: its loss on validation rows is {losses[_BASE]}")
     found = [
         Measured(path, states[name][1]["point"], losses.get(name), diverged[name])
         for path in specialists

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shoal.documents.weights import BaseFacts
 from shoal.grid import at_point
 from shoal.shapes import Shapes
 from shoal.state import load_state
@@ -66,7 +67,7 @@ def start(
         shapes_path: Shape of rows and labels.
     """
     index = Index(index_path)
-    base, meta = load_state(base_path)
+    base, meta = load_state(base_path, BaseFacts)
     shapes = Shapes.load(shapes_path)
     rows = training_rows(index, digest)
     model, training = at_point(model, training, point)

@@ -1,0 +1,50 @@
+"""Which specialists were chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shoal.errors import CorruptError
+from shoal.json_file import write_json
+from shoal.train_router.command import chosen_specialists
+
+SPECIALIST = Path("specialists/a/p/model.safetensors")
+CHOICE = {
+    "partition": 3,
+    "digests": {"train": "a", "validation": "b"},
+    "rows": 9,
+    "point": "p",
+    "points": {"p": {"lr": 0.1}},
+    "specialist": str(SPECIALIST),
+    "losses": {"p": 0.5},
+    "margin": None,
+}
+
+
+def choice(folder: Path, **changes: Any) -> Path:
+    """A choice's document."""
+    write_json(folder / "choice.json", CHOICE | changes)
+    return folder / "choice.json"
+
+
+def test_a_partition_has_the_file_that_it_chose(tmp_path: Path):
+    """By the partition's number."""
+    assert chosen_specialists([choice(tmp_path)], [SPECIALIST]) == {3: SPECIALIST}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"partition": "x"}, "partition: Input should be a valid integer, not 'x'; remove it"),
+        ({"specialist": "other"}, "specialist: 'other' is no input"),
+    ],
+)
+def test_a_choice_that_is_none_is_named(tmp_path: Path, changes: dict[str, Any], line: str):
+    """Its file and the key that is wrong."""
+    path = choice(tmp_path, **changes)
+
+    with pytest.raises(CorruptError, match=rf"choice\.json: {line}"):
+        chosen_specialists([path], [SPECIALIST])
