@@ -13,6 +13,8 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
+
 import shoal
 from tests.fuzz.documents import Documents
 from tests.fuzz.harness import BATCH, Batch, Tally, keep_in, run_apart, run_case, settle
@@ -117,6 +119,7 @@ def _here(cases: dict[str, list[int]], makers: Makers, folder: Path) -> dict[str
     """In this process, one after the other; with imports paid, this takes seconds."""
     _with_pool(folder)
     tallies = {}
+    threads, exact = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     for name, numbers in cases.items():
         target, tallies[name] = makers[name](folder / name), Tally()
         for number in numbers:
@@ -124,6 +127,8 @@ def _here(cases: dict[str, list[int]], makers: Makers, folder: Path) -> dict[str
             outcome = run_case(target, name, SEED, number, keep)
             settle(outcome, keep)
             tallies[name].add(number, outcome)
+    torch.set_num_threads(threads)  # which stages set for their process
+    torch.use_deterministic_algorithms(exact)
     return tallies
 
 
