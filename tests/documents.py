@@ -40,7 +40,10 @@ def metrics(**changes: Any) -> dict[str, Any]:
     }
     names = ("pool_top1", "pool_top2", "ungated", "generalist", "random_partitions", "constant")
     about = {"metric": "accuracy", "verdict": "no difference", "sentence": "Nothing."}
-    counts = {"rows": {}, "partitions": 1, "gate": {}, "incomplete": []}
+    gate = {"specialists": 1, "serving": 0}
+    difference = {"value": 0.0, "low": None, "high": None}
+    counts = {"rows": COUNTS, "partitions": 1, "gate": gate, "incomplete": []}
+    counts["difference"] = difference
     return dict.fromkeys(names, scores) | about | counts | {"control": None, "leaks": {}} | changes
 
 
