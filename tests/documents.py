@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+COUNTS = {"train": 0, "validation": 0, "test": 0}
+
 
 def plan_record(release: str, **changes: Any) -> dict[str, Any]:
     """A plan's record; of a release's record it is the most."""
@@ -38,17 +40,21 @@ def metrics(**changes: Any) -> dict[str, Any]:
     }
     names = ("pool_top1", "pool_top2", "ungated", "generalist", "random_partitions", "constant")
     about = {"metric": "accuracy", "verdict": "no difference", "sentence": "Nothing."}
-    counts = {"rows": {}, "partitions": 1, "gate": {}, "incomplete": []}
+    gate = {"specialists": 1, "serving": 0}
+    difference = {"value": 0.0, "low": None, "high": None}
+    counts = {"rows": COUNTS, "partitions": 1, "gate": gate, "incomplete": []}
+    counts["difference"] = difference
     return dict.fromkeys(names, scores) | about | counts | {"control": None, "leaks": {}} | changes
 
 
 def partition_entry(partition: int, **changes: Any) -> dict[str, Any]:
     """A partition of an index."""
-    entry = {"partition": partition, "rows": {}, "digests": {}, "trained": True, "specialist": ""}
-    return entry | changes
+    facts = {"rows": COUNTS, "digests": dict.fromkeys(COUNTS, "")}
+    return {"partition": partition, "trained": True, "specialist": ""} | facts | changes
 
 
 def partition_index(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A partition index."""
-    rows = {"rows": {}, "untrained_rows": {}, "unknown_labels": 0}
-    return {"partitions": list(entries), "root": {}, "stores": "../stores"} | rows | changes
+    rows = {"rows": COUNTS, "untrained_rows": COUNTS, "unknown_labels": 0}
+    root = {"all": "", "fit": "", "train": ""}
+    return {"partitions": list(entries), "root": root, "stores": "../stores"} | rows | changes

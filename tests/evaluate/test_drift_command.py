@@ -87,7 +87,12 @@ class World:
         path = self.folder / when / f"{partition}.json"
         losses = {} if loss is None else {"base": 9.0, "p0": loss, "p1": loss + 1}
         content = {"partition": partition, "point": "p0", "losses": losses, "rows": rows}
-        unread = {"digests": {}, "points": {}, "specialist": "", "margin": None}
+        unread = {
+            "digests": {"train": "", "validation": ""},
+            "points": {},
+            "specialist": "",
+            "margin": None,
+        }
         write_json(path, content | unread)
         return path
 

@@ -24,6 +24,7 @@ from shoal.train_router.router import Router
 from shoal.train_router.scores import ByDistance
 from shoal.train_specialists.model import build_model, weights
 from shoal.transform.pipeline import fit_pipeline
+from tests.documents import partition_entry, partition_index
 
 MODEL = {
     "_target_": "shoal.models.MLP",
@@ -119,10 +120,9 @@ def build_pool(folder: Path) -> Path:
     settings = {name: {} for name in ("sources", "split", "transform", "train_specialists")}
     experiment = {"name": "tiny", "generation": 1, "model": MODEL}
     write_json(fits / "experiment.json", settings | experiment)
-    facts = {"rows": {}, "digests": {}, "trained": True, "specialist": "d"}
-    index = {"partitions": [{"partition": number} | facts for number in (0, 1)]}
-    counts = {"rows": {}, "untrained_rows": {}, "unknown_labels": 0, "stores": ""}
-    write_json(fits / "index.json", index | counts | {"root": {"fit": "ab"}})
+    entries = [partition_entry(number, specialist="d") for number in (0, 1)]
+    root = {"all": "", "fit": "ab", "train": ""}
+    write_json(fits / "index.json", partition_index(*entries, root=root))
     pool(
         fits / "experiment.json",
         state,

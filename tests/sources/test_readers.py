@@ -186,10 +186,17 @@ def npy(array, **kwargs):
     return out.getvalue()
 
 
-def parquet():
+def parquet(values=range(1000)):
     out = io.BytesIO()
-    pq.write_table(pa.table({"n": list(range(1000))}), out)
+    array = values if isinstance(values, pa.Array) else list(values)
+    pq.write_table(pa.table({"n": array}), out)
     return out.getvalue()
+
+
+def no_text():
+    """An array of strings of which one is no UTF-8."""
+    nulls, offsets, _ = pa.array(["x"]).buffers()
+    return pa.Array.from_buffers(pa.string(), 1, [nulls, offsets, pa.py_buffer(b"\xf8")])
 
 
 BROKEN = {
@@ -209,6 +216,16 @@ BROKEN = {
     "parquet damaged": ("a.parquet", parquet()[:4] + bytes(400) + parquet()[404:], "as Parquet"),
     "npz cut": ("a.npz", npz(x=npy(np.arange(9)))[:-40], "not readable as NPZ"),
     "npz array cut": ("a.npz", npz(x=npy(np.arange(9))[:-8]), "the array ends early"),
+    "npz no character": (
+        "a.npz",
+        npz(x=npy(np.array(["a"])).replace(b"a\0\0\0", b"a\0\0\xff")),
+        "column 'x' is not Unicode text",
+    ),
+    "parquet not text": (
+        "a.parquet",
+        parquet(no_text()),
+        "not readable as Parquet, cut off or corrupt .*UTF8",
+    ),
     "npz header open": (
         "a.npz",
         npz(x=npy(np.arange(9)).replace(b"}", b"(")),

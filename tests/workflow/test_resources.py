@@ -11,7 +11,7 @@ from shoal.settings.compose import compose
 from shoal.settings.nodes import Nodes
 from shoal.workflow.layout import Layout
 from shoal.workflow.resources import Resources
-from tests.documents import partition_entry, partition_index
+from tests.documents import COUNTS, partition_entry, partition_index
 
 DIGEST, POINT = "d" * 24, "1" * 10
 CONFIG = Path(__file__).parents[2] / "config"
@@ -33,8 +33,8 @@ def plan(tmp_path: Path) -> Any:
         "",
         refreshed=False,
     )
-    entry = partition_entry(0, specialist=DIGEST, rows={"train": 1000})
-    write(layout.index, partition_index(entry, rows={"train": 1000}))
+    entry = partition_entry(0, specialist=DIGEST, rows=COUNTS | {"train": 1000})
+    write(layout.index, partition_index(entry, rows=COUNTS | {"train": 1000}))
     write(layout.fit("encode", "shapes.json"), {"x_shape": [250]})
     training = SimpleNamespace(rows_seen=60_000, base_share=0.5, batch_size=10)
     nodes = compose(CONFIG, "demo", []).nodes

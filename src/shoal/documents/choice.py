@@ -11,7 +11,7 @@ from shoal.documents.ledger import Artifact
 Point = dict[str, Any]
 
 
-class Digests(TypedDict):
+class Deciding(TypedDict):
     """Digests of the rows that decided a choice."""
 
     train: str
@@ -31,7 +31,7 @@ class Choice(Artifact):
     """The grid point that a partition chose."""
 
     partition: int
-    digests: Digests
+    digests: Deciding
     rows: int
     units: NotRequired[int]
     point: str

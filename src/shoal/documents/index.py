@@ -12,6 +12,30 @@ Members = dict[str, list[list[Any]]]
 """Where a partition's rows lie, by fold: shard, first row, row after the last."""
 
 
+class Counts(TypedDict):
+    """Rows by fold."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Digests(TypedDict):
+    """Digests of rows by fold."""
+
+    train: str
+    validation: str
+    test: str
+
+
+class Roots(TypedDict):
+    """Digests over all partitions: of all rows, of those that fits see, of training rows."""
+
+    all: str
+    fit: str
+    train: str
+
+
 class Waiting(TypedDict):
     """Why a partition keeps a specialist of other rows."""
 
@@ -25,8 +49,8 @@ class Entry(TypedDict):
     """A partition."""
 
     partition: int
-    rows: dict[str, int]
-    digests: dict[str, str]
+    rows: Counts
+    digests: Digests
     trained: bool
     specialist: str
     waiting: NotRequired[Waiting]
@@ -36,9 +60,9 @@ class PartitionIndex(Artifact):
     """``index.json``."""
 
     partitions: list[Entry]
-    root: dict[str, str]
-    rows: dict[str, int]
-    untrained_rows: dict[str, int]
+    root: Roots
+    rows: Counts
+    untrained_rows: Counts
     unknown_labels: int
     stores: str
 

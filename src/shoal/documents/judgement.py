@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from shoal.documents.index import Counts
 from shoal.documents.ledger import Artifact
 
 
@@ -21,11 +22,17 @@ class Comparison(TypedDict):
     serves: bool
 
 
+class PoolMean(TypedDict):
+    """Mean scores of contenders, of which the pool's is read."""
+
+    pool: float
+
+
 class GateRecord(Artifact):
     """Result of ``gate``."""
 
     closed: list[int]
-    validation: dict[str, float]
+    validation: PoolMean
     rows: int
     units: NotRequired[int]
     least_units: NotRequired[int]
@@ -50,13 +57,45 @@ class Scores(TypedDict):
     inference_flops_per_row: float
 
 
+class HeldRows(Counts):
+    """Rows by fold, and those that are kept out of every fold."""
+
+    outside: NotRequired[int]
+
+
+class GateSummary(TypedDict):
+    """How many specialists serve, and on how many units they were compared."""
+
+    specialists: int
+    serving: int
+    units: NotRequired[int]
+    least_units: NotRequired[int]
+    kind: NotRequired[str | None]
+
+
+class Difference(TypedDict):
+    """Of pool and generalist, with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class TestUnits(TypedDict):
+    """What the test rows consist of, where they belong together, and how many those are."""
+
+    kind: str | None
+    test: int
+
+
 class Metrics(Artifact):
     """``metrics.json``."""
 
     metric: str
     verdict: str
     sentence: str
-    rows: dict[str, int]
+    rows: HeldRows
+    difference: Difference
     partitions: int
     pool_top1: Scores
     pool_top2: Scores
@@ -67,8 +106,8 @@ class Metrics(Artifact):
     control: dict[str, Any] | None
     leaks: dict[str, Any]
     incomplete: list[dict[str, Any]]
-    gate: dict[str, Any]
-    units: NotRequired[dict[str, Any]]
+    gate: GateSummary
+    units: NotRequired[TestUnits]
 
 
 class Check(Artifact):
@@ -81,14 +120,34 @@ class Check(Artifact):
 class Advice(TypedDict):
     """The recommendation of a drift report."""
 
-    action: str
+    action: Literal["keep", "retrain", "refit"]
     partitions: list[int]
     reason: str
+
+
+class Drift(TypedDict):
+    """How far rows that arrived differ from those before."""
+
+    arrived: int
+    gone: int
+    rows_before: int
+    beyond_before: float | None
+    beyond_after: float | None
+    accuracy: float | None
+    p_value: float | None
+    loss_before: NotRequired[float | None]
+    loss_after: NotRequired[float | None]
+
+
+class PartitionDrift(Drift):
+    """The same of a partition."""
+
+    partition: int
 
 
 class DriftReport(Artifact):
     """``drift.json``."""
 
-    overall: dict[str, Any]
-    partitions: list[dict[str, Any]]
+    overall: Drift
+    partitions: list[PartitionDrift]
     recommendation: Advice

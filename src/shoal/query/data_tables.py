@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from shoal.documents.index import PartitionIndex
 from shoal.json_file import read_made
@@ -110,11 +110,12 @@ def partitions(results: Results) -> Iterator[Row]:
 
     for path in results.files(_INDEXES):
         for entry in read_made(path, PartitionIndex)["partitions"]:
+            rows, digests = dict(entry["rows"]), dict(entry["digests"])
             yield {
                 "index": results.name(path),
                 "partition": entry["partition"],
-                **{f"{fold}_rows": entry["rows"][fold] for fold in FOLDS},
-                **{fold: entry["digests"][fold] for fold in FOLDS},
+                **{f"{fold}_rows": rows[fold] for fold in FOLDS},
+                **{fold: digests[fold] for fold in FOLDS},
                 "specialist": entry["specialist"],
                 "trained": entry["trained"],
                 "waiting": "waiting" in entry,
@@ -147,18 +148,20 @@ def _indexed(results: Results) -> Iterator[Row]:
     for path in results.files(_INDEXES):
         index = read_made(path, PartitionIndex)
         root, rows = index["root"], index["rows"]
+        counts = cast("dict[str, int]", rows)
         everything = {"location": str(path), "derived_from": root["all"]}
         fitted = rows["train"] + rows["validation"]
-        yield {"dataset": root["all"], "kind": "all rows", "rows": sum(rows.values())} | {
+        yield {"dataset": root["all"], "kind": "all rows", "rows": sum(counts.values())} | {
             "location": str(path)
         }
         yield {"dataset": root["fit"], "kind": "train and validation", "rows": fitted} | everything
         yield {"dataset": root["train"], "kind": "train", "rows": rows["train"]} | everything
         for entry in index["partitions"]:
+            own_rows, digests = dict(entry["rows"]), dict(entry["digests"])
             for fold in FOLDS:
-                own = {"rows": entry["rows"][fold], "partition": entry["partition"]}
+                own = {"rows": own_rows[fold], "partition": entry["partition"]}
                 kind = f"{fold} of a partition"
-                yield {"dataset": entry["digests"][fold], "kind": kind} | own | everything
+                yield {"dataset": digests[fold], "kind": kind} | own | everything
 
 
 def transforms(results: Results) -> Iterator[Row]:

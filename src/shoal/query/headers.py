@@ -6,9 +6,14 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import NonNegativeInt
+from typing_extensions import TypedDict
+
+from shoal.documents.ledger import Artifact
 from shoal.errors import CorruptError
 from shoal.json_file import LONGEST, parse_json, read_json
 from shoal.made_from import KEY as MADE_FROM
+from shoal.stored import as_kind, naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +55,17 @@ class Weights:
     made_from: dict[str, str]
 
 
+class _Entry(TypedDict):
+    dtype: str
+    shape: list[NonNegativeInt]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+class _Record(Artifact):
+    hashes: dict[str, str]
+    meta: dict[str, Any]
+
+
 def read_weights(path: Path) -> Weights:
     """The header of a safetensors file.
 
@@ -64,18 +80,21 @@ def read_weights(path: Path) -> Weights:
             if length > LONGEST:
                 raise ValueError(f"it is longer than {LONGEST >> 20} MiB")
             header = parse_json(file.read(length), path, dict[str, Any])
-        record = parse_json(header.pop("__metadata__")["shoal"], path, dict[str, Any])
+        record = parse_json(header.pop("__metadata__")["shoal"], path, _Record)
+        with naming(path):
+            entries = as_kind(dict[str, _Entry], header)
         tensors = tuple(
             Tensor(
                 name,
-                str(each["dtype"]),
+                each["dtype"],
                 tuple(each["shape"]),
                 record["hashes"][name],
                 each["data_offsets"][1] - each["data_offsets"][0],
             )
-            for name, each in sorted(header.items())
+            for name, each in sorted(entries.items())
         )
-        return Weights(tensors, record["meta"], record.get(MADE_FROM, {}).get("files", {}))
+        made = record["made_from"]["files"] if "made_from" in record else {}
+        return Weights(tensors, record["meta"], made)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CorruptError(f"{path}: its header does not read ({reason})") from None

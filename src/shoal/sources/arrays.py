@@ -170,7 +170,10 @@ class NpzFile:
             except UnicodeDecodeError:
                 raise SourceError(f"{self.path}: column {name!r} is not UTF-8 text") from None
         if values.dtype.kind == "U":
-            return pa.array(values.tolist(), pa.string())
+            try:
+                return pa.array(values.tolist(), pa.string())
+            except (SystemError, ValueError):  # numpy takes any number for a character
+                raise SourceError(f"{self.path}: column {name!r} is not Unicode text") from None
         if values.dtype.kind == "M":
             return pa.array(values.astype("datetime64[us]"))
         return pa.array(values.astype(np.float64) if values.dtype.itemsize > 8 else values)
