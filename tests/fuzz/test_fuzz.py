@@ -13,7 +13,6 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pytest
 import torch
 
 import shoal
@@ -30,6 +29,8 @@ from tests.workflow.warm_loop import PRELOADED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    import pytest
 
     from tests.fuzz.harness import Target
     from tests.workflow.small import Experiment
@@ -51,8 +52,6 @@ TARGETS = {
 }
 
 
-# pyarrow prints, and cannot raise, that a ragged row of a CSV file is no UTF-8.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_whatever_is_read_is_used_or_refused_in_one_line(
     finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,6 +204,11 @@ BROKEN = {
     "no rows": ("a.csv", b"a,b\n", "no rows"),
     "empty gzip": ("a.csv.gz", gzip.compress(b""), "is empty"),
     "ragged": ("a.csv", b'a,b\n1,"x\ny"\n2,3,4\n', "row 2 has 3 values, but the header has 2"),
+    "ragged and no text": (
+        "a.csv",
+        b"a,b\n1,2\n\xff,3,4\n",
+        "row 2 has 3 values, but the header has 2",
+    ),
     "short": ("a.csv", b"a,b\n1,2\n\n3,4\n5\n", "row 3 has 1 values, but the header has 2"),
     "not text": ("a.csv", b"a,b\n1,x\n2,\xff\n", "row 2, column 'b' is not UTF-8"),
     "header not text": ("a.csv", b"a,\xff\n1,2\n", "header is not UTF-8"),

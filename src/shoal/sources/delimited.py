@@ -21,6 +21,7 @@ _BLOCK_BYTES = 1 << 22
 """Bytes parsed at a time; also the longest row that can be read."""
 _TAIL_BYTES = 4096
 _REPLACED = "\ufffd"
+_RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _BAD_TEXT = re.compile(r"In CSV column #(\d+): Row #(\d+): .*invalid UTF8")
 
 
@@ -42,7 +43,6 @@ class CsvFile:
         """
         self.path = file.path
         self._file = file
-        self._ragged: pa.csv.InvalidRow | None = None
         self.names = self._header()
 
     def batches(self, rows: int, names: list[str]) -> Iterator[pa.Table]:  # noqa: ARG002 - pyarrow reads blocks of bytes
@@ -62,9 +62,7 @@ class CsvFile:
                     read_options=pyarrow.csv.ReadOptions(
                         use_threads=False, block_size=_BLOCK_BYTES
                     ),
-                    parse_options=pyarrow.csv.ParseOptions(
-                        newlines_in_values=True, invalid_row_handler=self._refuse
-                    ),
+                    parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
                     convert_options=pyarrow.csv.ConvertOptions(
                         column_types=dict.fromkeys(read, pa.string()), include_columns=read
                     ),
@@ -108,19 +106,16 @@ class CsvFile:
             raise SourceError(f"{self.path}: the header is not UTF-8 text")
         return names
 
-    def _refuse(self, row: pa.csv.InvalidRow) -> str:
-        self._ragged = row
-        return "error"
-
     def _explained(self, error: Exception) -> SourceError:
         """An error of pyarrow in words, with the row counted from 1 below the header."""
-        ragged = self._ragged
-        if ragged is not None:
-            return SourceError(
-                f"{self.path}: row {ragged.number - 1} has {ragged.actual_columns} values, but "
-                f"the header has {ragged.expected_columns}; quote values that hold commas"
-            )
         message = str(error).splitlines()[0]
+        ragged = _RAGGED.search(message)
+        if ragged:
+            row, expected, found = map(int, ragged.groups())
+            return SourceError(
+                f"{self.path}: row {row - 1} has {found} values, but the header has {expected}; "
+                f"quote values that hold commas"
+            )
         bad_text = _BAD_TEXT.search(message)
         if bad_text:
             name, row = self.names[int(bad_text[1])], int(bad_text[2]) - 1
