@@ -170,10 +170,9 @@ class NpzFile:
             except UnicodeDecodeError:
                 raise SourceError(f"{self.path}: column {name!r} is not UTF-8 text") from None
         if values.dtype.kind == "U":
-            try:
-                return pa.array(values.tolist(), pa.string())
-            except (SystemError, ValueError):  # numpy takes any number for a character
-                raise SourceError(f"{self.path}: column {name!r} is not Unicode text") from None
+            if not _is_unicode(values):
+                raise SourceError(f"{self.path}: column {name!r} is not Unicode text")
+            return pa.array(values.tolist(), pa.string())
         if values.dtype.kind == "M":
             return pa.array(values.astype("datetime64[us]"))
         return pa.array(values.astype(np.float64) if values.dtype.itemsize > 8 else values)
@@ -181,3 +180,9 @@ class NpzFile:
     def _broken(self, error: BaseException) -> SourceError:
         message = (str(error).splitlines() or [type(error).__name__])[0]
         return SourceError(f"{self.path}: not readable as NPZ, cut off or corrupt ({message})")
+
+
+def _is_unicode(values: NDArray[np.str_]) -> bool:
+    """Whether all characters are some: numpy takes any number for one, and Python does not."""
+    numbers = np.ascontiguousarray(values).view(np.uint32)
+    return not ((numbers > 0x10FFFF) | ((numbers >= 0xD800) & (numbers <= 0xDFFF))).any()
