@@ -145,3 +145,20 @@ def test_where_snakemakes_log_was_cut_short_the_logs_of_jobs_are_asked(
         start.end_with_failures(plans, ["snakemake.log"])
 
     assert capsys.readouterr().err == "shoal: error: data/a.csv: row 3 is empty\n"
+
+
+def test_a_job_that_snakemakes_log_does_not_show_has_its_reason_told_too(
+    plans: Any, capsys: pytest.CaptureFixture[str]
+):
+    """Lines of jobs that fail at the same moment may be mixed up in Snakemake's log."""
+    Path("logs").mkdir()
+    Path("logs", "first.log").write_text(Path("job.log").read_text())
+    Path("logs", "other.log").write_text("shoal: error: data/b.csv: row 9 is empty\n")
+
+    with pytest.raises(SystemExit, match="2"):
+        start.end_with_failures(plans, ["snakemake.log"])
+
+    assert capsys.readouterr().err.splitlines() == [
+        "shoal: error: data/a.csv: row 3 is empty",
+        "shoal: error: data/b.csv: row 9 is empty",
+    ]

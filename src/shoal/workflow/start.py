@@ -126,7 +126,9 @@ def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
     """
     with command():
         jobs = failed_jobs(read_logs(logs))
-        found = list(reasons(jobs)) or list(_reasons_in_logs(plans.first))
+        found = list(reasons(jobs))
+        told = {each.text for each in found}
+        found += [each for each in _reasons_in_logs(plans.first) if each.text not in told]
     if plans.is_main_process:
         failures = list(failed_specialists(jobs))
         for plan in plans.all:
@@ -147,7 +149,11 @@ def _try(step: Callable[..., None], *arguments: object) -> None:
 
 
 def _reasons_in_logs(plan: RulesPlan) -> Iterator[Reason]:
-    """Reasons in logs that jobs wrote, where Snakemake's own log has none: it may be cut short."""
+    """Reasons in logs that jobs wrote in this run.
+
+    Snakemake's own log may lack some: it may be cut short, and jobs that fail at once may write
+    into each other's lines.
+    """
     for path in sorted(plan.logs.rglob("*.log")):
         if path.stat().st_mtime >= _started:
             for line in path.read_text(errors="replace").splitlines():
