@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,9 @@ def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         shards={"a1b2": (Path("data/a.csv"), None)},
         is_on_cluster=False,
     )
-    return SimpleNamespace(first=plan, all=[plan], is_main_process=True)
+    return SimpleNamespace(
+        first=plan, all=[plan], is_main_process=True, write_out_logs=lambda: None
+    )
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyError("x")])
@@ -161,4 +164,19 @@ def test_a_job_that_snakemakes_log_does_not_show_has_its_reason_told_too(
     assert capsys.readouterr().err.splitlines() == [
         "shoal: error: data/a.csv: row 3 is empty",
         "shoal: error: data/b.csv: row 9 is empty",
+    ]
+
+
+def test_loggers_have_written_before_the_reasons_are_told(
+    plans: Any, capsys: pytest.CaptureFixture[str]
+):
+    """A logger that is a moment behind writes no line after the reason."""
+    plans.write_out_logs = lambda: sys.stderr.write("0:01  Exiting\n")
+
+    with pytest.raises(SystemExit, match="2"):
+        start.end_with_failures(plans, ["snakemake.log"])
+
+    assert capsys.readouterr().err.splitlines() == [
+        "0:01  Exiting",
+        "shoal: error: data/a.csv: row 3 is empty",
     ]

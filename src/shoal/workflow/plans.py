@@ -87,6 +87,12 @@ class Plans:
         """Whether Snakemake makes the environments that jobs run in, such as Conda's."""
         return bool(self._workflow.deployment_settings.deployment_method)
 
+    def write_out_logs(self) -> None:
+        """Wait until Snakemake's loggers, which have a thread, have written all they were told."""
+        listener = self._workflow.logger_manager.queue_listener
+        if listener is not None:
+            listener.stop()
+
     def of(self, wildcards: Any) -> RulesPlan:  # noqa: ANN401 - Snakemake's object
         """A plan that the job with these wildcards is part of.
 

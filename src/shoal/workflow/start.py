@@ -136,6 +136,7 @@ def end_with_failures(plans: Plans, logs: Sequence[str]) -> None:
         _try(_say_doubts, plans)
         _try(_summarise, plans.first, logs)
     if found:
+        _try(plans.write_out_logs)
         code = 2 if all(each.is_mistake for each in found) else 1
         leave([_with_files(each.text, plans.first) for each in found], code)
 
