@@ -241,14 +241,11 @@ def _check_varying(encoder: ColumnEncoder, values: NDArray[Any]) -> None:
     if encoder.place.kind not in ("numeric", *tables.ARRAY_KINDS):
         return
     before = values.reshape(len(values), -1)
-    after = encoder.encode(values).reshape(len(values), -1)
-    varies, still = _varies(before), ~_varies(after)
-    if before.shape[1] == 1:
-        lost = varies & still.all()
-    elif after.shape[1] == before.shape[1]:
-        lost = varies & still
-    else:
+    varies, is_single = _varies(before), before.shape[1] == 1
+    if not varies.any() or not (is_single or encoder.width == before.shape[1]):
         return
+    still = ~_varies(encoder.encode(values).reshape(len(values), -1))
+    lost = varies & (still.all() if is_single else still)
     if lost.any():
         entry = int(np.argmax(lost))
         name = f"column {encoder.column!r}" + (f", entry {entry}" if len(lost) > 1 else "")
