@@ -1,12 +1,9 @@
 """Shoal: from source files to a pool of specialists. A table of contents; read workflow/rules/."""
 
-import os
 import sys
 
-# Snakemake puts this folder before what is installed, and so does its `python -m` for a job of its
-# own process; a file in it would hide a library.
+# Snakemake puts this folder before what is installed; a file in it would hide a library.
 sys.path[:] = [folder for folder in sys.path if folder != workflow.basedir]
-os.environ["PYTHONSAFEPATH"] = "1"
 
 from snakemake.utils import min_version
 

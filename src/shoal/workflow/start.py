@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - 
     # What Snakemake plans with are millions of objects that stay; it takes a tenth of the time of a
     # large plan to look through them for garbage as often as Python does by default.
     gc.set_threshold(100_000, 50, 50)
+    # The `python -m` of a job's own process is not to import from the current folder either.
+    os.environ["PYTHONSAFEPATH"] = "1"
     folder = Path(workflow.basedir) / "config"
     with command():
         return _started_plans(Plans(config, folder, workflow))
