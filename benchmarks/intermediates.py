@@ -31,20 +31,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shoal.intermediates.catalogue import Catalogue, Column
-from shoal.intermediates.forms import FORMS, as_kept, frame
-from shoal.intermediates.keeping import keep
-from shoal.intermediates.search import nearest
-from shoal.intermediates.store import FOLDER, Intermediates
-from shoal.intermediates.worth import Request
+from shoal.explore.intermediates.catalogue import Catalogue, Column
+from shoal.explore.intermediates.forms import FORMS, as_kept, frame
+from shoal.explore.intermediates.keeping import keep
+from shoal.explore.intermediates.search import nearest
+from shoal.explore.intermediates.store import FOLDER, Intermediates
+from shoal.explore.intermediates.worth import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from shoal.intermediates.models import Model
-    from shoal.intermediates.rows import Block
+    from shoal.explore.intermediates.models import Model
+    from shoal.explore.intermediates.rows import Block
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("forms", "costs", "sharing", "budgets")

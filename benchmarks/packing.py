@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from shoal.hashing import canonical_json
-from shoal.json_file import read_json
-from shoal.packing.solve import Limits, Member, longest_first, makespan, pack
-from shoal.state import load_state
-from shoal.workflow.estimate import Estimate
-from shoal.workflow.packs import TRAINS, begin_packs, planned_packs
-from shoal.workflow.plan import Plan
+from shoal.formats.fitted_state import load_state
+from shoal.formats.hashing import canonical_json
+from shoal.formats.json_file import read_json
+from shoal.operate.estimate import Estimate
+from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, pack
+from shoal.operate.packs import TRAINS, begin_packs, planned_packs
+from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import scale_experiment
 from benchmarks.scale_experiment import Scale
 from benchmarks.scale_plot import line_plot
-from shoal.cluster.index import merge_summaries
-from shoal.files import replacing
-from shoal.json_file import read_json
-from shoal.workflow.plan import Plan
+from shoal.formats.files import replacing
+from shoal.formats.json_file import read_json
+from shoal.partitions.index import merge_summaries
+from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -35,14 +35,14 @@ from benchmarks.pool_store_models import (
     retrained,
 )
 from benchmarks.pool_store_rivals import Model, Pool, Way, equal, flat, ways
-from shoal.pool_store import PoolStore
-from shoal.pool_store.backends import Folder
+from shoal.model_store import PoolStore
+from shoal.model_store.backends import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from benchmarks.pool_store_models import Stacked
-    from shoal.pool_store.backends import Backend
+    from shoal.model_store.backends import Backend
 
 PARTS = ("fine-tuned", "independent", "round", "large", "one", "faults")
 ROUND_SHARE = 0.1

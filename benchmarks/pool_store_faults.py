@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.pool_store_rivals import Model, Pool, equal
 from shoal.errors import ShoalError
-from shoal.pool_store import PoolStore
-from shoal.pool_store.backends import Memory
+from shoal.model_store import PoolStore
+from shoal.model_store.backends import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shoal.pool_store import PoolStore
+from shoal.model_store import PoolStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,18 +12,18 @@ import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.command import Tolerated, partition
-from shoal.cluster.grouping import groups
 from shoal.cluster.merge import Bounds
-from shoal.hashing import ROW_HASH_BYTES
-from shoal.json_file import read_json, write_json
-from shoal.made_from import KEY as MADE_FROM
-from shoal.state import save_state
-from shoal.store import RowArray, write_rows
-from shoal.tables import FOLDS, TRAIN, Columns, write_table
-from shoal.train_specialists.budget import Budget
+from shoal.formats.fitted_state import save_state
+from shoal.formats.hashing import ROW_HASH_BYTES
+from shoal.formats.json_file import read_json, write_json
+from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.tables import FOLDS, TRAIN, Columns, write_table
+from shoal.partitions.grouping import groups
+from shoal.plan.layout import FIT_FILES, ROW_STAGES
+from shoal.plan.plan import Plan
+from shoal.training.budget import Budget
 from shoal.workflow.answers import answers_jobs
-from shoal.workflow.layout import FIT_FILES, ROW_STAGES
-from shoal.workflow.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -32,16 +32,16 @@ import numpy as np
 
 from shoal.cluster.assigner import load_assigner
 from shoal.embed.embedder import load_embedder
-from shoal.json_file import read_json
-from shoal.tables import Table, keys
-from shoal.train_specialists.partition_rows import Index
-from shoal.workflow.layout import BASELINES
-from shoal.workflow.plan import Plan
+from shoal.formats.json_file import read_json
+from shoal.formats.tables import Table, keys
+from shoal.partitions.reader import Index
+from shoal.plan.layout import BASELINES
+from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shoal.workflow.jobs import Job
+    from shoal.plan.jobs import Job
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "mnist_fashion"

@@ -23,13 +23,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shoal.archive.kept import Kept
+from shoal.archive.rebase import rebase
+from shoal.archive.recipe import recipe_in
+from shoal.archive.rows import is_rows
+from shoal.archive.ways import settle, way_of
 from shoal.demo import write_demo
-from shoal.pool.kept import Kept
-from shoal.pool.rebase import rebase
-from shoal.pool.recipe import recipe_in
-from shoal.pool.rows import is_rows
-from shoal.pool.ways import settle, way_of
-from shoal.pool_store.usage import freed_by
+from shoal.model_store.usage import freed_by
 from shoal.terminal import say
 
 ROOT = Path(__file__).parents[1]

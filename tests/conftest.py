@@ -2,7 +2,9 @@
 
 import os
 
-os.environ.setdefault("MKL_CBWR", "AVX2")  # as every command does, before torch is imported
+from shoal.training.kernels import choose_kernels
+
+choose_kernels()  # as every command does, before torch is imported
 
 import hashlib
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.tables import FOLD, KEY, Columns, Table, image_array, write_table
+from shoal.formats.tables import FOLD, KEY, Columns, Table, image_array, write_table
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.warm import Server
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from shoal.embed.neural import Architecture, NeuralEmbedder
-from shoal.intermediates.layers import activations
+from shoal.explore.intermediates.layers import activations
 from shoal.models import MLP
-from shoal.train_specialists.model import predict
-from tests.intermediates.test_layers import Net
+from shoal.training.model import predict
+from tests.explore.intermediates.test_layers import Net
 from tests.kernel_digests import arrays, moved, numbers
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.answers.command import _write_table
-from shoal.checkpoint import write_checkpoint
 from shoal.encode import skops_file
 from shoal.errors import ShoalError
-from shoal.files import append_line, replacing
-from shoal.json_file import write_json
+from shoal.explore.answers.command import _write_table
+from shoal.formats.checkpoint import write_checkpoint
+from shoal.formats.files import append_line, replacing
+from shoal.formats.fitted_state import save_state
+from shoal.formats.json_file import write_json
+from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.tables import write_table
+from shoal.model_store import PoolStore
+from shoal.model_store.zarr_file import ZarrFile
 from shoal.pool.command import _write
-from shoal.pool_store import PoolStore
-from shoal.pool_store.zarr_file import ZarrFile
-from shoal.state import save_state
-from shoal.store import RowArray, write_rows
-from shoal.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

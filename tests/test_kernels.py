@@ -11,7 +11,7 @@ import pytest
 from numpy._core._multiarray_umath import __cpu_dispatch__ as dispatched
 
 from shoal import cli
-from shoal.ledger import Ledger
+from shoal.formats.ledger import Ledger
 from tests.kernel_digests import SUBJECTS
 
 PLAIN = " ".join(dispatched)
@@ -82,7 +82,7 @@ def test_rows_have_the_same_bits_under_every_kernel(kernel):
 def test_networks_give_a_row_the_same_bits_at_any_place(capability, flag):
     """On one processor, with any of torch's kernels; between processors they may differ."""
     skip_without(flag)
-    environment = {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": capability}
+    environment = {"ATEN_CPU_CAPABILITY": capability}
 
     moved = answer("tests.kernel_networks", environment)
 
@@ -101,7 +101,7 @@ def test_every_command_makes_torch_round_alike_at_any_place(monkeypatch, given, 
     with pytest.raises(SystemExit, match=r"^0$"):
         cli.main()
 
-    assert os.environ["MKL_CBWR"] == expected
+    assert os.environ["MKL_CBWR"].removesuffix(",STRICT") == expected
 
 
 def test_the_ledger_says_how_torch_rounds(monkeypatch):

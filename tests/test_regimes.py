@@ -18,8 +18,8 @@ from benchmarks.regimes.page import page
 from benchmarks.regimes.summary import summary
 from shoal.demo import write_demo
 from shoal.errors import SettingsError
-from shoal.hashing import KEY_BYTES, hash_rows
-from shoal.json_file import read_json, write_json
+from shoal.formats.hashing import KEY_BYTES, hash_rows
+from shoal.formats.json_file import read_json, write_json
 from shoal.settings.compose import compose
 
 

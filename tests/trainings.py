@@ -11,21 +11,21 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-import shoal.training
+import shoal.training.loop
 from examples.housing_net import HousingNet
-from shoal.determinism import deterministic
 from shoal.embed.train import fit_neural
-from shoal.ledger import Ledger
+from shoal.formats.fitted_state import save_state
+from shoal.formats.ledger import Ledger
+from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.tables import TRAIN
 from shoal.models import MLP
-from shoal.processes import end_helpers
-from shoal.resume import Checkpoints
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
-from shoal.state import save_state
-from shoal.store import RowArray, write_rows
-from shoal.tables import TRAIN
 from shoal.train_specialists.fit import train_on_rows, train_on_shards
-from shoal.train_specialists.model import weights
+from shoal.training.determinism import deterministic
+from shoal.training.model import weights
+from shoal.training.processes import end_helpers
+from shoal.training.resume import Checkpoints
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,7 +181,7 @@ def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | Non
 
 def _signal_after(step: int, number: int) -> None:
     """Have this process get a signal when it has done so many steps, earlier attempts' counted."""
-    original = shoal.learning_curve.LearningCurve.on_train_batch_end
+    original = shoal.training.learning_curve.LearningCurve.on_train_batch_end
     done = 0
 
     def counted(self, trainer, *arguments):
@@ -191,7 +191,7 @@ def _signal_after(step: int, number: int) -> None:
         if done == step:
             os.kill(os.getpid(), number)
 
-    shoal.learning_curve.LearningCurve.on_train_batch_end = counted
+    shoal.training.learning_curve.LearningCurve.on_train_batch_end = counted
 
 
 def run_attempt(kind: str, folder: Path, seconds: float = 0, kill=None) -> int:

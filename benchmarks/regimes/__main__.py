@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.regimes.contenders import Work, has_boosted_trees
 from shoal.errors import SettingsError
-from shoal.json_file import write_json
+from shoal.formats.json_file import write_json
 from shoal.terminal import leave, say
 
 if TYPE_CHECKING:

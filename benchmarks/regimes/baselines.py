@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.regimes.finished import Finished
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
     from shoal.settings.learning import Model
 
     Arrays = Mapping[str, NDArray[Any]]
@@ -54,7 +54,7 @@ class Trainer:
         """A model with initial weights, for rows of ``inputs`` features if not for the run's."""
         from dataclasses import replace
 
-        from shoal.train_specialists.model import build_model
+        from shoal.training.model import build_model
 
         settings = self.run.settings
         shapes = self.run.shapes
@@ -65,7 +65,7 @@ class Trainer:
 
     def from_base(self) -> torch.nn.Module:
         """A model with the weights of the run's base."""
-        from shoal.train_specialists.model import load_weights
+        from shoal.training.model import load_weights
 
         net: torch.nn.Module = self.build()
         load_weights(net, self.run.base)
@@ -75,8 +75,8 @@ class Trainer:
         """Train on rows for so many FLOPs."""
         import torch
 
-        from shoal.flops import step_flops
-        from shoal.train_specialists.module import trainable
+        from shoal.training.flops import step_flops
+        from shoal.training.module import trainable
 
         training = self.run.settings.train_specialists
         batch_rows = min(training.batch_size, len(rows["y"]))
@@ -94,7 +94,7 @@ class Trainer:
 
     def answer(self, net: torch.nn.Module, rows: Arrays | None = None) -> NDArray[np.float32]:
         """Predictions for rows, the test rows by default."""
-        from shoal.train_specialists.model import predict
+        from shoal.training.model import predict
 
         chosen = self.run.test if rows is None else rows
         return predict(net, chosen["x"], self.run.shapes.task)
@@ -104,7 +104,7 @@ def one_row_flops(net: torch.nn.Module, rows: Arrays) -> float:
     """FLOPs of a prediction for one row."""
     import torch
 
-    from shoal.flops import forward_flops
+    from shoal.training.flops import forward_flops
 
     return float(forward_flops(net, torch.from_numpy(rows["x"][:1])))
 
@@ -113,7 +113,7 @@ def widths(trainer: Trainer) -> Answer:
     """The best of four widths by validation loss, each trained with the whole budget."""
     from shoal.settings.learning import Model
     from shoal.settings.section import parse
-    from shoal.train_specialists.model import mean_losses
+    from shoal.training.model import mean_losses
 
     run = trainer.run
     model = run.settings.model.as_json()

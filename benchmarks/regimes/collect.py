@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.regimes.contenders import REFERENCE
 from benchmarks.regimes.datasets import REGIMES
 from benchmarks.regimes.numbers import agreement
-from shoal.json_file import read_json
+from shoal.formats.json_file import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

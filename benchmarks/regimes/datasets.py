@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.regimes import images
 from shoal.errors import SettingsError, nearest
-from shoal.files import replacing
+from shoal.formats.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,8 +92,8 @@ def write_dataset(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from shoal.hashing import KEY_BYTES, hash_rows
-    from shoal.tables import image_array, key_array
+    from shoal.formats.hashing import KEY_BYTES, hash_rows
+    from shoal.formats.tables import image_array, key_array
 
     _link(folder)
     sources: dict[str, Any] = {"folder": str(data)}

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.regimes.datasets import dataset_named, known_datasets, write_dataset
 from benchmarks.regimes.pools import layout_of, run_pool
 from shoal.errors import ShoalError
-from shoal.json_file import read_json
+from shoal.formats.json_file import read_json
 from shoal.terminal import leave
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ import numpy as np
 from benchmarks.regimes.contenders import REFERENCE, overrides
 from benchmarks.regimes.finished import NO_REGIME, Finished
 from benchmarks.regimes.routers import cells
-from shoal.determinism import deterministic
 from shoal.terminal import leave
+from shoal.training.determinism import deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def measured(
     from sklearn.metrics import adjusted_rand_score
 
     from benchmarks.regimes.baselines import Trainer
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
 
     run = Finished(cell, overrides(REFERENCE, seed), 0.0)
     trainer = Trainer(run, Ledger("embeddings"))
@@ -108,7 +108,7 @@ def _cuts(trainer: Trainer, seed: int, partitions: list[int]) -> Iterator[tuple[
 
 def _accuracy(trainer: Trainer, train: NDArray[np.int64], held_out: NDArray[np.int64]) -> float:
     """Accuracy of the cells' specialists on the validation rows of their cells."""
-    from shoal.evaluate.metrics import row_correct
+    from shoal.training.metrics import row_correct
 
     run = trainer.run
     known = run.other_validation

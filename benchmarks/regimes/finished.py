@@ -37,12 +37,12 @@ class Finished:
 
     def __init__(self, folder: Path, overrides: Sequence[str], total_flops: float) -> None:
         """Read settings, base and shapes."""
-        from shoal.json_file import read_json
-        from shoal.shapes import Shapes
-        from shoal.state import load_state
-        from shoal.train_specialists.budget import Budget
-        from shoal.train_specialists.partition_rows import Index
-        from shoal.workflow.plan import Plan
+        from shoal.formats.fitted_state import load_state
+        from shoal.formats.json_file import read_json
+        from shoal.formats.shapes import Shapes
+        from shoal.partitions.reader import Index
+        from shoal.plan.plan import Plan
+        from shoal.training.budget import Budget
 
         with contextlib.chdir(folder):
             plan = Plan(EXPERIMENT, list(overrides), Path("config"))
@@ -80,7 +80,7 @@ class Finished:
         return self._half(1)
 
     def _half(self, number: int) -> Arrays:
-        from shoal.train_specialists.partition_rows import halves
+        from shoal.partitions.reader import halves
 
         rows = self._validation
         chosen = halves(rows) == number
@@ -100,7 +100,7 @@ class Finished:
         import pandas as pd
 
         from shoal.evaluate.judge import gather
-        from shoal.hashing import row_order
+        from shoal.formats.hashing import row_order
 
         rows = gather(self._index, name, _NAMES)
         order = row_order(rows["hash"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.evaluate.metrics import Metric
+    from shoal.training.metrics import Metric
 
     Floats = NDArray[np.float64]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.evaluate.partition_map import COLOURS
-from shoal.files import replacing
+from shoal.formats.files import replacing
+from shoal.report.partition_map import COLOURS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.regimes.datasets import EXPERIMENT
 from shoal.errors import ShoalError
-from shoal.files import replacing
-from shoal.json_file import read_json, write_json
+from shoal.formats.files import replacing
+from shoal.formats.json_file import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.workflow.layout import Layout
+    from shoal.plan.layout import Layout
 
 RIVALS = ("pool_top1", "pool_top2", "ungated", "generalist", "random_partitions", "constant")
 """What every run of the workflow scores."""
@@ -48,7 +48,7 @@ def run_pool(folder: Path, overrides: Sequence[str], numbers: Path, rows: Path) 
 
 def layout_of(folder: Path, overrides: Sequence[str]) -> Layout:
     """Where a contender's files lie; paths are relative to the working folder."""
-    from shoal.workflow.plan import Plan
+    from shoal.plan.plan import Plan
 
     with contextlib.chdir(folder):
         return Plan(EXPERIMENT, list(overrides), Path("config")).layout
@@ -75,7 +75,7 @@ def _write_rows(
     import pyarrow.parquet as pq
 
     from shoal.evaluate.judge import gather
-    from shoal.train_specialists.partition_rows import Index
+    from shoal.partitions.reader import Index
 
     value = "correct" if metric == "accuracy" else "squared_error"
     predictions = pd.read_parquet(folder / layout.evaluation(index, "predictions.parquet"))

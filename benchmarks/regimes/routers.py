@@ -21,13 +21,13 @@ import numpy as np
 from benchmarks.regimes.contenders import CONTENDERS, REFERENCE, overrides
 from benchmarks.regimes.finished import Finished
 from benchmarks.regimes.pools import layout_of
-from shoal.evaluate.metrics import row_correct
-from shoal.json_file import read_json
+from shoal.formats.json_file import read_json
 from shoal.pool.pool import Pool
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
 from shoal.terminal import leave
 from shoal.train_router.fit import fit_router
-from shoal.train_specialists.model import row_losses
+from shoal.training.metrics import row_correct
+from shoal.training.model import row_losses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.regimes.contenders import BASELINES, CONTENDERS, REFERENCE, Work, overrides
 from benchmarks.regimes.datasets import dataset_named, known_datasets, write_dataset
 from shoal.errors import ShoalError
-from shoal.files import replacing
-from shoal.json_file import read_json, write_json
+from shoal.formats.files import replacing
+from shoal.formats.json_file import read_json, write_json
 from shoal.terminal import leave
 
 
@@ -65,9 +65,9 @@ def make_baseline(options: argparse.Namespace) -> None:
 
     from benchmarks.regimes.baselines import TRAINED, Trainer
     from benchmarks.regimes.finished import Finished
-    from shoal.determinism import deterministic
-    from shoal.evaluate.metrics import measure
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
+    from shoal.training.determinism import deterministic
+    from shoal.training.metrics import measure
 
     deterministic(threads=1)
     pool = read_json(options.cell / "pools" / f"{REFERENCE}.json", dict[str, Any])

@@ -16,8 +16,8 @@ __all__ = ["load"]
 def load(folder: str | Path, trust: Sequence[str] = (), digest: str | None = None) -> Pool:
     """A pool, ready to predict; every file is checked against its hash.
 
-    On AMD's processors the last bits of a prediction may depend on its batch, unless the variable
-    ``MKL_CBWR`` was set, to ``AVX2``, before torch was imported.
+    The last bits of a prediction may depend on its batch, unless the variable ``MKL_CBWR`` was set
+    before torch was imported: to ``AVX2``, on Intel's processors to ``AVX2,STRICT``.
 
     Args:
         folder: The pool's folder.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.files import replacing
+from shoal.formats.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def write_demo(folder: Path) -> list[Path]:
     import pyarrow.parquet as pq
     from sklearn.datasets import load_digits
 
-    from shoal.tables import image_array
+    from shoal.formats.tables import image_array
 
     digits = load_digits()
     pictures = digits.images.astype(np.uint8)

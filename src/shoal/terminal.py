@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from shoal.errors import BUG, ERROR, ShoalError
-from shoal.files import explained
+from shoal.formats.files import explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

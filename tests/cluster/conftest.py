@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
-from shoal.store import RowArray, write_rows
-from shoal.tables import FOLD, KEY, key_array, write_table
+from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
+from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.tables import FOLD, KEY, key_array, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

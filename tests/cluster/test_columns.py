@@ -5,7 +5,7 @@ import pytest
 
 from shoal.cluster.columns import column_values, fit_column
 from shoal.errors import DataError, SettingsError
-from shoal.tables import TRAIN, Table
+from shoal.formats.tables import TRAIN, Table
 
 
 def test_values_of_the_training_fold_are_the_partitions(tmp_path, shards):

@@ -9,9 +9,9 @@ import pytest
 from shoal.cluster.assigner import load_assigner
 from shoal.cluster.command import Tolerated, assign, cluster_fit, partition
 from shoal.errors import DataError
+from shoal.formats.row_store import ShardRows
+from shoal.formats.tables import TRAIN
 from shoal.settings.discovery import ColumnPartition, KMeansAtoms
-from shoal.store import ShardRows
-from shoal.tables import TRAIN
 
 KMEANS = KMeansAtoms(
     method="kmeans",

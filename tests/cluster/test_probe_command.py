@@ -9,14 +9,14 @@ import pytest
 
 from shoal.cluster.assigner import load_assigner
 from shoal.cluster.probe_command import cluster_fit_by_probes
-from shoal.determinism import deterministic
 from shoal.errors import DataError
+from shoal.formats.fitted_state import save_state
+from shoal.formats.shapes import Shapes
+from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.settings.discovery import AutoAtoms, LossAtoms
 from shoal.settings.learning import Model, Training
-from shoal.shapes import Shapes
-from shoal.state import save_state
-from shoal.tables import TRAIN, VALIDATION
-from shoal.train_specialists.model import build_model, weights
+from shoal.training.determinism import deterministic
+from shoal.training.model import build_model, weights
 
 MODEL = Model(_target_="shoal.models.MLP", features=3, outputs=2, width=1, depth=0)
 TRAINING = Training(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from shoal.formats.row_store import RowArray, write_rows
 from shoal.settings.discovery import PCA, SCARF, Identity, VICReg
-from shoal.store import RowArray, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def write_shard(tmp_path: Path) -> Callable[..., Path]:
 
 def keys_of(x: np.ndarray) -> np.ndarray:
     """A key a row from the row's content."""
-    from shoal.hashing import hash_rows
+    from shoal.formats.hashing import hash_rows
 
     return hash_rows({"x": x.reshape(len(x), -1)}, 16) if len(x) else np.empty((0, 16), np.uint8)
 

@@ -10,8 +10,8 @@ import pytest
 from shoal.embed.command import embed, embed_fit
 from shoal.embed.embedder import load_embedder
 from shoal.errors import DataError, SourceError
-from shoal.json_file import read_json
-from shoal.store import ShardRows
+from shoal.formats.json_file import read_json
+from shoal.formats.row_store import ShardRows
 
 
 @pytest.mark.parametrize("method", ["identity", "pca", "scarf", "vicreg"])

@@ -11,9 +11,9 @@ import pytest
 from shoal.embed.embedder import IdentityEmbedder, load_embedder
 from shoal.embed.fit import fit_embedder
 from shoal.errors import CorruptError, DataError, ModelError, SettingsError
-from shoal.ledger import Ledger
-from shoal.state import save_state
-from shoal.store import ShardRows
+from shoal.formats.fitted_state import save_state
+from shoal.formats.ledger import Ledger
+from shoal.formats.row_store import ShardRows
 
 METHODS = ("identity", "pca", "scarf", "vicreg")
 NETWORKS = ("scarf", "vicreg")

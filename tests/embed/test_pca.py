@@ -8,7 +8,7 @@ import pytest
 from shoal.embed import pca
 from shoal.embed.pca import eigen_flops, fit_pca, svd_flops
 from shoal.errors import DataError
-from shoal.ledger import Ledger
+from shoal.formats.ledger import Ledger
 
 
 def low_rank(rows: int) -> np.ndarray:

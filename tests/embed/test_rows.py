@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shoal.embed.rows import READ_ROWS, sample_rows, training_rows
-from shoal.ledger import Ledger
+from shoal.formats.ledger import Ledger
 
 
 def numbered(rows: int) -> np.ndarray:

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal import tables
 from shoal.encode.command import encode, encode_fit
 from shoal.encode.encoder import Encoder
 from shoal.errors import DataError, SettingsError
-from shoal.hashing import hash_rows
-from shoal.store import ShardRows
-from shoal.tables import UNIT
+from shoal.formats import tables
+from shoal.formats.hashing import hash_rows
+from shoal.formats.row_store import ShardRows
+from shoal.formats.tables import UNIT
 from tests.encode.columns import OWN
 
 

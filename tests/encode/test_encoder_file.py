@@ -12,7 +12,7 @@ import pytest
 from shoal.encode.command import encode, encode_fit
 from shoal.encode.encoder import Encoder
 from shoal.errors import CorruptError, ModelError, SourceError
-from shoal.shapes import Shapes
+from shoal.formats.shapes import Shapes
 from tests.encode.columns import OWN
 
 USER_MODULE = """

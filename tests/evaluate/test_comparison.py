@@ -3,8 +3,8 @@
 import numpy as np
 
 from shoal.evaluate.comparison import compared
-from shoal.evaluate.metrics import score
 from shoal.settings.learning import Evaluate
+from shoal.training.metrics import score
 
 SETTINGS = Evaluate(bootstrap=300, calibration_bins=10, map="pca", map_rows=10, seed=0)
 

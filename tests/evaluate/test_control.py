@@ -5,7 +5,7 @@ import pytest
 
 from shoal.errors import DataError
 from shoal.evaluate.control import control, control_verdict, refuse_leak
-from shoal.evaluate.metrics import row_correct, row_squared_error
+from shoal.training.metrics import row_correct, row_squared_error
 
 ROWS = 400
 KEYS = np.arange(ROWS * 16, dtype=np.uint32).view(np.uint8).reshape(-1, 16)[:ROWS]

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from shoal.cluster.assigner import AtomAssigner, ColumnAssigner
-from shoal.cluster.grouping import group_order, groups
-from shoal.cluster.index import merge_summaries
 from shoal.cluster.merge import Bounds
 from shoal.errors import SourceError
 from shoal.evaluate.drift_command import evaluate_drift
-from shoal.hashing import KEY_BYTES, hash_rows
-from shoal.json_file import write_json
+from shoal.formats.fitted_state import save_state
+from shoal.formats.hashing import KEY_BYTES, hash_rows
+from shoal.formats.json_file import write_json
+from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
+from shoal.partitions.grouping import group_order, groups
+from shoal.partitions.index import merge_summaries
 from shoal.settings.changes import Drift
 from shoal.settings.learning import NearestAtom
-from shoal.state import save_state
-from shoal.store import RowArray, write_rows
-from shoal.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.train_router.fit import fit_router
 
 SETTINGS = Drift(rows=400, level=0.01, seed=0)

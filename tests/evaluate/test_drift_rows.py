@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shoal.evaluate.drift_rows import RowPlaces, smallest_draws, surplus
-from shoal.hashing import ROW_HASH_BYTES, hash_rows
+from shoal.formats.hashing import ROW_HASH_BYTES, hash_rows
 
 
 def places(contents, partition=None):

@@ -7,8 +7,8 @@ import pytest
 
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.interval import interval_svg
-from shoal.evaluate.partition_map import map_svg
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost, report_page
+from shoal.report.partition_map import map_svg
 
 VOID = {"meta", "br", "wbr"}
 EVIL = "<script>alert('x')</script>\"&"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shoal.hashing import file_hash
-from shoal.query.tables import TABLES
-from shoal.shapes import Shapes
-from shoal.tables import Columns
-from shoal.workflow.history import History
-from shoal.workflow.shards import declare_names
+from shoal.explore.query.tables import TABLES
+from shoal.formats.hashing import file_hash
+from shoal.formats.shapes import Shapes
+from shoal.formats.tables import Columns
+from shoal.plan.history import History
+from shoal.plan.shards import declare_names
 from tests.fuzz.harness import Case, Target, run_command
 from tests.fuzz.material import EXPERIMENT, POOLS, RESULTS, lay_out, predict, sealed
 from tests.fuzz.mutate import spoiled_json

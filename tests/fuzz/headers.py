@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load, save
 
+from shoal.archive.export import export
+from shoal.archive.kept import Kept
 from shoal.cluster.assigner import load_assigner
 from shoal.embed.embedder import load_embedder
-from shoal.hashing import canonical_json
-from shoal.pool.export import export
-from shoal.pool.kept import Kept
-from shoal.state import load_state, tensor_hash
+from shoal.formats.fitted_state import load_state, tensor_hash
+from shoal.formats.hashing import canonical_json
 from shoal.train_router.router import Router
 from tests.fuzz.harness import Case, Target, run_command
 from tests.fuzz.material import EXPERIMENT, POOLS, RESULTS, lay_out, predict, sealed

@@ -11,18 +11,18 @@ from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.merge import Bounds
 from shoal.embed.embedder import IdentityEmbedder
 from shoal.encode.encoder import Encoder
-from shoal.hashing import file_hash
-from shoal.json_file import write_json
-from shoal.ledger import Ledger
+from shoal.formats.fitted_state import save_state
+from shoal.formats.hashing import file_hash
+from shoal.formats.json_file import write_json
+from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
+from shoal.formats.tables import Columns, Table, write_table
 from shoal.pool.command import pool
 from shoal.settings.data import Encode, Transform
 from shoal.settings.learning import Model
-from shoal.shapes import Shapes
-from shoal.state import save_state
-from shoal.tables import Columns, Table, write_table
 from shoal.train_router.router import Router
 from shoal.train_router.scores import ByDistance
-from shoal.train_specialists.model import build_model, weights
+from shoal.training.model import build_model, weights
 from shoal.transform.pipeline import fit_pipeline
 from tests.documents import partition_entry, partition_index
 

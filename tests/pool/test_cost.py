@@ -16,7 +16,7 @@ import pytest
 import skops.io
 
 from shoal.encode import skops_file
-from shoal.state import load_state, save_state
+from shoal.formats.fitted_state import load_state, save_state
 from tests.pool.conftest import reseal
 
 BYTES = 2 << 30

@@ -11,8 +11,8 @@ import pytest
 
 import shoal
 from shoal.errors import CorruptError, SourceError
-from shoal.hashing import canonical_json
-from shoal.json_file import write_json
+from shoal.formats.hashing import canonical_json
+from shoal.formats.json_file import write_json
 from shoal.pool.manifest import pool_digest
 from shoal.pool.sealed import Sealed
 from tests.pool.conftest import reseal

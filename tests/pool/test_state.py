@@ -15,7 +15,7 @@ from shoal.encode import skops_file
 from shoal.encode.column import Place
 from shoal.encode.encoders import make_encoder
 from shoal.errors import CorruptError
-from shoal.state import load_state, save_state
+from shoal.formats.fitted_state import load_state, save_state
 from tests.pool.conftest import reseal
 
 Json = dict[str, Any]

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
-from shoal.json_file import read_json, write_json
+from shoal.formats.json_file import read_json, write_json
+from shoal.formats.tables import Columns, image_array
 from shoal.sources.columns import label_is_missing, typed, typed_inputs
-from shoal.tables import Columns, image_array
 
 
 def columns(task="classification", **kinds):

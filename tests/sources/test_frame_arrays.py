@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
+from shoal.formats.tables import Columns, image_array, images
 from shoal.sources.columns import typed_inputs
 from shoal.sources.frames import raw_table
-from shoal.tables import Columns, image_array, images
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
 COLUMNS = Columns(

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
+from shoal.formats.tables import Columns
 from shoal.sources.columns import typed_inputs
 from shoal.sources.frames import raw_table
-from shoal.tables import Columns
 
 FROZEN = Columns(
     {"x": "numeric", "k": "categorical", "note": "ignore", "y": "label"},

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
+from shoal.formats.tables import image_array
 from shoal.sources.inference import infer, listing
 from shoal.sources.readers import raw_batches
-from shoal.tables import image_array
 
 
 def inferred(declared=None, task="classification", undeclared="infer", fold_column=None, **heads):

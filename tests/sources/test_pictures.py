@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from shoal.errors import SourceError
+from shoal.formats.tables import images
 from shoal.settings.data import Images
 from shoal.sources.columns import typed
 from shoal.sources.inference import infer
-from shoal.tables import images
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 COLOURS = np.stack([GREY, GREY.T.reshape(3, 4), 255 - GREY], axis=-1)

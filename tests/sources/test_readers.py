@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from shoal.errors import SourceError
+from shoal.formats.tables import image_array
 from shoal.settings.data import ArraySource
 from shoal.sources import delimited
 from shoal.sources.readers import expand, raw_batches
-from shoal.tables import image_array
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import SourceError
+from shoal.formats.tables import Columns, image_array, images
 from shoal.settings.data import Images
 from shoal.sources.columns import typed
 from shoal.sources.inference import infer
 from shoal.sources.tensors import kept_as
-from shoal.tables import Columns, image_array, images
 
 PIXELS = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
 FORMS = {

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from shoal.json_file import read_json
+from shoal.formats.json_file import read_json
+from shoal.formats.tables import Table
 from shoal.settings import parse
 from shoal.settings.data import Sources, Split
 from shoal.sources.readers import expand
 from shoal.split.command import split, split_check, split_fit
-from shoal.tables import Table
 
 
 @pytest.fixture

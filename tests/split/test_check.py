@@ -2,12 +2,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal import tables
 from shoal.errors import DataError
+from shoal.formats import tables
+from shoal.formats.tables import Columns, Table, write_table
 from shoal.split import spellings
 from shoal.split.check import check
 from shoal.split.keys import value_hashes
-from shoal.tables import Columns, Table, write_table
 
 PLAIN = Columns({"x": "numeric", "y": "label"}, "classification", {}, {}, {})
 NAMED = Columns({"i": "id", "x": "numeric", "y": "label"}, "classification", {}, {}, {})

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from shoal.errors import DataError, SettingsError, SourceError
+from shoal.formats.fitted_state import load_state
+from shoal.formats.tables import Columns, Table, folds, keys
 from shoal.settings.data import ArraySource
 from shoal.split.command import split, split_fit
-from shoal.state import load_state
-from shoal.tables import Columns, Table, folds, keys
 
 
 def csv(path, rows):
@@ -285,7 +285,7 @@ def test_a_generation_refuses_a_column_that_no_longer_fits(people, tmp_path, spl
     """Later files meet the frozen kinds: another type is an error, an extra column is not."""
     Columns({"x": "numeric", "y": "label"}, "classification", {}, {}, {}).save(tmp_path / "c.json")
     split_fitted = (tmp_path / "c.json", tmp_path / "f.safetensors")
-    from shoal.state import save_state
+    from shoal.formats.fitted_state import save_state
 
     save_state(split_fitted[1], {}, {"method": "hash"})
     good = csv(tmp_path / "good.csv", ["z,y,x", "q,a,1"])

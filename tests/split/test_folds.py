@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from shoal.errors import SourceError
+from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.split.folds import Basis, fit_table, fit_time, folds_of
-from shoal.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 

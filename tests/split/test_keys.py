@@ -1,9 +1,9 @@
 import numpy as np
 import pyarrow as pa
 
+from shoal.formats.tables import Columns
 from shoal.sources.columns import typed
 from shoal.split.keys import content_hashes, row_keys
-from shoal.tables import Columns
 
 CONTENT = Columns(
     {"x": "numeric", "k": "categorical", "g": "group", "y": "label"}, "classification", {}, {}, {}

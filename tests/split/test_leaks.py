@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal import tables
 from shoal.evaluate.leaks import leak_lines
+from shoal.formats import tables
+from shoal.formats.tables import Columns, Table, write_table
 from shoal.split import leaks
 from shoal.split.keys import input_hashes, row_keys
 from shoal.split.leaks import find_leaks, repeated_inputs
 from shoal.split.likeness import near_rows
-from shoal.tables import Columns, Table, write_table
 
 KINDS = {"a": "numeric", "b": "numeric", "c": "categorical", "t": "text", "y": "label"}
 ROWS = 1200

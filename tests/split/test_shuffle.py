@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from shoal.errors import DataError
+from shoal.formats.tables import Table
 from shoal.split.command import split, split_fit
 from shoal.split.keys import value_hashes
 from shoal.split.shuffle import ShuffledLabels
-from shoal.tables import Table
 
 KEYS = value_hashes(np.arange(4000).astype(str).astype(object))
 

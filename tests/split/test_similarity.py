@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.hashing import derived
+from shoal.formats.hashing import derived
 from shoal.split.folds import Basis, folds_of
 from shoal.split.similarity import clusters, fit_similarity, signatures
 

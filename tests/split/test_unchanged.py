@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from shoal.errors import SourceError
-from shoal.hashing import file_hash
+from shoal.formats.hashing import file_hash
+from shoal.formats.tables import Table
+from shoal.plan.shards import name_shards
 from shoal.settings.data import ArraySource
 from shoal.split import reading
 from shoal.split.command import split, split_fit
-from shoal.tables import Table
-from shoal.workflow.shards import name_shards
 
 COLUMNS = {"id": "id", "y": "label"}
 CHANGED = r"changed while the run read it; start the run again"

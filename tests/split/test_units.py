@@ -5,9 +5,9 @@ import pytest
 from scipy.signal import lfilter
 
 from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.formats.tables import Columns, units
 from shoal.split.folds import Basis
 from shoal.split.units import block_numbers, fit_blocks, kind, units_of
-from shoal.tables import Columns, units
 
 
 def csv(path, rows):

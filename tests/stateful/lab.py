@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.store import ShardRows
-from shoal.tables import Table
+from shoal.formats.row_store import ShardRows
+from shoal.formats.tables import Table
 from tests.stateful.dataset import UNIVERSE
 from tests.stateful.oracle import FOLDS, Place
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
-from shoal.hashing import settings_id
+from shoal.formats.hashing import settings_id
 from tests.stateful.dataset import Dataset, Row
 from tests.stateful.lab import MIN_ROWS, Lab, Ran
 from tests.stateful.oracle import FOLDS, Choices, Identity, Oracle

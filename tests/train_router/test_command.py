@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shoal.errors import CorruptError
-from shoal.json_file import write_json
+from shoal.formats.json_file import write_json
 from shoal.train_router.command import chosen_specialists
 
 SPECIALIST = Path("specialists/a/p/model.safetensors")

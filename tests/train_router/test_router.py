@@ -5,8 +5,8 @@ import pytest
 
 from shoal.cluster.assigner import AtomAssigner, ColumnAssigner
 from shoal.cluster.merge import Bounds
+from shoal.formats.fitted_state import load_state, save_state
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
-from shoal.state import load_state, save_state
 from shoal.train_router.fit import fit_router, soft_targets
 from shoal.train_router.router import BASE, Router
 from shoal.train_router.scores import log_softmax

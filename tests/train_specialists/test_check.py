@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from shoal.errors import ModelError, SettingsError
+from shoal.formats.shapes import Shapes
 from shoal.settings.learning import Model
-from shoal.shapes import Shapes
 from shoal.train_specialists.check import check_model
 
 SHAPES = Shapes([4], 2, "classification", ["a", "b"], 10, ["f0", "f1", "f2", "f3"], [])

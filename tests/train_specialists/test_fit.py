@@ -5,15 +5,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from shoal.determinism import deterministic
 from shoal.errors import ModelError
-from shoal.flops import step_flops
-from shoal.ledger import Ledger
+from shoal.formats.ledger import Ledger
 from shoal.models import MLP
 from shoal.settings.learning import Training
-from shoal.train_specialists.budget import Budget
 from shoal.train_specialists.fit import train_on_rows
-from shoal.train_specialists.model import weights
+from shoal.training.budget import Budget
+from shoal.training.determinism import deterministic
+from shoal.training.flops import step_flops
+from shoal.training.model import weights
 
 TRAINING = Training(
     loss="auto",
@@ -91,7 +91,7 @@ def test_a_loss_that_is_not_finite_names_the_step():
 def test_a_lightning_module_keeps_its_own_loss_and_optimiser():
     """The user's LightningModule trains unchanged, and its loss is what a step counts."""
     from examples.housing_net import HousingNet
-    from shoal.train_specialists.module import trainable
+    from shoal.training.module import trainable
 
     model = HousingNet(features=4, lr=0.01)
     data = {"x": rows()["x"], "y": rows()["x"][:, 0]}

@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from shoal.determinism import deterministic
-from shoal.hashing import settings_id
+from shoal.formats.hashing import settings_id
+from shoal.search.space import drawn
 from shoal.settings.search import GridSampling, Range, space_size
 from shoal.settings.section import parse
-from shoal.space import drawn
 from shoal.train_specialists.proposals import Proposer, Told, proposed
+from shoal.training.determinism import deterministic
 
 SPACE = {
     "lr": Range(low=1e-4, high=0.1, log=True),

@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from shoal import tables
 from shoal.errors import SettingsError
-from shoal.tables import Table
+from shoal.formats import tables
+from shoal.formats.tables import Table
 from shoal.transform.command import transform, transform_fit
 from shoal.transform.pipeline import fit_pipeline
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal import tables
+from shoal.formats import tables
 from shoal.transform.pipeline import STEPS, fit_pipeline
 
 DNA = "ACGTTGCAACGGTTAACCAGT"

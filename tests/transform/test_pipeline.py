@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shoal.errors import CorruptError, SettingsError, SourceError
-from shoal.json_file import write_json
-from shoal.tables import Table, write_table
+from shoal.formats.json_file import write_json
+from shoal.formats.tables import Table, write_table
 from shoal.transform.command import transform, transform_fit
 from shoal.transform.pipeline import Pipeline, fit_pipeline
 

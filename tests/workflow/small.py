@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shoal.store import ShardRows
+from shoal.formats.row_store import ShardRows
 
 ROOT = Path(__file__).parents[2]
 

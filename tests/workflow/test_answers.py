@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from shoal.tables import FOLD, KEY, Table
+from shoal.formats.tables import FOLD, KEY, Table
 from tests.workflow.small import nudge_training_rows
 
 GRID = ["cluster.partitions=[2,3]", "seed=[0,1]"]

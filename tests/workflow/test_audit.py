@@ -94,7 +94,7 @@ def test_changed_settings_show_what_is_not_made_yet(spoiled):
 
 def test_changed_code_of_a_fit_is_a_notice(spoiled, monkeypatch: pytest.MonkeyPatch):
     """A generation is frozen: other code than it was fitted with is no mismatch."""
-    from shoal.workflow import identity
+    from shoal.plan import ids as identity
 
     codes = identity.fit_codes
     monkeypatch.setattr(identity, "fit_codes", lambda settings: codes(settings) | {"base": "0"})
@@ -122,8 +122,8 @@ def test_json_holds_the_same_for_programs(spoiled):
 def test_auditing_imports_no_torch(spoiled):
     """An audit reads with numpy: neither torch nor Lightning nor scikit-learn is imported."""
     code = (
-        "import sys; from pathlib import Path; from shoal.workflow.plan import Plan;"
-        "from shoal.workflow.audit import audit; from shoal.workflow.gc import find_garbage;"
+        "import sys; from pathlib import Path; from shoal.plan.plan import Plan;"
+        "from shoal.operate.audit.audit import audit; from shoal.operate.gc import find_garbage;"
         "plan = Plan('tiny', [], Path('config')); audit(plan); find_garbage([plan], 5);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shoal.json_file import read_json, write_json
-from shoal.made_from import recording
-from shoal.state import load_state, save_state
-from shoal.workflow.audit_files import read_artifact
+from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.json_file import read_json, write_json
+from shoal.formats.provenance import recording
+from shoal.operate.audit.files import read_artifact
 from tests.workflow.spoil import audited, blamed, flip, one, swap
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from shoal.pool.kept import Kept
+from shoal.archive.kept import Kept
 
 
 def kept_in(experiment):

@@ -3,8 +3,8 @@
 import pytest
 
 from shoal.errors import SettingsError
+from shoal.operate.slurm.check import check_account, check_class, read_partitions
 from shoal.settings.nodes import NodeClass
-from shoal.workflow.cluster_check import check_account, check_class, read_partitions
 
 SINFO = """\
 cpu|(null)|1:00:00|2|8000

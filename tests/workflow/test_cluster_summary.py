@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from shoal.operate.slurm import accounts as slurm_accounts
+from shoal.operate.slurm.accounts import ask_accounts, parse_accounts
+from shoal.operate.slurm.page import cluster_page
+from shoal.operate.slurm.summary import cluster_summary, node_share, summarise_run
 from shoal.settings.compose import compose
-from shoal.workflow import slurm_accounts
-from shoal.workflow.cluster_page import cluster_page
-from shoal.workflow.cluster_summary import cluster_summary, node_share, summarise_run
 from shoal.workflow.run_log import efficiency_report, submissions
-from shoal.workflow.slurm_accounts import ask_accounts, parse_accounts
 from tests.evaluate.test_report import Reader
 from tests.workflow.small import ROOT
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import shoal.models
-from shoal.workflow.code import _closure, code_digest, users_part
+from shoal.plan.code import _closure, code_digest, users_part
 
 
 def imported(module: str) -> set[str]:

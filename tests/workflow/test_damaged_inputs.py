@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from shoal.state import load_state, save_state
+from shoal.formats.fitted_state import load_state, save_state
 from tests.fuzz.stages import jobs_of
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shoal.documents.choice import Choice
-from shoal.documents.index import Members, PartitionIndex, Summary
-from shoal.documents.judgement import Check, DriftReport, GateRecord, Metrics
-from shoal.documents.ledger import LedgerRecord
-from shoal.documents.manifest import PoolManifest
-from shoal.documents.plan import Answers, KeptRelease, PlanRecord, Release, RunSettings
-from shoal.json_file import read_json
-from shoal.workflow.plan import Plan
+from shoal.formats.documents.choice import Choice
+from shoal.formats.documents.index import Members, PartitionIndex, Summary
+from shoal.formats.documents.judgement import Check, DriftReport, GateRecord, Metrics
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.manifest import PoolManifest
+from shoal.formats.documents.plan import Answers, KeptRelease, PlanRecord, Release, RunSettings
+from shoal.formats.json_file import read_json
+from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.state import save_state
-from shoal.train_specialists.budget import Budget
-from shoal.workflow.estimate import Cost, Estimate
-from shoal.workflow.jobs import Job
-from shoal.workflow.layout import Layout
+from shoal.formats.fitted_state import save_state
+from shoal.operate.estimate import Cost, Estimate
+from shoal.plan.jobs import Job
+from shoal.plan.layout import Layout
+from shoal.training.budget import Budget
 
 POINT, OTHER = "1111111111", "2222222222"
 INDEX = {

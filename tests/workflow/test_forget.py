@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from shoal.archive.kept import Kept
+from shoal.archive.rows import is_rows
+from shoal.archive.ways import keep_as, way_of
 from shoal.errors import ModelError
-from shoal.pool.kept import Kept
-from shoal.pool.rows import is_rows
-from shoal.pool.ways import keep_as, way_of
 from tests.workflow.small import remove_training_row
 
 

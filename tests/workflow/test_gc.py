@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from shoal.cli.store_care import audit, gc
 from shoal.errors import DataError, ShoalError
-from shoal.json_file import read_json, write_json
-from shoal.workflow.audit_files import read_artifact
-from shoal.workflow.gc import find_garbage
-from shoal.workflow.layout import Layout
-from shoal.workflow.plan import Plan
-from shoal.workflow.reach import Reach
+from shoal.formats.json_file import read_json, write_json
+from shoal.operate.audit.files import read_artifact
+from shoal.operate.gc import find_garbage
+from shoal.operate.reach import Reach
+from shoal.plan.layout import Layout
+from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, remove_training_row
 
 app = typer.Typer()

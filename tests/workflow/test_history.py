@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from shoal.workflow.history import History
+from shoal.plan.history import History
 from tests.documents import release_record
 
 

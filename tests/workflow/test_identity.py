@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from shoal.plan.ids import APPLY_MODULES, apply_codes, fit_codes, fit_ids, made_ids
+from shoal.plan.points import points
 from shoal.settings.compose import compose
-from shoal.workflow.identity import APPLY_MODULES, apply_codes, fit_codes, fit_ids, made_ids
-from shoal.workflow.points import points
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHARDS = ("0123456789ab", "ba9876543210")

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
+from shoal.archive.kept import Kept
 from shoal.errors import ModelError
-from shoal.pool.kept import Kept
-from shoal.state import load_state
+from shoal.formats.fitted_state import load_state
 from tests.workflow.small import nudge_training_rows
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shoal.plan.failures import reasons
 from shoal.workflow import start
-from shoal.workflow.failed import reasons
 from shoal.workflow.run_log import FailedJob
 from tests.workflow.test_mistakes import edit
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shoal.json_file import write_json
+from shoal.formats.json_file import write_json
 from tests.workflow.small import jobs
 
 FIRST = Path("data/part-0.csv")
@@ -227,7 +227,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        ("[model._target_=shoal.targets.import_target]", ["of Shoal's own only the models"]),
+        (
+            "[model._target_=shoal.settings.targets.import_target]",
+            ["of Shoal's own only the models"],
+        ),
         ("[model._target_=my_net.Nett]", ["my_net.Nett", "did you mean 'Net'?"]),
         ("[model._target_=my_net.torch.nn.functional.relu]", ["my_net.torch"]),
         ("[model._target_=my_net.Net,model.widht=3]", ["my_net.Net", "'widht'", "'width'?"]),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shoal.json_file import read_json
-from shoal.workflow.gc import find_garbage
-from shoal.workflow.plan import Plan
+from shoal.formats.json_file import read_json
+from shoal.operate.gc import find_garbage
+from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import change, planned, rules

@@ -245,8 +245,8 @@ def test_refit_leaves_a_generation_that_the_settings_name(copied):
 def test_a_plan_imports_no_torch(finished):
     """Planning stays light, the reports of rows and costs included."""
     code = (
-        "import sys; from pathlib import Path; from shoal.workflow.plan import Plan;"
-        "from shoal.workflow.plan_command import plan_document; import shoal.workflow.plan_text;"
+        "import sys; from pathlib import Path; from shoal.plan.plan import Plan;"
+        "from shoal.operate.plan_report import plan_document; import shoal.operate.plan_text;"
         "plan_document(Plan('tiny', [], Path('config')), None, 'all');"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )

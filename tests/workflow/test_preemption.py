@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from shoal.json_file import read_json
-from shoal.state import load_state
+from shoal.formats.fitted_state import load_state
+from shoal.formats.json_file import read_json
 from tests.workflow.small import ROOT, Experiment
 
 LONG = "[train_specialists.rows_seen=200000,grid.lr=[0.01],compute.checkpoint_seconds=0.1]"

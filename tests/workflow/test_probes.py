@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from shoal.evaluate.verdict import gate_line
-from shoal.json_file import read_json
-from shoal.workflow.plan import Plan
+from shoal.formats.json_file import read_json
+from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
 

@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
+from shoal.archive.kept import Kept
+from shoal.archive.recipe import recipe_in
+from shoal.archive.rows import is_rows, joined, read_blocks
+from shoal.archive.ways import keep_as, way_of
 from shoal.errors import ModelError, RecoveryError
-from shoal.pool.kept import Kept
-from shoal.pool.recipe import recipe_in
-from shoal.pool.rows import is_rows, joined, read_blocks
-from shoal.pool.ways import keep_as, way_of
-from shoal.pool_store.usage import usage
-from shoal.train_specialists.partition_rows import Index, training_rows
+from shoal.model_store.usage import usage
+from shoal.partitions.reader import Index, training_rows
 from tests.workflow.small import nudge_training_rows
 
 
@@ -38,7 +38,7 @@ def change_record(kept, model, **changes):
 
 def test_blocks_hold_the_training_rows_in_order(finished, monkeypatch):
     """Rows in blocks, one after the other, are those that a specialist is trained on."""
-    monkeypatch.setattr("shoal.pool.rows._BLOCK_ROWS", 16)
+    monkeypatch.setattr("shoal.archive.rows._BLOCK_ROWS", 16)
     (path,) = finished.generation.glob("cluster/*/indexes/*/index.json")
     digest = Index(path).trained[0]["specialist"]
     expected = training_rows(Index(path), digest)
@@ -125,7 +125,7 @@ def test_only_what_reproduces_becomes_a_recipe(copied, monkeypatch):
     model = kept.find("1")
     expected = kept.load(model)
     monkeypatch.setattr(
-        "shoal.pool.recipe._train",
+        "shoal.archive.recipe._train",
         lambda *_: {name: each + np.float32(1) for name, each in expected.items()},
     )
 

@@ -4,9 +4,9 @@ import re
 import shutil
 import subprocess
 
-from shoal.pool.kept import Kept
-from shoal.pool.ways import keep_as
-from shoal.pool_store.usage import usage
+from shoal.archive.kept import Kept
+from shoal.archive.ways import keep_as
+from shoal.model_store.usage import usage
 from tests.workflow.small import nudge_training_rows
 
 

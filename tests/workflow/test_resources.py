@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from shoal.operate.resources import Resources
+from shoal.plan.layout import Layout
 from shoal.settings.compose import compose
 from shoal.settings.nodes import Nodes
-from shoal.workflow.layout import Layout
-from shoal.workflow.resources import Resources
 from tests.documents import COUNTS, partition_entry, partition_index
 
 DIGEST, POINT = "d" * 24, "1" * 10

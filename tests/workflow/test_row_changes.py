@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shoal.cluster.grouping import groups
-from shoal.store import RowArray, write_rows
-from shoal.workflow.layout import Layout
-from shoal.workflow.row_changes import RowChanges
+from shoal.formats.row_store import RowArray, write_rows
+from shoal.operate.row_changes import RowChanges
+from shoal.partitions.grouping import groups
+from shoal.plan.layout import Layout
 
 STAGES = ("split", "transform", "encode", "embed", "cluster")
 

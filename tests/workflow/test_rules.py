@@ -11,9 +11,9 @@ import pytest
 from snakemake.iocontainers import InputFiles, Params
 
 from shoal.errors import CorruptError
-from shoal.json_file import write_json
-from shoal.workflow.jobs import files_of
-from shoal.workflow.plan import placeholders
+from shoal.formats.json_file import write_json
+from shoal.plan.jobs import files_of
+from shoal.plan.plan import placeholders
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
 from shoal.workflow.start import prepare

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from shoal.evaluate.verdict import CONTENDERS
-from shoal.store import CHUNK_ROWS, ShardRows
-from shoal.tables import Table
+from shoal.formats.row_store import CHUNK_ROWS, ShardRows
+from shoal.formats.tables import Table
 
 ROOT = Path(__file__).parents[2]
 

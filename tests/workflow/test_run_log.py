@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shoal.workflow.failed import failed_specialists
+from shoal.plan.failures import failed_specialists
 from shoal.workflow.run_log import failed_jobs
 
 FAILED = """\

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from shoal.workflow.rungs import RUNG_FILES, Rungs
+from shoal.plan.rungs import RUNG_FILES, Rungs
 
 RUNGS = Rungs(Path("first"), Path("later"), ("a", "b", "c", "d"), (4, 2, 1), "rows", "held-out")
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from shoal.hashing import settings_id
-from shoal.json_file import read_json
-from shoal.state import load_state
-from shoal.workflow.estimate import Estimate
-from shoal.workflow.gc import find_garbage
-from shoal.workflow.plan import Plan
+from shoal.formats.fitted_state import load_state
+from shoal.formats.hashing import settings_id
+from shoal.formats.json_file import read_json
+from shoal.operate.estimate import Estimate
+from shoal.operate.gc import find_garbage
+from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, as_config, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import planned, rules

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shoal.errors import CorruptError
-from shoal.json_file import read_json
-from shoal.workflow.shards import declare_names, name_shards
+from shoal.formats.json_file import read_json
+from shoal.plan.shards import declare_names, name_shards
 
 
 def write(path: Path, text: str) -> Path:

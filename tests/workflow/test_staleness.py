@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from shoal.workflow.row_changes import FileChange
-from shoal.workflow.staleness import PartitionState, partition_states
-from shoal.workflow.why import Differences, SettingChange, reasons, setting_changes
+from shoal.operate.row_changes import FileChange
+from shoal.operate.staleness import PartitionState, partition_states
+from shoal.operate.why import Differences, SettingChange, reasons, setting_changes
 
 
 def entry(number: int, train: str, trained: bool = True, **others: Any) -> dict[str, Any]:

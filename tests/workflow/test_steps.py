@@ -7,7 +7,7 @@ import pytest
 
 import shoal
 from shoal.errors import ModelError
-from shoal.tables import Table
+from shoal.formats.tables import Table
 from tests.workflow.small import Experiment, set_up
 
 STEPS = """

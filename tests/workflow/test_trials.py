@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from shoal.workflow.trials import TRIAL_FILES, Trials
+from shoal.plan.trials import TRIAL_FILES, Trials
 
 TRIALS = Trials(Path("first"), Path("later"), ("a", "b"), (2, 2, 1), "rows", "held-out")
 

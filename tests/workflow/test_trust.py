@@ -15,15 +15,15 @@ import pytest
 from safetensors.numpy import save_file
 
 import shoal
+from shoal.archive.export import export
+from shoal.archive.kept import Kept
+from shoal.archive.recover import recover
+from shoal.archive.ways import keep_as
 from shoal.errors import CorruptError, ModelError, SettingsError
-from shoal.hashing import file_hash
-from shoal.intermediates.models import Models
-from shoal.json_file import read_json, write_json
-from shoal.pool.export import export
-from shoal.pool.kept import Kept
-from shoal.pool.recover import recover
-from shoal.pool.ways import keep_as
-from shoal.state import load_state, save_state
+from shoal.explore.intermediates.models import Models
+from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.hashing import file_hash
+from shoal.formats.json_file import read_json, write_json
 from tests.workflow.small import Experiment
 
 HOSTILE = """\
@@ -179,7 +179,7 @@ def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked,
 
 def identity_of_specialist(path):
     """The name in the store of a specialist that is written there."""
-    from shoal.pool.kept import identity_of
+    from shoal.archive.kept import identity_of
 
     return identity_of("specialist", path)
 
@@ -191,7 +191,7 @@ def identity_of_specialist(path):
     ("target", "message"),
     [
         ("hostile.call", r'is hostile\.call; importing .* trust=\["hostile"\]'),
-        ("shoal.json_file.write_json", r"of Shoal's own only the models"),
+        ("shoal.formats.json_file.write_json", r"of Shoal's own only the models"),
         ("torch.hub.load", r'trust=\["torch\.hub"\]'),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_pools_transform_calls_no_function_of_shoals(pool):
             "step": "function",
             "columns": ["a"],
             "options": {
-                "_target_": "shoal.json_file.write_json",
+                "_target_": "shoal.formats.json_file.write_json",
                 "training_only": False,
                 "arguments": {"path": "hostile_was_called"},
             },
@@ -249,7 +249,7 @@ def test_a_pools_transform_calls_no_function_of_shoals(pool):
     listed_again(pool)
 
     with pytest.raises(ModelError, match=r"the pool's transform .* only the models"):
-        shoal.load(pool, trust=["shoal", "shoal.json_file"])
+        shoal.load(pool, trust=["shoal", "shoal.formats.json_file"])
 
 
 def test_each_place_says_how_it_is_told_to_trust(pool, attacked):

@@ -22,7 +22,7 @@ from shoal.cli import (
 )
 from shoal.cli.options import recorded
 from shoal.errors import SourceError
-from shoal.files import replacing
+from shoal.formats.files import replacing
 
 app = typer.Typer(
     help="Data-driven model scaling: one model and one dataset become a pool of specialists.",
@@ -58,10 +58,10 @@ def verdict(
     """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
     from rich.console import Console
 
-    from shoal.documents.judgement import DriftReport, Metrics
     from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
-    from shoal.json_file import read_made
+    from shoal.formats.documents.judgement import DriftReport, Metrics
+    from shoal.formats.json_file import read_made
     from shoal.pool.manifest import pool_digest
 
     metrics = read_made(results / "metrics.json", Metrics)
@@ -77,7 +77,7 @@ def demo_data(
 ) -> None:
     """Write the demo's source files: digits in four orientations, each with its own labels."""
     from shoal.demo import write_demo
-    from shoal.workflow.shards import declare_names
+    from shoal.plan.shards import declare_names
 
     if folder.exists() and any(folder.iterdir()):
         raise SourceError(f"{folder}: not empty; the demo's files go into a folder of their own")

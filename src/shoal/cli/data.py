@@ -21,7 +21,7 @@ from shoal.cli.options import (
     Threads,
     by_shard,
 )
-from shoal.json_file import parse_json
+from shoal.formats.json_file import parse_json
 from shoal.settings.section import parse, parse_text
 
 
@@ -110,7 +110,7 @@ def encode(
 ) -> None:
     """Encode one shard's rows, and hash each."""
     from shoal.encode.command import encode
-    from shoal.shapes import Shapes
+    from shoal.formats.shapes import Shapes
 
     encode(table, shard, encoder, rows, Shapes.load(shapes).trusted)
 
@@ -127,8 +127,8 @@ def embed_fit(
 ) -> None:
     """Train the embedder on the training fold."""
     from shoal.embed.command import embed_fit
+    from shoal.formats.shapes import Shapes
     from shoal.settings.discovery import Embed
-    from shoal.shapes import Shapes
 
     parsed = parse_text(Embed, settings, "embed")
     x_shape = Shapes.load(shapes).x_shape
@@ -166,8 +166,8 @@ def cluster_fit(
         cluster_fit(parsed, rows, embedding, table, assigner, ledger, threads)
         return
     from shoal.cluster.probe_command import cluster_fit_by_probes
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model, Training
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     cluster_fit_by_probes(

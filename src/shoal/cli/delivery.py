@@ -30,9 +30,9 @@ def gate(
     specialist: Inputs = [],  # noqa: B006 - the same
 ) -> None:
     """Find out where specialists beat the generalist."""
-    from shoal.determinism import deterministic
     from shoal.gate.command import Contestants, gate
     from shoal.settings.learning import Gate, Model, Router
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     contestants = Contestants(base, generalist, choice, specialist)
@@ -69,9 +69,9 @@ def evaluate(
     answers: Paths = [],  # noqa: B006 - the same
 ) -> None:
     """Score pool and baselines on the test fold, each row once."""
-    from shoal.determinism import deterministic
     from shoal.evaluate.judge import Paths, judge
     from shoal.settings.learning import Evaluate
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     paths = Paths(
@@ -105,9 +105,9 @@ def evaluate_drift(
     choice: Paths = [],  # noqa: B006 - the same
 ) -> None:
     """Compare the rows with those that the generation was fitted on."""
-    from shoal.determinism import deterministic
     from shoal.evaluate.drift_command import evaluate_drift
     from shoal.settings.changes import Drift
+    from shoal.training.determinism import deterministic
 
     deterministic(1)
     parsed = Drift.from_text(settings)
@@ -160,14 +160,14 @@ def pool_publish(
     record: File,
 ) -> None:
     """Copy the current pool, metrics and report to the experiment's folder."""
-    from shoal.pool.publish import Release, publish
+    from shoal.archive.publish import Release, publish
 
     publish(Release(manifest, metrics, report, drift), plan, on_drift, results, record)
 
 
 def answers(plan: Files, folder: File, record: File) -> None:
     """Compare what the choices of an experiment did: variants, hyperparameters, seeds."""
-    from shoal.answers.command import answers
+    from shoal.explore.answers.command import answers
 
     answers(plan, folder, record)
 

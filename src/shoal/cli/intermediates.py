@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from shoal.intermediates.ask import Table
+    from shoal.explore.intermediates.ask import Table
 
 app = typer.Typer(
     help="What layers give for the dataset's rows: kept within a budget, and searched.",
@@ -65,11 +65,11 @@ def keep(
     """Keep what layers give, now and after later releases, where that saves most time a byte."""
     from rich.console import Console
 
-    from shoal.intermediates.ask import bytes_of, usual_budget
-    from shoal.intermediates.keeping import keep as keep_requests
-    from shoal.intermediates.store import Intermediates
-    from shoal.intermediates.text import kept_table, summary
-    from shoal.intermediates.worth import Request
+    from shoal.explore.intermediates.ask import bytes_of, usual_budget
+    from shoal.explore.intermediates.keeping import keep as keep_requests
+    from shoal.explore.intermediates.store import Intermediates
+    from shoal.explore.intermediates.text import kept_table, summary
+    from shoal.explore.intermediates.worth import Request
 
     store = Intermediates(results, trust)
     size = bytes_of(budget) if budget else usual_budget(results)
@@ -83,8 +83,8 @@ def list_kept(results: Results) -> None:
     """Say what is kept of which layers, as the last `keep` left it."""
     from rich.console import Console
 
-    from shoal.intermediates.store import Intermediates
-    from shoal.intermediates.text import kept_table, summary
+    from shoal.explore.intermediates.store import Intermediates
+    from shoal.explore.intermediates.text import kept_table, summary
 
     store = Intermediates(results)
     Console().print(kept_table(store.catalogue.record.get("report", [])))
@@ -105,8 +105,8 @@ def nearest(
     as_json: AsJson = False,
 ) -> None:
     """List the rows whose activations are nearest to a row's, or to those of a file's rows."""
-    from shoal.intermediates.ask import nearest_rows
-    from shoal.intermediates.store import Intermediates
+    from shoal.explore.intermediates.ask import nearest_rows
+    from shoal.explore.intermediates.store import Intermediates
 
     store = Intermediates(results, trust)
     _print(nearest_rows(store, model, layer, query, k, form, rows), as_csv, as_json)
@@ -126,8 +126,8 @@ def top(
     as_json: AsJson = False,
 ) -> None:
     """List the rows at which a unit is most active."""
-    from shoal.intermediates.ask import top_rows
-    from shoal.intermediates.store import Intermediates
+    from shoal.explore.intermediates.ask import top_rows
+    from shoal.explore.intermediates.store import Intermediates
 
     store = Intermediates(results, trust)
     _print(top_rows(store, model, layer, unit, k, form, rows), as_csv, as_json)
@@ -135,8 +135,8 @@ def top(
 
 def _print(table: Table, as_csv: bool, as_json: bool) -> None:
     """A table for people, CSV into a pipe or file, as `shoal query` does."""
-    from shoal.query import output
-    from shoal.query.database import Answer
+    from shoal.explore.query import output
+    from shoal.explore.query.database import Answer
 
     answer = Answer(table[0], iter(table[1]))
     if as_json:

@@ -18,7 +18,7 @@ from shoal.cli.options import (
     Texts,
     Threads,
 )
-from shoal.json_file import parse_json
+from shoal.formats.json_file import parse_json
 from shoal.settings.section import parse, parse_text
 
 
@@ -34,9 +34,9 @@ def base_fit(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train the base on every training row."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import base_fit
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     base_fit(
@@ -65,10 +65,10 @@ def train_specialist(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train one specialist on its partition's rows, or take it from the pool store."""
-    from shoal.determinism import deterministic
-    from shoal.pool.recover import recover
+    from shoal.archive.recover import recover
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import train_specialist
+    from shoal.training.determinism import deterministic
 
     values = parse_json(point, "--point", dict[str, Any])
     if recover(store, out, ledger, base, values):
@@ -100,9 +100,9 @@ def train_choose(
     threads: Threads,
 ) -> None:
     """Choose a partition's grid point on one half of its validation rows."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model
     from shoal.train_specialists.command import train_choose
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     train_choose(
@@ -130,9 +130,9 @@ def train_router(
     specialist: Inputs = [],  # noqa: B006 - the same
 ) -> None:
     """Fit the router on the other half of the validation rows."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model, Router
     from shoal.train_router.command import train_router
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     train_router(
@@ -167,11 +167,11 @@ def evaluate_generalist(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train the base on to the pool's total training FLOPs."""
-    from shoal.determinism import deterministic
     from shoal.evaluate.command import evaluate_generalist
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
     from shoal.train_specialists.proposals import Proposer
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     evaluate_generalist(
@@ -210,11 +210,11 @@ def evaluate_random(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train specialists on random partitions of the same sizes."""
-    from shoal.determinism import deterministic
     from shoal.evaluate.command import evaluate_random
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
     from shoal.train_specialists.proposals import Proposer
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     evaluate_random(
@@ -254,8 +254,8 @@ def check_classes(
         for place, spec in parse_json(text, "--encoder", dict[str, dict[str, Any]]).items():
             named_class(spec, place)
     if model != "null":
+        from shoal.formats.shapes import Shapes
         from shoal.settings.learning import Model
-        from shoal.shapes import Shapes
         from shoal.train_specialists.check import check_model
 
         known = [Shapes.load(path) for path in shapes]

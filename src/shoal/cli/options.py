@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from shoal.errors import SettingsError, SourceError
-from shoal.made_from import recording
+from shoal.formats.provenance import recording
 
 if TYPE_CHECKING:
-    from shoal.workflow.plan import Plan
+    from shoal.plan.plan import Plan
 
 CONFIG = Path("config")
 """Hydra's config groups, in the current folder."""
@@ -73,7 +73,7 @@ def project_plan(experiment: str, overrides: list[str]) -> Plan:
         SettingsError: There are several, there is no project here, or the settings do not compose.
         SourceError: There are no source files.
     """
-    from shoal.workflow.plan import Plan
+    from shoal.plan.plan import Plan
 
     require_project()
     return Plan(experiment, overrides, CONFIG)
@@ -128,8 +128,8 @@ def project_plans(experiment: str, overrides: list[str], config: Path = CONFIG) 
         SettingsError: There is no project here, or the settings do not compose.
         SourceError: There are no source files.
     """
+    from shoal.plan.plan import Plan
     from shoal.settings.variants import variants
-    from shoal.workflow.plan import Plan
 
     require_project()
     return [

@@ -23,9 +23,9 @@ def train_pack(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train several specialists in one process, each as if alone; exit code 1 if one failed."""
-    from shoal.json_file import parse_json, read_json
-    from shoal.packing.command import Work, train_pack
+    from shoal.formats.json_file import parse_json, read_json
     from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.pack_command import Work, train_pack
 
     work = Work(
         Model.from_text(model),

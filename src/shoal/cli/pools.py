@@ -32,8 +32,8 @@ def log(results: Results) -> None:
     """List the releases, the last first: what changed, what it scored, what it costs to keep."""
     from rich.console import Console
 
-    from shoal.pool.kept import Kept
-    from shoal.pool.kept_text import log_text
+    from shoal.archive.kept import Kept
+    from shoal.archive.kept_text import log_text
 
     Console().print(log_text(Kept(results)))
 
@@ -43,8 +43,8 @@ def show(results: Results, model: ModelName) -> None:
     """Say where a model comes from, what its making cost, and what it consists of."""
     from rich.console import Console
 
-    from shoal.pool.kept import Kept
-    from shoal.pool.kept_text import model_text
+    from shoal.archive.kept import Kept
+    from shoal.archive.kept_text import model_text
 
     Console().print(model_text(Kept(results), model))
 
@@ -59,8 +59,8 @@ def diff(
     """Say which layers of two models differ, and how far."""
     from rich.console import Console
 
-    from shoal.pool.kept import Kept
-    from shoal.pool.kept_text import diff_table
+    from shoal.archive.kept import Kept
+    from shoal.archive.kept_text import diff_table
 
     Console().print(diff_table(Kept(results, trust), first, second))
 
@@ -70,7 +70,7 @@ def tag(
     results: Results, name: Annotated[str, typer.Argument(help="a name to give")], model: ModelName
 ) -> None:
     """Give a model a name."""
-    from shoal.pool.kept import Kept
+    from shoal.archive.kept import Kept
 
     typer.echo(f"{name}: {Kept(results).tag(name, model)}")
 
@@ -83,8 +83,8 @@ def export(
     trust: Trust = [],  # noqa: B006 - the same
 ) -> None:
     """Write one model to a file: safetensors, ONNX, or a program of torch.export."""
-    from shoal.pool.export import export
-    from shoal.pool.kept import Kept
+    from shoal.archive.export import export
+    from shoal.archive.kept import Kept
 
     export(Kept(results, trust), model, out)
     typer.echo(f"{model}: {out}")
@@ -97,8 +97,8 @@ def bring(
     tag: Annotated[str | None, typer.Option(help="a name to give it")] = None,
 ) -> None:
     """Take a model from a file: one that was exported, or any of the same architecture."""
-    from shoal.pool.bring import bring
-    from shoal.pool.kept import Kept
+    from shoal.archive.import_model import bring
+    from shoal.archive.kept import Kept
 
     typer.echo(f"{file}: {bring(Kept(results), file, tag)}")
 
@@ -111,8 +111,8 @@ def keep(
     trust: Trust = [],  # noqa: B006 - the same
 ) -> None:
     """Keep a model in another way; a recipe is tried before weights are given up."""
-    from shoal.pool.kept import Kept
-    from shoal.pool.ways import keep_as
+    from shoal.archive.kept import Kept
+    from shoal.archive.ways import keep_as
 
     kept = Kept(results, trust)
     before = kept.store.bytes
@@ -128,8 +128,8 @@ def rebase(
     ] = 4,
 ) -> None:
     """Choose anew which models are kept as differences from which, where that saves bytes."""
-    from shoal.pool.kept import Kept
-    from shoal.pool.rebase import rebase
+    from shoal.archive.kept import Kept
+    from shoal.archive.rebase import rebase
 
     store = Kept(results).store
     before = store.bytes
@@ -151,9 +151,9 @@ def gc(
     """
     from rich.filesize import decimal
 
-    from shoal.pool.kept import Kept
-    from shoal.pool.release_gc import let_go, unneeded
-    from shoal.pool_store.usage import freed_by
+    from shoal.archive.kept import Kept
+    from shoal.archive.release_gc import let_go, unneeded
+    from shoal.model_store.usage import freed_by
 
     kept = Kept(results)
     models = unneeded(kept.root, kept.store, keep_releases)
@@ -178,8 +178,8 @@ def forget(
     """
     from rich.filesize import decimal
 
-    from shoal.pool.forget import forget, gone_rows
-    from shoal.pool.kept import Kept
+    from shoal.archive.forget import forget, gone_rows
+    from shoal.archive.kept import Kept
 
     kept = Kept(results)
     gone = gone_rows(kept.root, kept.store)
@@ -195,7 +195,7 @@ def forget(
 @app.command()
 def fsck(results: Results) -> None:
     """Read and check every model that is kept; end with code 1 if any is damaged."""
-    from shoal.pool.kept import Kept, problems
+    from shoal.archive.kept import Kept, problems
 
     kept = Kept(results)
     found = problems(kept.root, kept.store)

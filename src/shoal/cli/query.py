@@ -11,7 +11,7 @@ import typer
 from shoal.errors import SettingsError
 
 if TYPE_CHECKING:
-    from shoal.query.results import Results
+    from shoal.explore.query.results import Results
 
 
 def query(
@@ -36,11 +36,11 @@ def query(
         experiment, sql = "demo", experiment
     if as_csv and as_json:
         raise SettingsError("--csv and --json: choose one")
-    from shoal.query.results import Results
+    from shoal.explore.query.results import Results
 
     results = Results(Path(experiment) if "/" in experiment else Path("results", experiment))
     if export is not None:
-        from shoal.query.export import export_metadata
+        from shoal.explore.query.export import export_metadata
 
         for name, entries in export_metadata(results, export).items():
             typer.echo(f"{entries:,} {name}: {export / name}.json")
@@ -49,14 +49,14 @@ def query(
     elif export is None:
         from rich.console import Console
 
-        from shoal.query.output import tables
+        from shoal.explore.query.output import tables
 
         Console().print(tables())
 
 
 def _answer(results: Results, sql: str, as_csv: bool, as_json: bool) -> None:
-    from shoal.query import output
-    from shoal.query.database import Database
+    from shoal.explore.query import output
+    from shoal.explore.query.database import Database
 
     answer = Database(results).ask(sql)
     if as_json:

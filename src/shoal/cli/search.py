@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from shoal.cli.options import File, Input, Inputs, Json, Paths, Seconds, Text, Threads
-from shoal.json_file import parse_json
+from shoal.formats.json_file import parse_json
 
 
 def train_rung(
@@ -27,9 +27,9 @@ def train_rung(
     begun: Inputs = [],  # noqa: B006 - the same
 ) -> None:
     """Train one point on one rung of a successive halving."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.rungs import Candidate, Outputs, candidate_in, train_rung
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     listed = parse_json(divisors, "--divisors", list[int | None])
@@ -63,9 +63,9 @@ def train_rank(
     threads: Threads,
 ) -> None:
     """Rank the points of a rung on one half of its partition's validation rows."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model
     from shoal.train_specialists.rungs import train_rank
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     digests = (digest, validation)
@@ -86,9 +86,9 @@ def train_propose(
     before: Inputs = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Propose the points that one partition tries next, by what others have lost."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model
     from shoal.train_specialists.proposals import Proposer, train_propose
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     train_propose(
@@ -120,10 +120,10 @@ def train_trial(
     proposals: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Train one specialist at a point that was drawn first, or proposed later."""
-    from shoal.determinism import deterministic
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import train_specialist
     from shoal.train_specialists.proposals import proposed
+    from shoal.training.determinism import deterministic
 
     deterministic(threads)
     train_specialist(

@@ -10,7 +10,7 @@ import typer
 
 from shoal.cli.options import experiment_at, require_project
 from shoal.errors import SettingsError
-from shoal.files import replacing
+from shoal.formats.files import replacing
 
 if TYPE_CHECKING:
     from shoal.settings.variants import Variant
@@ -22,7 +22,7 @@ def import_stimulus(
     out: Annotated[Path, typer.Option(help="file to write, such as config/experiment/NAME.yaml")],
 ) -> None:
     """Write an experiment from a config of stimulus, and say what it could not carry over."""
-    from shoal.stimulus.experiment import imported
+    from shoal.explore.import_stimulus.experiment import imported
 
     if out.suffix != ".yaml":
         raise SettingsError(f"{out}: an experiment is a file whose name ends in .yaml")
@@ -51,7 +51,7 @@ def _composed(text: str, out: Path) -> list[Variant]:
 
 def _counted(found: list[Variant]) -> str:
     """How many choices each stage has, and how many variants that makes."""
-    from shoal.hashing import canonical_json
+    from shoal.formats.hashing import canonical_json
 
     counts = []
     for stage in ("split", "transform", "encode"):

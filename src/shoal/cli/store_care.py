@@ -10,8 +10,8 @@ import typer
 from shoal.cli.options import Experiment, Overrides, project_plans
 
 if TYPE_CHECKING:
-    from shoal.workflow.audit import Report
-    from shoal.workflow.gc import Garbage
+    from shoal.operate.audit.audit import Report
+    from shoal.operate.gc import Garbage
 
 
 def audit(
@@ -23,8 +23,8 @@ def audit(
 
     Reads the results folder alone, nothing that Snakemake keeps.
     """
-    from shoal.workflow.audit import audit
-    from shoal.workflow.audit_shared import audit_shared
+    from shoal.operate.audit.audit import audit
+    from shoal.operate.audit.shared import audit_shared
 
     plans = project_plans(experiment, overrides)
     reports = {plan.variant.id: audit(plan) for plan in plans}
@@ -55,7 +55,7 @@ def gc(
     remove: Annotated[bool, typer.Option("--remove", help="remove what is listed")] = False,
 ) -> None:
     """List what no current index, generation or kept release reaches; remove it when told to."""
-    from shoal.workflow.gc import find_garbage
+    from shoal.operate.gc import find_garbage
 
     garbage = find_garbage(project_plans(experiment, overrides), keep)
     lines = _garbage_lines(garbage)

@@ -25,7 +25,7 @@ def plan(
 
     Applies the fitted generation to new rows if there are any, which is cheap; trains nothing.
     """
-    from shoal.workflow.plan_command import plan_document
+    from shoal.operate.plan_report import plan_document
 
     planned = project_plan(experiment, overrides)
     document = plan_document(planned, profile, cores)
@@ -34,7 +34,7 @@ def plan(
         return
     from rich.console import Console
 
-    from shoal.workflow.plan_text import plan_text
+    from shoal.operate.plan_text import plan_text
 
     Console().print(plan_text(document, planned.command("refit")))
 
@@ -49,7 +49,7 @@ def variants(
     ] = False,
 ) -> None:
     """Print the grid over how data is processed, and what it would cost; runs nothing."""
-    from shoal.workflow.variants_command import variants_document
+    from shoal.operate.variants_command import variants_document
 
     with experiment_at(experiment) as (name, config):
         document = variants_document(project_plans(name, overrides, config))
@@ -58,7 +58,7 @@ def variants(
         return
     from rich.console import Console
 
-    from shoal.workflow.variants_command import variants_text
+    from shoal.operate.variants_command import variants_text
 
     Console().print(variants_text(document))
 
@@ -68,7 +68,7 @@ def refit(
     overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Start the next generation: runs from now on fit everything anew, beside what there is."""
-    from shoal.workflow.refit import refit
+    from shoal.operate.refit import refit
 
     for sentence in refit(project_plans(experiment, overrides)):
         typer.echo(sentence)

@@ -11,9 +11,9 @@ from pydantic import NonNegativeInt
 from shoal.cluster.distances import Targets
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
+from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.stored import Stored, as_kind, check_range, naming, tensor_of
 from shoal.sources.canonical import canonical_text
-from shoal.state import load_state, save_state
-from shoal.stored import Stored, as_kind, check_range, naming, tensor_of
 
 if TYPE_CHECKING:
     import os

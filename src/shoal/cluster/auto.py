@@ -9,7 +9,7 @@ from shoal.cluster.atoms import kmeans_atoms
 from shoal.cluster.fit import assigner_of, merged_within
 from shoal.cluster.merge import InfeasibleError
 from shoal.cluster.probes import Probes
-from shoal.units import least_units, mean_of
+from shoal.formats.units import least_units, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ def best_number(
         losses: Of the same rows, by number of partitions; 1 among them.
         confidence: Standard errors of the paired difference that the best must be better by.
         units: Unit of each row, None where each is its own; too few of them decide nothing, see
-            :func:`shoal.units.least_units`.
+            :func:`shoal.formats.units.least_units`.
     """
     best = min(losses, key=lambda number: (losses[number].mean(), number))
     gain = mean_of(losses[1] - losses[best], units)

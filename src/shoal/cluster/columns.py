@@ -9,8 +9,8 @@ import numpy as np
 
 from shoal.cluster.assigner import ColumnAssigner, value_text
 from shoal.errors import DataError, SettingsError, nearest
-from shoal.hashing import KEY_BYTES
-from shoal.tables import FOLD, KEY, RESERVED, TRAIN, Table, folds, keys
+from shoal.formats.hashing import KEY_BYTES
+from shoal.formats.tables import FOLD, KEY, RESERVED, TRAIN, Table, folds, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.documents.index import Summary
-from shoal.files import replacing
-from shoal.hashing import file_hash
-from shoal.json_file import read_made, write_json
-from shoal.made_from import made_from
+from shoal.formats.documents.index import Summary
+from shoal.formats.files import replacing
+from shoal.formats.hashing import file_hash
+from shoal.formats.json_file import read_made, write_json
+from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,8 +51,8 @@ def cluster_fit(
     from shoal.cluster.columns import fit_column
     from shoal.cluster.fit import fit_assigner
     from shoal.cluster.sample import training_sample
-    from shoal.ledger import Ledger
-    from shoal.tables import Table
+    from shoal.formats.ledger import Ledger
+    from shoal.formats.tables import Table
 
     ledger = Ledger("cluster_fit")
     if settings.method == "column":
@@ -98,10 +98,10 @@ def assign(
     from threadpoolctl import threadpool_limits
 
     from shoal.cluster.assigner import load_assigner
-    from shoal.cluster.grouping import group_order, groups
     from shoal.cluster.sample import aligned, check_finite
-    from shoal.store import ShardRows
-    from shoal.units import UNIT
+    from shoal.formats.row_store import ShardRows
+    from shoal.formats.units import UNIT
+    from shoal.partitions.grouping import group_order, groups
 
     assigner = load_assigner(assigner_path)
     with ShardRows(encoded) as source, ShardRows(embedding) as embedded:
@@ -160,8 +160,8 @@ def partition(
             rows lie: ``[shard, start, stop]``; -1 is the rows of no partition.
     """
     from shoal.cluster.assigner import load_assigner
-    from shoal.cluster.index import merge_summaries
-    from shoal.cluster.tolerance import wait
+    from shoal.partitions.index import merge_summaries
+    from shoal.partitions.tolerance import wait
 
     partitions = load_assigner(assigner_path).partitions
     contents = (read_made(path, Summary) for path in summaries)
@@ -178,7 +178,7 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
     """Values of a column, after checking that the table's rows are the encoded ones."""
     from shoal.cluster.columns import column_values
     from shoal.errors import DataError
-    from shoal.tables import Table
+    from shoal.formats.tables import Table
 
     reader = Table(table_path)
     values, their_keys = column_values(reader, column)
@@ -193,13 +193,13 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
 
 def _unknown_labels(y: NDArray[Any], fold: NDArray[np.uint8]) -> int:
     """Training rows whose class the generation does not know."""
-    from shoal.tables import TRAIN
+    from shoal.formats.tables import TRAIN
 
     return 0 if y.dtype.kind == "f" else int(((y < 0) & (fold == TRAIN)).sum())
 
 
 def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:
-    from shoal.store import RowArray, write_rows
+    from shoal.formats.row_store import RowArray, write_rows
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         for start in range(0, len(order), _WRITE_ROWS):

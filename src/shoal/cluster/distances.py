@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.blocks import BLOCK_ROWS
-from shoal.exact import row_sums
+from shoal.training.blocks import BLOCK_ROWS
+from shoal.training.exact import row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

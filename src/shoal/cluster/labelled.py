@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shoal.cluster.grouping import FOLD_NAMES
 from shoal.cluster.sample import SmallestDraws, embedded_blocks
 from shoal.errors import DataError
-from shoal.streaming import known_labels
-from shoal.train_specialists.partition_rows import halves
-from shoal.units import UNIT
+from shoal.formats.units import UNIT
+from shoal.partitions.grouping import FOLD_NAMES
+from shoal.partitions.reader import halves
+from shoal.training.batches import known_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -50,10 +50,10 @@ def cluster_fit_by_probes(
     from shoal.cluster.by_loss import fit_by_loss
     from shoal.cluster.labelled import labelled_sample
     from shoal.cluster.probes import Recipe
-    from shoal.ledger import Ledger
-    from shoal.shapes import Shapes
-    from shoal.state import load_state
-    from shoal.tables import TRAIN, VALIDATION
+    from shoal.formats.fitted_state import load_state
+    from shoal.formats.ledger import Ledger
+    from shoal.formats.shapes import Shapes
+    from shoal.formats.tables import TRAIN, VALIDATION
 
     ledger = Ledger("cluster_fit")
     recipe = Recipe(model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger)

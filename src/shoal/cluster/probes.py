@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shoal.flops import forward_flops
 from shoal.train_specialists.fit import train_on_rows
-from shoal.train_specialists.model import build_model, load_weights, predict, row_losses, weights
+from shoal.training.flops import forward_flops
+from shoal.training.model import build_model, load_weights, predict, row_losses, weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.cluster.labelled import LabelledRows
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
+    from shoal.formats.shapes import Shapes
     from shoal.settings.learning import Model, Training
-    from shoal.shapes import Shapes
 
     Labels = NDArray[np.int32]
     Losses = NDArray[np.float64]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DataError
-from shoal.hashing import uniform
-from shoal.store import ShardRows
-from shoal.tables import TRAIN
+from shoal.formats.hashing import uniform
+from shoal.formats.row_store import ShardRows
+from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def embed(encoded: Path, embedder: Path, out: Path, threads: int) -> None:
     """Embed every row of one encoded shard, whatever its fold, in the shard's order."""
     from shoal.embed.embedder import load_embedder
-    from shoal.store import RowArray, ShardRows, write_rows
+    from shoal.formats.row_store import RowArray, ShardRows, write_rows
 
     fitted = load_embedder(embedder)
     with on_threads(threads, fitted.method), ShardRows(encoded) as store:
@@ -26,7 +26,7 @@ def on_threads(threads: int, method: str) -> AbstractContextManager[object]:
     from threadpoolctl import threadpool_limits
 
     if method in ("scarf", "vicreg"):
-        from shoal.determinism import deterministic
+        from shoal.training.determinism import deterministic
 
         deterministic(threads)
     limits: AbstractContextManager[object] = threadpool_limits(threads)

@@ -26,9 +26,9 @@ def embed_fit(
 ) -> None:
     """Fit the embedder on the training fold of encoded shards, and freeze it in ``out``."""
     from shoal.embed.fit import fit_embedder
-    from shoal.ledger import Ledger
-    from shoal.resume import Checkpoints
-    from shoal.state import save_state
+    from shoal.formats.fitted_state import save_state
+    from shoal.formats.ledger import Ledger
+    from shoal.training.resume import Checkpoints
 
     ledger = Ledger("embed_fit")
     made_of = {"settings": settings.as_json()}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import PositiveInt
 
-from shoal.blocks import BLOCK_ROWS, padded_blocks
 from shoal.errors import CorruptError, DataError
-from shoal.stored import Stored, as_kind, naming
+from shoal.formats.stored import Stored, as_kind, naming
+from shoal.training.blocks import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     import os
@@ -123,7 +123,7 @@ def load_embedder(path: str | os.PathLike[str]) -> Embedder:
         SourceError: There is no such file.
         CorruptError: The file is damaged, or holds something else.
     """
-    from shoal.state import load_state
+    from shoal.formats.fitted_state import load_state
 
     tensors, meta = load_state(path)
     with naming(path):

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shoal.ledger import Ledger
-    from shoal.resume import Checkpoints
+    from shoal.formats.ledger import Ledger
     from shoal.settings.discovery import Embed
+    from shoal.training.resume import Checkpoints
 
 
 def fit_embedder(

@@ -11,11 +11,11 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import nn
 
-from shoal.bounded import check_layout
 from shoal.embed.embedder import Embedder
 from shoal.errors import CorruptError
+from shoal.formats.stored import Stored, as_kind, check_numbers, check_range, tensor_of
 from shoal.models import MLP, channels_and_sides, channels_first
-from shoal.stored import Stored, as_kind, check_numbers, check_range, tensor_of
+from shoal.training.bounded import check_layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

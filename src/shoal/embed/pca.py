@@ -10,8 +10,8 @@ import numpy as np
 from shoal.embed.embedder import Embedder, x_shape_in
 from shoal.embed.rows import training_rows
 from shoal.errors import DataError
-from shoal.exact import ExactProduct
-from shoal.stored import tensor_of
+from shoal.formats.stored import tensor_of
+from shoal.training.exact import ExactProduct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
 
     Float64 = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.hashing import uniform
-from shoal.store import CHUNK_ROWS, ShardRows
-from shoal.tables import TRAIN
+from shoal.formats.hashing import uniform
+from shoal.formats.row_store import CHUNK_ROWS, ShardRows
+from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
 
 READ_ROWS = 8 * CHUNK_ROWS
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from shoal.embed.seeded import SeededModule, part_of
-from shoal.processes import ALONE, place
+from shoal.training.processes import ALONE, place
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import SCARF

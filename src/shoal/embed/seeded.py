@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import distributed
 
-from shoal.processes import ALONE, place
+from shoal.training.processes import ALONE, place
 
 
 class SeededModule(pl.LightningModule):

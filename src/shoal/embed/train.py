@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from shoal.blocks import BLOCK_ROWS
 from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError
-from shoal.flops import forward_flops, step_flops
-from shoal.processes import end_helpers, visible_devices
-from shoal.streaming import RowStream
-from shoal.training import run_steps
+from shoal.training.batches import RowStream
+from shoal.training.blocks import BLOCK_ROWS
+from shoal.training.flops import forward_flops, step_flops
+from shoal.training.loop import run_steps
+from shoal.training.processes import end_helpers, visible_devices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
     from torch import nn
 
-    from shoal.ledger import Ledger
-    from shoal.resume import Checkpoints
+    from shoal.formats.ledger import Ledger
     from shoal.settings.discovery import SCARF, VICReg
+    from shoal.training.resume import Checkpoints
 
 BUFFER_BYTES = 128 * 2**20
 """Rows held in memory while streaming, all together."""

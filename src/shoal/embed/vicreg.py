@@ -14,7 +14,7 @@ from torch import nn
 
 from shoal.embed.seeded import SeededModule, part_of
 from shoal.models import channels_first
-from shoal.processes import ALONE, place
+from shoal.training.processes import ALONE, place
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import VICReg

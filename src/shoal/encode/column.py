@@ -13,8 +13,8 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, DataError, ModelError, SettingsError
+from shoal.formats.stored import as_kind, check_numbers, naming
 from shoal.settings.section import Section, parse
-from shoal.stored import as_kind, check_numbers, naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

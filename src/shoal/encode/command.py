@@ -25,11 +25,11 @@ def encode_fit(
         columns: The experiment's columns.
         shards: Shard name to its transformed table.
         out: The fitted encoders, one skops file.
-        shapes: What a model must fit, as :class:`shoal.shapes.Shapes`.
+        shapes: What a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder
-    from shoal.shapes import Shapes
-    from shoal.tables import Columns, Table
+    from shoal.formats.shapes import Shapes
+    from shoal.formats.tables import Columns, Table
 
     opened = {name: Table(path) for name, path in shards.items()}
     encoder = Encoder.fit(settings, Columns.load(columns), opened)
@@ -58,12 +58,12 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
             ``x`` and ``y``, outside the training fold also key and unit.
         trusted: Types in the state that may be loaded, from :func:`encode_fit`'s shapes.
     """
-    from shoal import tables
     from shoal.encode.encoder import Encoder
-    from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES
-    from shoal.store import RowArray, write_rows
+    from shoal.formats import tables
+    from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES
+    from shoal.formats.row_store import RowArray, write_rows
+    from shoal.formats.units import UNIT
     from shoal.transform.rows import BATCH_ROWS
-    from shoal.units import UNIT
 
     encoder = Encoder.load(state, trusted)
     source = tables.Table(table)
@@ -100,8 +100,8 @@ def _row_hashes(
     folds: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
     """Training reads neither key nor unit; halves of validation, tests and predictions do."""
-    from shoal.hashing import ROW_HASH_BYTES, hash_rows
-    from shoal.tables import TRAIN
+    from shoal.formats.hashing import ROW_HASH_BYTES, hash_rows
+    from shoal.formats.tables import TRAIN
 
     content = {"x": x.reshape(len(x), -1), "y": y}
     # As bytes: as float64 a unit would lose some.

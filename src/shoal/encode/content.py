@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, model_validato
 from typing_extensions import TypedDict
 
 from shoal.encode.column import ColumnEncoder, Place, Target
+from shoal.formats.stored import check_range, naming, tensor_of
+from shoal.formats.tables import without_gaps
 from shoal.settings.section import Section
-from shoal.stored import check_range, naming, tensor_of
-from shoal.tables import without_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

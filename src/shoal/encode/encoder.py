@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import NonNegativeInt
 
-from shoal import tables
 from shoal.encode import skops_file
 from shoal.encode.column import ColumnEncoder, Place, Target
 from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import Label, LabelSurvey, label_from_state
 from shoal.errors import CorruptError, DataError, SourceError
+from shoal.formats import tables
+from shoal.formats.stored import Stored, as_kind, naming
 from shoal.settings.data import Task
-from shoal.stored import Stored, as_kind, naming
 from shoal.transform.rows import smallest_draws, training_rows
 
 if TYPE_CHECKING:

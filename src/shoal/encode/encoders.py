@@ -11,13 +11,13 @@ from shoal.encode.named import Named
 from shoal.encode.numeric import Passthrough, Quantile, Rank, Scale
 from shoal.encode.sequences import SequenceInteger, SequenceOneHot
 from shoal.errors import DataError, SettingsError, nearest
-from shoal.tables import ARRAY_KINDS
+from shoal.formats.tables import ARRAY_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shoal.formats.tables import Columns
     from shoal.settings.data import Encode
-    from shoal.tables import Columns
 
 _CLASSES: tuple[type[ColumnEncoder], ...] = (
     Scale,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from pydantic import PositiveFloat
 
-from shoal import tables
 from shoal.errors import CorruptError, DataError
-from shoal.stored import Stored, as_kind
+from shoal.formats import tables
+from shoal.formats.stored import Stored, as_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ from typing_extensions import TypedDict
 from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names
 from shoal.encode.projections import Projection, projection_of, rows_at_once
 from shoal.errors import CorruptError, ModelError
-from shoal.tables import ARRAY_KINDS, without_gaps
-from shoal.targets import import_target
-from shoal.user_code import check_arguments
+from shoal.formats.tables import ARRAY_KINDS, without_gaps
+from shoal.settings.targets import import_target
+from shoal.settings.user_code import check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.blocks import BLOCK_ROWS
-from shoal.exact import ExactProduct
+from shoal.training.blocks import BLOCK_ROWS
+from shoal.training.exact import ExactProduct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

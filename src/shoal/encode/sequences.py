@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from typing_extensions import TypedDict
 
 from shoal.encode.column import ColumnEncoder, Target, no_value
+from shoal.formats.tables import without_gaps
 from shoal.settings.section import Section
-from shoal.tables import without_gaps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,9 +9,9 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ModelError
-from shoal.files import replacing
-from shoal.json_file import parse_json
-from shoal.targets import check_trust, import_target
+from shoal.formats.files import replacing
+from shoal.formats.json_file import parse_json
+from shoal.settings.targets import check_trust, import_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from shoal.evaluate import formats
+from shoal.formats import text as formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

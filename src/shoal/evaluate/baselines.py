@@ -10,22 +10,22 @@ import numpy as np
 
 from shoal.errors import DivergedError, ModelError
 from shoal.evaluate.random_partitions import random_draw
-from shoal.grid import at_point
-from shoal.hashing import row_order, settings_id
-from shoal.processes import end_helpers
-from shoal.resume import Part
-from shoal.store import ShardRows
-from shoal.tables import TRAIN, VALIDATION
+from shoal.formats.hashing import row_order, settings_id
+from shoal.formats.row_store import ShardRows
+from shoal.formats.tables import TRAIN, VALIDATION
+from shoal.formats.units import UNIT
+from shoal.partitions.reader import halves
+from shoal.search.points import at_point
 from shoal.train_specialists.fit import train_on_rows, train_on_shards
-from shoal.train_specialists.model import (
+from shoal.train_specialists.proposals import Told
+from shoal.training.model import (
     build_model,
     load_weights,
     mean_losses,
     weights,
 )
-from shoal.train_specialists.partition_rows import halves
-from shoal.train_specialists.proposals import Told
-from shoal.units import UNIT
+from shoal.training.processes import end_helpers
+from shoal.training.resume import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from shoal.grid import Point
-    from shoal.ledger import Ledger
-    from shoal.resume import Checkpoints
+    from shoal.formats.ledger import Ledger
+    from shoal.formats.shapes import Shapes
+    from shoal.search.points import Point
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
-    from shoal.shapes import Shapes
-    from shoal.train_specialists.budget import Budget
     from shoal.train_specialists.proposals import Proposer
+    from shoal.training.budget import Budget
+    from shoal.training.resume import Checkpoints
 
     Tensors = dict[str, NDArray[Any]]
     Train = Callable[[torch.nn.Module, Training, Part | None], None]

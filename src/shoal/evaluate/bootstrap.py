@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.units import least_units, numbered
+from shoal.formats.units import least_units, numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shoal.evaluate.metrics import Metric
+    from shoal.training.metrics import Metric
 
     Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def paired_bootstrap(
 
     Returns:
         The difference, and an interval that leaves out as much on either side. No interval with
-        fewer units than :func:`shoal.units.least_units` asks for: 6 at 0.95.
+        fewer units than :func:`shoal.formats.units.least_units` asks for: 6 at 0.95.
 
     Raises:
         ValueError: There are no rows, or the two arrays differ in length.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.index import PartitionIndex
-from shoal.documents.ledger import LedgerRecord
-from shoal.documents.weights import BaseFacts
-from shoal.json_file import read_made
-from shoal.ledger import Ledger, training_flops
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.weights import BaseFacts
+from shoal.formats.json_file import read_made
+from shoal.formats.ledger import Ledger, training_flops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.baselines import Baselines
-    from shoal.grid import Point
-    from shoal.resume import Checkpoints
+    from shoal.search.points import Point
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import Halving
     from shoal.train_specialists.proposals import Proposer
+    from shoal.training.resume import Checkpoints
 
 
 def evaluate_generalist(
@@ -40,8 +40,8 @@ def evaluate_generalist(
     checkpoint_seconds: float,
 ) -> None:
     """Train the base on until all grid points together cost what the pool's making cost."""
-    from shoal.resume import Checkpoints
-    from shoal.state import save_state
+    from shoal.formats.fitted_state import save_state
+    from shoal.training.resume import Checkpoints
 
     ledger = Ledger("evaluate_generalist")
     ledgers = [read_made(path, LedgerRecord) for path in pool_ledgers]
@@ -79,9 +79,9 @@ def evaluate_random(
 ) -> None:
     """Train specialists on random partitions with the sizes of the trained ones."""
     from shoal.evaluate.random_partitions import random_bounds
-    from shoal.resume import Checkpoints
-    from shoal.state import load_state, save_state
-    from shoal.train_specialists.budget import Budget
+    from shoal.formats.fitted_state import load_state, save_state
+    from shoal.training.budget import Budget
+    from shoal.training.resume import Checkpoints
 
     ledger = Ledger("evaluate_random")
     index = read_made(index_path, PartitionIndex)
@@ -122,8 +122,8 @@ def _baselines(
     checkpoints: Checkpoints,
 ) -> Baselines:
     from shoal.evaluate.baselines import Baselines
-    from shoal.shapes import Shapes
-    from shoal.state import load_state
+    from shoal.formats.fitted_state import load_state
+    from shoal.formats.shapes import Shapes
 
     base = load_state(base_path)[0]
     shapes = Shapes.load(shapes_path)

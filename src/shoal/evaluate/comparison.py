@@ -9,15 +9,15 @@ import numpy as np
 from shoal.evaluate.bootstrap import paired_bootstrap
 from shoal.evaluate.constant import against_constant, no_better_text
 from shoal.evaluate.verdict import verdict
-from shoal.units import least_units, numbered
+from shoal.formats.units import least_units, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from shoal.evaluate.metrics import Metric
     from shoal.settings.learning import Evaluate
+    from shoal.training.metrics import Metric
 
 
 def compared(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from shoal.evaluate import formats
 from shoal.evaluate.bootstrap import Difference, paired_bootstrap
-from shoal.evaluate.metrics import score
+from shoal.formats import text as formats
+from shoal.training.metrics import score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from shoal.evaluate.metrics import Metric
     from shoal.settings.learning import Evaluate
+    from shoal.training.metrics import Metric
 
 CONSTANT = "constant"
 NO_BETTER: Literal["no better than constant"] = "no better than constant"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DataError
-from shoal.evaluate import formats
 from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.formats import text as formats
 from shoal.split.keys import flat_keys
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.evaluate.metrics import Metric
+    from shoal.training.metrics import Metric
 
 JUDGED = {"pool_top1": "the pool", "generalist": "the generalist"}
 """Contenders that must not beat the constant answer."""

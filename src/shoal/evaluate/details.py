@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
-from shoal.documents.choice import Choice
-from shoal.documents.ledger import LedgerRecord
-from shoal.documents.plan import RunSettings
-from shoal.documents.weights import BaselineFacts
-from shoal.evaluate.metrics import partition_scores, partition_units
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
-from shoal.hashing import uniform
-from shoal.json_file import read_made
-from shoal.units import UNIT
+from shoal.formats.documents.choice import Choice
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.plan import RunSettings
+from shoal.formats.documents.weights import BaselineFacts
+from shoal.formats.hashing import uniform
+from shoal.formats.json_file import read_made
+from shoal.formats.units import UNIT
+from shoal.training.metrics import partition_scores, partition_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.judge import Paths, TestRows
-    from shoal.evaluate.metrics import Metric
+    from shoal.partitions.reader import Index
     from shoal.pool.pool import Pool
     from shoal.settings.learning import Evaluate
-    from shoal.train_specialists.partition_rows import Index
+    from shoal.training.metrics import Metric
 
 _STAGES = {
     "embed_fit": "embed",
@@ -155,7 +155,7 @@ def _map(settings: Evaluate, tested: TestRows) -> tuple[NDArray[np.int64], NDArr
 
 def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int], dict[str, int]]:
     """Rows that reached transform, rows dropped and rows added there by step, over all shards."""
-    from shoal.tables import Table
+    from shoal.formats.tables import Table
 
     rows_in = 0
     dropped: Counter[str] = Counter()
@@ -181,7 +181,7 @@ def _stages(ledgers: Sequence[Mapping[str, Any]]) -> list[StageCost]:
 
 def _trained_on(paths: Paths, index: Index) -> dict[str, str]:
     """Whether each baseline has seen the current training rows, in words."""
-    from shoal.state import load_state
+    from shoal.formats.fitted_state import load_state
 
     current = index.content["root"]["train"]
     said = {}

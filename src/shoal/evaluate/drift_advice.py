@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from shoal.evaluate.drift import LEAST_ROWS, holm
-from shoal.evaluate.formats import share_text
+from shoal.formats.text import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import UNASSIGNED, AtomAssigner
-from shoal.documents.choice import Choice
 from shoal.evaluate.drift import (
     Loss,
     PartitionChange,
@@ -18,12 +17,13 @@ from shoal.evaluate.drift import (
 )
 from shoal.evaluate.drift_advice import recommend
 from shoal.evaluate.drift_rows import read_embeddings, read_places, smallest_draws, surplus
-from shoal.json_file import read_made, write_json
-from shoal.made_from import made_from
-from shoal.state import load_state
-from shoal.tables import FOLDS, TEST, TRAIN, VALIDATION
+from shoal.formats.documents.choice import Choice
+from shoal.formats.fitted_state import load_state
+from shoal.formats.json_file import read_made, write_json
+from shoal.formats.provenance import made_from
+from shoal.formats.tables import FOLDS, TEST, TRAIN, VALIDATION
+from shoal.partitions.reader import Index
 from shoal.train_router.router import Router
-from shoal.train_specialists.partition_rows import Index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

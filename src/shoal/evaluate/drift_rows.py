@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.hashing import ROW_HASH_BYTES, row_order, uniform
-from shoal.store import ShardRows
-from shoal.units import UNIT
+from shoal.formats.hashing import ROW_HASH_BYTES, row_order, uniform
+from shoal.formats.row_store import ShardRows
+from shoal.formats.units import UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate import formats
+from shoal.formats import text as formats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

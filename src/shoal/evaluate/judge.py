@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import partition_values
-from shoal.documents.judgement import Check, GateRecord
-from shoal.documents.ledger import LedgerRecord
-from shoal.documents.plan import RunSettings
-from shoal.documents.weights import AtPoint, RandomFacts
 from shoal.errors import CorruptError
 from shoal.evaluate.comparison import compared
 from shoal.evaluate.control import control, control_verdict
-from shoal.evaluate.metrics import measure
 from shoal.evaluate.random_partitions import random_draw
-from shoal.files import replacing
-from shoal.json_file import read_made, write_json
-from shoal.ledger import training_flops
-from shoal.made_from import made_from
-from shoal.pool.experts import BASE, Experts
+from shoal.formats.documents.judgement import Check, GateRecord
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.plan import RunSettings
+from shoal.formats.documents.weights import AtPoint, RandomFacts
+from shoal.formats.files import replacing
+from shoal.formats.fitted_state import load_state
+from shoal.formats.json_file import read_made, write_json
+from shoal.formats.ledger import training_flops
+from shoal.formats.provenance import made_from
+from shoal.formats.units import UNIT
+from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
 from shoal.split.units import kind
-from shoal.state import load_state
-from shoal.train_specialists.partition_rows import Index
-from shoal.units import UNIT
+from shoal.train_specialists.experts import BASE, Experts
+from shoal.training.metrics import measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.evaluate.metrics import Metric
     from shoal.settings.learning import Evaluate
+    from shoal.training.metrics import Metric
 
 UNASSIGNED = -1
 _NAMES = ("x", "y", "key", "embedding", "partition", UNIT)
@@ -130,7 +130,7 @@ def _gate(pool: Pool, made_by: str | None) -> dict[str, Any]:
 
 
 def _encoder_types(folder: Path) -> list[str]:
-    from shoal.shapes import Shapes
+    from shoal.formats.shapes import Shapes
 
     return list(Shapes.load(folder / "shapes.json").trusted)
 
@@ -229,7 +229,7 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
     """FLOPs of each contender: for training, and for predicting one row."""
     import torch
 
-    from shoal.flops import forward_flops
+    from shoal.training.flops import forward_flops
 
     one_row = float(
         forward_flops(pool.experts.models[BASE], torch.zeros((1, *pool.shapes.x_shape)))
@@ -276,7 +276,7 @@ def _write_predictions(
     import pyarrow as pa
     import pyarrow.parquet
 
-    from shoal.tables import key_array
+    from shoal.formats.tables import key_array
 
     table: dict[str, Any] = {
         "key": key_array(tested.rows["key"]),

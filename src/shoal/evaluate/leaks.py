@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate.formats import count_text, share_text
+from shoal.formats.text import count_text, share_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

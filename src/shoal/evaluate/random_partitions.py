@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.hashing import uniform
+from shoal.formats.hashing import uniform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

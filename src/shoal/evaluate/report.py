@@ -6,14 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate import formats
 from shoal.evaluate.accounting import row_accounting, stage_rows
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.interval import interval_svg
 from shoal.evaluate.leaks import checked_line, doubt_lines
-from shoal.evaluate.metrics import WORST_ROWS, WORST_UNITS
-from shoal.evaluate.page import TEMPLATE, render
-from shoal.evaluate.partition_map import COLOURS, colour, map_svg
 from shoal.evaluate.verdict import (
     METRIC_NAMES,
     best,
@@ -23,8 +19,12 @@ from shoal.evaluate.verdict import (
     held_out,
     metrics_decimals,
 )
-from shoal.pool.incomplete import incomplete_line
-from shoal.units import NAMES, units_text
+from shoal.formats import text as formats
+from shoal.formats.units import NAMES, units_text
+from shoal.plan.incomplete import incomplete_line
+from shoal.report.page import TEMPLATE, render
+from shoal.report.partition_map import COLOURS, colour, map_svg
+from shoal.training.metrics import WORST_ROWS, WORST_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

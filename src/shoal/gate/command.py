@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.weights import AtPoint
+from shoal.formats.documents.weights import AtPoint
+from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
 from shoal.gate.gate import GENERALIST
-from shoal.ledger import Ledger
-from shoal.shapes import Shapes
 from shoal.train_router.router import BASE, Routes
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.gate.paired import Comparison
-    from shoal.pool.experts import Experts
     from shoal.settings.learning import Gate, Model, Router
+    from shoal.train_specialists.experts import Experts
 
     Rows = Mapping[str, NDArray[Any]]
 
@@ -74,12 +74,12 @@ def gate(
     """
     import numpy as np
 
+    from shoal.formats.json_file import write_json
+    from shoal.formats.provenance import made_from
+    from shoal.formats.units import UNIT, least_units, numbered
     from shoal.gate.paired import compare
-    from shoal.json_file import write_json
-    from shoal.made_from import made_from
+    from shoal.partitions.reader import Index, halves
     from shoal.train_router.command import routing_rows
-    from shoal.train_specialists.partition_rows import Index, halves
-    from shoal.units import UNIT, least_units, numbered
 
     ledger = Ledger("gate")
     shapes = Shapes.load(shapes_path)
@@ -128,10 +128,10 @@ def _closed(
 
 def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
     """Base, generalist and the chosen specialists by number."""
-    from shoal.pool.experts import Experts
-    from shoal.state import load_state
+    from shoal.formats.fitted_state import load_state
     from shoal.train_router.command import chosen_specialists
-    from shoal.train_specialists.model import trained_model
+    from shoal.train_specialists.experts import Experts
+    from shoal.training.model import trained_model
 
     paths = {BASE: files.base, GENERALIST: files.generalist}
     paths |= chosen_specialists(files.choices, files.specialists)
@@ -157,9 +157,9 @@ def _routes(
     import numpy as np
 
     from shoal.cluster.assigner import load_assigner, partition_values
+    from shoal.formats.units import coin
     from shoal.train_router.command import specialist_losses
     from shoal.train_router.fit import fit_router
-    from shoal.units import coin
 
     assigner = load_assigner(assigner_path)
     trained = sorted(number for number in experts.models if number >= 0)
@@ -184,7 +184,7 @@ def _routes(
 
 def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
     """What the metric counts for each row, higher is better."""
-    from shoal.evaluate.metrics import row_correct, row_squared_error
+    from shoal.training.metrics import row_correct, row_squared_error
 
     return -row_squared_error(answer, y) if task == "regression" else row_correct(answer, y)
 
@@ -193,6 +193,6 @@ def _forward_flops(experts: Experts, rows: Rows, answers: int) -> float:
     """FLOPs of so many answers to one row."""
     import torch
 
-    from shoal.flops import forward_flops
+    from shoal.training.flops import forward_flops
 
     return float(forward_flops(experts.models[BASE], torch.from_numpy(rows["x"][:1])) * answers)

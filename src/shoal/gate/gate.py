@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from shoal.documents.judgement import GateRecord
 from shoal.errors import CorruptError
-from shoal.stored import as_kind
+from shoal.formats.documents.judgement import GateRecord
+from shoal.formats.stored import as_kind
 from shoal.train_router.router import BASE, Routes
 
 if TYPE_CHECKING:

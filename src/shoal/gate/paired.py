@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.units import least_units, mean_of, numbered
+from shoal.formats.units import least_units, mean_of, numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def compare(
 
     Returns:
         One comparison for each specialist that leads a row, in order of number. With fewer units
-        than :func:`shoal.units.least_units` asks for, none serves.
+        than :func:`shoal.formats.units.least_units` asks for, none serves.
 
     Source:
         Variance between specialists: DerSimonian and Laird 1986. Estimates and their errors, that

@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.choice import Choice
-from shoal.documents.index import PartitionIndex
-from shoal.documents.judgement import GateRecord
-from shoal.documents.ledger import LedgerRecord
-from shoal.documents.plan import RunSettings
-from shoal.documents.weights import AtPoint
-from shoal.files import replacing
-from shoal.json_file import read_made, write_json
-from shoal.made_from import made_from
+from shoal.formats.documents.choice import Choice
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.judgement import GateRecord
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.plan import RunSettings
+from shoal.formats.documents.weights import AtPoint
+from shoal.formats.files import replacing
+from shoal.formats.json_file import read_made, write_json
+from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ def pool(
     """
     from importlib.metadata import version
 
-    from shoal.hashing import file_hash
+    from shoal.formats.hashing import file_hash
     from shoal.pool.manifest import FORMAT, GENERALIST_FILE, specialist_file
     from shoal.train_router.command import chosen_specialists
 
@@ -94,7 +94,7 @@ def _incomplete(
     failed: Path | None,
 ) -> list[dict[str, Any]]:
     """What the pool lacks because training failed."""
-    from shoal.pool.incomplete import incomplete, read_failed
+    from shoal.plan.incomplete import incomplete, read_failed
 
     there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
     failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]
@@ -154,7 +154,7 @@ def _write(batches: Iterator[pa.Table], path: Path) -> None:
 
 
 def _point_values(specialist: Path) -> dict[str, Any]:
-    from shoal.state import load_state
+    from shoal.formats.fitted_state import load_state
 
     return load_state(specialist, AtPoint)[1]["point"]
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from shoal.documents.ledger import MadeFrom
 from shoal.errors import CorruptError, nearest
-from shoal.hashing import json_hash
-from shoal.json_file import parse_json, read_json
+from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.hashing import json_hash
+from shoal.formats.json_file import parse_json, read_json
+from shoal.formats.stored import Stored, as_kind, naming
 from shoal.settings.learning import Model
-from shoal.stored import Stored, as_kind, naming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ class Specialist(Stored):
 
 
 class Lack(Stored):
-    """Specialists that a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
+    """Specialists that a pool lacks because training failed, see :mod:`shoal.plan.incomplete`."""
 
     partition: NonNegativeInt
     specialist: bool

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import NonNegativeInt
 
 from shoal.errors import CorruptError
+from shoal.formats.shapes import Shapes
+from shoal.formats.stored import Stored, as_kind, check_numbers, naming
+from shoal.formats.tables import Columns
 from shoal.gate.gate import GENERALIST, Gate
-from shoal.grid import Point
-from shoal.pool.experts import BASE, Experts
 from shoal.pool.manifest import GENERALIST_FILE
 from shoal.pool.sealed import Sealed
-from shoal.shapes import Shapes
-from shoal.stored import Stored, as_kind, check_numbers, naming
-from shoal.tables import Columns
-from shoal.targets import check_trust
-from shoal.train_specialists.model import trained_model
+from shoal.search.points import Point
+from shoal.settings.targets import check_trust
+from shoal.train_specialists.experts import BASE, Experts
+from shoal.training.model import trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,11 +9,11 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.ledger import LedgerRecord
 from shoal.errors import CorruptError, SourceError
-from shoal.json_file import parse_json
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.fitted_state import parse_state
+from shoal.formats.json_file import parse_json
 from shoal.pool.manifest import MANIFEST, parse_manifest
-from shoal.state import parse_state
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
+from shoal.formats.yaml_file import read_yaml
 from shoal.settings.references import check_references
 from shoal.settings.ways import STAGES, one_choice
-from shoal.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
-from shoal.shapes import FACTS, PREFIX
+from shoal.formats.shapes import FACTS, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shoal.errors import SettingsError
-from shoal.json_file import parse_json
-from shoal.validation import explain, validated
+from shoal.formats.json_file import parse_json
+from shoal.formats.validation import explain, validated
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, strict=True)]
 """A seed that every library takes: scikit-learn's and numpy's older generators stop at 32 bits."""

@@ -16,10 +16,10 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.errors import SettingsError, nearest
-from shoal.hashing import settings_id
-from shoal.sampling import distinct, index
+from shoal.formats.hashing import settings_id
 from shoal.settings import Settings, parse
 from shoal.settings.compose import composed, resolved
+from shoal.settings.sampling import distinct, index
 from shoal.settings.search import Search
 from shoal.settings.ways import STAGES, check_values, refuse_ways, ways_of
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.lib import format as npy
 
 from shoal.errors import SourceError, nearest
+from shoal.formats.tables import image_array
 from shoal.sources.tensors import kept_as
-from shoal.tables import image_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

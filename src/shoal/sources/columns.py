@@ -8,16 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
+from shoal.formats.tables import ARRAY_KINDS, image_array
 from shoal.sources import tensors, times, values
 from shoal.sources.frames import check_single
 from shoal.sources.inference import infer, listing
 from shoal.sources.pictures import holds_pictures
-from shoal.tables import ARRAY_KINDS, image_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.tables import Columns
+    from shoal.formats.tables import Columns
 
 __all__ = ["infer", "label_is_missing", "listing", "needed", "typed", "typed_inputs"]
 

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.errors import SourceError, nearest
+from shoal.formats.tables import ARRAY_KINDS, image_array
 from shoal.sources.canonical import canonical_text
-from shoal.tables import ARRAY_KINDS, image_array
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from shoal.tables import Columns
+    from shoal.formats.tables import Columns
 
 _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating, Decimal, date)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shoal.errors import SourceError, nearest
+from shoal.formats.tables import ARRAY_KINDS, Columns
 from shoal.sources import values
 from shoal.sources.evidence import WORDS, Evidence, gathered
 from shoal.sources.parquet import saved_index
 from shoal.sources.times import time_formats
-from shoal.tables import ARRAY_KINDS, Columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

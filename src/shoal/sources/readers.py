@@ -104,7 +104,7 @@ def _checked(
     file: _Opened, path: Path, rows: int, wanted: Sequence[str] | None
 ) -> Iterator[pa.Table]:
     """Batches of equal size of an opened file whose columns are in order."""
-    from shoal.tables import RESERVED
+    from shoal.formats.tables import RESERVED
 
     for name in file.names:
         if name in RESERVED:

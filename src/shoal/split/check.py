@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from shoal import tables
 from shoal.errors import DataError
+from shoal.formats import tables
+from shoal.formats.tables import FOLDS, OUTSIDE, TRAIN
 from shoal.split.keys import content_hashes, flat_keys, input_hashes, value_hashes
 from shoal.split.leaks import find_leaks, repeated_inputs
 from shoal.split.spellings import Spellings
-from shoal.tables import FOLDS, OUTSIDE, TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from shoal.formats.tables import Columns, Table
     from shoal.settings.data import Split
-    from shoal.tables import Columns, Table
 
 _BATCH_ROWS = 8192
 

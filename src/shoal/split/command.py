@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from shoal.formats.tables import Columns
     from shoal.settings.data import ArraySource, Similarity, Sources, Split
     from shoal.split.reading import Planned
-    from shoal.tables import Columns
 
 _HEADS_MOST, _HEAD_LEAST = 65_536, 256
 """Rows of all heads together, and of one, that columns are inferred from."""
@@ -42,10 +42,10 @@ def split_fit(
     Raises:
         SourceError: A file cannot be read, or is not what its shard says.
     """
+    from shoal.formats.fitted_state import save_state
     from shoal.sources.columns import infer, listing
     from shoal.sources.readers import expand, raw_batches
     from shoal.split.reading import Planned
-    from shoal.state import save_state
 
     found = expand(sources.files)
     if shards is not None:
@@ -102,12 +102,12 @@ def split(
     Raises:
         SourceError: The file cannot be read, or is not what its shard says.
     """
-    from shoal import tables
+    from shoal.formats import tables
+    from shoal.formats.fitted_state import load_state
     from shoal.split.folds import folds_of
     from shoal.split.reading import Planned, read_rows
     from shoal.split.shuffle import ShuffledLabels
     from shoal.split.units import kind, units_of
-    from shoal.state import load_state
 
     planned = Planned(source, shard)
     frozen = tables.Columns.load(columns)
@@ -142,10 +142,10 @@ def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Pa
         split: How the folds were made.
         out: Counts of rows, of folds and of duplicates, JSON.
     """
-    from shoal.json_file import write_json
-    from shoal.made_from import made_from
+    from shoal.formats.json_file import write_json
+    from shoal.formats.provenance import made_from
+    from shoal.formats.tables import Columns, Table
     from shoal.split.check import check
-    from shoal.tables import Columns, Table
 
     opened = [(source, Table(path)) for source, path in tables.items()]
     write_json(out, check(opened, Columns.load(columns), split) | made_from())
@@ -205,7 +205,7 @@ def _fitted(
     """What the method remembers of all rows."""
     import numpy as np
 
-    from shoal import tables
+    from shoal.formats import tables
     from shoal.split import folds
     from shoal.split.reading import read_rows, read_times
     from shoal.split.units import fit_blocks
@@ -260,7 +260,7 @@ def _labels(
     """Labels of the training fold as tensors and JSON, for rows to draw theirs from."""
     import numpy as np
 
-    from shoal import tables
+    from shoal.formats import tables
     from shoal.split.folds import folds_of
     from shoal.split.reading import read_rows
     from shoal.split.shuffle import ShuffledLabels

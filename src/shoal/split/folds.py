@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import SourceError, nearest
-from shoal.hashing import uniform
+from shoal.formats.hashing import uniform
+from shoal.formats.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.sources.canonical import canonical_text
 from shoal.split.keys import flat_keys, grouped_hashes
-from shoal.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal import tables
-from shoal.hashing import KEY_BYTES, hash_rows
+from shoal.formats import tables
+from shoal.formats.hashing import KEY_BYTES, hash_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from shoal.tables import Columns
+    from shoal.formats.tables import Columns
 
 CONTENT_BYTES = 16
 

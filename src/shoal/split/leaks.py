@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from shoal import tables
+from shoal.formats import tables
+from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.split.likeness import LEAST_ROWS, near_rows, vectors, widest
-from shoal.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from shoal.tables import Columns, Table
+    from shoal.formats.tables import Columns, Table
 
 _BATCH_ROWS = 8192
 _MOST_TRAINING, _MOST_VALIDATION, _MOST_COMPARED = 10_000, 5_000, 2_000

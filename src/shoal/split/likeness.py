@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal import tables
+from shoal.formats import tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from shoal.tables import Columns
+    from shoal.formats.tables import Columns
 
     Floats = NDArray[np.float32]
 

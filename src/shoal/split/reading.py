@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from shoal import tables
 from shoal.errors import SourceError
+from shoal.formats import tables
+from shoal.plan.shards import is_of_shard
 from shoal.settings.data import ArraySource
 from shoal.sources import values
 from shoal.sources.columns import label_is_missing, needed, typed
@@ -19,15 +20,14 @@ from shoal.sources.opened import SourceFile, opened
 from shoal.sources.readers import raw_batches
 from shoal.split.folds import Basis
 from shoal.split.keys import row_keys
-from shoal.workflow.shards import is_of_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
+    from shoal.formats.tables import Columns
     from shoal.settings.data import Split
-    from shoal.tables import Columns
 
 
 @dataclass(frozen=True)

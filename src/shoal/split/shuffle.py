@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.errors import DataError
-from shoal.hashing import uniform
-from shoal.tables import OUTSIDE
+from shoal.formats.hashing import uniform
+from shoal.formats.tables import OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class ShuffledLabels:
         return cls(values, counts.astype(np.int64))
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Tensors and JSON, for :func:`shoal.state.save_state`."""
+        """Tensors and JSON, for :func:`shoal.formats.fitted_state.save_state`."""
         tensors: dict[str, NDArray[Any]] = {"label_counts": self.counts}
         if self.values.dtype == object:
             return tensors, {"label_values": self.values.tolist()}

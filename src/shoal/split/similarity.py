@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal import tables
+from shoal.formats import tables
 from shoal.split.folds import fit_table
 from shoal.split.keys import flat_keys
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from shoal.formats.tables import Columns
     from shoal.settings.data import Similarity
-    from shoal.tables import Columns
 
     Signatures = NDArray[np.uint32]
 

@@ -1,4 +1,4 @@
-"""The unit of each row: what a split keeps on one side; see :mod:`shoal.units`."""
+"""The unit of each row: what a split keeps on one side; see :mod:`shoal.formats.units`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.tables import Columns
     from shoal.split.folds import Basis
-    from shoal.tables import Columns
 
     Ids = NDArray[np.uint64]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.weights import AtPoint
-from shoal.ledger import Ledger
-from shoal.shapes import Shapes
+from shoal.formats.documents.weights import AtPoint
+from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from shoal.partitions.reader import Index
     from shoal.settings.learning import Model, Router
-    from shoal.train_specialists.partition_rows import Index
 
 
 def train_router(
@@ -50,10 +50,10 @@ def train_router(
 
     from shoal.cluster.assigner import load_assigner
     from shoal.embed.embedder import load_embedder
-    from shoal.state import load_state, save_state
+    from shoal.formats.fitted_state import load_state, save_state
+    from shoal.partitions.reader import Index
     from shoal.train_router.fit import fit_router
-    from shoal.train_specialists.model import trained_model
-    from shoal.train_specialists.partition_rows import Index
+    from shoal.training.model import trained_model
 
     ledger = Ledger("train_router")
     index, shapes = Index(index_path), Shapes.load(shapes_path)
@@ -94,8 +94,8 @@ def specialised(choices: Sequence[Path]) -> list[int]:
     Args:
         choices: What ``train-choose`` wrote.
     """
-    from shoal.documents.choice import Choice
-    from shoal.json_file import read_made
+    from shoal.formats.documents.choice import Choice
+    from shoal.formats.json_file import read_made
 
     return sorted(int(read_made(path, Choice)["partition"]) for path in choices)
 
@@ -107,9 +107,9 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
         choices: What ``train-choose`` wrote.
         specialists: Weights of every specialist.
     """
-    from shoal.documents.choice import Choice
     from shoal.errors import CorruptError
-    from shoal.json_file import read_made
+    from shoal.formats.documents.choice import Choice
+    from shoal.formats.json_file import read_made
 
     by_name = {str(path): path for path in specialists}
     found = {}
@@ -126,9 +126,9 @@ def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
     import numpy as np
 
     from shoal.errors import DataError
-    from shoal.hashing import uniform
-    from shoal.train_specialists.partition_rows import halves
-    from shoal.units import UNIT
+    from shoal.formats.hashing import uniform
+    from shoal.formats.units import UNIT
+    from shoal.partitions.reader import halves
 
     names = ("x", "y", "key", "embedding", "partition", UNIT)
     numbers = [int(entry["partition"]) for entry in index.partitions]
@@ -154,8 +154,8 @@ def specialist_losses(
     import numpy as np
     import torch
 
-    from shoal.flops import forward_flops
-    from shoal.train_specialists.model import predict, row_losses
+    from shoal.training.flops import forward_flops
+    from shoal.training.model import predict, row_losses
 
     x, y = rows["x"], rows["y"]
     columns = [row_losses(predict(net, x, task), y, task) for net in nets]

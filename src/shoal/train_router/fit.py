@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
-from shoal.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, uniform
+from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, uniform
 from shoal.settings.learning import Classifier, NearestNeighbours
 from shoal.train_router.router import Router
 from shoal.train_router.scores import ByClassifier, ByDistance, ByNeighbours, Scores, log_softmax

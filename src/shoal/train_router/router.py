@@ -10,9 +10,9 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from shoal.cluster.assigner import AtomAssigner, assigner_from_state
 from shoal.errors import CorruptError, SettingsError
-from shoal.exact import row_sums
-from shoal.stored import Stored, as_kind, check_range, tensor_of
+from shoal.formats.stored import Stored, as_kind, check_range, tensor_of
 from shoal.train_router.scores import scores_from_tensors
+from shoal.training.exact import row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

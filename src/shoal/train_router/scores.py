@@ -16,8 +16,8 @@ import numpy as np
 
 from shoal.cluster.distances import Targets
 from shoal.errors import CorruptError
-from shoal.exact import ExactProduct, row_sums
-from shoal.stored import check_range, tensor_of
+from shoal.formats.stored import check_range, tensor_of
+from shoal.training.exact import ExactProduct, row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

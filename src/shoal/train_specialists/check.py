@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from shoal.errors import SettingsError
-from shoal.grid import model_at
-from shoal.shapes import Shapes
-from shoal.train_specialists.model import build_model, model_class
-from shoal.user_code import check_arguments
+from shoal.formats.shapes import Shapes
+from shoal.search.points import model_at
+from shoal.settings.user_code import check_arguments
+from shoal.training.model import build_model, model_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.weights import SpecialistFacts
 from shoal.errors import CorruptError
-from shoal.hashing import settings_id
-from shoal.shapes import Shapes
+from shoal.formats.documents.weights import SpecialistFacts
+from shoal.formats.hashing import settings_id
+from shoal.formats.shapes import Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from shoal.grid import Point
-    from shoal.ledger import Ledger
+    from shoal.formats.ledger import Ledger
+    from shoal.search.points import Point
     from shoal.settings.learning import Model
 
 _BASE = "base"
@@ -96,11 +96,11 @@ def measure(
     import numpy as np
     import torch
 
-    from shoal.flops import forward_flops
-    from shoal.state import load_state
-    from shoal.train_specialists.model import losses_by_row, margin, trained_model
-    from shoal.train_specialists.partition_rows import Index, halves
-    from shoal.units import UNIT, numbered
+    from shoal.formats.fitted_state import load_state
+    from shoal.formats.units import UNIT, numbered
+    from shoal.partitions.reader import Index, halves
+    from shoal.training.flops import forward_flops
+    from shoal.training.model import losses_by_row, margin, trained_model
 
     index = Index(index_path)
     partition = index.partition_with(*digests)
@@ -156,8 +156,8 @@ def write_measured(
         content: What follows.
         ledger: Of the job.
     """
-    from shoal.json_file import write_json
-    from shoal.made_from import made_from
+    from shoal.formats.json_file import write_json
+    from shoal.formats.provenance import made_from
 
     about = {
         "partition": measured.partition,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from shoal.ledger import Ledger
-from shoal.shapes import Shapes
+from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shoal.grid import Point
+    from shoal.search.points import Point
     from shoal.settings.learning import Model, Training
 
 
@@ -26,12 +26,12 @@ def base_fit(
     checkpoint_seconds: float,
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
-    from shoal.processes import end_helpers
-    from shoal.resume import Checkpoints
-    from shoal.state import save_state
-    from shoal.train_specialists.budget import Budget
+    from shoal.formats.fitted_state import save_state
     from shoal.train_specialists.fit import train_on_shards
-    from shoal.train_specialists.model import build_model, weights
+    from shoal.training.budget import Budget
+    from shoal.training.model import build_model, weights
+    from shoal.training.processes import end_helpers
+    from shoal.training.resume import Checkpoints
 
     ledger = Ledger("base_fit")
     shapes = Shapes.load(shapes_path)
@@ -73,11 +73,11 @@ def train_specialist(
         DivergedError: It diverged and may not.
     """
     from shoal.errors import DivergedError
-    from shoal.resume import Checkpoints, say_once
-    from shoal.state import save_state
+    from shoal.formats.fitted_state import save_state
     from shoal.train_specialists.fit import train_on_rows
-    from shoal.train_specialists.model import weights
     from shoal.train_specialists.start import start
+    from shoal.training.model import weights
+    from shoal.training.resume import Checkpoints, say_once
 
     ledger = Ledger("train_specialist")
     at = start(model, training, point, index_path, digest, base_path, shapes_path)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from shoal.flops import step_flops
-from shoal.processes import visible_devices
-from shoal.streaming import MemoryRows, RowStream
-from shoal.train_specialists.module import trainable
-from shoal.training import run_steps
-from shoal.user_code import Calling
+from shoal.settings.user_code import Calling
+from shoal.training.batches import MemoryRows, RowStream
+from shoal.training.flops import step_flops
+from shoal.training.loop import run_steps
+from shoal.training.module import trainable
+from shoal.training.processes import visible_devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from shoal.ledger import Ledger
-    from shoal.resume import Checkpoints, Part
+    from shoal.formats.ledger import Ledger
     from shoal.settings.learning import Training
+    from shoal.training.resume import Checkpoints, Part
 
 
 def train_on_shards(

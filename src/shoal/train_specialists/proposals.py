@@ -11,12 +11,12 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from shoal.hashing import canonical_json, settings_id
-from shoal.json_file import parse_json
-from shoal.ledger import Ledger
+from shoal.formats.hashing import canonical_json, settings_id
+from shoal.formats.json_file import parse_json
+from shoal.formats.ledger import Ledger
+from shoal.search.space import drawn, in_range
 from shoal.settings.search import GridSampling, Range, space_size
 from shoal.settings.section import parse
-from shoal.space import drawn, in_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-    from shoal.grid import Point
+    from shoal.search.points import Point
+    from shoal.search.space import Space
     from shoal.settings.learning import Model
-    from shoal.space import Space
 
 _TRIES = 20
 """Proposals of points that are there already, before the next drawn one is taken."""
@@ -164,8 +164,8 @@ def proposed(slot: str, proposals: Path) -> Point:
         slot: The slot's name, which ends in its number.
         proposals: What followed the batch before.
     """
-    from shoal.documents.choice import Proposals
-    from shoal.json_file import read_made
+    from shoal.formats.documents.choice import Proposals
+    from shoal.formats.json_file import read_made
 
     point: Point = read_made(proposals, Proposals)["points"][int(slot.rpartition("-")[2])]
     return point
@@ -195,8 +195,8 @@ def train_propose(
         specialists: Weights of the trials of the last batch, in order.
         out: The proposals.
     """
-    from shoal.documents.choice import Proposals
-    from shoal.json_file import read_made
+    from shoal.formats.documents.choice import Proposals
+    from shoal.formats.json_file import read_made
     from shoal.train_specialists.choice import measure, write_measured
 
     ledger = Ledger("train_propose")

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DivergedError
-from shoal.ledger import Ledger
-from shoal.resume import Checkpoints, Part, say_once
+from shoal.formats.ledger import Ledger
+from shoal.training.resume import Checkpoints, Part, say_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shoal.grid import Point
+    from shoal.search.points import Point
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.start import Start
 
@@ -72,10 +72,10 @@ def train_rung(
     A point that goes through all rungs has the bits of one that was trained at once. One whose
     loss is not finite any more says so in what it leaves, and ranks last.
     """
-    from shoal.checkpoint import write_checkpoint
-    from shoal.state import save_state
-    from shoal.train_specialists.model import weights
+    from shoal.formats.checkpoint import write_checkpoint
+    from shoal.formats.fitted_state import save_state
     from shoal.train_specialists.start import start
+    from shoal.training.model import weights
 
     ledger, point = Ledger("train_rung"), candidate.point
     at = start(model, training, point, index_path, digest, base_path, shapes_path)
@@ -98,7 +98,7 @@ def _trained(at: Start, ledger: Ledger, checkpoints: Checkpoints, part: Part) ->
     """Train a part in place; why it diverged, or None."""
     import numpy as np
 
-    from shoal.checkpoint import write_checkpoint
+    from shoal.formats.checkpoint import write_checkpoint
     from shoal.train_specialists.fit import train_on_rows
 
     # What a module draws from these is then the same in each run, and so is the state.
@@ -125,8 +125,8 @@ def candidate_in(
         states: What the slots of that rung left.
         divisors: See :class:`Candidate`.
     """
-    from shoal.documents.choice import Ranking
-    from shoal.json_file import read_made
+    from shoal.formats.documents.choice import Ranking
+    from shoal.formats.json_file import read_made
 
     entry = read_made(ranking, Ranking)["order"][int(slot.rsplit("-", 1)[1])]
     (begun,) = (path for path in states if path.parent.name == entry["slot"])

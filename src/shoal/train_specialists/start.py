@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.weights import BaseFacts
-from shoal.grid import at_point
-from shoal.shapes import Shapes
-from shoal.state import load_state
-from shoal.train_specialists.budget import Budget
-from shoal.train_specialists.model import build_model, load_weights
-from shoal.train_specialists.partition_rows import Index, training_rows
+from shoal.formats.documents.weights import BaseFacts
+from shoal.formats.fitted_state import load_state
+from shoal.formats.shapes import Shapes
+from shoal.partitions.reader import Index, training_rows
+from shoal.search.points import at_point
+from shoal.training.budget import Budget
+from shoal.training.model import build_model, load_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from shoal.grid import Point
+    from shoal.search.points import Point
     from shoal.settings.learning import Model, Training
 
 

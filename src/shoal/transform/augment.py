@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from shoal import tables
 from shoal.errors import SettingsError
-from shoal.hashing import uniform, uniform_streams
+from shoal.formats import tables
+from shoal.formats.hashing import uniform, uniform_streams
 from shoal.settings.section import Section
 from shoal.transform.sequence import with_texts
 from shoal.transform.step import TransformStep

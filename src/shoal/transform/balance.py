@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from shoal import tables
 from shoal.errors import DataError, SettingsError
-from shoal.hashing import uniform
+from shoal.formats import tables
+from shoal.formats.hashing import uniform
 from shoal.settings.section import Section
 from shoal.transform.step import TransformStep
 

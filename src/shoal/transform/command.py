@@ -25,9 +25,9 @@ def transform_fit(
             shard name, so use the names that :func:`transform` is given.
         out: The state.
     """
-    from shoal.json_file import write_json
-    from shoal.made_from import made_from
-    from shoal.tables import Columns, Table
+    from shoal.formats.json_file import write_json
+    from shoal.formats.provenance import made_from
+    from shoal.formats.tables import Columns, Table
     from shoal.transform.pipeline import fit_pipeline
 
     opened = {name: Table(path) for name, path in shards.items()}
@@ -45,8 +45,8 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
         out: The shard's transformed table; its record holds rows in and rows dropped by step.
     """
     from shoal.errors import CorruptError
-    from shoal.json_file import read_made
-    from shoal.tables import Table, write_table
+    from shoal.formats.json_file import read_made
+    from shoal.formats.tables import Table, write_table
     from shoal.transform.pipeline import Pipeline
     from shoal.transform.rows import BATCH_ROWS
 

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from shoal import tables
 from shoal.errors import ModelError, SettingsError
-from shoal.hashing import derived
+from shoal.formats import tables
+from shoal.formats.hashing import derived
 from shoal.settings.section import Section
-from shoal.targets import import_target
+from shoal.settings.targets import import_target
+from shoal.settings.user_code import check_arguments
 from shoal.transform.step import TransformStep
-from shoal.user_code import check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

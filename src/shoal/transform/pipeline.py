@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal import tables
-from shoal.documents.ledger import MadeFrom
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
+from shoal.formats import tables
+from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.stored import Stored, as_kind
 from shoal.settings.data import ColumnKind, Task
-from shoal.stored import Stored, as_kind
 from shoal.transform.augment import Mask, Swap
 from shoal.transform.balance import Balance
 from shoal.transform.function import Function

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shoal import tables
-from shoal.hashing import KEY_BYTES, derived, uniform
+from shoal.formats import tables
+from shoal.formats.hashing import KEY_BYTES, derived, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from shoal import tables
 from shoal.errors import SettingsError
-from shoal.hashing import KEY_BYTES, hash_rows
+from shoal.formats import tables
+from shoal.formats.hashing import KEY_BYTES, hash_rows
 from shoal.settings.section import Section
 from shoal.sources.canonical import canonical_text
 from shoal.transform.step import TransformStep

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, PositiveInt
 
-from shoal import tables
 from shoal.errors import SourceError
-from shoal.hashing import uniform, uniform_streams
+from shoal.formats import tables
+from shoal.formats.hashing import uniform, uniform_streams
 from shoal.settings.section import Section
 from shoal.transform.step import TransformStep
 

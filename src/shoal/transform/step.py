@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from shoal.errors import SettingsError, nearest
+from shoal.formats.stored import as_kind
 from shoal.settings.section import Section, parse
-from shoal.stored import as_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, FiniteFloat, PositiveFloat
 
-from shoal import tables
 from shoal.errors import CorruptError, DataError, SettingsError, SourceError
-from shoal.hashing import uniform
+from shoal.formats import tables
+from shoal.formats.hashing import uniform
 from shoal.settings.section import Section
 from shoal.sources.canonical import canonical_text
 from shoal.transform.step import TransformStep

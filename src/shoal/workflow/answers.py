@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoal.hashing import settings_id
+from shoal.formats.hashing import settings_id
+from shoal.plan.code import code_digest
+from shoal.plan.history import PUBLISHED
+from shoal.plan.jobs import Job
 from shoal.settings.variants import CHOICE
-from shoal.workflow.code import code_digest
-from shoal.workflow.history import PUBLISHED
-from shoal.workflow.jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.workflow.plan import Plan
+    from shoal.plan.plan import Plan
 
 ANSWERS = "answers"
 """Folder of what is said of an experiment's choices, in its results."""

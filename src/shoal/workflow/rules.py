@@ -8,23 +8,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.index import PartitionIndex
-from shoal.hashing import canonical_json, settings_id
-from shoal.json_file import read_made
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.hashing import canonical_json, settings_id
+from shoal.formats.json_file import read_made
+from shoal.operate.packs import begin_packs
+from shoal.operate.resources import Resources
+from shoal.plan.jobs import files_of
+from shoal.plan.layout import BASELINES, FIT_FILES
+from shoal.plan.plan import placeholders
+from shoal.plan.shards import NAMES_FILE
 from shoal.terminal import say
-from shoal.workflow.jobs import files_of
-from shoal.workflow.layout import BASELINES, FIT_FILES
-from shoal.workflow.packs import begin_packs
-from shoal.workflow.plan import placeholders
-from shoal.workflow.resources import Resources
-from shoal.workflow.shards import NAMES_FILE
 from shoal.workflow.specialist_rules import SpecialistRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shoal.plan.jobs import Job
     from shoal.settings.variants import Variant
-    from shoal.workflow.jobs import Job
 
 NONE = "none"
 _FRESH = "[0-9a-f]{24}"

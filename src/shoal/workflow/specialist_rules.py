@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.hashing import canonical_json
-from shoal.workflow.plan import Plan
-from shoal.workflow.points import proposing
-from shoal.workflow.slots import validation_of
+from shoal.formats.hashing import canonical_json
+from shoal.plan.plan import Plan
+from shoal.plan.points import proposing
+from shoal.plan.slots import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

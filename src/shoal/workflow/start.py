@@ -10,23 +10,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.documents.judgement import Check
 from shoal.errors import ERROR
 from shoal.evaluate.leaks import doubt_lines
-from shoal.json_file import read_made
+from shoal.formats.documents.judgement import Check
+from shoal.formats.json_file import read_made
+from shoal.operate.class_check import check_named_classes
+from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
+from shoal.plan.plan import OTHER_BASE
+from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
-from shoal.workflow.class_check import check_named_classes
-from shoal.workflow.failed import Reason, failed_specialists, reasons, record_failed
-from shoal.workflow.plan import OTHER_BASE
 from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import failed_jobs, read_logs
-from shoal.workflow.running import announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from shoal.pool.incomplete import Failure
+    from shoal.plan.incomplete import Failure
     from shoal.workflow.rules import RulesPlan
 
 _started = time.time()
@@ -92,7 +92,7 @@ def begin(plans: Plans) -> None:
     """In the main process, before the first job: check what the run needs, write its records."""
     with command():
         if plans.first.is_on_cluster:
-            from shoal.workflow.cluster_check import check_cluster
+            from shoal.operate.slurm.check import check_cluster
 
             check_cluster(plans.settings.nodes)
         check_named_classes(plans)
@@ -198,7 +198,7 @@ def say_digests(plans: Plans) -> None:
 def _summarise(plan: RulesPlan, logs: Sequence[str]) -> None:
     """What a run on a cluster took."""
     if plan.is_on_cluster:
-        from shoal.workflow.cluster_summary import summarise_run
+        from shoal.operate.slurm.summary import summarise_run
 
         summarise_run(plan.root, plan.settings.name, plan.settings.nodes, read_logs(logs))
 

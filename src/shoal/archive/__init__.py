@@ -1,0 +1,1 @@
+"""Past models: kept, recovered, published."""

@@ -1,0 +1,315 @@
+"""The models that an experiment has kept: by release, by name, and how they differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shoal.archive.rows import is_rows
+from shoal.errors import ModelError, SourceError, nearest
+from shoal.formats.documents.plan import KeptRelease
+from shoal.formats.hashing import settings_id
+from shoal.formats.json_file import read_json, update_json, write_json
+from shoal.model_store.tensors import tree_of
+from shoal.plan.history import STORE
+from shoal.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence, Set
+    from pathlib import Path
+
+    from shoal.model_store import PoolStore
+    from shoal.model_store.store import Framework
+    from shoal.model_store.tensors import Tree
+
+KEPT = "models"
+"""Folder of what each release consists of, beside what is published."""
+_TAGS = "tags.json"
+_IMPORTED = "imported.json"
+_NAMING = 5  # last parts of a path that say what its file is made from
+_FEW = 4  # digits that abbreviate an id
+
+
+class Slot(NamedTuple):
+    """What a model of one release has in common with its successor in the next."""
+
+    kind: str
+    partition: int | None
+    point: str | None
+
+
+def identity_of(kind: str, path: Path) -> str:
+    """A hash of what a model was made from, which its file's path names."""
+    return settings_id(kind, *path.parts[-_NAMING:-1])
+
+
+def model_id(identity: str, tensors: Mapping[str, Any]) -> str:
+    """Id of a model: what it was made from, and six digits of what it is."""
+    return f"{identity}-{tree_of(tensors).root[:6]}"
+
+
+def base_is(model: str, tensors: Mapping[str, Any]) -> bool:
+    """Whether a base's id is that of these tensors."""
+    return model == model_id(model.split("-", maxsplit=1)[0], tensors)
+
+
+def slot_of(listed: Mapping[str, Any]) -> Slot:
+    """The slot of a model as a release lists it."""
+    return Slot(*(listed[name] for name in Slot._fields))
+
+
+def kept_files(home: Path) -> list[Path]:
+    """What was kept of each release, the oldest first; a name ends in the release's id."""
+    return sorted((home / KEPT).glob("[!.]*.json"))
+
+
+def is_of(path: Path, release: str) -> bool:
+    """Whether one of these files is of a release."""
+    return path.stem.endswith(f"-{release}")
+
+
+def keep_release(home: Path, record: Mapping[str, Any]) -> None:
+    """Write what a release consists of, once where it is published again at once.
+
+    Args:
+        home: The folder of what is published.
+        record: ``release`` and ``models`` among others.
+    """
+    files = kept_files(home)
+    again = bool(files) and is_of(files[-1], record["release"])
+    number = len(files) + (not again)
+    content = {"number": number, **record}
+    write_json(home / KEPT / f"{number:06d}-{record['release']}.json", content)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an experiment, or one of its variants, has kept.
+
+    Attributes:
+        home: The folder of what is published: ``results/NAME``, or a variant's.
+        trust: Modules outside Shoal from which a model that is trained again may be imported.
+    """
+
+    home: Path
+    trust: Sequence[str] = ()
+
+    @cached_property
+    def releases(self) -> list[dict[str, Any]]:
+        """What was kept of each release, the oldest first.
+
+        Raises:
+            SourceError: Nothing was kept here.
+        """
+        found = [dict(read_json(path, KeptRelease)) for path in kept_files(self.home)]
+        if not found:
+            raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
+        return found
+
+    @property
+    def root(self) -> Path:
+        """The experiment's results folder, where the store lies that its variants share."""
+        folders = (self.home, *self.home.parents)
+        return next((f for f in folders if (f / STORE).is_dir()), self.home)
+
+    @cached_property
+    def store(self) -> PoolStore:
+        """The pool store.
+
+        Raises:
+            SourceError: There is none.
+        """
+        from shoal.model_store import PoolStore
+
+        folder = self.root / STORE
+        if not folder.is_dir():
+            raise SourceError(f"{self.home}: no models were kept here; give a folder of results")
+        return PoolStore(folder)
+
+    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+        """A model's weights as :meth:`PoolStore.load` gives them; by its recipe if it has one.
+
+        Raises:
+            ModelError: There is no such model, or something that its recipe needs is gone.
+            RecoveryError: It was trained again and has other bits.
+        """
+        from shoal.archive.recipe import recipe_in, torch_tensors, trained_again
+
+        record = self.store.record(model)
+        recipe = recipe_in(record)
+        if recipe is None:
+            return self.store.load(model, framework)
+        tensors, seconds = trained_again(self.store, model, record, recipe, self.trust)
+        say(
+            f"{model}: trained again in {seconds:.3g} s, {recipe.predicted_seconds:.3g} s predicted"
+        )
+        return torch_tensors(tensors) if framework == "torch" else tensors
+
+    def tree(self, model: str) -> Tree:
+        """The Merkle tree of a model; nothing is trained for it."""
+        from shoal.archive.recipe import recipe_in
+
+        recipe = recipe_in(self.store.record(model))
+        return self.store.tree(model) if recipe is None else recipe.tree
+
+    def release_of(self, model: str) -> dict[str, Any]:
+        """The last release that has a model; of an imported one, the last of all.
+
+        Raises:
+            ModelError: None has.
+        """
+        releases: list[dict[str, Any]] = self.releases
+        for release in reversed(releases):
+            if model in self.imported or any(each["id"] == model for each in release["models"]):
+                return dict(release)
+        raise ModelError(
+            f"{self.home}: no release here has model {model!r}; look among the variants"
+        )
+
+    @property
+    def models(self) -> list[str]:
+        """Ids of all models, of other variants too."""
+        return [each for each in self.store.ids() if not is_rows(each)]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Ids of models by the names that people gave them."""
+        path = self.home / _TAGS
+        return dict(read_json(path, dict[str, str])) if path.exists() else {}
+
+    def tag(self, name: str, model: str) -> str:
+        """Give a model a name; returns its id.
+
+        Raises:
+            ModelError: There is no such model, or the name could be mistaken for another.
+        """
+        self.check_tag(name)
+        found = self.find(model)
+        update_json(self.home / _TAGS, lambda tags: tags | {name: found})
+        return found
+
+    def check_tag(self, name: str) -> None:
+        """Refuse a name that could be mistaken for another.
+
+        Raises:
+            ModelError: It could.
+        """
+        if not name or ":" in name or name in self.store:
+            raise ModelError(f"tag {name!r}: an empty name, an id, or one with a colon")
+
+    @property
+    def imported(self) -> dict[str, dict[str, str]]:
+        """File and time of models that were brought in, by id."""
+        path = self.home / _IMPORTED
+        return dict(read_json(path, dict[str, dict[str, str]])) if path.exists() else {}
+
+    def note_import(self, model: str, file: str, time: str) -> None:
+        """Write down that a model was brought in."""
+        facts = {"file": file, "time": time}
+        update_json(self.home / _IMPORTED, lambda imported: imported | {model: facts})
+
+    def find(self, name: str) -> str:
+        """Id of a model.
+
+        Args:
+            name: An id or its first digits; a tag; or ``[RELEASE:]WHICH``, where the release is a
+                number or an id, the last one if it is left out, and which is ``base``,
+                ``generalist``, ``router``, or a partition, for its chosen specialist.
+
+        Raises:
+            ModelError: There is no such model, or there are several.
+        """
+        if name in self.tags:
+            return self.tags[name]
+        release, _, which = name.rpartition(":")
+        listed = {which_of(each): each["id"] for each in self._models(release) if each["chosen"]}
+        if which in listed:
+            return str(listed[which])
+        ids = [i for i in self.models if len(name) >= _FEW and i.startswith(name)]
+        if len(ids) == 1:
+            return ids[0]
+        known = (*listed, *self.tags)
+        several = f"{len(ids)} ids begin so" if ids else nearest(which, known)
+        raise ModelError(f"{self.home}: model {name!r} is unknown; {several}")
+
+    def _models(self, release: str) -> list[dict[str, Any]]:
+        if not release:
+            return list(self.releases[-1]["models"])
+        for each in self.releases:
+            if release in (str(each["number"]), each["release"]):
+                return list(each["models"])
+        numbers = [str(each["number"]) for each in self.releases]
+        raise ModelError(
+            f"{self.home}: release {release!r} is unknown; {nearest(release, numbers)}"
+        )
+
+    def changes(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], int]]:
+        """Each release, its models that the one before did not have, and how many went."""
+        before: set[str] = set()
+        for release in self.releases:
+            ids = {each["id"] for each in release["models"]}
+            yield (
+                release,
+                [each for each in release["models"] if each["id"] not in before],
+                len(before - ids),
+            )
+            before = ids
+
+
+def which_of(listed: Mapping[str, Any]) -> str:
+    """What a person calls a model of a release."""
+    partition = listed["partition"]
+    return str(listed["kind"] if partition is None else partition)
+
+
+def problems(root: Path, store: PoolStore) -> list[str]:
+    """A line for each damage to an experiment's pool store, and for each model that it lacks.
+
+    A store that was emptied, or replaced by an older copy, is sound by itself: the releases tell
+    which models it must have, less those that were removed on purpose.
+
+    Args:
+        root: The experiment's results folder.
+        store: Its pool store.
+    """
+    found = store.fsck()
+    if found:
+        return found
+    ids = set(store.ids())
+    return [*_lost_models(root, store.place, ids), *_broken_recipes(store, ids)]
+
+
+def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
+    """A line for each release, and each variant's named models, of which the store lacks some."""
+    from shoal.plan.plan import homes
+
+    for home in homes(root):
+        wanted = {}
+        for path in kept_files(home):
+            release = read_json(path, KeptRelease)
+            listed = {each["id"] for each in release["models"]}
+            wanted[f"release {release['number']}"] = listed - set(release.get("removed", ()))
+        kept = Kept(home)
+        wanted["tags"] = set(kept.tags.values())
+        wanted["imported models"] = set(kept.imported)
+        for name, models in wanted.items():
+            lost = sorted(models - ids)
+            if lost:
+                yield (
+                    f"{place}: lacks {len(lost)} of {len(models)} models of {home}, {name}, "
+                    f"such as {lost[0]}; it was emptied or is an older copy"
+                )
+
+
+def _broken_recipes(store: PoolStore, ids: Set[str]) -> Iterator[str]:
+    """A line for each recipe that lacks something."""
+    from shoal.archive.recipe import recipe_in
+
+    for model in sorted(ids):
+        record = store.record(model)
+        recipe = recipe_in(record)
+        needed = () if recipe is None or recipe.is_lost(store) else (recipe.rows, record["base"])
+        for each in needed:
+            if each not in ids:
+                yield f"{store.place}: model {model} is kept as a recipe, and {each} is gone"

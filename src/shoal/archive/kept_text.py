@@ -1,0 +1,161 @@
+"""What ``shoal pool log``, ``show`` and ``diff`` print."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from shoal.archive.kept import which_of
+from shoal.archive.recipe import recipe_in
+from shoal.archive.ways import way_of
+from shoal.model_store.usage import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from shoal.archive.kept import Kept
+
+_FEW = 12
+
+
+def log_text(kept: Kept) -> Text:
+    """The releases, the last first: what each brought, and how its pool scored."""
+    metric = kept.releases[-1]["metric"]
+    text = Text()
+    for release, new, gone in reversed(list(kept.changes())):
+        time = release["time"].replace("T", " ").removesuffix("+00:00")
+        text.append(f"{release['number']}  {release['release']}", "bold")
+        text.append(f"  {time}, {release['generation']}\n")
+        text.append(f"   {len(release['models'])} models (+{len(new)} -{gone}), new: {_new(new)}\n")
+        score = release["score"]
+        text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
+        text.append(f"{release['verdict']}\n")
+    for model, facts in kept.imported.items():
+        text.append(f"{model}", "bold")
+        text.append(f"  {facts['time']}, imported from {facts['file']}\n")
+    text.rstrip()
+    return text
+
+
+def _new(models: Sequence[Mapping[str, Any]]) -> str:
+    """Which models a release brought."""
+    which = list(dict.fromkeys(which_of(each) for each in models))
+    if len(which) > _FEW:
+        return f"{', '.join(which[:_FEW])} and {len(which) - _FEW} more"
+    return ", ".join(which) or "none"
+
+
+def model_text(kept: Kept, name: str) -> Table:
+    """Where a model comes from and what it consists of."""
+    model = kept.find(name)
+    record = kept.store.record(model)
+    ledger = record["ledger"]
+    tree = kept.tree(model)
+    table = Table.grid(padding=(0, 2))
+    lines = {
+        "model": model,
+        "kind": record["kind"],
+        "partition": record["partition"],
+        "grid point": record["point"],
+        "rows": record["digest"],
+        "base": record["base"],
+        "parent": record["parent"],
+        "first release": _first_release(record),
+        "settings": record["settings"],
+        "seed": record["seed"],
+        "code": record["code"],
+        "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()) or None,
+        "cost": f"{ledger['flops']:.3g} FLOPs, {ledger['seconds']:.3g} s" if ledger else None,
+        "imported from": record.get("imported"),
+        "kept": _kept(kept, model, record),
+        "tags": ", ".join(tag for tag, of in kept.tags.items() if of == model) or None,
+    }
+    for title, value in lines.items():
+        if value is not None:
+            table.add_row(Text(title, style="bold"), Text(str(value)))
+    for layer, digest in tree.layers.items():
+        table.add_row(Text(layer or "(top)", style="dim"), digest[:12])
+    return table
+
+
+def _first_release(record: Mapping[str, Any]) -> str | None:
+    if record["release"] is None:
+        return None
+    return f"{record['release']}, generation {record['generation']}"
+
+
+def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
+    """How a model is kept, what that takes, and what its recovery costs."""
+    recipe = recipe_in(record)
+    if recipe is not None and recipe.is_lost(kept.store):
+        return f"no more: rows of its recipe were forgotten ({recipe.forgotten})"
+    if recipe is not None:
+        rows = usage(kept.store, recipe.rows)
+        return (
+            f"recipe, and rows of {decimal(rows.stored)}; trained again in {recipe.seconds:.3g} s, "
+            f"{recipe.predicted_seconds:.3g} s predicted"
+        )
+    used = usage(kept.store, model)
+    start = perf_counter()
+    kept.store.load(model)
+    seconds = perf_counter() - start
+    return (
+        f"{way_of(record)}, {decimal(used.stored)} of {decimal(used.plain)}; "
+        f"read in {seconds * 1000:.2g} ms, over {used.steps} references"
+    )
+
+
+def diff_table(kept: Kept, first: str, second: str) -> Table | str:
+    """Layers that differ between two models; their tensors alone are read.
+
+    The distance of a layer is the Euclidean norm of the difference of its parameters, also as a
+    share of the first one's norm.
+    """
+    ids = kept.find(first), kept.find(second)
+    trees = [kept.tree(model) for model in ids]
+    if trees[0].root == trees[1].root:
+        return f"{ids[0]} and {ids[1]} are equal, bit for bit"
+    layers = [*trees[0].layers, *(each for each in trees[1].layers if each not in trees[0].layers)]
+    loaded = [kept.load(model, "torch") for model in ids]
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for name in ("layer", "parameters", "differ"):
+        table.add_column(name)
+    for name in ("largest", "distance", "share of norm"):
+        table.add_column(name, justify="right")
+    for layer in layers:
+        hashes = [tree.layers.get(layer) for tree in trees]
+        if hashes[0] == hashes[1]:
+            table.add_row(layer or "(top)", "", "equal")
+        elif None in hashes:
+            table.add_row(layer or "(top)", "", f"only in {ids[hashes.index(None) ^ 1]}")
+        else:
+            table.add_row(layer or "(top)", *_difference(layer, loaded))
+    return table
+
+
+def _difference(layer: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Number of parameters, how many differ, largest difference, distance, and its share."""
+    parts = [_parameters(layer, model) for model in models]
+    if len(parts[0]) != len(parts[1]):
+        return f"{len(parts[0])} and {len(parts[1])}", "another shape"
+    apart = np.abs(parts[0] - parts[1])
+    distance, norm = float(np.linalg.norm(apart)), float(np.linalg.norm(parts[0]))
+    share = f"{distance / norm:.3%}" if norm else "-"
+    count = int(np.count_nonzero(apart))
+    return str(len(apart)), str(count), f"{apart.max():.3g}", f"{distance:.3g}", share
+
+
+def _parameters(layer: str, model: Mapping[str, Any]) -> NDArray[np.float64]:
+    """A layer's parameters in one row."""
+    import torch
+
+    own = [t for name, t in sorted(model.items()) if name.rpartition(".")[0] == layer]
+    row: NDArray[np.float64] = torch.cat([t.reshape(-1).to(torch.float64) for t in own]).numpy()
+    return row

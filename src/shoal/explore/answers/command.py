@@ -1,0 +1,80 @@
+"""Command ``answers``: what an experiment's choices did, as tables, plots and a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.explore.answers.compare import compare
+from shoal.explore.answers.gather import known, value_text
+from shoal.explore.answers.page import answers_page
+from shoal.explore.answers.plots import plots
+from shoal.formats.files import replacing
+from shoal.formats.hashing import file_hash
+from shoal.formats.json_file import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shoal.explore.answers.tables import Row
+
+
+def answers(plans: Sequence[Path], folder: Path, record: Path) -> None:
+    """Compare what is published of an experiment's variants and of their grid points.
+
+    Like a release, the answers are recorded last, and those before are withdrawn first.
+
+    Args:
+        plans: The layout of each variant, as the workflow wrote it when it started.
+        folder: Where tables (Parquet), plots (SVG) and ``report.html`` are written.
+        record: Its record, which says that they are there, and of which releases.
+
+    Raises:
+        SourceError: A variant is not published.
+    """
+    found = [known(path) for path in plans]
+    for path in record.parent.glob("*.json"):
+        path.unlink()
+    compared = compare(found)
+    drawn = plots(compared)
+    kept = {folder / "report.html"}
+    for name, rows in compared.tables.items():
+        kept |= _write_table(folder / f"{name}.parquet", rows)
+    for name, svg in drawn.items():
+        kept |= _write_text(folder / f"{name}.svg", svg)
+    _write_text(folder / "report.html", answers_page(compared, drawn))
+    for path in folder.glob("*.*"):
+        if path not in kept:  # of answers before, about more than there is now
+            path.unlink()
+    releases = {each.variant: each.release for each in found}
+    files = {path.name: file_hash(path) for path in sorted(kept)}
+    write_json(record, {"releases": releases, "files": files})
+
+
+def _write_text(path: Path, text: str) -> set[Path]:
+    with replacing(path) as aside:
+        aside.write_text(text)
+    return {path}
+
+
+def _write_table(path: Path, rows: Sequence[Row]) -> set[Path]:
+    """The rows as Parquet; nothing where there are none."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    if not rows:
+        return set()
+    table = pa.table({name: _array([row[name] for row in rows]) for name in rows[0]})
+    with replacing(path) as aside:
+        pyarrow.parquet.write_table(table, aside)
+    return {path}
+
+
+def _array(values: list[Any]) -> Any:  # noqa: ANN401 - pyarrow's
+    """Values of one type as they are, others as text."""
+    import pyarrow as pa
+
+    kinds = {float if isinstance(v, float) else type(v) for v in values if v is not None}
+    if kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool}):
+        return pa.array(values, pa.float64() if float in kinds else None)
+    return pa.array([None if v is None else value_text(v) for v in values], pa.string())

@@ -1,0 +1,211 @@
+"""What is said of an experiment's choices, as tables: lists of rows, a column a name."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from shoal.explore.answers.anova import ABSENT, Explained, explained
+from shoal.explore.answers.gather import point_text, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shoal.explore.answers.gather import Known, Winner
+
+    Row = dict[str, Any]
+
+VALIDATION, LOSS = "validation score of variants", "validation loss of grid points"
+"""What the two decompositions are of."""
+
+GRID = "grid."
+"""Begins the names of columns that hold hyperparameters: one may be called like another column."""
+
+_CONFIDENCE = 0.95
+
+
+def varying(found: Sequence[Known]) -> list[str]:
+    """The settings that tell variants apart, in the order of the stages; the seed first."""
+    from shoal.settings.ways import STAGES
+
+    names = dict.fromkeys(name for each in found for name in each.changes)
+    order = {stage: number for number, stage in enumerate(("seed", *STAGES))}
+    return sorted(names, key=lambda name: order.get(name.partition(".")[0], len(order)))
+
+
+def hyperparameters(found: Sequence[Known]) -> list[str]:
+    """The hyperparameters of the grid, in order."""
+    points = (p for each in found for w in each.winners for p in (w.point, *w.points.values()))
+    return list(dict.fromkeys(name for point in points for name in point))
+
+
+def variants_table(found: Sequence[Known]) -> list[Row]:
+    """One row a variant, the best on validation first."""
+    names = varying(found)
+    rows = [
+        {
+            "variant": each.variant,
+            **{name: _setting(each.changes, name) for name in names},
+            "partitions": each.partitions,
+            "validation": each.gate["score"],
+            "validation_rows": each.gate["rows"],
+            "test": each.metrics["pool_top1"]["score"],
+            **each.metrics["pool_top1"]["interval"],
+            "generalist": each.metrics["generalist"]["score"],
+            "verdict": each.metrics["verdict"],
+            "release": each.release,
+        }
+        for each in found
+    ]
+    # A sort is stable: equals stay in the order of the grid.
+    return sorted(rows, key=lambda row: -row["validation"])
+
+
+def replicates_table(found: Sequence[Known]) -> list[Row]:
+    """One row for variants that differ in their seed alone, the best mean on validation first."""
+    groups: dict[str, list[Known]] = {}
+    for each in found:
+        groups.setdefault(value_text(each.settings), []).append(each)
+    names = [name for name in varying(found) if name != "seed"]
+    rows = []
+    for own in groups.values():
+        row: Row = {name: _setting(own[0].settings, name) for name in names} | {"n": len(own)}
+        for kind, score in _SCORES.items():
+            scores = [float(score(each)) for each in own]
+            row[f"{kind}_mean"] = fmean(scores)
+            row[f"{kind}_deviation"] = stdev(scores) if len(scores) > 1 else None
+        rows.append(row)
+    return sorted(rows, key=lambda row: -row["validation_mean"])
+
+
+_SCORES: dict[str, Callable[[Known], float]] = {
+    "validation": lambda each: each.gate["score"],
+    "test": lambda each: each.metrics["pool_top1"]["score"],
+    "generalist": lambda each: each.metrics["generalist"]["score"],
+}
+
+
+def scores_explained(found: Sequence[Known]) -> Explained:
+    """What each choice, and the seed, explains of the variants' validation scores."""
+    factors = {name: [each.changes.get(name, ABSENT) for each in found] for name in varying(found)}
+    return explained([each.gate["score"] for each in found], factors)
+
+
+def losses_table(found: Sequence[Known]) -> list[Row]:
+    """One row for each grid point that a partition of a variant could choose from."""
+    names = hyperparameters(found)
+    return [
+        {
+            "variant": each.variant,
+            "partition": winner.partition,
+            **{GRID + name: winner.points[point].get(name, ABSENT) for name in names},
+            "point": point,
+            "loss": loss,
+            "own_level": fmean(winner.losses.values()),
+            "won": point == point_text(winner.point),
+        }
+        for each in found
+        for winner in each.winners
+        for point, loss in winner.losses.items()
+    ]
+
+
+def losses_explained(rows: Sequence[Row], names: Sequence[str]) -> Explained:
+    """What each hyperparameter explains of the losses within partitions.
+
+    Args:
+        rows: What :func:`losses_table` gave. A partition's own level, the mean over its grid
+            points, is taken off first.
+        names: The hyperparameters.
+    """
+    factors = {name: [row[GRID + name] for row in rows] for name in names}
+    return explained([row["loss"] - row["own_level"] for row in rows], factors)
+
+
+def explained_table(of: str, found: Explained) -> list[Row]:
+    """One row for each part of a decomposition, what is left last."""
+    parts = [(each.term, each.share, each.chance) for each in found.shares]
+    if parts:
+        parts.append(("the rest", found.rest, 1 - sum(each.chance for each in found.shares)))
+    return [{"of": of, "term": t, "share": s, "by_chance": c} for t, s, c in parts]
+
+
+def winners_table(found: Sequence[Known]) -> list[Row]:
+    """One row a partition of a variant: the grid point that won, and how clearly."""
+    names = hyperparameters(found)
+    return [
+        {
+            "variant": each.variant,
+            "partition": winner.partition,
+            **{GRID + name: _setting(winner.point, name) for name in names},
+            "point": point_text(winner.point),
+            "loss": winner.losses.get(point_text(winner.point)),
+            "rows": winner.rows,
+            **_ahead(winner),
+            "train": winner.train,
+            "validation": winner.validation,
+        }
+        for each in found
+        for winner in each.winners
+    ]
+
+
+def _ahead(winner: Winner) -> Row:
+    """How far the winner is ahead of the next best, with a paired interval over units."""
+    margin = winner.margin
+    if margin is None:
+        return {"next": None, "margin": None, "low": None, "high": None}
+    low = high = None
+    if margin["error"] is not None:
+        from scipy.special import stdtrit  # the quantile of t; scipy.stats takes long to import
+
+        reach = (
+            float(stdtrit(margin.get("units", winner.rows) - 1, (1 + _CONFIDENCE) / 2))
+            * margin["error"]
+        )
+        low, high = margin["value"] - reach, margin["value"] + reach
+    return {"next": margin["point"], "margin": margin["value"], "low": low, "high": high}
+
+
+def wins_table(found: Sequence[Known]) -> list[Row]:
+    """One row a grid point: in how many partitions of all variants it won, and how often clearly.
+
+    Partitions without validation rows to choose by are left out.
+    """
+    chosen = [winner for each in found for winner in each.winners if winner.losses]
+    counts: dict[str, Row] = {}
+    for point in sorted({point for winner in chosen for point in winner.losses}):
+        counts[point] = {"point": point, "won": 0, "clearly": 0, "of": 0}
+    for winner in chosen:
+        for point in winner.losses:
+            counts[point]["of"] += 1
+        row = counts[point_text(winner.point)]
+        row["won"] += 1
+        row["clearly"] += is_clear(_ahead(winner))
+    return sorted(counts.values(), key=lambda row: -row["won"])
+
+
+def is_clear(row: Mapping[str, Any]) -> bool:
+    """Whether the interval of a winner's margin leaves out zero."""
+    return row["low"] is not None and row["low"] > 0
+
+
+def moves_table(found: Sequence[Known]) -> list[Row]:
+    """One row a partition of a variant: its winner before and after the last change of rows."""
+    return [
+        {
+            "variant": each.variant,
+            "partition": move.partition,
+            "what": move.what,
+            "before": None if move.before is None else point_text(move.before),
+            "after": None if move.after is None else point_text(move.after),
+            "since": each.since,
+        }
+        for each in found
+        for move in each.moves
+    ]
+
+
+def _setting(settings: Mapping[str, Any], name: str) -> str | None:
+    """A setting's value as text, so that a column has one type; None where it does not apply."""
+    return value_text(settings[name]) if name in settings else None

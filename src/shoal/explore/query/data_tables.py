@@ -1,0 +1,218 @@
+"""Tables of what models are made from: releases, datasets, partitions, transforms, lineage."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from shoal.explore.query.model_tables import modified
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.headers import read_made_from
+from shoal.formats.json_file import read_made
+from shoal.plan.layout import FIT_FILES, ROW_STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from shoal.explore.query.results import Release, Results
+
+    Row = dict[str, Any]
+
+_INDEXES = "g*/cluster/*/indexes/*/index.json"
+_RECORDS = (
+    "g*/split/*/columns.json",
+    "g*/transform/*/state.json",
+    "g*/encode/*/shapes.json",
+    "g*/embed/*/ledger.json",
+    "g*/cluster/*/ledger.json",
+    "g*/base/*/ledger.json",
+    "g*/*/*/rows/*/*.parquet",
+    "g*/*/*/rows/*/*.zarr.zip",
+    "g*/cluster/*/summary/*/*.json",
+    "g*/split/*/checks/*.json",
+    _INDEXES,
+    "g*/specialists/*/*/*/ledger.json",
+    "g*/choices/*/*/*.json",
+    "g*/router/*/*/ledger.json",
+    "g*/baselines/*/*/*.json",
+    "g*/gate/*/*.json",
+    "g*/pool/*/*/manifest.json",
+    "g*/evaluate/*/*/metrics.json",
+    "g*/drift/*/*.json",
+)
+"""One file of each artifact, which says what it was made from."""
+
+
+def releases(results: Results) -> Iterator[Row]:
+    """Every release, of each variant in turn, the oldest first."""
+    before: list[Release] = []
+    for release in results.releases:
+        before = [each for each in before if each.variant == release.variant]
+        layout, index = release.layout, release.index
+        earlier = _before(release, before)
+        places: Row = {}
+        if index is not None:
+            places = {
+                "evaluation": results.name(layout.evaluation(index, "metrics.json")),
+                "gate": results.name(layout.gate(index)),
+                "pool": results.name(layout.pool(index, "manifest.json")),
+            }
+        yield {
+            "release": release.record["release"],
+            "variant": release.variant,
+            "number": release.number,
+            "current": release.current,
+            "published": _time(release.record.get("published")),
+            "generation": layout.generation,
+            "data": _data(release),
+            "index": results.name(layout.index),
+            **places,
+            "evaluation_before": _evaluation(results, earlier) if earlier else None,
+            "settings": json.dumps(release.record["settings"], sort_keys=True),
+        }
+        before.append(release)
+
+
+def _time(text: str | None) -> datetime | None:
+    """When a release was published, UTC; None of those by an earlier Shoal."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _before(release: Release, earlier: Sequence[Release]) -> Release | None:
+    """The last release with other rows whose partitions are the same ones."""
+    fits = release.layout.fits
+    for each in reversed(earlier):
+        same = each.layout.generation, each.layout.fits["cluster"]
+        if same == (release.layout.generation, fits["cluster"]) and _differ(each, release):
+            return each
+    return None
+
+
+def _differ(one: Release, other: Release) -> bool:
+    """Whether two releases are known to be of different rows."""
+    return None not in (_data(one), _data(other)) and _data(one) != _data(other)
+
+
+def _data(release: Release) -> str | None:
+    """Digest over all rows; None where it is not known any more."""
+    return None if release.index is None else str(release.index["root"]["all"])
+
+
+def _evaluation(results: Results, release: Release) -> str:
+    return results.name(release.layout.evaluation(release.index or {}, "metrics.json"))
+
+
+def partitions(results: Results) -> Iterator[Row]:
+    """Every partition of every index."""
+    from shoal.formats.tables import FOLDS
+
+    for path in results.files(_INDEXES):
+        for entry in read_made(path, PartitionIndex)["partitions"]:
+            rows, digests = dict(entry["rows"]), dict(entry["digests"])
+            yield {
+                "index": results.name(path),
+                "partition": entry["partition"],
+                **{f"{fold}_rows": rows[fold] for fold in FOLDS},
+                **{fold: digests[fold] for fold in FOLDS},
+                "specialist": entry["specialist"],
+                "trained": entry["trained"],
+                "waiting": "waiting" in entry,
+            }
+
+
+def datasets(results: Results) -> Iterator[Row]:
+    """Source files, encoded rows, and the rows of each index: all, by purpose, by partition."""
+    found: dict[str, Row] = {}
+    for row in (*_sources(results), *_encoded(results), *_indexed(results)):
+        found.setdefault(row["dataset"], row)
+    yield from found.values()
+
+
+def _sources(results: Results) -> Iterator[Row]:
+    for path in results.files("g*/split/*/rows/*/*.parquet"):
+        for file in read_made_from(path):
+            if results.name(file) == file:
+                yield {"dataset": path.stem, "kind": "source file", "location": file}
+
+
+def _encoded(results: Results) -> Iterator[Row]:
+    for path in results.files("g*/encode/*/rows/*"):
+        yield {"dataset": results.name(path), "kind": "encoded rows", "location": str(path)}
+
+
+def _indexed(results: Results) -> Iterator[Row]:
+    from shoal.formats.tables import FOLDS
+
+    for path in results.files(_INDEXES):
+        index = read_made(path, PartitionIndex)
+        root, rows = index["root"], index["rows"]
+        counts = cast("dict[str, int]", rows)
+        everything = {"location": str(path), "derived_from": root["all"]}
+        fitted = rows["train"] + rows["validation"]
+        yield {"dataset": root["all"], "kind": "all rows", "rows": sum(counts.values())} | {
+            "location": str(path)
+        }
+        yield {"dataset": root["fit"], "kind": "train and validation", "rows": fitted} | everything
+        yield {"dataset": root["train"], "kind": "train", "rows": rows["train"]} | everything
+        for entry in index["partitions"]:
+            own_rows, digests = dict(entry["rows"]), dict(entry["digests"])
+            for fold in FOLDS:
+                own = {"rows": own_rows[fold], "partition": entry["partition"]}
+                kind = f"{fold} of a partition"
+                yield {"dataset": digests[fold], "kind": kind} | own | everything
+
+
+def transforms(results: Results) -> Iterator[Row]:
+    """What was fitted for each stage of data processing, and what it was fitted after."""
+    found: dict[str, Row] = {}
+    for record, layout in results.plans:
+        before = None
+        for stage in ROW_STAGES:
+            path = layout.fit(stage, FIT_FILES[stage][-1])
+            name = results.name(path)
+            if path.exists() and name not in found:
+                found[name] = {
+                    "transform": name,
+                    "stage": stage,
+                    "generation": layout.generation,
+                    "after": before,
+                    "settings": json.dumps(record["settings"][stage], sort_keys=True),
+                    "modified": modified(path),
+                }
+            before = name
+    yield from found.values()
+
+
+def lineage(results: Results) -> Iterator[Row]:
+    """From each artifact to those that it was made from, and from models to their rows."""
+    for pattern in _RECORDS:
+        for path in results.files(pattern):
+            name = results.name(path)
+            for file, content in read_made_from(path).items():
+                yield {"artifact": name, "made_from": results.name(file), "hash": content}
+            yield from _rows_of(name, path)
+
+
+def _rows_of(name: str, path: Path) -> Iterator[Row]:
+    """What a record of files does not say: which rows of an index."""
+    if name.split("/")[1] == "specialists":
+        yield {"artifact": name, "made_from": name.split("/")[3]}
+    elif path.name == "index.json":
+        index = read_made(path, PartitionIndex)
+        for digest in _digests(index):
+            yield {"artifact": digest, "made_from": name}
+
+
+def _digests(index: Mapping[str, Any]) -> Iterator[str]:
+    yield from index["root"].values()
+    for entry in index["partitions"]:
+        yield from entry["digests"].values()
+
+
+def rows_paths(results: Results) -> list[Path]:
+    """Tables of the rows that the current releases are made of, after split."""
+    current = [each.layout for each in results.releases if each.current]
+    paths = (path for layout in current for path in layout.rows("split"))
+    return [path for path in dict.fromkeys(paths) if path.exists()]

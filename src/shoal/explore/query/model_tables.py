@@ -1,0 +1,264 @@
+"""Tables of models: what they are, what training them cost, how they scored, what they hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shoal.evaluate.verdict import CONTENDERS
+from shoal.formats.documents.choice import Choice
+from shoal.formats.documents.judgement import GateRecord, Metrics
+from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.manifest import PoolManifest
+from shoal.formats.documents.weights import (
+    AtPoint,
+    BaseFacts,
+    BaselineFacts,
+    GeneralistFacts,
+    SpecialistFacts,
+)
+from shoal.formats.hashing import settings_id
+from shoal.formats.headers import read_weights
+from shoal.formats.json_file import read_json, read_made
+from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.formats.stored import as_kind, naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from shoal.explore.query.results import Results
+    from shoal.formats.headers import Weights
+
+    Row = dict[str, Any]
+
+_SPECIALISTS = ("g*/specialists/*/*/*", "g*/rungs/*/*/*/*", "g*/trials/*/*/*/*")
+_WEIGHTS = [
+    ("base", "g*/base/*/base.safetensors"),
+    *(("specialist", f"{folder}/model.safetensors") for folder in _SPECIALISTS),
+    ("generalist", "g*/baselines/*/*/generalist.safetensors"),
+    ("random", "g*/baselines/*/*/random.safetensors"),
+]
+_FACTS: dict[str, Any] = {
+    "base": BaseFacts,
+    "specialist": SpecialistFacts,
+    "generalist": GeneralistFacts,
+    "random": BaselineFacts,
+}
+"""What is kept beside the weights of each kind."""
+
+_LEDGERS = (
+    "g*/embed/*/ledger.json",
+    "g*/base/*/ledger.json",
+    "g*/cluster/*/ledger.json",
+    *(f"{folder}/ledger.json" for folder in _SPECIALISTS),
+    "g*/router/*/*/ledger.json",
+    "g*/baselines/*/*/*.json",
+)
+_EVALUATIONS = "g*/evaluate/*/*/metrics.json"
+
+
+def models(results: Results) -> Iterator[Row]:
+    """Every set of weights, and every pool."""
+    for kind, pattern in _WEIGHTS:
+        for path in results.files(pattern):
+            weights = read_weights(path)
+            yield {
+                "model": results.name(path),
+                "kind": kind,
+                "generation": results.name(path).partition("/")[0],
+                **_training(results, kind, weights, path),
+                "base": _named(results, weights.made_from, "base.safetensors"),
+                "encoder": _named(results, weights.made_from, "shapes.json"),
+                "parameters": sum(math.prod(each.shape) for each in weights.tensors),
+                "bytes": path.stat().st_size,
+                "modified": modified(path),
+                "file": str(path),
+            }
+    for path in results.files("g*/pool/*/*/manifest.json"):
+        manifest = read_json(path, PoolManifest)
+        yield {
+            "model": results.name(path),
+            "kind": "pool",
+            "generation": f"g{manifest['generation']}",
+            "trained_on": manifest["rows"],
+            "base": _named(results, manifest[MADE_FROM]["files"], "base.safetensors"),
+            "encoder": _named(results, manifest[MADE_FROM]["files"], "shapes.json"),
+            "bytes": sum((path.parent / name).stat().st_size for name in manifest["files"]),
+            "modified": modified(path),
+            "file": str(path),
+        }
+
+
+def _training(results: Results, kind: str, weights: Weights, path: Path) -> Row:
+    """Which rows a model was trained on, and at which grid point."""
+    with naming(path):
+        meta = as_kind(_FACTS[kind], weights.meta)
+    if kind == "specialist":
+        return {"trained_on": meta["digest"], "rows": meta["rows"], "point": _text(meta["point"])}
+    if kind == "generalist":
+        rows, trained_on = meta["rows"]["train"], meta["trained_on"]["train"]
+        return {"trained_on": trained_on, "rows": rows, "point": _text(meta["point"])}
+    if kind == "base":
+        encoded = next((results.name(f) for f in weights.made_from if f.endswith(".zip")), None)
+        folder = encoded.rpartition("/")[0] if encoded else None
+        return {"trained_on": folder, "rows": meta["budget"]["training_rows"]}
+    return {"trained_on": meta["trained_on"]["train"]}
+
+
+def _named(results: Results, made_from: Iterable[str], file: str) -> str | None:
+    """The artifact that a file of this name among those belongs to, if any."""
+    return next((results.name(path) for path in made_from if path.endswith(f"/{file}")), None)
+
+
+def training_runs(results: Results) -> Iterator[Row]:
+    """What each training or fit cost."""
+    for pattern in _LEDGERS:
+        for path in results.files(pattern):
+            ledger = read_made(path, LedgerRecord)
+            yield {
+                "run": results.name(path),
+                "job": ledger["job"],
+                "rows_seen": ledger["rows_seen"],
+                "flops": ledger["flops"],
+                "seconds": ledger["seconds"],
+                "peak_memory_bytes": ledger["peak_memory_bytes"],
+                "peak_gpu_memory_bytes": ledger["peak_gpu_memory_bytes"],
+                "device": ledger["device"].get("name", ledger["device"]["kind"]),
+                "threads": ledger["device"]["threads"],
+                "host": ledger["host"],
+                "versions": _text(ledger["versions"]),
+                "ended": modified(path),
+            }
+
+
+def learning_curves(results: Results) -> Iterator[Row]:
+    """The loss of each training as it went."""
+    for pattern in _LEDGERS:
+        for path in results.files(pattern):
+            curves = read_made(path, LedgerRecord).get("learning_curves", [])
+            for number, curve in enumerate(curves):
+                for step, seconds, loss in curve:
+                    yield {
+                        "run": results.name(path),
+                        "training": number,
+                        "step": int(step),
+                        "seconds": seconds,
+                        "loss": loss,
+                    }
+
+
+def choices(results: Results) -> Iterator[Row]:
+    """Each partition's candidates, the base among them, and their validation losses."""
+    for path in results.files("g*/choices/*/*/*.json"):
+        choice = read_made(path, Choice)
+        sources = choice.get(MADE_FROM, {}).get("files", {})
+        names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
+        by_point = {_point(results, name): name for name in names}
+        candidates = {"base": _named(results, sources, "base.safetensors")} | by_point
+        for candidate, model in candidates.items():
+            yield {
+                "choice": results.name(path),
+                "partition": choice["partition"],
+                "candidate": candidate,
+                "model": model,
+                "validation": choice["digests"]["validation"],
+                "rows": choice["rows"],
+                "loss": choice["losses"].get(candidate),
+                "chosen": candidate == choice["point"],
+            }
+
+
+def _point(results: Results, model: str) -> str:
+    """Id of a specialist's grid point, by which its folder is called unless it is a later slot."""
+    path = results.root / model / "model.safetensors"
+    if not path.exists():  # collected as garbage
+        return model.rpartition("/")[2]
+    with naming(path):
+        return settings_id(as_kind(AtPoint, read_weights(path).meta)["point"])
+
+
+def gates(results: Results) -> Iterator[Row]:
+    """Each specialist against the generalist on validation rows."""
+    for path in results.files("g*/gate/*/*.json"):
+        for each in read_made(path, GateRecord)["comparisons"]:
+            yield {
+                "gate": results.name(path),
+                "partition": each["expert"],
+                "rows": each["rows"],
+                "units": each.get("units"),
+                "difference": each["difference"],
+                "estimate": each["estimate"],
+                "error": each["error"],
+                "serves": each["serves"],
+            }
+
+
+def evaluations(results: Results) -> Iterator[Row]:
+    """Each contender's scores on the test rows."""
+    for path in results.files(_EVALUATIONS):
+        metrics = read_made(path, Metrics)
+        kinds = _contenders(results, metrics)
+        by_name: dict[str, Any] = {**metrics}
+        for contender in CONTENDERS:
+            scores = by_name[contender]
+            worst = scores["worst_partition"] or {}
+            yield {
+                "evaluation": results.name(path),
+                "contender": contender,
+                "model": kinds.get(contender),
+                "metric": metrics["metric"],
+                "score": scores["score"],
+                "log_loss": scores["log_loss"],
+                "calibration_error": scores["calibration_error"],
+                "worst_partition": worst.get("partition"),
+                "worst_score": worst.get("score"),
+                "rows": metrics["rows"]["test"],
+                "train_flops": scores["train_flops"],
+                "inference_flops_per_row": scores["inference_flops_per_row"],
+                "verdict": metrics["verdict"],
+                "predictions": str(path.with_name("predictions.parquet")),
+                "ended": modified(path),
+            }
+
+
+def _contenders(results: Results, metrics: Metrics) -> dict[str, str]:
+    """The model behind each contender; the constant is none."""
+    found = {}
+    for path in metrics.get(MADE_FROM, {}).get("files", {}):
+        file = path.rpartition("/")[2]
+        for contender in {
+            "manifest.json": ("pool_top1", "pool_top2", "ungated"),
+            "generalist.safetensors": ("generalist",),
+            "random.safetensors": ("random_partitions",),
+        }.get(file, ()):
+            found[contender] = results.name(path)
+    return found
+
+
+def tensors(results: Results) -> Iterator[Row]:
+    """Each tensor of each set of weights, with the hash that is recorded with it."""
+    for _, pattern in _WEIGHTS:
+        for path in results.files(pattern):
+            model = results.name(path)
+            for each in read_weights(path).tensors:
+                yield {
+                    "model": model,
+                    "tensor": each.name,
+                    "layer": each.name.rpartition(".")[0] or each.name,
+                    "hash": each.hash,
+                    "dtype": each.dtype,
+                    "shape": _text(each.shape),
+                    "bytes": each.bytes,
+                }
+
+
+def modified(path: Path) -> datetime:
+    """When a file was written, UTC."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
+
+
+def _text(content: Any) -> str:  # noqa: ANN401 - any JSON value
+    return json.dumps(content, sort_keys=True)

@@ -1,0 +1,146 @@
+"""An experiment's results folder as tables read it: its releases, and a name for every artifact."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import SourceError
+from shoal.formats.documents.plan import PlanRecord
+from shoal.formats.json_file import read_made
+from shoal.plan.history import HISTORY, History
+from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.plan import VARIANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_PLAN = "plan.json"
+_GENERATION = re.compile(r"g\d+/")
+_IN_FOLDERS = frozenset(
+    {name for names in FIT_FILES.values() for name in names}
+    | {"index.json", "model.safetensors", "router.safetensors", "manifest.json"}
+    | {"metrics.json", "predictions.parquet"}
+)
+"""Files that share a folder with others of the same artifact; the folder is its name."""
+
+_SUFFIXES = re.compile(r"(\.zarr\.zip|\.parquet|\.json|\.safetensors)$")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One line of a history.
+
+    Attributes:
+        variant: Id of its variant; None where the experiment has no variants.
+        number: Its place in the history, from 1.
+        current: Whether it is what is published now.
+        record: The line.
+        layout: Its files, in the folder that is looked at.
+    """
+
+    variant: str | None
+    number: int
+    current: bool
+    record: Mapping[str, Any]
+    layout: Layout
+
+    @cached_property
+    def index(self) -> dict[str, Any] | None:
+        """Its partition index; None where `shoal gc` has removed it."""
+        return self.layout.read_index()
+
+
+class Results:
+    """A results folder.
+
+    Attributes:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Look at a folder.
+
+        Raises:
+            SourceError: It is none, or nothing has run in it.
+        """
+        self.root = root
+        if not root.is_dir():
+            there = sorted(each.name for each in root.parent.glob("*") if each.is_dir())
+            known = f"; there are {', '.join(there)}" if there else ""
+            raise SourceError(f"{root}: no such folder{known}; run the workflow first")
+        if not any(self.files("g*")):
+            raise SourceError(f"{root}: holds no results of an experiment; run the workflow first")
+
+    def files(self, pattern: str) -> Iterator[Path]:
+        """Paths in the folder that match, in order; temporary ones are left out."""
+        return (path for path in sorted(self.root.glob(pattern)) if not path.name.startswith("."))
+
+    @cached_property
+    def releases(self) -> list[Release]:
+        """All releases: of each variant in turn, the oldest first."""
+        found = []
+        for home in self._homes:
+            history = History(home)
+            current, entries = history.current, history.entries
+            places = [n for n, each in enumerate(entries) if current and _same(each, current)]
+            for place, entry in enumerate(entries):
+                layout = self._layout(entry)
+                now = place == max(places, default=-1)
+                variant = None if home == self.root else home.name
+                found.append(Release(variant, place + 1, now, entry, layout))
+        return found
+
+    @cached_property
+    def plans(self) -> list[tuple[Mapping[str, Any], Layout]]:
+        """Record and layout of every release, and of each variant's last run, if any."""
+        last = [
+            read_made(home / _PLAN, PlanRecord) for home in self._homes if (home / _PLAN).exists()
+        ]
+        known = [(each.record, each.layout) for each in self.releases]
+        return [*known, *((record, self._layout(record)) for record in last)]
+
+    def name(self, path: str | Path) -> str:
+        """The name of a file's artifact: its place below the folder, without what is no identity.
+
+        Args:
+            path: A file in the folder, or as an artifact's record names it.
+
+        Returns:
+            ``g1/base/ID`` for ``results/NAME/g1/base/ID/base.safetensors``, and the path itself for
+            a file that lies elsewhere, such as a source file.
+        """
+        text = str(path)
+        inside = text.removeprefix(f"{self.root}/").removeprefix(f"{self._recorded}/")
+        if not _GENERATION.match(inside):
+            return text
+        folder, _, file = inside.rpartition("/")
+        return folder if file in _IN_FOLDERS else _SUFFIXES.sub("", inside)
+
+    @cached_property
+    def _homes(self) -> list[Path]:
+        own = [self.root] if (self.root / HISTORY).exists() or (self.root / _PLAN).exists() else []
+        return [*own, *self.files(f"{VARIANTS}/*")]
+
+    @cached_property
+    def _recorded(self) -> str:
+        """The folder as its artifacts' records name it: results may be a copy, elsewhere."""
+        for home in self._homes:
+            for record in (*History(home).entries[-1:], *_content(home / _PLAN)):
+                return str(record["layout"]["root"])
+        return str(self.root)
+
+    def _layout(self, record: Mapping[str, Any]) -> Layout:
+        """A recorded layout, in this folder."""
+        return replace(Layout.from_json(record["layout"]), root=str(self.root))
+
+
+def _same(entry: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    return bool(entry["release"] == current["release"])
+
+
+def _content(path: Path) -> list[PlanRecord]:
+    return [read_made(path, PlanRecord)] if path.exists() else []

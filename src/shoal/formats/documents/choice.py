@@ -1,0 +1,70 @@
+"""Kinds of what follows from a partition's validation rows."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from shoal.formats.documents.ledger import Artifact
+
+Point = dict[str, Any]
+
+
+class Deciding(TypedDict):
+    """Digests of the rows that decided a choice."""
+
+    train: str
+    validation: str
+
+
+class Margin(TypedDict):
+    """How far the chosen point is ahead of the next best."""
+
+    point: str
+    value: float
+    error: float | None
+    units: NotRequired[int]
+
+
+class Choice(Artifact):
+    """The grid point that a partition chose."""
+
+    partition: int
+    digests: Deciding
+    rows: int
+    units: NotRequired[int]
+    point: str
+    points: dict[str, Point]
+    specialist: str
+    losses: dict[str, float]
+    margin: Margin | None
+
+
+class Slot(TypedDict):
+    """A place in the order of a rung."""
+
+    slot: str
+    point: Point
+    diverged: str | None
+
+
+class Ranking(Artifact):
+    """Which points go on from a rung."""
+
+    order: list[Slot]
+
+
+class Told(TypedDict):
+    """A point that was tried."""
+
+    point: Point
+    loss: float | None
+    diverged: str | None
+
+
+class Proposals(Artifact):
+    """Points to try next, and what was known when they were proposed."""
+
+    told: list[Told]
+    points: list[Point]

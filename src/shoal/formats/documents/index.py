@@ -1,0 +1,86 @@
+"""Kinds of what the partition index consists of, see :mod:`shoal.partitions.index`."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from shoal.formats.documents.ledger import Artifact
+
+Members = dict[str, list[list[Any]]]
+"""Where a partition's rows lie, by fold: shard, first row, row after the last."""
+
+
+class Counts(TypedDict):
+    """Rows by fold."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Digests(TypedDict):
+    """Digests of rows by fold."""
+
+    train: str
+    validation: str
+    test: str
+
+
+class Roots(TypedDict):
+    """Digests over all partitions: of all rows, of those that fits see, of training rows."""
+
+    all: str
+    fit: str
+    train: str
+
+
+class Waiting(TypedDict):
+    """Why a partition keeps a specialist of other rows."""
+
+    index: str
+    added: int
+    removed: int
+    share: float
+
+
+class Entry(TypedDict):
+    """A partition."""
+
+    partition: int
+    rows: Counts
+    digests: Digests
+    trained: bool
+    specialist: str
+    waiting: NotRequired[Waiting]
+
+
+class PartitionIndex(Artifact):
+    """``index.json``."""
+
+    partitions: list[Entry]
+    root: Roots
+    rows: Counts
+    untrained_rows: Counts
+    unknown_labels: int
+    stores: str
+
+
+class Group(TypedDict):
+    """A shard's rows of one partition and fold."""
+
+    partition: int
+    fold: str
+    rows: int
+    sum: str
+    start: int
+    stop: int
+
+
+class Summary(Artifact):
+    """Counts of a shard, which ``assign`` writes."""
+
+    shard: str
+    groups: list[Group]
+    unknown_labels: int

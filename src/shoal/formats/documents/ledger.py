@@ -1,0 +1,58 @@
+"""Kinds of what :class:`shoal.formats.ledger.Ledger` writes."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class MadeFrom(TypedDict):
+    """Hashes of the files that an artifact was made from, by path; the code's digest of a fit."""
+
+    files: dict[str, str]
+    code: NotRequired[str]
+
+
+class Artifact(TypedDict):
+    """Any document: those that a stage wrote say what they were made from."""
+
+    made_from: NotRequired[MadeFrom]
+
+
+class Flops(Artifact):
+    """FLOPs that a job computed."""
+
+    flops: float
+    detail: NotRequired[dict[str, float]]
+
+
+class Spent(Flops):
+    """Seconds and FLOPs of a job, for estimates."""
+
+    rows_seen: int
+    seconds: float
+
+
+class Training(Spent):
+    """Time and memory that the training of a specialist took, from which the next ones ask."""
+
+    rows_read: int
+    peak_memory_bytes: int
+    peak_gpu_memory_bytes: int
+
+
+class LedgerRecord(Training):
+    """All that a job cost, and where it ran."""
+
+    job: str
+    device: dict[str, Any]
+    host: str
+    versions: dict[str, str]
+    learning_curves: NotRequired[list[list[list[float]]]]
+
+
+class RowShape(TypedDict):
+    """Of ``shapes.json``, what tells a row's size."""
+
+    x_shape: list[int]

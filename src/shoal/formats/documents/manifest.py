@@ -1,0 +1,29 @@
+"""Kinds of what a pool says about itself, as far as others than the pool read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from shoal.formats.documents.ledger import MadeFrom
+
+
+class Serving(TypedDict):
+    """A specialist of a pool."""
+
+    partition: int
+    file: str
+    digest: str
+    validation: str
+    point: dict[str, Any]
+
+
+class PoolManifest(TypedDict):
+    """``manifest.json``."""
+
+    generation: int
+    rows: str
+    specialists: list[Serving]
+    files: dict[str, str]
+    made_from: MadeFrom

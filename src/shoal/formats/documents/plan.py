@@ -1,0 +1,131 @@
+"""Kinds of what the workflow writes about a run: its plan, its release, what failed."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+Hashes = dict[str, dict[str, str]]
+"""Hashes of files by their names, for each folder."""
+
+
+class LayoutRecord(TypedDict):
+    """A :class:`shoal.plan.layout.Layout`."""
+
+    root: str
+    home: NotRequired[str]
+    generation: str
+    fits: dict[str, str]
+    made: dict[str, str]
+    shards: list[str]
+    points: list[str]
+    index_id: str
+    release: str
+    left_out: NotRequired[list[str]]
+    slots: NotRequired[list[int]]
+    batches: NotRequired[list[int]]
+
+
+class PlanRecord(TypedDict):
+    """``plan.json``."""
+
+    release: str
+    layout: LayoutRecord
+    tolerance: float
+    settings: dict[str, Any]
+    codes: dict[str, str]
+    changes: dict[str, Any]
+
+
+class ChosenPoint(TypedDict):
+    """A grid point by its id, and its values."""
+
+    id: str
+    values: dict[str, Any]
+
+
+class Winner(TypedDict):
+    """The grid point of a partition, and the digests of the rows that decided it."""
+
+    partition: int
+    train: str
+    validation: str
+    point: ChosenPoint
+
+
+class _Released(PlanRecord):
+    rows: str
+    released: list[int]
+    published: NotRequired[str]
+
+
+class Release(_Released):
+    """The record of what is published, or a line of the history."""
+
+    winners: NotRequired[list[Winner]]
+
+
+class ReleaseNow(_Released):
+    """The record of a release that says which grid points it chose."""
+
+    winners: list[Winner]
+
+
+class KeptModel(TypedDict):
+    """A model of a release."""
+
+    id: str
+    kind: str
+
+
+class KeptRelease(TypedDict):
+    """A release as it was kept, see :mod:`shoal.archive.keep`."""
+
+    release: str
+    number: int
+    index: str
+    models: list[KeptModel]
+    removed: NotRequired[list[str]]
+
+
+class Generation(TypedDict):
+    """``generation.json``."""
+
+    generation: int
+
+
+class FailedSpecialist(TypedDict):
+    """A :class:`shoal.plan.incomplete.Failure`."""
+
+    specialists: str
+    digest: str
+    point: str
+    reason: str
+    log: str
+
+
+class Failed(TypedDict):
+    """``failed.json``."""
+
+    specialists: list[FailedSpecialist]
+
+
+class Answers(TypedDict):
+    """The record of what compares an experiment's choices."""
+
+    releases: dict[str, str]
+    files: dict[str, str]
+
+
+class RunSettings(TypedDict):
+    """``settings.json``, as :class:`shoal.settings.Settings` writes it."""
+
+    name: str
+    generation: int
+    sources: dict[str, Any]
+    split: dict[str, Any]
+    transform: dict[str, Any]
+    model: dict[str, Any]
+    train_specialists: dict[str, Any]
+    intermediates: NotRequired[dict[str, Any]]

@@ -1,0 +1,69 @@
+"""Kinds of what is kept beside weights, in the ``meta`` of their files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from typing_extensions import TypedDict
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class BudgetFacts(TypedDict):
+    """See :class:`shoal.training.budget.Budget`."""
+
+    rows_seen: NonNegativeInt
+    base_share: Share
+    training_rows: PositiveInt
+
+
+class BaseFacts(TypedDict):
+    """Of the base."""
+
+    budget: BudgetFacts
+
+
+class AtPoint(TypedDict):
+    """Of a model that was trained at a grid point."""
+
+    point: dict[str, Any]
+
+
+class SpecialistFacts(AtPoint):
+    """Of a specialist: also the digest of its training rows, and why it diverged."""
+
+    digest: str
+    rows: NonNegativeInt
+    diverged: NotRequired[str | None]
+
+
+class TrainRows(TypedDict):
+    """Counts of rows by fold, of which training rows are read."""
+
+    train: NonNegativeInt
+
+
+class TrainDigest(TypedDict):
+    """Digests of rows by fold, of which that of training rows is read."""
+
+    train: str
+
+
+class BaselineFacts(TypedDict):
+    """Of a baseline: which rows it was trained on."""
+
+    trained_on: TrainDigest
+    rows: TrainRows
+
+
+class GeneralistFacts(AtPoint, BaselineFacts):
+    """Of the generalist."""
+
+
+class RandomFacts(BaselineFacts):
+    """Of specialists on random partitions: bounds of the draw and grid points, by number."""
+
+    bounds: list[tuple[float, float]]
+    points: dict[int, dict[str, Any]]
+    seed: int

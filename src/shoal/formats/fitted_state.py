@@ -1,0 +1,167 @@
+"""Fitted state as data: named tensors and JSON in one safetensors file, every tensor hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from shoal.errors import CorruptError, SourceError
+from shoal.formats.files import replacing
+from shoal.formats.hashing import canonical_json
+from shoal.formats.json_file import parse_json
+from shoal.formats.provenance import made_from
+from shoal.formats.stored import as_kind, naming
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+_LENGTH_BYTES = 8
+"""Bytes at the beginning of a safetensors file, which tell the length of its header."""
+
+_LONGEST_HEADER = 1 << 25
+"""Most bytes of a header; each tensor's name, place and hash take about 200."""
+
+_NUMPY_ERRORS = (ValueError, KeyError, TypeError, AttributeError)
+"""For types and shapes that safetensors knows and numpy does not."""
+
+
+def tensor_hash(tensor: NDArray[Any]) -> str:
+    """SHA-256 over a tensor's type, shape and bytes, hexadecimal."""
+    head = canonical_json([tensor.dtype.str, list(tensor.shape)]).encode()
+    return hashlib.sha256(head + b"\n" + np.ascontiguousarray(tensor).tobytes()).hexdigest()
+
+
+def save_state(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, NDArray[Any]],
+    meta: Mapping[str, Any],
+) -> None:
+    """Write tensors and JSON ``meta`` to a safetensors file, atomically and byte for byte alike."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    hashes = {name: tensor_hash(array) for name, array in arrays.items()}
+    record = {"meta": dict(meta), "hashes": hashes} | made_from()
+    header = {"shoal": canonical_json(record)}
+    with replacing(path) as aside:
+        save_file(arrays, aside, metadata=header)
+
+
+@overload
+def load_state(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]: ...
+
+
+@overload
+def load_state(
+    path: str | os.PathLike[str], kind: type[T]
+) -> tuple[dict[str, NDArray[Any]], T]: ...
+
+
+def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any]:
+    """Tensors and ``meta`` of a file that :func:`save_state` wrote.
+
+    Args:
+        path: The file.
+        kind: What ``meta`` has to be: a ``TypedDict``, of whose keys alone the result is.
+
+    Raises:
+        SourceError: There is no such file.
+        CorruptError: The file is not one of Shoal's, a tensor does not match its hash, or
+            ``meta`` is of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        check_header(path)
+        with safe_open(path, framework="np") as opened:
+            header = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except (SafetensorError, *_NUMPY_ERRORS) as error:
+        raise _unreadable(path, error) from None
+    tensors, meta = _checked(tensors, header, path)
+    if kind is None:
+        return tensors, meta
+    with naming(path):
+        return tensors, as_kind(kind, meta)
+
+
+def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The same from a file's bytes: what was hashed is what is read.
+
+    Args:
+        content: The file's content.
+        path: Where it is from, for messages.
+
+    Raises:
+        CorruptError: As :func:`load_state`.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    length = _check_header(content[:_LENGTH_BYTES], path)
+    try:
+        tensors = load(content)
+    except (SafetensorError, *_NUMPY_ERRORS) as error:
+        raise _unreadable(path, error) from None
+    # That the header is JSON with such a table the library has found out.
+    header = parse_json(content[_LENGTH_BYTES : _LENGTH_BYTES + length], path, dict[str, Any])
+    return _checked(tensors, header.get("__metadata__") or {}, path)
+
+
+def check_header(path: str | os.PathLike[str]) -> None:
+    """Refuse a safetensors file whose header would take much memory, before it is opened.
+
+    Raises:
+        CorruptError: It says that it is longer than a header is.
+    """
+    with Path(path).open("rb") as file:
+        _check_header(file.read(_LENGTH_BYTES), path)
+
+
+def _check_header(start: bytes, path: object) -> int:
+    """Length of a header, from the number that a file begins with."""
+    length = int.from_bytes(start, "little")
+    if len(start) == _LENGTH_BYTES and length > _LONGEST_HEADER:
+        raise CorruptError(
+            f"{path}: not readable as safetensors (a header of {length} bytes, "
+            f"{_LONGEST_HEADER} are the most)"
+        )
+    return length
+
+
+def _unreadable(path: object, error: Exception) -> CorruptError:
+    return CorruptError(f"{path}: not readable as safetensors ({error})")
+
+
+class _Record(TypedDict):
+    hashes: dict[str, str]
+    meta: dict[str, Any]
+
+
+def _checked(
+    tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Tensors and ``meta``, if the tensors are those of the record."""
+    if "shoal" not in header:
+        raise CorruptError(f"{path}: a safetensors file without Shoal's record")
+    record = parse_json(header["shoal"], path, _Record)
+    hashes, meta = record["hashes"], record["meta"]
+    if set(hashes) != set(tensors):
+        raise CorruptError(f"{path}: holds other tensors than its record says")
+    for name, tensor in tensors.items():
+        if tensor_hash(tensor) != hashes[name]:
+            raise CorruptError(f"{path}: tensor {name!r} does not match its hash")
+    return tensors, meta

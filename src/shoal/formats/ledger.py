@@ -1,0 +1,103 @@
+"""What a job cost: rows seen, FLOPs, seconds, peak memory, device."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.json_file import write_json
+from shoal.formats.provenance import made_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass
+class Ledger:
+    """Running account of one job; start it when the work starts, write it when it ends.
+
+    Attributes:
+        job: The rule's name.
+        rows_seen: Rows through a model in training, repeats counted.
+        rows_read: Rows read from stores.
+        flops: Floating-point operations, counted or by a published formula.
+        detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
+        learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
+            loss since the point before; see :mod:`shoal.training.learning_curve`.
+    """
+
+    job: str
+    rows_seen: int = 0
+    rows_read: int = 0
+    flops: float = 0.0
+    detail: dict[str, float] = field(default_factory=dict)
+    learning_curves: list[list[list[float]]] = field(default_factory=list)
+    _start: float = field(default_factory=time.perf_counter)
+    _earlier: float = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the job, that before an interruption included."""
+        return self._earlier + time.perf_counter() - self._start
+
+    def resume(self, seconds: float) -> None:
+        """Take over what earlier attempts had spent when they were last kept."""
+        self._earlier = max(self._earlier, seconds)
+
+    def record(self) -> dict[str, Any]:
+        """The account as JSON, with seconds, peak memory (bytes), device and versions."""
+        content = asdict(self)
+        del content["_start"], content["_earlier"]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return content | {
+            "seconds": round(self.seconds, 3),
+            "peak_memory_bytes": peak,
+            "peak_gpu_memory_bytes": _peak_gpu_memory(),
+            "device": _device(),
+            "host": platform.node(),
+            "versions": _versions(),
+        }
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the account."""
+        write_json(path, self.record() | made_from())
+
+
+def training_flops(ledgers: Sequence[Mapping[str, Any]]) -> float:
+    """Sum of FLOPs over ledgers."""
+    return float(sum(ledger["flops"] for ledger in ledgers))
+
+
+def _device() -> dict[str, Any]:
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {"kind": "cpu", "threads": int(os.environ.get("OMP_NUM_THREADS", "1"))}
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        return {"kind": "cuda", "name": name, "threads": torch.get_num_threads()}
+    return {"kind": "cpu", "threads": torch.get_num_threads()}
+
+
+def _peak_gpu_memory() -> int:
+    """Bytes that tensors took at most on the job's GPU; 0 without one."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else 0
+
+
+def _versions() -> dict[str, str]:
+    import sys
+    from importlib.metadata import version
+
+    names = {"numpy": "numpy", "torch": "torch", "sklearn": "scikit-learn"}
+    found = {dist: version(dist) for module, dist in names.items() if module in sys.modules}
+    if "torch" in sys.modules:  # decides the bits of its products, as its version does
+        found["MKL_CBWR"] = os.environ.get("MKL_CBWR", "unset")
+    return found | {"python": platform.python_version()}

@@ -1,0 +1,111 @@
+"""What the encoder knows of the data's shape, and the model wants to know."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+
+from shoal.errors import CorruptError, SettingsError, nearest
+from shoal.formats.json_file import read_json, write_json
+from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.formats.provenance import made_from
+from shoal.formats.stored import as_kind, naming
+from shoal.settings.data import Task
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+PREFIX = "data:"
+
+FACTS = ("features", "shape", "outputs")
+"""Names of what a model may ask for."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Facts about encoded rows.
+
+    Attributes:
+        x_shape: Shape of one row's ``x``.
+        outputs: Classes, or 1 for regression.
+        task: ``classification`` or ``regression``.
+        classes: Labels in the order of their codes; None for regression.
+        training_rows: Rows in the training fold when the encoder was fitted.
+        feature_names: Name of each feature of the flattened row.
+        trusted: Types of the user's own in the encoder's state, which loading must trust.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    x_shape: list[int]
+    outputs: int
+    task: str
+    classes: list[str] | None
+    training_rows: int
+    feature_names: list[str]
+    trusted: list[str]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        write_json(path, asdict(self) | made_from())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Shapes:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not such a record.
+        """
+        content = read_json(path, dict[str, Any])
+        with naming(path):
+            return cls.from_record(content)
+
+    @classmethod
+    def from_record(cls, content: Mapping[str, Any]) -> Shapes:
+        """Content of such a file.
+
+        Raises:
+            CorruptError: It is not such a record.
+        """
+        plain = {name: value for name, value in content.items() if name != MADE_FROM}
+        found = as_kind(cls, plain)
+        as_kind(list[PositiveInt], found.x_shape, "x_shape")
+        as_kind(NonNegativeInt, found.training_rows, "training_rows")
+        as_kind(Task, found.task, "task")  # type: ignore[arg-type]
+        if len(found.feature_names) != math.prod(found.x_shape):
+            raise CorruptError(
+                f"feature_names: {len(found.feature_names)} names of a row of shape {found.x_shape}"
+            )
+        outputs = 1 if found.classes is None else len(found.classes)
+        if (found.task == "regression") != (found.classes is None) or found.outputs != outputs:
+            raise CorruptError(f"outputs: {found.outputs}, not one per class, or one in regression")
+        return found
+
+    def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments with ``data:NAME`` replaced by the fact of that name.
+
+        Raises:
+            SettingsError: There is no such fact.
+        """
+        facts: dict[str, Any] = {
+            "features": math.prod(self.x_shape),
+            "shape": self.x_shape,
+            "outputs": self.outputs,
+        }
+
+        def filled(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+            if not (isinstance(value, str) and value.startswith(PREFIX)):
+                return value
+            fact = value.removeprefix(PREFIX)
+            if fact not in facts:
+                raise SettingsError(
+                    f"model.{name}: no such fact of the data, {fact!r}; {nearest(fact, facts)}"
+                )
+            return facts[fact]
+
+        return {name: filled(name, value) for name, value in arguments.items()}

@@ -1,0 +1,116 @@
+"""Stored content, compared with what its reader relies on before anything is done with it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shoal.errors import CorruptError, SettingsError
+from shoal.formats.validation import explain, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+class Stored(BaseModel):
+    """A record that Shoal wrote: these keys and no others, numbers that are finite."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+def as_kind(kind: type[T], content: object, key: str = "") -> T:
+    """``content`` as a pydantic model or dataclass, or one line about what is wrong with it.
+
+    Args:
+        kind: The type.
+        content: JSON values.
+        key: The key that it stands under, where it is a part of something.
+
+    Raises:
+        CorruptError: A key is missing, unknown or of a wrong value.
+    """
+    try:
+        found: T = validated(kind, content)
+    except ValidationError as error:
+        raise CorruptError(explain(kind, error, key, "key")) from None
+    return found
+
+
+def tensor_of(
+    tensors: Mapping[str, NDArray[Any]],
+    name: str,
+    dtype: str,
+    shape: tuple[int | None, ...],
+    *,
+    finite: bool = True,
+) -> NDArray[Any]:
+    """A tensor by name, if it is of this type and shape and its numbers are finite.
+
+    Args:
+        tensors: What a file holds.
+        name: The tensor.
+        dtype: Its numpy type; ``int`` stands for any signed integer.
+        shape: Its shape; None for any number above zero.
+        finite: Whether infinite numbers are refused, as NaN is always.
+
+    Raises:
+        CorruptError: It is missing or is another.
+    """
+    found = tensors.get(name)
+    if not isinstance(found, np.ndarray):
+        raise CorruptError(f"has no tensor {name!r}")
+    if not (found.dtype == dtype or (dtype == "int" and found.dtype.kind == "i")):
+        raise CorruptError(f"tensor {name!r} is of type {found.dtype}, it must be {dtype}")
+    fits = len(shape) == found.ndim and all(
+        size == wanted or (wanted is None and size > 0)
+        for size, wanted in zip(found.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise CorruptError(f"tensor {name!r} is of shape {found.shape}, it must be ({wanted})")
+    check_numbers(found, name, finite=finite)
+    return found
+
+
+def check_numbers(tensor: NDArray[Any], name: str, *, finite: bool) -> None:
+    """Refuse NaN and, if asked to, what is infinite.
+
+    Raises:
+        CorruptError: There is such a number.
+    """
+    if tensor.dtype.kind not in "fc":
+        return
+    bad = ~np.isfinite(tensor) if finite else np.isnan(tensor)
+    if bad.any():
+        raise CorruptError(f"tensor {name!r} holds {tensor[bad].flat[0]}")
+
+
+def check_range(tensor: NDArray[Any], name: str, low: float, high: float = np.inf) -> None:
+    """Refuse a number outside ``[low, high]``.
+
+    Raises:
+        CorruptError: There is such a number.
+    """
+    bad = (tensor < low) | (tensor > high)
+    if bad.any():
+        bounds = f"{low} or more" if high == np.inf else f"from {low} to {high}"
+        raise CorruptError(f"tensor {name!r} holds {tensor[bad].flat[0]}, it must be {bounds}")
+
+
+@contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Let an error about stored content begin with the file that holds it."""
+    try:
+        yield
+    except (CorruptError, SettingsError) as error:
+        line = str(error)
+        raise CorruptError(line if line.startswith(f"{place}: ") else f"{place}: {line}") from None

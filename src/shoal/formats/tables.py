@@ -1,0 +1,285 @@
+"""Typed tables of rows: what split and transform write and encode reads.
+
+A table has the user's columns, typed by their kind, then ``_key`` and ``_fold``, and where rows
+belong together (:mod:`shoal.formats.units`) ``_unit``:
+
+=================== =====================================================
+kind                Arrow type
+=================== =====================================================
+numeric, time       float64 (time: seconds since 1970), null where missing
+categorical, text,  string, null where missing
+group
+label               string (classification) or float64 (regression)
+image, vector       fixed shape tensor of uint8, float32 or float64
+=================== =====================================================
+
+Columns of kind ``id`` are gone (they are in the key), and so are ignored ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ConfigDict, PositiveInt
+
+from shoal.errors import CorruptError, SourceError
+from shoal.formats.files import replacing
+from shoal.formats.hashing import KEY_BYTES
+from shoal.formats.json_file import parse_json, read_json, write_json
+from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.formats.provenance import made_from
+from shoal.formats.stored import as_kind, naming
+from shoal.settings.data import ColumnKind, Task
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+KEY = "_key"
+FOLD = "_fold"
+UNIT = "_unit"
+RESERVED = (KEY, FOLD, UNIT)
+"""Names of columns that are no user's."""
+FOLDS = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+OUTSIDE = 3
+"""Code of rows kept out of every fold, such as queries known to be out of scope."""
+
+ARRAY_KINDS = ("image", "vector")
+"""Kinds of columns whose cells are arrays of numbers."""
+_KINDS_AS_NUMBER = ("numeric", "time")
+_KINDS_AS_TEXT = ("categorical", "text", "group")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of an experiment, frozen with its generation.
+
+    Attributes:
+        kinds: Column name to kind, in the order of the first source file.
+        task: ``classification`` or ``regression``.
+        image_shapes: Shape of each image or vector column.
+        image_types: numpy type of each of them: ``uint8``, ``float32`` or, of vectors, ``float64``.
+        inferred: For each column that was not declared, why it has its kind.
+        formats: For each time column, how its times are written: ``dates`` (times, dates and ISO
+            8601 strings, also 20260131) or ``numbers``, which are seconds.
+        resized: Image columns whose pictures are resized where they are of another size.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    kinds: dict[str, str]
+    task: str
+    image_shapes: dict[str, list[int]]
+    image_types: dict[str, str]
+    inferred: dict[str, str]
+    formats: dict[str, str] = field(default_factory=dict)
+    resized: list[str] = field(default_factory=list)
+
+    def of_kind(self, *kinds: str) -> list[str]:
+        """Names of the columns of these kinds, in order."""
+        return [name for name, kind in self.kinds.items() if kind in kinds]
+
+    @property
+    def label(self) -> str:
+        """Name of the label column."""
+        return self.of_kind("label")[0]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the columns that a model may see, in order."""
+        return self.of_kind("numeric", "categorical", "text", *ARRAY_KINDS)
+
+    def arrow_type(self, name: str) -> pa.DataType:
+        """Arrow type of a column in a table of rows."""
+        kind = self.kinds[name]
+        if kind in _KINDS_AS_NUMBER or (kind == "label" and self.task == "regression"):
+            return pa.float64()
+        if kind in _KINDS_AS_TEXT or kind == "label":
+            return pa.string()
+        if kind in ARRAY_KINDS:
+            element = pa.from_numpy_dtype(np.dtype(self.image_types[name]))
+            return pa.fixed_shape_tensor(element, self.image_shapes[name])
+        raise ValueError(f"columns of kind {kind!r} are not kept in tables")
+
+    def schema(self, *, units: bool = False) -> pa.Schema:
+        """Arrow schema of a table of rows: ``_key`` and ``_fold`` last, and after them ``_unit``.
+
+        Args:
+            units: Whether rows belong together, so that there is a ``_unit``.
+        """
+        kept = [name for name, kind in self.kinds.items() if kind not in ("id", "ignore")]
+        fields = [pa.field(name, self.arrow_type(name)) for name in kept]
+        own = [(KEY, pa.binary(KEY_BYTES)), (FOLD, pa.uint8()), (UNIT, pa.uint64())]
+        return pa.schema([*fields, *(own if units else own[:2])])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        order = {"order": list(self.kinds)}  # JSON's keys are sorted
+        write_json(path, asdict(self) | order | made_from())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Columns:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not such a record.
+        """
+        content = read_json(path, dict[str, Any])
+        with naming(path):
+            return cls.from_record(content)
+
+    @classmethod
+    def from_record(cls, content: Mapping[str, Any]) -> Columns:
+        """Content of such a file.
+
+        Raises:
+            CorruptError: It is not such a record.
+        """
+        if "order" not in content:
+            raise CorruptError("order: key is missing")
+        plain = {name: value for name, value in content.items() if name != MADE_FROM}
+        order = as_kind(list[str], plain.pop("order"), "order")
+        found = as_kind(cls, plain)
+        as_kind(dict[str, ColumnKind], found.kinds, "kinds")
+        as_kind(Task, found.task, "task")  # type: ignore[arg-type]
+        as_kind(dict[str, list[PositiveInt]], found.image_shapes, "image_shapes")
+        as_kind(dict[str, Literal["uint8", "float32", "float64"]], found.image_types, "image_types")
+        as_kind(dict[str, Literal["dates", "numbers"]], found.formats, "formats")
+        if sorted(order) != sorted(found.kinds):
+            raise CorruptError(f"order: {order} are not the columns, {list(found.kinds)}")
+        if len(found.of_kind("label")) != 1:
+            raise CorruptError(f"kinds: {found.of_kind('label')} are labels, where there is one")
+        for name, told in (
+            ("image_shapes", found.image_shapes),
+            ("image_types", found.image_types),
+        ):
+            if sorted(told) != sorted(found.of_kind(*ARRAY_KINDS)):
+                raise CorruptError(f"{name}: {list(told)} are not the columns of arrays")
+        return replace(found, kinds={name: found.kinds[name] for name in order})
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    schema: pa.Schema,
+    batches: Iterable[pa.Table],
+    record: Mapping[str, Any],
+) -> None:
+    """Write a table of rows to Parquet, atomically.
+
+    Args:
+        path: The file.
+        schema: Schema of every batch.
+        batches: Consecutive rows.
+        record: JSON values kept with the table; read after the last batch was taken from
+            ``batches``, so a generator may fill it: ``rows_in``, ``dropped`` by step.
+    """
+    with replacing(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        for batch in batches:
+            if len(batch):
+                writer.write_table(batch.cast(schema))
+        content = json.dumps(dict(record) | made_from(), sort_keys=True)
+        writer.add_key_value_metadata({"shoal": content})
+
+
+class Table:
+    """Reader of a table that :func:`write_table` wrote."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open the file.
+
+        Raises:
+            SourceError: There is no such file.
+            CorruptError: It is not a table of rows.
+        """
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path)
+        except FileNotFoundError:
+            raise SourceError(f"{path}: no such file") from None
+        except pa.ArrowInvalid as error:
+            raise CorruptError(f"{path}: not readable as Parquet ({error})") from None
+        self.schema: pa.Schema = self._file.schema_arrow.remove_metadata()
+        self.rows: int = self._file.metadata.num_rows
+        about = (self._file.metadata.metadata or {}).get(b"shoal")
+        if about is None:
+            raise CorruptError(f"{path}: a Parquet file without Shoal's record")
+        self.record = parse_json(about, path, dict[str, Any])
+
+    def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Consecutive rows, at most ``rows`` at a time, of all or some columns.
+
+        Raises:
+            CorruptError: A page does not read.
+        """
+        batches = self._file.iter_batches(batch_size=rows, columns=columns)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise CorruptError(f"{self.path}: a page does not read ({error})") from None
+            if batch is None:
+                return
+            yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """A float64 column, NaN where missing."""
+    return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
+    """A string column as an object array, None where missing."""
+    return np.asarray(table[name].to_pylist(), dtype=object)
+
+
+def without_gaps(values: NDArray[Any]) -> list[str]:
+    """Texts, the empty one where missing."""
+    return ["" if value is None else value for value in values]
+
+
+def images(table: pa.Table, name: str) -> NDArray[Any]:
+    """A column of images or vectors as ``(rows, *shape)``."""
+    shape = tuple(table.schema.field(name).type.shape)
+    chunks = [chunk.to_numpy_ndarray() for chunk in table[name].chunks if len(chunk)]
+    return np.concatenate(chunks) if chunks else np.empty((0, *shape))
+
+
+def image_array(values: NDArray[Any]) -> pa.ExtensionArray:
+    """A column of images or vectors from ``(rows, *shape)``."""
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
+
+
+def keys(table: pa.Table) -> NDArray[np.uint8]:
+    """Row keys, uint8 ``(rows, KEY_BYTES)``."""
+    joined = b"".join(table[KEY].to_pylist())
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, KEY_BYTES)
+
+
+def key_array(values: NDArray[np.uint8]) -> pa.Array:
+    """Row keys as an Arrow column."""
+    return pa.array([row.tobytes() for row in values], type=pa.binary(KEY_BYTES))
+
+
+def folds(table: pa.Table) -> NDArray[np.uint8]:
+    """Fold code of each row."""
+    return np.asarray(table[FOLD].to_numpy(zero_copy_only=False), dtype=np.uint8)
+
+
+def units(table: pa.Table) -> NDArray[np.uint64] | None:
+    """Unit of each row; None where each row is its own."""
+    if UNIT not in table.schema.names:
+        return None
+    return np.asarray(table[UNIT].to_numpy(zero_copy_only=False), dtype=np.uint64)

@@ -1,0 +1,1 @@
+"""Commands for whoever runs an experiment: the plan, its cost, refits, garbage."""

@@ -1,0 +1,1 @@
+"""Whether every artifact is what the current index and settings say."""

@@ -1,0 +1,227 @@
+"""One check a kind of artifact: what it says of itself against its path and what it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ShoalError
+from shoal.formats.hashing import canonical_json
+from shoal.operate.audit.index import check_index
+from shoal.operate.audit.inputs import pool_state
+from shoal.plan.layout import Layout
+from shoal.plan.slots import number_of, validation_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shoal.operate.audit.evidence import Evidence
+    from shoal.plan.jobs import Job
+    from shoal.search.points import Point
+
+
+def check_table(job: Job, evidence: Evidence) -> None:
+    """A table was read from the content that its shard stands for, whatever the file's name."""
+    (table,) = job.outputs
+    source, _ = evidence.plan.shards[job.about]
+    files = (evidence.read(table).made_from or {})["files"]
+    contents = {content for name, content in files.items() if Path(name) not in evidence.makers}
+    if contents != {evidence.hash(source)}:
+        problem = f"was read from other content than {source} has"
+        cache = evidence.plan.root / ".source-hashes.json"
+        advice = f"remove it and {cache}, and run the workflow again"
+        evidence.blame(table, problem, advice)
+
+
+def check_assignment(job: Job, evidence: Evidence) -> None:
+    """A shard's summary counts this store, of this shard, as its rows are."""
+    rows, summary = job.outputs
+    content = evidence.content(summary)
+    if content["shard"] != job.about:
+        evidence.blame(summary, f"is of shard {content['shard']}", evidence.remedy(job))
+    if content["store"] != evidence.hash(rows):
+        problem = f"is not the store that {summary} counts"
+        evidence.blame(rows, problem, evidence.remedy(job))
+    elif content["groups"] != _groups(rows):
+        evidence.blame(summary, "does not count the rows of its store", evidence.remedy(job))
+
+
+def check_specialist(job: Job, evidence: Evidence) -> None:
+    """A specialist was trained on its path's rows, at its path's grid point."""
+    meta = evidence.content(job.outputs[0])
+    digest, point = job.about.split("/")
+    _check_training(job, evidence, meta, digest, evidence.plan.grid[point])
+
+
+def _check_training(
+    job: Job, evidence: Evidence, meta: Mapping[str, Any], digest: str, point: Point
+) -> None:
+    if meta["digest"] != digest:
+        problem = f"was trained on rows of digest {meta['digest']}"
+        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
+    if canonical_json(meta["point"]) != canonical_json(point):
+        problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
+        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
+
+
+def check_rung(job: Job, evidence: Evidence) -> None:
+    """A slot was trained on its path's rows, at the point that its path or the ranking says."""
+    meta = evidence.content(job.outputs[0])
+    digest, rung, slot = job.about.split("/")
+    point = evidence.plan.grid.get(slot)
+    if point is None:
+        ranking = evidence.plan.layout.rungs(digest, validation_of(slot)).ranking(int(rung) - 1)
+        if evidence.is_blamed(ranking):
+            return
+        point = evidence.content(ranking)["order"][number_of(slot)]["point"]
+    _check_training(job, evidence, meta, digest, point)
+
+
+def check_trial(job: Job, evidence: Evidence) -> None:
+    """A trial was trained on its path's rows, at the point that its path or the proposals say."""
+    meta = evidence.content(job.outputs[0])
+    digest, batch, slot = job.about.split("/")
+    point = evidence.plan.grid.get(slot)
+    if point is None:
+        proposals = evidence.plan.layout.trials(digest, validation_of(slot)).proposals(int(batch))
+        if evidence.is_blamed(proposals):
+            return
+        point = evidence.content(proposals)["points"][number_of(slot)]
+    _check_training(job, evidence, meta, digest, point)
+
+
+def check_proposals(job: Job, evidence: Evidence) -> None:
+    """Proposals are of their path's rows, and by all trials of the batch before."""
+    (path,) = job.outputs
+    content = evidence.content(path)
+    digest, batch = job.about.split("/")
+    if content["digests"] != {"train": digest, "validation": path.stem}:
+        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
+    told = sum(evidence.plan.layout.batches[: int(batch)])
+    if len(content["told"]) != told:
+        evidence.blame(path, f"is not by the {told} trials before", evidence.remedy(job))
+
+
+def check_rank(job: Job, evidence: Evidence) -> None:
+    """A ranking is of its path's rows, and has every slot of its rung."""
+    (path,) = job.outputs
+    content = evidence.content(path)
+    digest, rung = job.about.split("/")
+    if content["digests"] != {"train": digest, "validation": path.stem}:
+        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
+    slots = evidence.plan.layout.rungs(digest, path.stem).names(int(rung))
+    if sorted(each["slot"] for each in content["order"]) != sorted(slots):
+        evidence.blame(path, "does not rank the slots of its rung", evidence.remedy(job))
+
+
+def check_choice(job: Job, evidence: Evidence) -> None:
+    """A choice is of its path's rows, and one of the grid."""
+    (path,) = job.outputs
+    content, plan = evidence.content(path), evidence.plan
+    if content["digests"] != {"train": job.about, "validation": path.stem}:
+        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
+    if not plan.layout.batches and content["point"] not in plan.grid:
+        problem = f"chooses {content['point']}, which is no point of the grid"
+        evidence.blame(path, problem, evidence.remedy(job))
+    candidates = plan.layout.candidates(evidence.index["partitions"][job.partition])
+    if Path(content["specialist"]) not in candidates:
+        problem = f"chooses {content['specialist']}, which is no candidate"
+        evidence.blame(path, problem, evidence.remedy(job))
+
+
+def check_pool(job: Job, evidence: Evidence) -> None:
+    """A pool holds the chosen specialists and the generation's state, as its manifest says."""
+    (path,) = job.outputs
+    manifest = evidence.content(path)
+    advice = f"remove {path} and run the workflow again"
+    for name, content in manifest["files"].items():
+        file = path.parent / name
+        if evidence.hash(file) != content:
+            evidence.blame(file, f"is not the file that {path} lists", advice)
+    if manifest["rows"] != evidence.index["root"]["fit"]:
+        evidence.blame(path, f"is of other rows, {manifest['rows']}", advice)
+    chosen = _chosen(evidence)
+    if chosen is None:
+        return
+    said = {
+        each["partition"]: (each["digest"], each["point"]["id"]) for each in manifest["specialists"]
+    }
+    if said != {n: (each["digests"]["train"], each["point"]) for n, each in chosen.items()}:
+        evidence.blame(path, "does not hold the specialists that were chosen", advice)
+        return
+    originals = {
+        each["file"]: Path(chosen[each["partition"]]["specialist"])
+        for each in manifest["specialists"]
+    }
+    originals |= pool_state(evidence.plan.layout, evidence.index)
+    for name, original in originals.items():
+        evidence.compare(path, original, manifest["files"][name])
+
+
+def check_published(job: Job, evidence: Evidence) -> None:
+    """What people look at is a copy of the current release."""
+    (record,) = job.outputs
+    content, plan = evidence.content(record), evidence.plan
+    layout, index = plan.layout, evidence.index
+    if content["release"] != layout.release or Layout.from_json(content["layout"]) != layout:
+        evidence.blame(record, "is the record of another release", evidence.remedy(job))
+    copies = {
+        plan.home / "metrics.json": layout.evaluation(index, "metrics.json"),
+        plan.home / "report.html": layout.evaluation(index, "report.html"),
+        plan.home / "drift.json": layout.drift(index),
+        **_pool_copies(evidence),
+    }
+    advice = f"remove {record} and run the workflow again"
+    for copy, original in copies.items():
+        if not evidence.is_blamed(original) and evidence.hash(copy) != evidence.hash(original):
+            evidence.blame(copy, f"is not a copy of {original}", advice)
+    for path in sorted((plan.home / "pool").rglob("[!.]*.safetensors")):
+        if path not in copies:
+            evidence.blame(path, "is left from another release", advice)
+
+
+def _groups(rows: Path) -> list[dict[str, Any]]:
+    """A row store's groups, counted again."""
+    from shoal.formats.row_store import ShardRows
+    from shoal.partitions.grouping import groups
+
+    with ShardRows(rows) as store:
+        partition, fold, hashes = (store.read(name) for name in ("partition", "fold", "hash"))
+    return groups(partition, fold, hashes)
+
+
+def _chosen(evidence: Evidence) -> dict[int, Any] | None:
+    """The choice of each partition that has a specialist; None where one is in doubt."""
+    chosen = {}
+    for entry in evidence.plan.layout.specialised(evidence.index):
+        path = evidence.plan.layout.choice(entry)
+        if evidence.is_blamed(path):
+            return None
+        chosen[entry["partition"]] = evidence.content(path)
+    return chosen
+
+
+def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
+    manifest = evidence.plan.layout.pool(evidence.index, "manifest.json")
+    folder = evidence.plan.home / "pool"
+    try:
+        names = [*evidence.content(manifest)["files"], manifest.name]
+    except ShoalError:
+        return {path: path for path in folder.rglob("*.safetensors")}
+    return {folder / name: manifest.parent / name for name in names}
+
+
+CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
+    "split": check_table,
+    "assign": check_assignment,
+    "partition": check_index,
+    "train_specialist": check_specialist,
+    "train_rung": check_rung,
+    "train_rank": check_rank,
+    "train_propose": check_proposals,
+    "train_trial": check_trial,
+    "train_choose": check_choice,
+    "pool": check_pool,
+    "pool_publish": check_published,
+}
+"""Checks by the rule that makes the artifact; readable and rightly made it is by then."""

@@ -1,0 +1,126 @@
+"""The partition index, made again from the shards' summaries and compared with the file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ShoalError
+from shoal.formats.provenance import KEY as MADE_FROM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from shoal.operate.audit.evidence import Evidence
+    from shoal.plan.jobs import Job
+
+
+def judged_index(evidence: Evidence) -> dict[str, Any] | None:
+    """The index that the summaries give, its waiting partitions taken from the file.
+
+    Notes where the summaries put the rows. Where a summary is missing or wrong, the index is the
+    file's content, unjudged.
+
+    Returns:
+        The index; None where there is no file that can be taken for one.
+    """
+    try:
+        content = _without_record(evidence.content(evidence.plan.layout.index))
+    except (ShoalError, AttributeError):
+        return None
+    merged = _merged(evidence)
+    if merged is not None:
+        index, evidence.members = merged
+        return _with_waiting(index, content)
+    return content if _is_index(content, evidence) else None
+
+
+def check_index(job: Job, evidence: Evidence) -> None:
+    """The file and the members beside it agree with the summaries."""
+    (path,) = job.outputs
+    remedy = evidence.remedy(job)
+    content = _without_record(evidence.content(path))
+    if content != evidence.index:
+        names = sorted(content.keys() | evidence.index.keys())
+        wrong = [name for name in names if content.get(name) != evidence.index.get(name)]
+        evidence.blame(path, f"not what the summaries give: {', '.join(wrong)}", remedy)
+    for entry in evidence.index.get("partitions", []):
+        if "waiting" in entry and not _has_waited(entry, evidence):
+            number = entry["partition"]
+            problem = f"partition {number} waits with a specialist of rows that it never had"
+            evidence.blame(path, problem, remedy)
+    _check_members(path, evidence)
+
+
+def _merged(evidence: Evidence) -> tuple[dict[str, Any], dict[int, Any]] | None:
+    """Index and members from the summaries; None where one of them is not to be trusted."""
+    from shoal.cluster.assigner import load_assigner
+    from shoal.partitions.index import merge_summaries
+
+    layout, cluster = evidence.plan.layout, evidence.plan.settings.cluster
+    assigner = layout.fit("cluster", "assigner.safetensors")
+    paths = [layout.summary(shard) for shard in layout.shards]
+    if any(evidence.is_blamed(path) for path in (assigner, *paths)):
+        return None
+    contents = [evidence.content(path) for path in paths]
+    partitions = load_assigner(assigner).partitions
+    index, members = merge_summaries(contents, partitions, cluster.min_rows, layout.fits["cluster"])
+    stores = layout.shard_rows("cluster", "").parent
+    index["stores"] = os.path.relpath(stores, layout.index.parent)
+    return index, members
+
+
+def _without_record(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != MADE_FROM}
+
+
+def _is_index(content: Any, evidence: Evidence) -> bool:  # noqa: ANN401 - any JSON value
+    """Whether later jobs can be told from it."""
+    try:
+        return bool(list(evidence.plan.layout.later_jobs(content)))
+    except (KeyError, TypeError):
+        return False
+
+
+def _with_waiting(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """The merged index with the partitions waiting that wait in the file."""
+    from shoal.partitions.index import roots
+
+    kept = ("specialist", "waiting")
+    try:
+        waiting = {
+            entry["partition"]: {name: entry[name] for name in kept}
+            for entry in content["partitions"]
+            if "waiting" in entry
+        }
+    except (KeyError, TypeError):
+        return merged
+    entries = [entry | waiting.get(entry["partition"], {}) for entry in merged["partitions"]]
+    index = {**merged, "partitions": entries}
+    return index | {"root": roots(index)}
+
+
+def _has_waited(entry: Mapping[str, Any], evidence: Evidence) -> bool:
+    """Whether the index that a partition waits since gave its specialist."""
+    since = evidence.plan.layout.index_of(entry["waiting"]["index"])
+    try:
+        entries = evidence.content(since)["partitions"]
+    except ShoalError:
+        return False
+    return any(
+        (old["partition"], old["digests"]["train"]) == (entry["partition"], entry["specialist"])
+        for old in entries
+    )
+
+
+def _check_members(index: Path, evidence: Evidence) -> None:
+    for number, folds in evidence.members.items():
+        path = index.parent / "members" / f"{number}.json"
+        try:
+            wrong = evidence.content(path) != folds
+        except ShoalError:
+            wrong = True
+        if wrong:
+            problem = "does not say where the summaries put the rows"
+            evidence.blame(path, problem, f"remove {index} and run the workflow again")

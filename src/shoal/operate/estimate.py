@@ -1,0 +1,275 @@
+"""What jobs would cost, from the ledgers and benchmarks of past ones."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.documents.ledger import Flops, Spent
+from shoal.formats.documents.plan import Hashes
+from shoal.formats.json_file import read_made
+from shoal.plan.past import benchmarks, newest, read_benchmark
+from shoal.training.budget import Budget
+from shoal.training.resume import one_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from shoal.plan.jobs import Job
+    from shoal.plan.plan import Plan
+
+_LEDGERS = {
+    "embed_fit": "embed/*/ledger.json",
+    "cluster_fit": "cluster/*/ledger.json",
+    "base_fit": "base/*/ledger.json",
+    "train_rank": "rungs/*/*/*/*.json",
+    "train_propose": "trials/*/*/*/*.json",
+    "train_choose": "choices/*/*/*.json",
+    "train_router": "router/*/*/ledger.json",
+    "gate": "gate/*/*.json",
+    "evaluate_generalist": "baselines/*/*/generalist.json",
+    "evaluate_random": "baselines/*/*/random.json",
+}
+"""Where the rules that count FLOPs leave their ledgers, below a generation's folder."""
+
+_RUNG = "train_rung"
+_TRAINS = {"specialists": "train_specialist", "rungs": _RUNG, "trials": "train_trial"}
+"""Rules that train specialists, by the folder of what they leave."""
+
+_IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
+"""Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What jobs cost.
+
+    Attributes:
+        jobs: How many they are.
+        seconds: Seconds of all of them, one after the other; None where not known.
+        flops: Floating-point operations of models and fits; None where not known.
+    """
+
+    jobs: int = 0
+    seconds: float | None = 0.0
+    flops: float | None = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.jobs + other.jobs,
+            _sum(self.seconds, other.seconds),
+            _sum(self.flops, other.flops),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The cost as JSON."""
+        return asdict(self)
+
+    def percent_of(self, other: Cost) -> dict[str, float | None]:
+        """Jobs, seconds and FLOPs as a percentage of ``other``'s; None where not known."""
+        shares = {}
+        for name, value in asdict(self).items():
+            whole = getattr(other, name)
+            known = value is not None and whole
+            shares[name] = round(100 * value / whole, 2) if known else None
+        return shares
+
+
+class Estimate:
+    """Expected costs of one plan's jobs.
+
+    Seconds are the mean of as many past jobs of the rule as the plan has, the newest and at most
+    50. So are FLOPs; the FLOPs of a specialist follow exactly from its rows, once one of its grid
+    point was trained.
+    """
+
+    def __init__(
+        self, plan: Plan, index: Mapping[str, Any], jobs: Iterable[Job], *, packed: bool = False
+    ) -> None:
+        """Take what is planned; nothing is read yet.
+
+        Args:
+            plan: The experiment.
+            index: Its partition index, or placeholders for it.
+            jobs: All of its jobs, whether they have run or not.
+            packed: Whether specialists train in packs: a pack is then charged for the start of
+                its process, and a specialist, which is no job, for its training.
+        """
+        self._plan = plan
+        self._index = index
+        self._jobs = Counter(job.rule for job in jobs)
+        self._means: dict[str, Cost] = {}
+        self._packed = packed
+
+    def cost(self, jobs: Iterable[Job]) -> Cost:
+        """What these jobs would cost together."""
+        return sum((self._job(job) for job in jobs), Cost())
+
+    def rows(self, job: Job) -> int:
+        """Rows that a specialist would see, on its rung if it has one, repeats counted.
+
+        In whole batches.
+        """
+        entries: list[dict[str, Any]] = self._index["partitions"]
+        training = self._plan.settings.train_specialists
+        budget = self._budget
+        own = entries[job.partition or 0].get("rows")
+        if budget is None or own is None:
+            rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
+            return self._steps(job, rows)
+        # Which point a slot of a later rung or batch will train is not known.
+        point = self._plan.grid.get(Path(job.about).name, {})
+        batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
+        steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
+        return int(self._steps(job, steps) * batch)
+
+    def _steps(self, job: Job, steps: int) -> int:
+        """Of a training's steps those that the job does."""
+        if job.rule != _RUNG:
+            return steps
+        halving, rung = self._plan.settings.search.halving, int(Path(job.about).parts[1])
+        done = one_in(halving.divisor(rung - 1), steps) if rung else 0
+        return one_in(halving.divisor(rung), steps) - done
+
+    def training_seconds(self, job: Job) -> float | None:
+        """Seconds that a specialist's training takes in a process that has started."""
+        a_row = self._specialists.seconds_a_row
+        return None if a_row is None else self.rows(job) * a_row
+
+    @cached_property
+    def start_seconds(self) -> float | None:
+        """Seconds before a process trains its first specialist."""
+        start = self._specialists.start
+        return _mean(self._pack_starts()) if start is None else start
+
+    def _pack_starts(self) -> Iterator[float]:
+        """Starts of past packs: what their members' ledgers leave of their time."""
+        for path in newest(self._plan.root.glob("g*/packs/*/*.json")):
+            relative = path.relative_to(self._plan.root)
+            benchmark = Path(relative.parts[0], "train_pack", *relative.parts[2:]).with_suffix(
+                ".tsv"
+            )
+            past = read_benchmark(self._plan.root / "benchmarks" / benchmark)
+            ledgers = [Path(folder, "ledger.json") for folder in read_made(path, Hashes)]
+            if past is not None and all(ledger.exists() for ledger in ledgers):
+                trained = sum(float(read_made(ledger, Spent)["seconds"]) for ledger in ledgers)
+                yield max(0.0, past.seconds - trained)
+
+    def _job(self, job: Job) -> Cost:
+        if job.rule == "train_pack":
+            return Cost(1, self.start_seconds, 0.0)
+        if job.rule in _TRAINS.values() and job.partition is not None:
+            flops = self._specialists.flops(self.rows(job), Path(job.about).name)
+            training = self.training_seconds(job)
+            if self._packed:
+                return Cost(0, training, flops)
+            return Cost(1, _sum(training, self._specialists.start), flops)
+        if job.rule not in self._means:
+            seconds = _mean(self._benchmarks(job.rule))
+            self._means[job.rule] = Cost(1, seconds, self._flops(job.rule))
+        return self._means[job.rule]
+
+    @cached_property
+    def _budget(self) -> Budget | None:
+        """The budget frozen with the base; until there is one, what it would be."""
+        path = self._plan.layout.fit("base", "base.safetensors")
+        if path.exists():
+            return Budget(**_meta(path)["budget"])
+        if "rows" not in self._index:
+            return None
+        training = self._plan.settings.train_specialists
+        rows = max(1, int(self._index["rows"]["train"]))
+        return Budget(training.rows_seen, training.base_share, rows)
+
+    @cached_property
+    def _specialists(self) -> _Training:
+        """From specialists of the same settings; where there are none, from any."""
+        root, made = self._plan.root, self._plan.layout.made
+        own = [f"specialists/{made['specialists']}/*/*"]
+        own += [f"rungs/{made[name]}/*/*/*" for name in ("rungs", "choices") if "rungs" in made]
+        own += [f"trials/{made[n]}/*/*/*" for n in ("specialists", "proposals") if n in made]
+        for folders in (own, ["specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*"]):
+            found = (path for each in folders for path in root.glob(f"g*/{each}/ledger.json"))
+            ledgers = newest(found)
+            if ledgers:
+                return _Training(root, ledgers)
+        return _Training(root, [])
+
+    def _flops(self, rule: str) -> float | None:
+        if rule in _IN_ROUTER:
+            ledgers = self._ledgers("train_router")
+            shards = max(1, len(self._plan.layout.shards))
+            return _mean([entry["detail"][_IN_ROUTER[rule]] / shards for entry in ledgers])
+        if rule in _LEDGERS:
+            return _mean([self._own_flops(entry) for entry in self._ledgers(rule)])
+        return 0.0
+
+    def _own_flops(self, ledger: Mapping[str, Any]) -> float:
+        """FLOPs of the job itself; ledgers of some also count what it builds upon."""
+        flops = float(ledger["flops"])
+        if ledger["job"] == "train_router":
+            return flops - sum(float(ledger["detail"][part]) for part in _IN_ROUTER.values())
+        if ledger["job"] in ("evaluate_generalist", "evaluate_random"):
+            bases = self._ledgers("base_fit")
+            base = ledger["detail"].get("base", bases[0]["flops"] if bases else 0.0)
+            return flops - float(base)
+        return flops
+
+    def _ledgers(self, rule: str) -> list[Flops]:
+        paths = self._plan.root.glob(f"g*/{_LEDGERS[rule]}")
+        return [read_made(path, Flops) for path in newest(paths, max(1, self._jobs[rule]))]
+
+    def _benchmarks(self, rule: str) -> list[float]:
+        return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
+
+
+class _Training:
+    """What training a specialist costs by the rows that it sees, from ledgers of others."""
+
+    def __init__(self, root: Path, ledgers: Iterable[Path]) -> None:
+        self._flops: dict[str, list[float]] = defaultdict(list)
+        """By grid point, FLOPs a row: the same in all ledgers of one model."""
+        starts, seconds, rows = [], 0.0, 0
+        for path in ledgers:
+            ledger = read_made(path, Spent)
+            if not ledger["rows_seen"]:  # it diverged on an earlier rung
+                continue
+            self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
+            benchmark = read_benchmark(_specialist_benchmark(root, path))
+            if benchmark is not None:
+                starts.append(benchmark.seconds - ledger["seconds"])
+            seconds += ledger["seconds"]
+            rows += ledger["rows_seen"]
+        self.start = _mean(starts)
+        self.seconds_a_row = seconds / rows if rows else None
+
+    def flops(self, rows: int, point: str) -> float | None:
+        others = [flops for values in self._flops.values() for flops in values]
+        flops = _mean(self._flops.get(point, others))
+        return None if flops is None else rows * flops
+
+
+def _specialist_benchmark(root: Path, ledger: Path) -> Path:
+    generation, stage, *identity, _ = ledger.relative_to(root).parts
+    return Path(root, "benchmarks", generation, _TRAINS[stage], *identity).with_suffix(".tsv")
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    """What a state file says about itself; its tensors are not read."""
+    from shoal.formats.headers import read_weights
+
+    return read_weights(path).meta
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return fmean(known) if known else None
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

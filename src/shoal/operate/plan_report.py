@@ -1,0 +1,304 @@
+"""Command ``plan``: what a run would do, why, and what it would cost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ERROR
+from shoal.formats.documents.judgement import DriftReport
+from shoal.formats.json_file import read_made
+from shoal.operate.estimate import Estimate
+from shoal.operate.packs import TRAINS, packs_json, planned_packs
+from shoal.operate.removal import seen_by_fits
+from shoal.operate.row_changes import RowChanges
+from shoal.operate.staleness import partition_states
+from shoal.operate.why import differences, reasons
+from shoal.plan.incomplete import incomplete, read_failed
+from shoal.plan.jobs import Job
+from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.plan import placeholders
+from shoal.terminal import say
+from shoal.workflow.answers import answers_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shoal.operate.staleness import PartitionState
+    from shoal.operate.why import Differences
+    from shoal.plan.plan import Plan
+
+_BEFORE_INDEX = ("split", "transform", "encode", "embed", "cluster")
+"""Stages whose fits the index needs."""
+
+
+@dataclass(frozen=True)
+class Now:
+    """What is planned.
+
+    Attributes:
+        plan: The experiment.
+        index: Its partition index, or placeholders for it.
+        exact: Whether it is the index; otherwise counts of jobs are upper bounds.
+        jobs: All of its jobs, whether they have run or not.
+        run: Those that would run.
+        record: The published release; None before the first.
+        before: Index of that release, where its partitions are those of the plan.
+    """
+
+    plan: Plan
+    index: Mapping[str, Any]
+    exact: bool
+    jobs: list[Job]
+    run: list[Job]
+    record: Mapping[str, Any] | None
+    before: Mapping[str, Any] | None
+
+
+def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]:
+    """What a run would do, as JSON; makes the partition index first where only rows changed.
+
+    Args:
+        plan: The experiment.
+        profile: Snakemake's profile for making the index.
+        cores: Its number of cores for that, or ``all``.
+
+    Returns:
+        One document:
+
+        - ``experiment``; ``generation``: its number; ``release``: the published one it is
+          compared with, or null; ``exact``: false while the generation is not fitted, or the
+          index is out of date where nobody may write; counts of jobs are upper bounds then.
+        - ``partitions``: for each its ``partition``, ``status`` (see
+          :class:`shoal.operate.staleness.PartitionState`), ``rows`` ``before`` and ``after`` by
+          fold, ``changes``: for each fold that changed ``[added, removed]``, or null where the
+          earlier rows are no longer kept; ``waiting`` as in the index, or null; ``why``: reasons;
+          ``files``: source files behind them, each with ``path`` and ``kind``; ``cost``.
+        - ``settings``: changed ones, each with ``name``, ``before``, ``after``; ``codes``: stages
+          with changed code; ``other_base``: whether the base is to be trained anew, as its model
+          or settings changed; ``refit_needed``: reasons to start another generation.
+        - ``removed``: partitions ``retrained`` without training rows that are gone, partitions
+          ``waiting`` that still hold some, and ``seen``: ``stages`` of the generation whose fits
+          have seen ``rows`` rows (null: not known; an upper bound unless ``exact``) that are gone.
+        - ``incomplete``: what the pool is made without because training failed: for each
+          partition concerned its ``partition``, whether it has a ``specialist`` all the same, the
+          grid ``points`` that it lacks, and ``reasons``.
+        - ``drift``: what the published release's drift report recommends (``action``,
+          ``partitions``, ``reason``), or null.
+        - ``jobs``: those that would run, each with ``rule``, ``about``, ``partition``,
+          ``outputs``.
+        - ``packs``: which specialists train together (see
+          :func:`shoal.operate.packs.packs_json`), or null where packing is off. A partition's
+          cost then counts its specialists' training, ``train_pack`` among the rules the rest.
+        - ``rules``: cost of those that are about no partition, by rule.
+        - ``total``: cost of the ``run`` and of a ``full`` one, and ``percent`` of the one in the
+          other.
+
+        A cost is ``jobs``, ``seconds`` and ``flops``; what past jobs do not tell is null.
+
+    Raises:
+        SettingsError: A specialist would train for longer than a pack may.
+        ModelError: The model's file has changed since the generation's base was trained.
+        SystemExit: Snakemake failed to make the index; with its exit code.
+    """
+    plan.require_the_bases_model()
+    now = _now(plan, profile, cores)
+    devices = plan.settings.packing.devices
+    estimate = Estimate(plan, now.index, now.jobs, packed=devices is not None)
+    packs = planned_packs(plan, estimate, now.run)
+    packed = [pack.job for pack in packs]
+    in_full = [*now.jobs, *_packs_in_full(now, packed)]
+    changed = differences(plan, now.record)
+    partitions = _partitions(now, changed, estimate)
+    rules: dict[str, list[Job]] = defaultdict(list)
+    for job in (*now.run, *packed):
+        if job.partition is None:
+            rules[job.rule].append(job)
+    run, full = estimate.cost([*now.run, *packed]), estimate.cost(in_full)
+    listed = [job for job in now.run if devices is None or job.rule != TRAINS]
+    return {
+        "experiment": plan.settings.name,
+        "generation": plan.settings.generation,
+        "release": now.record["release"] if now.record else None,
+        "exact": now.exact,
+        "partitions": partitions,
+        "settings": [asdict(change) for change in changed.settings],
+        "codes": changed.codes,
+        "other_base": plan.needs_another_base,
+        "refit_needed": _refit_needed(now),
+        "removed": _removed(now, partitions),
+        "incomplete": _incomplete(now),
+        "drift": _drift(plan),
+        "jobs": [_job_json(job) for job in (*listed, *packed)],
+        "packs": packs_json(plan, packs, estimate),
+        "rules": {rule: estimate.cost(jobs).as_json() for rule, jobs in rules.items()},
+        "total": {
+            "run": run.as_json(),
+            "full": full.as_json(),
+            "percent": run.percent_of(full),
+        },
+    }
+
+
+def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
+    """The packs of a full run, where every device gets one; those of this run, if more."""
+    devices = now.plan.settings.packing.devices or 0
+    specialists = sum(job.rule == TRAINS for job in now.jobs)
+    count = max(len(packed), min(devices, specialists))
+    return [Job("train_pack", "", ())] * count
+
+
+def _drift(plan: Plan) -> dict[str, Any] | None:
+    path = plan.home / "drift.json"
+    return dict(read_made(path, DriftReport)["recommendation"]) if path.exists() else None
+
+
+def _now(plan: Plan, profile: str | None, cores: str) -> Now:
+    layout = plan.layout
+    index = layout.read_index()
+    if index is None and _fitted(layout):
+        if _may_write(plan):
+            _make_index(plan, profile, cores)
+        index = layout.read_index()
+    exact = index is not None
+    content = index if index is not None else placeholders(plan.settings)
+    jobs = [*_demo_jobs(plan), *layout.jobs(content), *answers_jobs([plan])]
+    record = plan.history.current or next(reversed(plan.history.entries), None)
+    before = None
+    if record is not None and exact:
+        earlier = Layout.from_json(record["layout"])
+        same = (earlier.folder, earlier.fits["cluster"]) == (layout.folder, layout.fits["cluster"])
+        before = earlier.read_index() if same else None
+    return Now(plan, content, exact, jobs, [job for job in jobs if job.missing], record, before)
+
+
+def _fitted(layout: Layout) -> bool:
+    """Whether the index takes no fit, but only what is applied to rows."""
+    return all(
+        layout.fit(stage, name).exists() for stage in _BEFORE_INDEX for name in FIT_FILES[stage]
+    )
+
+
+def _may_write(plan: Plan) -> bool:
+    """Whether the index can be made here; says so where it cannot."""
+    closed = [path for path in (Path.cwd(), plan.root) if not os.access(path, os.W_OK)]
+    for path in closed[:1]:
+        say(
+            f"{path} is read-only, so the partition index stays out of date: this plan does not "
+            "say which partitions changed"
+        )
+    return not closed
+
+
+def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
+    """Apply the generation to the rows, by Snakemake, as far as the index needs it."""
+    jobs = [job for job in (*plan.layout.row_jobs(), plan.layout.partition_job()) if job.missing]
+    say(f"bringing the partition index up to date first, at most {len(jobs)} quick jobs")
+    command = ["snakemake", "--cores", cores, "--scheduler", "greedy"]
+    command += ["--profile", profile] if profile else []
+    command += [str(plan.layout.index), "--config", f"experiment={plan.experiment}"]
+    command += [f"overrides=[{', '.join(plan.overrides)}]"] if plan.overrides else []
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    if result.returncode:
+        lines = result.stderr.splitlines(keepends=True)
+        reasons = [line for line in lines if line.startswith(ERROR)]
+        sys.stderr.writelines(reasons or lines)
+        raise SystemExit(result.returncode)
+
+
+def _demo_jobs(plan: Plan) -> list[Job]:
+    """The job that makes source files which are only declared so far."""
+    paths = tuple(path for path, _ in plan.shards.values())
+    return [] if any(path.exists() for path in paths) else [Job("demo_data", "", paths)]
+
+
+def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[dict[str, Any]]:
+    run: dict[int, list[Job]] = defaultdict(list)
+    for job in now.run:
+        if job.partition is not None:
+            run[job.partition].append(job)
+    rows = None
+    if now.before is not None and now.record is not None:
+        sources = {shard: path for shard, (path, _) in now.plan.shards.items()}
+        rows = RowChanges(Layout.from_json(now.record["layout"]), now.plan.layout, sources)
+    found = []
+    failed = {lack["partition"] for lack in _incomplete(now) if not lack["specialist"]}
+    for state in partition_states(now.before, now.index, run, failed):
+        jobs = run.get(state.partition, [])
+        files = rows.files_of(state.partition, state.folds) if rows and state.folds else []
+        found.append(
+            {
+                "partition": state.partition,
+                "status": state.status,
+                "rows": {"before": state.rows_before, "after": state.rows_after},
+                "changes": _changes(state, rows),
+                "waiting": state.waiting,
+                "why": reasons(state, changed, files, len(jobs)),
+                "files": [{"path": file.path, "kind": file.kind} for file in files],
+                "cost": estimate.cost(jobs).as_json(),
+            }
+        )
+    return found
+
+
+def _changes(state: PartitionState, rows: RowChanges | None) -> dict[str, list[int] | None]:
+    """Rows added and removed in each fold that changed."""
+    if rows is None:
+        return {}
+    counts = {fold: rows.count(state.partition, fold) for fold in state.folds}
+    return {fold: None if pair is None else list(pair) for fold, pair in counts.items()}
+
+
+def _refit_needed(now: Now) -> list[str]:
+    """Reasons to start the next generation that no run acts upon by itself."""
+    found = [f"the code of {stage} changed" for stage in now.plan.outdated_fits()]
+    unknown = now.index.get("unknown_labels")
+    if unknown:
+        found.append(f"training rows of classes that it does not know: {unknown}")
+    return found
+
+
+def _incomplete(now: Now) -> list[dict[str, Any]]:
+    """What the pool is made without because training failed."""
+    layout = now.plan.layout
+    lacks = set(layout.lacks(now.index))
+    if not lacks:
+        return []
+    specialised = {int(entry["partition"]) for entry in layout.specialised(now.index)}
+    failures = [
+        each
+        for each in read_failed(now.plan.failed_file)
+        if each.specialists == str(layout.specialists) and each.name in lacks
+    ]
+    return incomplete(now.index["partitions"], specialised, failures)
+
+
+def _removed(now: Now, partitions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where training rows that are gone have left something behind."""
+    retrained, waiting = [], []
+    for part in partitions:
+        lost = part["changes"].get("train", [0, 0])
+        if part["waiting"] is not None:
+            waiting += [part["partition"]] if part["waiting"]["removed"] else []
+        elif lost is None or lost[1]:
+            retrained.append(part["partition"])
+    seen = seen_by_fits(now.plan, now.index) if now.exact else []
+    return {
+        "retrained": retrained,
+        "waiting": waiting,
+        "seen": [asdict(each) for each in seen],
+    }
+
+
+def _job_json(job: Job) -> dict[str, Any]:
+    return {
+        "rule": job.rule,
+        "about": job.about,
+        "partition": job.partition,
+        "outputs": [str(path) for path in job.outputs],
+    }

@@ -1,0 +1,141 @@
+"""The files that the current plan, the generations and the kept releases reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.ledger import Artifact
+from shoal.formats.documents.plan import Hashes
+from shoal.formats.hashing import settings_id
+from shoal.formats.json_file import read_made
+from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.plan.history import History
+from shoal.plan.jobs import files_of
+from shoal.plan.layout import Layout
+from shoal.plan.plan import homes
+from shoal.training.resume import output_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from shoal.plan.plan import Plan
+
+
+@dataclass
+class Reach:
+    """Files that are kept, and folders that are kept with all that is in them."""
+
+    files: set[Path] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
+
+    def covers(self, path: Path) -> bool:
+        """Whether a file is kept; a checkpoint is as long as the output beside it is missing."""
+        output = output_of(path)
+        if output is not None:
+            return not output.exists() and self.covers(output)
+        return path in self.files or not self.folders.isdisjoint(path.parents)
+
+    def add(self, layout: Layout) -> None:
+        """Keep a layout's files, and what its generation and its waiting partitions refer to.
+
+        Raises:
+            ShoalError: An index or a fit's record does not read, so what it refers to is unknown.
+        """
+        index = layout.read_index()
+        jobs = [*layout.fit_jobs(), *layout.row_jobs()]
+        if index is not None:
+            jobs += layout.later_jobs(index)
+            self.folders.add(layout.pool(index, "manifest.json").parent)
+            self.files |= set(_waited_for(layout, index))
+        self.files |= {layout.index, *files_of(jobs), *_baselines(layout)}
+        self.files |= {*_basis_rows(layout), *_fit_time(layout)}
+        # Where an index's rows lie is said beside it.
+        self.folders |= {path.parent for path in self.files if path.name == "index.json"}
+
+
+def reach(plans: Sequence[Plan], keep: int) -> Reach:
+    """What the current plans, the generation of the next run and the last releases reach.
+
+    Args:
+        plans: The experiment's variants. What others have published is kept like theirs.
+        keep: Number of releases, different from each other, the last ones of each variant.
+    """
+    found = Reach()
+    root = plans[0].root
+    for plan in plans:
+        begun = replace(plan.layout, generation=f"g{plan.history.generation}")
+        for layout in (plan.layout, begun):
+            found.add(layout)
+    for home in homes(root):
+        for layout in _released(History(home), keep):
+            found.add(layout)
+    found.files |= set(_packs(root, found))
+    return found
+
+
+def _packs(root: Path, found: Reach) -> Iterator[Path]:
+    """What is left of the packs that trained some specialist that is kept."""
+    for status in root.glob("g*/packs/*/*.json"):
+        if any(found.covers(Path(folder, "ledger.json")) for folder in read_made(status, Hashes)):
+            yield from (status, status.parent / "members" / status.name)
+
+
+def _released(history: History, keep: int) -> list[Layout]:
+    records = [*reversed(history.entries)]
+    if history.current is not None:
+        records.insert(0, history.current)
+    kept: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        if len(kept) < keep:
+            kept.setdefault(record["release"], record["layout"])
+    return [Layout.from_json(each) for each in kept.values()]
+
+
+def _baselines(layout: Layout) -> list[Path]:
+    """The baselines that are trained once a generation, also where newer ones are in use."""
+    return [*layout.frozen_baselines(), *layout.frozen_baselines("incomplete")]
+
+
+def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:
+    """Indexes that have the rows of specialists in use, and the row stores they name."""
+    from shoal.cluster.assigner import UNASSIGNED
+    from shoal.partitions.grouping import FOLD_NAMES
+    from shoal.partitions.reader import Index
+
+    waiting = [entry["waiting"]["index"] for entry in index["partitions"] if "waiting" in entry]
+    for identity in dict.fromkeys(waiting):
+        path = layout.index_of(identity)
+        yield path
+        if path.exists():
+            since = Index(path)
+            for number in (UNASSIGNED, *range(len(since.partitions))):
+                for fold in FOLD_NAMES:
+                    yield from (store for store, _, _ in since.places(number, fold))
+
+
+def _basis_rows(layout: Layout) -> Iterator[Path]:
+    """Rows that the generation was fitted on: drift and removals are told by them."""
+    records = [*files_of(layout.fit_jobs()), *_baselines(layout)]
+    for shard in sorted({shard for path in records for shard in _fitted_on(path)}):
+        paths = [layout.shard_rows(stage, shard) for stage in ("cluster", "encode")]
+        yield next((path for path in paths if path.exists()), paths[0])
+
+
+def _fit_time(layout: Layout) -> Iterator[Path]:
+    """Index and choices of the rows that the assigner was fitted on: drift compares with them."""
+    basis = sorted(_fitted_on(layout.fit("cluster", "ledger.json")))
+    path = layout.index_of(settings_id(layout.made["cluster"], basis))
+    if path.exists():
+        yield path
+        yield from (layout.choice(entry) for entry in read_made(path, PartitionIndex)["partitions"])
+
+
+def _fitted_on(path: Path) -> set[str]:
+    """Shards whose rows ``…/rows/ID/SHARD.SUFFIX`` a fit names in its JSON file."""
+    if path.suffix != ".json" or not path.exists():
+        return set()
+    files = map(Path, read_made(path, Artifact).get(MADE_FROM, {}).get("files", {}))
+    return {file.name.split(".")[0] for file in files if file.parent.parent.name == "rows"}

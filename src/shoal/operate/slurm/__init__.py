@@ -1,0 +1,1 @@
+"""Slurm: what a run asks for, and what it took."""

@@ -1,0 +1,95 @@
+"""What a new partition index means for each partition, against the published one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from shoal.formats.tables import FOLDS
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping
+
+    Entry = Mapping[str, Any]
+
+Status = Literal["fresh", "changed", "new", "gone", "waiting", "untrained", "failed"]
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """One partition, before and after.
+
+    Attributes:
+        partition: Its number.
+        status: ``fresh``: nothing about it is different and none of its jobs would run;
+            ``changed``: its rows are others, or a job of it would run; ``new``: it gets its first
+            specialist under this assigner; ``gone``: it has too few training rows by now and
+            loses its specialist; ``failed``: the pool is made without one, because its training
+            failed; ``waiting``: it keeps the specialist that it has until more rows
+            have changed; ``untrained``: it has too few training rows, as before.
+        rows_before: Rows by fold in the published index; None where there is none.
+        rows_after: Rows by fold; None where they are not known yet.
+        folds: Folds whose rows are others than in the published index.
+        waiting: Where it waits, what the index says about it.
+        waited: Whether it waited in the published index and no longer does.
+    """
+
+    partition: int
+    status: Status
+    rows_before: Mapping[str, int] | None
+    rows_after: Mapping[str, int] | None
+    folds: tuple[str, ...]
+    waiting: Mapping[str, Any] | None = None
+    waited: bool = False
+
+
+def partition_states(
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any],
+    stale: Container[int],
+    failed: Container[int] = (),
+) -> list[PartitionState]:
+    """The state of every partition, in order of number.
+
+    Args:
+        before: Content of the published index, of the same assigner; None where there is none.
+        after: Content of the current index, or placeholders for it.
+        stale: Numbers of the partitions of which a job would run.
+        failed: Numbers of those that the pool is made without a specialist of.
+    """
+    held: dict[int, Entry] = {
+        int(entry["partition"]): entry for entry in (before or {"partitions": []})["partitions"]
+    }
+    found: dict[int, Entry] = {int(entry["partition"]): entry for entry in after["partitions"]}
+    return [
+        replace(state, status="failed") if number in failed else state
+        for number in sorted({*held, *found})
+        for state in [_state(number, held.get(number), found.get(number), number in stale)]
+    ]
+
+
+def _state(number: int, old: Entry | None, new: Entry | None, stale: bool) -> PartitionState:
+    folds: tuple[str, ...] = ()
+    if old is not None and new is not None:
+        folds = tuple(fold for fold in FOLDS if old["digests"][fold] != new["digests"][fold])
+    waiting = None if new is None else new.get("waiting")
+    return PartitionState(
+        partition=number,
+        status=_status(old, new, bool(folds) or stale),
+        rows_before=None if old is None else old["rows"],
+        rows_after=None if new is None else new.get("rows"),
+        folds=folds,
+        waiting=waiting,
+        waited=old is not None and "waiting" in old and waiting is None,
+    )
+
+
+def _status(old: Entry | None, new: Entry | None, different: bool) -> Status:
+    had = old is not None and bool(old["trained"])
+    if new is None or not new["trained"]:
+        return "gone" if had else "untrained"
+    if old is None or not had:
+        return "new"
+    if "waiting" in new:
+        return "waiting"
+    return "changed" if different or old["specialist"] != new["specialist"] else "fresh"

@@ -1,0 +1,195 @@
+"""Command ``variants``: the grid over how data is processed, before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.explore.answers.gather import value_text
+from shoal.formats.documents.judgement import GateRecord, Metrics
+from shoal.formats.json_file import read_made
+from shoal.operate.estimate import Cost, Estimate
+from shoal.operate.plan_text import cost_text
+from shoal.plan.plan import placeholders
+from shoal.workflow.answers import answers_jobs, answers_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from shoal.plan.plan import Plan
+
+
+def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
+    """What the variants are, and what running them would cost.
+
+    Args:
+        plans: The experiment's variants.
+
+    Returns:
+        One JSON document: ``experiment``; ``grid_points``; ``rungs``: how many points train on
+        each, none where points are not halved; ``batches``: the same of proposed points;
+        ``training_jobs``; ``exact``: false
+        while some variant has no partition index, when its counts are upper bounds; ``among``: how
+        many variants there are, where not all are taken; ``varies``:
+        values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions``, the
+        ``jobs`` that it would run, and its ``scores`` once it is published, else null (see
+        :func:`_scores`); ``best``: id of the one with the highest validation score, or null;
+        ``answers``: the ``page`` that compares them, or null, and whether it is ``current``;
+        ``total``: cost of the ``run`` and of a ``full`` one, where
+        what variants share is counted once.
+    """
+    seen: set[Path] = set()
+    listed: list[dict[str, Any]] = []
+    run, full = Cost(), Cost()
+    for plan in plans:
+        known = plan.layout.read_index()
+        index = placeholders(plan.settings) if known is None else known
+        jobs = plan.layout.jobs(index)
+        estimate = Estimate(plan, index, jobs)
+        own = [job for job in jobs if seen.isdisjoint(job.outputs)]
+        seen.update(path for job in own for path in job.outputs)
+        missing = [job for job in own if job.missing]
+        run, full = run + estimate.cost(missing), full + estimate.cost(own)
+        listed.append(
+            {
+                "id": plan.variant.id,
+                "changes": plan.variant.changes,
+                "partitions": len(plan.layout.specialised(index)),
+                "exact": known is not None,
+                "jobs": len(missing),
+                "scores": _scores(plan, index),
+            }
+        )
+    scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
+    varies: dict[str, list[Any]] = {}
+    for name, value in (pair for each in listed for pair in each["changes"].items()):
+        values = varies.setdefault(name, [])
+        if value not in values:
+            values.append(value)
+    rungs, batches = plans[0].layout.slots, plans[0].layout.batches
+    points = sum(batches) or len(plans[0].grid)
+    trainings = sum(rungs) or points
+    compare = answers_jobs(plans)
+    more = Estimate(plans[0], {}, compare)
+    run += more.cost([job for job in compare if job.missing])
+    full += more.cost(compare)
+    page = answers_page(plans[0])
+    return {
+        "experiment": plans[0].settings.name,
+        "grid_points": points,
+        "rungs": list(rungs),
+        "batches": list(batches),
+        "training_jobs": trainings * sum(each["partitions"] for each in listed),
+        "exact": all(each["exact"] for each in listed),
+        "among": plans[0].variant.among,
+        "varies": varies,
+        "variants": listed,
+        "best": max(scored, key=lambda name: scored[name]) if scored else None,
+        "answers": {
+            "page": str(page) if page and page.exists() else None,
+            "current": not any(job.missing for job in compare),
+        },
+        "total": {"run": run.as_json(), "full": full.as_json()},
+    }
+
+
+def _scores(plan: Plan, index: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is published of a variant, if it is what its plan says.
+
+    Returns:
+        ``validation``: the pool's mean score on the validation rows that choose nothing else, as
+        in ``gate.json``; on the test rows ``metric``, the scores of ``pool`` and ``generalist``,
+        and the ``verdict``.
+    """
+    if not plan.layout.published.exists():
+        return None
+    metrics = read_made(plan.home / "metrics.json", Metrics)
+    return {
+        "validation": read_made(plan.layout.gate(index), GateRecord)["validation"]["pool"],
+        "metric": metrics["metric"],
+        "pool": metrics["pool_top1"]["score"],
+        "generalist": metrics["generalist"]["score"],
+        "verdict": metrics["verdict"],
+    }
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """``N variants × P partitions × G grid points = J training jobs``; ≤ before upper bounds."""
+    variants, points = document["variants"], document["grid_points"]
+    counts = {each["partitions"] for each in variants}
+    at_most = "" if document["exact"] else "≤ "
+    partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
+    steps = "".join(
+        f" in {name} of {' + '.join(map(str, document[name]))}"
+        for name in ("rungs", "batches")
+        if document[name]
+    )
+    sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
+    noun = "partition" if counts == {1} else "partitions"
+    return (
+        f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
+        f"{noun} × {_count(points, 'grid point')}{steps} = "
+        f"{at_most}{_count(document['training_jobs'], 'training job')}"
+    )
+
+
+def variants_text(document: Mapping[str, Any]) -> RenderableType:
+    """The document for people: how many, what varies, what it costs, then each variant.
+
+    Args:
+        document: What :func:`variants_document` gave.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(*(Text(line, overflow="fold") for line in _lines(document)), _table(document))
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+    yield headline(document)
+    for name, values in document["varies"].items():
+        yield f"  {name}: {', '.join(map(value_text, values))}"
+    run, full = (Cost(**document["total"][name]) for name in ("run", "full"))
+    at_most = "" if document["exact"] else "≤ "
+    yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
+    if run.jobs < full.jobs:
+        yield f"Of {at_most}{_count(full.jobs, 'job')}, {cost_text(full)}"
+    if document["best"] is not None:
+        yield f"Best on validation: {document['best']}; pool and generalist on the test rows:"
+    if document["answers"]["page"] is not None:
+        age = "" if document["answers"]["current"] else ", of an earlier run"
+        yield f"What the choices did: {document['answers']['page']}{age}"
+
+
+def _table(document: Mapping[str, Any]) -> RenderableType:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("variant", *document["varies"]):
+        table.add_column(head, overflow="fold")
+    scored = document["best"] is not None
+    for head in ("partitions", "jobs", *(("validation", "pool", "generalist") if scored else ())):
+        table.add_column(head, justify="right")
+    if scored:
+        table.add_column("verdict")
+    for each in document["variants"]:
+        values = [value_text(each["changes"].get(name, "")) for name in document["varies"]]
+        at_most = "" if each["exact"] else "≤ "
+        counts = (f"{at_most}{each[name]:,}" for name in ("partitions", "jobs"))
+        style = "bold" if each["id"] == document["best"] else ""
+        table.add_row(each["id"], *values, *counts, *_scores_text(each["scores"]), style=style)
+    return table
+
+
+def _scores_text(scores: Mapping[str, Any] | None) -> list[str]:
+    if scores is None:
+        return []
+    numbers = [f"{scores[name]:,.4g}" for name in ("validation", "pool", "generalist")]
+    return [*numbers, scores["verdict"]]
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

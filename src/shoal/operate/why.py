@@ -1,0 +1,202 @@
+"""Why jobs would run: settings, code and rows that differ from the published release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.hashing import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shoal.operate.row_changes import FileChange
+    from shoal.operate.staleness import PartitionState
+    from shoal.plan.plan import Plan
+
+_NO_SETTINGS = (
+    "name",
+    "seed",
+    "generation",
+    "sources.folder",
+    "sources.files",
+    "sources.batch_rows",
+    "packing.devices",
+    "packing.hours",
+    "store.keep",
+    "store.recovery_seconds",
+    "intermediates.budget",
+    "search.variants.sampler",
+    "search.variants.samples",
+    "search.variants.seed",
+)
+"""Settings that no stage reads, or whose effect is seen in the rows."""
+
+_ROW_STAGES = ("split", "transform", "encode", "embed", "cluster")
+_BEFORE_INDEX = ("sources", *_ROW_STAGES[:3], "compute", *_ROW_STAGES[3:])
+_OF_SPECIALISTS = ("model", "train_specialists")
+_CODE_NAMES = {
+    "specialists": "train_specialists",
+    "rungs": "train_specialists",
+    "proposals": "train_specialists",
+    "router": "train_router",
+    "drift": "evaluate_drift",
+}
+_FILES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SettingChange:
+    """A setting with another value; None where it is not there."""
+
+    name: str
+    before: Any
+    after: Any
+
+    @property
+    def section(self) -> str:
+        """The part of the settings that it belongs to."""
+        return self.name.split(".")[0]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What differs from the published release, rows aside.
+
+    Attributes:
+        first: Why everything is new; empty where partitions can be compared.
+        settings: Settings with other values.
+        codes: Stages whose code changed, fits aside.
+        points: New grid points, such as ``lr=0.1``.
+    """
+
+    first: str = ""
+    settings: list[SettingChange] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+
+    def sections(self, *wanted: str) -> list[str]:
+        """Those of these sections that hold a changed setting."""
+        changed = {change.section for change in self.settings}
+        return [name for name in wanted if name in changed]
+
+
+def differences(plan: Plan, record: Mapping[str, Any] | None) -> Differences:
+    """What differs from the published release, rows aside.
+
+    Args:
+        plan: The experiment now.
+        record: The release's record; None where there is none.
+    """
+    if record is None:
+        return Differences(first="first run")
+    layout = plan.layout
+    codes = [stage for stage, code in plan.codes.items() if record["codes"].get(stage) != code]
+    earlier = set(record["layout"]["points"])
+    points = [point_text(point) for name, point in plan.grid.items() if name not in earlier]
+    found = Differences(
+        settings=setting_changes(record["settings"], plan.settings.as_json()),
+        codes=list(dict.fromkeys(_CODE_NAMES.get(stage, stage) for stage in codes)),
+        points=points,
+    )
+    first = ""
+    if record["layout"]["generation"] != layout.generation:
+        first = f"first run of generation {plan.settings.generation}"
+    elif record["layout"]["fits"]["cluster"] != layout.fits["cluster"]:
+        first = _settings_text(found.sections(*_BEFORE_INDEX)) or "another assigner"
+    return Differences(first, found.settings, found.codes, points)
+
+
+def setting_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[SettingChange]:
+    """Settings with other values, by dotted name."""
+    old, new = _flat(before), _flat(after)
+    return [
+        SettingChange(name, old.get(name), new.get(name))
+        for name in sorted({*old, *new})
+        if name not in _NO_SETTINGS and old.get(name) != new.get(name)
+    ]
+
+
+def reasons(
+    state: PartitionState, changed: Differences, files: Sequence[FileChange], jobs: int
+) -> list[str]:
+    """Why a partition is not fresh, each reason as a person reads it.
+
+    Args:
+        state: The partition.
+        changed: What differs, rows aside.
+        files: Source files through which its rows changed.
+        jobs: Jobs of it that would run.
+    """
+    if state.status in ("fresh", "untrained", "failed"):
+        return []
+    if changed.first:
+        return [changed.first]
+    found = []
+    if state.folds:
+        found.append(_rows_text(state, changed, files))
+    if state.waiting is not None:
+        found.append(_waiting_text(state.waiting))
+    if state.waited:
+        found.append("waits no longer")
+    found += _jobs_text(changed) if jobs else []
+    if state.status == "changed" and "train" in state.folds and not jobs:
+        found.append("trained by an earlier run")
+    return found or ["a file of it is missing"]
+
+
+def _rows_text(state: PartitionState, changed: Differences, files: Sequence[FileChange]) -> str:
+    only = "" if "train" in state.folds else f"only {' and '.join(state.folds)} "
+    if files:
+        named = [file.path for file in files[:_FILES_SHOWN]]
+        more = len(files) - len(named)
+        rest = f" and {more} more files" if more else ""
+        return f"{only}rows of {', '.join(named)}{rest}"
+    stages = [stage for stage in changed.codes if stage in _ROW_STAGES]
+    return f"{only}rows, by the code of {', '.join(stages)}" if stages else f"{only}rows"
+
+
+def _waiting_text(waiting: Mapping[str, Any]) -> str:
+    return (
+        f"waits: {waiting['added']} added, {waiting['removed']} removed since its specialist was "
+        f"trained ({100 * waiting['share']:.1f} %)"
+    )
+
+
+def _jobs_text(changed: Differences) -> list[str]:
+    """What makes jobs of a partition run whose rows are the same."""
+    settings = _settings_text(changed.sections(*_OF_SPECIALISTS))
+    found = [settings] if settings else []
+    if changed.points:
+        word = "point" if len(changed.points) == 1 else "points"
+        found.append(f"new grid {word} {', '.join(changed.points)}")
+    else:
+        found += [each for each in [_settings_text(changed.sections("grid", "search"))] if each]
+    if "train_specialists" in changed.codes:
+        found.append("code of train_specialists changed")
+    return found
+
+
+def _settings_text(sections: Sequence[str]) -> str:
+    return f"settings of {', '.join(sections)} changed" if sections else ""
+
+
+def point_text(point: Mapping[str, Any]) -> str:
+    """A grid point in one line."""
+    return " ".join(f"{name}={value}" for name, value in point.items()) or "the settings' own"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested names joined by dots; lists are values."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def value_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A setting's value in one line."""
+    return value if isinstance(value, str) else canonical_json(value)

@@ -1,1 +1,0 @@
-"""Many small trainings in few processes: which go together, and their training."""

@@ -1,0 +1,1 @@
+"""The partition index: written, read, and the rows that it leads to."""

@@ -1,0 +1,109 @@
+"""The partition index: small summaries of shards merged into digests, without reading rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from shoal.cluster.assigner import UNASSIGNED
+from shoal.formats.hashing import ROW_HASH_BYTES, json_hash, multiset_digest
+from shoal.formats.tables import FOLDS
+from shoal.partitions.grouping import FOLD_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    Summary = Mapping[str, Any]
+    Members = dict[int, dict[str, list[list[Any]]]]
+
+VERSION = 2
+_MODULUS = 1 << (8 * ROW_HASH_BYTES)
+
+
+def merge_summaries(
+    summaries: Iterable[Summary], partitions: int, min_rows: int, lineage: str
+) -> tuple[dict[str, Any], Members]:
+    """The index, and where each partition's rows lie.
+
+    Independent of the order of the summaries and, members aside, of how rows are cut into shards.
+
+    Args:
+        summaries: What ``assign`` wrote for each shard.
+        partitions: Number of partitions of the assigner.
+        min_rows: Training rows below which a partition gets no specialist.
+        lineage: Identity of all that was fitted and that training depends on.
+
+    Returns:
+        The index as JSON, and for each partition (-1: no partition) and fold a list of
+        ``[shard, start, stop]``, sorted.
+    """
+    unknown = 0
+    sums: dict[tuple[int, str], int] = defaultdict(int)
+    rows: dict[tuple[int, str], int] = defaultdict(int)
+    numbers = [UNASSIGNED, *range(partitions)]
+    members: Members = {p: {fold: [] for fold in FOLD_NAMES} for p in numbers}
+    for summary in summaries:
+        unknown += summary["unknown_labels"]
+        for group in summary["groups"]:
+            place = (group["partition"], group["fold"])
+            sums[place] += int(group["sum"], 16)
+            rows[place] += group["rows"]
+            where = [summary["shard"], group["start"], group["stop"]]
+            members[place[0]][place[1]].append(where)
+    for folds in members.values():
+        for ranges in folds.values():
+            ranges.sort()
+    digests = {
+        (p, fold): multiset_digest(sums[p, fold] % _MODULUS, rows[p, fold], lineage)
+        for p in numbers
+        for fold in FOLD_NAMES
+    }
+    entries = [
+        {
+            "partition": p,
+            "rows": {fold: rows[p, fold] for fold in FOLDS},
+            "digests": {fold: digests[p, fold] for fold in FOLDS},
+            "trained": rows[p, "train"] >= min_rows,
+            "specialist": digests[p, "train"],
+        }
+        for p in range(partitions)
+    ]
+    outside_sum = sum(sums[p, "outside"] for p in numbers) % _MODULUS
+    outside = sum(rows[p, "outside"] for p in numbers)
+    index = {
+        "version": VERSION,
+        "lineage": lineage,
+        "rows": {fold: sum(rows[p, fold] for p in numbers) for fold in FOLD_NAMES},
+        "partitions": entries,
+        "root": {},
+        "outside": {"rows": outside, "digest": multiset_digest(outside_sum, outside, lineage)},
+        "untrained_rows": {fold: rows[UNASSIGNED, fold] for fold in FOLDS},
+        "unknown_labels": unknown,
+        "unassigned": {fold: digests[UNASSIGNED, fold] for fold in FOLDS},
+    }
+    index["root"] = roots(index)
+    return index, members
+
+
+def roots(index: Mapping[str, Any]) -> dict[str, str]:
+    """Digests over digests, the roots of the tree.
+
+    ``train`` covers the training rows; ``fit`` what specialists and router are made from: rows
+    that the specialists are trained on (see :mod:`shoal.partitions.tolerance`) and validation rows;
+    ``all`` covers these and every row there is.
+    """
+    entries = index["partitions"]
+    folds = [{**entry["digests"], "specialist": entry["specialist"]} for entry in entries]
+    folds.append({**index["unassigned"], "specialist": index["unassigned"]["train"]})
+
+    def root(*names: str) -> str:
+        covered: list[Any] = [[each[name] for each in folds] for name in names]
+        if "test" in names:
+            covered.append(index["outside"]["digest"])
+        return json_hash(covered)[:24]
+
+    return {
+        "train": root("train"),
+        "fit": root("specialist", "validation"),
+        "all": root("specialist", *FOLDS),
+    }

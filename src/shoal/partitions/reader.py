@@ -1,0 +1,145 @@
+"""The rows of one partition, found through the index and read by their ranges alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.errors import DataError
+from shoal.formats.documents.index import Members, PartitionIndex
+from shoal.formats.hashing import multiset_digest, multiset_sum, row_order
+from shoal.formats.json_file import read_made
+from shoal.formats.row_store import ShardRows
+from shoal.formats.units import coin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass
+class Index:
+    """The partition index and the rows stores beside it.
+
+    Attributes:
+        path: ``index.json``; ``members/`` lies beside it, and it names the folder of row stores.
+        content: Its JSON; read from the file unless given.
+        rows_read: Rows read from stores through this index, whole chunks counted.
+    """
+
+    path: Path
+    content: Mapping[str, Any] = field(default_factory=dict)
+    rows_read: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.content = self.content or read_made(self.path, PartitionIndex)
+
+    @property
+    def partitions(self) -> list[dict[str, Any]]:
+        """Entry of each partition, in order of number."""
+        entries: list[dict[str, Any]] = self.content["partitions"]
+        return entries
+
+    @property
+    def trained(self) -> list[dict[str, Any]]:
+        """Entries of the partitions with enough rows for a specialist."""
+        return [entry for entry in self.partitions if entry["trained"]]
+
+    def partition_with(self, train: str, validation: str | None = None) -> int:
+        """Number of the partition whose specialist has this digest, and these validation rows.
+
+        Raises:
+            DataError: There is none: the index has changed since the job was planned.
+        """
+        for entry in self.partitions:
+            same_validation = validation in (None, entry["digests"]["validation"])
+            if entry["specialist"] == train and same_validation:
+                return int(entry["partition"])
+        raise DataError(
+            f"{self.path}: no partition has training digest {train}; the data changed since "
+            f"this job was planned, run the workflow again"
+        )
+
+    def places(self, partition: int, fold: str) -> list[tuple[Path, int, int]]:
+        """Where one partition's rows of one fold lie: row store, first row, row after the last."""
+        members = read_made(self.path.parent / "members" / f"{partition}.json", Members)
+        stores = Path(os.path.normpath(self.path.parent / self.content["stores"]))
+        return [(stores / f"{shard}.zarr.zip", start, stop) for shard, start, stop in members[fold]]
+
+    def specialist_rows(self, partition: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Arrays of the training rows that a partition's specialist is made from.
+
+        Raises:
+            DataError: The rows have another digest than the index says.
+        """
+        entry = self.partitions[partition]
+        index = self
+        if "waiting" in entry:
+            index = Index(self.path.parent.parent / entry["waiting"]["index"] / "index.json")
+        rows = index.read(partition, "train", (*names, "hash"))
+        self.rows_read += 0 if index is self else index.rows_read
+        digest = multiset_digest(
+            multiset_sum(rows["hash"]), len(rows["hash"]), self.content["lineage"]
+        )
+        if digest != entry["specialist"]:
+            raise DataError(
+                f"{self.path}: the rows of partition {partition} have digest {digest}, not "
+                f"{entry['specialist']}; a row store was changed after the index was made: "
+                f"remove {index.path.parent} and run the workflow again"
+            )
+        return rows
+
+    def read(self, partition: int, fold: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        """Arrays of one partition's rows of one fold, in canonical order (by row hash).
+
+        Units are left out where rows do not belong together; no rows, no arrays.
+        """
+        parts: dict[str, list[NDArray[Any]]] = {}
+        for path, start, stop in self.places(partition, fold):
+            with ShardRows(path) as store:
+                for name in store.names(dict.fromkeys((*names, "hash"))):
+                    parts.setdefault(name, []).append(store.read(name, start, stop))
+                self.rows_read += store.rows_read["hash"]
+        if not parts:
+            return {}
+        arrays = {name: np.concatenate(values) for name, values in parts.items()}
+        order = row_order(arrays["hash"])
+        return {name: array[order] for name, array in arrays.items()}
+
+    def gather(
+        self, partitions: Sequence[int], fold: str, names: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Arrays of several partitions' rows of one fold, one partition after the other."""
+        wanted = tuple(names)
+        parts = [rows for number in partitions if (rows := self.read(number, fold, wanted))]
+        there = [name for name in names if parts and name in parts[0]]
+        return {name: np.concatenate([part[name] for part in parts]) for name in there}
+
+
+def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Which half of validation each row is in: 0 chooses grid points, 1 fits routers and gates.
+
+    Rows of a unit are in the same half.
+
+    Args:
+        rows: ``key``, and ``unit`` where rows belong together: :func:`shoal.formats.units.coin`
+    """
+    return coin(rows, 0)
+
+
+def training_rows(index: Index, digest: str) -> dict[str, NDArray[Any]]:
+    """``x`` and ``y`` of the training rows with this digest, of classes that the generation knows.
+
+    Raises:
+        DataError: No partition has them, or a row store was changed.
+    """
+    from shoal.training.batches import known_labels
+
+    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    known = known_labels(rows["y"])
+    return {name: rows[name][known] for name in ("x", "y")}

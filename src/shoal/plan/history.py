@@ -1,0 +1,84 @@
+"""What an experiment has published: the current release, those before it, the generation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.documents.plan import Generation, Release
+from shoal.formats.files import append_line
+from shoal.formats.json_file import parse_json, read_json, read_made, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GENERATION = "generation.json"
+HISTORY = "history.jsonl"
+PUBLISHED = "published"
+STORE = "store"
+"""Folder of the pool store, in an experiment's results."""
+
+
+@dataclass(frozen=True)
+class History:
+    """The records beside an experiment's results.
+
+    Attributes:
+        root: The folder of what it publishes.
+        experiment: The experiment's results folder, if that is another one, as for a variant.
+    """
+
+    root: Path
+    experiment: Path | None = None
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """Record of the published release; None before the first, or while one is published."""
+        for path in sorted((self.root / PUBLISHED).glob("[!.]*.json")):
+            return dict(read_made(path, Release))
+        return None
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """Records of all releases, the oldest first; a line cut short by a crash is left out."""
+        try:
+            lines = (self.root / HISTORY).read_text(errors="replace").split("\n")
+        except FileNotFoundError:
+            return []
+        entries = []
+        for number, line in enumerate(lines, 1):
+            try:
+                json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            place = f"{self.root / HISTORY}: line {number}"
+            entries.append(dict(parse_json(line, place, Release)))
+        return entries
+
+    def withdraw(self) -> None:
+        """Say that nothing is published: what is published next may be half copied."""
+        for path in (self.root / PUBLISHED).glob("*.json"):
+            path.unlink()
+
+    def publish(self, record: dict[str, Any]) -> None:
+        """Append a release and the time (UTC) to the history, then say that it is published."""
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        record = {**record, "published": now}
+        append_line(self.root / HISTORY, json.dumps(record, sort_keys=True, separators=(",", ":")))
+        write_json(self.root / PUBLISHED / f"{record['release']}.json", record)
+
+    @property
+    def generation(self) -> int:
+        """The generation that ``shoal refit`` started last; 1 before it was ever called."""
+        path = self._generation
+        return int(read_json(path, Generation)["generation"]) if path.exists() else 1
+
+    def start_generation(self, number: int) -> None:
+        """Make ``number`` the generation that runs take unless their settings name one."""
+        write_json(self._generation, {"generation": number})
+
+    @property
+    def _generation(self) -> Path:
+        return (self.experiment or self.root) / GENERATION

@@ -1,0 +1,168 @@
+"""Identities of an experiment's stages: hashes over settings, code and what is upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.hashing import settings_id
+from shoal.plan.code import code_digest
+from shoal.plan.points import proposing
+from shoal.settings.targets import target_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from shoal.settings import Section, Settings
+    from shoal.settings.learning import Model
+
+FIT_MODULES = {
+    "split": "split.command",
+    "transform": "transform.command",
+    "encode": "encode.command",
+    "embed": "embed.command",
+    "cluster": "cluster.command",
+    "base": "train_specialists.command",
+    "baselines": "evaluate.command",
+}
+"""Module of the command that fits each stage's part of a generation."""
+
+PROBING_MODULE = "cluster.probe_command"
+"""Module of the command that fits an assigner which trains probes."""
+
+APPLY_MODULES = {
+    "split": "split.command",
+    "transform": "transform.command",
+    "encode": "encode.command",
+    "embed": "embed.apply",
+    "cluster": "cluster.command",
+    "specialists": "train_specialists.command",
+    "rungs": "train_specialists.rungs",
+    "proposals": "train_specialists.proposals",
+    "router": "train_router.command",
+    "gate": "gate.command",
+    "pool": "pool.command",
+    "evaluate": "evaluate.judge",
+    "drift": "evaluate.drift_command",
+}
+"""Module of the command that applies each stage, or makes what is no part of a generation."""
+
+_WITH_MODEL = (
+    *("base", "baselines", "specialists", "rungs", "proposals", "router"),
+    *("gate", "pool", "evaluate", "drift"),
+)
+
+
+def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
+    """Identity of each fit: its settings and those of everything upstream, without code.
+
+    Args:
+        settings: The experiment's settings.
+        points: Ids of its grid points.
+    """
+    columns = settings.sources.as_json()
+    del columns["folder"], columns["files"], columns["batch_rows"]
+    # Folds of these methods are fitted with units since; those without are of another id.
+    units = ["units"] if settings.split.method in ("similarity", "time") else []
+    ids = {"split": settings_id(columns, *_json(settings.split), *units)}
+    ids["transform"] = settings_id(ids["split"], *_json(settings.transform))
+    compute = settings.compute.as_json()
+    del compute["checkpoint_seconds"]
+    ids["encode"] = settings_id(ids["transform"], *_json(settings.encode), compute)
+    ids["embed"] = settings_id(ids["encode"], *_json(settings.embed))
+    ids["base"] = settings_id(ids["encode"], *_json(settings.model, settings.train_specialists))
+    probed = [ids["base"]] if settings.cluster.trains_probes else []
+    ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster), *probed)
+    pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
+    pool += _json(settings.search.halving) if settings.search.halves else []
+    pool += [_proposing(settings), settings.search.grid.samples] if settings.batches else []
+    ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
+    return ids
+
+
+def made_ids(
+    settings: Settings,
+    fits: Mapping[str, str],
+    codes: Mapping[str, str],
+    shards: Iterable[str],
+    points: Iterable[str],
+) -> dict[str, str]:
+    """Identity of what applies the fits: their ids, the code, and everything upstream.
+
+    Args:
+        settings: The experiment's settings.
+        fits: What :func:`fit_ids` gave.
+        codes: What :func:`apply_codes` gave.
+        shards: Names of the shards.
+        points: Ids of the grid points.
+    """
+    made: dict[str, str] = {}
+    upstream = ""
+    for stage in ("split", "transform", "encode", "embed", "cluster"):
+        upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
+    made["check"] = settings_id(made["split"], sorted(shards))
+    made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
+    made["choices"] = settings_id(made["specialists"], sorted(points))
+    if settings.search.halves:
+        halving = settings.search.halving
+        made["rungs"] = settings_id(made["specialists"], codes["rungs"], halving.divisor(0))
+        made["choices"] = settings_id(made["rungs"], sorted(points), *_json(halving))
+    if settings.batches:
+        proposed = _proposing(settings)
+        made["proposals"] = settings_id(made["specialists"], codes["proposals"], proposed)
+        made["choices"] = settings_id(made["proposals"], settings.search.grid.samples)
+    made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
+    gated = [made["router"], fits["baselines"], settings.changes.baselines]
+    made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
+    made["pool"] = settings_id(made["gate"], codes["pool"])
+    made["evaluate"] = settings_id(made["pool"], *_json(settings.evaluate), codes["evaluate"])
+    drift = _json(settings.changes.drift)
+    made["drift"] = settings_id(made["router"], *drift, codes["drift"])
+    return made
+
+
+def apply_codes(settings: Settings) -> dict[str, str]:
+    """Digest of the code behind each stage that is no fit."""
+    modules = dict(APPLY_MODULES)
+    if not settings.search.halves:
+        del modules["rungs"]
+    if not settings.batches:
+        del modules["proposals"]
+    return _codes(settings, modules)
+
+
+def fit_codes(settings: Settings) -> dict[str, str]:
+    """Digest of the code behind each fit."""
+    if settings.cluster.trains_probes:
+        modules = FIT_MODULES | {"cluster": PROBING_MODULE}
+        return _codes(settings, modules, (*_WITH_MODEL, "cluster"))
+    return _codes(settings, FIT_MODULES)
+
+
+def specialists_code(model: Model) -> str:
+    """Digest of the code by which specialists of the user's model are trained."""
+    return code_digest(APPLY_MODULES["specialists"], *_files([model.target]))
+
+
+def _proposing(settings: Settings) -> dict[str, Any]:
+    """How points are proposed: more of them add batches to those that there are."""
+    found = proposing(settings)
+    del found["sampling"]["samples"]
+    return found
+
+
+def _codes(
+    settings: Settings, modules: Mapping[str, str], with_model: Sequence[str] = _WITH_MODEL
+) -> dict[str, str]:
+    model = _files([settings.model.target])
+    own = dict.fromkeys(with_model, model) | {"transform": _files(settings.transform.targets)}
+    return {stage: code_digest(module, *own.get(stage, ())) for stage, module in modules.items()}
+
+
+def _files(targets: Iterable[str]) -> list[Path]:
+    """The user's files that hold what settings name."""
+    return [file for target in targets if (file := target_file(target))]
+
+
+def _json(*sections: Section) -> list[Any]:
+    return [section.as_json() for section in sections]

@@ -1,0 +1,291 @@
+"""The plan of one experiment: its settings, its source files, what was fitted and published."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.errors import ModelError, ShoalError, SourceError
+from shoal.formats.documents.ledger import Artifact
+from shoal.formats.hashing import settings_id
+from shoal.formats.json_file import read_json, read_made, write_json
+from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.operate.class_check import require_modules
+from shoal.plan import ids as identity
+from shoal.plan.code import users_part
+from shoal.plan.failures import FAILED, left_out
+from shoal.plan.history import History
+from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.points import points
+from shoal.plan.shards import name_shards
+from shoal.settings.targets import target_file
+from shoal.settings.variants import only_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shoal.settings import Settings
+    from shoal.settings.data import ArraySource
+    from shoal.settings.variants import Variant
+
+    Shards = dict[str, tuple[Path, ArraySource | None]]
+
+VARIANTS = "variants"
+"""Folder of the variants' own folders."""
+
+OTHER_BASE = (
+    "its model or settings are not those of the published release, so it is trained anew on "
+    "today's rows, and then every specialist from it"
+)
+"""Text in place of a base that is not there yet."""
+
+
+def homes(root: Path) -> list[Path]:
+    """Folders of what is published: an experiment's own, and those of its variants."""
+    return [root, *(root / VARIANTS).glob("*")]
+
+
+class Plan:
+    """What an experiment consists of now: under these settings, this code and these files.
+
+    Attributes:
+        experiment: Name of its file in ``config/experiment``.
+        overrides: What was changed of it.
+        variant: Which of its variants this is.
+        settings: Its settings.
+        root: Folder of its files.
+        home: Folder of what is published of it: that of all files, or one for each variant.
+        layout: Where its files lie.
+        history: What it has published.
+        logs: Folder of its jobs' logs.
+        grid: Grid points by id; where points are proposed, those of the first batch.
+        shards: Source files by shard name.
+        codes: Digest of the code behind each stage that is no fit.
+        fit_codes: Digest of the code behind each fit.
+    """
+
+    def __init__(
+        self,
+        experiment: str,
+        overrides: list[str],
+        config_folder: Path,
+        variant: Variant | None = None,
+        *,
+        as_planned: bool = False,
+    ) -> None:
+        """Compose settings and look at the source files.
+
+        Args:
+            experiment: Name of a file in ``config/experiment``.
+            overrides: Changes in Hydra's syntax.
+            config_folder: The folder of Hydra config groups.
+            variant: One of its variants; may be left out where there is one.
+            as_planned: Whether source files have the names that the last plan gave them.
+
+        Raises:
+            SettingsError: The settings do not compose, or there are several variants.
+            SourceError: There are no source files.
+        """
+        self.variant = variant or only_variant(config_folder, experiment, overrides)
+        composed = self.variant.settings
+        self.experiment = experiment
+        self.overrides = overrides
+        self.root = Path("results") / composed.name
+        self.logs = Path("logs") / composed.name
+        self.home = self.root / VARIANTS / self.variant.id if self.variant.changes else self.root
+        self.history = History(self.home, self.root)
+        generation = composed.generation or self.history.generation
+        self.settings = composed.model_copy(update={"generation": generation})
+        require_modules(self.settings)
+        self.grid = points(
+            self.settings.grid,
+            self.settings.model,
+            self.settings.train_specialists,
+            self.settings.search.grid,
+        )
+        self.shards = _shards(self.settings, self.root, as_planned)
+        self.codes = identity.apply_codes(self.settings)
+        self.fit_codes = identity.fit_codes(self.settings)
+        self.layout = self._layout()
+
+    def _layout(self) -> Layout:
+        settings, shards, grid = self.settings, tuple(sorted(self.shards)), tuple(self.grid)
+        fits = identity.fit_ids(settings, grid)
+        made = identity.made_ids(settings, fits, self.codes, shards, grid)
+        generation = f"g{settings.generation}"
+        self.before = self._index_before(generation, fits, made)
+        index_id = self._index_id(made, shards)
+        on_drift = settings.changes.on_drift
+        release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
+        layout = Layout(
+            root=str(self.root),
+            home=str(self.home),
+            generation=generation,
+            fits=fits,
+            made=made,
+            shards=shards,
+            points=grid,
+            index_id=index_id,
+            release=settings_id(*release),
+            refreshed=settings.changes.baselines == "current",
+            slots=settings.search.halving.slots(len(grid)),
+            batches=settings.batches,
+        )
+        if not settings.changes.incomplete:
+            return layout
+        missing = left_out(self.failed_file, layout.specialists, grid)
+        return replace(layout, left_out=missing, release=settings_id(*release, *missing))
+
+    def _index_before(
+        self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
+    ) -> dict[str, Any] | None:
+        """The published release, where its specialists may wait for changes to add up."""
+        published = self.history.current
+        if not self.settings.changes.tolerance or published is None:
+            return None
+        layout = published["layout"]
+        same = (
+            layout["generation"] == generation
+            and layout["fits"]["cluster"] == fits["cluster"]
+            and layout["made"]["specialists"] == made["specialists"]
+        )
+        return published if same else None
+
+    def _index_id(self, made: Mapping[str, str], shards: tuple[str, ...]) -> str:
+        """The rows' own identity; where changes may wait, also that of the index before."""
+        own = settings_id(made["cluster"], list(shards))
+        before = self.before
+        if before is None:
+            return own
+        tolerance, layout = self.settings.changes.tolerance, before["layout"]
+        same_rows = settings_id(layout["made"]["cluster"], list(layout["shards"])) == own
+        if same_rows and before["tolerance"] == tolerance and not before["released"]:
+            return str(layout["index_id"])
+        return settings_id(own, tolerance, layout["index_id"], before["released"])
+
+    @property
+    def settings_file(self) -> Path:
+        """Where the resolved settings are written, next to the results."""
+        return self.home / "settings.json"
+
+    @property
+    def failed_file(self) -> Path:
+        """Where the specialists are recorded whose training failed."""
+        return self.home / FAILED
+
+    @property
+    def plan_file(self) -> Path:
+        """Where the layout is written, for the record that a release leaves."""
+        return self.home / "plan.json"
+
+    def write_records(self) -> None:
+        """Write the resolved settings and the layout, where they are not there already."""
+        record = {
+            "release": self.layout.release,
+            "layout": self.layout.as_json(),
+            "tolerance": self.settings.changes.tolerance,
+            "settings": self.settings.as_json(),
+            "codes": self.codes,
+            "changes": self.variant.changes,
+        }
+        for path, content in ((self.settings_file, record["settings"]), (self.plan_file, record)):
+            if not _holds(path, content):
+                write_json(path, content)
+
+    def command(self, name: str) -> str:
+        """The command line of ``shoal NAME`` for this experiment, as a person would type it."""
+        return shlex.join(["shoal", name, self.experiment, *self.overrides])
+
+    def fit_record(self, stage: str) -> dict[str, Any] | None:
+        """What a fit of the generation was made from; None while it is not fitted."""
+        name = next(name for name in FIT_FILES[stage] if name.endswith(".json"))
+        path = self.layout.fit(stage, name)
+        return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
+
+    def probed(self, stage: str, name: str) -> list[Path]:
+        """A fitted file that probes are made from, where there are any; a list of one or none."""
+        return [self.layout.fit(stage, name)] if self.settings.cluster.trains_probes else []
+
+    def outdated_fits(self) -> list[str]:
+        """Stages whose code has changed since the generation was fitted."""
+        records = {stage: self.fit_record(stage) for stage in FIT_FILES}
+        return [
+            stage
+            for stage, record in records.items()
+            if record is not None and record.get("code") != self.fit_codes[stage]
+        ]
+
+    def require_the_bases_model(self) -> None:
+        """Refuse a model whose file has changed since the base was trained.
+
+        Specialists start from the base, so those of the new model would start from one of the old.
+
+        Raises:
+            ModelError: It has.
+        """
+        record = self.fit_record("base") or {}
+        before, now = (
+            users_part(each) for each in (record.get("code", ""), self.fit_codes["base"])
+        )
+        if before and now and before != now:
+            target = self.settings.model.target
+            raise ModelError(
+                f"refit needed: {target_file(target)} has changed since the base of generation "
+                f"{self.settings.generation} was trained with {target}, and specialists of the new "
+                f"model would start from that base; `{self.command('refit')}` starts the next "
+                f"generation, or undo the change"
+            )
+
+    @property
+    def needs_another_base(self) -> bool:
+        """Whether the published release is of this generation, but its base of other settings."""
+        if self.history.current is None or self.fit_record("base") is not None:
+            return False
+        before, now = self.history.current["layout"], self.layout
+        same = before["generation"] == now.generation
+        return bool(same and before["fits"]["base"] != now.fits["base"])
+
+    def basis(self) -> list[str]:
+        """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
+        record = self.fit_record("cluster") or {}
+        files = map(Path, record.get("files", {}))
+        # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
+        return sorted({f.name.split(".")[0] for f in files if f.parent.parent.name == "rows"})
+
+
+def _holds(path: Path, content: object) -> bool:
+    """Whether a document is this one; one that does not read, cut short by a crash, is not."""
+    try:
+        return bool(read_json(path, dict) == content)
+    except ShoalError:
+        return False
+
+
+def _shards(settings: Settings, root: Path, as_planned: bool) -> Shards:
+    from shoal.demo import DEMO_FOLDER, DEMO_SHARDS
+    from shoal.sources.readers import expand
+
+    try:
+        sources = expand(settings.sources.in_folder().files)
+    except SourceError:
+        if settings.sources.folder != DEMO_FOLDER or any(Path(DEMO_FOLDER).glob("*")):
+            raise
+        return {name: (Path(DEMO_FOLDER, f"{name}.parquet"), None) for name in DEMO_SHARDS}
+    return name_shards(sources, root / ".source-hashes.json", as_planned=as_planned)
+
+
+def placeholders(settings: Settings) -> dict[str, Any]:
+    """An index with as many partitions as the settings allow, for planning without data."""
+    names = [f"partition-{number}" for number in range(settings.cluster.most_partitions)]
+    partitions = [
+        {
+            "partition": number,
+            "trained": True,
+            "specialist": name,
+            "digests": {"train": name, "validation": name},
+        }
+        for number, name in enumerate(names)
+    ]
+    return {"partitions": partitions, "root": {"fit": "planned", "all": "planned"}}

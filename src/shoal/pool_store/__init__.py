@@ -1,5 +1,0 @@
-"""The pool store: thousands of models, exact, small and fast. See docs/pool-store.md."""
-
-from shoal.pool_store.store import PoolStore
-
-__all__ = ["PoolStore"]

@@ -1,0 +1,1 @@
+"""Points of the model's hyperparameter space, and how they are searched."""

@@ -1,0 +1,62 @@
+"""Base and specialists, and the mixing of their answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shoal.training.model import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from numpy.typing import NDArray
+
+BASE = -1
+
+
+class Experts:
+    """Base and specialists, each the user's model with its own weights."""
+
+    def __init__(self, models: Mapping[int, torch.nn.Module], task: str) -> None:
+        """Keep the models.
+
+        Args:
+            models: By partition; ``BASE`` is the base.
+            task: ``classification`` or ``regression``.
+        """
+        self.models = models
+        self._task = task
+
+    def answer(self, expert: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One expert's probabilities ``(rows, classes)`` or numbers ``(rows, 1)``."""
+        return predict(self.models[expert], x, self._task)
+
+    def mix(
+        self,
+        x: NDArray[np.float32],
+        experts: NDArray[np.int32],
+        weights: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Weighted mean of the answers of each row's experts.
+
+        Args:
+            x: Encoded rows, float32 ``(rows, …)``.
+            experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base.
+            weights: Their weights, ``(rows, k)``, each row summing to one.
+
+        Returns:
+            float32 ``(rows, classes)`` or ``(rows, 1)``; a row depends on no other.
+        """
+        mixed: NDArray[np.float32] | None = None
+        for expert in np.unique(experts):
+            rows, places = np.nonzero((experts == expert) & (weights > 0))
+            if not len(rows):
+                continue
+            answer = self.answer(int(expert), x[rows]) * weights[rows, places][:, None]
+            if mixed is None:
+                mixed = np.zeros((len(x), answer.shape[1]), dtype=np.float32)
+            np.add.at(mixed, rows, answer)
+        return self.answer(next(iter(self.models)), x) if mixed is None else mixed

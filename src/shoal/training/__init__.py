@@ -1,0 +1,1 @@
+"""Training, and arithmetic that gives the same bits for the same work."""

@@ -1,0 +1,106 @@
+"""Products and sums whose bits depend neither on a row's place, nor its batch, nor the processor.
+
+A matrix product adds in an order that its shape, a row's place in it and the processor decide,
+and each order rounds otherwise: with kernels for AVX2 a row has one of two answers by its place in
+a block. Here numbers are cut into whole numbers so short that every partial sum is one that
+float64 holds exactly. Then no order rounds, and BLAS may take any.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shoal.training.blocks import BLOCK_ROWS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+
+_EXACT_BITS = 53
+_SMALLEST = -900
+"""Exponent below which numbers count as zero, so that no power of two here overflows."""
+
+
+class ExactProduct:
+    """Rows, less an origin, times a fixed matrix, to the precision of float64 or nearly so.
+
+    Each row, and each column of the matrix, is cut into two whole numbers per entry, of ``b`` bits
+    each, relative to its own largest entry, with ``2 b + log2(features) <= 53``. Of the four
+    products of these parts the smallest is left out. Against the usual product this takes two to
+    five times as long.
+
+    The error is at most ``5 n 4^-b`` times the largest entries of row and column, for ``n``
+    features: 2^-37 of them for 64 features.
+
+    Attributes:
+        flops_per_row: Floating-point operations of one row: three products.
+
+    Source:
+        Ozaki, Ogita, Oishi and Rump 2012, error-free transformations of matrix multiplication.
+    """
+
+    def __init__(self, weights: NDArray[Any], origin: NDArray[Any] | float = 0.0) -> None:
+        """Cut the matrix.
+
+        Args:
+            weights: ``(features, outputs)``.
+            origin: What is taken from each row first, ``(features,)``.
+        """
+        self._origin = np.asarray(origin, dtype=np.float64)
+        features, self._outputs = weights.shape
+        self._bits = (_EXACT_BITS - (features - 1).bit_length()) // 2
+        high, low, self._unit = _cut(np.asarray(weights, dtype=np.float64), 0, self._bits)
+        self._high = np.ascontiguousarray(high)
+        self._both = np.concatenate([high, low], axis=1)
+        self.flops_per_row = 6 * weights.size
+
+    def __call__(self, rows: NDArray[Any]) -> Float64:
+        """The product, float64 ``(rows, outputs)``; NaN for a row that is not finite.
+
+        Args:
+            rows: ``(rows, features)``.
+        """
+        product = np.empty((len(rows), self._outputs))
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = np.asarray(rows[start : start + BLOCK_ROWS], dtype=np.float64)
+            product[start : start + BLOCK_ROWS] = self._block(block - self._origin)
+        return product
+
+    def _block(self, rows: Float64) -> Float64:
+        with np.errstate(invalid="ignore", over="ignore"):
+            high, low, unit = _cut(rows, 1, self._bits)
+            large = high @ self._both
+            small = large[:, self._outputs :] + low @ self._high
+            small *= 2.0**-self._bits
+            small += large[:, : self._outputs]
+            product: Float64 = small * unit
+            product *= self._unit
+        return product
+
+
+def _cut(values: Float64, axis: int, bits: int) -> tuple[Float64, Float64, Float64]:
+    """Whole numbers with ``values = (high + low 2^-bits) unit``, nearly; a unit a row or column.
+
+    ``high`` is at most ``2^bits``, ``low`` half of that; a unit is a power of two.
+    """
+    largest = np.abs(values).max(axis=axis, keepdims=True)
+    exponent = np.maximum(np.frexp(largest)[1], _SMALLEST)
+    scaled = values * np.ldexp(1.0, bits - exponent)
+    high = np.rint(scaled)
+    scaled -= high
+    scaled *= 2.0**bits
+    return high, np.rint(scaled, out=scaled), np.ldexp(1.0, exponent - bits)
+
+
+def row_sums(values: Float64) -> Float64:
+    """Sums over the last axis, by halves: one order of additions, whatever the memory's layout."""
+    while (width := values.shape[-1]) > 1:
+        half = (width + 1) // 2
+        folded = values[..., :half].copy()
+        folded[..., : width - half] += values[..., half:]
+        values = folded
+    sums: Float64 = values.sum(axis=-1)
+    return sums

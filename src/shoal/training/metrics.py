@@ -1,0 +1,243 @@
+"""Scores of predictions on rows: accuracy, log-loss, RMSE, calibration, the worst partition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from shoal.errors import ModelError
+from shoal.formats.units import least_units, numbered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Floats = NDArray[np.float64]
+
+Metric = Literal["accuracy", "rmse"]
+
+LOWEST_PROBABILITY = 1e-7
+"""Floor of a probability in the log-loss, and the probability of a class unseen in training."""
+UNSEEN = -1
+"""Label code of a class that the training fold did not hold."""
+WORST_ROWS = 20
+"""Fewest test rows that a partition needs to be called the worst."""
+WORST_UNITS = least_units(0.025)
+"""Fewest units that these rows must be of."""
+
+
+def row_correct(probability: Array, y: Array) -> Floats:
+    """1.0 where the likeliest class is the label, else 0.0.
+
+    Args:
+        probability: ``(rows, classes)``; ties go to the lowest class.
+        y: Class codes, integers ``(rows,)`` in ``[-1, classes)``. :data:`UNSEEN` is always wrong.
+
+    Returns:
+        float64 ``(rows,)``.
+
+    Raises:
+        ValueError: The shapes disagree, or a code is out of range.
+        ModelError: A probability is not finite.
+    """
+    _check_classes(probability, y)
+    return np.asarray(probability.argmax(axis=1) == y, dtype=np.float64)
+
+
+def row_log_loss(probability: Array, y: Array) -> Floats:
+    """Negative natural logarithm of the label's probability, in nats.
+
+    Probabilities below :data:`LOWEST_PROBABILITY` count as that, so that one row's loss is at
+    most 16.1; a class unseen in training has that probability.
+
+    Args and errors are those of :func:`row_correct`.
+    """
+    _check_classes(probability, y)
+    given = probability[np.arange(len(y)), y].astype(np.float64)
+    given[y == UNSEEN] = 0.0
+    return -np.log(np.clip(given, LOWEST_PROBABILITY, 1.0))
+
+
+def row_squared_error(prediction: Array, y: Array) -> Floats:
+    """Squared difference of prediction and label, in the label's units squared.
+
+    Args:
+        prediction: ``(rows,)`` or ``(rows, 1)``.
+        y: Labels ``(rows,)``.
+
+    Returns:
+        float64 ``(rows,)``.
+
+    Raises:
+        ValueError: The shapes disagree.
+        ModelError: A prediction is not finite.
+    """
+    if prediction.shape not in ((len(y),), (len(y), 1)) or y.ndim != 1:
+        raise ValueError(f"predictions {prediction.shape} do not match labels {y.shape}")
+    _check_finite(prediction)
+    flat = prediction.reshape(-1).astype(np.float64)
+    return np.asarray((flat - y.astype(np.float64)) ** 2)
+
+
+def score(metric: Metric, per_row: Array) -> float:
+    """A metric from its per-row values.
+
+    Args:
+        metric: ``accuracy`` (mean of :func:`row_correct`) or ``rmse`` (root of the mean of
+            :func:`row_squared_error`).
+        per_row: float64 ``(rows,)``.
+
+    Raises:
+        ValueError: There are no rows.
+    """
+    if len(per_row) == 0:
+        raise ValueError("a score needs at least one row")
+    mean = float(np.mean(per_row, dtype=np.float64))
+    return mean if metric == "accuracy" else mean**0.5
+
+
+def accuracy(probability: Array, y: Array) -> float:
+    """Share of rows whose likeliest class is the label. See :func:`row_correct`."""
+    return score("accuracy", row_correct(probability, y))
+
+
+def log_loss(probability: Array, y: Array) -> float:
+    """Mean of :func:`row_log_loss`, in nats."""
+    return float(row_log_loss(probability, y).mean())
+
+
+def rmse(prediction: Array, y: Array) -> float:
+    """Root of the mean squared error, in the label's units. See :func:`row_squared_error`."""
+    return score("rmse", row_squared_error(prediction, y))
+
+
+def calibration_error(probability: Array, y: Array, bins: int) -> float:
+    """Expected calibration error: distance of confidence from accuracy, weighted by rows.
+
+    Args:
+        probability: ``(rows, classes)``; a row's confidence is its largest.
+        y: Class codes ``(rows,)``, -1 where the class is unseen in training.
+        bins: Bins of equal width; bin m holds confidences in ``((m - 1) / bins, m / bins]``.
+
+    Returns:
+        A number in [0, 1]; 0 is calibrated.
+
+    Source:
+        Guo et al. 2017, equation 3.
+    """
+    correct = row_correct(probability, y)
+    confidence = probability.max(axis=1).astype(np.float64)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    # |sum of confidences - sum of hits| of a bin is its rows times its gap.
+    gaps = np.bincount(place, weights=confidence - correct, minlength=bins)
+    return float(np.abs(gaps).sum() / len(y))
+
+
+def partition_scores(metric: Metric, per_row: Array, partition: Array) -> dict[int, float]:
+    """Score of each partition's rows, for partitions that have any, ascending by partition."""
+    if per_row.shape != partition.shape:
+        raise ValueError(f"values {per_row.shape} do not match partitions {partition.shape}")
+    return {int(p): score(metric, per_row[partition == p]) for p in np.unique(partition)}
+
+
+def worst_partition(
+    metric: Metric, per_row: Array, partition: Array, units: Array | None = None
+) -> dict[str, Any] | None:
+    """The partition with the worst score among those with rows enough to say so.
+
+    That is :data:`WORST_ROWS` rows, and :data:`WORST_UNITS` units.
+
+    Args:
+        metric: ``accuracy`` (the lowest is worst) or ``rmse`` (the highest is).
+        per_row: float64 ``(rows,)``, as :func:`score` takes.
+        partition: Partition of each row, integers ``(rows,)``; rows of none have a negative one
+            and are left out.
+        units: Unit of each row ``(rows,)``; None where each is its own.
+
+    Returns:
+        ``partition``, ``score``, ``rows`` and ``units``; the lowest partition where scores tie;
+        None where no partition has enough rows and units.
+    """
+    found, counts = np.unique(partition, return_counts=True)
+    rows = {int(p): int(n) for p, n in zip(found, counts, strict=True)}
+    held = partition_units(partition, units)
+    rows = {p: n for p, n in rows.items() if p >= 0 and n >= WORST_ROWS and held[p] >= WORST_UNITS}
+    scores = partition_scores(metric, per_row, partition)
+    if not rows:
+        return None
+    sign = 1 if metric == "accuracy" else -1
+    worst = min(rows, key=lambda p: (sign * scores[p], p))
+    return {
+        "partition": worst,
+        "score": scores[worst],
+        "rows": rows[worst],
+        "units": held[worst],
+    }
+
+
+def partition_units(partition: Array, units: Array | None) -> dict[int, int]:
+    """Units of each partition's rows, ascending by partition; see :mod:`shoal.formats.units`."""
+    place = numbered(units, len(partition))[0]
+    pairs = np.unique(np.stack([partition.astype(np.int64), place]), axis=1)
+    found, counts = np.unique(pairs[0], return_counts=True)
+    return {int(p): int(n) for p, n in zip(found, counts, strict=True)}
+
+
+def measure(
+    metric: Metric,
+    prediction: Array,
+    y: Array,
+    partition: Array,
+    bins: int,
+    units: Array | None = None,
+) -> tuple[dict[str, Any], Floats]:
+    """All numbers about one contender's predictions.
+
+    Args:
+        metric: ``accuracy`` for classes, ``rmse`` for numbers.
+        prediction: Probabilities ``(rows, classes)``, or numbers ``(rows,)``.
+        y: Labels ``(rows,)``.
+        partition: Partition of each row ``(rows,)``.
+        bins: Bins of the calibration error.
+        units: Unit of each row ``(rows,)``; None where each is its own.
+
+    Returns:
+        ``score``, ``log_loss``, ``calibration_error`` (both None for numbers) and
+        ``worst_partition``; and the per-row values of the metric, for the bootstrap.
+    """
+    if metric == "rmse":
+        errors = row_squared_error(prediction, y)
+        loss = calibration = None
+    else:
+        errors = row_correct(prediction, y)
+        loss = log_loss(prediction, y)
+        calibration = calibration_error(prediction, y, bins)
+    numbers = {
+        "score": score(metric, errors),
+        "log_loss": loss,
+        "calibration_error": calibration,
+        "worst_partition": worst_partition(metric, errors, partition, units),
+    }
+    return numbers, errors
+
+
+def _check_classes(probability: Array, y: Array) -> None:
+    if probability.ndim != 2 or y.shape != (len(probability),):
+        raise ValueError(f"probabilities {probability.shape} do not match labels {y.shape}")
+    if len(y) == 0:
+        raise ValueError("a score needs at least one row")
+    if y.min() < UNSEEN or y.max() >= probability.shape[1]:
+        raise ValueError(f"labels reach from {y.min()} to {y.max()}, not -1 to classes - 1")
+    _check_finite(probability)
+
+
+def _check_finite(prediction: Array) -> None:
+    wrong = ~np.isfinite(prediction.reshape(len(prediction), -1)).all(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ModelError(
+            f"the prediction for row {row + 1} of {len(prediction)} is {prediction[row]}, "
+            f"which is not finite; look for extreme values in the inputs or weights"
+        )

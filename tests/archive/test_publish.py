@@ -1,0 +1,29 @@
+"""What is never published."""
+
+import pytest
+
+from shoal.archive.publish import Release, publish
+from shoal.errors import DataError
+from shoal.formats.json_file import write_json
+from shoal.plan.history import History
+from tests.documents import metrics, plan_record, release_record
+
+
+def test_a_control_that_failed_leaves_what_was_published(tmp_path):
+    """Models that learnt shuffled labels replace nothing, in however many attempts."""
+    results = tmp_path / "results"
+    history = History(results)
+    history.publish(release_record("before"))
+    write_json(tmp_path / "plan.json", plan_record("control"))
+    leak = metrics(verdict="leak", sentence="A leak is likely.")
+    write_json(tmp_path / "metrics.json", leak)
+    names = ("manifest.json", "metrics.json", "report.html", "drift.json")
+    release = Release(*(tmp_path / name for name in names))
+    record = results / "published" / "control.json"
+
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"report\.html: A leak is likely\. Nothing was publ"):
+            publish(release, tmp_path / "plan.json", "nothing", results, record)
+
+    assert history.current["release"] == "before"
+    assert sorted(path.name for path in results.iterdir()) == ["history.jsonl", "published"]
