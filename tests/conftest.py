@@ -2,9 +2,9 @@
 
 import os
 
-from shoal.training.kernels import choose_kernels
+from shoal.training.kernels import VARIABLE, usual_kernels
 
-choose_kernels()  # as every command does, before torch is imported
+os.environ.setdefault(VARIABLE, usual_kernels())  # as every command does, before torch is imported
 
 import hashlib
 from collections.abc import Iterator

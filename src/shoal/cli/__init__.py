@@ -6,14 +6,14 @@ import os
 import sys
 
 from shoal.terminal import command
-from shoal.training.kernels import choose_kernels
+from shoal.training.kernels import VARIABLE, usual_kernels
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main() -> None:
     """Run the command line; see :func:`shoal.terminal.command` for how it ends."""
-    choose_kernels()
+    os.environ.setdefault(VARIABLE, usual_kernels())
     if "--threads" in sys.argv[:-1]:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))

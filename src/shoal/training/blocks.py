@@ -2,7 +2,7 @@
 
 A matrix product's rounding depends on its shape: the same rows in batches of another size gave
 other bits in 43 % of rows, in blocks of this size in none, as long as the kernel rounds alike at
-every place of a block. torch's does as :mod:`shoal.training.kernels` chooses it; for linear maps and
+every place of a block. torch's does with :mod:`shoal.training.kernels`; for linear maps and
 distances see :mod:`shoal.training.exact`.
 """
 

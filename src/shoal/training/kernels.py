@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 VARIABLE = "MKL_CBWR"
 """MKL's variable for reproducible results, "conditional numerical reproducibility"."""
 
 
-def choose_kernels() -> None:
-    """Have torch round a row's products alike at every place of a batch, unless the user chose.
+def usual_kernels() -> str:
+    """The value of the variable with which torch rounds a row alike at every place of a batch.
 
     MKL's kernels for AVX2 do so on AMD's processors. On Intel's they do in the strict mode alone:
     without it 193 of 323 shapes of a matrix product depended on a row's place, with it none.
     """
-    os.environ.setdefault(VARIABLE, "AVX2,STRICT" if _is_intel() else "AVX2")
+    return "AVX2,STRICT" if _is_intel() else "AVX2"
 
 
 def _is_intel() -> bool:
