@@ -218,7 +218,7 @@ class Plan:
         ]
 
     def require_the_bases_model(self) -> None:
-        """Refuse a model whose file has changed since the base was trained.
+        """Refuse a model whose code or data files have changed since the base was trained.
 
         Specialists start from the base, so those of the new model would start from one of the old.
 
@@ -232,10 +232,10 @@ class Plan:
         if before and now and before != now:
             target = self.settings.model.target
             raise ModelError(
-                f"refit needed: {target_file(target)} has changed since the base of generation "
-                f"{self.settings.generation} was trained with {target}, and specialists of the new "
-                f"model would start from that base; `{self.command('refit')}` starts the next "
-                f"generation, or undo the change"
+                f"refit needed: {target_file(target)} or what it uses has changed since the base "
+                f"of generation {self.settings.generation} was trained with {target}, and "
+                f"specialists of the new model would start from that base; "
+                f"`{self.command('refit')}` starts the next generation, or undo the change"
             )
 
     @property

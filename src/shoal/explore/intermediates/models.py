@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from shoal.archive.kept import Kept
 from shoal.errors import ModelError, SourceError
 from shoal.explore.intermediates.rows import ReleaseRows
-from shoal.formats.hashing import file_hash, json_hash, settings_id
+from shoal.formats.hashing import json_hash, settings_id
 from shoal.formats.shapes import Shapes
 from shoal.partitions.reader import Index
+from shoal.plan.code import code_digest
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
 from shoal.search.points import model_at
 from shoal.settings.learning import Model as ModelSettings
 from shoal.settings.section import parse
-from shoal.settings.targets import check_trust, target_file
+from shoal.settings.targets import check_trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,9 +106,9 @@ class Model:
     def architecture(self) -> str:
         """Identity of everything that the model computes with but its weights."""
         shapes = self.release.shapes
-        file = target_file(self.settings.target)
-        content = [self.settings.target, shapes.fill(self.settings.arguments()), shapes.x_shape]
-        return settings_id(*content, file_hash(file) if file else None)
+        settings = self.settings
+        content = [settings.target, shapes.fill(settings.arguments()), shapes.x_shape]
+        return settings_id(*content, code_digest("models", [settings.target], settings.files))
 
     def function(self, layer: str, tensors: Iterable[str]) -> str:
         """Identity of the map from a row to what a layer gives.
