@@ -98,6 +98,7 @@ def made_ids(
     upstream = ""
     for stage in ("split", "transform", "encode", "embed", "cluster"):
         upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
+    made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
     made["check"] = settings_id(made["split"], sorted(shards))
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
     made["choices"] = settings_id(made["specialists"], sorted(points))

@@ -83,7 +83,7 @@ def _fields(node: ast.AST) -> list[tuple[str, Any]]:
         if name in _WITHOUT_MEANING:
             continue
         if isinstance(node, ast.JoinedStr):
-            value = _joined(value)
+            value = _joined(node.values)
         elif isinstance(value, list):
             value = _statements(value)
         elif name == "format_spec" and value is not None and not _joined(value.values):

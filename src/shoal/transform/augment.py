@@ -41,6 +41,7 @@ class Mask(TransformStep):
     works_on = ("numeric", "categorical", "text")
     training_only = True
     Options: ClassVar[type[Section]] = MaskOptions
+    draws = True
 
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
         """Mask."""
@@ -88,6 +89,7 @@ class Swap(TransformStep):
     works_on = ("numeric", "categorical", "text")
     training_only = True
     Options: ClassVar[type[Section]] = SwapOptions
+    draws = True
 
     def check(self) -> None:
         """Refuse columns whose values cannot change places, and a unit where there is no text."""

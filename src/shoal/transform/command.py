@@ -42,9 +42,11 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
         table: The shard's split table.
         shard: The shard's name.
         state: What :func:`transform_fit` wrote.
-        out: The shard's transformed table; its record holds rows in and rows dropped by step.
+        out: The shard's transformed table; its record holds rows in, rows dropped by step and a
+            hash of the fitted state.
     """
     from shoal.errors import CorruptError
+    from shoal.formats.hashing import json_hash
     from shoal.formats.json_file import read_made
     from shoal.formats.tables import Table, write_table
     from shoal.transform.pipeline import Pipeline
@@ -58,6 +60,7 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
     record: dict[str, Any] = {
         name: source.record[name] for name in ("source",) if name in source.record
     }
+    record["state"] = json_hash(fitted.state())
     pipeline = fitted.shard(shard, record.get("source"))
 
     def batches() -> Iterator[pa.Table]:

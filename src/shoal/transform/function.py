@@ -83,7 +83,7 @@ class Function(TransformStep):
             ModelError: It does not import or is no function.
             SettingsError: It draws, but is meant for all rows.
         """
-        if self._draws and not self.training_only:
+        if self.draws and not self.training_only:
             raise SettingsError(
                 f"{self.place}: {self.options.target} draws (it has an argument 'rng'), so it is "
                 f"for training rows alone: set training_only to true"
@@ -94,7 +94,8 @@ class Function(TransformStep):
         return named_function(self.options, self.place)
 
     @cached_property
-    def _draws(self) -> bool:
+    def draws(self) -> bool:  # type: ignore[override]
+        """Whether the function takes a generator; only importing it tells."""
         return draws(self._function)
 
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
@@ -117,7 +118,7 @@ class Function(TransformStep):
 
     def _generators(self, rows: Rows, places: list[int], column: str) -> Iterator[dict[str, Any]]:
         """What each row's call gets beside value and arguments."""
-        if not self._draws:
+        if not self.draws:
             yield from ({} for _ in places)
             return
         row_keys = tables.keys(rows.table)[places]

@@ -10,6 +10,7 @@ import numpy as np
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.hashing import KEY_BYTES, derived
 from shoal.formats.stored import Stored, as_kind
 from shoal.settings.data import ColumnKind, Task
 from shoal.transform.augment import Mask, Swap
@@ -173,12 +174,19 @@ class ShardPipeline:
         self.added: Counter[str] = Counter({step.name: 0 for step in steps if step.adds})
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """The shard's next rows, after all steps; the training fold is told by ``_fold``."""
+        """The shard's next rows, after all steps; the training fold is told by ``_fold``.
+
+        Where a step draws, ``_source`` of training rows covers the row's key too, which draws are
+        made from.
+        """
         positions = np.arange(self.rows_in, self.rows_in + len(table), dtype=np.int64)
         training = tables.folds(table) == tables.TRAIN
         rows = Rows(table, self._shard, self._source, positions, training)
         self.rows_in += len(table)
-        return self.apply_rows(rows).table
+        rows = self.apply_rows(rows)
+        if rows.training.any() and any(step.draws for step in self._steps):
+            rows = _with_draws(rows)
+        return rows.table
 
     def apply_rows(self, rows: Rows) -> Rows:
         """The same for rows that know their places."""
@@ -196,6 +204,14 @@ class ShardPipeline:
         """Row accounting: rows in, rows dropped and, if steps may add any, rows added by step."""
         added = {"added": dict(self.added)} if self.added else {}
         return {"rows_in": self.rows_in, "dropped": dict(self.dropped)} | added
+
+
+def _with_draws(rows: Rows) -> Rows:
+    """Rows whose training rows' ``_source`` covers what their draws are made from."""
+    sources, keys = tables.keys(rows.table, tables.SOURCE), tables.keys(rows.table)
+    drawn = derived(np.concatenate([sources, keys], axis=1), KEY_BYTES, "drawn")
+    covered = np.where(rows.training[:, None], drawn, sources)
+    return rows.with_column(tables.SOURCE, tables.key_array(covered))
 
 
 def fit_pipeline(

@@ -70,6 +70,10 @@ class Chunk(TransformStep):
     works_on = ("categorical", "text")
     Options: ClassVar[type[Section]] = ChunkOptions
 
+    def check(self) -> None:
+        """A random place is drawn."""
+        self.draws = self.options.place == "random"
+
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
         """Cut."""
         for column in self.columns:
@@ -122,7 +126,7 @@ class ReverseComplement(TransformStep):
 
     def check(self) -> None:
         """A share makes it an augmentation."""
-        self.training_only = self.options.share is not None
+        self.training_only = self.draws = self.options.share is not None
 
     def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
         """Turn.
