@@ -43,7 +43,7 @@ def split_fit(
         SourceError: A file cannot be read, or is not what its shard says.
     """
     from shoal.formats.fitted_state import save_state
-    from shoal.sources.columns import infer, listing
+    from shoal.sources.inference import infer, listing
     from shoal.sources.readers import expand, raw_batches
     from shoal.split.reading import Planned
 
