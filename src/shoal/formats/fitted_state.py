@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -22,7 +22,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Tensors = Mapping[str, NDArray[Any]]
+
 T = TypeVar("T")
+
+
+class State(NamedTuple):
+    """Fitted state as :func:`save_state` takes it.
+
+    Attributes:
+        tensors: Arrays by name.
+        meta: JSON values: what else it takes to build the object again.
+    """
+
+    tensors: Tensors
+    meta: Mapping[str, object]
+
 
 _LENGTH_BYTES = 8
 """Bytes at the beginning of a safetensors file, which tell the length of its header."""
@@ -42,8 +57,8 @@ def tensor_hash(tensor: NDArray[Any]) -> str:
 
 def save_state(
     path: str | os.PathLike[str],
-    tensors: Mapping[str, NDArray[Any]],
-    meta: Mapping[str, Any],
+    tensors: Tensors,
+    meta: Mapping[str, object],
 ) -> None:
     """Write tensors and JSON ``meta`` to a safetensors file, atomically and byte for byte alike."""
     from safetensors.numpy import save_file
