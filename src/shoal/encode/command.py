@@ -63,7 +63,7 @@ def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[st
     from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES
     from shoal.formats.row_store import RowArray, write_rows
     from shoal.formats.units import UNIT
-    from shoal.transform.rows import BATCH_ROWS
+    from shoal.transform.step import BATCH_ROWS
 
     encoder = Encoder.load(state, trusted)
     source = tables.Table(table)

@@ -15,7 +15,7 @@ from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
 from shoal.formats.stored import Stored, as_kind, naming
 from shoal.settings.data import Task
-from shoal.transform.rows import smallest_draws, training_rows
+from shoal.transform.step import smallest_draws, training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

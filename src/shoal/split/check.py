@@ -161,9 +161,7 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
             f"training fold; there is nothing to learn"
         )
     keys = flat_keys(np.concatenate(scan.keys))
-    repeated = repeated_inputs(
-        flat_keys(np.concatenate(scan.inputs)) if scan.inputs else keys, folds
-    )
+    inputs = flat_keys(np.concatenate(scan.inputs)) if scan.inputs else keys
     repeated = repeated_inputs(inputs, folds)
     named = {fold: int(counts[code]) for code, fold in enumerate(FOLDS)}
     return {
