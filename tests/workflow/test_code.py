@@ -14,7 +14,7 @@ def test_a_stage_depends_on_what_it_imports_and_on_nothing_else():
     """Embedding reads stores and not the splitter; imports inside functions count."""
     modules = imported("shoal.embed.command")
 
-    assert {"command", "embedder", "scarf", "vicreg", "store"} <= modules
+    assert {"command", "embedder", "self_supervised", "row_store"} <= modules
     assert not {"folds", "readers", "report"} & modules
 
 

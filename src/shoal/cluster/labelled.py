@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from shoal.cluster.sample import SmallestDraws, embedded_blocks
+from shoal.cluster.sample import embedded_blocks
 from shoal.errors import DataError
+from shoal.formats.row_store import SmallestDraws
 from shoal.formats.units import UNIT
 from shoal.partitions.grouping import FOLD_NAMES
 from shoal.partitions.reader import halves
@@ -76,7 +77,7 @@ def labelled_sample(
     Raises:
         DataError: There is no such row, or an embedding is not finite.
     """
-    smallest, in_fold = SmallestDraws(rows, seed), 0
+    smallest, in_fold = SmallestDraws(rows, seed, "cluster"), 0
     names = ["x", "y", "key", "hash", "fold", UNIT]
     for arrays in embedded_blocks(encoded, embeddings, names):
         inside = arrays["fold"] == fold

@@ -97,8 +97,7 @@ def _network(
     settings: SCARF | VICReg, architecture: Architecture, paths: Sequence[Path], ledger: Ledger
 ) -> tuple[nn.Module, pl.LightningModule]:
     """An encoder and what trains it, with weights drawn from the seed."""
-    from shoal.embed.scarf import ScarfModule
-    from shoal.embed.vicreg import VicregModule
+    from shoal.embed.self_supervised import ScarfModule, VicregModule
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

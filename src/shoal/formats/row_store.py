@@ -12,6 +12,7 @@ import numpy as np
 
 from shoal.errors import CorruptError, SourceError
 from shoal.formats.files import replacing
+from shoal.formats.hashing import uniform
 from shoal.formats.provenance import made_from
 from shoal.formats.units import UNIT
 
@@ -209,3 +210,40 @@ class ShardRows:
         """Consecutive blocks of at most ``rows`` rows of the named arrays, in file order."""
         for start in range(0, self.rows, rows):
             yield {name: self.read(name, start, start + rows) for name in names}
+
+
+class SmallestDraws:
+    """A sample of rows, those whose keys draw the smallest numbers, in any order of shards.
+
+    Memory: at most twice the rows asked for, and the last ones added.
+
+    Source:
+        Bottom-k sampling, Cohen and Kaplan 2007.
+    """
+
+    def __init__(self, rows: int, seed: int, purpose: str) -> None:
+        self._limit = rows
+        self._salt = seed, purpose
+        self._parts: list[tuple[NDArray[Any], ...]] = []
+        self._held = 0
+
+    def add(
+        self, keys: NDArray[np.uint8], hashes: NDArray[np.uint8], *arrays: NDArray[Any]
+    ) -> None:
+        """Add rows; among those of one key, which draw alike, their hashes decide."""
+        tie = np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
+        self._parts.append((uniform(keys, *self._salt), tie, *arrays))
+        self._held += len(keys)
+        if self._held > 2 * self._limit:
+            self._cut()
+
+    def _cut(self) -> None:
+        columns = [np.concatenate(part) for part in zip(*self._parts, strict=True)]
+        order = np.lexsort((columns[1], columns[0]))[: self._limit]
+        self._parts = [tuple(column[order] for column in columns)]
+        self._held = len(self._parts[0][0])
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The sample in order of draw; some row must have been added."""
+        self._cut()
+        return self._parts[0][2:]
