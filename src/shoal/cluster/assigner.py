@@ -48,17 +48,19 @@ class _ColumnFacts(Stored):
 
 
 class Assigner(ABC):
-    """What every assigner does.
+    """A map from row to partition.
 
     Attributes:
         partitions: Number of partitions.
         dims: Width of the embedding; None where a column decides.
         column: Name of the column whose values it reads, or None where the embedding decides.
+        flops_per_row: FLOPs of one row's assignment; 0 where a column decides.
     """
 
     partitions: int
     dims: int | None
     column: str | None
+    flops_per_row: float = 0.0
 
     @abstractmethod
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:
@@ -81,7 +83,9 @@ class Assigner(ABC):
 class AtomAssigner(Assigner):
     """Row -> nearest prototype -> atom -> partition.
 
-    A row's result is the same in any batch and on every processor.
+    A row's result is the same in any batch and on every processor. FLOPs per row: ``3 m d`` for m
+    prototypes, and ``3 P d`` for the exact distances (subtract, square and add for each point and
+    dimension, as Lloyd 1982 counts).
 
     Attributes:
         prototypes: float32 ``(prototypes, dims)``.
@@ -110,6 +114,7 @@ class AtomAssigner(Assigner):
         self.partitions = int(atom_partition.max()) + 1
         self.dims = int(prototypes.shape[1])
         self.column = None
+        self.flops_per_row = 3.0 * (len(prototypes) + self.partitions) * self.dims
         self.candidates: list[dict[str, Any]] = []
         owner = atom_partition[self.prototype_atom]
         self._starts = np.searchsorted(owner, np.arange(self.partitions))
@@ -138,16 +143,6 @@ class AtomAssigner(Assigner):
     def distances_to_partitions(self, embedding: Rows) -> Rows:
         """Distance of each row to each partition's nearest prototype, float32 ``(rows, P)``."""
         return self._nearest_by_partition(embedding)[1]
-
-    @property
-    def flops_per_row(self) -> float:
-        """FLOPs of one row's assignment: ``3 m d`` for m prototypes, ``3 P d`` for the exact ones.
-
-        Source:
-            Subtract, square and add for each point and dimension, as Lloyd 1982 counts.
-        """
-        points = len(self.prototypes) + self.partitions
-        return 3.0 * points * int(self.prototypes.shape[1])
 
     def _nearest_by_partition(self, embedding: Rows) -> tuple[NDArray[np.int64], Rows]:
         """Nearest prototype of each partition and its distance, each ``(rows, P)``."""

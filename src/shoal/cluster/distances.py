@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.training.blocks import BLOCK_ROWS
-from shoal.training.exact import row_sums
+from shoal.training.exact import BLOCK_ROWS, row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

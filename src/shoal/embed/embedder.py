@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from shoal.errors import CorruptError, DataError
 from shoal.formats.fitted_state import State, load_state
 from shoal.formats.stored import Stored, as_kind, naming
-from shoal.training.blocks import BLOCK_ROWS, padded_blocks
+from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     import os

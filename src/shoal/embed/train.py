@@ -12,7 +12,7 @@ from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError
 from shoal.training.batches import RowStream
-from shoal.training.blocks import BLOCK_ROWS
+from shoal.training.exact import BLOCK_ROWS
 from shoal.training.flops import forward_flops, step_flops
 from shoal.training.loop import run_steps
 from shoal.training.processes import end_helpers, visible_devices

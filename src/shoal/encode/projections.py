@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.training.blocks import BLOCK_ROWS
-from shoal.training.exact import ExactProduct
+from shoal.training.exact import BLOCK_ROWS, ExactProduct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

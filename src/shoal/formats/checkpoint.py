@@ -21,6 +21,7 @@ from shoal.formats.hashing import json_hash
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -59,7 +60,7 @@ class SafetensorsIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def write_checkpoint(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, object]) -> None:
     """Write nested containers of tensors, numbers and text to one file, atomically.
 
     Raises:

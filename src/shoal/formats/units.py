@@ -31,7 +31,7 @@ NAMES = {
     "similarity": ("cluster of similar rows", "clusters of similar rows"),
     "time": ("block of time", "blocks of time"),
 }
-"""Names of units, singular and plural, by :func:`shoal.split.folds.kind`."""
+"""Names of units, singular and plural, by :func:`shoal.split.folds.unit_kind`."""
 
 
 class Mean(NamedTuple):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.choice import Margin
     from shoal.formats.ledger import Ledger
     from shoal.search.points import Point
     from shoal.settings.learning import Model
@@ -70,7 +71,7 @@ class Measurement:
     units: int
     base: float | None
     candidates: list[Measured]
-    margin: dict[str, Any] | None
+    margin: Margin | None
 
 
 def measure(

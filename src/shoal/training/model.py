@@ -1,4 +1,4 @@
-"""The user's model: built, checked against the labels, asked for predictions. No Lightning here."""
+"""The user's model: build it, check it against the labels, predict. Imports no Lightning."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from shoal.models import has_channels_last
 from shoal.search.points import model_at
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
-from shoal.training.blocks import BLOCK_ROWS, padded_blocks
 from shoal.training.bounded import check_layout
+from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.choice import Margin
     from shoal.formats.shapes import Shapes
     from shoal.search.points import Point
     from shoal.settings.learning import Model
@@ -69,7 +70,7 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
 
 
 def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
-    """One forward pass of two rows of zeros must give what the labels need."""
+    """Refuse a model whose output for two rows of zeros does not fit the labels."""
     x = torch.zeros((2, *shapes.x_shape))
     hint = f"; x is float32 of shape {_batch_shape(shapes.x_shape)}{_axes(shapes.x_shape)}"
     with Calling(type(module), place, "the forward pass", hint), torch.no_grad():
@@ -91,7 +92,7 @@ def _batch_shape(x_shape: Sequence[int]) -> str:
 
 
 def _axes(x_shape: Sequence[int]) -> str:
-    """How the axes of images are brought to what convolutions take."""
+    """Advice on how to bring the axes of images to the order of convolutions."""
     if len(x_shape) == 2:
         return ", without channels: x.unsqueeze(1) adds them"
     if len(x_shape) == 3 and has_channels_last(x_shape):
@@ -100,7 +101,7 @@ def _axes(x_shape: Sequence[int]) -> str:
 
 
 def _check_state(module: torch.nn.Module, place: str) -> None:
-    """Every tensor of the state must be of a kind that can be kept, so that no training is lost."""
+    """Refuse a tensor in the state that cannot be written, before a training is lost."""
     with Calling(type(module), place, "its state"):
         state = module.state_dict()
     for name, value in state.items():
@@ -227,13 +228,13 @@ def mean_losses(
     task: str,
 ) -> dict[str, float]:
     """Mean loss of each candidate on the same rows."""
-    found = losses_by_row(candidates, x, y, task)
-    return {name: float(losses.mean()) for name, losses in found.items()}
+    by_row = losses_by_row(candidates, x, y, task)
+    return {name: float(losses.mean()) for name, losses in by_row.items()}
 
 
 def margin(
     losses: Mapping[str, NDArray[np.float64]], best: str, units: NDArray[np.uint64] | None = None
-) -> dict[str, Any] | None:
+) -> Margin | None:
     """How far the best grid point is ahead of the next, row by row.
 
     Args:
@@ -242,11 +243,11 @@ def margin(
         units: Unit of each row; None where each is its own.
 
     Returns:
-        ``point``: the next best; ``value``: its mean loss minus the best one's; ``error``: the
-        standard error of that mean over units, None with fewer than two of them; ``units``: how
-        many there are. None where there is no other point.
+        ``point``, the next best; ``value``, its mean loss minus the best one's; ``error``, the
+        standard error of that mean over units, None with fewer than two; and the number of
+        ``units``. None where there is no other point.
     """
-    others = {name: each for name, each in losses.items() if name != best}
+    others = {name: values for name, values in losses.items() if name != best}
     if best not in losses or not others:
         return None
     second = min(sorted(others), key=lambda point: float(others[point].mean()))
