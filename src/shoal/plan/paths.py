@@ -1,7 +1,7 @@
 """Where the files of a stage's job lie: its outputs, its inputs, and which jobs there are.
 
 Everything follows from the description of the stage (:mod:`shoal.plan.stages`) and the layout.
-No function here knows a stage by name.
+A stage is known by name only where the assigner's fit says which rows it has seen.
 """
 
 from __future__ import annotations
