@@ -1,15 +1,18 @@
-"""Which encoder a column gets."""
+"""All encoders by name, and the encoder of each column.
+
+A new encoder is a class derived from :class:`shoal.encode.column.ColumnEncoder` and an entry in
+``_CLASSES``; ``python -m shoal.settings.reference`` then describes it in ``config/README.md``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.encode.categories import OneHot, Ordinal, TargetMean
 from shoal.encode.column import ColumnEncoder, Place
 from shoal.encode.content import Image, Ngrams, Vector
 from shoal.encode.named import Named
-from shoal.encode.numeric import Passthrough, Quantile, Rank, Scale
 from shoal.encode.sequences import SequenceInteger, SequenceOneHot
+from shoal.encode.tabular import OneHot, Ordinal, Passthrough, Quantile, Rank, Scale, TargetMean
 from shoal.errors import DataError, SettingsError, nearest
 from shoal.formats.tables import ARRAY_KINDS
 
