@@ -59,7 +59,7 @@ class Targets:
             starts: Where groups begin, ascending from 0, none empty; None for one group.
 
         Returns:
-            One choice a group. The first point, at distance NaN, where a row is not finite.
+            One choice per group. The first point, at distance NaN, where a row is not finite.
         """
         begins = np.zeros(1, np.int64) if starts is None else np.asarray(starts, dtype=np.int64)
         lengths = np.diff(begins, append=len(self.points))

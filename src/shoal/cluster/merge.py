@@ -117,7 +117,7 @@ def assign_within(cost: Float64, rows: NDArray[np.int64], bounds: Bounds) -> Lab
     Each atom's cheapest few partitions are tried first, all of them only if that fails.
 
     Args:
-        cost: What each atom costs in each partition, float64 ``(atoms, partitions)``, not
+        cost: Cost of each atom in each partition, float64 ``(atoms, partitions)``, not
             negative; of a sum of costs within 0.1 % of the least, any may be found.
         rows: Rows of each atom, int64 ``(atoms,)``.
         bounds: Fewest and most rows of a partition, counted like ``rows``.

@@ -75,10 +75,10 @@ def embedded_blocks(
 
 
 def aligned(shard: ShardRows, other: ShardRows) -> None:
-    """Check that two stores hold as many rows.
+    """Refuse two stores of different lengths.
 
     Raises:
-        DataError: They do not: one is left from other data.
+        DataError: One is left from other data.
     """
     if shard.rows != other.rows:
         raise DataError(
@@ -88,7 +88,7 @@ def aligned(shard: ShardRows, other: ShardRows) -> None:
 
 
 def check_finite(embedding: NDArray[np.float32], path: object, start: int = 0) -> None:
-    """Check that an embedding is made of numbers.
+    """Refuse an embedding with a value that is not finite.
 
     Args:
         embedding: ``(rows, dims)``.
