@@ -17,6 +17,7 @@ from shoal.formats.fitted_state import State, load_state, save_state
 from shoal.formats.hashing import KEY_BYTES
 from shoal.formats.stored import Stored, as_kind, check_range, naming, tensor_of
 from shoal.formats.tables import FOLD, KEY, RESERVED, TRAIN, Table, folds, keys
+from shoal.partitions.index import UNASSIGNED
 from shoal.sources.canonical import canonical_text
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from shoal.formats.fitted_state import Tensors
 
     Rows = NDArray[np.float32]
-
-UNASSIGNED = -1
-"""Partition of a row whose column value was not seen in training: the base serves it."""
 
 
 class Candidate(TypedDict):

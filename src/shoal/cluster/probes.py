@@ -10,12 +10,11 @@ import torch
 
 from shoal.cluster.sample import embedded_blocks
 from shoal.errors import DataError
-from shoal.formats.row_store import SmallestDraws
+from shoal.formats.row_store import SmallestDraws, known_labels
 from shoal.formats.units import UNIT
 from shoal.partitions.grouping import FOLD_NAMES
 from shoal.partitions.reader import halves
-from shoal.train_specialists.fit import train_on_rows
-from shoal.training.batches import known_labels
+from shoal.training.fit import train_on_rows
 from shoal.training.flops import forward_flops
 from shoal.training.model import build_model, load_weights, predict, row_losses, weights
 

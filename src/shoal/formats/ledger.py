@@ -27,7 +27,7 @@ class Ledger:
         flops: Floating-point operations, counted or by a published formula.
         detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
         learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
-            loss since the point before; see :mod:`shoal.training.learning_curve`.
+            loss since the point before; see :class:`shoal.training.loop.LearningCurve`.
     """
 
     job: str

@@ -247,3 +247,12 @@ class SmallestDraws:
         """The sample in order of draw; some row must have been added."""
         self._cut()
         return self._parts[0][2:]
+
+
+def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which labels a model can be trained on: all numbers, and classes of the generation.
+
+    Args:
+        y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.
+    """
+    return np.ones(len(y), dtype=bool) if y.dtype.kind == "f" else y >= 0

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError
 from shoal.formats import tables
-from shoal.plan.shards import is_of_shard
 from shoal.settings.data import ArraySource
 from shoal.sources.columns import Place, label_is_missing, needed, plain, text, typed
 from shoal.sources.readers import SourceFile, opened, raw_batches
+from shoal.sources.shards import is_of_shard
 from shoal.split.folds import Basis
 from shoal.split.keys import row_keys
 

@@ -100,6 +100,7 @@ def measure(
     from shoal.formats.fitted_state import load_state
     from shoal.formats.units import UNIT, numbered
     from shoal.partitions.reader import Index, halves
+    from shoal.search.points import model_at
     from shoal.training.flops import forward_flops
     from shoal.training.model import losses_by_row, margin, trained_model
 
@@ -112,9 +113,9 @@ def measure(
     diverged = {name: meta.get("diverged") for name, (_, meta) in states.items()}
     by_row: dict[str, NDArray[np.float64]] = {}
     if len(first):
-        base = trained_model(model, {}, shapes, load_state(base_path)[0])
+        base = trained_model(model, shapes, load_state(base_path)[0])
         nets = {
-            name: trained_model(model, meta["point"], shapes, tensors)
+            name: trained_model(model_at(model, meta["point"]), shapes, tensors)
             for name, (tensors, meta) in states.items()
             if diverged[name] is None
         }
