@@ -1,7 +1,7 @@
 """All encoders by name, and the encoder of each column.
 
 A new encoder is a class derived from :class:`shoal.encode.column.ColumnEncoder` and an entry in
-``_CLASSES``; ``python -m shoal.settings.reference`` then describes it in ``config/README.md``.
+``_CLASSES``; ``python -m shoal.plan.reference`` then describes it in ``config/README.md``.
 """
 
 from __future__ import annotations

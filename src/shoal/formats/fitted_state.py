@@ -88,7 +88,7 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
 
     Args:
         path: The file.
-        kind: What ``meta`` has to be: a ``TypedDict``, of whose keys alone the result is.
+        kind: Type of ``meta``: a ``TypedDict``; other keys are left out of the result.
 
     Raises:
         SourceError: There is no such file.
@@ -114,11 +114,11 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
 
 
 def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The same from a file's bytes: what was hashed is what is read.
+    """The same from the bytes of a file, so that the content that was hashed is read.
 
     Args:
         content: The file's content.
-        path: Where it is from, for messages.
+        path: Its file, for messages.
 
     Raises:
         CorruptError: As :func:`load_state`.
@@ -131,7 +131,7 @@ def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], 
         tensors = load(content)
     except (SafetensorError, *_NUMPY_ERRORS) as error:
         raise _unreadable(path, error) from None
-    # That the header is JSON with such a table the library has found out.
+    # The library has checked that the header is JSON with such a table.
     header = parse_json(content[_LENGTH_BYTES : _LENGTH_BYTES + length], path, dict[str, Any])
     return _checked(tensors, header.get("__metadata__") or {}, path)
 
@@ -140,7 +140,7 @@ def check_header(path: str | os.PathLike[str]) -> None:
     """Refuse a safetensors file whose header would take much memory, before it is opened.
 
     Raises:
-        CorruptError: It says that it is longer than a header is.
+        CorruptError: Its header is too long.
     """
     with Path(path).open("rb") as file:
         _check_header(file.read(_LENGTH_BYTES), path)

@@ -1,4 +1,4 @@
-"""What files say about themselves in a few bytes: no row and no weight is read."""
+"""Headers of files: their records, read without a row or a weight."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ def read_weights(path: Path) -> Weights:
         tensors = tuple(
             Tensor(
                 name,
-                each["dtype"],
-                tuple(each["shape"]),
+                entry["dtype"],
+                tuple(entry["shape"]),
                 record["hashes"][name],
-                each["data_offsets"][1] - each["data_offsets"][0],
+                entry["data_offsets"][1] - entry["data_offsets"][0],
             )
-            for name, each in sorted(entries.items())
+            for name, entry in sorted(entries.items())
         )
         made = record["made_from"]["files"] if "made_from" in record else {}
         return Weights(tensors, record["meta"], made)
@@ -101,7 +101,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def read_made_from(path: Path) -> dict[str, str]:
-    """Hashes of the files that an artifact was made from, by path; none where it does not say.
+    """Hashes of the files that an artifact was made from, by path; empty without a record.
 
     Args:
         path: JSON, Parquet, zarr zip or safetensors.
@@ -121,7 +121,7 @@ def read_made_from(path: Path) -> dict[str, str]:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """What a file of rows says about itself."""
+    """The record of a file of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -29,7 +29,7 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class RowArray:
-    """What one row of an array looks like: its shape (without rows) and its numpy type."""
+    """Shape of one row of an array, and its numpy type."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -40,7 +40,7 @@ def write_rows(
     rows: int,
     arrays: Mapping[str, RowArray],
     batches: Iterable[Mapping[str, NDArray[Any]]],
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, object],
 ) -> None:
     """Write a shard's arrays from batches of rows; the same content gives the same bytes.
 
@@ -250,7 +250,7 @@ class SmallestDraws:
 
 
 def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which labels a model can be trained on: all numbers, and classes of the generation.
+    """Labels that a model can be trained on: all numbers, and classes of the generation.
 
     Args:
         y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.

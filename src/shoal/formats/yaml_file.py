@@ -1,4 +1,4 @@
-"""The one reader of YAML that people write: plain mappings, within bounds."""
+"""Reading of YAML that people write: plain mappings, within bounds."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def _rest(arrays: Arrays) -> list[_Rows]:
 
 
 def _after(parts: list[_Rows], rows: int) -> list[_Rows]:
-    """What follows the first ``rows`` rows."""
+    """The parts without their first ``rows`` rows."""
     kept = []
     for part in parts:
         if rows < len(part.order):
