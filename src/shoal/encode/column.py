@@ -74,9 +74,9 @@ class ColumnEncoder(ABC):
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[Section]] = NoOptions
-    Fitted: ClassVar[Any] = Annotated[dict[str, Any], Field(max_length=0)]
+    Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 
-    def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
+    def __init__(self, place: Place, options: Mapping[str, object]) -> None:
         if place.kind not in self.kinds:
             raise SettingsError(
                 f"{place.setting}: encoder {self.name!r} works on {', '.join(self.kinds)}, "
@@ -86,9 +86,9 @@ class ColumnEncoder(ABC):
         self.column = place.column
         self.given = dict(options)
         self.options: Any = self.parsed(self.given)
-        self.fitted: dict[str, Any] = {}
+        self.fitted: Any = {}
 
-    def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401 - the encoder's own options
+    def parsed(self, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - its own options
         """The options, checked."""
         return parse(self.Options, options, self.place.setting)
 
@@ -191,7 +191,7 @@ class ColumnEncoder(ABC):
 
 
 class Gaps(TypedDict):
-    """Result of :func:`fit_gaps`."""
+    """State of the gaps of a numeric column: their filling, and whether a feature marks them."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -215,8 +215,8 @@ def no_value(column: str, rows: int) -> DataError:
     )
 
 
-def fit_gaps(values: NDArray[np.float64], column: str) -> dict[str, Any]:
-    """State of the gaps of a numeric column: the mean that fills them, and whether they are marked.
+def fit_gaps(values: NDArray[np.float64], column: str) -> Gaps:
+    """Fill gaps with the mean, and mark them where there are any.
 
     Raises:
         DataError: The column has no value at all.
@@ -224,12 +224,11 @@ def fit_gaps(values: NDArray[np.float64], column: str) -> dict[str, Any]:
     missing = np.isnan(values)
     if missing.all():
         raise no_value(column, len(values))
-    return {"fill": float(values[~missing].mean()), "marked": bool(missing.any())}
+    mean, marked = float(values[~missing].mean()), bool(missing.any())
+    return {"fill": mean, "marked": marked}  # type: ignore[typeddict-item]  # pydantic's config
 
 
-def fill_gaps(
-    values: NDArray[np.float64], fitted: Mapping[str, Any]
-) -> tuple[NDArray[np.float64], Floats]:
+def fill_gaps(values: NDArray[np.float64], fitted: Gaps) -> tuple[NDArray[np.float64], Floats]:
     """The column without gaps, ``(rows, 1)``, and the mark of gaps, ``(rows, 0 or 1)``."""
     missing = np.isnan(values)
     filled = np.where(missing, fitted["fill"], values)[:, np.newaxis]
@@ -237,13 +236,11 @@ def fill_gaps(
     return filled, marks if fitted["marked"] else marks[:, :0]
 
 
-def open_gaps(
-    values: NDArray[np.float64], features: Floats, fitted: Mapping[str, Any]
-) -> NDArray[np.float64]:
+def open_gaps(values: NDArray[np.float64], features: Floats, fitted: Gaps) -> NDArray[np.float64]:
     """Numbers ``(rows,)`` with NaN where the last feature marks a gap: undoes :func:`fill_gaps`."""
     return np.where(features[:, -1] == 1, np.nan, values) if fitted["marked"] else values
 
 
-def gap_names(column: str, fitted: Mapping[str, Any]) -> list[str]:
+def gap_names(column: str, fitted: Gaps) -> list[str]:
     """Name of the mark, if there is one."""
     return [f"{column} (missing)"] if fitted["marked"] else []

@@ -85,21 +85,21 @@ class _NamedFitted(TypedDict):
     marked: NotRequired[bool]
 
 
-def named_class(spec: Mapping[str, Any], setting: str) -> Callable[..., Any]:
+def named_class(spec: Mapping[str, object], setting: str) -> Callable[..., Any]:
     """The class that a setting names by ``_target_``, with arguments that it takes.
 
     Raises:
         ModelError: It does not import, has no ``fit`` and ``transform``, or does not take them.
     """
     try:
-        named: Callable[..., Any] = import_target(spec["_target_"], "encoder")
+        named: Callable[..., Any] = import_target(str(spec["_target_"]), "encoder")
     except ModelError as error:
         raise ModelError(f"{setting}: {error}") from error
     check_arguments(named, f"{setting}: {spec['_target_']}", **named_options(spec))
     return named
 
 
-def named_options(spec: Mapping[str, Any]) -> dict[str, Any]:
+def named_options(spec: Mapping[str, object]) -> dict[str, object]:
     """Arguments of a class that a setting names."""
     return {name: value for name, value in spec.items() if name != "_target_"}
 
@@ -133,7 +133,7 @@ class Named(ColumnEncoder):
     def check(self) -> None:
         """Nothing to check: the user's class may refuse missing values, and hold any number."""
 
-    def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    def parsed(self, options: Mapping[str, object]) -> Any:  # noqa: ANN401
         """The class's own arguments, passed as they stand."""
         return named_options(options)
 

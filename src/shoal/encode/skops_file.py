@@ -70,14 +70,15 @@ def _canonical(raw: bytes) -> bytes:
     return out.getvalue()
 
 
-def _anonymous(node: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _anonymous(node: dict[str, object], names: dict[str, str]) -> dict[str, object]:
     """A schema node without its address, its member's name replaced."""
     # scikit-learn's text vectorizers keep an address too, to skip a check the second time.
     node.pop("_stop_words_id", None)
     if "__loader__" in node:
         node.pop("__id__", None)
-        if isinstance(node.get("file"), str):
-            node["file"] = names.get(node["file"], node["file"])
+        file = node.get("file")
+        if isinstance(file, str):
+            node["file"] = names.get(file, file)
     return node
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Tensors = Mapping[str, NDArray[Any]]
+    Loaded = tuple[dict[str, NDArray[Any]], dict[str, Any]]
 
 T = TypeVar("T")
 
@@ -72,9 +73,7 @@ def save_state(
 
 
 @overload
-def load_state(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]: ...
+def load_state(path: str | os.PathLike[str]) -> Loaded: ...
 
 
 @overload
@@ -113,7 +112,7 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
         return tensors, as_kind(kind, meta)
 
 
-def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def parse_state(content: bytes, path: object) -> Loaded:
     """The same from the bytes of a file, so that the content that was hashed is read.
 
     Args:
@@ -166,9 +165,7 @@ class _Record(TypedDict):
     meta: dict[str, Any]
 
 
-def _checked(
-    tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _checked(tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object) -> Loaded:
     """Tensors and ``meta``, if the tensors are those of the record."""
     if "shoal" not in header:
         raise CorruptError(f"{path}: a safetensors file without Shoal's record")

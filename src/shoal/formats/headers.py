@@ -12,7 +12,6 @@ from typing_extensions import TypedDict
 from shoal.errors import CorruptError
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import LONGEST, parse_json, read_json
-from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.stored import as_kind, naming
 
 if TYPE_CHECKING:
@@ -59,6 +58,10 @@ class _Entry(TypedDict):
     dtype: str
     shape: list[NonNegativeInt]
     data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
+
+class _Zarr(TypedDict):
+    attributes: Artifact
 
 
 class _Record(Artifact):
@@ -111,16 +114,15 @@ def read_made_from(path: Path) -> dict[str, str]:
     """
     if path.suffix == ".json":
         content = read_json(path, Any)
-        record = content if isinstance(content, dict) else {}
+        record: Artifact = content if isinstance(content, dict) else {}  # type: ignore[assignment]
     elif path.suffix == ".safetensors":
         return read_weights(path).made_from
     else:
         record = _record(path)
-    files: dict[str, str] = record.get(MADE_FROM, {}).get("files", {})
-    return files
+    return record["made_from"]["files"] if "made_from" in record else {}
 
 
-def _record(path: Path) -> dict[str, Any]:
+def _record(path: Path) -> Artifact:
     """The record of a file of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -128,9 +130,8 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".parquet":
             metadata = pq.read_metadata(path).metadata or {}
-            return parse_json(metadata.get(b"shoal", b"{}"), path, dict[str, Any])
+            return parse_json(metadata.get(b"shoal", b"{}"), path, Artifact)
         with zipfile.ZipFile(path) as archive:
-            about = parse_json(archive.read("zarr.json"), path, dict[str, dict[str, Any] | Any])
-            return dict(about["attributes"])
+            return parse_json(archive.read("zarr.json"), path, _Zarr)["attributes"]
     except (pa.ArrowInvalid, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CorruptError(f"{path}: does not read ({error})") from None

@@ -15,7 +15,7 @@ from shoal.formats.files import locked, replacing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ def _checked(content: Any, kind: Any, place: object) -> Any:  # noqa: ANN401 - a
     return valid if is_model else content
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
         ((double, _),) = Counter(name for name, _ in pairs).most_common(1)
@@ -173,7 +173,7 @@ def _too_deep(place: object) -> str:
     return f"{place}: not readable as JSON (lists and objects in more than {_DEEPEST} levels)"
 
 
-def update_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def update_json(path: Path, change: Callable[[dict[str, Any]], Mapping[str, object]]) -> None:
     """Change the content of a JSON file, one process at a time.
 
     Args:

@@ -159,7 +159,7 @@ class ShardRows:
             raise CorruptError(f"{path}: not a readable zarr zip file ({error})") from None
         self._arrays: dict[str, Any] = {}
         self.attributes: dict[str, Any] = dict(self._group.attrs)
-        self.rows: int = int(self.attributes["rows"])
+        self.rows = int(self.attributes["rows"])
         self.rows_read: dict[str, int] = {}
 
     def __enter__(self) -> Self:

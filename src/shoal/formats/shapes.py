@@ -87,19 +87,19 @@ class Shapes:
             )
         return shapes
 
-    def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def fill(self, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Arguments with ``data:NAME`` replaced by the fact of that name.
 
         Raises:
             SettingsError: There is no such fact.
         """
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             "features": math.prod(self.x_shape),
             "shape": self.x_shape,
             "outputs": self.outputs,
         }
 
-        def filled(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        def filled(name: str, value: object) -> object:
             if not (isinstance(value, str) and value.startswith(PREFIX)):
                 return value
             fact = value.removeprefix(PREFIX)

@@ -14,7 +14,7 @@ from shoal.errors import SettingsError, nearest
 from shoal.formats.shapes import FACTS, PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MOST = 10_000_000
 """Most characters of settings, once every reference is replaced."""
@@ -37,7 +37,7 @@ def check_references(content: Any) -> None:  # noqa: ANN401 - plain values
         _reference(text, ".".join(place))
 
 
-def followed(content: dict[str, Any]) -> dict[str, Any]:
+def followed(content: Mapping[str, object]) -> dict[str, Any]:
     """Settings with each reference replaced by its value.
 
     A fact of the data becomes ``data:NAME``, which is filled in where the data is known.
@@ -50,7 +50,7 @@ def followed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Follower:
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: Mapping[str, object]) -> None:
         self._content = content
         self._left = MOST
 

@@ -113,12 +113,13 @@ def split(
     state, meta = load_state(folds)
     made_by = unit_kind(frozen, settings.method)
     shuffled = ShuffledLabels.from_state(state, meta)
-    record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": planned.name}
+    record: dict[str, object] = {"dropped": {}, "source": planned.name}
     schema = frozen.schema(units=made_by is not None)
 
     def batches() -> Iterator[pa.Table]:
+        rows_in = 0
         for batch in read_rows(planned, frozen, settings, batch_rows):
-            record["rows_in"] += len(batch.table)
+            rows_in += len(batch.table)
             codes = folds_of(settings, state, batch.basis)
             keys, table = batch.basis.keys, batch.table
             if shuffled is not None:
@@ -128,6 +129,7 @@ def split(
                 units = units_of(made_by, state, batch.basis)
                 table = table.append_column(tables.UNIT, [units])
             yield table.append_column(tables.FOLD, [codes]).select(schema.names)
+        record["rows_in"] = rows_in
 
     tables.write_table(out, schema, batches(), record)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,8 +47,8 @@ STEPS: dict[str, type[TransformStep]] = {step.name: step for step in _CLASSES}
 class _Step(Stored):
     step: str
     columns: list[str]
-    options: dict[str, Any]
-    fitted: dict[str, Any]
+    options: dict[str, object]
+    fitted: dict[str, object]
 
 
 class _State(Stored):

@@ -187,14 +187,14 @@ class TransformStep(ABC):
     drops: bool = False
     adds: bool = False
     Options: ClassVar[type[Section]] = NoOptions
-    Fitted: ClassVar[Any] = Annotated[dict[str, Any], Field(max_length=0)]
+    Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 
-    def __init__(self, context: Context, columns: list[str], options: Mapping[str, Any]) -> None:
+    def __init__(self, context: Context, columns: list[str], options: Mapping[str, object]) -> None:
         self.context = context
         self.place = f"transform.steps.{context.index} ({self.name})"
         self.options: Any = parse(self.Options, dict(options), f"{self.place}: options")
         self.columns = self.chosen(columns)
-        self.fitted: dict[str, Any] = {}
+        self.fitted: Any = {}
         self.check()
 
     def chosen(self, columns: list[str]) -> list[str]:
