@@ -99,7 +99,8 @@ def assign(
 
     from shoal.cluster.assigner import load_assigner
     from shoal.cluster.sample import aligned, check_finite
-    from shoal.formats.row_store import ShardRows
+    from shoal.formats.row_store import ShardRows, known_labels
+    from shoal.formats.tables import TRAIN
     from shoal.formats.units import UNIT
     from shoal.partitions.grouping import group_order, groups
 
@@ -119,7 +120,8 @@ def assign(
     small = [arrays[name][order] for name in ("partition", "fold", "hash")]
     _write_ordered(rows_out, arrays, order)
     summary = {"shard": shard, "rows": len(order), "groups": groups(*small)}
-    summary["unknown_labels"] = _unknown_labels(arrays["y"], arrays["fold"])
+    unknown = ~known_labels(arrays["y"]) & (arrays["fold"] == TRAIN)
+    summary["unknown_labels"] = int(unknown.sum())
     _write_compact(summary_out, summary | {"store": file_hash(rows_out)} | made_from())
 
 
@@ -189,13 +191,6 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
             f"from other data, run the workflow again"
         )
     return values
-
-
-def _unknown_labels(y: NDArray[Any], fold: NDArray[np.uint8]) -> int:
-    """Training rows whose class the generation does not know."""
-    from shoal.formats.tables import TRAIN
-
-    return 0 if y.dtype.kind == "f" else int(((y < 0) & (fold == TRAIN)).sum())
 
 
 def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:

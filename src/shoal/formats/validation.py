@@ -102,18 +102,22 @@ def _path(
     names: list[str] = []
     kinds, sections, is_told_apart = _members(kind), [], False
     for part in location:
-        sections = [each for each in kinds if _is_section(each)]
+        sections = [
+            kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
         if part == "[key]":
             continue
         if len(kinds) > 1 and not is_told_apart:
-            kinds = [each for each in sections if part in _methods(each)] or kinds
+            kinds = [section for section in sections if part in _methods(section)] or kinds
             is_told_apart = True
             continue
         names.append(str(part))
         container = list if isinstance(part, int) else dict
-        inner = [_fields(each)[part].annotation for each in sections if part in _fields(each)]
-        inner += [get_args(each)[-1] for each in kinds if get_origin(each) is container]
-        kinds, is_told_apart = [member for each in inner for member in _members(each)], False
+        fields = [_fields(section) for section in sections]
+        inner = [known[part].annotation for known in fields if part in known]
+        inner += [get_args(kind)[-1] for kind in kinds if get_origin(kind) is container]
+        kinds = [member for annotation in inner for member in _members(annotation)]
+        is_told_apart = False
     return names, sections
 
 
@@ -136,7 +140,3 @@ def _members(kind: Any) -> list[Any]:  # noqa: ANN401 - any pydantic type
         members = [member for part in get_args(kind) for member in _members(part)]
         return [member for member in members if member is not NoneType]
     return [kind]
-
-
-def _is_section(kind: Any) -> bool:  # noqa: ANN401 - the same
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -72,16 +72,16 @@ def import_target(dotted: str, kind: Kind) -> Any:  # noqa: ANN401 - whatever th
     module_name, _, name = dotted.rpartition(".")
     module = _imported(dotted, module_name)
     try:
-        found = getattr(module, name)
+        named = getattr(module, name)
     except AttributeError:
         known = [known for known in vars(module) if not known.startswith("_")]
         raise ModelError(
             f"{dotted}: module {module_name!r} has no {name!r}; {nearest(name, known)}"
         ) from None
-    problem = _problem(found, kind, module_name)
+    problem = _problem(named, kind, module_name)
     if problem:
         raise ModelError(f"{dotted} {problem}")
-    return found
+    return named
 
 
 def target_file(dotted: str) -> Path | None:
@@ -116,24 +116,24 @@ def _check_dotted(text: str) -> None:
         raise ModelError(f"{text!r:.80}: not a dotted path such as 'module.Class'")
 
 
-def _problem(found: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
+def _problem(named: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
     """The reason why an object is not of a kind; None where it is."""
-    is_class, is_function = isinstance(found, type), inspect.isroutine(found)
+    is_class, is_function = isinstance(named, type), inspect.isroutine(named)
     what = "another class" if is_class else "a function" if is_function else "a value"
     if kind == "model":
         from torch import nn
 
-        if not (is_class and issubclass(found, nn.Module)):
+        if not (is_class and issubclass(named, nn.Module)):
             return f"is {what}, and a model is a class derived from torch.nn.Module"
     elif kind == "encoder":
-        if not (is_class and hasattr(found, "fit") and hasattr(found, "transform")):
+        if not (is_class and hasattr(named, "fit") and hasattr(named, "transform")):
             return f"is {what}, and an encoder is a class with fit and transform"
     elif is_class or is_function:
         # To trust a module is not to trust what it imports, such as `run` of subprocess.
-        home = str(getattr(found, "__module__", None) or module)
+        home = str(getattr(named, "__module__", None) or module)
         if not _is_of(home, module):
             return f"comes from module {home!r}; name it there"
-    elif not callable(found):
+    elif not callable(named):
         return "is no function"
     return None
 

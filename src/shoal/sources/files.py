@@ -123,9 +123,9 @@ class CsvFile:
         message = str(error).splitlines()[0]
         ragged = _RAGGED.search(message)
         if ragged:
-            row, expected, found = map(int, ragged.groups())
+            row, expected, held = map(int, ragged.groups())
             return SourceError(
-                f"{self.path}: row {row - 1} has {found} values, but the header has {expected}; "
+                f"{self.path}: row {row - 1} has {held} values, but the header has {expected}; "
                 f"quote values that hold commas"
             )
         bad_text = _BAD_TEXT.search(message)

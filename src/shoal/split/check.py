@@ -169,7 +169,7 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
         "folds": named | {"outside": int(counts[OUTSIDE])},
         "duplicates": duplicates,
         "leaks": find_leaks([table for _, table in sources], columns, keys, folds, repeated),
-        "spellings": [found for column in scan.spellings if (found := column.ambiguous())],
+        "spellings": list(filter(None, (column.ambiguous() for column in scan.spellings))),
     }
 
 

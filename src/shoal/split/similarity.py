@@ -100,8 +100,8 @@ def clusters(signed: Signatures, similarity: float) -> NDArray[np.int64]:
     one, other = np.concatenate(links, axis=1)
     shape = (len(signed), len(signed))
     graph = coo_matrix((np.ones(len(one), dtype=bool), (one, other)), shape)
-    found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return found.astype(np.int64)
+    component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return component.astype(np.int64)
 
 
 def fit_similarity(

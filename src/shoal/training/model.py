@@ -34,14 +34,14 @@ def model_class(model: Model) -> type[torch.nn.Module]:
         ModelError: It does not import, is no class of modules, or one of the package
             ``lightning``, whose steps would not be used.
     """
-    found: type[torch.nn.Module] = import_target(model.target, "model")
-    for base in found.__mro__:
+    named: type[torch.nn.Module] = import_target(model.target, "model")
+    for base in named.__mro__:
         if base.__name__ == "LightningModule" and base.__module__.startswith("lightning."):
             raise ModelError(
                 f"model {model.target}: a LightningModule of the package lightning, but it is "
                 f"trained by pytorch_lightning: derive it from pytorch_lightning.LightningModule"
             )
-    return found
+    return named
 
 
 def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
@@ -70,7 +70,8 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
 def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
     """Refuse a model whose output for two rows of zeros does not fit the labels."""
     x = torch.zeros((2, *shapes.x_shape))
-    hint = f"; x is float32 of shape {_batch_shape(shapes.x_shape)}{_axes(shapes.x_shape)}"
+    batch = ", ".join(["B", *map(str, shapes.x_shape)])
+    hint = f"; x is float32 of shape ({batch}){_axes(shapes.x_shape)}"
     with Calling(type(module), place, "the forward pass", hint), torch.no_grad():
         output = module.eval()(x)
     if not isinstance(output, torch.Tensor):
@@ -83,10 +84,6 @@ def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
             f"{place}: gives an output of shape {shape} for 2 rows, but the labels need "
             f"{labels}: shape {wanted[-1]}"
         )
-
-
-def _batch_shape(x_shape: Sequence[int]) -> str:
-    return f"({', '.join(['B', *map(str, x_shape)])})"
 
 
 def _axes(x_shape: Sequence[int]) -> str:

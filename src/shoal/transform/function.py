@@ -42,12 +42,12 @@ def named_function(options: FunctionOptions, place: str) -> Callable[..., Any]:
         ModelError: It does not import, is no function or does not take its arguments.
     """
     try:
-        found: Callable[..., Any] = import_target(options.target, "transform")
+        named: Callable[..., Any] = import_target(options.target, "transform")
     except ModelError as error:
         raise ModelError(f"{place}: {error}") from error
-    more = {"rng": None} if draws(found) else {}
-    check_arguments(found, f"{place}: {options.target}", "", **options.arguments, **more)
-    return found
+    more = {"rng": None} if draws(named) else {}
+    check_arguments(named, f"{place}: {options.target}", "", **options.arguments, **more)
+    return named
 
 
 def draws(function: Callable[..., Any]) -> bool:
