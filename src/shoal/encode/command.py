@@ -25,7 +25,7 @@ def encode_fit(
         columns: The experiment's columns.
         shards: Shard name to its transformed table.
         out: The fitted encoders, one skops file.
-        shapes: What a model must fit, as :class:`shoal.formats.shapes.Shapes`.
+        shapes: Shapes that a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats.shapes import Shapes
@@ -64,7 +64,7 @@ def encode(
     Args:
         table: The shard's transformed table.
         shard: The shard's name, for messages.
-        state: Result of :func:`encode_fit`.
+        state: Output of :func:`encode_fit`.
         content: Identity of settings and code of transform and encoder.
         out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
             ``unit`` where rows belong together.
@@ -75,7 +75,7 @@ def encode(
     from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, file_hash
     from shoal.formats.row_store import RowArray, write_rows
     from shoal.formats.units import UNIT
-    from shoal.transform.rows import BATCH_ROWS
+    from shoal.transform.step import BATCH_ROWS
 
     encoder = Encoder.load(state, trusted)
     source = tables.Table(table)
@@ -114,7 +114,7 @@ def _row_hashes(
     folds: NDArray[np.uint8],
     salt: tuple[Any, ...],
 ) -> NDArray[np.uint8]:
-    """Training reads neither key nor unit; halves of validation, tests and predictions do."""
+    """Hash of each row; key and unit are left out for training rows, since training reads none."""
     from shoal.formats.hashing import ROW_HASH_BYTES, derived
     from shoal.formats.tables import TRAIN
 

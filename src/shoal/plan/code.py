@@ -9,7 +9,6 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import shoal
 from shoal.errors import SettingsError
 from shoal.formats.hashing import file_hash
 from shoal.plan.syntax import parsed, syntax_digest
@@ -18,7 +17,7 @@ from shoal.settings.targets import is_ours, own_module, target_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_PACKAGE = Path(shoal.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def code_digest(module: str, targets: Iterable[str] = (), files: Iterable[str] = ()) -> str:
