@@ -1,4 +1,4 @@
-"""Where a pool store's files lie: a folder, this process's memory, or any fsspec URL."""
+"""Where a model store's files lie: a folder, this process's memory, or any fsspec URL."""
 
 from __future__ import annotations
 

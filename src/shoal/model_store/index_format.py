@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.formats.hashing import canonical_json, json_hash
-from shoal.model_store.choices import NONE
-from shoal.model_store.residuals import CODECS, RAW
+from shoal.model_store.codecs import CODECS, NONE, RAW
 from shoal.model_store.tensors import DTYPES, HASH_BYTES, Kind
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ Layout = tuple[tuple[str, Kind], ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """A model: its id, its layout's place in the header, its tensors' numbers, its record."""
 
     model: str
@@ -132,7 +131,7 @@ class Contents:
 
     layouts: list[Layout] = field(default_factory=list)
     packs: list[PackPlace] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, ModelEntry] = field(default_factory=dict)
     frames: Rows = field(default_factory=lambda: np.empty(0, FRAME))
     tensors: Rows = field(default_factory=lambda: np.empty(0, TENSOR))
 

@@ -1,4 +1,4 @@
-"""The pool store: many models, exact and small, in few files."""
+"""The model store: many models, exact and small, in few files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from shoal.errors import CorruptError, ModelError, nearest
-from shoal.model_store.assembling import assembled
 from shoal.model_store.backends import backend_of
-from shoal.model_store.given import given_models
-from shoal.model_store.index import Index, MissingFileError, read_root
+from shoal.model_store.index import MissingFileError, StoreIndex, read_root
 from shoal.model_store.index_format import Contents, write_index
-from shoal.model_store.order import in_order, references_of
-from shoal.model_store.reading import Reader
-from shoal.model_store.saving import Writer
+from shoal.model_store.reading import Reader, assembled
+from shoal.model_store.saving import Writer, given_models, in_order, references_of
 from shoal.model_store.tensors import merkle
 
 if TYPE_CHECKING:
@@ -22,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from shoal.model_store.backends import Backend
-    from shoal.model_store.given import Given
-    from shoal.model_store.index_format import Entry
+    from shoal.model_store.index_format import ModelEntry
+    from shoal.model_store.saving import Given
     from shoal.model_store.tensors import Kind, Tree
 
 Framework = Literal["numpy", "torch"]
@@ -32,7 +29,7 @@ Result = TypeVar("Result")
 _MOST_PACKS = 32
 
 
-class PoolStore:
+class ModelStore:
     """Models by id, each a mapping from names to tensors, in a folder or at a URL.
 
     Equal tensors are stored once; others as what differs from another model's.
@@ -47,7 +44,7 @@ class PoolStore:
             where: A folder, a URL that fsspec knows, or a backend.
         """
         self._backend = backend_of(where)
-        self._index: Index | None = None
+        self._index: StoreIndex | None = None
 
     @property
     def backend(self) -> Backend:
@@ -133,7 +130,7 @@ class PoolStore:
         """Several models as :meth:`load` gives them; much faster than one by one."""
         wanted = list(dict.fromkeys(models))
 
-        def read(index: Index) -> dict[str, dict[str, Any]]:
+        def read(index: StoreIndex) -> dict[str, dict[str, Any]]:
             entries = [self._entry(index, model) for model in wanted]
             reader = Reader(self._backend, index)
             reader.read(number for entry in entries for number in entry.rows)
@@ -154,7 +151,7 @@ class PoolStore:
     def tree(self, model: str) -> Tree:
         """The Merkle tree of a model, read from the index alone."""
 
-        def read(index: Index) -> Tree:
+        def read(index: StoreIndex) -> Tree:
             entry = self._entry(index, model)
             rows = index.tensor_rows(np.array(entry.rows, np.int64))
             names = [name for name, _ in index.layouts[entry.layout]]
@@ -207,7 +204,7 @@ class PoolStore:
         Raises:
             CorruptError: Something that is needed is damaged; nothing is dropped then.
         """
-        from shoal.model_store.collect import collect
+        from shoal.model_store.care import collect
 
         with self._backend.lock():
             index = self._current()
@@ -220,31 +217,31 @@ class PoolStore:
 
     def fsck(self) -> list[str]:
         """Read and check everything; a line for each damage, none for a sound store."""
-        from shoal.model_store.check import problems
+        from shoal.model_store.care import problems
 
         return problems(self._backend)
 
-    def _current(self) -> Index | None:
+    def _current(self) -> StoreIndex | None:
         """The store's present state; ``None`` before the first save."""
         root = read_root(self._backend)
         if root is None:
             self._index = None
         elif self._index is None or self._index.root != root:
-            self._index = Index(self._backend, root)
+            self._index = StoreIndex(self._backend, root)
         return self._index
 
-    def _forget(self, index: Index | None) -> None:
+    def _forget(self, index: StoreIndex | None) -> None:
         """Remove the index file of the state before, which nothing names any more."""
         current = self._current()
         if index is not None and current is not None and index.file != current.file:
             self._backend.delete(index.file)
 
-    def _reading(self, read: Callable[[Index], Result]) -> Result:
+    def _reading(self, read: Callable[[StoreIndex], Result]) -> Result:
         """Read the present state; once more if a writer replaced it meanwhile."""
         for last in (False, True):
             try:
                 index = self._current()
-                return read(Index.empty(self._backend) if index is None else index)
+                return read(StoreIndex.empty(self._backend) if index is None else index)
             except MissingFileError as error:
                 if last or (
                     self._index is not None and read_root(self._backend) == self._index.root
@@ -252,7 +249,7 @@ class PoolStore:
                     raise CorruptError(f"{self.place}/{error}: missing") from None
         raise AssertionError("unreachable")
 
-    def _entry(self, index: Index, model: str) -> Entry:
+    def _entry(self, index: StoreIndex, model: str) -> ModelEntry:
         entry = index.find(model)
         if entry is None:
             raise self._unknown(model, index.all_entries())

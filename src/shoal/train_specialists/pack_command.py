@@ -38,7 +38,7 @@ class Work:
         shapes: Shape of rows and labels.
         specialists: Folder of specialists; a member lies below it.
         logs: Folder of their logs, likewise.
-        store: The pool store, from which what was trained before is taken.
+        store: The model store, from which what was trained before is taken.
         threads: CPU threads.
         checkpoint_seconds: How often the training of a member is kept.
     """
@@ -114,7 +114,7 @@ def _order(work: Work, members: Sequence[str]) -> list[str]:
 
 
 def _train(work: Work, member: str) -> str | None:
-    """Train one member, or take it from the pool store; why that failed, or None."""
+    """Train one member, or take it from the model store; why that failed, or None."""
     from shoal.archive.recover import recover
     from shoal.train_specialists.command import train_specialist
     from shoal.training.determinism import as_if_alone

@@ -77,6 +77,9 @@ class KeptModel(TypedDict):
 
     id: str
     kind: str
+    partition: int | None
+    point: str | None
+    chosen: bool
 
 
 class KeptRelease(TypedDict):
@@ -84,6 +87,14 @@ class KeptRelease(TypedDict):
 
     release: str
     number: int
+    time: str
+    generation: str
+    metric: str
+    score: dict[str, float]
+    verdict: str
+    model: dict[str, Any]
+    training: NotRequired[dict[str, Any]]
+    shapes: dict[str, Any]
     index: str
     models: list[KeptModel]
     removed: NotRequired[list[str]]
