@@ -117,7 +117,7 @@ def test_the_generalists_grid_point_names_no_class(pool, point):
 
 @pytest.mark.parametrize("point", [*POINTS, ["model._target_"]])
 def test_an_imported_grid_point_names_no_class(attacked, kept, point):
-    """`shoal pool import` refuses the file, and the store stays as it was."""
+    """`shoal models import` refuses the file, and the store stays as it was."""
     model, before = kept.find("1"), kept.store.ids()
     record = kept.store.record(model) | {"id": model}
     record["meta"]["point"] = point

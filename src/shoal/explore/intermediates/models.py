@@ -242,7 +242,7 @@ class Models:
         for each in self._releases.values():
             if name in (str(each.kept["number"]), each.kept["release"]):
                 return each
-        raise ModelError(f"{self.kept.home}: release {name!r} is unknown; see `shoal pool log`")
+        raise ModelError(f"{self.kept.home}: release {name!r} is unknown; see `shoal models log`")
 
     def _model(self, model: str, name: str, release: Release) -> Model:
         record = self.kept.store.record(model)
