@@ -50,7 +50,7 @@ def same(found, expected):
     )
 
 
-class TestPoolStoreContract:
+class TestModelStoreContract:
     """Saving, loading, removing and collecting, whatever the files lie in."""
 
     def test_models_come_back_bit_for_bit(self, where):

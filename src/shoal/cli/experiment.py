@@ -16,7 +16,7 @@ from shoal.errors import SettingsError, SourceError
 
 if TYPE_CHECKING:
     from shoal.plan.plan import Plan
-    from shoal.settings.variants import Variant
+    from shoal.plan.variants import Variant
 
 CONFIG = Path("config")
 """The project's settings, in the current folder."""
@@ -58,7 +58,7 @@ class Experiment:
             SettingsError: There is no project here, or the settings do not compose.
             SourceError: The name is that of a file, which is not there.
         """
-        from shoal.settings.variants import variants
+        from shoal.plan.variants import variants
 
         name, chosen = self._in_project()
         with _config_with(name) as config:
@@ -96,7 +96,7 @@ class Experiment:
         if self.text.endswith(".yaml") or self.results == _RESULTS / self.text:
             return self.text, []
         from shoal.plan.plan import VARIANTS
-        from shoal.settings.variants import CHOICE
+        from shoal.plan.variants import CHOICE
 
         folder, root = self.results.resolve(), _RESULTS.resolve()
         parts = folder.relative_to(root).parts if folder.is_relative_to(root) else ()

@@ -16,7 +16,7 @@ from shoal.formats.files import replacing
 if TYPE_CHECKING:
     from shoal.explore.intermediates.ask import Table
     from shoal.explore.query.database import Answer
-    from shoal.settings.variants import Variant
+    from shoal.plan.variants import Variant
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="print CSV, as to a pipe or file")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]

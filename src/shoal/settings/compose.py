@@ -12,14 +12,15 @@ from shoal.settings.config_files import (
     EXPERIMENT,
     HYDRA,
     NOT_HYDRA,
+    STAGES,
     check_files,
     choices,
     found_files,
+    one_choice,
     search_path,
 )
 from shoal.settings.references import followed
 from shoal.settings.search import is_range
-from shoal.settings.ways import STAGES, one_choice
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,6 +25,7 @@ class LayoutRecord(TypedDict):
     left_out: NotRequired[list[str]]
     slots: NotRequired[list[int]]
     batches: NotRequired[list[int]]
+    probed: NotRequired[bool]
 
 
 class PlanRecord(TypedDict):
@@ -107,7 +108,7 @@ class Generation(TypedDict):
 
 
 class FailedSpecialist(TypedDict):
-    """A :class:`shoal.plan.incomplete.Failure`."""
+    """A :class:`shoal.pool.incomplete.Failure`."""
 
     specialists: str
     digest: str

@@ -1,0 +1,200 @@
+"""Variants: the points of the grid over how data is processed.
+
+A setting of split, transform, encode, embed or cluster that takes no list may be one: its values
+are tried one by one. ``{cross: […]}`` says the same of any setting, also of one that takes a list,
+and of a whole stage, whose values are then names of choices or changed settings. The lists of a
+stage that are written ``{zip: […]}`` advance together. ``seed`` may be a list too. All other lists
+combine with each other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shoal.errors import SettingsError, nearest
+from shoal.formats.hashing import settings_id
+from shoal.plan.ways import check_values, refuse_ways, ways_of
+from shoal.settings import Settings, parse
+from shoal.settings.compose import composed, resolved
+from shoal.settings.config_files import STAGES
+from shoal.settings.sampling import distinct, index
+from shoal.settings.search import Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from omegaconf import DictConfig
+
+    from shoal.plan.ways import Way
+
+CHOICE = "variant="
+_SEARCH = "search.variants"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of the grid.
+
+    Attributes:
+        changes: What tells it from the others: settings by name, in the order of the stages.
+        settings: All of its settings.
+        among: How many points the grid has.
+    """
+
+    changes: dict[str, Any]
+    settings: Settings
+    among: int
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of how it processes data and of its seed, whatever else there is."""
+        stages = [getattr(self.settings, stage).as_json() for stage in STAGES]
+        return settings_id(self.settings.seed, *stages)
+
+
+def variants(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
+    """Every variant of an experiment, or a sample; one where no setting is a list.
+
+    Args:
+        config: The folder of Hydra config groups.
+        experiment: Name of a file in ``config/experiment``.
+        overrides: Changes in Hydra's syntax; ``variant=ID`` among them takes that variant alone.
+
+    Raises:
+        SettingsError: The settings do not compose, a value is wrong, a list is empty or holds a
+            value twice, or lists that advance together have different lengths.
+    """
+    chosen = [each.removeprefix(CHOICE) for each in overrides if each.startswith(CHOICE)]
+    found = _all(config, experiment, [each for each in overrides if not each.startswith(CHOICE)])
+    if not chosen:
+        return found
+    known = {variant.id: variant for variant in found}
+    for name in chosen:
+        if name not in known:
+            raise SettingsError(f"variant {name!r} is unknown; {nearest(name, known)}")
+    return [known[name] for name in dict.fromkeys(chosen)]
+
+
+def only_variant(config: Path, experiment: str, overrides: list[str]) -> Variant:
+    """The variant of an experiment that has one.
+
+    Raises:
+        SettingsError: It has several, or see :func:`variants`.
+    """
+    found = variants(config, experiment, overrides)
+    if len(found) > 1:
+        raise SettingsError(
+            f"experiment {experiment!r} has {len(found)} variants; `shoal variants {experiment}` "
+            f"lists them, {CHOICE}ID among the overrides takes one"
+        )
+    return found[0]
+
+
+class _Seeded(NamedTuple):
+    """The settings for one seed, and every way in which each stage may be set."""
+
+    seed: dict[str, Any]
+    content: dict[str, Any]
+    ways: list[list[Way]]
+
+    @property
+    def combinations(self) -> int:
+        return math.prod(map(len, self.ways))
+
+
+def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
+    seeded = _seeded(config, experiment, overrides)
+    among = sum(each.combinations for each in seeded)
+    found: dict[str, Variant] = {}
+    for number, chosen in _taken(seeded, among):
+        seed, content, ways = seeded[number]
+        combination = [own[n] for own, n in zip(ways, chosen, strict=True)]
+        stages = {s: way.content for s, way in zip(STAGES, combination, strict=True)}
+        changes = {name: value for way in combination for name, value in way.changes.items()}
+        variant = Variant(seed | changes, parse(Settings, content | stages, ""), among)
+        if variant.id in found:
+            raise SettingsError(
+                f"two variants are the same, {_said(found[variant.id].changes)} and "
+                f"{_said(variant.changes)}: a list holds a value twice"
+            )
+        found[variant.id] = variant
+    return list(found.values())
+
+
+def _taken(seeded: Sequence[_Seeded], among: int) -> Iterable[tuple[int, tuple[int, ...]]]:
+    """Which combinations are taken, in order: number of the seed, of each stage's way."""
+    search: Search = parse(Search, seeded[0].content.get("search"), "search")
+    sampling = search.variants
+    if sampling.samples is None or sampling.samples >= among:
+        return (
+            (number, combination)
+            for number, each in enumerate(seeded)
+            for combination in itertools.product(*(range(len(own)) for own in each.ways))
+        )
+    widths = [
+        max(len(way.place) for each in seeded for way in each.ways[stage])
+        for stage in range(len(STAGES))
+    ]
+
+    def place(unit: NDArray[Any]) -> tuple[int, tuple[int, ...]]:
+        number, rest = index(unit[0], len(seeded)), unit[1:].tolist()
+        numbers = []
+        for ways, width in zip(seeded[number].ways, widths, strict=True):
+            numbers.append(_way_at(ways, rest[:width]))
+            rest = rest[width:]
+        return number, tuple(numbers)
+
+    return sorted(distinct(sampling, 1 + sum(widths), place, _SEARCH))
+
+
+def _way_at(ways: Sequence[Way], unit: Sequence[float]) -> int:
+    """Number of the way at a place of the unit cube, one coordinate for each list."""
+    left = list(range(len(ways)))
+    for depth, coordinate in enumerate(unit):
+        if len(left) == 1:
+            break
+        wanted = index(coordinate, ways[left[0]].place[depth][1])
+        left = [number for number in left if ways[number].place[depth][0] == wanted]
+    return left[0]
+
+
+def _seeded(config: Path, experiment: str, overrides: list[str]) -> list[_Seeded]:
+    """The settings for each seed, which stages refer to."""
+
+    @cache
+    def chosen(stage: str, name: str) -> DictConfig:
+        others = [each for each in overrides if not each.startswith(f"{stage}=")]
+        return composed(config, experiment, [*others, f"{stage}={name}"])
+
+    whole = composed(config, experiment, overrides)
+    seeds = resolved(whole)["seed"]
+    if isinstance(seeds, dict) and set(seeds) == {"cross"}:
+        seeds = seeds["cross"]
+    alternatives: list[dict[str, Any]] = [{}]
+    if isinstance(seeds, list):
+        check_values("seed", seeds)
+        alternatives = [{"seed": seed} for seed in seeds]
+    found = []
+    for seed in alternatives:
+
+        def choice(stage: str, name: str, seed: Mapping[str, Any] = seed) -> Any:  # noqa: ANN401
+            return resolved(chosen(stage, name), **seed)[stage]
+
+        own = resolved(whole, **seed)
+        refuse_ways(own)
+        try:
+            ways = [ways_of(stage, own.get(stage), choice) for stage in STAGES]
+        except RecursionError:
+            raise SettingsError("a choice of a stage has itself among its alternatives") from None
+        found.append(_Seeded(seed, own, ways))
+    return found
+
+
+def _said(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in changes.items()) or "as it is"

@@ -1,0 +1,63 @@
+"""Settings that nothing trained depends on: changes of the data, packing, past models."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from shoal.settings.section import Section, Seed
+
+
+class Drift(Section):
+    """How new rows are compared with those that the generation was fitted on."""
+
+    rows: PositiveInt = Field(description="rows, at most, that are compared on either side")
+    level: float = Field(gt=0, lt=1, description="share of false alarms over all partitions")
+    seed: Seed = Field(description="seed of the test's halves")
+
+
+class Changes(Section):
+    """Reaction to changes of the data. No trained state depends on these settings."""
+
+    tolerance: float = Field(
+        ge=0,
+        lt=1,
+        description="share of its rows that may change before a specialist is trained again",
+    )
+    baselines: Literal["generation", "current"] = Field(
+        description="rows that evaluate's baselines are trained on: those of the generation's "
+        "first run, or the current ones"
+    )
+    on_drift: Literal["report", "retrain", "refit"] = Field(
+        description="what a run does by itself where drift is found: report it, let waiting "
+        "partitions that drifted train in the next run, or start the next generation"
+    )
+    incomplete: bool = Field(
+        description="whether the pool is built without specialists whose training failed"
+    )
+    drift: Drift
+
+
+class Packing(Section):
+    """Which specialists train in one process, in turn. No result depends on these settings."""
+
+    devices: PositiveInt | None = Field(
+        description="devices that stale specialists are packed onto; null: a job for each of them"
+    )
+    hours: PositiveFloat | None = Field(
+        description="longest walltime of one pack; null: that of the class of node"
+    )
+
+
+class Store(Section):
+    """How a release's models are kept in the model store. No result depends on these settings."""
+
+    keep: Literal["snapshot", "delta", "recipe", "auto"] = Field(
+        description="`snapshot`: weights; `delta`: what differs from another model; `recipe`: what "
+        "a specialist is trained from, if that gives its bits again; `auto`: recipes where they "
+        "take fewer bytes"
+    )
+    recovery_seconds: PositiveFloat = Field(
+        description="longest training that `auto` leaves to a recipe"
+    )
