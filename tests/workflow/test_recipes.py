@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shoal.archive.kept import Archive
-from shoal.archive.recipes import is_rows, joined, read_blocks, recipe_in
+from shoal.archive.recipes import is_rows, joined, read_blocks, recipe_of
 from shoal.archive.storage import keep_as, storage_of
 from shoal.errors import ModelError, RecoveryError
 from shoal.model_store.care import usage
@@ -90,7 +90,7 @@ def test_a_recipe_that_gives_other_bits_names_the_layers(copied):
     model = kept.find("1")
     expected = kept.load(model)
     keep_as(kept, model, "recipe")
-    training = recipe_in(kept.store.record(model)).training
+    training = recipe_of(kept.store, model).training
     change_record(kept, model, training=training | {"weight_decay": 0.5})
 
     out = copied.folder / "one.safetensors"
@@ -111,7 +111,7 @@ def test_what_a_recipe_lacks_is_named(copied):
     kept = kept_in(copied)
     model = kept.find("1")
     keep_as(kept, model, "recipe")
-    rows = recipe_in(kept.store.record(model)).rows
+    rows = recipe_of(kept.store, model).rows
     kept.store.remove([rows])
 
     with pytest.raises(ModelError, match=f"training rows, {rows}, is gone"):

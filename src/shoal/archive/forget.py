@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shoal.archive.kept import Archive, kept_files
-from shoal.archive.recipes import drop_unneeded, joined, recipe_in, short_keys
+from shoal.archive.recipes import drop_unneeded, joined, recipe_of, record_of, short_keys
 from shoal.errors import SourceError
 from shoal.formats.documents.index import Members
 from shoal.formats.documents.plan import KeptRelease
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.model_store import ModelStore
+    from shoal.model_store.tensors import JsonObject
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def old_models(root: Path, releases: int | None) -> OldModels:
         kept |= {each for path in files[-(releases or 0) :] for each in _models(path)}
         own = Archive(home)
         kept |= {*own.tags.values(), *own.imported}
-    kept |= {base for each in kept if each in store and (base := store.record(each)["base"])}
+    kept |= {base for each in kept if each in store and (base := record_of(store, each)["base"])}
     old = frozenset(listed - kept)
     stored = sorted(each for each in old if each in store)
     return OldModels(root, old, stored, collectable(store, stored))
@@ -108,7 +109,7 @@ def gone_rows(root: Path, store: ModelStore) -> dict[str, int]:
         CorruptError: Something is damaged.
     """
     there = np.unique(np.concatenate([np.empty(0, "<u8"), *_keys(root)]))
-    found = {model: recipe_in(store.record(model)) for model in store.ids()}
+    found = {model: recipe_of(store, model) for model in store.ids()}
     rows = {model: recipe.rows for model, recipe in found.items() if recipe is not None}
     counts = {
         name: int(np.count_nonzero(~np.isin(joined(store.load(name))["key"], there)))
@@ -123,7 +124,7 @@ def forget(root: Path, store: ModelStore, gone: Mapping[str, int]) -> int:
     Args:
         root: An experiment's results folder.
         store: Its store of models.
-        gone: Recipes and numbers of rows, see :func:`gone_rows`.
+        gone: Recipes and their lost rows, see :func:`gone_rows`.
 
     Raises:
         DataError: A run of the workflow is in progress.
@@ -144,7 +145,7 @@ def _drop(store: ModelStore, models: Iterable[str]) -> int:
     return before - store.bytes
 
 
-def _without(models: Iterable[str], release: dict[str, Any]) -> dict[str, Any]:
+def _without(models: Iterable[str], release: JsonObject) -> JsonObject:
     """A release's record, which says that these of its models were removed on purpose."""
     return release | {"removed": sorted({*release.get("removed", ()), *models})}
 

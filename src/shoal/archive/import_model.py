@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.archive.kept import Archive
-    from shoal.model_store.tensors import Kind
+    from shoal.model_store.tensors import Kind, Tensors
 
 _LONGEST_RECORD = 1 << 20  # characters
 
@@ -99,7 +99,7 @@ def import_model(archive: Archive, file: Path, tag: str | None) -> str:
     return record.id
 
 
-def _read(archive: Archive, file: Path) -> tuple[_Exported | None, dict[str, Any]]:
+def _read(archive: Archive, file: Path) -> tuple[_Exported | None, Tensors]:
     """Record and tensors of a file that fits."""
     from safetensors import SafetensorError, safe_open
 

@@ -17,13 +17,13 @@ from shoal.archive.kept import (
     model_id,
     role_of,
 )
-from shoal.archive.recipes import recipe_in
+from shoal.archive.recipes import recipe_of
 from shoal.archive.storage import settle
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.judgement import Metrics
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.plan import KeptRelease
+from shoal.formats.documents.plan import KeptModel, KeptRelease, PlanRecord
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_json, read_made
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from shoal.model_store import ModelStore
 
 _AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
-_SCORES = {"pool": "pool_top1", "generalist": "generalist"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class _File:
     Attributes:
         kind: ``base``, ``generalist``, ``router`` or ``specialist``.
         path: Its weights, below the generation's folder.
-        ledger: What it cost.
+        ledger: The ledger of its training.
         code: Digest of the code that trained it; of a fit's it is in the ledger.
         partition: Its partition, if it has one.
         digest: Digest of that partition's training rows.
@@ -64,17 +63,22 @@ class _File:
 
     @property
     def identity(self) -> str:
-        """A hash of what it was made from, which its path names."""
+        """Its :func:`identity_of`."""
         return identity_of(self.kind, self.path)
 
-    def listed(self, model: str, point: str | None) -> dict[str, Any]:
+    def listed(self, model: str, point: str | None) -> KeptModel:
         """Its entry in the list of a release: its id and its role."""
-        role = Role(self.kind, self.partition, point)
-        return {"id": model, **role._asdict(), "chosen": self.is_chosen}
+        return {
+            "id": model,
+            "kind": self.kind,
+            "partition": self.partition,
+            "point": point,
+            "chosen": self.is_chosen,
+        }
 
 
-def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
-    """Store the models of a release, and write which they are.
+def keep(plan: PlanRecord, metrics: Path, home: Path) -> None:
+    """Store the models of a release, and list them.
 
     Models whose files ``shoal gc`` has removed are left out, unless the store has them already.
 
@@ -92,7 +96,7 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
     store = ModelStore(Path(layout.root, STORE))
     files = list(_files(plan, layout))
     before = _models_before(home, plan["release"])
-    listed: list[dict[str, Any]] = []
+    listed: list[KeptModel] = []
     for part in _parts([file for file in files if file.path.exists()]):
         base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
         listed += _save(store, part, plan, before, base)
@@ -102,11 +106,11 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
 
 
 def _release(
-    plan: Mapping[str, Any],
+    plan: PlanRecord,
     layout: Layout,
-    measured: Mapping[str, Any],
-    listed: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
+    measured: Metrics,
+    listed: Sequence[KeptModel],
+) -> dict[str, object]:
     """The record of a release: its models, its scores, and how its models were trained."""
     settings = plan["settings"]
     return {
@@ -114,7 +118,10 @@ def _release(
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "generation": layout.generation,
         "metric": measured["metric"],
-        "score": {name: measured[of]["score"] for name, of in _SCORES.items()},
+        "score": {
+            "pool": measured["pool_top1"]["score"],
+            "generalist": measured["generalist"]["score"],
+        },
         "verdict": measured["verdict"],
         "model": settings["model"],
         "training": settings["train_specialists"],
@@ -143,7 +150,7 @@ def _models_before(home: Path, release: str) -> dict[Role, str]:
     )
 
 
-def _files(plan: Mapping[str, Any], layout: Layout) -> Iterator[_File]:
+def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
     index, codes = read_made(layout.index, PartitionIndex), plan["codes"]
     base = layout.fit("base", "base.safetensors")
@@ -183,10 +190,10 @@ def _parts(files: Sequence[_File]) -> Iterator[list[_File]]:
 def _save(
     store: ModelStore,
     files: Sequence[_File],
-    plan: Mapping[str, Any],
+    plan: PlanRecord,
     before: Mapping[Role, str],
     base: str | None,
-) -> list[dict[str, Any]]:
+) -> list[KeptModel]:
     """Store some models; the entries of the release's list."""
     models, records, resembled, listed = {}, {}, {}, []
     for file in files:
@@ -201,7 +208,7 @@ def _save(
         if near is not None:
             resembled[model] = near
         listed.append(one)
-        recipe = recipe_in(store.record(model)) if model in store else None
+        recipe = recipe_of(store, model) if model in store else None
         if recipe is not None:
             if recipe.rows in store:
                 continue
@@ -217,14 +224,14 @@ def _save(
     return listed
 
 
-def _stored(store: ModelStore, files: Sequence[_File]) -> list[dict[str, Any]]:
+def _stored(store: ModelStore, files: Sequence[_File]) -> list[KeptModel]:
     """Models whose files are gone but which the store has."""
     ids = {model.split("-")[0]: model for model in store.ids()} if files else {}
     found = [(file, ids[file.identity]) for file in files if file.identity in ids]
     return [file.listed(model, store.record(model)["point"]) for file, model in found]
 
 
-def _training(file: _File, plan: Mapping[str, Any]) -> dict[str, Any]:
+def _training(file: _File, plan: PlanRecord) -> dict[str, Any]:
     """How a model was trained, and the cost of that."""
     settings = plan["settings"]
     ledger: dict[str, Any] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from shoal.archive.recipes import is_rows, recipe_in, trained_again
+from shoal.archive.recipes import is_rows, recipe_of, record_of, trained_again
 from shoal.errors import ModelError, SourceError, nearest
 from shoal.formats.documents.plan import KeptModel, KeptRelease
 from shoal.formats.hashing import settings_id
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shoal.model_store import ModelStore
     from shoal.model_store.store import Framework
-    from shoal.model_store.tensors import Tree
+    from shoal.model_store.tensors import Tensors, Tree
 
 KEPT = "models"
 """Folder with a file per release, which lists its models; beside what is published."""
@@ -44,19 +44,19 @@ def identity_of(kind: str, path: Path) -> str:
     return settings_id(kind, *path.parts[-_NAMING:-1])
 
 
-def model_id(identity: str, tensors: Mapping[str, Any]) -> str:
+def model_id(identity: str, tensors: Mapping[str, object]) -> str:
     """Id of a model: what it was made from, and six digits of what it is."""
     return f"{identity}-{tree_of(tensors).root[:6]}"
 
 
-def base_is(model: str, tensors: Mapping[str, Any]) -> bool:
+def base_is(model: str, tensors: Mapping[str, object]) -> bool:
     """Whether a base's id is that of these tensors."""
     return model == model_id(model.split("-", maxsplit=1)[0], tensors)
 
 
-def role_of(listed: Mapping[str, Any]) -> Role:
+def role_of(listed: KeptModel) -> Role:
     """The role of a model as a release lists it."""
-    return Role(*(listed[name] for name in Role._fields))
+    return Role(listed["kind"], listed["partition"], listed["point"])
 
 
 def kept_files(home: Path) -> list[Path]:
@@ -69,7 +69,7 @@ def is_of(path: Path, release: str) -> bool:
     return path.stem.endswith(f"-{release}")
 
 
-def keep_release(home: Path, record: Mapping[str, Any]) -> None:
+def keep_release(home: Path, record: Mapping[str, object]) -> None:
     """List a release's models in a file; a release that is published again at once has one.
 
     Args:
@@ -77,7 +77,7 @@ def keep_release(home: Path, record: Mapping[str, Any]) -> None:
         record: ``release`` and ``models`` among others.
     """
     files = kept_files(home)
-    again = bool(files) and is_of(files[-1], record["release"])
+    again = bool(files) and is_of(files[-1], str(record["release"]))
     number = len(files) + (not again)
     content = {"number": number, **record}
     write_json(home / KEPT / f"{number:06d}-{record['release']}.json", content)
@@ -127,18 +127,17 @@ class Archive:
             raise SourceError(f"{self.home}: no models were kept here; give an experiment")
         return ModelStore(folder)
 
-    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+    def load(self, model: str, framework: Framework = "numpy") -> Tensors:
         """A model's weights as :meth:`ModelStore.load` gives them; by its recipe if it has one.
 
         Raises:
             ModelError: There is no such model, or something that its recipe needs is gone.
             RecoveryError: It was trained again and has other bits.
         """
-        record = self.store.record(model)
-        recipe = recipe_in(record)
+        recipe = recipe_of(self.store, model)
         if recipe is None:
             return self.store.load(model, framework)
-        tensors, seconds = trained_again(self.store, model, record, recipe, self.trust)
+        tensors, seconds = trained_again(self.store, model, recipe, self.trust)
         say(
             f"{model}: trained again in {seconds:.3g} s, {recipe.predicted_seconds:.3g} s predicted"
         )
@@ -150,7 +149,7 @@ class Archive:
 
     def tree(self, model: str) -> Tree:
         """The Merkle tree of a model; nothing is trained for it."""
-        recipe = recipe_in(self.store.record(model))
+        recipe = recipe_of(self.store, model)
         return self.store.tree(model) if recipe is None else recipe.tree
 
     def release_of(self, model: str) -> KeptRelease:
@@ -264,7 +263,7 @@ def which_of(listed: KeptModel) -> str:
 
 
 def problems(root: Path, store: ModelStore) -> list[str]:
-    """A line for each damage to an experiment's model store, and for each model that it lacks.
+    """A line per damage to an experiment's store, and per release of which it lacks models.
 
     A store that was emptied, or replaced by an older copy, is sound by itself: the releases tell
     which models it must have, less those that were removed on purpose.
@@ -281,7 +280,7 @@ def problems(root: Path, store: ModelStore) -> list[str]:
 
 
 def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
-    """A line for each release, and each variant's named models, of which the store lacks some."""
+    """A line per release, and per variant's named models, of which the store lacks some."""
     from shoal.plan.plan import homes
 
     for home in homes(root):
@@ -303,11 +302,11 @@ def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
 
 
 def _broken_recipes(store: ModelStore, ids: Set[str]) -> Iterator[str]:
-    """A line for each recipe that lacks something."""
+    """A line per recipe that lacks its base or its rows."""
     for model in sorted(ids):
-        record = store.record(model)
-        recipe = recipe_in(record)
-        needed = () if recipe is None or recipe.is_lost(store) else (recipe.rows, record["base"])
-        for each in needed:
+        recipe = recipe_of(store, model)
+        if recipe is None or recipe.is_lost(store):
+            continue
+        for each in (recipe.rows, record_of(store, model)["base"]):
             if each not in ids:
                 yield f"{store.place}: model {model} is kept as a recipe, and {each} is gone"

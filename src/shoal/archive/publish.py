@@ -5,20 +5,16 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from shoal.archive.keep import keep
 from shoal.errors import DataError
 from shoal.evaluate.control import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Metrics
 from shoal.formats.documents.manifest import PoolManifest
-from shoal.formats.documents.plan import PlanRecord
+from shoal.formats.documents.plan import PlanRecord, Winner
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made
 from shoal.plan.history import History
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def publish(files: Publication, plan: Path, on_drift: str, results: Path, record
         history.start_generation(int(content["settings"]["generation"]) + 1)
 
 
-def _winners(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _winners(manifest: PoolManifest) -> list[Winner]:
     """The chosen grid point of each partition, and the digests of the rows that decided it."""
     return [
         {

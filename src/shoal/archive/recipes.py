@@ -11,7 +11,7 @@ import io
 import time
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.plan import ModelRecord
     from shoal.model_store import ModelStore
+    from shoal.model_store.tensors import JsonObject
 
     Tensors = dict[str, NDArray[Any]]
-    Record = Mapping[str, Any]
 
 _BLOCK_ROWS = 128
 _PREFIX = "rows-"
@@ -73,15 +74,28 @@ class Recipe:
         return self.forgotten > 0 and self.rows not in store
 
 
-def recipe_in(record: Mapping[str, Any]) -> Recipe | None:
-    """The recipe of a model with this record, if it has no weights."""
+def record_of(store: ModelStore, model: str) -> ModelRecord:
+    """The record of a model, which says where it comes from and how it is kept.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    return cast("ModelRecord", store.record(model))
+
+
+def recipe_of(store: ModelStore, model: str) -> Recipe | None:
+    """The recipe of a model, if it has no weights; training rows have none.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    record = record_of(store, model)
     return Recipe(**record["recipe"]) if "recipe" in record else None
 
 
 def trained_again(
     store: ModelStore,
     model: str,
-    record: Mapping[str, Any],
     recipe: Recipe,
     trust: Sequence[str],
     blocks: Tensors | None = None,
@@ -91,7 +105,6 @@ def trained_again(
     Args:
         store: Has its base, and its rows unless they are given.
         model: Its id.
-        record: Its record.
         recipe: How it is trained.
         trust: Modules outside Shoal that the model may be imported from.
         blocks: Its training rows, as :func:`read_blocks` gives them.
@@ -102,14 +115,15 @@ def trained_again(
     """
     from shoal.settings.targets import check_trust
 
+    record = record_of(store, model)
     check_trust("the recipe's model", recipe.model["_target_"], trust)
     if not blocks and recipe.is_lost(store):
         raise ModelError(
             f"{store.place}: model {model} cannot be trained again: "
             f"training rows of it were forgotten ({recipe.forgotten})"
         )
-    needed = {"base": record["base"]} | ({} if blocks else {"training rows": recipe.rows})
-    for part, name in needed.items():
+    needed = [("base", str(record["base"])), ("training rows", recipe.rows)]
+    for part, name in needed[:1] if blocks else needed:
         if name not in store:
             raise ModelError(
                 f"{store.place}: model {model} is kept as a recipe, and its {part}, {name}, is gone"
@@ -123,7 +137,7 @@ def trained_again(
     return tensors, seconds
 
 
-def _train(store: ModelStore, record: Mapping[str, Any], recipe: Recipe, rows: Tensors) -> Tensors:
+def _train(store: ModelStore, record: ModelRecord, recipe: Recipe, rows: Tensors) -> Tensors:
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.search.points import at_point
@@ -138,11 +152,12 @@ def _train(store: ModelStore, record: Mapping[str, Any], recipe: Recipe, rows: T
     training = parse(Training, recipe.training, "train_specialists")
     settings, training = at_point(settings, training, record["meta"]["point"])
     shapes = Shapes(**recipe.shapes)
-    whole = Budget(**store.record(record["base"])["meta"]["budget"])
+    base = str(record["base"])
+    whole = Budget(**record_of(store, base)["meta"]["budget"])
     budget = whole.specialist_rows(len(rows["y"]))
     with as_if_alone(recipe.threads):
         net = build_model(settings, shapes, training.seed)
-        load_weights(net, store.load(record["base"]))
+        load_weights(net, store.load(base))
         if budget:
             train_on_rows(net, rows, training, shapes.task, budget, Ledger("recovery"))
         return weights(net)
@@ -163,7 +178,7 @@ def _layers_apart(recipe: Recipe, tensors: Tensors) -> Iterator[str]:
         yield f"layer {layer or '(top)'} by about {apart:.2g}, its norm is {norm:.2g}"
 
 
-def _changes(record: Mapping[str, Any], recipe: Recipe) -> Iterator[str]:
+def _changes(record: ModelRecord, recipe: Recipe) -> Iterator[str]:
     """A line per version, device or code that differs from those of the first training."""
     from shoal.formats.ledger import Ledger
     from shoal.plan.ids import specialists_code
@@ -265,7 +280,7 @@ def _unpacked(block: NDArray[np.uint8]) -> list[NDArray[Any]]:
 def drop_unneeded(store: ModelStore) -> None:
     """Remove rows that no recipe names, and all that no model needs."""
 
-    def unneeded(records: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    def unneeded(records: dict[str, JsonObject]) -> set[str]:
         needed = {each["recipe"]["rows"] for each in records.values() if "recipe" in each}
         return {name for name in records if is_rows(name)} - needed
 

@@ -12,6 +12,7 @@ from shoal.archive.recipes import (
     drop_unneeded,
     is_rows,
     read_blocks,
+    record_of,
     rows_name,
     sketches,
     trained_again,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shoal.archive.kept import Archive
-    from shoal.archive.recipes import Record, Tensors
+    from shoal.archive.recipes import Tensors
+    from shoal.formats.documents.plan import ModelRecord
+    from shoal.model_store.tensors import JsonObject
 
 Storage = Literal["snapshot", "delta", "recipe"]
 
@@ -37,7 +40,7 @@ _LONGEST_CHAIN = 4  # models that are read before one, at most, unless it is sai
 _MOST = 8  # models that one is compared with
 
 
-def storage_of(record: Record) -> str:
+def storage_of(record: ModelRecord) -> str:
     """How a model with this record is kept."""
     return str(record.get("keep", "delta"))
 
@@ -50,7 +53,7 @@ def keep_as(archive: Archive, model: str, storage: Storage) -> None:
         RecoveryError: Trained again it has other bits; the model stays as it is.
         ShoalError: The rows that a recipe needs are gone.
     """
-    record = archive.store.record(model)
+    record = record_of(archive.store, model)
     before = storage_of(record)
     try:
         if storage == "recipe" != before:
@@ -75,12 +78,12 @@ def settle(archive: Archive, models: Iterable[str], within: float | None) -> Non
         within: None for all of them. Otherwise only those whose training took no more seconds,
             and of these only where rows and recipes take fewer bytes than the weights.
     """
-    found = {model: archive.store.record(model) for model in models}
+    found = {model: record_of(archive.store, model) for model in models}
     by_rows: dict[str, list[str]] = defaultdict(list)
     for model, record in found.items():
         is_quick = within is None or record["ledger"]["seconds"] <= within
         if record["kind"] == "specialist" and "keep" not in record and is_quick:
-            by_rows[record["digest"]].append(model)
+            by_rows[str(record["digest"])].append(model)
     for group in by_rows.values():
         try:
             if within is not None and _saving(archive, {m: found[m] for m in group}) <= 0:
@@ -109,18 +112,19 @@ def rebase(
     Returns:
         Bytes saved.
     """
-    records = {each: store.record(each) for each in store.ids() if not is_rows(each)}
+    records = {each: record_of(store, each) for each in store.ids() if not is_rows(each)}
     return rewrite(
         store, best_bases(store, _similar(records), longest), even_if_larger=even_if_larger
     )
 
 
-def _similar(records: Mapping[str, Record]) -> dict[str, list[str]]:
+def _similar(records: Mapping[str, ModelRecord]) -> dict[str, list[str]]:
     """For each model those that are likely to resemble it.
 
     Its base, the one before it in its partition, those after it, and those of the same rows.
     """
-    after, beside = defaultdict(list), defaultdict(list)
+    after: dict[str | None, list[str]] = defaultdict(list)
+    beside: dict[str | None, list[str]] = defaultdict(list)
     weights = {model: each for model, each in sorted(records.items()) if "recipe" not in each}
     for model, record in weights.items():
         after[record["parent"]].append(model)
@@ -134,7 +138,7 @@ def _similar(records: Mapping[str, Record]) -> dict[str, list[str]]:
     return found
 
 
-def _saving(archive: Archive, group: Mapping[str, Record]) -> int:
+def _saving(archive: Archive, group: Mapping[str, ModelRecord]) -> int:
     """Bytes that the store would shrink by if models of the same rows became recipes."""
     store, aside = archive.store, ModelStore(Memory())
     made = [_recipe(archive, model, record) for model, record in group.items()]
@@ -147,19 +151,19 @@ def _saving(archive: Archive, group: Mapping[str, Record]) -> int:
     return freed_by(store, group) - cost
 
 
-def _to_recipe(archive: Archive, model: str, record: Record) -> None:
+def _to_recipe(archive: Archive, model: str, record: ModelRecord) -> None:
     """Replace weights that training has given again; recipe and rows come in the same step."""
     recipe, blocks = _recipe(archive, model, record)
-    _, seconds = trained_again(archive.store, model, record, recipe, archive.trust, blocks)
+    _, seconds = trained_again(archive.store, model, recipe, archive.trust, blocks)
     content = asdict(replace(recipe, seconds=seconds))
-    records = {
+    records: dict[str, JsonObject] = {
         model: {**record, "keep": "recipe", "recipe": content},
         recipe.rows: {"kind": "rows"},
     }
     archive.store.save({model: {}, recipe.rows: blocks}, records=records, replace=True)
 
 
-def _recipe(archive: Archive, model: str, record: Record) -> tuple[Recipe, Tensors]:
+def _recipe(archive: Archive, model: str, record: ModelRecord) -> tuple[Recipe, Tensors]:
     """A model's recipe, and blocks of its training rows.
 
     Raises:
@@ -172,11 +176,12 @@ def _recipe(archive: Archive, model: str, record: Record) -> tuple[Recipe, Tenso
     release = archive.release_of(model)
     if "training" not in release or model in archive.imported:
         raise ModelError(f"model {model}: what was kept of it does not say how it was trained")
-    rows, tensors = rows_name(record["digest"]), archive.store.load(model)
+    digest, tensors = str(record["digest"]), archive.store.load(model)
+    rows = rows_name(digest)
     if rows in archive.store:
         blocks = archive.store.load(rows)
     else:
-        blocks = read_blocks(archive.root / release["index"], record["digest"])
+        blocks = read_blocks(archive.root / release["index"], digest)
     recipe = Recipe(
         model=release["model"],
         training=release["training"],
@@ -191,12 +196,12 @@ def _recipe(archive: Archive, model: str, record: Record) -> tuple[Recipe, Tenso
     return recipe, blocks
 
 
-def _to_weights(archive: Archive, model: str, record: Record, storage: Storage) -> None:
+def _to_weights(archive: Archive, model: str, record: ModelRecord, storage: Storage) -> None:
     tensors = archive.load(model)
     near = {}
     if storage == "delta":
         stored = archive.models
-        near = {each: record[each] for each in ("parent", "base") if record[each] in stored}
+        near = {each: str(record[each]) for each in ("parent", "base") if record[each] in stored}
     parents = {model: near["parent"]} if "parent" in near else {}
     changed = {name: value for name, value in record.items() if name != "recipe"}
     records = {model: changed | {"keep": storage}}

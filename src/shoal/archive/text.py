@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.filesize import decimal
@@ -11,17 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from shoal.archive.kept import which_of
-from shoal.archive.recipes import recipe_in
+from shoal.archive.recipes import recipe_of, record_of
 from shoal.archive.storage import storage_of
 from shoal.model_store.care import usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from shoal.archive.kept import Archive
-    from shoal.formats.documents.plan import KeptModel
+    from shoal.formats.documents.plan import KeptModel, ModelRecord
+    from shoal.model_store.tensors import Tensors
 
 _FEW = 12
 
@@ -55,7 +56,7 @@ def _new(models: Sequence[KeptModel]) -> str:
 def model_text(archive: Archive, name: str) -> Table:
     """Where a model comes from, how it is kept, and its layers."""
     model = archive.find(name)
-    record = archive.store.record(model)
+    record = record_of(archive.store, model)
     ledger = record["ledger"]
     tree = archive.tree(model)
     table = Table.grid(padding=(0, 2))
@@ -85,15 +86,15 @@ def model_text(archive: Archive, name: str) -> Table:
     return table
 
 
-def _first_release(record: Mapping[str, Any]) -> str | None:
+def _first_release(record: ModelRecord) -> str | None:
     if record["release"] is None:
         return None
     return f"{record['release']}, generation {record['generation']}"
 
 
-def _kept(archive: Archive, model: str, record: Mapping[str, Any]) -> str:
+def _kept(archive: Archive, model: str, record: ModelRecord) -> str:
     """How a model is kept, in how many bytes, and how long its recovery takes."""
-    recipe = recipe_in(record)
+    recipe = recipe_of(archive.store, model)
     if recipe is not None and recipe.is_lost(archive.store):
         return f"no more: rows of its recipe were forgotten ({recipe.forgotten})"
     if recipe is not None:
@@ -140,7 +141,7 @@ def diff_table(archive: Archive, first: str, second: str) -> Table | str:
     return table
 
 
-def _difference(layer: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _difference(layer: str, models: Sequence[Tensors]) -> tuple[str, ...]:
     """Number of parameters, how many differ, largest difference, distance, and its share."""
     parts = [_parameters(layer, model) for model in models]
     if len(parts[0]) != len(parts[1]):
@@ -152,7 +153,7 @@ def _difference(layer: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, .
     return str(len(apart)), str(count), f"{apart.max():.3g}", f"{distance:.3g}", share
 
 
-def _parameters(layer: str, model: Mapping[str, Any]) -> NDArray[np.float64]:
+def _parameters(layer: str, model: Tensors) -> NDArray[np.float64]:
     import torch
 
     own = [t for name, t in sorted(model.items()) if name.rpartition(".")[0] == layer]

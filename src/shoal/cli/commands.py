@@ -17,7 +17,7 @@ from shoal.cli import (
     packing,
     search,
 )
-from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust
+from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
 from shoal.cli.options import recorded
 from shoal.errors import SettingsError, SourceError
 from shoal.formats.files import replacing
@@ -67,8 +67,6 @@ def predict(
 @app.command()
 def verdict(experiment: ExperimentArgument) -> None:
     """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
-    from rich.console import Console
-
     from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
     from shoal.formats.documents.judgement import DriftReport, Metrics
@@ -77,10 +75,10 @@ def verdict(experiment: ExperimentArgument) -> None:
 
     results = experiment.results
     metrics = read_made(results / "metrics.json", Metrics)
-    Console().print(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
+    show(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
     drift = read_made(results / "drift.json", DriftReport)
     if drift["overall"]["arrived"]:
-        Console().print(drift_table(drift))
+        show(drift_table(drift))
 
 
 @app.command()

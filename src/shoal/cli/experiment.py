@@ -15,6 +15,9 @@ import typer
 from shoal.errors import SettingsError, SourceError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from shoal.archive.kept import Archive
     from shoal.plan.plan import Plan
     from shoal.plan.variants import Variant
 
@@ -50,6 +53,16 @@ class Experiment:
 
         results = self.results
         return results if (results / MANIFEST).exists() else results / "pool"
+
+    def archive(self, trust: list[str] | None = None) -> Archive:
+        """The models of its releases.
+
+        Args:
+            trust: Modules outside Shoal that a model may be imported from.
+        """
+        from shoal.archive.kept import Archive
+
+        return Archive(self.results, trust or ())
 
     def variants(self, overrides: list[str]) -> list[Variant]:
         """Its variants, by the settings of the project in the current folder.
@@ -185,3 +198,10 @@ def _config_with(experiment: str) -> Iterator[Path]:
         folder.mkdir()
         shutil.copy(file, folder)
         yield Path(scratch)
+
+
+def show(text: RenderableType) -> None:
+    """Print a text or table of rich."""
+    from rich.console import Console
+
+    Console().print(text)

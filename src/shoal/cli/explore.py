@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.experiment import DEMO, Experiment, ExperimentArgument, Trust, require_project
+from shoal.cli.experiment import DEMO, Experiment, ExperimentArgument, Trust, require_project, show
 from shoal.errors import SettingsError
 from shoal.formats.files import replacing
 
@@ -55,11 +55,9 @@ def query(
 
         _print(Database(results).ask(sql), as_csv, as_json)
     elif export is None:
-        from rich.console import Console
-
         from shoal.explore.query.output import tables
 
-        Console().print(tables())
+        show(tables())
 
 
 def import_stimulus(
@@ -145,8 +143,6 @@ def keep(
     trust: Trust = [],  # noqa: B006 - the same
 ) -> None:
     """Keep activations, now and after later releases, where that saves most time per byte."""
-    from rich.console import Console
-
     from shoal.explore.intermediates.ask import bytes_of, usual_budget
     from shoal.explore.intermediates.keeping import keep as keep_requests
     from shoal.explore.intermediates.store import Intermediates
@@ -156,20 +152,18 @@ def keep(
     store = Intermediates(experiment.results, trust)
     size = bytes_of(budget) if budget else usual_budget(experiment.results)
     requests = [Request(model, name, form, rows) for model in models or [""] for name in layer]
-    Console().print(kept_table(keep_requests(store, requests, size)))
+    show(kept_table(keep_requests(store, requests, size)))
     typer.echo(summary(store))
 
 
 @intermediates.command("list")
 def list_kept(experiment: ExperimentArgument) -> None:
     """List the activations that are kept, as of the last `keep`."""
-    from rich.console import Console
-
     from shoal.explore.intermediates.store import Intermediates
     from shoal.explore.intermediates.text import kept_table, summary
 
     store = Intermediates(experiment.results)
-    Console().print(kept_table(store.catalogue.record.get("report", [])))
+    show(kept_table(store.catalogue.record.get("report", [])))
     typer.echo(summary(store))
 
 
@@ -232,6 +226,4 @@ def _print(answer: Answer, as_csv: bool, as_json: bool) -> None:
     elif as_csv or not sys.stdout.isatty():
         output.write_csv(answer)
     else:
-        from rich.console import Console
-
-        Console().print(output.table(answer))
+        show(output.table(answer))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from shoal.cli.experiment import ExperimentArgument, Remove, Trust
+from shoal.cli.experiment import ExperimentArgument, Remove, Trust, show
 
 Storage = Literal["snapshot", "delta", "recipe"]
 
@@ -28,23 +28,17 @@ ModelName = Annotated[
 @app.command()
 def log(experiment: ExperimentArgument) -> None:
     """List the releases, the last first: what changed, what it scored, what it costs to keep."""
-    from rich.console import Console
-
-    from shoal.archive.kept import Archive
     from shoal.archive.text import log_text
 
-    Console().print(log_text(Archive(experiment.results)))
+    show(log_text(experiment.archive()))
 
 
-@app.command()
-def show(experiment: ExperimentArgument, model: ModelName) -> None:
+@app.command("show")
+def show_model(experiment: ExperimentArgument, model: ModelName) -> None:
     """Say where a model comes from, what its making cost, and what it consists of."""
-    from rich.console import Console
-
-    from shoal.archive.kept import Archive
     from shoal.archive.text import model_text
 
-    Console().print(model_text(Archive(experiment.results), model))
+    show(model_text(experiment.archive(), model))
 
 
 @app.command()
@@ -55,12 +49,9 @@ def diff(
     trust: Trust = [],  # noqa: B006 - typer reads the default, nobody changes it
 ) -> None:
     """Say which layers of two models differ, and how far."""
-    from rich.console import Console
-
-    from shoal.archive.kept import Archive
     from shoal.archive.text import diff_table
 
-    Console().print(diff_table(Archive(experiment.results, trust), first, second))
+    show(diff_table(experiment.archive(trust), first, second))
 
 
 @app.command()
@@ -70,9 +61,7 @@ def tag(
     model: ModelName,
 ) -> None:
     """Give a model a name."""
-    from shoal.archive.kept import Archive
-
-    typer.echo(f"{name}: {Archive(experiment.results).tag(name, model)}")
+    typer.echo(f"{name}: {experiment.archive().tag(name, model)}")
 
 
 @app.command()
@@ -84,9 +73,8 @@ def export(
 ) -> None:
     """Write one model to a file: safetensors, ONNX, or a program of torch.export."""
     from shoal.archive.export import export
-    from shoal.archive.kept import Archive
 
-    export(Archive(experiment.results, trust), model, out)
+    export(experiment.archive(trust), model, out)
     typer.echo(f"{model}: {out}")
 
 
@@ -98,9 +86,8 @@ def import_model(
 ) -> None:
     """Take a model from a file: one that was exported, or any of the same architecture."""
     from shoal.archive.import_model import import_model
-    from shoal.archive.kept import Archive
 
-    typer.echo(f"{file}: {import_model(Archive(experiment.results), file, tag)}")
+    typer.echo(f"{file}: {import_model(experiment.archive(), file, tag)}")
 
 
 @app.command()
@@ -113,10 +100,9 @@ def keep(
     trust: Trust = [],  # noqa: B006 - the same
 ) -> None:
     """Keep a model in another way; a recipe is tried before weights are given up."""
-    from shoal.archive.kept import Archive
     from shoal.archive.storage import keep_as
 
-    archive = Archive(experiment.results, trust)
+    archive = experiment.archive(trust)
     before = archive.store.bytes
     keep_as(archive, archive.find(model), storage)
     typer.echo(f"{model}: {storage}; {archive.store.place}: {_change(before, archive.store.bytes)}")
@@ -130,10 +116,9 @@ def rebase(
     ] = 4,
 ) -> None:
     """Choose anew which models are kept as differences from which, where that saves bytes."""
-    from shoal.archive.kept import Archive
     from shoal.archive.storage import rebase
 
-    store = Archive(experiment.results).store
+    store = experiment.archive().store
     before = store.bytes
     rebase(store, longest)
     typer.echo(f"{store.place}: {_change(before, store.bytes)}")
@@ -151,9 +136,8 @@ def forget(
     from rich.filesize import decimal
 
     from shoal.archive.forget import forget, gone_rows
-    from shoal.archive.kept import Archive
 
-    archive = Archive(experiment.results)
+    archive = experiment.archive()
     gone = gone_rows(archive.root, archive.store)
     for model, rows in gone.items():
         typer.echo(f"{model}  rows that the data no longer has: {rows}")
@@ -167,9 +151,9 @@ def forget(
 @app.command()
 def fsck(experiment: ExperimentArgument) -> None:
     """Read and check every model that is kept; end with code 1 if any is damaged."""
-    from shoal.archive.kept import Archive, problems
+    from shoal.archive.kept import problems
 
-    archive = Archive(experiment.results)
+    archive = experiment.archive()
     found = problems(archive.root, archive.store)
     for problem in found:
         typer.echo(problem)

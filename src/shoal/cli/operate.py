@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shoal.cli.experiment import DEMO, AsJson, Experiment, ExperimentArgument, Overrides, Remove
+from shoal.cli.experiment import (
+    DEMO,
+    AsJson,
+    Experiment,
+    ExperimentArgument,
+    Overrides,
+    Remove,
+    show,
+)
 
 if TYPE_CHECKING:
     from shoal.operate.audit.audit import Report
@@ -34,11 +42,9 @@ def plan(
     if as_json:
         typer.echo(json.dumps(document, indent=1, allow_nan=False))
         return
-    from rich.console import Console
-
     from shoal.operate.plan_text import plan_text
 
-    Console().print(plan_text(document, planned.command("refit")))
+    show(plan_text(document, planned.command("refit")))
 
 
 def variants(
@@ -60,9 +66,7 @@ def variants(
     if as_json:
         typer.echo(json.dumps(document, indent=1, allow_nan=False))
         return
-    from rich.console import Console
-
-    Console().print(variants_text(document))
+    show(variants_text(document))
 
 
 def refit(

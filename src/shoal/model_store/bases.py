@@ -1,4 +1,4 @@
-"""Which model is kept as a difference from which: few bytes, under a bound on recovery.
+"""Chooses which model is stored as a difference from which: few bytes, bounded recovery.
 
 To recover a model that is kept as a difference its base is recovered first, so long chains are
 small and slow. Choosing bases such that the store is small while no model's recovery costs more
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.model_store.backends import Backend
-    from shoal.model_store.tensors import Kind
+    from shoal.model_store.tensors import Kind, Tensors
 
 _SLACK = 1e-9
 _EXPONENT_BITS = 3  # that are left of a float's exponent among others of its tensor
@@ -41,8 +41,8 @@ class Option(NamedTuple):
 
     Attributes:
         size: Bytes.
-        cost: What it adds to the cost of recovering the base: 1 where the length of chains is
-            bounded, seconds where time is.
+        cost: Cost of recovery beyond that of the base: 1 where the length of chains is bounded,
+            seconds where time is.
     """
 
     size: float
@@ -55,7 +55,7 @@ def greedy_bases(
     """A base for each model, or ``None``: from all models whole, the greatest saving first.
 
     Args:
-        options: For each model the options to keep it, by base; ``None`` is whole.
+        options: For each model the ways to keep it, by base; ``None`` is whole.
         bound: Cost that no model's recovery exceeds.
 
     Raises:
@@ -142,7 +142,7 @@ def _check(options: Mapping[str, Mapping[str | None, Option]], bound: float) -> 
 def best_bases(
     store: ModelStore, candidates: Mapping[str, Sequence[str]], longest: int
 ) -> dict[str, str]:
-    """Which model each is best kept as a difference from; those kept whole are left out.
+    """For each model the one that it is best kept as a difference from, if any.
 
     Args:
         store: The models.
@@ -172,7 +172,7 @@ def options_to_keep(
     return found
 
 
-def _words(tensors: Mapping[str, Any]) -> dict[str, tuple[Kind, NDArray[Any]]]:
+def _words(tensors: Tensors) -> dict[str, tuple[Kind, NDArray[Any]]]:
     """Tensors by name, as words of bits."""
     found = {}
     for name, tensor in tensors.items():

@@ -184,7 +184,7 @@ _AT_ONCE = 1024
 
 
 def problems(backend: Backend) -> list[str]:
-    """Everything that is damaged, a line each."""
+    """A line per damage."""
     try:
         root = read_root(backend)
         if root is None:

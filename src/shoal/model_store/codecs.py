@@ -29,7 +29,7 @@ CODECS = ("raw", "alone", "difference")
 
 
 def residual(codec: int, is_float: bool, words: Words, reference: Words) -> Words:
-    """What is left to store of ``words``; small numbers where they are alike.
+    """The difference of ``words`` from a reference; small numbers where they are alike.
 
     Args:
         codec: ``ALONE`` or ``DIFFERENCE``.
@@ -44,7 +44,7 @@ def residual(codec: int, is_float: bool, words: Words, reference: Words) -> Word
 
 
 def restored(codec: int, is_float: bool, left: Words, reference: Words) -> Words:
-    """The words of which :func:`residual` is ``left``."""
+    """Undo :func:`residual`."""
     if codec == ALONE and is_float:
         return _rotated(left, -1)
     words = _unzigzag(left)
@@ -128,11 +128,11 @@ _MODELS = 256  # models of which the commonness of bytes is learned
 
 @dataclass(frozen=True)
 class Reference:
-    """What many models' words may be compared with.
+    """Words that those of many models may be compared with.
 
     Attributes:
         words: ``(models, words)``, or ``(1, words)`` for the same to all.
-        numbers: Where each tensor of it lies, int64 ``(models or 1, tensors)``, or ``NONE``.
+        numbers: Number of each of its tensors, or ``NONE``, int64 ``(models or 1, tensors)``.
         depths: References to follow to recover it, ``(models,)``; -1 where there is none.
     """
 
@@ -162,7 +162,7 @@ def chosen(
     Args:
         is_float: Whether the words are those of floats.
         words: ``(models, words)``.
-        references: What they may be compared with; the first is :func:`nothing`.
+        references: Words to compare with; the first is :func:`nothing`.
 
     Returns:
         Codec, reference, and the models they are for; each model once.
@@ -183,7 +183,7 @@ def chosen(
 
 
 def _bits_alone(left: Words) -> NDArray[Any]:
-    """Bits a word where only what is common among the top bytes is of use."""
+    """Bits per word where only frequent values of the top byte save any."""
     below = 8 * (left.dtype.itemsize - 1)
     top = (left >> left.dtype.type(below)).astype(np.uint8)
     counts = np.bincount(top[:: -(-len(top) // _MODELS)].ravel(), minlength=256)

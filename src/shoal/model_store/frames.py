@@ -32,7 +32,7 @@ BLOCK_BYTES = 1 << 19
 """Words that are handled at once: few enough to stay in the processor's cache."""
 
 STEPS = 32
-"""Keys a byte: where in it the usual number ends."""
+"""Keys per byte, which tell where in it the usual number ends."""
 
 _EXCEPTION = 255  # in place of the byte: it and those above follow
 _HEAD = 4  # bytes that count exceptions
@@ -51,7 +51,7 @@ class FrameError(CorruptError):
 
 
 class Split:
-    """Which bytes of the words are compressed.
+    """The choice of the bytes of words that are compressed.
 
     Attributes:
         word_type: Unsigned integer that holds one word.
@@ -84,7 +84,7 @@ class Split:
 
     @functools.cached_property
     def _places(self) -> NDArray[np.intp]:
-        """Where each place went when they were sorted."""
+        """New position of each place after sorting."""
         return np.argsort(self._order, kind="stable")
 
     def _low_parts(self) -> Iterator[tuple[int, int, int, int, int]]:
@@ -123,7 +123,7 @@ class Split:
         return small, low, words
 
     def exceptions(self, small: Bytes, words: Words) -> tuple[Words, NDArray[np.intp]]:
-        """What does not fit the chosen byte, in order, and where each model's ends."""
+        """Words that do not fit the chosen byte, in order, and the end of each model's."""
         places = np.flatnonzero(small == _EXCEPTION)
         ends = np.searchsorted(places, words.shape[1] * np.arange(1, len(words) + 1))
         found = words.reshape(-1)[places]
@@ -131,7 +131,7 @@ class Split:
         return found, ends
 
     def joined(self, small: Bytes, low: Bytes, exceptions: Words) -> Words:
-        """What :meth:`parts` took apart; ``exceptions`` in the order of their places."""
+        """Undo :meth:`parts`; ``exceptions`` are in the order of their places."""
         words = small.astype(self.word_type)
         words[small == _EXCEPTION] = exceptions
         words <<= self._shifts
@@ -208,7 +208,7 @@ def _check_counts(small: Bytes, counts: list[int]) -> None:
 def decompressed(
     row: int, content: memoryview | bytes, size: int, decompress: Decompress | None = None
 ) -> bytes:
-    """What zstd made ``content`` of, if that has ``size`` bytes; never unfolds anything else.
+    """Decompress zstd, if the result has ``size`` bytes; never unfold anything else.
 
     Raises:
         FrameError: It is anything else; it says that of frame ``row``.
@@ -236,7 +236,7 @@ def compressed(content: bytes) -> bytes:
 
 
 def compressor() -> Any:  # noqa: ANN401 - a function of a module that is imported here
-    """What zstd compresses bytes with, all with one context."""
+    """A function that compresses bytes by zstd, all with one context."""
     import zstandard
 
     # Weights do not repeat themselves: what looks like it is better left to the table of codes.
@@ -258,7 +258,7 @@ _TRIED = 4
 
 
 def fitted(words: Words, slots: Sequence[int], by_place: bool) -> Split:
-    """How to split words of the usual sizes.
+    """The split that suits words of these sizes.
 
     Args:
         words: Residuals ``(models, words)``; a sample will do.

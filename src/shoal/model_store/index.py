@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from shoal.model_store.backends import Backend
     from shoal.model_store.index_format import Layout, Rows
+    from shoal.model_store.tensors import JsonObject
 
     Numbers = NDArray[np.int64]
 
@@ -103,7 +104,7 @@ class StoreIndex:
     def _corrupt(self, file: str, what: str) -> CorruptError:
         return CorruptError(f"{self._backend.place}/{file}: {what}")
 
-    def _parse(self, header: dict[str, Any], pages: Rows) -> None:
+    def _parse(self, header: JsonObject, pages: Rows) -> None:
         self.layouts: list[Layout] = [
             tuple((str(name), kind_of(dtype, shape)) for name, dtype, shape in layout)
             for layout in header["layouts"]
@@ -147,7 +148,7 @@ class StoreIndex:
         self._cache[-1 - number] = found = {entry.model: entry for entry in entries}
         return found
 
-    def _entry(self, model: str, layout: int, rows: Any, record: dict[str, Any]) -> ModelEntry:  # noqa: ANN401
+    def _entry(self, model: str, layout: int, rows: Any, record: JsonObject) -> ModelEntry:  # noqa: ANN401
         size = len(self.layouts[layout])
         numbers = tuple(range(rows, rows + size)) if isinstance(rows, int) else tuple(rows)
         if len(numbers) != size or not all(
@@ -220,7 +221,7 @@ class StoreIndex:
         return frames, tensors
 
     def _sound(self, frames: Rows, stop: int) -> NDArray[np.bool_]:
-        """Which frames a store could have written: others would be wrong, or ask without bound."""
+        """Whether a store could have written each frame; others would be wrong, or unbounded."""
         pack = np.minimum(frames["pack"], len(self.packs))
         counts = np.array([len(place.forms) for place in self.packs] + [0])
         sound: NDArray[np.bool_] = frames["form"] < counts[pack]

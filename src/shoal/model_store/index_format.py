@@ -1,4 +1,4 @@
-"""What the index consists of, and how its parts are written."""
+"""The parts of the index, and how they are written."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.model_store.backends import Backend
+    from shoal.model_store.tensors import JsonObject
 
     Bytes = NDArray[np.uint8]
     Rows = NDArray[Any]
@@ -68,12 +69,12 @@ class ModelEntry:
     model: str
     layout: int
     rows: tuple[int, ...]
-    record: dict[str, Any]
+    record: JsonObject
 
 
 @dataclass(frozen=True)
 class Form:
-    """What frames of a pack have in common, as the header keeps it.
+    """Properties that frames of a pack share; the header lists them.
 
     Attributes:
         names: Of the tensors in a frame.
@@ -102,7 +103,7 @@ class Form:
 
     @functools.cached_property
     def stops(self) -> list[int]:
-        """Where each tensor's bytes end."""
+        """Ends of the tensors' bytes."""
         return list(itertools.accumulate(kind.bytes for kind in self.kinds))
 
     @property
@@ -137,7 +138,7 @@ class Contents:
 
 
 def model_key(model: str) -> int:
-    """Where a model stands in the index: eight bytes of a hash over its id."""
+    """A model's place in the index: eight bytes of a hash over its id."""
     digest = hashlib.sha256(model.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8])
 

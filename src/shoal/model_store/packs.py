@@ -90,7 +90,7 @@ def _write_piece(group: ZarrFile, name: str, piece: Piece) -> tuple[Form, list[i
     return replace(piece.form, keys=slice(at, at + len(piece.keys))), offsets
 
 
-def _about(form: Form) -> dict[str, Any]:
+def _about(form: Form) -> dict[str, object]:
     return {
         "parameters": form.names,
         "dtype": form.kinds[0].dtype,

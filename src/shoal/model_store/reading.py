@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shoal.model_store.backends import Backend
     from shoal.model_store.index import Numbers, StoreIndex
     from shoal.model_store.index_format import Form, ModelEntry, Rows
-    from shoal.model_store.tensors import Kind
+    from shoal.model_store.tensors import Kind, Tensors
 
     Bytes = NDArray[np.uint8]
 
@@ -240,7 +240,7 @@ class Reader:
 
 def assembled(
     index: StoreIndex, entries: list[ModelEntry], reader: Reader, framework: str
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Tensors]:
     """Models' tensors; none shares memory with another that is handed out."""
     if framework == "numpy":
         _refuse_what_numpy_lacks(index, entries)
@@ -251,7 +251,7 @@ def assembled(
         if not wanted.isdisjoint(numbers):
             values.update(zip(numbers, convert(kind, raw), strict=True))
     handed: set[int] = set()
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Tensors] = {}
     for entry in entries:
         tensors = found[entry.model] = {}
         for (name, _), number in zip(index.layouts[entry.layout], entry.rows, strict=True):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shoal.model_store.index_format import Contents, Layout, Rows
     from shoal.model_store.packs import Encoded
     from shoal.model_store.reading import Reader
-    from shoal.model_store.tensors import Kind
+    from shoal.model_store.tensors import JsonObject, Kind
 
     Words = NDArray[Any]
 
@@ -78,7 +78,7 @@ class Given:
     row: int
 
 
-def given_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Given]:
+def given_models(models: Mapping[str, Mapping[str, object]]) -> dict[str, Given]:
     """Bytes and content addresses of models.
 
     Args:
@@ -98,7 +98,7 @@ def given_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Given]:
     return {model: found[model] for model in models}
 
 
-def _signature(tensors: Mapping[str, Any]) -> tuple[Any, ...]:
+def _signature(tensors: Mapping[str, object]) -> tuple[Any, ...]:
     """Equal for models whose tensors can be stacked."""
     values = tensors.values()
     try:
@@ -107,7 +107,7 @@ def _signature(tensors: Mapping[str, Any]) -> tuple[Any, ...]:
         return (*tensors, *map(type, values))
 
 
-def _given(models: Mapping[str, Mapping[str, Any]], group: list[str]) -> dict[str, Given]:
+def _given(models: Mapping[str, Mapping[str, object]], group: list[str]) -> dict[str, Given]:
     """Models whose tensors have the same names and kinds."""
     first = models[group[0]]
     layout = tuple((name, stacked([first[name]], _place(group[0], name))[0]) for name in first)
@@ -221,7 +221,7 @@ class _Group:
     Attributes:
         part: Where the tensors are.
         slots: Which of the part's tensors.
-        batch: What is to be stored of them.
+        batch: Their tensors that are to be stored.
         rows: Models' places in the part.
         models: Their ids.
     """
@@ -273,14 +273,14 @@ class Writer:
         self,
         models: Mapping[str, Given],
         references: Mapping[str, Sequence[str]],
-        records: Mapping[str, dict[str, Any]],
+        records: Mapping[str, JsonObject],
     ) -> None:
-        """Write a pack with what is new of some models.
+        """Write a pack with the tensors of some models that the store lacks.
 
         Args:
             models: The models by id; none of them is in the contents.
             references: For each, models in the contents to compare it with; the best first.
-            records: What is kept of each beside its tensors.
+            records: A JSON object to keep with each.
         """
         self._addresses, self._firsts = [], []
         encoded = []
@@ -301,7 +301,7 @@ class Writer:
         return self._contents.layouts.index(layout)
 
     def _groups(self, models: Mapping[str, Given]) -> list[_Group]:
-        """What is not stored yet; numbers run on from model to model."""
+        """Group models by the tensors that the store lacks, and number these tensors."""
         found: dict[tuple[int, tuple[int, ...]], _Group] = {}
         numbers, known = self._numbers, len(self._contents.tensors)
         for model, given in models.items():
@@ -329,7 +329,7 @@ class Writer:
         self._firsts.append(first)
 
     def _encode(self, group: _Group, references: Mapping[str, Sequence[str]]) -> list[Encoded]:
-        """All frames of a group, and of the median that they are compared with."""
+        """Frames of a group, and of the median that they are compared with."""
         words, batch = group.words(), group.batch
         self._added.append((batch, words))
         is_float = DTYPES[batch.kinds[0].dtype].fraction is not None
@@ -351,7 +351,7 @@ class Writer:
         return found
 
     def _median(self, words: Words) -> Words | None:
-        """A model between many: what they have in common beyond their base."""
+        """A model in the middle of many, which holds what they share beyond their base."""
         if len(words) < _MEDIAN_OF or not words.shape[1]:
             return None
         most = max(_MEDIAN_OF, min(_MEDIAN_SAMPLE, _MEDIAN_WORDS // words.shape[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shoal.model_store.backends import Backend
     from shoal.model_store.index_format import ModelEntry
     from shoal.model_store.saving import Given
-    from shoal.model_store.tensors import Kind, Tree
+    from shoal.model_store.tensors import JsonObject, Kind, Tensors, Tree
 
 Framework = Literal["numpy", "torch"]
 Result = TypeVar("Result")
@@ -58,10 +58,10 @@ class ModelStore:
 
     def save(
         self,
-        models: Mapping[str, Mapping[str, Any]],
+        models: Mapping[str, Mapping[str, object]],
         base: str | None = None,
         parents: Mapping[str, str] | None = None,
-        records: Mapping[str, dict[str, Any]] | None = None,
+        records: Mapping[str, JsonObject] | None = None,
         *,
         replace: bool = False,
     ) -> None:
@@ -115,7 +115,7 @@ class ModelStore:
             )
         return True
 
-    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+    def load(self, model: str, framework: Framework = "numpy") -> Tensors:
         """A model's tensors by name, as numpy arrays or torch tensors on the CPU.
 
         Raises:
@@ -126,11 +126,11 @@ class ModelStore:
 
     def load_many(
         self, models: Iterable[str], framework: Framework = "numpy"
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, Tensors]:
         """Several models as :meth:`load` gives them; much faster than one by one."""
         wanted = list(dict.fromkeys(models))
 
-        def read(index: StoreIndex) -> dict[str, dict[str, Any]]:
+        def read(index: StoreIndex) -> dict[str, Tensors]:
             entries = [self._entry(index, model) for model in wanted]
             reader = Reader(self._backend, index)
             reader.read(number for entry in entries for number in entry.rows)
@@ -164,8 +164,8 @@ class ModelStore:
         """Type and shape of each of a model's tensors, by name."""
         return self._reading(lambda index: dict(index.layouts[self._entry(index, model).layout]))
 
-    def record(self, model: str) -> dict[str, Any]:
-        """What was kept with a model beside its tensors."""
+    def record(self, model: str) -> JsonObject:
+        """The JSON object that was kept with a model."""
         return self._reading(lambda index: dict(self._entry(index, model).record))
 
     def remove(self, models: Iterable[str]) -> None:
@@ -177,7 +177,7 @@ class ModelStore:
         gone = set(models)
         self.remove_chosen(lambda _: gone)
 
-    def remove_chosen(self, choose: Callable[[dict[str, dict[str, Any]]], set[str]]) -> None:
+    def remove_chosen(self, choose: Callable[[dict[str, JsonObject]], set[str]]) -> None:
         """Take out the models that are chosen by the records of all, while nobody else writes.
 
         Raises:
@@ -196,7 +196,7 @@ class ModelStore:
                 self._forget(index)
 
     def collect_garbage(self) -> int:
-        """Drop what no model needs, join small packs, remove files of killed writers.
+        """Drop tensors that no model needs, join small packs, remove files of killed writers.
 
         Returns:
             Bytes freed. Frames are copied as they are, and read back before the old go.
@@ -216,7 +216,7 @@ class ModelStore:
         return sum(self._backend.sizes().values())
 
     def fsck(self) -> list[str]:
-        """Read and check everything; a line for each damage, none for a sound store."""
+        """Read and check everything; a line per damage, none for a sound store."""
         from shoal.model_store.care import problems
 
         return problems(self._backend)

@@ -48,7 +48,7 @@ def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
 
 
 def contents(config: Path, experiment: str, overrides: list[str]) -> dict[str, Any]:
-    """What :func:`compose` reads, as plain values that are not looked at yet.
+    """The composed settings as plain values, before they are validated.
 
     Raises:
         SettingsError: An experiment or group choice is unknown, or the settings do not compose.

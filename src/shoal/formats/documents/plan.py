@@ -101,6 +101,25 @@ class KeptRelease(TypedDict):
     removed: NotRequired[list[str]]
 
 
+class ModelRecord(KeptModel):
+    """The record of a kept model in the store of its tensors; of an imported one much is null."""
+
+    parent: str | None
+    base: str | None
+    digest: str | None
+    meta: dict[str, Any]
+    release: str | None
+    generation: int | None
+    settings: str | None
+    seed: int | None
+    code: str | None
+    environment: str | None
+    ledger: dict[str, Any]
+    keep: NotRequired[str]
+    recipe: NotRequired[dict[str, Any]]
+    imported: NotRequired[str]
+
+
 class Generation(TypedDict):
     """``generation.json``."""
 
