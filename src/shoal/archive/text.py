@@ -68,7 +68,8 @@ def model_text(archive: Archive, name: str) -> Table:
         "rows": record["digest"],
         "base": record["base"],
         "parent": record["parent"],
-        "first release": _first_release(record),
+        "first release": record["release"]
+        and f"{record['release']}, generation {record['generation']}",
         "settings": record["settings"],
         "seed": record["seed"],
         "code": record["code"],
@@ -84,12 +85,6 @@ def model_text(archive: Archive, name: str) -> Table:
     for layer, digest in tree.layers.items():
         table.add_row(Text(layer or "(top)", style="dim"), digest[:12])
     return table
-
-
-def _first_release(record: ModelRecord) -> str | None:
-    if record["release"] is None:
-        return None
-    return f"{record['release']}, generation {record['generation']}"
 
 
 def _kept(archive: Archive, model: str, record: ModelRecord) -> str:

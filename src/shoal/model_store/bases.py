@@ -86,7 +86,9 @@ class _Tree:
     """Models below their bases."""
 
     def __init__(self, options: Mapping[str, Mapping[str | None, Option]], bound: float) -> None:
-        _check(options, bound)
+        for model, own in options.items():
+            if None not in own or own[None].cost > bound:
+                raise SettingsError(f"model {model!r} cannot be recovered at a cost of {bound:g}")
         self._options = options
         self._bound = bound
         self.bases: dict[str, str | None] = dict.fromkeys(options)
@@ -104,9 +106,11 @@ class _Tree:
 
     def allows(self, model: str, base: str) -> bool:
         """Whether the bound holds then, and no model would be its own base."""
-        chain = self._chain(base)
-        option = self._options[model][base]
-        cost = self._cost(chain) + option.cost + self._height(model)
+        chain = [base]
+        while (below := self.bases[chain[-1]]) is not None:
+            chain.append(below)
+        cost = sum(self._options[each][self.bases[each]].cost for each in chain)
+        cost += self._options[model][base].cost + self._height(model)
         return model not in chain and cost <= self._bound + _SLACK
 
     def move(self, model: str, base: str) -> None:
@@ -117,26 +121,10 @@ class _Tree:
         self.bases[model] = base
         self._above[base].add(model)
 
-    def _chain(self, model: str) -> list[str]:
-        """A model, its base, and so on."""
-        chain = [model]
-        while (base := self.bases[chain[-1]]) is not None:
-            chain.append(base)
-        return chain
-
-    def _cost(self, chain: Sequence[str]) -> float:
-        return sum(self._options[model][self.bases[model]].cost for model in chain)
-
     def _height(self, model: str) -> float:
         """Cost of the dearest way from a model to one that is recovered from it."""
         own = (self._options[m][model].cost + self._height(m) for m in self._above[model])
         return max(own, default=0.0)
-
-
-def _check(options: Mapping[str, Mapping[str | None, Option]], bound: float) -> None:
-    for model, own in options.items():
-        if None not in own or own[None].cost > bound:
-            raise SettingsError(f"model {model!r} cannot be recovered at a cost of {bound:g}")
 
 
 def best_bases(

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 28  # bytes of a pack that is joined with others
 _PACK_BYTES = 1 << 30
-_CHECKED_AT_ONCE = 4096
+_AT_ONCE = 1024  # tensors
 _ASIDE = re.compile(rf"\.\d+-({FILE_NAMES.pattern}|{re.escape(ROOT)})")
 
 
 def collect(backend: Backend, index: StoreIndex) -> int:
-    """Rewrite a store without what no model needs; the caller holds its lock.
+    """Rewrite a store without tensors that no model needs; the caller holds its lock.
 
     Returns:
         Bytes freed.
@@ -57,10 +57,10 @@ def collect(backend: Backend, index: StoreIndex) -> int:
     if moved or not alive.all():
         numbers = _renumber(contents, alive)
         root = write_index_file(backend, contents)
-        firsts = contents.frames["first"][numbers[moved]]
-        _check(backend, StoreIndex(backend, root), firsts.tolist())
+        firsts, index = contents.frames["first"][numbers[moved]].tolist(), StoreIndex(backend, root)
+        for start in range(0, len(firsts), _AT_ONCE):  # read back what was copied
+            Reader(backend, index).read(firsts[start : start + _AT_ONCE])
         write_root(backend, root)
-        index = StoreIndex(backend, root)
     names = list(backend.sizes())
     for name in [*_unnamed(index, names), *filter(_ASIDE.fullmatch, names)]:
         backend.delete(name)
@@ -172,15 +172,6 @@ def _renumber(contents: Contents, alive: NDArray[np.bool_]) -> NDArray[np.int64]
         new = tuple(numbers[list(entry.rows)].tolist())
         contents.entries[model] = ModelEntry(model, entry.layout, new, entry.record)
     return np.cumsum(alive) - 1
-
-
-def _check(backend: Backend, index: StoreIndex, numbers: list[int]) -> None:
-    """Read the frames of tensors that were copied, from where they are now."""
-    for start in range(0, len(numbers), _CHECKED_AT_ONCE):
-        Reader(backend, index).read(numbers[start : start + _CHECKED_AT_ONCE])
-
-
-_AT_ONCE = 1024
 
 
 def problems(backend: Backend) -> list[str]:

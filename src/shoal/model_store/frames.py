@@ -39,14 +39,14 @@ _HEAD = 4  # bytes that count exceptions
 
 
 class FrameError(CorruptError):
-    """A frame is not what it should be.
+    """A frame is damaged or forged.
 
     Attributes:
         row: Its place among the frames.
     """
 
-    def __init__(self, row: int, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
         self.row = row
 
 
@@ -176,7 +176,7 @@ def decoded(split: Split, frames: Sequence[memoryview]) -> Words:
     """Residual words ``(models, words)`` of frames that :func:`encoded` made.
 
     Raises:
-        FrameError: A frame is not what it should be; the message says how.
+        FrameError: A frame is damaged or forged; the message says how.
     """
     words, width = len(split.keys), 0 if split.is_squeezed else split.low_bytes
     size = split.word_type.itemsize
@@ -195,14 +195,10 @@ def decoded(split: Split, frames: Sequence[memoryview]) -> Words:
     low = np.frombuffer(lows, np.uint8).reshape(len(frames), width)
     if split.is_squeezed:
         small, low = small[:, :words], small[:, words:]
-    _check_counts(small, counts)
-    return split.joined(small, low, np.frombuffer(b"".join(above), split.word_type))
-
-
-def _check_counts(small: Bytes, counts: list[int]) -> None:
     wrong = np.flatnonzero(np.count_nonzero(small == _EXCEPTION, axis=1) != np.array(counts))
     if len(wrong):
         raise FrameError(int(wrong[0]), "of other exceptions than it says")
+    return split.joined(small, low, np.frombuffer(b"".join(above), split.word_type))
 
 
 def decompressed(

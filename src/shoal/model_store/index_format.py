@@ -79,7 +79,7 @@ class Form:
     Attributes:
         names: Of the tensors in a frame.
         kinds: Of the same; one type, many shapes.
-        codec: ``RAW``, ``DIFFERENCE`` or ``XOR``.
+        codec: ``RAW``, ``ALONE`` or ``DIFFERENCE``.
         is_squeezed: Whether the bytes below the chosen one are compressed too.
         keys: The chosen byte of each tensor's words; for each place, where in the pack that
             lies: offset and size; nothing for ``RAW``.

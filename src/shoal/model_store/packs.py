@@ -58,7 +58,7 @@ def pack_name(pieces: Sequence[Piece], addresses: bytes) -> str:
     """Name of a pack: a hash over which tensors it holds and how.
 
     Args:
-        pieces: What is in it.
+        pieces: Its frames.
         addresses: The tensors' content addresses, piece after piece.
     """
     digest = hashlib.sha256(addresses)
@@ -107,7 +107,7 @@ def add_pack(
     Args:
         backend: Where it is written.
         contents: Of the index.
-        pieces: What is in it.
+        pieces: Its frames.
         addresses: The tensors' content addresses, piece after piece.
 
     Returns:
@@ -170,7 +170,7 @@ def encoded_batch(
     """Frames of many models.
 
     Args:
-        batch: What they are of.
+        batch: Their tensors.
         words: ``(models, words)``.
         choice: Codec, reference, and the models they are for.
 
@@ -179,12 +179,11 @@ def encoded_batch(
     """
     found = []
     for codec, reference, rows in choice:
-        form, keys, frames = _smallest(
-            Form(batch.names, batch.kinds, codec), words, reference, rows
-        )
+        plain = Form(batch.names, batch.kinds, codec)
+        form, keys, frames = _smallest(plain, words, reference, rows)
         small = np.array([len(frame) for frame in frames]) < form.bytes
         if small.any():
-            piece = Piece(form, _picked(frames, small), keys)
+            piece = Piece(form, [frames[row] for row in np.flatnonzero(small).tolist()], keys)
             found.append(_placed(batch, piece, rows[small], reference))
         if not small.all():
             raw = [words[row].tobytes() for row in rows[~small].tolist()]
@@ -192,10 +191,6 @@ def encoded_batch(
             none = nothing(len(words), 0, len(batch.kinds), words.dtype)
             found.append(_placed(batch, piece, rows[~small], none))
     return found
-
-
-def _picked(frames: list[bytes], small: NDArray[np.bool_]) -> list[bytes]:
-    return frames if small.all() else [frames[row] for row in np.flatnonzero(small).tolist()]
 
 
 def _placed(batch: Batch, piece: Piece, rows: NDArray[np.intp], reference: Reference) -> Encoded:

@@ -288,17 +288,13 @@ class Writer:
             encoded += self._encode(group, references)
         if encoded:
             self._write(encoded)
+        layouts = self._contents.layouts
         for model, given in models.items():
             numbers = tuple(self._numbers[address] for address in given.addresses)
-            layout = self._layout(given.layout)
-            self._contents.entries[model] = ModelEntry(
-                model, layout, numbers, records.get(model, {})
-            )
-
-    def _layout(self, layout: Layout) -> int:
-        if layout not in self._contents.layouts:
-            self._contents.layouts.append(layout)
-        return self._contents.layouts.index(layout)
+            if given.layout not in layouts:
+                layouts.append(given.layout)
+            entry = ModelEntry(model, layouts.index(given.layout), numbers, records.get(model, {}))
+            self._contents.entries[model] = entry
 
     def _groups(self, models: Mapping[str, Given]) -> list[_Group]:
         """Group models by the tensors that the store lacks, and number these tensors."""
@@ -320,13 +316,10 @@ class Writer:
                     group = found[key]
                     group.rows.append(given.row)
                     group.models.append(model)
-                    self._add_frame(group.batch, first)
+                    group.batch.firsts.append(first)
+                    group.batch.frames.append(len(self._contents.frames) + len(self._firsts))
+                    self._firsts.append(first)
         return list(found.values())
-
-    def _add_frame(self, batch: Batch, first: int) -> None:
-        batch.firsts.append(first)
-        batch.frames.append(len(self._contents.frames) + len(self._firsts))
-        self._firsts.append(first)
 
     def _encode(self, group: _Group, references: Mapping[str, Sequence[str]]) -> list[Encoded]:
         """Frames of a group, and of the median that they are compared with."""

@@ -43,17 +43,9 @@ def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
     Raises:
         SettingsError: An experiment, group choice or setting is unknown or has a wrong value.
     """
-    settings: Settings = parse(Settings, contents(config, experiment, overrides), "")
+    content = resolved(composed(config, experiment, overrides))
+    settings: Settings = parse(Settings, content, "")
     return settings
-
-
-def contents(config: Path, experiment: str, overrides: list[str]) -> dict[str, Any]:
-    """The composed settings as plain values, before they are validated.
-
-    Raises:
-        SettingsError: An experiment or group choice is unknown, or the settings do not compose.
-    """
-    return resolved(composed(config, experiment, overrides))
 
 
 def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
