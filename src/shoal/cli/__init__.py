@@ -6,7 +6,7 @@ import os
 import sys
 
 from shoal.terminal import command
-from shoal.training.kernels import VARIABLE, usual_kernels
+from shoal.training.determinism import VARIABLE, usual_kernels
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

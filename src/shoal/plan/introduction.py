@@ -89,7 +89,7 @@ and VICReg take all three: the last axis is the channels' if it is at most 4 lon
 longer.
 
 A training is one epoch of as many steps as the budget has. So Lightning's schedulers have to step
-with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once an epoch,
+with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once per epoch,
 which is Lightning's default, would do nothing and is refused. To count FLOPs `training_step` is
 called once before, without a trainer: it cannot use `self.trainer` or `self.optimizers()`. What a
 model keeps, its parameters and persistent buffers, has to be of a type that numpy and safetensors
