@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import SettingsError
-from shoal.plan.points import points
+from shoal.search.space import points
 from shoal.settings.compose import as_list, compose
 from shoal.settings.variants import variants
 
