@@ -21,8 +21,8 @@ from shoal.formats.tables import TRAIN
 from shoal.models import MLP
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
-from shoal.train_specialists.fit import train_on_rows, train_on_shards
 from shoal.training.determinism import deterministic
+from shoal.training.fit import train_on_rows, train_on_shards
 from shoal.training.model import weights
 from shoal.training.processes import end_helpers
 from shoal.training.resume import Checkpoints

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,23 @@ def test_members_that_are_there_are_not_trained_again(work, members, trained, tm
     assert run(work, members, tmp_path / "second.json") == []
 
     assert sorted(turns) == NAMES[1:]
+
+
+def test_a_member_that_was_trained_before_is_recovered(work, members, trained, tmp_path):
+    """It is asked for by its candidate and files, and not trained."""
+    turns, _ = trained
+
+    def recover(candidate, weights, ledger):
+        if weights.parts[-4] == "bbbb" or candidate.point != {"lr": "1111"}:
+            return False
+        for path in (weights, ledger):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return True
+
+    assert run(replace(work, recover=recover), members, tmp_path / "status.json") == []
+
+    assert turns == NAMES[1:]
 
 
 def test_a_failed_member_stops_no_other_and_leaves_no_status(

@@ -12,8 +12,8 @@ from shoal.formats.ledger import Ledger
 from shoal.search.steps import Steps
 from shoal.settings.search import GridSampling, Halving
 from shoal.train_specialists.candidate import Candidate, candidate
-from shoal.train_specialists.fit import train_on_rows
 from shoal.training.determinism import deterministic
+from shoal.training.fit import train_on_rows
 from shoal.training.model import weights
 from shoal.training.resume import Checkpoints, Part, one_in
 from tests.trainings import BATCH, STEPS, TRAINING, Odd, Plain, table

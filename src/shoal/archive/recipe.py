@@ -129,8 +129,8 @@ def _train(store: PoolStore, record: Mapping[str, Any], recipe: Recipe, rows: Te
     from shoal.search.points import at_point
     from shoal.settings.learning import Model, Training
     from shoal.settings.section import parse
-    from shoal.train_specialists.fit import train_on_rows
     from shoal.training.determinism import as_if_alone
+    from shoal.training.fit import train_on_rows
     from shoal.training.model import build_model, load_weights, weights
 
     settings = parse(Model, recipe.model, "model")

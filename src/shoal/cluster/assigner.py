@@ -13,6 +13,7 @@ from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.stored import Stored, as_kind, check_range, naming, tensor_of
+from shoal.partitions.index import UNASSIGNED
 from shoal.sources.canonical import canonical_text
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float32]
     State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
-
-UNASSIGNED = -1
-"""Partition of a row whose column value was not seen in training: the base serves it."""
 
 
 class _AtomFacts(Stored):

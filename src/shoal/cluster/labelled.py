@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.cluster.sample import SmallestDraws, embedded_blocks
 from shoal.errors import DataError
+from shoal.formats.row_store import known_labels
 from shoal.formats.units import UNIT
 from shoal.partitions.grouping import FOLD_NAMES
 from shoal.partitions.reader import halves
-from shoal.training.batches import known_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shoal.train_specialists.fit import train_on_rows
+from shoal.training.fit import train_on_rows
 from shoal.training.flops import forward_flops
 from shoal.training.model import build_model, load_weights, predict, row_losses, weights
 

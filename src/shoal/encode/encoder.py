@@ -13,8 +13,8 @@ from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import Label, LabelSurvey, label_from_state
 from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
+from shoal.formats.kinds import Task
 from shoal.formats.stored import Stored, as_kind, naming
-from shoal.settings.data import Task
 from shoal.transform.rows import smallest_draws, training_rows
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import training_flops
 from shoal.formats.provenance import made_from
 from shoal.formats.units import UNIT
+from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
 from shoal.split.units import kind
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
-    from shoal.training.metrics import Metric
 
-UNASSIGNED = -1
 _NAMES = ("x", "y", "key", "embedding", "partition", UNIT)
 
 

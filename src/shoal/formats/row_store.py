@@ -209,3 +209,12 @@ class ShardRows:
         """Consecutive blocks of at most ``rows`` rows of the named arrays, in file order."""
         for start in range(0, self.rows, rows):
             yield {name: self.read(name, start, start + rows) for name in names}
+
+
+def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which labels a model can be trained on: all numbers, and classes of the generation.
+
+    Args:
+        y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.
+    """
+    return np.ones(len(y), dtype=bool) if y.dtype.kind == "f" else y >= 0

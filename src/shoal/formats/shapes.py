@@ -10,10 +10,10 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
 from shoal.errors import CorruptError, SettingsError, nearest
 from shoal.formats.json_file import read_json, write_json
+from shoal.formats.kinds import Task
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.provenance import made_from
 from shoal.formats.stored import as_kind, naming
-from shoal.settings.data import Task
 
 if TYPE_CHECKING:
     import os

@@ -31,10 +31,10 @@ from shoal.errors import CorruptError, SourceError
 from shoal.formats.files import replacing
 from shoal.formats.hashing import KEY_BYTES
 from shoal.formats.json_file import parse_json, read_json, write_json
+from shoal.formats.kinds import ColumnKind, Task
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.provenance import made_from
 from shoal.formats.stored import as_kind, naming
-from shoal.settings.data import ColumnKind, Task
 
 if TYPE_CHECKING:
     import os

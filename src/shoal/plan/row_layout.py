@@ -49,6 +49,7 @@ class RowLayout:
         goes_on: Whether slots of later steps go on from the state of those before.
         left_out: Slots ``ID/DIGEST/STEP/SLOT`` whose training failed and that the pool is made
             without, sorted.
+        probed: Whether the assigner is fitted by probes, which start from the base.
     """
 
     root: str
@@ -64,6 +65,7 @@ class RowLayout:
     slots: tuple[int, ...] = ()
     goes_on: bool = False
     left_out: tuple[str, ...] = ()
+    probed: bool = False
 
     @cached_property
     def folder(self) -> Path:

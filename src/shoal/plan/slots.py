@@ -111,6 +111,24 @@ class Slots:
             and (identity == step.identity and slot in step.every)
         )
 
+    @property
+    def count(self) -> int:
+        """Number of steps."""
+        return len(self.counts)
+
+    def identity(self, step: int, *, decided: bool) -> str:
+        """Identity of a step's slots, or of the decision that follows."""
+        own = self._steps[step]
+        return own.after if decided else own.identity
+
+    def steps_before(self, step: int) -> range:
+        """The step before one; none before the first."""
+        return range(max(0, step - 1), step)
+
+    def steps_compared(self, step: int) -> range:
+        """Steps whose slots the decision after one compares."""
+        return range(step if self.goes_on else 0, step + 1)
+
     def names(self, step: int) -> tuple[str, ...]:
         """Names of a step's slots."""
         return self._steps[step].slots
@@ -128,8 +146,7 @@ class Slots:
 
     def compared(self, step: int) -> list[Path]:
         """Weights that the decision after a step compares, in order."""
-        first = step if self.goes_on else 0
-        return [path for each in range(first, step + 1) for path in self.files(each, WEIGHTS)]
+        return [path for each in self.steps_compared(step) for path in self.files(each, WEIGHTS)]
 
     def before(self, step: int) -> tuple[list[Path], list[Path]]:
         """The decision that fills a step's slots, and states that they go on from, if any."""

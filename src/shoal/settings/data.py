@@ -7,13 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from shoal.formats.kinds import ColumnKind, Task
 from shoal.settings.section import Section, Seed
 
-ColumnKind = Literal[
-    "numeric", "categorical", "text", "image", "vector", "label", "id", "group", "time", "ignore"
-]
 Fold = Literal["train", "validation", "test"]
-Task = Literal["classification", "regression"]
 
 
 class ArraySource(Section):

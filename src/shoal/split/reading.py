@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError
 from shoal.formats import tables
-from shoal.plan.shards import is_of_shard
 from shoal.settings.data import ArraySource
 from shoal.sources import values
 from shoal.sources.columns import label_is_missing, needed, typed
 from shoal.sources.opened import SourceFile, opened
 from shoal.sources.readers import raw_batches
+from shoal.sources.shards import is_of_shard
 from shoal.split.folds import Basis
 from shoal.split.keys import row_keys
 

@@ -52,6 +52,7 @@ def train_router(
     from shoal.embed.embedder import load_embedder
     from shoal.formats.fitted_state import load_state, save_state
     from shoal.partitions.reader import Index
+    from shoal.search.points import model_at
     from shoal.train_router.fit import fit_router
     from shoal.training.model import trained_model
 
@@ -63,7 +64,7 @@ def train_router(
     if settings.method != "nearest_atom" and trained:
         chosen = chosen_specialists(choices, specialists)
         states = [load_state(chosen[partition], AtPoint) for partition in trained]
-        nets = [trained_model(model, meta["point"], shapes, own) for own, meta in states]
+        nets = [trained_model(model_at(model, meta["point"]), shapes, own) for own, meta in states]
         losses = specialist_losses(nets, rows, shapes.task, ledger)
     assigner = load_assigner(assigner_path)
     router = fit_router(

@@ -112,13 +112,14 @@ def _losses(
     import torch
 
     from shoal.formats.fitted_state import load_state
+    from shoal.search.points import model_at
     from shoal.training.flops import forward_flops
     from shoal.training.model import losses_by_row, trained_model
 
     shapes = Shapes.load(shapes_path)
-    base = trained_model(model, {}, shapes, load_state(base_path)[0])
+    base = trained_model(model, shapes, load_state(base_path)[0])
     nets = {
-        str(path): trained_model(model, facts["point"], shapes, tensors)
+        str(path): trained_model(model_at(model, facts["point"]), shapes, tensors)
         for path, (tensors, facts) in states.items()
         if facts.get("diverged") is None
     }

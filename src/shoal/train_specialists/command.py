@@ -31,8 +31,8 @@ def base_fit(
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
     from shoal.formats.fitted_state import save_state
-    from shoal.train_specialists.fit import train_on_shards
     from shoal.training.budget import Budget
+    from shoal.training.fit import train_on_shards
     from shoal.training.model import build_model, weights
     from shoal.training.processes import end_helpers
     from shoal.training.resume import Checkpoints
@@ -91,8 +91,8 @@ def train_specialist(
     from shoal.formats.fitted_state import load_state, save_state
     from shoal.partitions.reader import Index, training_rows
     from shoal.search.points import at_point
-    from shoal.train_specialists.fit import train_on_rows
     from shoal.training.budget import Budget
+    from shoal.training.fit import train_on_rows
     from shoal.training.model import build_model, load_weights, weights
     from shoal.training.resume import Checkpoints, say_once
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from shoal.formats.row_store import CHUNK_ROWS, ShardRows
+from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
 from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
@@ -144,15 +144,6 @@ class RowStream(IterableDataset["Batch"]):
 def _training_rows(shard: ShardRows, labelled: bool) -> NDArray[np.int64]:
     training = shard.read("fold") == TRAIN
     return np.flatnonzero(training & known_labels(shard.read("y")) if labelled else training)
-
-
-def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which labels a model can be trained on: all numbers, and classes of the generation.
-
-    Args:
-        y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.
-    """
-    return np.ones(len(y), dtype=bool) if y.dtype.kind == "f" else y >= 0
 
 
 class MemoryRows(IterableDataset["Batch"]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from shoal.formats.units import least_units, numbered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from shoal.formats.kinds import Metric
+
     Array = NDArray[Any]
     Floats = NDArray[np.float64]
-
-Metric = Literal["accuracy", "rmse"]
 
 LOWEST_PROBABILITY = 1e-7
 """Floor of a probability in the log-loss, and the probability of a class unseen in training."""

@@ -12,7 +12,6 @@ from safetensors.numpy import save
 from shoal.errors import ModelError
 from shoal.formats.units import mean_of
 from shoal.models import has_channels_last
-from shoal.search.points import model_at
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.blocks import BLOCK_ROWS, padded_blocks
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.shapes import Shapes
-    from shoal.search.points import Point
     from shoal.settings.learning import Model
 
 
@@ -187,13 +185,13 @@ def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArr
 
 
 def trained_model(
-    model: Model, point: Point, shapes: Shapes, tensors: Mapping[str, NDArray[Any]]
+    model: Model, shapes: Shapes, tensors: Mapping[str, NDArray[Any]]
 ) -> torch.nn.Module:
-    """The user's model at the grid point that its weights were trained at.
+    """The user's model with trained weights.
 
     Args:
-        model: Class and arguments.
-        point: The grid point; its model arguments may change what the forward pass does.
+        model: Class and arguments, those of the grid point that the weights were trained at: they
+            may change what the forward pass does.
         shapes: Shape of rows and labels.
         tensors: The trained weights.
 
@@ -201,11 +199,10 @@ def trained_model(
         CorruptError: A model of Shoal's own has other parameters.
         ModelError: A user's model has, or does not build.
     """
-    at = model_at(model, point)
-    if at.target in OURS:  # a user's may need the content of tensors
-        target, arguments = import_target(at.target, "model"), shapes.fill(at.arguments())
+    if model.target in OURS:  # a user's may need the content of tensors
+        target, arguments = import_target(model.target, "model"), shapes.fill(model.arguments())
         check_layout(lambda: target(**arguments), tensors)
-    net = build_model(at, shapes, seed=0)
+    net = build_model(model, shapes, seed=0)
     load_weights(net, tensors)
     return net
 

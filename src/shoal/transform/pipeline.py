@@ -10,8 +10,8 @@ import numpy as np
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.kinds import ColumnKind, Task
 from shoal.formats.stored import Stored, as_kind
-from shoal.settings.data import ColumnKind, Task
 from shoal.transform.augment import Mask, Swap
 from shoal.transform.balance import Balance
 from shoal.transform.function import Function

@@ -25,6 +25,7 @@ class LayoutRecord(TypedDict):
     left_out: NotRequired[list[str]]
     slots: NotRequired[list[int]]
     goes_on: NotRequired[bool]
+    probed: NotRequired[bool]
 
 
 class PlanRecord(TypedDict):
@@ -108,7 +109,7 @@ class PackMember(TypedDict):
 
 
 class FailedSpecialist(TypedDict):
-    """A :class:`shoal.plan.incomplete.Failure`."""
+    """A :class:`shoal.pool.incomplete.Failure`."""
 
     folder: str
     reason: str

@@ -10,7 +10,7 @@ from shoal.formats.hashing import settings_id
 from shoal.plan.code import code_digest
 from shoal.plan.history import PUBLISHED
 from shoal.plan.jobs import Job
-from shoal.settings.variants import CHOICE
+from shoal.plan.variants import CHOICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +52,6 @@ def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
     if chosen or answers_page(first) is None:
         return []
     made_of = {plan.variant.id: [plan.layout.release, plan.variant.changes] for plan in plans}
-    identity = settings_id(code_digest("answers.command"), made_of)
+    identity = settings_id(code_digest("explore.answers.command"), made_of)
     record = first.root / ANSWERS / PUBLISHED / f"{identity}.json"
     return [Job("answers", "", (record,))]
