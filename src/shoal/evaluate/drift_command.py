@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from shoal.evaluate.drift import Change, Flags, Rows
     from shoal.evaluate.drift_rows import RowPlaces
-    from shoal.settings.changes import Drift
+    from shoal.settings.running import Drift
 
     Losses = Mapping[int, Loss]
 

@@ -25,7 +25,7 @@ from shoal.formats.units import UNIT
 from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
-from shoal.split.units import kind
+from shoal.split.folds import unit_kind
 from shoal.train_specialists.experts import BASE, Experts
 from shoal.training.metrics import measure
 
@@ -98,7 +98,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
     index = Index(paths.index)
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
-    made_by = kind(pool.columns, content["split"]["method"])
+    made_by = unit_kind(pool.columns, content["split"]["method"])
     metrics, per_row = _metrics(settings, metric, tested, pool, paths, made_by)
     metrics["control"] = None
     if content["sources"]["shuffle_labels"]:

@@ -18,7 +18,7 @@ class ArraySource(Section):
 
     path: str = Field(description="the file")
     arrays: list[dict[str, str]] = Field(
-        description="one entry a set of rows: column name to array name"
+        description="one entry per set of rows: column name to array name"
     )
 
 
@@ -63,7 +63,7 @@ class Sources(Section):
 
 
 class _Shares(Section):
-    """What splits by shares of the rows have."""
+    """Base of splits by shares of the rows."""
 
     fractions: dict[Fold, float] = Field(description="share of the rows in each fold")
 
