@@ -112,6 +112,11 @@ class Slots:
         )
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Files of each slot."""
+        return (WEIGHTS, LEDGER, STATE) if self.goes_on else (WEIGHTS, LEDGER)
+
+    @property
     def count(self) -> int:
         """Number of steps."""
         return len(self.counts)
@@ -179,11 +184,10 @@ class Slots:
         Args:
             partition: Number of the partition.
         """
-        names = (WEIGHTS, LEDGER, *((STATE,) if self.goes_on else ()))
         for step in range(len(self.counts)):
             for slot, files in zip(
                 self.names(step),
-                zip(*(self.files(step, name) for name in names), strict=True),
+                zip(*(self.files(step, name) for name in self.outputs), strict=True),
                 strict=True,
             ):
                 yield Job("train_specialist", f"{self.digest}/{step}/{slot}", files, partition)

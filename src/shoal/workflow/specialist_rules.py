@@ -39,6 +39,13 @@ class SpecialistRules(Plan):
         return search.compared(int(wildcards.step))
 
     def inputs_before(self, wildcards: Any) -> tuple[list[Path], list[Path]]:  # noqa: ANN401 - the same
-        """The decision that fills a slot, one or none, and states that its step goes on from."""
+        """The decision that fills a slot, one or none, and states that its step goes on from.
+
+        A slot that is trained waits for neither: Snakemake would train it again where they are
+        missing.
+        """
         search = self.layout.search(wildcards.digest, validation_of(wildcards.slot))
-        return search.before(int(wildcards.step))
+        folder = self.layout.folder / "specialists" / wildcards.specialists_id / wildcards.digest
+        slot = folder / wildcards.step / wildcards.slot
+        is_trained = all((slot / name).exists() for name in search.outputs)
+        return ([], []) if is_trained else search.before(int(wildcards.step))
