@@ -235,7 +235,7 @@ def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
     before = specialists(copied)
     remove_specialists(copied)
     copied.forget_store()
-    choice = next(copied.generation.glob("choices/*/*/*"))
+    choice = next(copied.generation.glob("choices/*/*/*/*"))
     choice.unlink()
     plugins = str(Path(__file__).parent / "plugins")
     python_path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))
