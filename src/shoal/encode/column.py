@@ -66,6 +66,8 @@ class ColumnEncoder(ABC):
     Attributes:
         name: Its name in the settings.
         kinds: Kinds of column that it accepts.
+        missing: What a missing value becomes, for ``config/README.md``.
+        unseen: What a value becomes that training did not have, for the same page.
         Options: Type of its settings; their descriptions are its documentation.
         Fitted: Type of its fitted state.
         fitted: The fitted state: plain JSON values and scikit-learn estimators.
@@ -73,6 +75,8 @@ class ColumnEncoder(ABC):
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
+    missing: ClassVar[str] = "-"
+    unseen: ClassVar[str] = "-"
     Options: ClassVar[type[Section]] = NoOptions
     Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 

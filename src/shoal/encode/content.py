@@ -48,6 +48,7 @@ class Ngrams(ColumnEncoder):
 
     name = "ngrams"
     kinds = ("text", "categorical")
+    missing = "as the empty text: zeros"
     Options: ClassVar[type[Section]] = NgramOptions
 
     def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
@@ -104,6 +105,7 @@ class Image(ColumnEncoder):
 
     name = "image"
     kinds = ("image",)
+    missing = "refused"
     Fitted: ClassVar[Any] = _ImageFitted
 
     def _nothing(self) -> NDArray[Any]:
@@ -142,6 +144,7 @@ class Vector(ColumnEncoder):
 
     name = "vector"
     kinds = ("vector",)
+    missing = "refused"
     Fitted: ClassVar[Any] = _VectorFitted
 
     def restore(self, fitted: object) -> None:

@@ -56,6 +56,7 @@ class _Sequence(ColumnEncoder):
     """One code per place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
 
     kinds = ("text", "categorical")
+    missing = "as the empty text: zeros"
     Options: ClassVar[type[Section]] = SequenceOptions
     Fitted: ClassVar[Any] = _Fitted
 
@@ -104,6 +105,7 @@ class SequenceOneHot(_Sequence):
     """
 
     name = "sequence_one_hot"
+    unseen = "a letter: 0 in every feature of its place"
 
     def encode(self, values: NDArray[Any]) -> Floats:
         """0 or 1, ``(rows, length, letters)``; all 0 for other letters and beyond the end."""
@@ -135,6 +137,7 @@ class SequenceInteger(_Sequence):
     """A text place by place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
 
     name = "sequence_integer"
+    unseen = "a letter: a code of its own"
 
     def encode(self, values: NDArray[Any]) -> Floats:
         """Whole numbers, ``(rows, length)``."""

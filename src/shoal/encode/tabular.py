@@ -36,6 +36,7 @@ class _Numeric(ColumnEncoder):
     """Gaps become the training mean and, where training had any, a feature of their own."""
 
     kinds = ("numeric",)
+    missing = "the training mean, and 1 in a further feature where training had gaps"
     Fitted: ClassVar[Any] = _NumericFitted
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
@@ -66,6 +67,7 @@ class Scale(_Numeric):
     """Less the training mean, over the training standard deviation (0 for a constant column)."""
 
     name = "scale"
+    unseen = "scaled"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
         """scikit-learn's."""
@@ -78,6 +80,7 @@ class Quantile(_Numeric):
     """The normal deviate of the value's quantile among training rows; robust to outliers."""
 
     name = "quantile"
+    unseen = "mapped, beyond the ends to the end"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401
         """scikit-learn's."""
@@ -92,6 +95,7 @@ class Rank(_Numeric):
     """The value's rank among training values, from 0 to 1; between two of them in proportion."""
 
     name = "rank"
+    unseen = "mapped, beyond the ends to the end"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401
         """scikit-learn's."""
@@ -105,10 +109,12 @@ class Passthrough(_Numeric):
     """The value itself."""
 
     name = "passthrough"
+    unseen = "left as it is"
 
 
 class _Categorical(ColumnEncoder):
     kinds = ("categorical", "text")
+    missing = "a category of its own where training had gaps, else as unseen"
     Fitted: ClassVar[Any] = Estimator
 
     def encode(self, values: NDArray[Any]) -> Floats:
@@ -117,9 +123,10 @@ class _Categorical(ColumnEncoder):
 
 
 class OneHot(_Categorical):
-    """One feature per category of the training fold; missing is a category, unseen is all 0."""
+    """One feature per category of the training fold."""
 
     name = "one_hot"
+    unseen = "0 in every feature"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
         """scikit-learn's."""
@@ -147,9 +154,11 @@ class OneHot(_Categorical):
 
 
 class Ordinal(_Categorical):
-    """The category's place among the sorted ones of the training fold; unseen -1, missing -2."""
+    """The category's place among the sorted ones of the training fold."""
 
     name = "ordinal"
+    missing = "-2"
+    unseen = "-1"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
         """scikit-learn's."""
@@ -206,6 +215,7 @@ class TargetMean(_Categorical):
     """
 
     name = "target"
+    unseen = "the label's mean (a class's share) over the training rows"
     Fitted: ClassVar[Any] = _TargetFitted
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
