@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, model_validator
 from typing_extensions import TypedDict
 
-from shoal.encode.column import ColumnEncoder, Place, Target
+from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
 from shoal.formats.stored import check_range, naming, tensor_of
 from shoal.formats.tables import without_gaps
 from shoal.settings.section import Section
@@ -51,7 +51,7 @@ class Ngrams(ColumnEncoder):
     missing = "as the empty text: zeros"
     Options: ClassVar[type[Section]] = NgramOptions
 
-    def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
+    def __init__(self, place: ColumnSetting, options: Mapping[str, Any]) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer
 
         super().__init__(place, options)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.ledger import Ledger
     from shoal.training.batches import MemoryRows, RowStream
-    from shoal.training.resume import Checkpoints, Part, Slot
+    from shoal.training.resume import Checkpoint, Checkpoints, Part
 
 PARTS = 20
 """Points of a curve, where a training has as many steps."""
@@ -121,7 +121,7 @@ class _Keep(pl.Callback):
     It does so before a step, not after one: then all that a module does after a step is done.
     """
 
-    def __init__(self, slot: Slot | None, stop: int, left: Path | None) -> None:
+    def __init__(self, slot: Checkpoint | None, stop: int, left: Path | None) -> None:
         self.told_to_end = False
         self._shared = False
         self._slot = slot
@@ -191,7 +191,7 @@ class _Keep(pl.Callback):
     def _tell_to_end(self, *_: object) -> None:
         self.told_to_end = True
 
-    def _save(self, trainer: pl.Trainer, slot: Slot) -> None:
+    def _save(self, trainer: pl.Trainer, slot: Checkpoint) -> None:
         try:
             trainer.save_checkpoint(slot.path, weights_only=False)
         except ShoalError as error:
@@ -214,7 +214,7 @@ def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) 
             )
 
 
-def _head(slot: Slot | None, left: Path | None) -> dict[str, object]:
+def _head(slot: Checkpoint | None, left: Path | None) -> dict[str, object]:
     """Facts that a checkpoint holds about its training; none in a state for other jobs.
 
     Args:
