@@ -30,9 +30,9 @@ from shoal.training.processes import (
     ALONE,
     RandomState,
     of_first,
-    place,
     random_state,
     rank,
+    rank_and_count,
     set_random_state,
     sharing,
 )
@@ -138,7 +138,7 @@ class _Keep(pl.Callback):
         if self._slot and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._tell_to_end)
         self.told_to_end = trainer.received_sigterm
-        self._shared = place() != ALONE
+        self._shared = rank_and_count() != ALONE
         # Not the same draws for other rows.
         if trainer.global_rank:
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)
@@ -225,13 +225,13 @@ def _head(slot: Checkpoint | None, left: Path | None) -> dict[str, object]:
 
 
 def _write_once(path: Path, content: Mapping[str, object]) -> None:
-    if place()[0] == 0:
+    if rank_and_count()[0] == 0:
         write_checkpoint(path, content)
 
 
 def _end() -> NoReturn:
     # A helper that ends otherwise makes Lightning kill the first process, which may not be ready.
-    raise SystemExit(TERMINATED if place()[0] == 0 else 0)
+    raise SystemExit(TERMINATED if rank_and_count()[0] == 0 else 0)
 
 
 def _machine() -> dict[str, object]:

@@ -147,9 +147,9 @@ def calibration_error(probability: Array, y: Array, bins: int) -> float:
     correct = row_correct(probability, y)
     confidence = probability.max(axis=1).astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    binned = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     # |sum of confidences - sum of hits| of a bin is its rows times its gap.
-    gaps = np.bincount(place, weights=confidence - correct, minlength=bins)
+    gaps = np.bincount(binned, weights=confidence - correct, minlength=bins)
     return float(np.abs(gaps).sum() / len(y))
 
 
@@ -194,8 +194,8 @@ def worst_partition(
 
 def partition_units(partition: Array, units: Array | None) -> dict[int, int]:
     """Units of each partition's rows, ascending by partition; see :mod:`shoal.formats.units`."""
-    place = numbered(units, len(partition))[0]
-    pairs = np.unique(np.stack([partition.astype(np.int64), place]), axis=1)
+    unit = numbered(units, len(partition))[0]
+    pairs = np.unique(np.stack([partition.astype(np.int64), unit]), axis=1)
     numbers, counts = np.unique(pairs[0], return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
