@@ -59,11 +59,12 @@ class ColumnEncoder(ABC):
     Values come as float64 with NaN where missing (numeric), as an object array with None where
     missing (categorical, text), or as ``(rows, *shape)`` of numbers (image, vector).
 
+    ``config/README.md`` lists encoders by their docstrings: its first paragraph, and the lines
+    ``Missing:`` and ``Unseen:``, what a missing value becomes, and one that training did not have.
+
     Attributes:
         name: Its name in the settings.
         kinds: Kinds of column that it accepts.
-        missing: What a missing value becomes, for ``config/README.md``.
-        unseen: What a value becomes that training did not have, for the same page.
         Options: Type of its settings; their descriptions are its documentation.
         Fitted: Type of its fitted state.
         fitted: The fitted state: plain JSON values and scikit-learn estimators.
@@ -71,8 +72,6 @@ class ColumnEncoder(ABC):
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
-    missing: ClassVar[str] = "-"
-    unseen: ClassVar[str] = "-"
     Options: ClassVar[type[Section]] = NoOptions
     Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 

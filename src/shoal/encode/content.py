@@ -42,13 +42,14 @@ class NgramOptions(Section):
 class Ngrams(ColumnEncoder):
     """Signed counts of hashed n-grams of the lower-cased text, of length 1; stateless.
 
+    Missing: as the empty text: zeros.
+
     Source:
         Weinberger et al. 2009, as scikit-learn's ``HashingVectorizer``.
     """
 
     name = "ngrams"
     kinds = ("text", "categorical")
-    missing = "as the empty text: zeros"
     Options: ClassVar[type[Section]] = NgramOptions
 
     def __init__(self, place: ColumnSetting, options: Mapping[str, Any]) -> None:
@@ -101,11 +102,12 @@ class Image(ColumnEncoder):
 
     One mean and one deviation for all pixels, so that a dark or faint dataset (the digits' pixels
     reach 16 of 255) trains as fast as any other.
+
+    Missing: refused.
     """
 
     name = "image"
     kinds = ("image",)
-    missing = "refused"
     Fitted: ClassVar[Any] = _ImageFitted
 
     def _nothing(self) -> NDArray[Any]:
@@ -140,11 +142,13 @@ class Image(ColumnEncoder):
 
 
 class Vector(ColumnEncoder):
-    """Each feature less its own training mean, over its own standard deviation (1 if constant)."""
+    """Each feature less its own training mean, over its own standard deviation (1 if constant).
+
+    Missing: refused.
+    """
 
     name = "vector"
     kinds = ("vector",)
-    missing = "refused"
     Fitted: ClassVar[Any] = _VectorFitted
 
     def restore(self, fitted: object) -> None:

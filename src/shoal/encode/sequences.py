@@ -53,10 +53,12 @@ class _Fitted(TypedDict):
 
 
 class _Sequence(ColumnEncoder):
-    """One code per place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
+    """One code per place: 0 beyond the end, 1, 2, … for the letters, the next for any other.
+
+    Missing: as the empty text: zeros.
+    """
 
     kinds = ("text", "categorical")
-    missing = "as the empty text: zeros"
     Options: ClassVar[type[Section]] = SequenceOptions
     Fitted: ClassVar[Any] = _Fitted
 
@@ -102,10 +104,11 @@ class SequenceOneHot(_Sequence):
     """A text place by place, one feature per letter of the alphabet; other letters are all 0.
 
     The shape is ``(length, letters)`` where the column is the only input, else flat.
+
+    Unseen: a letter: 0 in every feature of its place.
     """
 
     name = "sequence_one_hot"
-    unseen = "a letter: 0 in every feature of its place"
 
     def encode(self, values: NDArray[Any]) -> Floats:
         """0 or 1, ``(rows, length, letters)``; all 0 for other letters and beyond the end."""
@@ -134,10 +137,12 @@ class SequenceOneHot(_Sequence):
 
 
 class SequenceInteger(_Sequence):
-    """A text place by place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
+    """A text place by place: 0 beyond the end, 1, 2, … for the letters, the next for any other.
+
+    Unseen: a letter: a code of its own.
+    """
 
     name = "sequence_integer"
-    unseen = "a letter: a code of its own"
 
     def encode(self, values: NDArray[Any]) -> Floats:
         """Whole numbers, ``(rows, length)``."""

@@ -33,10 +33,12 @@ class _NumericFitted(Gaps):
 
 
 class _Numeric(ColumnEncoder):
-    """Gaps become the training mean and, where training had any, a feature of their own."""
+    """A number.
+
+    Missing: the training mean, and 1 in a further feature where training had gaps.
+    """
 
     kinds = ("numeric",)
-    missing = "the training mean, and 1 in a further feature where training had gaps"
     Fitted: ClassVar[Any] = _NumericFitted
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
@@ -64,10 +66,12 @@ class _Numeric(ColumnEncoder):
 
 
 class Scale(_Numeric):
-    """Less the training mean, over the training standard deviation (0 for a constant column)."""
+    """Less the training mean, over the training standard deviation (0 for a constant column).
+
+    Unseen: scaled.
+    """
 
     name = "scale"
-    unseen = "scaled"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
         """scikit-learn's."""
@@ -77,10 +81,12 @@ class Scale(_Numeric):
 
 
 class Quantile(_Numeric):
-    """The normal deviate of the value's quantile among training rows; robust to outliers."""
+    """The normal deviate of the value's quantile among training rows; robust to outliers.
+
+    Unseen: mapped, beyond the ends to the end.
+    """
 
     name = "quantile"
-    unseen = "mapped, beyond the ends to the end"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401
         """scikit-learn's."""
@@ -92,10 +98,12 @@ class Quantile(_Numeric):
 
 
 class Rank(_Numeric):
-    """The value's rank among training values, from 0 to 1; between two of them in proportion."""
+    """The value's rank among training values, from 0 to 1; between two of them in proportion.
+
+    Unseen: mapped, beyond the ends to the end.
+    """
 
     name = "rank"
-    unseen = "mapped, beyond the ends to the end"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401
         """scikit-learn's."""
@@ -106,15 +114,21 @@ class Rank(_Numeric):
 
 
 class Passthrough(_Numeric):
-    """The value itself."""
+    """The value itself.
+
+    Unseen: left as it is.
+    """
 
     name = "passthrough"
-    unseen = "left as it is"
 
 
 class _Categorical(ColumnEncoder):
+    """A category.
+
+    Missing: a category of its own where training had gaps, else as unseen.
+    """
+
     kinds = ("categorical", "text")
-    missing = "a category of its own where training had gaps, else as unseen"
     Fitted: ClassVar[Any] = Estimator
 
     def encode(self, values: NDArray[Any]) -> Floats:
@@ -123,10 +137,12 @@ class _Categorical(ColumnEncoder):
 
 
 class OneHot(_Categorical):
-    """One feature per category of the training fold."""
+    """One feature per category of the training fold.
+
+    Unseen: 0 in every feature.
+    """
 
     name = "one_hot"
-    unseen = "0 in every feature"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
         """scikit-learn's."""
@@ -154,11 +170,13 @@ class OneHot(_Categorical):
 
 
 class Ordinal(_Categorical):
-    """The category's place among the sorted ones of the training fold."""
+    """The category's place among the sorted ones of the training fold.
+
+    Missing: -2.
+    Unseen: -1.
+    """
 
     name = "ordinal"
-    missing = "-2"
-    unseen = "-1"
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
         """scikit-learn's."""
@@ -210,12 +228,13 @@ class TargetMean(_Categorical):
     with means that their own labels are part of, since every row is encoded alike: prefer
     ``one_hot`` where categories are rare.
 
+    Unseen: the label's mean (a class's share) over the training rows.
+
     Source:
         Micci-Barreca 2001, as scikit-learn's ``TargetEncoder``.
     """
 
     name = "target"
-    unseen = "the label's mean (a class's share) over the training rows"
     Fitted: ClassVar[Any] = _TargetFitted
 
     def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002

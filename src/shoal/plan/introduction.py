@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def introduction() -> str:
     steps = _table(
         "step", STEPS, {"columns": _kinds("works_on"), "folds": _folds, "fitted on": _fit}
     )
-    facts = {"columns": _kinds("kinds"), "missing": _fact("missing"), "unseen": _fact("unseen")}
+    facts = {"columns": _kinds("kinds"), "missing": _line("Missing"), "unseen": _line("Unseen")}
     encoders = _table("encoder", ENCODERS, facts | {"inverse": _inverse})
     return "\n".join([_TEXT, _STEPS, *steps, "", _ENCODERS, *encoders, ""])
 
@@ -195,8 +196,15 @@ def _kinds(attribute: str) -> Callable[[Any], str]:
     return lambda kind: ", ".join(getattr(kind, attribute))
 
 
-def _fact(attribute: str) -> Callable[[Any], str]:
-    return lambda kind: str(getattr(kind, attribute))
+def _line(label: str) -> Callable[[Any], str]:
+    """The text behind a label in the docstring of a class, or of the nearest one above it."""
+
+    def line(kind: Any) -> str:  # noqa: ANN401 - a class
+        docs = (str(base.__doc__) for base in kind.__mro__)
+        lines = (re.search(rf"^ *{label}: (.*)\.$", doc, re.MULTILINE) for doc in docs)
+        return next((found[1] for found in lines if found), "-")
+
+    return line
 
 
 def _inverse(encoder: Any) -> str:  # noqa: ANN401 - a class of encoder
