@@ -3,33 +3,23 @@
 from dataclasses import replace
 from pathlib import Path
 
-from shoal.plan.trials import TRIAL_FILES, Trials
+from shoal.plan.trials import Trials
 
 TRIALS = Trials(Path("first"), Path("later"), ("a", "b"), (2, 2, 1), "rows", "held-out")
 
 
 def files(trials, *, of=range(3)):
     """Files of all slots of some batches."""
-    return {path for batch in of for name in TRIAL_FILES for path in trials.files(batch, name)}
+    return {path for batch in of for path in trials.files(batch, "ledger.json")}
 
 
 def test_every_slot_has_files_of_its_own():
-    """2 + 2 + 1 slots with two files each, all of them candidates, and proposals in between."""
-    jobs = list(TRIALS.jobs(0))
+    """2 + 2 + 1 slots, all of them candidates, and proposals in between, all accounted for."""
+    proposals = {TRIALS.proposals(1), TRIALS.proposals(2)}
 
-    outputs = [path for job in jobs for path in job.outputs]
-    assert len(outputs) == len(set(outputs)) == 2 * 5 + 2
-    assert [job.rule for job in jobs].count("train_propose") == 2
-    assert len({job.about for job in jobs}) == len(jobs)
-    assert len(set(TRIALS.candidates)) == 5
-
-
-def test_all_slots_and_proposals_are_accounted_for():
-    """Every job leaves one ledger."""
-    jobs = list(TRIALS.jobs(0))
-
-    assert len(TRIALS.ledgers) == len(jobs)
-    assert {p for job in jobs for p in job.outputs if p.suffix == ".json"} == set(TRIALS.ledgers)
+    assert len(files(TRIALS)) == len(set(TRIALS.candidates)) == 5
+    assert set(TRIALS.ledgers) == files(TRIALS) | proposals
+    assert len(TRIALS.ledgers) == 5 + 2
 
 
 def test_changed_validation_rows_move_all_but_the_first_batch():

@@ -168,7 +168,7 @@ def _planned(
         settings_id(plan.layout.made["specialists"], abouts, again) for again in itertools.count()
     )
     name = next(name for name in names if not plan.layout.pack_status(name).exists())
-    job = Job("train_pack", name, (plan.layout.pack_status(name),))
+    job = Job("train_pack", {"pack": name}, (plan.layout.pack_status(name),))
     return PlannedPack(name, device, tuple(members), job, seconds if timed else None)
 
 

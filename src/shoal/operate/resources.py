@@ -11,6 +11,8 @@ from shoal.formats.json_file import read_made
 from shoal.operate.estimate import Estimate
 from shoal.plan.jobs import Job
 from shoal.plan.past import benchmarks, newest
+from shoal.plan.paths import glob
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,15 +131,14 @@ class Resources:
 
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
-        if rule == "train_specialist":
-            return self._members([f"{wildcards.digest}/{wildcards.point}"])
-        if rule == "train_rung":
-            return self._members([f"{wildcards.digest}/{wildcards.rung}/{wildcards.slot}"], rule)
-        if rule == "train_trial":
-            return self._members([f"{wildcards.digest}/{wildcards.batch}/{wildcards.slot}"], rule)
+        if STAGES[rule].per in ("point", "slot"):
+            member = {key: getattr(wildcards, key) for key in STAGES[rule].keys}
+            return self._members([member], rule)
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
-            return self._members(read_made(path, list[str]) if path.exists() else [])
+            members = read_made(path, list[str]) if path.exists() else []
+            names = ("digest", "point")
+            return self._members([dict(zip(names, m.split("/"), strict=True)) for m in members])
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
@@ -148,13 +149,10 @@ class Resources:
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
     def _members(
-        self, members: list[str], rule: str = "train_specialist"
+        self, members: list[dict[str, str]], rule: str = "train_specialist"
     ) -> tuple[float | None, float | None]:
-        """Of one process that trains these specialists, ``DIGEST/POINT``, in turn.
-
-        Or, by the rules for that, ``DIGEST/RUNG/SLOT`` and ``DIGEST/BATCH/SLOT``.
-        """
-        digests = [member.split("/")[0] for member in members]
+        """Of one process that trains these specialists, given by their wildcards, in turn."""
+        digests = [member["digest"] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
             return None, None
         entries = [self._entries[digest] for digest in digests]
@@ -190,8 +188,8 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        folders = ("specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*")
-        paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
+        stages = [stage for stage in STAGES.values() if stage.per in ("point", "slot")]
+        paths = (p for each in stages for p in self._plan.root.glob(glob(each, "ledger")))
         return [read_made(path, Training) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:
@@ -200,10 +198,10 @@ class Resources:
 
     @cached_property
     def _row_bytes(self) -> int:
-        shapes = self._plan.layout.fit("encode", "shapes.json")
+        shapes = self._plan.layout.file("encode_fit.shapes")
         return 4 * math.prod(read_made(shapes, RowShape)["x_shape"]) if shapes.exists() else 0
 
     @cached_property
     def _model_bytes(self) -> int:
-        base = self._plan.layout.fit("base", "base.safetensors")
+        base = self._plan.layout.file("base_fit.base")
         return base.stat().st_size if base.exists() else 0

@@ -103,11 +103,12 @@ def _scores(plan: Plan, index: Mapping[str, Any]) -> dict[str, Any] | None:
         in ``gate.json``; on the test rows ``metric``, the scores of ``pool`` and ``generalist``,
         and the ``verdict``.
     """
-    if not plan.layout.published.exists():
+    if not plan.layout.file("pool_publish.record").exists():
         return None
     metrics = read_made(plan.home / "metrics.json", Metrics)
+    gate = read_made(plan.layout.file("gate.gate", index), GateRecord)
     return {
-        "validation": read_made(plan.layout.gate(index), GateRecord)["validation"]["pool"],
+        "validation": gate["validation"]["pool"],
         "metric": metrics["metric"],
         "pool": metrics["pool_top1"]["score"],
         "generalist": metrics["generalist"]["score"],

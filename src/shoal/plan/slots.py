@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from shoal.plan.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -66,13 +63,6 @@ class Search(Protocol):
     @property
     def ledgers(self) -> list[Path]:
         """What training and comparing cost, step by step."""
-
-    def jobs(self, partition: int) -> Iterator[Job]:
-        """The jobs of all steps.
-
-        Args:
-            partition: Number of the partition.
-        """
 
 
 def validation_of(slot: str) -> str:

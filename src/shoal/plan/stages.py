@@ -10,6 +10,7 @@ published, and the members of a pack.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -91,6 +92,8 @@ class Stage:
         frozen: Whether its outputs are part of a generation, and are made once in it.
         root: Which digest over all partitions its path has: of the rows that fits see, or of all.
         step: Name of the wildcard that counts the steps of its search.
+        ledger: Output that says what the job cost, if it has that output.
+        unrecorded: Outputs that do not say what they were made from.
         place: Whether it lies in the generation's folder, in that of what is published of the
             variant, or in the experiment's.
     """
@@ -107,6 +110,8 @@ class Stage:
     frozen: bool = False
     root: Literal["fit", "all"] = "fit"
     step: str = "step"
+    ledger: str = "ledger"
+    unrecorded: tuple[str, ...] = ()
     place: Literal["generation", "variant", "experiment"] = "generation"
 
     @property
@@ -118,6 +123,17 @@ class Stage:
     def keys(self) -> tuple[str, ...]:
         """Wildcards that tell its jobs from each other."""
         return tuple(self.step if key == "step" else key for key in KEYS[self.per])
+
+    @property
+    def record(self) -> str | None:
+        """Output that is read for what a job was made from: a JSON file, where there is one."""
+        told = [name for name in self.outputs if name not in self.unrecorded]
+        return min(told, key=lambda name: not self.outputs[name].endswith(".json"), default=None)
+
+    @property
+    def has_own_folder(self) -> bool:
+        """Whether all files of a job, and no other's, lie in a folder, which is called by them."""
+        return self.identity != "baselines" and not any("{" in f for f in self.outputs.values())
 
     def pattern(self, output: str) -> str:
         """Path of an output, with wildcards, as its rule says it."""
@@ -256,6 +272,7 @@ _ALL = (
         settings=("encode", "compute"),
         code="encode.command",
         frozen=True,
+        unrecorded=("encoder",),
     ),
     Stage(
         "encode",
@@ -375,6 +392,7 @@ _ALL = (
         inputs={"base": _BASE, "shapes": _SHAPES, "index": _INDEX},
         settings=_TRAINS,
         need="gpu",
+        unrecorded=("status",),
     ),
     Stage(
         "train_rung",
@@ -412,6 +430,7 @@ _ALL = (
         },
         settings=("model", "compute"),
         step="rung",
+        ledger="ranking",
     ),
     Stage(
         "train_propose",
@@ -429,6 +448,7 @@ _ALL = (
         settings=("model", "grid", "search", "compute"),
         code="train_specialists.proposals",
         step="batch",
+        ledger="proposals",
     ),
     Stage(
         "train_trial",
@@ -454,6 +474,7 @@ _ALL = (
         outputs={"choice": "{validation}.json"},
         inputs={"specialists": _CANDIDATES, "base": _BASE, "shapes": _SHAPES, "index": _INDEX},
         settings=("model", "compute"),
+        ledger="choice",
     ),
     Stage(
         "train_router",
@@ -527,6 +548,7 @@ _ALL = (
         settings=("gate", "train_router", "model", "compute"),
         code="gate.command",
         need="cores",
+        ledger="gate",
     ),
     Stage(
         "pool",
@@ -595,6 +617,7 @@ _ALL = (
         code="evaluate.judge",
         need="cores",
         root="all",
+        unrecorded=("report", "predictions"),
     ),
     Stage(
         "pool_publish",
@@ -611,6 +634,7 @@ _ALL = (
         settings=("changes",),
         need=None,
         place="variant",
+        unrecorded=("record",),
     ),
     Stage(
         "answers",
@@ -622,6 +646,7 @@ _ALL = (
         code="explore.answers.command",
         need=None,
         place="experiment",
+        unrecorded=("record",),
     ),
 )
 
@@ -630,3 +655,11 @@ STAGES: Mapping[str, Stage] = MappingProxyType({stage.name: stage for stage in _
 
 FITS = tuple(dict.fromkeys(stage.identity for stage in _ALL if stage.frozen))
 """Identities of what is frozen with a generation."""
+
+INDEX = "partition"
+"""The stage that says which partitions there are, and so which jobs the stages after it have."""
+
+BEFORE_INDEX = tuple(itertools.takewhile(lambda stage: stage.name != INDEX, _ALL))
+"""Stages whose jobs are known before anything has run."""
+
+AFTER_INDEX = _ALL[len(BEFORE_INDEX) + 1 :]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ShoalError
 from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
-from shoal.operate.audit.inputs import pool_state
 from shoal.plan.layout import Layout
+from shoal.plan.paths import inputs
 from shoal.plan.slots import number_of, validation_of
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
@@ -153,9 +154,21 @@ def check_pool(job: Job, evidence: Evidence) -> None:
         each["file"]: Path(chosen[each["partition"]]["specialist"])
         for each in manifest["specialists"]
     }
-    originals |= pool_state(evidence.plan.layout, evidence.index)
+    originals |= {name: file for name, file in _state(job, evidence) if name in manifest["files"]}
     for name, original in originals.items():
         evidence.compare(path, original, manifest["files"][name])
+
+
+def _state(job: Job, evidence: Evidence) -> Iterator[tuple[str, Path]]:
+    """What a pool may hold beside its specialists: name in the pool and the file it is a copy of.
+
+    A copy has the name of the stage's input.
+    """
+    stage = STAGES[job.rule]
+    files = inputs(evidence.plan.layout, stage, job.wildcards, evidence.index)
+    for name, path in files.items():
+        if isinstance(path, Path) and stage.inputs[name].recorded:
+            yield f"{name}{path.suffix}", path
 
 
 def check_published(job: Job, evidence: Evidence) -> None:
@@ -166,9 +179,9 @@ def check_published(job: Job, evidence: Evidence) -> None:
     if content["release"] != layout.release or Layout.from_json(content["layout"]) != layout:
         evidence.blame(record, "is the record of another release", evidence.remedy(job))
     copies = {
-        plan.home / "metrics.json": layout.evaluation(index, "metrics.json"),
-        plan.home / "report.html": layout.evaluation(index, "report.html"),
-        plan.home / "drift.json": layout.drift(index),
+        plan.home / "metrics.json": layout.file("evaluate.metrics", index),
+        plan.home / "report.html": layout.file("evaluate.report", index),
+        plan.home / "drift.json": layout.file("evaluate_drift.drift", index),
         **_pool_copies(evidence),
     }
     advice = f"remove {record} and run the workflow again"
@@ -202,7 +215,7 @@ def _chosen(evidence: Evidence) -> dict[int, Any] | None:
 
 
 def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
-    manifest = evidence.plan.layout.pool(evidence.index, "manifest.json")
+    manifest = evidence.plan.layout.file("pool.manifest", evidence.index)
     folder = evidence.plan.home / "pool"
     try:
         names = [*evidence.content(manifest)["files"], manifest.name]
