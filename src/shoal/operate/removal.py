@@ -11,8 +11,8 @@ from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan.paths import glob, shards_of
-from shoal.plan.shards import shard_name
 from shoal.plan.stages import STAGES
+from shoal.sources.shards import shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
