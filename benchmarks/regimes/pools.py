@@ -95,6 +95,6 @@ def _seconds(folder: Path, layout: Layout, index: dict[str, Any]) -> float:
     """Time of the jobs whose FLOPs count for the pool."""
     paths = [layout.file(f"{fit}.ledger") for fit in ("embed_fit", "cluster_fit", "base_fit")]
     entries = layout.specialised(index)
-    paths += [path for entry in entries for path in layout.training_ledgers(entry)]
+    paths += [path for entry in entries for path in layout.search_of(entry).ledgers]
     paths.append(layout.file("train_router.ledger", index))
     return sum(float(read_json(folder / path, dict[str, Any])["seconds"]) for path in paths)

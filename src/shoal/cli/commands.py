@@ -12,10 +12,8 @@ from shoal.cli import (
     delivery,
     intermediates,
     learning,
-    packing,
     pools,
     query,
-    search,
     stimulus,
     store_care,
     upkeep,
@@ -109,9 +107,7 @@ STAGE_COMMANDS = {
     for function in (
         *data.COMMANDS,
         *learning.COMMANDS,
-        *search.COMMANDS,
         *delivery.COMMANDS,
-        *packing.COMMANDS,
     )
 }
 """Commands that rules call, by name."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from shoal.plan.past import Benchmark
     from shoal.plan.plan import Plan
 
-_TRAINS = {stage.name: stage for stage in STAGES.values() if stage.per in ("point", "slot")}
-"""Stages that train specialists."""
+_TRAINS = STAGES["train_specialist"]
+"""The stage whose jobs' costs follow from their rows."""
 
 _IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
 """Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
@@ -99,10 +99,7 @@ class Estimate:
         return sum((self._job(job) for job in jobs), Cost())
 
     def rows(self, job: Job) -> int:
-        """Rows that a specialist would see, on its rung if it has one, repeats counted.
-
-        In whole batches.
-        """
+        """Rows that a specialist would see in its step, in whole batches, repeats counted."""
         entries: list[dict[str, Any]] = self._index["partitions"]
         training = self._plan.settings.train_specialists
         budget = self._budget
@@ -110,19 +107,16 @@ class Estimate:
         if budget is None or own is None:
             rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
             return self._steps(job, rows)
-        # Which point a slot of a later rung or batch will train is not known.
-        point = self._plan.grid.get(Path(job.about).name, {})
+        # Which point a slot of a later step will train is not known.
+        point = self._plan.grid.get(job.wildcards["slot"], {})
         batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
         return int(self._steps(job, steps) * batch)
 
     def _steps(self, job: Job, steps: int) -> int:
         """Of a training's steps those that the job does."""
-        if job.rule != "train_rung":
-            return steps
-        halving, rung = self._plan.settings.search.halving, int(Path(job.about).parts[1])
-        done = one_in(halving.divisor(rung - 1), steps) if rung else 0
-        return one_in(halving.divisor(rung), steps) - done
+        until, before = self._plan.steps.divisors(int(job.wildcards["step"]))
+        return one_in(until, steps) - (one_in(before, steps) if before else 0)
 
     def training_seconds(self, job: Job) -> float | None:
         """Seconds that a specialist's training takes in a process that has started."""
@@ -147,8 +141,8 @@ class Estimate:
     def _job(self, job: Job) -> Cost:
         if job.rule == "train_pack":
             return Cost(1, self.start_seconds, 0.0)
-        if job.rule in _TRAINS and job.partition is not None:
-            flops = self._specialists.flops(self.rows(job), Path(job.about).name)
+        if job.rule == _TRAINS.name and job.partition is not None:
+            flops = self._specialists.flops(self.rows(job), job.wildcards["slot"])
             training = self.training_seconds(job)
             if self._packed:
                 return Cost(0, training, flops)
@@ -173,13 +167,9 @@ class Estimate:
     @cached_property
     def _specialists(self) -> _Training:
         """From specialists of the same settings; where there are none, from any."""
-        root, made = self._plan.root, dict.fromkeys(self._plan.layout.made.values())
-        own = [
-            glob(stage, "ledger", **{f"{stage.identity}_id": identity})
-            for stage in _TRAINS.values()
-            for identity in made
-        ]
-        for patterns in (own, [glob(stage, "ledger") for stage in _TRAINS.values()]):
+        root, own = self._plan.root, self._plan.layout.search("", "").identities
+        for identities in (own, ["*"]):
+            patterns = (glob(_TRAINS, "ledger", specialists_id=each) for each in identities)
             ledgers = newest(path for pattern in patterns for path in root.glob(pattern))
             if ledgers:
                 return _Training(root, ledgers)
@@ -222,10 +212,9 @@ class _Training:
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
             ledger, place = read_made(path, Spent), parse(path)
-            if place is None or not ledger["rows_seen"]:  # it diverged on an earlier rung
+            if place is None or not ledger["rows_seen"]:  # it diverged in an earlier step
                 continue
-            point = place.wildcards[place.stage.keys[-1]]
-            self._flops[point].append(ledger["flops"] / ledger["rows_seen"])
+            self._flops[place.wildcards["slot"]].append(ledger["flops"] / ledger["rows_seen"])
             benchmark = _benchmark(root, path)
             if benchmark is not None:
                 starts.append(benchmark.seconds - ledger["seconds"])

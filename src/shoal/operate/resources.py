@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.ledger import RowShape, Training
-from shoal.formats.json_file import read_made
+from shoal.formats.documents.plan import PackMember
+from shoal.formats.json_file import read_json, read_made
 from shoal.operate.estimate import Estimate
 from shoal.plan.jobs import Job
 from shoal.plan.past import benchmarks, newest
@@ -15,7 +16,7 @@ from shoal.plan.paths import glob
 from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from shoal.plan.plan import Plan
     from shoal.settings.nodes import Need, NodeClass
@@ -40,8 +41,8 @@ class Resources:
     """Resources of the workflow's rules.
 
     The first jobs ask for what the settings say. Once there are past ones, a job asks for what
-    they lead to expect times ``nodes.safety``: a specialist, or its rung, for what follows from
-    its partition's rows and the budget, any other job for the most that its rule took lately.
+    they lead to expect times ``nodes.safety``: a specialist for what follows from its
+    partition's rows, its step and the budget, any other job for the most that its rule took lately.
     Each further attempt asks for ``nodes.growth`` times more, and no job for more than its class
     of node has.
     """
@@ -131,14 +132,17 @@ class Resources:
 
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
-        if STAGES[rule].per in ("point", "slot"):
-            member = {key: getattr(wildcards, key) for key in STAGES[rule].keys}
-            return self._members([member], rule)
+        if rule == "train_specialist":
+            return self._members([{key: getattr(wildcards, key) for key in STAGES[rule].keys}])
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
-            members = read_made(path, list[str]) if path.exists() else []
-            names = ("digest", "point")
-            return self._members([dict(zip(names, m.split("/"), strict=True)) for m in members])
+            members = read_json(path, list[PackMember]) if path.exists() else []
+            return self._members(
+                [
+                    {"digest": each["digest"], "step": str(each["step"]), "slot": each["slot"]}
+                    for each in members
+                ]
+            )
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
@@ -148,17 +152,15 @@ class Resources:
         memory = [each.memory_mb for each in past if each.memory_mb is not None]
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
-    def _members(
-        self, members: list[dict[str, str]], rule: str = "train_specialist"
-    ) -> tuple[float | None, float | None]:
-        """Of one process that trains these specialists, given by their wildcards, in turn."""
+    def _members(self, members: Sequence[Mapping[str, str]]) -> tuple[float | None, float | None]:
+        """Of one process that trains slots with these wildcards in turn."""
         digests = [member["digest"] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
             return None, None
         entries = [self._entries[digest] for digest in digests]
         seconds = self._estimate.start_seconds
         for member, entry in zip(members, entries, strict=True):
-            job = Job(rule, member, (), entry["partition"])
+            job = Job("train_specialist", member, (), entry["partition"])
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
         overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in entries)
@@ -188,8 +190,7 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        stages = [stage for stage in STAGES.values() if stage.per in ("point", "slot")]
-        paths = (p for each in stages for p in self._plan.root.glob(glob(each, "ledger")))
+        paths = self._plan.root.glob(glob(STAGES["train_specialist"], "ledger"))
         return [read_made(path, Training) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:

@@ -28,8 +28,8 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         plans: The experiment's variants.
 
     Returns:
-        One JSON document: ``experiment``; ``grid_points``; ``rungs``: how many points train on
-        each, none where points are not halved; ``batches``: the same of proposed points;
+        One JSON document: ``experiment``; ``grid_points``; ``steps``: how many slots each step of
+        a partition's search trains;
         ``training_jobs``; ``exact``: false
         while some variant has no partition index, when its counts are upper bounds; ``among``: how
         many variants there are, where not all are taken; ``varies``:
@@ -68,9 +68,7 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
         values = varies.setdefault(name, [])
         if value not in values:
             values.append(value)
-    rungs, batches = plans[0].layout.slots, plans[0].layout.batches
-    points = sum(batches) or len(plans[0].grid)
-    trainings = sum(rungs) or points
+    steps = plans[0].layout.slots
     compare = answers_jobs(plans)
     more = Estimate(plans[0], {}, compare)
     run += more.cost([job for job in compare if job.missing])
@@ -78,10 +76,9 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
     page = answers_page(plans[0])
     return {
         "experiment": plans[0].settings.name,
-        "grid_points": points,
-        "rungs": list(rungs),
-        "batches": list(batches),
-        "training_jobs": trainings * sum(each["partitions"] for each in listed),
+        "grid_points": plans[0].steps.tried(len(plans[0].grid)),
+        "steps": list(steps),
+        "training_jobs": sum(steps) * sum(each["partitions"] for each in listed),
         "exact": all(each["exact"] for each in listed),
         "among": plans[0].variant.among,
         "varies": varies,
@@ -122,16 +119,13 @@ def headline(document: Mapping[str, Any]) -> str:
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
-    steps = "".join(
-        f" in {name} of {' + '.join(map(str, document[name]))}"
-        for name in ("rungs", "batches")
-        if document[name]
-    )
+    steps = f" in steps of {' + '.join(map(str, document['steps']))}"
     sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
     noun = "partition" if counts == {1} else "partitions"
     return (
         f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
-        f"{noun} × {_count(points, 'grid point')}{steps} = "
+        f"{noun} × {_count(points, 'grid point')}"
+        f"{steps if len(document['steps']) > 1 else ''} = "
         f"{at_most}{_count(document['training_jobs'], 'training job')}"
     )
 

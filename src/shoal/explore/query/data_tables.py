@@ -188,7 +188,7 @@ def _records(results: Results, stage: Stage) -> Iterator[Path]:
 def _rows_of(name: str, path: Path) -> Iterator[Row]:
     """What a record of files does not say: which rows of an index."""
     place = parse(path)
-    if place is not None and place.stage.per in ("point", "slot"):
+    if place is not None and place.stage.per == "slot":
         yield {"artifact": name, "made_from": place.wildcards["digest"]}
     elif place is not None and place.stage.name == INDEX:
         index = read_made(path, PartitionIndex)

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _KINDS = {
-    "base": ("base_fit.base",),
-    "specialist": ("train_specialist.model", "train_rung.model", "train_trial.model"),
-    "generalist": ("evaluate_generalist.model",),
-    "random": ("evaluate_random.models",),
+    "base": "base_fit.base",
+    "specialist": "train_specialist.model",
+    "generalist": "evaluate_generalist.model",
+    "random": "evaluate_random.models",
 }
 """Outputs that are weights, by kind."""
 
@@ -89,8 +89,8 @@ def models(results: Results) -> Iterator[Row]:
 
 
 def _weights(results: Results, kind: str) -> Iterator[Path]:
-    for stage, _, output in (name.partition(".") for name in _KINDS[kind]):
-        yield from results.files(glob(STAGES[stage], output))
+    stage, _, output = _KINDS[kind].partition(".")
+    return results.files(glob(STAGES[stage], output))
 
 
 def _ledgers(results: Results) -> Iterator[Path]:
@@ -156,9 +156,11 @@ def learning_curves(results: Results) -> Iterator[Row]:
 
 
 def choices(results: Results) -> Iterator[Row]:
-    """Each partition's candidates, the base among them, and their validation losses."""
+    """Each partition's last candidates, the base among them, and their validation losses."""
     for path in results.files(glob(STAGES["train_choose"], "choice")):
         choice = read_made(path, Choice)
+        if choice["next"]:
+            continue
         sources = choice.get(MADE_FROM, {}).get("files", {})
         names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
         by_point = {_point(results, name): name for name in names}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.errors import ShoalError
-from shoal.plan.paths import recorded_inputs
+from shoal.plan.paths import outputs, recorded_inputs
 from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
@@ -27,12 +27,11 @@ def check_records(paths: Iterable[Path], job: Job, evidence: Evidence) -> None:
         evidence: Takes what is found; :func:`settle` then says which file is wrong.
     """
     stage = STAGES[job.rule]
-    inputs = None
-    if not stage.frozen:
-        inputs = recorded_inputs(evidence.plan.layout, stage, job.wildcards, evidence.index)
-    outputs = dict(zip(job.outputs, stage.outputs, strict=True))
+    of_job = evidence.plan.layout, stage, job.wildcards, evidence.index
+    inputs = None if stage.frozen else recorded_inputs(*of_job)
+    names = {path: name for name, path in outputs(*of_job).items()}
     for path in paths:
-        if outputs[path] not in stage.unrecorded:
+        if names[path] not in stage.unrecorded:
             _check_record(path, job, inputs, evidence)
 
 
