@@ -180,7 +180,7 @@ def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
 
 def _say_doubts(plans: Plans) -> None:
     """Print the doubts that the check of all rows raised, each split's once."""
-    checks = dict.fromkeys(plan.layout.check for plan in plans.all)
+    checks = dict.fromkeys(plan.layout.file("split_check.check") for plan in plans.all)
     found = [
         line for path in checks if path.exists() for line in doubt_lines(read_made(path, Check))
     ]

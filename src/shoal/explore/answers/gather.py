@@ -96,9 +96,9 @@ def known(plan: Path) -> Known:
     """
     content = read_made(plan, PlanRecord)
     layout = Layout.from_json(content["layout"])
-    record = read_made(layout.published, ReleaseNow)
+    record = read_made(layout.file("pool_publish.record"), ReleaseNow)
     index = read_made(layout.index, PartitionIndex)
-    gate = read_made(layout.gate(index), GateRecord)
+    gate = read_made(layout.file("gate.gate", index), GateRecord)
     chosen = {each["partition"]: each["point"]["values"] for each in record["winners"]}
     choices = [layout.choice(entry) for entry in layout.specialised(index)]
     root, home = Path(layout.root), Path(layout.home)
@@ -110,8 +110,8 @@ def known(plan: Path) -> Known:
         release=record["release"],
         partitions=len(index["partitions"]),
         gate={"score": gate["validation"]["pool"], "rows": gate["rows"]},
-        metrics=read_made(layout.evaluation(index, "metrics.json"), Metrics),
-        winners=[_winner(path, chosen, layout.published) for path in choices],
+        metrics=read_made(layout.file("evaluate.metrics", index), Metrics),
+        winners=[_winner(path, chosen, layout.file("pool_publish.record")) for path in choices],
         since=None if before is None else before["release"],
         moves=[] if before is None else moves(before["winners"], record["winners"]),
     )

@@ -223,13 +223,13 @@ class Models:
         from shoal.transform.pipeline import Pipeline
 
         layout = release.layout
-        columns = Columns.load(layout.fit("split", "columns.json"))
+        columns = Columns.load(layout.file("split_fit.columns"))
         pipeline = Pipeline.from_state(
-            read_made(layout.fit("transform", "state.json"), dict[str, Any])
+            read_made(layout.file("transform_fit.state"), dict[str, Any])
         )
         for target in pipeline.targets:
             check_trust("the transform", target, self._trust)
-        encoder = Encoder.load(layout.fit("encode", "encoder.skops"), self._trust)
+        encoder = Encoder.load(layout.file("encode_fit.encoder"), self._trust)
         parts, rows = [np.empty((0, *release.shapes.x_shape), np.float32)], 0
         for batch in raw_batches(source, 8192):
             typed = typed_inputs(batch, columns, str(source), rows + 1)

@@ -233,7 +233,7 @@ class Intermediates:
             from shoal.embed.embedder import load_embedder
 
             _check_embedding(layer)
-            return load_embedder(model.release.layout.fit("embed", "embedder.safetensors")).embed(x)
+            return load_embedder(model.release.layout.file("embed_fit.embedder")).embed(x)
         from shoal.explore.intermediates.layers import activations
 
         self.layer(model, layer)

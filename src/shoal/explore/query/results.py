@@ -11,7 +11,8 @@ from shoal.errors import SourceError
 from shoal.formats.documents.plan import PlanRecord
 from shoal.formats.json_file import read_made
 from shoal.plan.history import HISTORY, History
-from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.layout import Layout
+from shoal.plan.paths import parse
 from shoal.plan.plan import VARIANTS
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
 
 _PLAN = "plan.json"
 _GENERATION = re.compile(r"g\d+/")
-_IN_FOLDERS = frozenset(
-    {name for names in FIT_FILES.values() for name in names}
-    | {"index.json", "model.safetensors", "router.safetensors", "manifest.json"}
-    | {"metrics.json", "predictions.parquet"}
-)
-"""Files that share a folder with others of the same artifact; the folder is its name."""
-
 _SUFFIXES = re.compile(r"(\.zarr\.zip|\.parquet|\.json|\.safetensors)$")
 
 
@@ -117,8 +111,10 @@ class Results:
         inside = text.removeprefix(f"{self.root}/").removeprefix(f"{self._recorded}/")
         if not _GENERATION.match(inside):
             return text
-        folder, _, file = inside.rpartition("/")
-        return folder if file in _IN_FOLDERS else _SUFFIXES.sub("", inside)
+        place = parse(inside)
+        if place is not None and place.stage.has_own_folder:
+            return inside.rpartition("/")[0]
+        return _SUFFIXES.sub("", inside)
 
     @cached_property
     def _homes(self) -> list[Path]:
