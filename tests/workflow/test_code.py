@@ -28,6 +28,14 @@ def test_training_does_not_depend_on_evaluation():
     assert "report" not in imported("shoal.train_specialists.command")
 
 
+def test_a_template_is_part_of_the_page_it_makes():
+    """A change in the report's template makes the report again, and retrains nothing."""
+    template = "evaluation.html.jinja"
+
+    assert template in {path.name for path in _closure("shoal.evaluate.judge")}
+    assert template not in {path.name for path in _closure("shoal.train_specialists.command")}
+
+
 def test_the_users_model_file_is_part_of_the_digest(tmp_path: Path):
     """An edited model file is another digest."""
     file = tmp_path / "net.py"

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shoal.training.metrics import Metric
-
 NONE = "-"
-"""What stands where there is no number."""
+"""Shown where there is no number."""
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _EXTRA_DIGITS = 3
@@ -62,7 +60,12 @@ def number_text(number: float | None, decimals: int, sign: bool = False) -> str:
     return text.lstrip("+-") if not text.strip("+-0.,") else text
 
 
-def score_decimals(metric: Metric, scores: Iterable[float], must_show: Iterable[float] = ()) -> int:
+def significant_text(number: float | None, digits: int = 4) -> str:
+    """A number with significant digits: ``0.8000``."""
+    return NONE if number is None else f"{number:#.{digits}g}"
+
+
+def score_decimals(metric: str, scores: Iterable[float], must_show: Iterable[float] = ()) -> int:
     """Decimals that scores of one size are shown with.
 
     Args:

@@ -51,7 +51,10 @@ def _named_content(path: Path) -> bytes:
 
 
 def _closure(module: str) -> frozenset[Path]:
-    """Files of a module and of everything of this package that it imports."""
+    """Files of a module and of everything of this package that it imports.
+
+    Templates in the folder of a module count as a part of it.
+    """
     found: set[Path] = set()
     waiting = [module]
     seen = set()
@@ -61,7 +64,7 @@ def _closure(module: str) -> frozenset[Path]:
         if name in seen or path is None:
             continue
         seen.add(name)
-        found.add(path)
+        found |= {path, *path.parent.glob("*.jinja")}
         waiting += _imports(path)
     return frozenset(found)
 

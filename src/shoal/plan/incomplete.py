@@ -87,13 +87,3 @@ def incomplete(
                 }
             )
     return found
-
-
-def incomplete_line(lack: Mapping[str, Any]) -> str:
-    """One entry of :func:`incomplete` as a person reads it."""
-    without = "a specialist"
-    if lack["specialist"]:
-        count = len(lack["points"])
-        without = f"{count} grid point{'s' if count > 1 else ''}"
-    reasons = "; ".join(lack["reasons"]) or "its training failed"
-    return f"incomplete: partition {lack['partition']} without {without}, because {reasons}"

@@ -26,6 +26,7 @@ from shoal.settings.variants import only_variant
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shoal.formats.documents.plan import Release
     from shoal.settings import Settings
     from shoal.settings.data import ArraySource
     from shoal.settings.variants import Variant
@@ -140,7 +141,7 @@ class Plan:
 
     def _index_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
-    ) -> dict[str, Any] | None:
+    ) -> Release | None:
         """The published release, where its specialists may wait for changes to add up."""
         published = self.history.current
         if not self.settings.changes.tolerance or published is None:

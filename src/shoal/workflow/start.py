@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
-from shoal.evaluate.leaks import doubt_lines
 from shoal.formats.documents.judgement import Check
 from shoal.formats.json_file import read_made
 from shoal.operate.class_check import check_named_classes
@@ -19,6 +18,7 @@ from shoal.plan.failures import Reason, failed_specialists, reasons, record_fail
 from shoal.plan.plan import OTHER_BASE
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
+from shoal.report.words import doubt_lines
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import failed_jobs, read_logs

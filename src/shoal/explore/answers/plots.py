@@ -1,4 +1,4 @@
-"""Plots of what choices did, as SVG that also stands alone; on the page they take its colours."""
+"""Plots that compare choices, as SVG files; on the page they take its colours."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.explore.answers.anova import Share
 from shoal.formats.text import share_text
-from shoal.report.partition_map import COLOURS
+from shoal.report.plots import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shoal.explore.answers.compare import Answers
+    from shoal.explore.answers.tables import Answers
 
     Row = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ def plots(answers: Answers) -> dict[str, str]:
     """Every plot by name; those of which there is nothing to show are left out.
 
     Args:
-        answers: What was found.
+        answers: The comparison.
     """
     found = {}
     if len(answers.variants) > 1:

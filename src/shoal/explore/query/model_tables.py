@@ -7,7 +7,6 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate.verdict import CONTENDERS
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.documents.ledger import LedgerRecord
@@ -24,6 +23,7 @@ from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_json, read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.stored import as_kind, naming
+from shoal.report.words import CONTENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
