@@ -137,23 +137,28 @@ class Layout(RowLayout):
 
         Among fewer points it is the choice of a grid that has no others.
         """
-        identity, points = self.made["choices"], self.points_of(entry)
+        digest, validation = entry["specialist"], entry["digests"]["validation"]
+        identity = self.choices_of(digest) if entry["trained"] else self.made["choices"]
+        return Path(self.folder, "choices", identity, digest, f"{validation}.json")
+
+    def choices_of(self, digest: str) -> str:
+        """Identity of the choice among the specialists of these training rows."""
+        points = self.points_with(digest)
         if points and points != self.points:
-            identity = settings_id(self.made["specialists"], sorted(points))
-        validation = entry["digests"]["validation"]
-        return Path(self.folder, "choices", identity, entry["specialist"], f"{validation}.json")
+            return settings_id(self.made["specialists"], sorted(points))
+        return self.made["choices"]
 
     def router(self, index: IndexContent, name: str) -> Path:
         """A file of the router."""
-        return Path(self.folder, "router", self.made["router"], self._root(index, "fit"), name)
+        return Path(self.folder, "router", self.made["router"], self.root_of(index, "fit"), name)
 
     def gate(self, index: IndexContent) -> Path:
         """Where specialists serve, and where the generalist does."""
-        return self.folder / "gate" / self.made["gate"] / f"{self._root(index, 'fit')}.json"
+        return self.folder / "gate" / self.made["gate"] / f"{self.root_of(index, 'fit')}.json"
 
     def pool(self, index: IndexContent, name: str) -> Path:
         """A file of the pool."""
-        return Path(self.folder, "pool", self.made["pool"], self._root(index, "fit"), name)
+        return Path(self.folder, "pool", self.made["pool"], self.root_of(index, "fit"), name)
 
     def baseline(self, index: IndexContent, name: str) -> Path:
         """A file of the baselines.
@@ -161,16 +166,18 @@ class Layout(RowLayout):
         Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
         are none yet when its first such pool is made, its incomplete pools get their own.
         """
-        basis = self._basis(index)
+        basis = self.basis_of(index)
         return Path(self.folder, "baselines", self.fits["baselines"], basis, name)
 
     def evaluation(self, index: IndexContent, name: str) -> Path:
         """A file of the evaluation."""
-        return Path(self.folder, "evaluate", self.made["evaluate"], self._root(index, "all"), name)
+        return Path(
+            self.folder, "evaluate", self.made["evaluate"], self.root_of(index, "all"), name
+        )
 
     def drift(self, index: IndexContent) -> Path:
         """How the rows differ from those that the generation was fitted on."""
-        return self.folder / "drift" / self.made["drift"] / f"{self._root(index, 'all')}.json"
+        return self.folder / "drift" / self.made["drift"] / f"{self.root_of(index, 'all')}.json"
 
     @cached_property
     def _left_out(self) -> frozenset[str]:
@@ -192,14 +199,15 @@ class Layout(RowLayout):
         folder = Path(self.folder, "baselines", self.fits["baselines"], basis)
         return [folder / name for names in BASELINES.values() for name in names]
 
-    def _root(self, index: IndexContent, name: str) -> str:
+    def root_of(self, index: IndexContent, name: str) -> str:
         """A root of the index, another one where the pool lacks specialists of it."""
         root, lacks = str(index["root"][name]), self.lacks(index)
         return rows_id(root, lacks) if lacks else root
 
-    def _basis(self, index: IndexContent) -> str:
+    def basis_of(self, index: IndexContent) -> str:
+        """Which rows the baselines of an index are trained for, see :meth:`baseline`."""
         if self.refreshed:
-            return self._root(index, "fit")
+            return self.root_of(index, "fit")
         if self.lacks(index) and (
             self._are_there("incomplete") or not self._are_there("generation")
         ):

@@ -133,6 +133,7 @@ class Plan:
             refreshed=settings.changes.baselines == "current",
             slots=settings.search.halving.slots(len(grid)),
             batches=settings.batches,
+            probed=settings.cluster.trains_probes,
         )
         if not settings.changes.incomplete:
             return layout

@@ -49,6 +49,7 @@ class RowLayout:
             without, sorted.
         slots: How many points train on each rung; none where points are not halved.
         batches: How many points train in each batch; none where points are not proposed.
+        probed: Whether the assigner is fitted by probes, which start from the base.
     """
 
     root: str
@@ -64,6 +65,7 @@ class RowLayout:
     left_out: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
+    probed: bool = False
 
     @cached_property
     def folder(self) -> Path:

@@ -52,6 +52,6 @@ def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
     if chosen or answers_page(first) is None:
         return []
     made_of = {plan.variant.id: [plan.layout.release, plan.variant.changes] for plan in plans}
-    identity = settings_id(code_digest("answers.command"), made_of)
+    identity = settings_id(code_digest("explore.answers.command"), made_of)
     record = first.root / ANSWERS / PUBLISHED / f"{identity}.json"
     return [Job("answers", "", (record,))]

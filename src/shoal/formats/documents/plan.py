@@ -25,6 +25,7 @@ class LayoutRecord(TypedDict):
     left_out: NotRequired[list[str]]
     slots: NotRequired[list[int]]
     batches: NotRequired[list[int]]
+    probed: NotRequired[bool]
 
 
 class PlanRecord(TypedDict):

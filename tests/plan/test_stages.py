@@ -1,0 +1,214 @@
+"""The descriptions of the stages, against the rules of the Snakefile and against each other."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snakemake.api import SnakemakeApi
+from snakemake.io import is_flagged, strip_wildcard_constraints
+from snakemake.iocontainers import Wildcards
+from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
+
+import shoal
+from shoal.formats.json_file import write_json
+from shoal.plan.layout import Layout
+from shoal.plan.paths import inputs, is_list, jobs_of, outputs
+from shoal.plan.stages import KEYS, STAGES, Stage
+from shoal.settings import Settings
+from tests.documents import partition_entry, partition_index
+from tests.workflow.small import set_up
+
+OTHER_RULES = {"all", "demo_data"}
+OF_SOURCES = {"demo"}
+"""Inputs that make the demo's source files, which are no stage's output."""
+
+TRAINED = ("a" * 24, "b" * 24)
+OTHERS = ("c" * 24, "d" * 24)
+HALVED = ("search.halving.rungs=2", "search.halving.reduction_factor=2")
+PROPOSED = ("search.grid.sampler=tpe", "search.grid.samples=3", "search.grid.batch=2")
+RANGE = "+grid.weight_decay=[0.0,0.1]"
+PROBED = ("cluster=auto", "cluster.partitions=[2]")
+WAYS = {
+    "grid": (),
+    "halved": HALVED,
+    "proposed": (*PROPOSED, RANGE),
+    "probed": PROBED,
+    "current": ("changes.baselines=current",),
+}
+
+
+class Workflow:
+    """The workflow of a small experiment, as Snakemake reads it."""
+
+    def __init__(self, workflow: Any) -> None:
+        self.rules = {rule.name: rule for rule in workflow.rules}
+        self.plan = workflow.globals["plans"].first
+        self.index = partition_index(
+            *(
+                partition_entry(
+                    number,
+                    trained=number < 2,
+                    specialist=digest,
+                    digests={"train": digest, "validation": digest[::-1], "test": digest},
+                )
+                for number, digest in enumerate((*TRAINED, *OTHERS))
+            ),
+            root={"all": "e" * 24, "fit": "f" * 24, "train": "0" * 24},
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """The experiment's layout."""
+        layout: Layout = self.plan.layout
+        return layout
+
+    def jobs(self) -> Iterator[tuple[Stage, dict[str, str]]]:
+        """All jobs but those that compare variants, whose identity no layout has."""
+        for stage in STAGES.values():
+            if stage.name != "answers":
+                yield from ((stage, job) for job in jobs_of(self.layout, stage, self.index))
+
+    def make(self) -> None:
+        """Make what the plan looks at: summaries, index, choices."""
+        layout = self.layout
+        for path in [layout.summary(shard) for shard in layout.shards]:
+            write_json(path, {})
+        write_json(layout.index, self.index)
+        for entry in layout.specialised(self.index):
+            write_json(layout.choice(entry), {})
+
+    def inputs(self, stage: Stage, job: dict[str, str]) -> dict[str, Any]:
+        """What the stage's rule takes for a job of it, by name."""
+        rule, values = self.rules[stage.name], dict[str, str]()
+        for name, path in outputs(self.layout, stage, job, self.index).items():
+            values |= getattr(rule.output, name).match(str(path)).groupdict()
+        return {
+            name: each(Wildcards(fromdict=values))
+            if callable(each)
+            else each.apply_wildcards(values)
+            for name, each in rule.input.items()
+            if name not in OF_SOURCES
+        }
+
+
+def as_list(value: Any) -> list[Any]:
+    """An input, or inputs."""
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Workflow]]:
+    """Reads the Snakefile of a small experiment, with changes of its settings."""
+    folder = set_up(tmp_path_factory.mktemp("stages") / "experiment").folder
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api,
+    ):
+        patch.chdir(folder)
+
+        def workflow(*overrides: str) -> Workflow:
+            config = ConfigSettings(config={"experiment": "tiny", "overrides": list(overrides)})
+            made = api.workflow(ResourceSettings(), config, snakefile=Path("Snakefile"))
+            return Workflow(made._workflow)
+
+        yield workflow
+
+
+def test_every_rule_is_a_stage_with_the_same_paths_and_inputs(read):
+    """A rule and its stage have the same outputs, with the same wildcards, and input names."""
+    rules = read().rules
+
+    assert set(rules) - OTHER_RULES == set(STAGES)
+    for stage in STAGES.values():
+        rule = rules[stage.name]
+        said = {name: strip_wildcard_constraints(path.file) for name, path in rule.output.items()}
+        assert said == {name: stage.pattern(name) for name in stage.outputs}
+        awaited = {name for name, each in stage.inputs.items() if each.awaited}
+        assert set(dict(rule.input.items())) - OF_SOURCES == awaited
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_rule_takes_the_files_that_its_stage_says(read, way):
+    """For each job: the same files by the same names, ancient unless it is of a generation."""
+    workflow = read(*WAYS[way])
+    workflow.make()
+
+    for stage, job in workflow.jobs():
+        own = inputs(workflow.layout, stage, job, workflow.index)
+        for name, value in workflow.inputs(stage, job).items():
+            assert is_list(stage, stage.inputs[name]) == isinstance(value, list)
+            assert set(map(str, as_list(value))) == set(map(str, as_list(own[name])))
+            assert all(is_flagged(each, "ancient") == stage.ancient for each in as_list(value))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_jobs_of_the_stages_are_those_of_the_layout(read, way):
+    """Each job makes the same files."""
+    workflow = read(*WAYS[way])
+
+    made = {
+        (stage.name, tuple(outputs(workflow.layout, stage, job, workflow.index).values()))
+        for stage, job in workflow.jobs()
+    }
+
+    assert made == {(job.rule, job.outputs) for job in workflow.layout.jobs(workflow.index)}
+
+
+def test_one_job_for_all_takes_what_there_is_of_each(read):
+    """The router takes the choice of each partition, drift the rows of shards that were fitted."""
+    layout, index = (workflow := read()).layout, workflow.index
+    choices = layout.folder / "choices" / layout.made["choices"]
+
+    found = inputs(layout, STAGES["train_router"], {}, index)
+
+    assert found["choices"] == [choices / d / f"{d[::-1]}.json" for d in TRAINED]
+    assert found["assigner"] == layout.folder / "cluster" / layout.fits["cluster"] / (
+        "assigner.safetensors"
+    )
+    rows = [layout.shard_rows("cluster", shard) for shard in layout.shards[:2]]
+    ledger = layout.fit("cluster", "ledger.json")
+    names = [str(path).replace("cluster", "embed") for path in rows]
+    write_json(ledger, {"made_from": {"files": dict.fromkeys([*names, "base.safetensors"], "")}})
+    write_json(rows[1], {})
+
+    assert inputs(layout, STAGES["evaluate_drift"], {}, index)["basis"] == [rows[1]]
+
+
+def test_a_step_of_a_search_takes_what_the_one_before_left(read):
+    """Nothing on the first rung, later its ranking and the states of all of its slots."""
+    layout = read(*HALVED).layout
+    stage, validation = STAGES["train_rung"], OTHERS[0]
+    about = {"digest": TRAINED[0], "rung": "0", "slot": layout.points[0]}
+
+    first = inputs(layout, stage, about)
+    later = inputs(layout, stage, {**about, "rung": "1", "slot": f"{validation}-0"})
+
+    rungs = layout.folder / "rungs"
+    own = rungs / layout.made["rungs"] / TRAINED[0] / "0"
+    ranking = rungs / layout.made["choices"] / TRAINED[0] / "0" / f"{validation}.json"
+    assert (first["ranking"], first["begun"]) == ([], [])
+    assert later["ranking"] == [ranking]
+    assert later["begun"] == [own / point / "state.safetensors" for point in layout.points]
+
+
+def test_a_stage_takes_outputs_of_stages_before_it():
+    """Of those that are not steps of one search, which take turns."""
+    order = list(STAGES)
+    for stage in STAGES.values():
+        for origin in (origin for each in stage.inputs.values() for origin in each.origins):
+            assert origin.output in STAGES[origin.stage].outputs
+            takes_turns = origin.step != "all"
+            assert takes_turns or order.index(origin.stage) < order.index(stage.name)
+
+
+def test_what_stages_name_is_there():
+    """Settings and modules that enter an identity; a job's own wildcards in its path."""
+    package = Path(shoal.__file__).parent
+    for stage in STAGES.values():
+        assert set(stage.settings) <= set(Settings.model_fields)
+        path = "".join(map(stage.pattern, stage.outputs))
+        assert all(f"{{{key}}}" in path for key in stage.keys)
+        if stage.code is not None:
+            assert package.joinpath(*stage.code.split(".")).with_suffix(".py").is_file()
+    assert {stage.per for stage in STAGES.values()} == set(KEYS)
