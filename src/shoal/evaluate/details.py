@@ -82,7 +82,7 @@ def report_details(
 
 def _lineage(pool: Pool, index: Index) -> dict[str, str]:
     """Digests of the rows, and the kind of each column with its reason."""
-    lineage = {f"rows ({name})": digest for name, digest in index.content["root"].items()}
+    lineage = {f"rows ({name})": str(root) for name, root in index.content["root"].items()}
     for name, kind in pool.columns.kinds.items():
         reason = pool.columns.inferred.get(name)
         lineage[f"column {name}"] = f"{kind}, inferred: {reason}" if reason else f"{kind}, declared"

@@ -163,8 +163,9 @@ def _counts(
     index: Index, basis: Sequence[Path]
 ) -> tuple[RowPlaces, dict[int, tuple[int, int, int]]]:
     """Rows that arrived, and for each partition: rows before, arrived and gone."""
-    now = {int(entry["partition"]): sum(entry["rows"].values()) for entry in index.partitions}
-    now[UNASSIGNED] = sum(index.content["untrained_rows"].values())
+    held = {entry["partition"]: entry["rows"] for entry in index.partitions}
+    held[UNASSIGNED] = index.content["untrained_rows"]
+    now = {n: rows["train"] + rows["validation"] + rows["test"] for n, rows in held.items()}
     places = [place for number in now for fold in FOLDS for place in index.places(number, fold)]
     stores = {path.resolve() for path, _, _ in places}
     stores_before = {path.resolve() for path in basis}

@@ -6,7 +6,7 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from shoal.formats.documents.index import Counts
+from shoal.formats.documents.index import HeldRows
 from shoal.formats.documents.ledger import Artifact
 
 
@@ -91,12 +91,6 @@ class PoolScores(Scores):
     """The pool on the test rows."""
 
     interval: NotRequired[Ends]
-
-
-class HeldRows(Counts):
-    """Rows by fold, and those outside every fold."""
-
-    outside: NotRequired[int]
 
 
 class GateSummary(TypedDict):
