@@ -136,7 +136,7 @@ def _made_of(
     grid: Mapping[str, Point],
     halving: Halving,
     proposer: Proposer | None,
-    index: Mapping[str, Any],
+    index: PartitionIndex,
 ) -> dict[str, Any]:
     """What both baselines are made from, besides files."""
     return {

@@ -289,7 +289,7 @@ def _write_predictions(
 
     from shoal.formats.tables import key_array
 
-    table: dict[str, Any] = {
+    table: dict[str, object] = {
         "key": key_array(tested.rows["key"]),
         **{name: tested.rows[name] for name in (UNIT,) if name in tested.rows},
         "partition": tested.rows["partition"],

@@ -55,7 +55,7 @@ class _BaseFacts(Stored):
     """Facts of the base, besides its weights."""
 
     budget: dict[str, float]
-    model: dict[str, Any]
+    model: dict[str, object]
 
 
 class _SpecialistFacts(Stored):
@@ -72,7 +72,7 @@ class _GeneralistFacts(Stored):
 
     point: Point
     trained_on: dict[str, str]
-    rows: dict[str, Any]
+    rows: dict[str, object]
 
 
 class Pool:
@@ -205,7 +205,7 @@ class Pool:
         rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
         x = self.encoder.encode(rows, source, first_row - 1)
         routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
-        predicted: dict[str, Any] = {}
+        predicted: dict[str, object] = {}
         if self.shapes.task == "classification":
             codes = routed.answer.argmax(axis=1)
             predicted["prediction"] = pa.array(list(self.encoder.decode(codes)), pa.string())

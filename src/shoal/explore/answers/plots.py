@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.explore.answers.anova import Share
 from shoal.formats.text import share_text
 from shoal.report.plots import COLOURS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from shoal.explore.answers.tables import Answers
+    from shoal.explore.answers.tables import Answers, Row
 
-    Row = Mapping[str, Any]
 
 _WIDTH = 900.0
 _MOST_PAIRS = 8

@@ -293,7 +293,7 @@ def _setting(settings: Point, name: str) -> str | None:
     return value_text(settings[name]) if name in settings else None
 
 
-def _ordered(points: dict[str, Any], names: Sequence[str]) -> list[str]:
+def _ordered(points: dict[str, Point], names: Sequence[str]) -> list[str]:
     """Grid points by the values of their hyperparameters: numbers first, by size."""
 
     def place(value: Any) -> tuple[bool, float, str]:  # noqa: ANN401 - a setting's

@@ -1,4 +1,4 @@
-"""Kinds of what follows from a partition's validation rows."""
+"""Kinds of the documents that follow from a partition's validation rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.ledger import Artifact
 
 Point = dict[str, Any]
+"""Values of a grid point by hyperparameter."""
 
 
 class Deciding(TypedDict):

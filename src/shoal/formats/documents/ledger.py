@@ -1,8 +1,8 @@
-"""Kinds of what :class:`shoal.formats.ledger.Ledger` writes."""
+"""Kinds of the documents of :class:`shoal.formats.ledger.Ledger`."""
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
@@ -42,11 +42,19 @@ class Training(Spent):
     peak_gpu_memory_bytes: int
 
 
+class Device(TypedDict):
+    """Where a job ran; GPUs have a name."""
+
+    kind: str
+    name: NotRequired[str]
+    threads: int
+
+
 class LedgerRecord(Training):
     """All that a job cost, and where it ran."""
 
     job: str
-    device: dict[str, Any]
+    device: Device
     host: str
     versions: dict[str, str]
     learning_curves: NotRequired[list[list[list[float]]]]

@@ -1,11 +1,10 @@
-"""Kinds of what a pool says about itself, as far as others than the pool read it."""
+"""Kinds of a pool's manifest, as far as others than the pool read it."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict
 
+from shoal.formats.documents.choice import Point
 from shoal.formats.documents.ledger import MadeFrom
 
 
@@ -16,7 +15,7 @@ class Serving(TypedDict):
     file: str
     digest: str
     validation: str
-    point: dict[str, Any]
+    point: Point
 
 
 class PoolManifest(TypedDict):
