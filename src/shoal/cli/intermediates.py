@@ -66,10 +66,9 @@ def keep(
     from rich.console import Console
 
     from shoal.explore.intermediates.ask import bytes_of, usual_budget
+    from shoal.explore.intermediates.keeping import Request, kept_table, summary
     from shoal.explore.intermediates.keeping import keep as keep_requests
     from shoal.explore.intermediates.store import Intermediates
-    from shoal.explore.intermediates.text import kept_table, summary
-    from shoal.explore.intermediates.worth import Request
 
     store = Intermediates(results, trust)
     size = bytes_of(budget) if budget else usual_budget(results)
@@ -83,8 +82,8 @@ def list_kept(results: Results) -> None:
     """Say what is kept of which layers, as the last `keep` left it."""
     from rich.console import Console
 
+    from shoal.explore.intermediates.keeping import kept_table, summary
     from shoal.explore.intermediates.store import Intermediates
-    from shoal.explore.intermediates.text import kept_table, summary
 
     store = Intermediates(results)
     Console().print(kept_table(store.catalogue.record.get("report", [])))

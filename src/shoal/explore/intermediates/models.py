@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     import torch
 
+    from shoal.formats.documents import plan as documents
+    from shoal.search.points import Point
+
 EMBEDDER = "embedder"
 _SERVING = ("base", "generalist", "specialist")
 
@@ -36,13 +39,13 @@ class Release:
 
     Attributes:
         root: The experiment's results folder, as it lies now.
-        kept: What was kept of it.
+        kept: Its models, as they were kept.
         record: Its line in the history.
     """
 
     root: Path
     kept: Mapping[str, Any]
-    record: Mapping[str, Any]
+    record: documents.Release
 
     @property
     def shapes(self) -> Shapes:
@@ -92,7 +95,7 @@ class Model:
     name: str
     partition: int | None
     release: Release
-    point: Mapping[str, Any]
+    point: Point
     tensors: Mapping[str, str]
 
     @cached_property
