@@ -7,7 +7,7 @@ sys.path[:] = [folder for folder in sys.path if folder != workflow.basedir]
 
 from snakemake.utils import min_version
 
-from shoal.workflow.answers import link_to_answers
+from shoal.plan.answers import link_to_answers
 from shoal.workflow.start import begin, end_well, end_with_failures, prepare, start
 
 min_version("9.27")

@@ -137,7 +137,7 @@ def embed_fit(
 
 def embed(rows: Input, embedder: Input, embedding: File, threads: Threads) -> None:
     """Embed one shard's rows."""
-    from shoal.embed.command import embed
+    from shoal.embed.apply import embed
 
     embed(rows, embedder, embedding, threads)
 

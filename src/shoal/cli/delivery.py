@@ -106,7 +106,7 @@ def evaluate_drift(
 ) -> None:
     """Compare the rows with those that the generation was fitted on."""
     from shoal.evaluate.drift_command import evaluate_drift
-    from shoal.settings.changes import Drift
+    from shoal.settings.running import Drift
     from shoal.training.determinism import deterministic
 
     deterministic(1)

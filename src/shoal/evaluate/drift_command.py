@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.cluster.assigner import UNASSIGNED, AtomAssigner
+from shoal.cluster.assigner import AtomAssigner
 from shoal.evaluate.drift import (
     Loss,
     PartitionChange,
@@ -27,6 +27,7 @@ from shoal.formats.provenance import made_from
 from shoal.formats.row_store import ShardRows
 from shoal.formats.tables import FOLDS, TEST, TRAIN, VALIDATION
 from shoal.formats.units import UNIT
+from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.train_router.router import Router
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.drift import Change, Flags, Rows
-    from shoal.settings.changes import Drift
+    from shoal.settings.running import Drift
 
     Losses = Mapping[int, Loss]
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         Scores,
         TestUnits,
     )
+    from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
-    from shoal.training.metrics import Metric
 
     PerRow = Mapping[str, NDArray[np.float64]]
 

@@ -1,12 +1,16 @@
-"""Numbers as people read them, in the terminal and on the report page."""
+"""Numbers and settings as people read them, in the terminal and on the report page."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.hashing import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from shoal.formats.kinds import Metric
 
 NONE = "-"
 """Shown where there is no number."""
@@ -65,7 +69,12 @@ def significant_text(number: float | None, digits: int = 4) -> str:
     return NONE if number is None else f"{number:#.{digits}g}"
 
 
-def score_decimals(metric: str, scores: Iterable[float], must_show: Iterable[float] = ()) -> int:
+def value_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A setting's value in one line: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def score_decimals(metric: Metric, scores: Iterable[float], must_show: Iterable[float] = ()) -> int:
     """Decimals that scores of one size are shown with.
 
     Args:

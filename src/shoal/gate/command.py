@@ -129,6 +129,7 @@ def _closed(
 def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
     """Base, generalist and the chosen specialists by number."""
     from shoal.formats.fitted_state import load_state
+    from shoal.search.points import model_at
     from shoal.train_router.command import chosen_specialists
     from shoal.train_specialists.experts import Experts
     from shoal.training.model import trained_model
@@ -138,10 +139,10 @@ def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
     models = {}
     for number, path in paths.items():
         if number == BASE:
-            models[number] = trained_model(model, {}, shapes, load_state(path)[0])
+            models[number] = trained_model(model, shapes, load_state(path)[0])
             continue
         tensors, meta = load_state(path, AtPoint)
-        models[number] = trained_model(model, meta["point"], shapes, tensors)
+        models[number] = trained_model(model_at(model, meta["point"]), shapes, tensors)
     return Experts(models, shapes.task)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.text import NONE, count_text, flops_text, seconds_text
+from shoal.formats.text import NONE, count_text, flops_text, seconds_text, value_text
 from shoal.operate.estimate import Cost
-from shoal.operate.why import point_text, value_text
+from shoal.operate.why import point_text
 from shoal.plan.plan import OTHER_BASE
 from shoal.report.words import advice_text, incomplete_line
 

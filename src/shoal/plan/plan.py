@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -12,24 +13,23 @@ from shoal.formats.documents.ledger import Artifact
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_json, read_made, write_json
 from shoal.formats.provenance import KEY as MADE_FROM
-from shoal.operate.class_check import require_modules
 from shoal.plan import ids as identity
 from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
 from shoal.plan.history import History
 from shoal.plan.layout import FIT_FILES, Layout
 from shoal.plan.points import points
-from shoal.plan.shards import name_shards
+from shoal.plan.variants import only_variant
 from shoal.settings.targets import target_file
-from shoal.settings.variants import only_variant
+from shoal.sources.shards import name_shards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shoal.formats.documents.plan import Release
+    from shoal.plan.variants import Variant
     from shoal.settings import Settings
     from shoal.settings.data import ArraySource
-    from shoal.settings.variants import Variant
 
     Shards = dict[str, tuple[Path, ArraySource | None]]
 
@@ -99,7 +99,7 @@ class Plan:
         self.history = History(self.home, self.root)
         generation = composed.generation or self.history.generation
         self.settings = composed.model_copy(update={"generation": generation})
-        require_modules(self.settings)
+        _require_modules(self.settings)
         self.grid = points(
             self.settings.grid,
             self.settings.model,
@@ -263,6 +263,22 @@ def _holds(path: Path, content: object) -> bool:
         return bool(read_json(path, dict) == content)
     except ShoalError:
         return False
+
+
+def _require_modules(settings: Settings) -> None:
+    """Refuse a name whose module is nowhere; planning imports nothing, so no more is known.
+
+    Raises:
+        ModelError: Neither the current folder nor what is installed has the module.
+    """
+    named = {**settings.encode.classes, **settings.transform.functions}
+    for target in [settings.model.target, *(spec["_target_"] for spec in named.values())]:
+        top = target.split(".", maxsplit=1)[0]
+        if target_file(target) is None and importlib.util.find_spec(top) is None:
+            raise ModelError(
+                f"{target}: there is no module {top!r} in {Path.cwd()} "
+                f"or among the installed packages"
+            )
 
 
 def _shards(settings: Settings, root: Path, as_planned: bool) -> Shards:

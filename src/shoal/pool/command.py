@@ -96,7 +96,7 @@ def _incomplete(
     failed: Path | None,
 ) -> list[Lack]:
     """List specialists that the pool lacks because training failed."""
-    from shoal.plan.incomplete import incomplete, read_failed
+    from shoal.pool.incomplete import incomplete, read_failed
 
     there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
     failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         Spellings,
         TellingColumn,
     )
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
 CONTENDERS = {
     "pool_top1": "Pool, top 1",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
+from shoal.plan.answers import answers_jobs
 from shoal.plan.history import STORE
+from shoal.plan.variants import variants
 from shoal.settings.compose import as_list
-from shoal.settings.variants import variants
 from shoal.terminal import leaving
-from shoal.workflow.answers import answers_jobs
 from shoal.workflow.rules import NONE, RulesPlan
 
 if TYPE_CHECKING:

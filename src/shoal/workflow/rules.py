@@ -16,7 +16,7 @@ from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
 from shoal.plan.layout import BASELINES, FIT_FILES
 from shoal.plan.plan import placeholders
-from shoal.plan.shards import NAMES_FILE
+from shoal.sources.shards import NAMES_FILE
 from shoal.terminal import say
 from shoal.workflow.specialist_rules import SpecialistRules
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shoal.plan.jobs import Job
-    from shoal.settings.variants import Variant
+    from shoal.plan.variants import Variant
 
 NONE = "none"
 _FRESH = "[0-9a-f]{24}"

@@ -8,13 +8,14 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from shoal.explore.answers.anova import ABSENT, Explained, explained
-from shoal.explore.answers.gather import point_text, value_text
+from shoal.explore.answers.gather import point_text
+from shoal.formats.text import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shoal.explore.answers.gather import Known, Point, Winner
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
     Row = dict[str, Any]
 
@@ -110,7 +111,7 @@ def compare(found: Sequence[Known]) -> Answers:
 
 def varying(found: Sequence[Known]) -> list[str]:
     """The settings that tell variants apart, in the order of the stages; the seed first."""
-    from shoal.settings.ways import STAGES
+    from shoal.settings.config_files import STAGES
 
     names = dict.fromkeys(name for each in found for name in each.changes)
     order = {stage: number for number, stage in enumerate(("seed", *STAGES))}

@@ -97,7 +97,7 @@ class Generation(TypedDict):
 
 
 class FailedSpecialist(TypedDict):
-    """A :class:`shoal.plan.incomplete.Failure`."""
+    """A :class:`shoal.pool.incomplete.Failure`."""
 
     specialists: str
     digest: str

@@ -14,8 +14,8 @@ from shoal.formats.files import replacing
 from shoal.formats.json_file import write_json
 from shoal.formats.text import NONE, count_text, number_text, seconds_text
 from shoal.operate.slurm.accounts import ask_accounts
+from shoal.plan.run_log import efficiency_report, submissions
 from shoal.report.page import render
-from shoal.workflow.run_log import efficiency_report, submissions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from shoal.operate.slurm.accounts import Accounted
+    from shoal.plan.run_log import Submission
     from shoal.settings.nodes import NodeClass, Nodes
-    from shoal.workflow.run_log import Submission
 
 PAGE = "cluster.html"
 SUMMARY = "cluster.json"

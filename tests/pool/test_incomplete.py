@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shoal.plan.failures import left_out, record_failed
-from shoal.plan.incomplete import Failure, incomplete, read_failed
+from shoal.pool.incomplete import Failure, incomplete, read_failed
 from shoal.report.words import incomplete_line
 
 ENTRIES = [
