@@ -138,7 +138,7 @@ def _made_of(
     proposer: Proposer | None,
     index: PartitionIndex,
 ) -> dict[str, Any]:
-    """What both baselines are made from, besides files."""
+    """Content of both baselines' checkpoints, besides files."""
     return {
         "model": model.as_json(),
         "training": training.as_json(),

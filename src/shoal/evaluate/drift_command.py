@@ -48,7 +48,7 @@ _UNSEEN = (VALIDATION, TEST)
 
 @dataclass(frozen=True)
 class RowPlaces:
-    """Where rows lie, and what they are; 56 bytes per row.
+    """Places of rows with partition, hash and unit; 56 bytes per row.
 
     Attributes:
         paths: The stores.
@@ -118,20 +118,20 @@ def evaluate_drift(
     choices_before: Sequence[Path],
     out: Path,
 ) -> None:
-    """Compare what arrived since the generation was fitted with what it was fitted on.
+    """Compare rows that arrived since the generation was fitted with those that it was fitted on.
 
     Rows are those of the training, validation and test folds; two are the same if their content
     and partition are. Rows before are represented by those that no fit has seen (see
     :mod:`shoal.evaluate.drift`). Reads the hashes of stores that are not in use both then and
     now, and where something arrived those of rows before and the stores of drawn rows. Holds some
-    300 bytes a row of either, the drawn embeddings and one store's.
+    300 bytes per row of either, the drawn embeddings and one store's.
 
     Args:
         settings: The choices.
         index_path: The partition index of now.
         basis: Row stores of the shards that the generation was fitted on.
         router_path: The router, for assigner and threshold.
-        choices: What ``train-choose`` wrote for each partition of now.
+        choices: The choice of each partition of now.
         choices_before: The same of the time when the generation was fitted; may be empty.
         out: JSON: ``overall`` and ``partitions`` (keys as in :class:`PartitionChange`; rows of no
             partition are in ``overall`` alone) and ``recommendation``. The same bytes for the

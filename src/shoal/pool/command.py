@@ -38,7 +38,7 @@ def pool(
     generalist: Path,
     manifest_out: Path,
 ) -> None:
-    """Put everything that predicting needs into the manifest's folder; the manifest comes last.
+    """Copy everything that predicting needs into the manifest's folder; the manifest comes last.
 
     Args:
         settings_path: The experiment's resolved settings.

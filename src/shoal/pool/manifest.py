@@ -1,4 +1,4 @@
-"""A pool's manifest: which files it has, what each is, and one digest over all of it."""
+"""A pool's manifest: its files, what they hold, and one digest over all of it."""
 
 from __future__ import annotations
 

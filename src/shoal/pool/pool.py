@@ -40,7 +40,7 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class Routed:
-    """Where rows went and what came back.
+    """Routes of rows, and the answers.
 
     Attributes:
         routes: Who was asked for each row; -1 is the base, -2 the generalist.
@@ -80,7 +80,7 @@ class Pool:
 
     Attributes:
         folder: Where it was read from.
-        manifest: What its files are.
+        manifest: Its manifest.
         digest: Digest of the manifest.
     """
 
@@ -133,7 +133,7 @@ class Pool:
         return models
 
     def _model(self, sealed: Sealed, name: str, kind: type[F]) -> tuple[torch.nn.Module, F]:
-        """The model in a file, and what the file says of it."""
+        """The model in a file, and the facts beside its weights."""
         tensors, meta = sealed.state(name)
         with naming(sealed.folder / name):
             facts = as_kind(kind, meta)

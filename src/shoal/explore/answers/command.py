@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def answers(plans: Sequence[Path], folder: Path, record: Path) -> None:
-    """Compare what is published of an experiment's variants and of their grid points.
+    """Compare the published variants of an experiment, and their grid points.
 
     Like a release, the answers are recorded last, and those before are withdrawn first.
 

@@ -208,7 +208,7 @@ def losses_explained(rows: Sequence[Row], names: Sequence[str]) -> Explained:
 
 
 def explained_table(of: str, found: Explained) -> list[Row]:
-    """One row for each part of a decomposition, what is left last."""
+    """One row per part of a decomposition, the rest last."""
     parts = [(each.term, each.share, each.chance) for each in found.shares]
     if parts:
         parts.append(("the rest", found.rest, 1 - sum(each.chance for each in found.shares)))

@@ -34,7 +34,7 @@ _OVERHEAD = 1024  # bytes of a pack, and of each of its columns, beside the fram
 
 
 class KeptLayer(TypedDict):
-    """What is kept of a layer in a form.
+    """Kept activations of a layer in a form.
 
     Attributes:
         layer: The layer's name.

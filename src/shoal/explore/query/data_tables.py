@@ -1,4 +1,4 @@
-"""Tables of what models are made from: releases, datasets, partitions, transforms, lineage."""
+"""Tables of the origins of models: releases, datasets, partitions, transforms, lineage."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from shoal.explore.query.results import Release, Results
-
-    Row = dict[str, Any]
+    from shoal.explore.query.results import Release, Results, Row
 
 _INDEXES = "g*/cluster/*/indexes/*/index.json"
 _RECORDS = (
@@ -42,7 +40,7 @@ _RECORDS = (
     "g*/evaluate/*/*/metrics.json",
     "g*/drift/*/*.json",
 )
-"""One file of each artifact, which says what it was made from."""
+"""One file of each artifact, with the record of the files that it was made from."""
 
 
 def releases(results: Results) -> Iterator[Row]:
@@ -165,7 +163,7 @@ def _indexed(results: Results) -> Iterator[Row]:
 
 
 def transforms(results: Results) -> Iterator[Row]:
-    """What was fitted for each stage of data processing, and what it was fitted after."""
+    """Fits of the stages of data processing, each with the one before."""
     found: dict[str, Row] = {}
     for record, layout in results.plans:
         before = None
@@ -196,7 +194,7 @@ def lineage(results: Results) -> Iterator[Row]:
 
 
 def _rows_of(name: str, path: Path) -> Iterator[Row]:
-    """What a record of files does not say: which rows of an index."""
+    """Rows of an index that an artifact is made from, which its record of files does not name."""
     if name.split("/")[1] == "specialists":
         yield {"artifact": name, "made_from": name.split("/")[3]}
     elif path.name == "index.json":

@@ -1,4 +1,4 @@
-"""Tables of models: what they are, what training them cost, how they scored, what they hold."""
+"""Tables of models: their kinds, training costs, scores and tensors."""
 
 from __future__ import annotations
 
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from shoal.explore.query.results import Results
+    from shoal.explore.query.results import Results, Row
     from shoal.formats.headers import Weights
-
-    Row = dict[str, Any]
 
 _SPECIALISTS = ("g*/specialists/*/*/*", "g*/rungs/*/*/*/*", "g*/trials/*/*/*/*")
 _WEIGHTS = [
@@ -47,7 +45,7 @@ _FACTS: dict[str, Any] = {
     "generalist": GeneralistFacts,
     "random": BaselineFacts,
 }
-"""What is kept beside the weights of each kind."""
+"""Facts that are kept beside the weights of each kind."""
 
 _LEDGERS = (
     "g*/embed/*/ledger.json",
@@ -114,7 +112,7 @@ def _named(results: Results, made_from: Iterable[str], file: str) -> str | None:
 
 
 def training_runs(results: Results) -> Iterator[Row]:
-    """What each training or fit cost."""
+    """Cost of each training or fit."""
     for pattern in _LEDGERS:
         for path in results.files(pattern):
             ledger = read_made(path, LedgerRecord)

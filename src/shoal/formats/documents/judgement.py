@@ -179,7 +179,7 @@ class Spellings(TypedDict):
 
 
 class Lack(TypedDict):
-    """What a partition of a pool lacks because training failed."""
+    """Specialists that a partition of a pool lacks because training failed."""
 
     partition: int
     specialist: bool

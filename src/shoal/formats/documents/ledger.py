@@ -15,7 +15,7 @@ class MadeFrom(TypedDict):
 
 
 class Artifact(TypedDict):
-    """Any document: those that a stage wrote say what they were made from."""
+    """Any document: those of stages name the files that they were made from."""
 
     made_from: NotRequired[MadeFrom]
 
@@ -61,6 +61,6 @@ class LedgerRecord(Training):
 
 
 class RowShape(TypedDict):
-    """Of ``shapes.json``, what tells a row's size."""
+    """Part of ``shapes.json`` that tells a row's size."""
 
     x_shape: list[int]
