@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
-from shoal.formats.documents.choice import Point
 from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.documents.plan import ChosenPoint
 
 
 class Serving(TypedDict):
@@ -15,7 +15,7 @@ class Serving(TypedDict):
     file: str
     digest: str
     validation: str
-    point: Point
+    point: ChosenPoint
 
 
 class PoolManifest(TypedDict):
