@@ -34,7 +34,7 @@ _LEAST_RISE, _LEAST_RISE_SHARE = 0.01, 0.1
 _GROWTH = 2.0
 
 
-class Told(NamedTuple):
+class Separation(NamedTuple):
     """How well a classifier tells two samples apart, and the p-value of doing so by chance."""
 
     accuracy: float
@@ -116,7 +116,7 @@ def compare(counts: Sequence[int], before: Sample, after: Sample, seed: int) -> 
         after: Rows that arrived.
         seed: Seed of the classifier's halves.
     """
-    told = two_sample_test(before.embedding, after.embedding, seed)
+    found = two_sample_test(before.embedding, after.embedding, seed)
     rows_before, arrived, gone = counts
     return Change(
         rows_before=rows_before,
@@ -124,15 +124,15 @@ def compare(counts: Sequence[int], before: Sample, after: Sample, seed: int) -> 
         gone=gone,
         compared_before=len(before.beyond),
         compared_after=len(after.beyond),
-        accuracy=told.accuracy if told else None,
-        p_value=told.p_value if told else None,
+        accuracy=found.accuracy if found else None,
+        p_value=found.p_value if found else None,
         beyond_before=_share(before.beyond),
         beyond_after=_share(after.beyond),
         beyond_p_value=share_growth(before.beyond, after.beyond),
     )
 
 
-def two_sample_test(before: Rows, after: Rows, seed: int) -> Told | None:
+def two_sample_test(before: Rows, after: Rows, seed: int) -> Separation | None:
     """Classifier two-sample test: can a classifier tell the two samples apart?
 
     As many rows of each sample are drawn as the smaller one has. A logistic regression on the
@@ -165,7 +165,7 @@ def two_sample_test(before: Rows, after: Rows, seed: int) -> Told | None:
     held = rows - half
     new, hits = int(called.sum()), int(called[held:].sum())
     accuracy = (hits + held - (new - hits)) / (2 * held)
-    return Told(accuracy, _tail(hits, 2 * held, new, held))
+    return Separation(accuracy, _tail(hits, 2 * held, new, held))
 
 
 def share_growth(before: Flags, after: Flags) -> float | None:

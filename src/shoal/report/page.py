@@ -6,28 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoal.formats.text import (
-    count_text,
-    flops_text,
-    number_text,
-    seconds_text,
-    share_text,
-    significant_text,
-)
+from shoal.formats import text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
 _PACKAGE = Path(__file__).parents[1]
-_FILTERS = (
-    count_text,
-    flops_text,
-    number_text,
-    seconds_text,
-    share_text,
-    significant_text,
-)
 
 
 def render(template: str, title: str, **content: object) -> str:
@@ -37,16 +22,17 @@ def render(template: str, title: str, **content: object) -> str:
         template: File in this package, such as ``report/evaluation.html.jinja``. It extends
             ``report/page.html.jinja``. Templates in the folder of a module count as its code.
         title: Follows Shoal's name in the page's title.
-        content: The template's variables. Text is escaped; see :func:`svg`.
+        content: The template's variables. Text is escaped, see :func:`svg`. The functions of
+            :mod:`shoal.formats.text` are filters.
     """
     return _environment().get_template(template).render(title=title, **content)
 
 
-def svg(text: str) -> Markup:
+def svg(drawn: str) -> Markup:
     """Mark SVG as safe: this package draws it from numbers and from text that it has escaped."""
     from markupsafe import Markup
 
-    return Markup(text)  # noqa: S704 - see above
+    return Markup(drawn)  # noqa: S704 - see above
 
 
 @cache
@@ -60,5 +46,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {function.__name__: function for function in _FILTERS}
+    environment.filters |= {n: each for n, each in vars(text).items() if n.endswith("_text")}
     return environment
