@@ -112,7 +112,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
-                "scores": _scores(plan, plan.layout.gate(index)),
+                "scores": _scores(plan, index),
             }
         )
     scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
