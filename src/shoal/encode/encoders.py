@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shoal.encode.column import ColumnEncoder, Place
+from shoal.encode.column import ColumnEncoder, ColumnSetting
 from shoal.encode.content import Image, Ngrams, Vector
 from shoal.encode.named import Named
 from shoal.encode.sequences import SequenceInteger, SequenceOneHot
@@ -62,7 +62,7 @@ def encoders_of(settings: Encode, columns: Columns) -> list[ColumnEncoder]:
             spec, setting = settings.kinds[kind], f"encode.kinds.{kind}"
         else:
             raise SettingsError(f"encode.kinds: column {column!r} is {kind}, which has no encoder")
-        encoders.append(make_encoder(spec, Place(column, kind, setting, settings.seed)))
+        encoders.append(make_encoder(spec, ColumnSetting(column, kind, setting, settings.seed)))
     return encoders
 
 
@@ -74,7 +74,7 @@ def _check_names(
             raise SettingsError(f"{setting}: there is no {what} {name!r}; {nearest(name, known)}")
 
 
-def make_encoder(spec: Mapping[str, object], place: Place) -> ColumnEncoder:
+def make_encoder(spec: Mapping[str, object], place: ColumnSetting) -> ColumnEncoder:
     """The encoder that a setting names by ``encoder`` or by ``_target_``.
 
     Raises:

@@ -15,7 +15,7 @@ from shoal.plan.answers import answers_jobs, answers_page
 from shoal.plan.plan import placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -112,7 +112,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
-                "scores": _scores(plan, plan.layout.gate(index)),
+                "scores": _scores(plan, index),
             }
         )
     scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
@@ -145,13 +145,14 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
     }
 
 
-def _scores(plan: Plan, gate: Path) -> Scores | None:
+def _scores(plan: Plan, index: Mapping[str, Any]) -> Scores | None:
     """Scores of what is published, if that is what the plan says."""
-    if not plan.layout.published.exists():
+    if not plan.layout.file("pool_publish.record").exists():
         return None
     metrics = read_made(plan.home / "metrics.json", Metrics)
+    gate = read_made(plan.layout.file("gate.gate", index), GateRecord)
     return {
-        "validation": read_made(gate, GateRecord)["validation"]["pool"],
+        "validation": gate["validation"]["pool"],
         "metric": metrics["metric"],
         "pool": metrics["pool_top1"]["score"],
         "generalist": metrics["generalist"]["score"],
@@ -165,13 +166,15 @@ def headline(document: Variants) -> str:
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
-    steps = f" in steps of {' + '.join(map(str, document['steps']))}"
+    steps = ""
+    if len(document["steps"]) > 1:
+        steps = f" in steps of {' + '.join(map(str, document['steps']))}"
     sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
     noun = "partition" if counts == {1} else "partitions"
     return (
         f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
         f"{noun} × {_count(points, 'grid point')}"
-        f"{steps if len(document['steps']) > 1 else ''} = "
+        f"{steps} = "
         f"{at_most}{_count(document['training_jobs'], 'training job')}"
     )
 
