@@ -163,7 +163,7 @@ def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked,
     identity = model.partition("-")[0]
     (out,) = (
         path
-        for path in attacked.generation.glob("specialists/*/*/*/model.safetensors")
+        for path in attacked.generation.glob("specialists/*/*/*/*/model.safetensors")
         if identity_of_specialist(path.relative_to(attacked.folder)) == identity
     )
     meta = load_state(out)[1]
