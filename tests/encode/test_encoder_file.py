@@ -99,12 +99,12 @@ def test_a_run_trusts_the_types_that_its_own_fit_holds(
     encode_fit(own, tmp_path / "columns.json", {"s": source.path}, state, shapes)
 
     trusted = Shapes.load(shapes).trusted
-    encode(source.path, "s", state, tmp_path / "rows.zarr.zip", trusted)
+    encode(source.path, "s", state, "c", tmp_path / "rows.zarr.zip", trusted)
 
     assert trusted == ["doubling_encoder.Halver"]
     assert (tmp_path / "rows.zarr.zip").exists()
     with pytest.raises(ModelError, match=r'trust=\["doubling_encoder"\]'):
-        encode(source.path, "s", state, tmp_path / "others.zarr.zip")
+        encode(source.path, "s", state, "c", tmp_path / "others.zarr.zip")
 
 
 def test_the_file_holds_no_pickle(kinds, table, shard, settings, tmp_path):

@@ -120,4 +120,5 @@ def test_without_any_slot_of_a_rung_there_is_no_candidate():
     names = [f"first/rows/0/{point}" for point in HALVED.points]
 
     assert replace(HALVED, left_out=frozenset(names)).candidates == ()
+    assert replace(PROPOSED, left_out=frozenset(names[:2])).candidates == ()
     assert len(replace(HALVED, left_out=frozenset(names[:3])).candidates) == 1

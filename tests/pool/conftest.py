@@ -49,6 +49,7 @@ def _rows(folder: Path) -> Table:
         "label": ["no", "yes", "no", "yes"],
         "_key": [bytes([number]) * 16 for number in range(4)],
         "_fold": [0] * 4,
+        "_source": [bytes([number]) * 16 for number in range(4)],
     }
     table = pa.table(values, schema=COLUMNS.schema())
     write_table(folder / "rows.parquet", table.schema, [table], {"rows_in": 4, "dropped": {}})
@@ -113,7 +114,14 @@ def build_pool(folder: Path) -> Path:
         choices.append(fits / f"choice-{partition}.json")
         digests = {"train": f"d{partition}", "validation": "v"}
         chosen = {"partition": partition, "specialist": str(specialist), "point": "p"}
-        measured = {"digests": digests, "rows": 1, "points": {}, "losses": {}, "margin": None}
+        measured = {
+            "digests": digests,
+            "rows": 1,
+            "points": {},
+            "losses": {},
+            "margin": None,
+            "next": [],
+        }
         write_json(choices[-1], chosen | measured)
     Ledger("base_fit").write(fits / "ledger.json")
     settings = {name: {} for name in ("sources", "split", "transform", "train_specialists")}

@@ -21,6 +21,7 @@ CHOICE = {
     "specialist": str(SPECIALIST),
     "losses": {"p": 0.5},
     "margin": None,
+    "next": [],
 }
 
 

@@ -203,7 +203,7 @@ def test_specialists_removed_by_hand_are_packed_again(copied):
 
 
 def test_a_pack_takes_from_the_store_what_was_trained_before(copied):
-    """Members that the pool store has are not trained; their bits are those that they had."""
+    """Members that the model store has are not trained; their bits are those that they had."""
     before = specialists(copied)
     remove_specialists(copied)
 
@@ -235,7 +235,7 @@ def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
     before = specialists(copied)
     remove_specialists(copied)
     copied.forget_store()
-    choice = next(copied.generation.glob("choices/*/*/*"))
+    choice = next(copied.generation.glob("choices/*/*/*/*"))
     choice.unlink()
     plugins = str(Path(__file__).parent / "plugins")
     python_path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))

@@ -48,8 +48,9 @@ rule encode:
     resources:
         **plans.resources("encode", "light"),
     params:
+        content=lambda wc: plan(wc).layout.made["content"],
         threads=plans.settings.compute.threads,
     shell:
         "shoal encode --table {input.table:q} --shard {wildcards.shard:q}"
-        " --encoder {input.encoder:q} --shapes {input.shapes:q} --rows {output.rows:q}"
-        " --threads {params.threads} &> {log:q}"
+        " --encoder {input.encoder:q} --shapes {input.shapes:q} --content {params.content}"
+        " --rows {output.rows:q} --threads {params.threads} &> {log:q}"

@@ -106,13 +106,19 @@ def encode_fit(
 
 
 def encode(
-    table: Input, shard: Text, encoder: Input, shapes: Input, rows: File, threads: Threads
+    table: Input,
+    shard: Text,
+    encoder: Input,
+    shapes: Input,
+    content: Text,
+    rows: File,
+    threads: Threads,
 ) -> None:
     """Encode one shard's rows, and hash each."""
     from shoal.encode.command import encode
     from shoal.formats.shapes import Shapes
 
-    encode(table, shard, encoder, rows, Shapes.load(shapes).trusted)
+    encode(table, shard, encoder, content, rows, Shapes.load(shapes).trusted)
 
 
 def embed_fit(

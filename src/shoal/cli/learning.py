@@ -75,7 +75,7 @@ def train_specialist(
     decision: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
     state: Inputs = [],  # noqa: B006 - the same
 ) -> None:
-    """Train one slot of a partition's search, or take its specialist from the pool store."""
+    """Train one slot of a partition's search, or take its specialist from the model store."""
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.candidate import candidate

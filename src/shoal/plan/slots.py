@@ -82,7 +82,7 @@ class Slots:
             place = f"{identity}/{self.digest}/{step}"
             kept = tuple(e for e in every if f"{place}/{names[e]}" not in self.left_out)
             trained.append(kept)
-            is_last = step == len(self.counts) - 1
+            is_last = step == self.count - 1
             after = decided(self.specialists, self.search, tuple(trained), is_last=is_last)
             slots = tuple(names[each] for each in kept)
             found.append(_Step(identity, tuple(names.values()), slots, after))
@@ -101,12 +101,10 @@ class Slots:
 
     def has(self, name: str) -> bool:
         """Whether it has a slot ``ID/DIGEST/STEP/SLOT``, left out or not."""
-        identity, digest, number, slot = name.split("/")
-        step = self._steps[int(number)] if int(number) < len(self.counts) else None
-        return (
-            step is not None
-            and digest == self.digest
-            and (identity == step.identity and slot in step.every)
+        identity, digest, step, slot = name.split("/")
+        own = [each for number, each in enumerate(self._steps) if str(number) == step]
+        return digest == self.digest and any(
+            identity == each.identity and slot in each.every for each in own
         )
 
     @property
@@ -161,18 +159,18 @@ class Slots:
     @property
     def choice(self) -> Path:
         """The decision after the last step."""
-        return self.decision(len(self.counts) - 1)
+        return self.decision(self.count - 1)
 
     @functools.cached_property
     def candidates(self) -> tuple[Path, ...]:
-        """Weights among which the specialist is chosen."""
-        return tuple(self.compared(len(self.counts) - 1))
+        """Weights among which the specialist is chosen; none where no slot of a decision trains."""
+        return tuple(self.compared(self.count - 1)) if self.names(0) else ()
 
     @property
     def ledgers(self) -> list[Path]:
         """What all slots, and all decisions but the last, cost."""
         found: list[Path] = []
-        for step in range(len(self.counts)):
+        for step in range(self.count):
             found += [*self.before(step)[0], *self.files(step, LEDGER)]
         return found
 
