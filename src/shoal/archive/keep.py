@@ -126,7 +126,7 @@ def _release(
         "model": settings["model"],
         "training": settings["train_specialists"],
         "index": str(layout.index.relative_to(layout.root)),
-        "shapes": asdict(Shapes.load(layout.fit("encode", "shapes.json"))),
+        "shapes": asdict(Shapes.load(layout.file("encode_fit.shapes"))),
         "models": listed,
     }
 
@@ -153,9 +153,9 @@ def _models_before(home: Path, release: str) -> dict[Role, str]:
 def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
     index, codes = read_made(layout.index, PartitionIndex), plan["codes"]
-    base = layout.fit("base", "base.safetensors")
-    yield _File("base", base, layout.fit("base", "ledger.json"))
-    generalist = layout.baseline(index, "generalist.safetensors")
+    base = layout.file("base_fit.base")
+    yield _File("base", base, layout.file("base_fit.ledger"))
+    generalist = layout.file("evaluate_generalist.model", index)
     yield _File("generalist", generalist, generalist.with_suffix(".json"))
     for entry in layout.specialised(index):
         chosen = read_made(layout.choice(entry), Choice)["specialist"]
@@ -169,8 +169,8 @@ def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
                 digest=entry["specialist"],
                 is_chosen=str(path) == chosen,
             )
-    router = layout.router(index, "router.safetensors")
-    yield _File("router", router, layout.router(index, "ledger.json"), code=codes["router"])
+    router = layout.file("train_router.router", index)
+    yield _File("router", router, layout.file("train_router.ledger", index), code=codes["router"])
 
 
 def _parts(files: Sequence[_File]) -> Iterator[list[_File]]:
