@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from shoal.evaluate.verdict import gate_line
 from shoal.formats.json_file import read_json
 from shoal.plan.plan import Plan
+from shoal.report.words import gate_line
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
 

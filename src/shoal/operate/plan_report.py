@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
-from shoal.formats.documents.judgement import DriftReport
+from shoal.formats.documents.judgement import DriftReport, Lack
 from shoal.formats.json_file import read_made
 from shoal.operate.estimate import Estimate
 from shoal.operate.packs import TRAINS, packs_json, planned_packs
@@ -258,7 +258,7 @@ def _refit_needed(now: Now) -> list[str]:
     return found
 
 
-def _incomplete(now: Now) -> list[dict[str, Any]]:
+def _incomplete(now: Now) -> list[Lack]:
     """What the pool is made without because training failed."""
     layout = now.plan.layout
     lacks = set(layout.lacks(now.index))

@@ -30,6 +30,7 @@ from shoal.sources.shards import name_shards
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shoal.formats.documents.plan import Release
     from shoal.plan.stages import Stage
     from shoal.plan.variants import Variant
     from shoal.settings import Settings
@@ -148,7 +149,7 @@ class Plan:
 
     def _index_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
-    ) -> dict[str, Any] | None:
+    ) -> Release | None:
         """The published release, where its specialists may wait for changes to add up."""
         published = self.history.current
         if not self.settings.changes.tolerance or published is None:

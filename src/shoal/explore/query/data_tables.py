@@ -1,4 +1,4 @@
-"""Tables of what models are made from: releases, datasets, partitions, transforms, lineage."""
+"""Tables of the origins of models: releases, datasets, partitions, transforms, lineage."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from shoal.explore.query.results import Release, Results
+    from shoal.explore.query.results import Release, Results, Row
     from shoal.plan.stages import Stage
-
-    Row = dict[str, Any]
 
 _INDEXES = glob(STAGES[INDEX], "index")
 
@@ -146,7 +144,7 @@ def _indexed(results: Results) -> Iterator[Row]:
 
 
 def transforms(results: Results) -> Iterator[Row]:
-    """What was fitted for each stage of data processing, and what it was fitted after."""
+    """Fits of the stages of data processing, each with the one before."""
     found: dict[str, Row] = {}
     for record, layout in results.plans:
         before = None
@@ -186,7 +184,7 @@ def _records(results: Results, stage: Stage) -> Iterator[Path]:
 
 
 def _rows_of(name: str, path: Path) -> Iterator[Row]:
-    """What a record of files does not say: which rows of an index."""
+    """Rows of an index that an artifact is made from, which its record of files does not name."""
     place = parse(path)
     if place is not None and place.stage.per == "slot":
         yield {"artifact": name, "made_from": place.wildcards["digest"]}

@@ -1,4 +1,4 @@
-"""Tables of models: what they are, what training them cost, how they scored, what they hold."""
+"""Tables of models: their kinds, training costs, scores and tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate.verdict import CONTENDERS
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.documents.ledger import LedgerRecord
@@ -26,15 +25,14 @@ from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.stored import as_kind, naming
 from shoal.plan.paths import glob
 from shoal.plan.stages import STAGES
+from shoal.report.words import CONTENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from shoal.explore.query.results import Results
+    from shoal.explore.query.results import Results, Row
     from shoal.formats.headers import Weights
-
-    Row = dict[str, Any]
 
 _KINDS = {
     "base": "base_fit.base",
@@ -50,7 +48,7 @@ _FACTS: dict[str, Any] = {
     "generalist": GeneralistFacts,
     "random": BaselineFacts,
 }
-"""What is kept beside the weights of each kind."""
+"""Facts that are kept beside the weights of each kind."""
 
 _POOLS = glob(STAGES["pool"], "manifest")
 _EVALUATIONS = glob(STAGES["evaluate"], "metrics")
@@ -121,7 +119,7 @@ def _named(results: Results, made_from: Iterable[str], file: str) -> str | None:
 
 
 def training_runs(results: Results) -> Iterator[Row]:
-    """What each training or fit cost."""
+    """Cost of each training or fit."""
     for path in _ledgers(results):
         ledger = read_made(path, LedgerRecord)
         yield {
