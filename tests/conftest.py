@@ -2,7 +2,7 @@
 
 import os
 
-from shoal.training.kernels import VARIABLE, usual_kernels
+from shoal.training.determinism import VARIABLE, usual_kernels
 
 os.environ.setdefault(VARIABLE, usual_kernels())  # as every command does, before torch is imported
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shoal.archive.publish import Release, publish
+from shoal.archive.publish import Publication, publish
 from shoal.errors import DataError
 from shoal.formats.json_file import write_json
 from shoal.plan.history import History
@@ -18,7 +18,7 @@ def test_a_control_that_failed_leaves_what_was_published(tmp_path):
     leak = metrics(verdict="leak", sentence="A leak is likely.")
     write_json(tmp_path / "metrics.json", leak)
     names = ("manifest.json", "metrics.json", "report.html", "drift.json")
-    release = Release(*(tmp_path / name for name in names))
+    release = Publication(*(tmp_path / name for name in names))
     record = results / "published" / "control.json"
 
     for _ in range(2):

@@ -160,9 +160,9 @@ def pool_publish(
     record: File,
 ) -> None:
     """Copy the current pool, metrics and report to the experiment's folder."""
-    from shoal.archive.publish import Release, publish
+    from shoal.archive.publish import Publication, publish
 
-    publish(Release(manifest, metrics, report, drift), plan, on_drift, results, record)
+    publish(Publication(manifest, metrics, report, drift), plan, on_drift, results, record)
 
 
 def answers(plan: Files, folder: File, record: File) -> None:

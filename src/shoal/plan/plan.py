@@ -20,6 +20,7 @@ from shoal.plan.history import History
 from shoal.plan.layout import FIT_FILES, Layout
 from shoal.plan.points import points
 from shoal.plan.variants import only_variant
+from shoal.settings.config_files import SNAKEFILE
 from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
 
@@ -80,7 +81,7 @@ class Plan:
         Args:
             experiment: Name of a file in ``config/experiment``.
             overrides: Changes in Hydra's syntax.
-            config_folder: The folder of Hydra config groups.
+            config_folder: The project's folder of settings.
             variant: One of its variants; may be left out where there is one.
             as_planned: Whether source files have the names that the last plan gave them.
 
@@ -198,6 +199,12 @@ class Plan:
     def command(self, name: str) -> str:
         """The command line of ``shoal NAME`` for this experiment, as a person would type it."""
         return shlex.join(["shoal", name, self.experiment, *self.overrides])
+
+    def snakemake(self, *arguments: str) -> list[str]:
+        """Snakemake's command line for this experiment, to be run in the current folder."""
+        other = [] if Path(SNAKEFILE.name).exists() else ["--snakefile", str(SNAKEFILE)]
+        command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
+        return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
 
     def fit_record(self, stage: str) -> dict[str, Any] | None:
         """What a fit of the generation was made from; None while it is not fitted."""
