@@ -55,13 +55,14 @@ rule train_specialist:
         training=lambda wc: plan(wc).text("train_specialists"),
         point=lambda wc: plan(wc).point(wc.point),
         store=plans.store,
+        made_of=lambda wc: plan(wc).layout.made["specialists"],
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-specialist --model {params.model:q} --training {params.training:q}"
         " --point {params.point:q} --index {params.index:q} --digest {wildcards.digest}"
         " --base {input.base:q} --shapes {input.shapes:q} --out {output.model:q}"
-        " --ledger {output.ledger:q} --store {params.store:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
+        " --ledger {output.ledger:q} --store {params.store:q} --made-of {params.made_of} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule train_pack:
@@ -89,13 +90,14 @@ rule train_pack:
         specialists=lambda wc: plan(wc).layout.specialists,
         logs=lambda wc: plan(wc).specialist_logs,
         store=plans.store,
+        made_of=lambda wc: plan(wc).layout.made["specialists"],
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal train-pack --members {params.members:q} --model {params.model:q}"
         " --training {params.training:q} --grid {params.grid:q} --index {params.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q} --specialists {params.specialists:q}"
-        " --logs {params.logs:q} --status {output.status:q} --store {params.store:q}"
+        " --logs {params.logs:q} --status {output.status:q} --store {params.store:q} --made-of {params.made_of}"
         " --threads {params.threads}"
         " --checkpoint-seconds {params.seconds} &> {log:q}"
 

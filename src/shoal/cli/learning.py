@@ -61,6 +61,7 @@ def train_specialist(
     out: File,
     ledger: File,
     store: File,
+    made_of: Text,
     threads: Threads,
     checkpoint_seconds: Seconds,
 ) -> None:
@@ -71,7 +72,7 @@ def train_specialist(
     from shoal.training.determinism import deterministic
 
     values = parse_json(point, "--point", dict[str, Any])
-    if recover(store, out, ledger, base, values):
+    if recover(store, made_of, digest, out, ledger, base, values):
         return
     deterministic(threads)
     train_specialist(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from shoal.cli.options import File, Input, Json, Seconds, Threads
+from shoal.cli.options import File, Input, Json, Seconds, Text, Threads
 
 
 def train_pack(
@@ -20,6 +20,7 @@ def train_pack(
     logs: File,
     status: File,
     store: File,
+    made_of: Text,
     threads: Threads,
     checkpoint_seconds: Seconds,
 ) -> None:
@@ -38,7 +39,7 @@ def train_pack(
         shapes,
         specialists,
         logs,
-        partial(recover, store),
+        partial(recover, store, made_of),
         threads,
         checkpoint_seconds,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ def train_choose(
     content = {
         "point": best.id,
         "points": {each.id: each.point for each in measured.candidates if each.loss is not None},
-        "specialist": str(best.path),
+        "specialist": os.path.relpath(best.path, out.parent),
         "losses": losses | ({} if measured.base is None else {"base": measured.base}),
         "margin": measured.margin,
     }

@@ -38,8 +38,8 @@ class Work:
         shapes: Shape of rows and labels.
         specialists: Folder of specialists; a member lies below it.
         logs: Folder of their logs, likewise.
-        recover: Writes a member's weights and ledger, given these two paths, the base and the grid
-            point, if it was trained before; whether it did.
+        recover: Writes a member's weights and ledger, given the digest of its rows, these two
+            paths, the base and the grid point, if it was trained before; whether it did.
         threads: CPU threads.
         checkpoint_seconds: How often the training of a member is kept.
     """
@@ -52,7 +52,7 @@ class Work:
     shapes: Path
     specialists: Path
     logs: Path
-    recover: Callable[[Path, Path, Path, Point], bool]
+    recover: Callable[[str, Path, Path, Path, Point], bool]
     threads: int
     checkpoint_seconds: float
 
@@ -124,7 +124,7 @@ def _train(work: Work, member: str) -> str | None:
     reason = None
     with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
-            if work.recover(weights, ledger, work.base, work.grid[point]):
+            if work.recover(digest, weights, ledger, work.base, work.grid[point]):
                 return None
             train_specialist(
                 work.model,

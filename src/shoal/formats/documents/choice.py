@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -39,6 +41,17 @@ class Choice(Artifact):
     specialist: str
     losses: dict[str, float]
     margin: Margin | None
+
+
+def chosen_file(path: Path, choice: Choice) -> Path:
+    """Weights of the chosen specialist.
+
+    Args:
+        path: The choice's file; its ``specialist`` is relative to the folder of this file, so that
+            a results folder may have another name later.
+        choice: Its content.
+    """
+    return Path(os.path.normpath(path.parent / choice["specialist"]))
 
 
 class Slot(TypedDict):

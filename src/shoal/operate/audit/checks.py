@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
+from shoal.formats.documents.choice import Choice, chosen_file
 from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
 from shoal.operate.audit.inputs import pool_state
@@ -124,7 +125,7 @@ def check_choice(job: Job, evidence: Evidence) -> None:
         problem = f"chooses {content['point']}, which is no point of the grid"
         evidence.blame(path, problem, evidence.remedy(job))
     candidates = plan.layout.candidates(evidence.index["partitions"][job.partition])
-    if Path(content["specialist"]) not in candidates:
+    if chosen_file(path, content) not in candidates:
         problem = f"chooses {content['specialist']}, which is no candidate"
         evidence.blame(path, problem, evidence.remedy(job))
 
@@ -146,12 +147,11 @@ def check_pool(job: Job, evidence: Evidence) -> None:
     said = {
         each["partition"]: (each["digest"], each["point"]["id"]) for each in manifest["specialists"]
     }
-    if said != {n: (each["digests"]["train"], each["point"]) for n, each in chosen.items()}:
+    if said != {n: (each["digests"]["train"], each["point"]) for n, (_, each) in chosen.items()}:
         evidence.blame(path, "does not hold the specialists that were chosen", advice)
         return
     originals = {
-        each["file"]: Path(chosen[each["partition"]]["specialist"])
-        for each in manifest["specialists"]
+        each["file"]: chosen_file(*chosen[each["partition"]]) for each in manifest["specialists"]
     }
     originals |= pool_state(evidence.plan.layout, evidence.index)
     for name, original in originals.items():
@@ -190,14 +190,14 @@ def _groups(rows: Path) -> list[dict[str, Any]]:
     return groups(partition, fold, hashes)
 
 
-def _chosen(evidence: Evidence) -> dict[int, Any] | None:
+def _chosen(evidence: Evidence) -> dict[int, tuple[Path, Choice]] | None:
     """The choice of each partition that has a specialist; None where one is in doubt."""
-    chosen = {}
+    chosen: dict[int, tuple[Path, Choice]] = {}
     for entry in evidence.plan.layout.specialised(evidence.index):
         path = evidence.plan.layout.choice(entry)
         if evidence.is_blamed(path):
             return None
-        chosen[entry["partition"]] = evidence.content(path)
+        chosen[entry["partition"]] = path, evidence.content(path)
     return chosen
 
 
