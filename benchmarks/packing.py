@@ -206,21 +206,21 @@ def _commands(plan: Plan) -> list[list[str]]:
         "threads": plan.settings.compute.threads,
         "checkpoint-seconds": plan.settings.compute.checkpoint_seconds,
     }
-    grid = plan.grid
+    common |= {"search": plan.steps.as_text(), "store": layout.folder / "store"}
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     begin_packs(plan, index, write=True)
     if packs:
-        common |= {"grid": canonical_json(grid), "specialists": layout.specialists, "logs": "logs"}
         own_files = [
             {"members": layout.pack_members(each.name), "status": each.job.outputs[0]}
             for each in packs
         ]
-        return [_command("train-pack", common | own) for own in own_files]
+        return [_command("train-pack", common | {"logs": "logs"} | own) for own in own_files]
     alone = []
     for job in jobs:
-        digest, point = job.about.split("/")
-        own = {"digest": digest, "point": canonical_json(grid[point])}
+        digest, step, slot = job.about.split("/")
+        own = {"digest": digest, "step": step, "slot": slot}
+        own["point"] = canonical_json(plan.grid[slot])
         alone.append(own | dict(zip(("out", "ledger"), job.outputs, strict=True)))
     return [_command("train-specialist", common | own) for own in alone]
 
@@ -248,7 +248,7 @@ def _run(command: list[str]) -> str:
 
 def _same_bits(folder: Path, count: int) -> int:
     """How many members have the same weights both ways."""
-    pattern = "results/*/g1/specialists/*/*/*/model.safetensors"
+    pattern = "results/*/g1/specialists/*/*/*/*/model.safetensors"
     alone = list((folder / "alone").glob(pattern))
     if len(alone) != count:
         sys.exit(f"{len(alone)} specialists instead of {count}")

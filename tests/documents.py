@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shoal.search.steps import Steps
+from shoal.settings.search import GridSampling, Halving
+
 COUNTS = {"train": 0, "validation": 0, "test": 0}
 
 
@@ -58,3 +61,9 @@ def partition_index(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
     rows = {"rows": COUNTS, "untrained_rows": COUNTS, "unknown_labels": 0}
     root = {"all": "", "fit": "", "train": ""}
     return {"partitions": list(entries), "root": root, "stores": "../stores"} | rows | changes
+
+
+def plain_steps() -> Steps:
+    """The steps of a plain grid's search."""
+    sampling = GridSampling(sampler="sobol", samples=None, batch=1, seed=0)
+    return Steps({}, sampling, Halving(rungs=1, reduction_factor=2))

@@ -96,6 +96,6 @@ def _seconds(folder: Path, layout: Layout, index: dict[str, Any]) -> float:
     stages = ("embed", "cluster", "base")
     paths = [layout.fit(stage, "ledger.json") for stage in stages]
     entries = layout.specialised(index)
-    paths += [path for entry in entries for path in layout.training_ledgers(entry)]
+    paths += [path for entry in entries for path in layout.search_of(entry).ledgers]
     paths.append(layout.router(index, "ledger.json"))
     return sum(float(read_json(folder / path, dict[str, Any])["seconds"]) for path in paths)

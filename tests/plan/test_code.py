@@ -29,6 +29,9 @@ def test_the_face_of_the_package_is_part_of_no_stage():
 def test_training_does_not_depend_on_evaluation():
     """A change in the report retrains nothing."""
     assert "report" not in imported("shoal.train_specialists.command")
+    searching = {"choose", "proposals", "space", "steps"}
+    assert not searching & imported("shoal.train_specialists.command")
+    assert searching <= imported("shoal.train_specialists.choose")
 
 
 def test_a_stage_that_is_nowhere_has_no_digest():

@@ -115,15 +115,17 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Wor
         yield workflow
 
 
-def test_every_rule_is_a_stage_with_the_same_paths_and_inputs(read):
+@pytest.mark.parametrize("way", ["grid", "halved"])
+def test_every_rule_is_a_stage_with_the_same_paths_and_inputs(read, way):
     """A rule and its stage have the same outputs, with the same wildcards, and input names."""
-    rules = read().rules
+    rules = read(*WAYS[way]).rules
 
     assert set(rules) - OTHER_RULES == set(STAGES)
     for stage in STAGES.values():
         rule = rules[stage.name]
         said = {name: strip_wildcard_constraints(path.file) for name, path in rule.output.items()}
-        assert said == {name: stage.pattern(name) for name in stage.outputs}
+        made = set(stage.outputs) - set(() if way == "halved" else stage.carried)
+        assert said == {name: stage.pattern(name) for name in made}
         awaited = {name for name, each in stage.inputs.items() if each.awaited}
         assert set(dict(rule.input.items())) - OF_SOURCES == awaited
 
@@ -162,7 +164,7 @@ def test_one_job_for_all_takes_what_there_is_of_each(read):
 
     found = inputs(layout, STAGES["train_router"], {}, index)
 
-    assert found["choices"] == [choices / d / f"{d[::-1]}.json" for d in TRAINED]
+    assert found["choices"] == [choices / d / "0" / f"{d[::-1]}.json" for d in TRAINED]
     assert found["assigner"] == layout.folder / "cluster" / layout.fits["cluster"] / (
         "assigner.safetensors"
     )
@@ -176,20 +178,31 @@ def test_one_job_for_all_takes_what_there_is_of_each(read):
 
 
 def test_a_step_of_a_search_takes_what_the_one_before_left(read):
-    """Nothing on the first rung, later its ranking and the states of all of its slots."""
+    """Nothing in the first step, later the decision before it and the states of all slots."""
     layout = read(*HALVED).layout
-    stage, validation = STAGES["train_rung"], OTHERS[0]
-    about = {"digest": TRAINED[0], "rung": "0", "slot": layout.points[0]}
+    stage, validation = STAGES["train_specialist"], OTHERS[0]
+    about = {"digest": TRAINED[0], "step": "0", "slot": layout.points[0]}
 
     first = inputs(layout, stage, about)
-    later = inputs(layout, stage, {**about, "rung": "1", "slot": f"{validation}-0"})
+    later = inputs(layout, stage, {**about, "step": "1", "slot": f"{validation}-0"})
 
-    rungs = layout.folder / "rungs"
-    own = rungs / layout.made["rungs"] / TRAINED[0] / "0"
-    ranking = rungs / layout.made["choices"] / TRAINED[0] / "0" / f"{validation}.json"
-    assert (first["ranking"], first["begun"]) == ([], [])
-    assert later["ranking"] == [ranking]
-    assert later["begun"] == [own / point / "state.safetensors" for point in layout.points]
+    own = layout.folder / "specialists" / layout.made["specialists"] / TRAINED[0] / "0"
+    decision = layout.search(TRAINED[0], validation).decision(0)
+    assert (first["decision"], first["states"]) == ([], [])
+    assert later["decision"] == [decision]
+    assert later["states"] == [own / point / "state.safetensors" for point in layout.points]
+
+
+def test_a_decision_compares_a_rung_or_all_trials(read):
+    """Under halving the slots of its step; of proposed points those of the steps before too."""
+    stage = STAGES["train_choose"]
+    about = {"digest": TRAINED[0], "step": "1", "validation": OTHERS[0]}
+    found = {}
+    for way in ("halved", "proposed"):
+        paths = inputs(read(*WAYS[way]).layout, stage, about)["specialists"]
+        found[way] = [path.parts[-3] for path in as_list(paths)]
+
+    assert found == {"halved": ["1"], "proposed": ["0", "0", "1"]}
 
 
 def test_a_stage_takes_outputs_of_stages_before_it():
@@ -198,7 +211,7 @@ def test_a_stage_takes_outputs_of_stages_before_it():
     for stage in STAGES.values():
         for origin in (origin for each in stage.inputs.values() for origin in each.origins):
             assert origin.output in STAGES[origin.stage].outputs
-            takes_turns = origin.step != "all"
+            takes_turns = stage.per in ("slot", "step", "pack")
             assert takes_turns or order.index(origin.stage) < order.index(stage.name)
 
 

@@ -114,7 +114,14 @@ def build_pool(folder: Path) -> Path:
         choices.append(fits / f"choice-{partition}.json")
         digests = {"train": f"d{partition}", "validation": "v"}
         chosen = {"partition": partition, "specialist": specialist.name, "point": "p"}
-        measured = {"digests": digests, "rows": 1, "points": {}, "losses": {}, "margin": None}
+        measured = {
+            "digests": digests,
+            "rows": 1,
+            "points": {},
+            "losses": {},
+            "margin": None,
+            "next": [],
+        }
         write_json(choices[-1], chosen | measured)
     Ledger("base_fit").write(fits / "ledger.json")
     settings = {name: {} for name in ("sources", "split", "transform", "train_specialists")}

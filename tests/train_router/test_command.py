@@ -23,6 +23,7 @@ CHOICE = {
     "specialist": SPECIALIST,
     "losses": {"p": 0.5},
     "margin": None,
+    "next": [],
 }
 
 

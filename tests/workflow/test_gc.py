@@ -131,7 +131,7 @@ def test_rows_and_choices_of_the_fit_stay(changed):
     stores = [plan.layout.shard_rows("cluster", shard) for shard in plan.basis()]
     gone = set(plan.basis()) - set(plan.layout.shards)
     indexes = set(Path("results/tiny/g1").glob("cluster/*/indexes/*/*"))
-    choices = set(Path("results/tiny/g1").glob("choices/*/*/*"))
+    choices = set(Path("results/tiny/g1").glob("choices/*/*/*/*"))
 
     command("gc", "tiny", "--keep", "1", "--remove")
 

@@ -16,7 +16,7 @@ from tests.workflow.small import nudge_training_rows
 def stored(experiment):
     """Every model file of the generation: its tensors by the kind of file."""
     folder = experiment.generation
-    paths = [*folder.glob("specialists/*/*/*/model.safetensors"), *folder.glob("base/*/base.*")]
+    paths = [*folder.glob("specialists/*/*/*/*/model.safetensors"), *folder.glob("base/*/base.*")]
     return {path: load_state(path)[0] for path in paths}
 
 

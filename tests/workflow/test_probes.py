@@ -56,7 +56,7 @@ def test_what_probes_cost_is_the_pools(done):
     """The generalist is trained to the pool's total, that of discovery included."""
     experiment, _ = done
     single = ("cluster/*/ledger.json", "embed/*/ledger.json", "base/*/ledger.json")
-    many = ("router/*/*/ledger.json", "specialists/*/*/*/ledger.json", "choices/*/*/*.json")
+    many = ("router/*/*/ledger.json", "specialists/*/*/*/*/ledger.json", "choices/*/*/*/*.json")
 
     paths = [path for pattern in single + many for path in experiment.generation.glob(pattern)]
     total = sum(read_json(path, Any)["flops"] for path in paths)

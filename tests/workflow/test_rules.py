@@ -94,7 +94,7 @@ def test_only_a_run_on_slurm_has_a_page_about_the_cluster(
 def test_both_kinds_of_baselines_may_be_trained_while_nobody_knows_which(plan: RulesPlan):
     """Before the index an incomplete plan may need those of the generation, or others."""
     first = plan.untrained_basis("evaluate_random")
-    plan.layout = replace(plan.layout, left_out=("digest/point",))
+    plan.layout = replace(plan.layout, left_out=("id/digest/0/point",))
     both = plan.untrained_basis("evaluate_random")
     make(plan.layout.frozen_baselines())
 

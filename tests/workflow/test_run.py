@@ -127,7 +127,7 @@ def test_a_specialist_reads_its_own_rows_only(finished):
 
 def test_the_same_inputs_give_the_same_bits(copied):
     """Base and specialists trained again have the same bytes."""
-    paths = sorted(copied.generation.glob("specialists/*/*/*/model.safetensors"))
+    paths = sorted(copied.generation.glob("specialists/*/*/*/*/model.safetensors"))
     paths += copied.generation.glob("base/*/base.safetensors")
     before = {path: path.read_bytes() for path in paths}
     for path in paths:

@@ -160,9 +160,8 @@ def test_a_recipes_grid_point_names_no_class(kept):
 def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked, kept):
     """A record that calls itself the job's own result is used only at the job's point."""
     model = kept.find("1")
-    key = kept.store.record(model)["key"]
-    _, made_of, digest, point = key
-    (out,) = attacked.generation.glob(f"specialists/{made_of}/{digest}/{point}/model.safetensors")
+    _, made_of, digest, point = kept.store.record(model)["key"]
+    (out,) = attacked.generation.glob(f"specialists/{made_of}/{digest}/0/{point}/model.safetensors")
     meta = load_state(out)[1]
     (base,) = attacked.generation.glob("base/*/base.safetensors")
     store = attacked.folder / "results" / "tiny" / "store"

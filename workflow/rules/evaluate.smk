@@ -31,14 +31,13 @@ rule evaluate_generalist:
         model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
-        halving=plans.first.halving_text(),
-        proposing=plans.first.proposing_text(),
+        search=plans.first.steps.as_text(),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-generalist --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --halving {params.halving:q} --proposing {params.proposing:q}"
+        " --grid {params.grid:q} --search {params.search:q}"
         " --rows {input.rows:q} --index {input.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --pool-ledger {params.ledgers:q} --out {output.model:q} --ledger {output.ledger:q}"
@@ -73,14 +72,13 @@ rule evaluate_random:
         model=plans.first.text("model"),
         training=lambda wc: plan(wc).text("train_specialists"),
         grid=plans.first.grid_text(),
-        halving=plans.first.halving_text(),
-        proposing=plans.first.proposing_text(),
+        search=plans.first.steps.as_text(),
         seed=lambda wc: plan(wc).settings.evaluate.seed,
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
         "shoal evaluate-random --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --grid {params.grid:q} --halving {params.halving:q} --proposing {params.proposing:q}"
+        " --grid {params.grid:q} --search {params.search:q}"
         " --seed {params.seed} --rows {input.rows:q}"
         " --index {input.index:q} --base {input.base:q} --shapes {input.shapes:q}"
         " --base-ledger {input.base_ledger:q} --out {output.models:q} --ledger {output.ledger:q}"

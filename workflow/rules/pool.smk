@@ -44,11 +44,12 @@ rule pool:
         specialists=lambda wc, input: plan(wc).specialists(plan(wc).index(checkpoints.partition)),
         ledgers=lambda wc, input: plan(wc).pool_ledgers(checkpoints.partition),
         failed=lambda wc, input: plan(wc).failed_files(),
+        lacks=lambda wc, input: plan(wc).layout.lacks(plan(wc).index(checkpoints.partition)),
         experiment=lambda wc: str(plan(wc).settings_file),
     shell:
         "shoal pool-build --experiment {params.experiment:q} --router {input.router:q}"
         " --pool-ledger {params.ledgers:q} --choice {input.choices:q}"
-        " --specialist {params.specialists:q} --index {params.index:q} --failed {params.failed:q}"
+        " --specialist {params.specialists:q} --index {params.index:q} --failed {params.failed:q} --lacks {params.lacks:q}"
         " --columns {input.columns:q} --transform {input.transform:q}"
         " --encoder {input.encoder:q} --shapes {input.shapes:q} --embedder {input.embedder:q}"
         " --base {input.base:q} --gate {input.gate:q} --generalist {input.generalist:q}"

@@ -169,15 +169,14 @@ def _specialists(layout: Layout, entry: Mapping[str, Any], code: str) -> Iterato
     """The candidates of a partition; those whose files are gone are known by the choice."""
     choice, digest = read_made(layout.choice(entry), Choice), entry["specialist"]
     # Halving cuts trainings short, so it is part of what their weights are made from.
-    made_of = layout.made["choices" if layout.slots else "specialists"]
-    paths = {
-        settings_id(read_weights(path).meta["point"]): path
-        for path in layout.candidates(entry)
-        if path.exists()
+    made_of = layout.made["choices" if layout.goes_on else "specialists"]
+    candidates = layout.candidates(entry)
+    found = {
+        settings_id(read_weights(path).meta["point"]): path for path in candidates if path.exists()
     }
-    gone = {choice["point"], *choice["points"]} - paths.keys()
-    for point in [*paths, *sorted(gone)]:
-        path = paths.get(point, layout.specialists / digest / point / "model.safetensors")
+    gone = sorted({choice["point"], *choice["points"]} - found.keys())
+    missing = [path for path in candidates if not path.exists()]
+    for point, path in [*found.items(), *zip(gone, missing, strict=False)]:
         yield _File(
             Key("specialist", made_of, digest, point),
             path,

@@ -14,8 +14,6 @@ from shoal.cli import (
     learning,
     models,
     operate,
-    packing,
-    search,
 )
 from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
 from shoal.cli.options import recorded
@@ -119,9 +117,7 @@ STAGE_COMMANDS = {
     for function in (
         *data.COMMANDS,
         *learning.COMMANDS,
-        *search.COMMANDS,
         *delivery.COMMANDS,
-        *packing.COMMANDS,
     )
 }
 """Commands that rules call, by name."""

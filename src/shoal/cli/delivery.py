@@ -10,6 +10,7 @@ from shoal.cli.options import (
     Json,
     Paths,
     Text,
+    Texts,
     Threads,
 )
 from shoal.settings.section import parse_text
@@ -129,6 +130,7 @@ def pool_build(
     generalist: Input,
     manifest: File,
     failed: Paths = [],  # noqa: B006 - the same
+    lacks: Texts = [],  # noqa: B006 - the same
     choice: Paths = [],  # noqa: B006 - the same
     specialist: Inputs = [],  # noqa: B006 - the same
 ) -> None:
@@ -146,7 +148,18 @@ def pool_build(
         "gate.json": gate,
     }
     record = next(iter(failed), None)
-    pool(experiment, state, choice, specialist, index, pool_ledger, record, generalist, manifest)
+    pool(
+        experiment,
+        state,
+        choice,
+        specialist,
+        index,
+        pool_ledger,
+        record,
+        lacks,
+        generalist,
+        manifest,
+    )
 
 
 def pool_publish(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 from shoal.cli.options import (
     Code,
@@ -18,8 +19,13 @@ from shoal.cli.options import (
     Texts,
     Threads,
 )
-from shoal.formats.json_file import parse_json
+from shoal.formats.json_file import parse_json, read_json
 from shoal.settings.section import parse, parse_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shoal.train_specialists.candidate import Candidate
 
 
 def base_fit(
@@ -53,6 +59,9 @@ def base_fit(
 def train_specialist(
     model: Json,
     training: Json,
+    search: Json,
+    step: Number,
+    slot: Text,
     point: Json,
     index: File,
     digest: Text,
@@ -64,21 +73,26 @@ def train_specialist(
     made_of: Text,
     threads: Threads,
     checkpoint_seconds: Seconds,
+    decision: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
+    state: Inputs = [],  # noqa: B006 - the same
 ) -> None:
-    """Train one specialist on its partition's rows, or take it from the model store."""
-    from shoal.archive.recover import recover
+    """Train one slot of a partition's search, or take its specialist from the model store."""
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.candidate import candidate
     from shoal.train_specialists.command import train_specialist
     from shoal.training.determinism import deterministic
 
-    values = parse_json(point, "--point", dict[str, Any])
-    if recover(store, made_of, digest, out, ledger, base, values):
+    known = None if point == "null" else parse_json(point, "--point", dict[str, Any])
+    before = decision[0] if decision else None
+    own = candidate(Steps.from_text(search), step, slot, out, known, before, state)
+    if _recovered(store, made_of, base, digest, own, out, ledger):
         return
     deterministic(threads)
     train_specialist(
         Model.from_text(model),
         Training.from_text(training),
-        values,
+        own,
         index,
         digest,
         base,
@@ -89,8 +103,64 @@ def train_specialist(
     )
 
 
+def train_pack(
+    model: Json,
+    training: Json,
+    search: Json,
+    members: File,
+    index: File,
+    base: Input,
+    shapes: Input,
+    logs: File,
+    status: File,
+    store: File,
+    made_of: Text,
+    threads: Threads,
+    checkpoint_seconds: Seconds,
+) -> None:
+    """Train several slots in one process, each as if alone; exit code 1 if one failed."""
+    from shoal.formats.documents.plan import PackMember
+    from shoal.search.steps import Steps
+    from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.pack_command import Work, train_pack
+
+    work = Work(
+        Model.from_text(model),
+        Training.from_text(training),
+        Steps.from_text(search),
+        index,
+        base,
+        shapes,
+        logs,
+        functools.partial(_recovered, store, made_of, base),
+        threads,
+        checkpoint_seconds,
+    )
+    if train_pack(work, read_json(members, list[PackMember]), status):
+        raise SystemExit(1)
+
+
+def _recovered(
+    store: Path,
+    made_of: str,
+    base: Path,
+    digest: str,
+    candidate: Candidate,
+    out: Path,
+    ledger: Path,
+) -> bool:
+    """Take a specialist from the model store, which never has a part of a training."""
+    from shoal.archive.recover import recover
+
+    if candidate.part is not None:
+        return False
+    return recover(store, made_of, digest, out, ledger, base, candidate.point)
+
+
 def train_choose(
     model: Json,
+    search: Json,
+    step: Number,
     index: File,
     digest: Text,
     validation: Text,
@@ -100,14 +170,17 @@ def train_choose(
     choice: File,
     threads: Threads,
 ) -> None:
-    """Choose a partition's grid point on one half of its validation rows."""
+    """Choose a partition's grid point so far, and the slots of the next step, if there is one."""
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model
-    from shoal.train_specialists.command import train_choose
+    from shoal.train_specialists.choose import train_choose
     from shoal.training.determinism import deterministic
 
     deterministic(threads)
     train_choose(
         Model.from_text(model),
+        Steps.from_text(search),
+        step,
         index,
         (digest, validation),
         base,
@@ -155,8 +228,7 @@ def evaluate_generalist(
     model: Json,
     training: Json,
     grid: Json,
-    halving: Json,
-    proposing: Json,
+    search: Json,
     rows: Inputs,
     index: File,
     base: Input,
@@ -169,9 +241,8 @@ def evaluate_generalist(
 ) -> None:
     """Train the base on to the pool's total training FLOPs."""
     from shoal.evaluate.command import evaluate_generalist
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
-    from shoal.settings.search import Halving
-    from shoal.train_specialists.proposals import Proposer
     from shoal.training.determinism import deterministic
 
     deterministic(threads)
@@ -179,8 +250,7 @@ def evaluate_generalist(
         Model.from_text(model),
         Training.from_text(training),
         parse_json(grid, "--grid", dict[str, dict[str, Any]]),
-        Halving.from_text(halving),
-        None if proposing == "null" else Proposer.from_text(proposing),
+        Steps.from_text(search),
         rows,
         index,
         base,
@@ -197,8 +267,7 @@ def evaluate_random(
     model: Json,
     training: Json,
     grid: Json,
-    halving: Json,
-    proposing: Json,
+    search: Json,
     seed: Number,
     rows: Inputs,
     index: File,
@@ -212,9 +281,8 @@ def evaluate_random(
 ) -> None:
     """Train specialists on random partitions of the same sizes."""
     from shoal.evaluate.command import evaluate_random
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
-    from shoal.settings.search import Halving
-    from shoal.train_specialists.proposals import Proposer
     from shoal.training.determinism import deterministic
 
     deterministic(threads)
@@ -222,8 +290,7 @@ def evaluate_random(
         Model.from_text(model),
         Training.from_text(training),
         parse_json(grid, "--grid", dict[str, dict[str, Any]]),
-        Halving.from_text(halving),
-        None if proposing == "null" else Proposer.from_text(proposing),
+        Steps.from_text(search),
         seed,
         rows,
         index,
@@ -267,6 +334,7 @@ def check_classes(
 COMMANDS = (
     base_fit,
     train_specialist,
+    train_pack,
     train_choose,
     train_router,
     evaluate_generalist,

@@ -27,9 +27,7 @@ _LEDGERS = {
     "embed_fit": "embed/*/ledger.json",
     "cluster_fit": "cluster/*/ledger.json",
     "base_fit": "base/*/ledger.json",
-    "train_rank": "rungs/*/*/*/*.json",
-    "train_propose": "trials/*/*/*/*.json",
-    "train_choose": "choices/*/*/*.json",
+    "train_choose": "choices/*/*/*/*.json",
     "train_router": "router/*/*/ledger.json",
     "gate": "gate/*/*.json",
     "evaluate_generalist": "baselines/*/*/generalist.json",
@@ -37,9 +35,8 @@ _LEDGERS = {
 }
 """Where the rules that count FLOPs leave their ledgers, below a generation's folder."""
 
-_RUNG = "train_rung"
-_TRAINS = {"specialists": "train_specialist", "rungs": _RUNG, "trials": "train_trial"}
-"""Rules that train specialists, by the folder of what they leave."""
+_TRAINS = "train_specialist"
+"""The rule whose jobs' costs follow from their rows."""
 
 _IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
 """Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
@@ -111,10 +108,7 @@ class Estimate:
         return sum((self._job(job) for job in jobs), Cost())
 
     def rows(self, job: Job) -> int:
-        """Rows that a specialist would see, on its rung if it has one, repeats counted.
-
-        In whole batches.
-        """
+        """Rows that a specialist would see in its step, in whole batches, repeats counted."""
         entries: list[dict[str, Any]] = self._index["partitions"]
         training = self._plan.settings.train_specialists
         budget = self._budget
@@ -122,7 +116,7 @@ class Estimate:
         if budget is None or own is None:
             rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
             return self._steps(job, rows)
-        # Which point a slot of a later rung or batch will train is not known.
+        # Which point a slot of a later step will train is not known.
         point = self._plan.grid.get(Path(job.about).name, {})
         batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
@@ -130,11 +124,8 @@ class Estimate:
 
     def _steps(self, job: Job, steps: int) -> int:
         """Of a training's steps those that the job does."""
-        if job.rule != _RUNG:
-            return steps
-        halving, rung = self._plan.settings.search.halving, int(Path(job.about).parts[1])
-        done = one_in(halving.divisor(rung - 1), steps) if rung else 0
-        return one_in(halving.divisor(rung), steps) - done
+        until, before = self._plan.steps.divisors(int(Path(job.about).parts[1]))
+        return one_in(until, steps) - (one_in(before, steps) if before else 0)
 
     def training_seconds(self, job: Job) -> float | None:
         """Seconds that a specialist's training takes in a process that has started."""
@@ -163,7 +154,7 @@ class Estimate:
     def _job(self, job: Job) -> Cost:
         if job.rule == "train_pack":
             return Cost(1, self.start_seconds, 0.0)
-        if job.rule in _TRAINS.values() and job.partition is not None:
+        if job.rule == _TRAINS and job.partition is not None:
             flops = self._specialists.flops(self.rows(job), Path(job.about).name)
             training = self.training_seconds(job)
             if self._packed:
@@ -189,13 +180,10 @@ class Estimate:
     @cached_property
     def _specialists(self) -> _Training:
         """From specialists of the same settings; where there are none, from any."""
-        root, made = self._plan.root, self._plan.layout.made
-        own = [f"specialists/{made['specialists']}/*/*"]
-        own += [f"rungs/{made[name]}/*/*/*" for name in ("rungs", "choices") if "rungs" in made]
-        own += [f"trials/{made[n]}/*/*/*" for n in ("specialists", "proposals") if n in made]
-        for folders in (own, ["specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*"]):
-            found = (path for each in folders for path in root.glob(f"g*/{each}/ledger.json"))
-            ledgers = newest(found)
+        root, own = self._plan.root, self._plan.layout.search("", "").identities
+        for identities in (own, ["*"]):
+            folders = (f"g*/specialists/{each}/*/*/*/ledger.json" for each in identities)
+            ledgers = newest(path for each in folders for path in root.glob(each))
             if ledgers:
                 return _Training(root, ledgers)
         return _Training(root, [])
@@ -237,7 +225,7 @@ class _Training:
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
             ledger = read_made(path, Spent)
-            if not ledger["rows_seen"]:  # it diverged on an earlier rung
+            if not ledger["rows_seen"]:  # it diverged in an earlier step
                 continue
             self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
             benchmark = read_benchmark(_specialist_benchmark(root, path))
@@ -255,8 +243,8 @@ class _Training:
 
 
 def _specialist_benchmark(root: Path, ledger: Path) -> Path:
-    generation, stage, *identity, _ = ledger.relative_to(root).parts
-    return Path(root, "benchmarks", generation, _TRAINS[stage], *identity).with_suffix(".tsv")
+    generation, _, *identity, _ = ledger.relative_to(root).parts
+    return Path(root, "benchmarks", generation, _TRAINS, *identity).with_suffix(".tsv")
 
 
 def _meta(path: Path) -> dict[str, Any]:

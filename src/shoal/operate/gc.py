@@ -27,10 +27,8 @@ _DOWNSTREAM_FIRST = (
     "gate",
     "baselines",
     "router",
-    "choices",
-    "rungs",
-    "trials",
     "packs",
+    "choices",
     "specialists",
     "cluster",
     "base",
@@ -199,10 +197,8 @@ def _turn(inside: Path) -> tuple[int, int, str]:
     rank = _DOWNSTREAM_FIRST.index(stage) if stage in _DOWNSTREAM_FIRST else -1
     is_fit = len(parts) == 4
     within = 0 if inside.name in _HEADS else 2 if is_fit else 1
-    if stage == "rungs":
-        is_ranking = len(parts) == 6
-        within = -2 * int(parts[4]) - is_ranking
-    if stage == "trials":
-        is_proposal = len(parts) == 6
-        within = -2 * int(parts[4]) + is_proposal
+    if stage in ("choices", "specialists") and len(parts) > 5 and parts[4].isdigit():
+        # A decision is made from its step's specialists, and those of the next step from it.
+        rank = _DOWNSTREAM_FIRST.index("choices")
+        within = -2 * int(parts[4]) - (stage == "choices")
     return rank, within, str(inside)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,10 +146,10 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
 
 
 def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
-    """The packs of a full run, where every device gets one; those of this run, if more."""
+    """The packs of a full run, where every device gets one in each step; those of this, if more."""
     devices = now.plan.settings.packing.devices or 0
-    specialists = sum(job.rule == TRAINS for job in now.jobs)
-    count = max(len(packed), min(devices, specialists))
+    steps = Counter(job.about.split("/")[1] for job in now.jobs if job.rule == TRAINS)
+    count = max(len(packed), sum(min(devices, specialists) for specialists in steps.values()))
     return [Job("train_pack", "", ())] * count
 
 
@@ -269,11 +269,7 @@ def _incomplete(now: Now) -> list[dict[str, Any]]:
     if not lacks:
         return []
     specialised = {int(entry["partition"]) for entry in layout.specialised(now.index)}
-    failures = [
-        each
-        for each in read_failed(now.plan.failed_file)
-        if each.specialists == str(layout.specialists) and each.name in lacks
-    ]
+    failures = [each for each in read_failed(now.plan.failed_file) if each.name in lacks]
     return incomplete(now.index["partitions"], specialised, failures)
 
 

@@ -190,10 +190,12 @@ def _devices(count: int) -> str:
 
 
 def _trained(members: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each partition: its number and its grid points."""
+    """A line for each partition: its number and its grid points, as far as they are known."""
     found: dict[int, list[str]] = {}
     for member in sorted(members, key=lambda member: int(member["partition"])):
-        found.setdefault(member["partition"], []).append(point_text(member["point"]))
+        point = member["point"]
+        text = "to be decided" if point is None else point_text(point)
+        found.setdefault(member["partition"], []).append(text)
     for partition, points in found.items():
         yield f"{partition}: {', '.join(points)}"
 

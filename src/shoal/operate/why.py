@@ -35,8 +35,7 @@ _BEFORE_INDEX = ("sources", *_ROW_STAGES[:3], "compute", *_ROW_STAGES[3:])
 _OF_SPECIALISTS = ("model", "train_specialists")
 _CODE_NAMES = {
     "specialists": "train_specialists",
-    "rungs": "train_specialists",
-    "proposals": "train_specialists",
+    "choices": "train_specialists",
     "router": "train_router",
     "drift": "evaluate_drift",
 }

@@ -25,7 +25,7 @@ PAGE = "report.html"
 
 def answers_page(plan: Plan) -> Path | None:
     """The page that compares what the plan's choices did; None where there is one of each."""
-    compares = plan.variant.changes or len(plan.grid) > 1 or sum(plan.layout.batches) > 1
+    compares = plan.variant.changes or plan.steps.tried(len(plan.grid)) > 1
     return plan.root / ANSWERS / PAGE if compares else None
 
 

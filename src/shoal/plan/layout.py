@@ -11,16 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from shoal.formats.hashing import rows_id, settings_id
+from shoal.formats.hashing import rows_id
 from shoal.plan.jobs import Job
 from shoal.plan.row_layout import FIT_FILES, ROW_STAGES, RowLayout
-from shoal.plan.rungs import Rungs
-from shoal.plan.trials import Trials
+from shoal.plan.slots import Slots, validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from shoal.plan.slots import Search
 
     IndexContent = Mapping[str, Any]
 
@@ -43,23 +40,15 @@ class Layout(RowLayout):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        names = ("shards", "points", "left_out", "slots", "batches")
-        lists = {name: tuple(content.get(name, ())) for name in names}
-        return cls(**{"home": content["root"], **content, **lists})
+        lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
+        lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
+        made = {"search": "", **content["made"]}
+        return cls(**{"home": content["root"], **content, **lists, "made": made})
 
     # After the index -------------------------------------------------------------------------
 
-    @cached_property
-    def specialists(self) -> Path:
-        """The folder of all specialists under these settings and this code."""
-        return self.folder / "specialists" / self.made["specialists"]
-
-    def specialist(self, digest: str, point: str, name: str) -> Path:
-        """A file of one specialist."""
-        return self.specialists / digest / point / name
-
     def pack_status(self, pack: str) -> Path:
-        """What a pack's job leaves when all of its specialists are there."""
+        """Written by a pack when all of its specialists are there."""
         return self._packs / f"{pack}.json"
 
     def pack_members(self, pack: str) -> Path:
@@ -70,83 +59,38 @@ class Layout(RowLayout):
     def _packs(self) -> Path:
         return self.folder / "packs" / self.made["specialists"]
 
-    def points_of(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
-        """Grid points at which a partition of the index has a specialist, or will have one."""
-        return self.points_with(entry["specialist"]) if entry["trained"] else ()
+    def search(self, digest: str, validation: str) -> Slots:
+        """The search of the partition with these training and validation rows."""
+        slots: Slots | None = self._asked.get(("search", digest, validation))
+        if slots is None:
+            slots = self._asked["search", digest, validation] = Slots(
+                self.folder,
+                self.made["specialists"],
+                self.made["search"],
+                self.points,
+                self.slots,
+                self.goes_on,
+                digest,
+                validation,
+                self._left_out,
+            )
+        return slots
 
-    def points_with(self, digest: str) -> tuple[str, ...]:
-        """Grid points at which there is a specialist of these training rows, or will be one."""
-        return tuple(p for p in self.points if f"{digest}/{p}" not in self._left_out)
+    def search_of(self, entry: Mapping[str, Any]) -> Slots:
+        """The search of a partition of the index."""
+        return self.search(entry["specialist"], entry["digests"]["validation"])
 
-    def rungs(self, digest: str, validation: str) -> Rungs:
-        """The rungs of the partition with these training and validation rows.
-
-        Raises:
-            KeyError: Points are not halved.
-        """
-        rungs = self.folder / "rungs"
-        first, later = rungs / self.made["rungs"], rungs / self.made["choices"]
-        return Rungs(first, later, self.points, self.slots, digest, validation)
-
-    def trials(self, digest: str, validation: str) -> Trials:
-        """The trials of the partition with these training and validation rows.
-
-        Raises:
-            KeyError: Points are not proposed.
-        """
-        trials = self.folder / "trials"
-        first, later = trials / self.made["specialists"], trials / self.made["proposals"]
-        return Trials(first, later, self.points, self.batches, digest, validation)
-
-    def search_of(self, entry: Mapping[str, Any]) -> Search | None:
-        """The search of a partition of the index; None where all points train to the end."""
-        rows = entry["specialist"], entry["digests"]["validation"]
-        if self.slots:
-            return self.rungs(*rows)
-        return self.trials(*rows) if self.batches else None
+    def choice(self, entry: Mapping[str, Any]) -> Path:
+        """The choice of grid point of a partition of the index."""
+        return self.search_of(entry).choice
 
     def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
         """Weights among which a partition's specialist is chosen."""
-        digest, validation = entry["specialist"], entry["digests"]["validation"]
-        found: tuple[Path, ...] | None = self._asked.get(("candidates", digest, validation))
-        if found is None:
-            if search := self.search_of(entry):
-                found = tuple(search.candidates)
-            else:
-                points = self.points_with(digest)
-                found = tuple(self.specialist(digest, p, "model.safetensors") for p in points)
-            self._asked["candidates", digest, validation] = found
-        return list(found) if entry["trained"] else []
-
-    def ledgers_of_candidates(self, entry: Mapping[str, Any]) -> list[Path]:
-        """What the trainings cost that left a partition's candidates."""
-        return [path.with_name("ledger.json") for path in self.candidates(entry)]
-
-    def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
-        """What training a partition's specialists at all grid points cost."""
-        if search := self.search_of(entry):
-            return search.ledgers
-        return self.ledgers_of_candidates(entry)
+        return list(self.search_of(entry).candidates) if entry["trained"] else []
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
         """Entries of the partitions that have a specialist, or will have one."""
-        return [entry for entry in index["partitions"] if self.points_of(entry)]
-
-    def choice(self, entry: Mapping[str, Any]) -> Path:
-        """The choice of grid point of a partition of the index.
-
-        Among fewer points it is the choice of a grid that has no others.
-        """
-        digest, validation = entry["specialist"], entry["digests"]["validation"]
-        identity = self.choices_of(digest) if entry["trained"] else self.made["choices"]
-        return Path(self.folder, "choices", identity, digest, f"{validation}.json")
-
-    def choices_of(self, digest: str) -> str:
-        """Identity of the choice among the specialists of these training rows."""
-        points = self.points_with(digest)
-        if points and points != self.points:
-            return settings_id(self.made["specialists"], sorted(points))
-        return self.made["choices"]
+        return [entry for entry in index["partitions"] if self.candidates(entry)]
 
     def router(self, index: IndexContent, name: str) -> Path:
         """A file of the router."""
@@ -184,11 +128,16 @@ class Layout(RowLayout):
         return frozenset(self.left_out)
 
     def lacks(self, index: IndexContent) -> list[str]:
-        """Specialists ``DIGEST/POINT`` of the index that the pool is made without."""
-        if not self.left_out:
-            return []
-        digests = {entry["specialist"] for entry in index.get("partitions", []) if entry["trained"]}
-        return [name for name in self.left_out if name.split("/")[0] in digests]
+        """Slots ``ID/DIGEST/STEP/SLOT`` of the index that the pool is made without."""
+        entries = index.get("partitions", []) if self.left_out else []
+        return sorted(
+            {name for each in entries if each["trained"] for name in self.search_of(each).lacks}
+        )
+
+    def has_slot(self, name: str) -> bool:
+        """Whether a search of these rows has a slot ``ID/DIGEST/STEP/SLOT``, left out or not."""
+        _, digest, _, slot = name.split("/")
+        return self.search(digest, validation_of(slot)).has(name)
 
     def frozen_baselines(self, basis: str = "generation") -> list[Path]:
         """Files of the baselines that are trained once a generation, for any of its pools.
@@ -227,7 +176,7 @@ class Layout(RowLayout):
     def later_jobs(self, index: IndexContent) -> Iterator[Job]:
         """Everything after the index."""
         for entry in self.specialised(index):
-            yield from self._partition_jobs(entry)
+            yield from self.search_of(entry).jobs(int(entry["partition"]))
         routed = ("router.safetensors", "ledger.json")
         yield Job("train_router", "", tuple(self.router(index, name) for name in routed))
         for rule, names in BASELINES.items():
@@ -238,17 +187,6 @@ class Layout(RowLayout):
         yield Job("evaluate", "", tuple(self.evaluation(index, name) for name in judged))
         yield Job("evaluate_drift", "", (self.drift(index),))
         yield Job("pool_publish", "", (self.published,))
-
-    def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
-        number, digest = int(entry["partition"]), entry["specialist"]
-        search = self.search_of(entry)
-        if search:
-            yield from search.jobs(number)
-        for point in () if search else self.points_of(entry):
-            names = ("model.safetensors", "ledger.json")
-            outputs = tuple(self.specialist(digest, point, name) for name in names)
-            yield Job("train_specialist", f"{digest}/{point}", outputs, number)
-        yield Job("train_choose", digest, (self.choice(entry),), number)
 
     def jobs(self, index: IndexContent) -> list[Job]:
         """Every job of the experiment, whether it has run or not."""

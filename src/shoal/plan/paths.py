@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shoal.plan.layout import Layout
+    from shoal.plan.slots import Slots
     from shoal.plan.stages import From, Input, Stage
 
     IndexContent = Mapping[str, Any]
@@ -51,7 +52,11 @@ def outputs(
         for name in _wildcards(stage.name)
     }
     folder = _place(layout, stage) / stage.folder.format_map(values)
-    return {name: folder / file.format_map(values) for name, file in stage.outputs.items()}
+    return {
+        name: folder / file.format_map(values)
+        for name, file in stage.outputs.items()
+        if layout.goes_on or name not in stage.carried
+    }
 
 
 def inputs(
@@ -98,7 +103,7 @@ def is_list(stage: Stage, each: Input) -> bool:
     (origin,) = each.origins
     source = STAGES[origin.stage]
     expands = set(source.keys) - set(stage.keys) or source.place == "variant" != stage.place
-    return bool(expands) or origin.step != "all" or origin.at_fit
+    return bool(expands) or origin.steps != "all" or origin.at_fit
 
 
 def jobs_of(
@@ -119,42 +124,16 @@ def jobs_of(
         yield from ({"shard": shard} for shard in shards)
     elif stage.per != "pack":
         for digest, validation in _partitions(layout, index, given):
-            yield from _jobs_of_partition(layout, stage, digest, validation, given)
+            yield from _jobs_of_search(layout.search(digest, validation), stage, given)
 
 
-def _jobs_of_partition(
-    layout: Layout, stage: Stage, digest: str, validation: str, given: Wildcards
-) -> Iterator[dict[str, str]]:
-    if stage.per == "partition":
-        yield {"digest": digest, "validation": validation}
-    elif stage.per == "point":
-        if not layout.slots and not layout.batches:
-            yield from ({"digest": digest, "point": p} for p in layout.points_with(digest))
-    else:
-        first, without = _STEPS[stage.step, stage.per]
-        steps = range(first, len(_sizes(layout, stage)) - without)
-        wanted = [int(given[stage.step])] if stage.step in given else steps
-        for step in (each for each in wanted if each in steps):
-            about = {"digest": digest, stage.step: str(step)}
-            if stage.per == "step":
-                yield {**about, "validation": validation}
-                continue
-            names = [f"{validation}-{n}" for n in range(_sizes(layout, stage)[step])]
-            yield from ({**about, "slot": slot} for slot in (names if step else layout.points))
-
-
-_STEPS = {
-    ("rung", "slot"): (0, 0),
-    ("rung", "step"): (0, 1),
-    ("batch", "slot"): (0, 0),
-    ("batch", "step"): (1, 0),
-}
-"""Steps at the beginning and at the end that have no job: after the last rung nothing is ranked."""
-
-
-def _sizes(layout: Layout, stage: Stage) -> tuple[int, ...]:
-    """How many points train in each step of the search that the stage is of."""
-    return layout.slots if stage.step == "rung" else layout.batches
+def _jobs_of_search(search: Slots, stage: Stage, given: Wildcards) -> Iterator[dict[str, str]]:
+    for step in (given["step"],) if "step" in given else map(str, range(search.count)):
+        about = {"digest": search.digest, "step": step}
+        if stage.per == "step":
+            yield {**about, "validation": search.validation}
+        else:
+            yield from ({**about, "slot": slot} for slot in search.names(int(step)))
 
 
 def _partitions(
@@ -190,18 +169,37 @@ def _from(
     if origin.at_fit:
         yield from _at_fit(layout, source, origin.output)
         return
-    own = {name: wildcards[name] for name in stage.keys}
-    if "slot" in own and int(own[stage.step]):
-        own["validation"] = validation_of(own["slot"])
-    own.pop("slot", None)
-    step = own.pop(stage.step, None)
-    if origin.step == "last":
-        step = str(len(_sizes(layout, source)) - 1)
-    elif origin.step == "before" and step is not None:
-        step = str(int(step) - 1)
-    given = own if origin.step == "all" or step is None else {**own, source.step: step}
-    for job in jobs_of(layout, source, index, **given):
-        yield outputs(layout, source, job, index)[origin.output]
+    given = {name: wildcards[name] for name in stage.keys if name not in ("slot", "step")}
+    if "slot" in stage.keys:
+        given["validation"] = validation_of(wildcards["slot"])
+    if origin.steps == "all" or source.per not in ("slot", "step"):
+        found = jobs_of(layout, source, index, **given)
+    else:
+        found = _jobs_in_steps(layout, source, origin, wildcards.get("step"), index, given)
+    for job in found:
+        if origin.output in (made := outputs(layout, source, job, index)):
+            yield made[origin.output]
+
+
+def _jobs_in_steps(
+    layout: Layout,
+    source: Stage,
+    origin: From,
+    step: str | None,
+    index: IndexContent | None,
+    given: Wildcards,
+) -> Iterator[dict[str, str]]:
+    """Jobs of the steps that an input is of, for a job in a step or after the last."""
+    for digest, validation in _partitions(layout, index, given):
+        search = layout.search(digest, validation)
+        own = search.count - 1 if step is None else int(step)
+        steps = {
+            "before": search.steps_before(own),
+            "compared": search.steps_compared(own),
+            "last": range(own, own + 1),
+        }
+        for each in steps[origin.steps]:
+            yield from _jobs_of_search(search, source, {"step": str(each)})
 
 
 def _at_fit(layout: Layout, source: Stage, output: str) -> Iterator[Path]:
@@ -260,15 +258,9 @@ def _value(
         return str(getattr(layout, name))
     if name == "rows_id":
         return layout.made[stage.identity]
-    if name == "choices_id":
-        return layout.choices_of(wildcards["digest"])
     identity = name.removesuffix("_id")
-    # Which points later steps train hangs on how the search goes on.
-    if stage.per == "slot":
-        later = int(wildcards[stage.step]) > 0
-        identity = {
-            ("rungs", True): "choices",
-            ("trials", False): "specialists",
-            ("trials", True): "proposals",
-        }.get((identity, later), identity)
+    if stage.per in ("slot", "step"):
+        validation = wildcards.get("validation") or validation_of(wildcards["slot"])
+        search = layout.search(wildcards["digest"], validation)
+        return search.identity(int(wildcards["step"]), decided=stage.per == "step")
     return layout.fits[identity] if identity in FITS else layout.made[identity]

@@ -18,8 +18,9 @@ from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
 from shoal.plan.history import History
 from shoal.plan.layout import FIT_FILES, Layout
-from shoal.plan.points import points
 from shoal.plan.variants import only_variant
+from shoal.search.space import points
+from shoal.search.steps import Steps
 from shoal.settings.config_files import SNAKEFILE
 from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
@@ -61,7 +62,8 @@ class Plan:
         layout: Where its files lie.
         history: What it has published.
         logs: Folder of its jobs' logs.
-        grid: Grid points by id; where points are proposed, those of the first batch.
+        steps: The steps of each partition's search.
+        grid: Grid points of the first step by id.
         shards: Source files by shard name.
         codes: Digest of the code behind each stage that is no fit.
         fit_codes: Digest of the code behind each fit.
@@ -100,6 +102,7 @@ class Plan:
         generation = composed.generation or self.history.generation
         self.settings = composed.model_copy(update={"generation": generation})
         _require_modules(self.settings)
+        self.steps = Steps.of(self.settings)
         self.grid = points(
             self.settings.grid,
             self.settings.model,
@@ -131,13 +134,13 @@ class Plan:
             index_id=index_id,
             release=settings_id(*release),
             refreshed=settings.changes.baselines == "current",
-            slots=settings.search.halving.slots(len(grid)),
-            batches=settings.batches,
+            slots=self.steps.slots(len(grid)),
+            goes_on=self.steps.goes_on,
             probed=settings.cluster.trains_probes,
         )
         if not settings.changes.incomplete:
             return layout
-        missing = left_out(self.failed_file, layout.specialists, grid)
+        missing = left_out(self.failed_file, layout)
         return replace(layout, left_out=missing, release=settings_id(*release, *missing))
 
     def _index_before(

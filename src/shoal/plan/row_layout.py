@@ -45,10 +45,10 @@ class RowLayout:
         index_id: Identity of the partition index.
         release: Identity of everything that is published together.
         refreshed: Whether the baselines are trained for the current rows, not once a generation.
-        left_out: Specialists ``DIGEST/POINT`` whose training failed and that the pool is made
+        slots: How many slots each step of a partition's search trains.
+        goes_on: Whether slots of later steps go on from the state of those before.
+        left_out: Slots ``ID/DIGEST/STEP/SLOT`` whose training failed and that the pool is made
             without, sorted.
-        slots: How many points train on each rung; none where points are not halved.
-        batches: How many points train in each batch; none where points are not proposed.
         probed: Whether the assigner is fitted by probes, which start from the base.
     """
 
@@ -62,9 +62,9 @@ class RowLayout:
     index_id: str
     release: str
     refreshed: bool
-    left_out: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
-    batches: tuple[int, ...] = ()
+    goes_on: bool = False
+    left_out: tuple[str, ...] = ()
     probed: bool = False
 
     @cached_property

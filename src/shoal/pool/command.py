@@ -33,6 +33,7 @@ def pool(
     index_path: Path,
     ledgers: Sequence[Path],
     failed: Path | None,
+    lacks: Container[str],
     generalist: Path,
     manifest_out: Path,
 ) -> None:
@@ -46,6 +47,7 @@ def pool(
         index_path: The partition index.
         ledgers: What the pool's making cost.
         failed: The record of failed trainings, where the pool is made without some specialists.
+        lacks: Their names, ``ID/DIGEST/STEP/SLOT``.
         generalist: Weights of the generalist, which the pool holds if the gate sends rows to it.
         manifest_out: The manifest.
     """
@@ -81,7 +83,7 @@ def pool(
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
-        "incomplete": _incomplete(index, chosen, specialists, failed),
+        "incomplete": _incomplete(index, chosen, lacks, failed),
         "files": {name: file_hash(folder / name) for name in names},
     }
     write_json(manifest_out, manifest | made_from())
@@ -90,14 +92,13 @@ def pool(
 def _incomplete(
     index: Mapping[str, Any],
     chosen: Container[int],
-    specialists: Sequence[Path],
+    lacks: Container[str],
     failed: Path | None,
 ) -> list[dict[str, Any]]:
     """What the pool lacks because training failed."""
     from shoal.pool.incomplete import incomplete, read_failed
 
-    there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
-    failures = [each for each in (read_failed(failed) if failed else []) if each.name not in there]
+    failures = [each for each in (read_failed(failed) if failed else []) if each.name in lacks]
     return incomplete(index["partitions"], chosen, failures)
 
 

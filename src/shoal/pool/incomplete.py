@@ -18,28 +18,34 @@ class Failure:
     """A specialist whose training failed at all its attempts.
 
     Attributes:
-        specialists: Folder of the specialists that it belongs to.
-        digest: Digest of the rows that it should be trained on.
-        point: Id of its grid point.
+        folder: Its folder, ``…/specialists/ID/DIGEST/STEP/SLOT``.
         reason: Why, in one line.
         log: Log of its job.
     """
 
-    specialists: str
-    digest: str
-    point: str
+    folder: str
     reason: str
     log: str
 
     @property
     def name(self) -> str:
-        """``DIGEST/POINT``."""
-        return f"{self.digest}/{self.point}"
+        """``ID/DIGEST/STEP/SLOT``."""
+        return "/".join(Path(self.folder).parts[-4:])
+
+    @property
+    def digest(self) -> str:
+        """Digest of the rows that it should be trained on."""
+        return Path(self.folder).parts[-3]
+
+    @property
+    def slot(self) -> str:
+        """Id of its grid point; of a later step of a search, the name of its slot."""
+        return Path(self.folder).name
 
     @property
     def is_over(self) -> bool:
         """Whether it has been trained since."""
-        folder = Path(self.specialists, self.name)
+        folder = Path(self.folder)
         return all((folder / name).exists() for name in ("model.safetensors", "ledger.json"))
 
 
@@ -82,7 +88,7 @@ def incomplete(
                 {
                     "partition": number,
                     "specialist": number in specialised,
-                    "points": [failure.point for failure in own],
+                    "points": [failure.slot for failure in own],
                     "reasons": sorted({failure.reason for failure in own}),
                 }
             )

@@ -7,137 +7,138 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.errors import ERROR
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
+from shoal.formats.provenance import recording
 from shoal.terminal import reason_of
+from shoal.train_specialists.candidate import STATE, candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from shoal.search.points import Point
+    from shoal.formats.documents.plan import PackMember
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
-
-FILES = ("model.safetensors", "ledger.json")
-"""Files of a specialist."""
+    from shoal.train_specialists.candidate import Candidate
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the members of a pack have in common.
+    """Common arguments of a pack's trainings.
 
     Attributes:
         model: The user's model.
-        training: How it is trained.
-        grid: Grid points by id.
+        training: Settings of the training.
+        steps: The steps of the search.
         index: The partition index.
-        base: Where every specialist starts.
+        base: The base, from which every training starts.
         shapes: Shape of rows and labels.
-        specialists: Folder of specialists; a member lies below it.
-        logs: Folder of their logs, likewise.
-        recover: Writes a member's weights and ledger, given the digest of its rows, these two
-            paths, the base and the grid point, if it was trained before; whether it did.
+        logs: Folder of the specialists' logs, each as if it had trained alone.
+        recover: Takes a candidate with training rows of this digest, if it was trained before,
+            from the model store into weights and ledger; whether it could.
         threads: CPU threads.
-        checkpoint_seconds: How often the training of a member is kept.
+        checkpoint_seconds: Time between two checkpoints of a training.
     """
 
     model: Model
     training: Training
-    grid: Mapping[str, Point]
+    steps: Steps
     index: Path
     base: Path
     shapes: Path
-    specialists: Path
     logs: Path
-    recover: Callable[[str, Path, Path, Path, Point], bool]
+    recover: Callable[[str, Candidate, Path, Path], bool]
     threads: int
     checkpoint_seconds: float
 
-    def files(self, member: str) -> list[Path]:
-        """Weights and ledger of a member."""
-        return [self.specialists / member / name for name in FILES]
+    def files(self, member: PackMember) -> list[Path]:
+        """Files of a member."""
+        names = ("model.safetensors", "ledger.json", *((STATE,) if self.steps.goes_on else ()))
+        return [Path(member["folder"], name) for name in names]
 
-    def log(self, member: str) -> Path:
+    def log(self, member: PackMember) -> Path:
         """The log of a member, where it would be had it run alone."""
-        return self.logs / f"{member}.log"
-
-    def is_done(self, member: str) -> bool:
-        """Whether all files of a member are there."""
-        return all(path.exists() for path in self.files(member))
+        *parts, slot = Path(member["folder"]).parts[-4:]
+        return self.logs.joinpath(*parts, f"{slot}.log")
 
 
-def train_pack(work: Work, members: Sequence[str], status: Path) -> list[str]:
+def train_pack(work: Work, members: Sequence[PackMember], status: Path) -> list[PackMember]:
     """Train the members that are not there yet, one after the other, each as if alone.
 
     A member that fails is reported in its own log and in a line here, and the next one trains. The
     status is written when all are there: the hashes of each member's files.
 
     Args:
-        work: What the members have in common.
-        members: Training digest and grid point of each, ``DIGEST/POINT``.
+        work: Common arguments of their trainings.
+        members: What to train.
         status: The file to write.
 
     Returns:
         The members that failed.
     """
     failed = []
-    for member in _order(work, members):
-        if work.is_done(member):
-            _say(f"{member}: there already")
+    # Those that began before and did not end come last: one of them may have taken its process
+    # with it, and would do so again before others train.
+    for member in sorted(members, key=lambda member: work.log(member).exists()):
+        folder = member["folder"]
+        if all(path.exists() for path in work.files(member)):
+            _say(f"{folder}: there already")
             continue
         start = time.perf_counter()
         reason = _train(work, member)
         if reason is None:
-            _say(f"{member}: done in {time.perf_counter() - start:.1f} s")
+            _say(f"{folder}: done in {time.perf_counter() - start:.1f} s")
         else:
             failed.append(member)
-            _say(f"{member}: failed, {reason}; its log: {work.log(member)}")
+            _say(f"{folder}: failed, {reason}; its log: {work.log(member)}")
     if not failed:
         found = {
-            str(work.specialists / member): {
-                path.name: file_hash(path) for path in work.files(member)
-            }
+            member["folder"]: {path.name: file_hash(path) for path in work.files(member)}
             for member in members
         }
         write_json(status, found)
     return failed
 
 
-def _order(work: Work, members: Sequence[str]) -> list[str]:
-    """The members as given, but last those that began before and did not end.
-
-    One of them may have taken its process with it, and would do so again before others train.
-    """
-    return sorted(members, key=lambda member: work.log(member).exists())
-
-
-def _train(work: Work, member: str) -> str | None:
-    """Train one member, or recover it; why that failed, or None."""
+def _train(work: Work, member: PackMember) -> str | None:
+    """Train one member, or take it from the pool store; why that failed, or None."""
     from shoal.train_specialists.command import train_specialist
     from shoal.training.determinism import as_if_alone
 
-    digest, point = member.split("/")
-    weights, ledger = work.files(member)
+    weights, ledger, *_ = work.files(member)
+    states = [Path(path) for path in member["states"]]
+    decision = Path(member["decision"]) if member["decision"] else None
     reason = None
     with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
-            if work.recover(digest, weights, ledger, work.base, work.grid[point]):
-                return None
-            train_specialist(
-                work.model,
-                work.training,
-                work.grid[point],
-                work.index,
-                digest,
-                work.base,
-                work.shapes,
+            own = candidate(
+                work.steps,
+                member["step"],
+                member["slot"],
                 weights,
-                ledger,
-                work.checkpoint_seconds,
+                member["point"],
+                decision,
+                states,
             )
+            with recording([*states, work.base, work.shapes]):
+                if work.recover(member["digest"], own, weights, ledger):
+                    return None
+                train_specialist(
+                    work.model,
+                    work.training,
+                    own,
+                    work.index,
+                    member["digest"],
+                    work.base,
+                    work.shapes,
+                    weights,
+                    ledger,
+                    work.checkpoint_seconds,
+                )
         except Exception as error:
             reason, _ = reason_of(error)
             _say(f"{ERROR}{reason}")

@@ -21,8 +21,6 @@ _TRAIN = {
     "base_fit",
     "train_specialist",
     "train_pack",
-    "train_rung",
-    "train_trial",
     "evaluate_generalist",
     "evaluate_random",
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import SettingsError
 from shoal.plan.answers import answers_jobs
 from shoal.plan.history import STORE
+from shoal.plan.slots import STATE
 from shoal.plan.variants import variants
 from shoal.settings.compose import as_list
 from shoal.terminal import leaving
@@ -72,6 +73,13 @@ class Plans:
     def store(self) -> str:
         """The model store, which variants share."""
         return str(self.first.root / STORE)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """What ``train_specialist`` makes besides, where later steps go on from it."""
+        folder = "results/{experiment}/{generation}/specialists/{specialists_id}/{digest}"
+        goes_on = self.first.steps.goes_on
+        return {"state": f"{folder}/{{step}}/{{slot}}/{STATE}"} if goes_on else {}
 
     @property
     def is_main_process(self) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.plan import PackMember
 from shoal.formats.hashing import canonical_json, settings_id
-from shoal.formats.json_file import read_made
-from shoal.operate.packs import begin_packs
+from shoal.formats.json_file import read_json, read_made
+from shoal.operate.packs import begin_packs, members_of
 from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
 from shoal.plan.layout import BASELINES, FIT_FILES
@@ -58,6 +59,7 @@ class RulesPlan(SpecialistRules):
         self._texts: dict[str, str] = {}
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
+        self._members: dict[str, list[PackMember]] = {}
         self._index: dict[str, Any] | None = None
 
     @property
@@ -81,9 +83,10 @@ class RulesPlan(SpecialistRules):
         """Every identity that occurs in a path of its jobs."""
         layout = self.layout
         entries = layout.specialised(layout.read_index() or {"partitions": []})
-        choices = {layout.choice(entry).parent.parent.name for entry in entries}
+        searches = [layout.search("", ""), *(layout.search_of(entry) for entry in entries)]
+        steps = {identity for search in searches for identity in search.identities}
         own = {layout.index_id, layout.release}
-        return own | choices | set(layout.fits.values()) | set(layout.made.values())
+        return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
     def text(self, section: str) -> str:
         """One section of the settings as the JSON text that a command takes."""
@@ -208,15 +211,10 @@ class RulesPlan(SpecialistRules):
         if self._said:
             return
         self._said = True
-        partitions = len(placeholders(self.settings)["partitions"])
-        jobs, rule = partitions * len(self.grid), "train_specialist"
-        if self.layout.slots:
-            jobs, rule = partitions * sum(self.layout.slots), "train_rung"
-        if self.layout.batches:
-            jobs, rule = partitions * sum(self.layout.batches), "train_trial"
+        jobs = len(placeholders(self.settings)["partitions"]) * sum(self.layout.slots)
         say(
-            f"the partition index is out of date: this plan ends there; ≤ {jobs} {rule} jobs "
-            f"follow, `{self.command('plan')}` says which"
+            f"the partition index is out of date: this plan ends there; ≤ {jobs} train_specialist "
+            f"jobs follow, `{self.command('plan')}` says which"
         )
 
     def awaited(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
@@ -230,8 +228,23 @@ class RulesPlan(SpecialistRules):
             return list(paths)
         if self._packed is None:
             index = self.index(checkpoint)
-            self._packed = begin_packs(self, index, write=not self._workflow.dryrun)
+            packs = begin_packs(self, index, write=not self._workflow.dryrun)
+            self._members = {each.name: members_of(self, each) for each in packs}
+            self._packed = {
+                path: each.job.outputs[0]
+                for each in packs
+                for job in each.members
+                for path in job.outputs
+            }
         return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
+
+    def pack_inputs(self, checkpoint: Any, pack: str) -> list[Path]:  # noqa: ANN401 - the same
+        """What a pack waits for: decisions that fill its slots, and states that they go on from."""
+        members, path = self._members.get(pack, []), self.layout.pack_members(pack)
+        if not members and path.exists():
+            members = read_json(path, list[PackMember])
+        paths = [path for each in members for path in (each["decision"], *each["states"]) if path]
+        return self.awaited(checkpoint, map(Path, dict.fromkeys(paths)))
 
     def awaited_beside_choices(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
         """What a job waits for that takes these files of specialists, and all choices.
@@ -242,7 +255,8 @@ class RulesPlan(SpecialistRules):
         layout, waiting = self.layout, set[Path]()
         for entry in layout.specialised(self.index(checkpoint)):
             if not layout.choice(entry).exists():
-                waiting.update(layout.candidates(entry), layout.ledgers_of_candidates(entry))
+                search = layout.search_of(entry)
+                waiting.update(search.candidates, search.ledgers)
         return self.awaited(checkpoint, [path for path in paths if path not in waiting])
 
     def baseline(self, checkpoint: Any, which: str, kind: str) -> Path:  # noqa: ANN401 - the same
@@ -270,7 +284,7 @@ class RulesPlan(SpecialistRules):
         if not path.exists():
             return []
         entries = read_made(path, PartitionIndex)["partitions"]
-        paths = [self.layout.choice(entry) for entry in entries if self.layout.points_of(entry)]
+        paths = [self.layout.choice(entry) for entry in entries if self.layout.candidates(entry)]
         return [path for path in paths if path.exists()]
 
     def failed_files(self) -> list[Path]:
@@ -283,7 +297,7 @@ class RulesPlan(SpecialistRules):
         entries = self.layout.specialised(index)
         return [
             *(self.layout.fit(stage, "ledger.json") for stage in ("embed", "cluster", "base")),
-            *(path for entry in entries for path in self.layout.training_ledgers(entry)),
+            *(path for entry in entries for path in self.layout.search_of(entry).ledgers),
             *self.choices(index),
             self.layout.router(index, "ledger.json"),
         ]

@@ -167,8 +167,7 @@ def _reasons_in_logs(plan: RulesPlan) -> Iterator[Reason]:
 
 
 def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
-    folder = str(plan.layout.specialists)
-    own = [each for each in failures if each.specialists == folder]
+    own = [each for each in failures if plan.layout.has_slot(each.name)]
     record_failed(plan.failed_file, own)
     if not own:
         return

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_SPECIALISTS = ("g*/specialists/*/*/*", "g*/rungs/*/*/*/*", "g*/trials/*/*/*/*")
+_SPECIALIST = "g*/specialists/*/*/*/*"
 _WEIGHTS = [
     ("base", "g*/base/*/base.safetensors"),
-    *(("specialist", f"{folder}/model.safetensors") for folder in _SPECIALISTS),
+    ("specialist", f"{_SPECIALIST}/model.safetensors"),
     ("generalist", "g*/baselines/*/*/generalist.safetensors"),
     ("random", "g*/baselines/*/*/random.safetensors"),
 ]
@@ -53,7 +53,7 @@ _LEDGERS = (
     "g*/embed/*/ledger.json",
     "g*/base/*/ledger.json",
     "g*/cluster/*/ledger.json",
-    *(f"{folder}/ledger.json" for folder in _SPECIALISTS),
+    f"{_SPECIALIST}/ledger.json",
     "g*/router/*/*/ledger.json",
     "g*/baselines/*/*/*.json",
 )
@@ -151,9 +151,11 @@ def learning_curves(results: Results) -> Iterator[Row]:
 
 
 def choices(results: Results) -> Iterator[Row]:
-    """Each partition's candidates, the base among them, and their validation losses."""
-    for path in results.files("g*/choices/*/*/*.json"):
+    """Each partition's last candidates, the base among them, and their validation losses."""
+    for path in results.files("g*/choices/*/*/*/*.json"):
         choice = read_made(path, Choice)
+        if choice["next"]:
+            continue
         sources = choice.get(MADE_FROM, {}).get("files", {})
         names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
         by_point = {_point(results, name): name for name in names}

@@ -1,4 +1,4 @@
-"""Kinds of what follows from a partition's validation rows."""
+"""Kinds of decisions by a partition's validation rows."""
 
 from __future__ import annotations
 
@@ -29,8 +29,16 @@ class Margin(TypedDict):
     units: NotRequired[int]
 
 
+class Following(TypedDict):
+    """A :class:`shoal.search.steps.Next`."""
+
+    point: Point
+    after: str | None
+    diverged: str | None
+
+
 class Choice(Artifact):
-    """The grid point that a partition chose."""
+    """The grid point that a partition chose after a step of its search, and what follows."""
 
     partition: int
     digests: Deciding
@@ -41,6 +49,7 @@ class Choice(Artifact):
     specialist: str
     losses: dict[str, float]
     margin: Margin | None
+    next: list[Following]
 
 
 def chosen_file(path: Path, choice: Choice) -> Path:
@@ -52,32 +61,3 @@ def chosen_file(path: Path, choice: Choice) -> Path:
         choice: Its content.
     """
     return Path(os.path.normpath(path.parent / choice["specialist"]))
-
-
-class Slot(TypedDict):
-    """A place in the order of a rung."""
-
-    slot: str
-    point: Point
-    diverged: str | None
-
-
-class Ranking(Artifact):
-    """Which points go on from a rung."""
-
-    order: list[Slot]
-
-
-class Told(TypedDict):
-    """A point that was tried."""
-
-    point: Point
-    loss: float | None
-    diverged: str | None
-
-
-class Proposals(Artifact):
-    """Points to try next, and what was known when they were proposed."""
-
-    told: list[Told]
-    points: list[Point]

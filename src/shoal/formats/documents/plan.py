@@ -24,7 +24,7 @@ class LayoutRecord(TypedDict):
     release: str
     left_out: NotRequired[list[str]]
     slots: NotRequired[list[int]]
-    batches: NotRequired[list[int]]
+    goes_on: NotRequired[bool]
     probed: NotRequired[bool]
 
 
@@ -126,12 +126,22 @@ class Generation(TypedDict):
     generation: int
 
 
+class PackMember(TypedDict):
+    """A slot of a search that a pack trains, see :mod:`shoal.train_specialists.pack_command`."""
+
+    folder: str
+    digest: str
+    step: int
+    slot: str
+    point: dict[str, Any] | None
+    decision: str | None
+    states: list[str]
+
+
 class FailedSpecialist(TypedDict):
     """A :class:`shoal.pool.incomplete.Failure`."""
 
-    specialists: str
-    digest: str
-    point: str
+    folder: str
     reason: str
     log: str
 

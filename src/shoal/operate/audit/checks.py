@@ -11,14 +11,12 @@ from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
 from shoal.operate.audit.inputs import pool_state
 from shoal.plan.layout import Layout
-from shoal.plan.slots import number_of, validation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
-    from shoal.search.points import Point
 
 
 def check_table(job: Job, evidence: Evidence) -> None:
@@ -48,86 +46,43 @@ def check_assignment(job: Job, evidence: Evidence) -> None:
 
 
 def check_specialist(job: Job, evidence: Evidence) -> None:
-    """A specialist was trained on its path's rows, at its path's grid point."""
-    meta = evidence.content(job.outputs[0])
-    digest, point = job.about.split("/")
-    _check_training(job, evidence, meta, digest, evidence.plan.grid[point])
-
-
-def _check_training(
-    job: Job, evidence: Evidence, meta: Mapping[str, Any], digest: str, point: Point
-) -> None:
+    """A slot was trained on its path's rows, at the point that its path or the decision says."""
+    path = job.outputs[0]
+    meta = evidence.content(path)
+    digest, step, slot = job.about.split("/")
+    validation, _, number = slot.rpartition("-")
+    if step == "0":
+        point = evidence.plan.grid[slot]
+    else:
+        decision = evidence.plan.layout.search(digest, validation).decision(int(step) - 1)
+        if evidence.is_blamed(decision):
+            return
+        point = evidence.content(decision)["next"][int(number)]["point"]
     if meta["digest"] != digest:
         problem = f"was trained on rows of digest {meta['digest']}"
-        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
+        evidence.blame(path, problem, evidence.remedy(job))
     if canonical_json(meta["point"]) != canonical_json(point):
         problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
-        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
-
-
-def check_rung(job: Job, evidence: Evidence) -> None:
-    """A slot was trained on its path's rows, at the point that its path or the ranking says."""
-    meta = evidence.content(job.outputs[0])
-    digest, rung, slot = job.about.split("/")
-    point = evidence.plan.grid.get(slot)
-    if point is None:
-        ranking = evidence.plan.layout.rungs(digest, validation_of(slot)).ranking(int(rung) - 1)
-        if evidence.is_blamed(ranking):
-            return
-        point = evidence.content(ranking)["order"][number_of(slot)]["point"]
-    _check_training(job, evidence, meta, digest, point)
-
-
-def check_trial(job: Job, evidence: Evidence) -> None:
-    """A trial was trained on its path's rows, at the point that its path or the proposals say."""
-    meta = evidence.content(job.outputs[0])
-    digest, batch, slot = job.about.split("/")
-    point = evidence.plan.grid.get(slot)
-    if point is None:
-        proposals = evidence.plan.layout.trials(digest, validation_of(slot)).proposals(int(batch))
-        if evidence.is_blamed(proposals):
-            return
-        point = evidence.content(proposals)["points"][number_of(slot)]
-    _check_training(job, evidence, meta, digest, point)
-
-
-def check_proposals(job: Job, evidence: Evidence) -> None:
-    """Proposals are of their path's rows, and by all trials of the batch before."""
-    (path,) = job.outputs
-    content = evidence.content(path)
-    digest, batch = job.about.split("/")
-    if content["digests"] != {"train": digest, "validation": path.stem}:
-        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    told = sum(evidence.plan.layout.batches[: int(batch)])
-    if len(content["told"]) != told:
-        evidence.blame(path, f"is not by the {told} trials before", evidence.remedy(job))
-
-
-def check_rank(job: Job, evidence: Evidence) -> None:
-    """A ranking is of its path's rows, and has every slot of its rung."""
-    (path,) = job.outputs
-    content = evidence.content(path)
-    digest, rung = job.about.split("/")
-    if content["digests"] != {"train": digest, "validation": path.stem}:
-        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    slots = evidence.plan.layout.rungs(digest, path.stem).names(int(rung))
-    if sorted(each["slot"] for each in content["order"]) != sorted(slots):
-        evidence.blame(path, "does not rank the slots of its rung", evidence.remedy(job))
+        evidence.blame(path, problem, evidence.remedy(job))
 
 
 def check_choice(job: Job, evidence: Evidence) -> None:
-    """A choice is of its path's rows, and one of the grid."""
+    """A decision is of its path's rows, and among what was trained before it."""
     (path,) = job.outputs
     content, plan = evidence.content(path), evidence.plan
-    if content["digests"] != {"train": job.about, "validation": path.stem}:
+    digest, step = job.about.split("/")
+    if content["digests"] != {"train": digest, "validation": path.stem}:
         evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    if not plan.layout.batches and content["point"] not in plan.grid:
+    if not plan.steps.proposes and content["point"] not in plan.grid:
         problem = f"chooses {content['point']}, which is no point of the grid"
         evidence.blame(path, problem, evidence.remedy(job))
-    candidates = plan.layout.candidates(evidence.index["partitions"][job.partition])
-    if chosen_file(path, content) not in candidates:
+    search = plan.layout.search(digest, path.stem)
+    if chosen_file(path, content) not in search.compared(int(step)):
         problem = f"chooses {content['specialist']}, which is no candidate"
         evidence.blame(path, problem, evidence.remedy(job))
+    going_on = [each["after"] for each in content["next"] if each["after"] is not None]
+    if going_on and sorted(going_on) != sorted(search.names(int(step))):
+        evidence.blame(path, "does not rank the slots of its step", evidence.remedy(job))
 
 
 def check_pool(job: Job, evidence: Evidence) -> None:
@@ -216,10 +171,6 @@ CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
     "assign": check_assignment,
     "partition": check_index,
     "train_specialist": check_specialist,
-    "train_rung": check_rung,
-    "train_rank": check_rank,
-    "train_propose": check_proposals,
-    "train_trial": check_trial,
     "train_choose": check_choice,
     "pool": check_pool,
     "pool_publish": check_published,

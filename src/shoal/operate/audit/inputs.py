@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
     from shoal.plan.jobs import Job
     from shoal.plan.layout import Layout
-    from shoal.plan.rungs import Rungs
-    from shoal.plan.trials import Trials
+    from shoal.plan.slots import Slots
 
 
 def recorded_inputs(layout: Layout, job: Job, index: Mapping[str, Any]) -> list[Path] | None:
@@ -62,11 +61,10 @@ class _Inputs:
         entries = self.layout.specialised(self.index)
         return [path for entry in entries for path in self.layout.candidates(entry)]
 
-    def _rungs(self) -> tuple[Rungs, int]:
-        """The rungs that the job is part of, and which of them it is about."""
+    def _search(self) -> tuple[Slots, int]:
+        """The search that the job is part of, and number of its step."""
         entry = self.index["partitions"][self.job.partition]
-        rungs = self.layout.rungs(entry["specialist"], entry["digests"]["validation"])
-        return rungs, int(self.job.about.split("/")[1])
+        return self.layout.search_of(entry), int(self.job.about.split("/")[1])
 
     def split(self) -> list[Path]:
         return self._fits("split", "columns.json", "folds.safetensors")
@@ -94,30 +92,13 @@ class _Inputs:
     def specialist(self) -> list[Path]:
         return [*self._fits("base", "base.safetensors"), *self._fits("encode", "shapes.json")]
 
-    def rung(self) -> list[Path]:
-        rungs, number = self._rungs()
-        if not number:
-            return self.specialist()
-        return [*rungs.files(number - 1, "state.safetensors"), *self.specialist()]
+    def slot(self) -> list[Path]:
+        search, step = self._search()
+        return [*search.before(step)[1], *self.specialist()]
 
-    def rank(self) -> list[Path]:
-        rungs, number = self._rungs()
-        return [*rungs.files(number, "model.safetensors"), *self.specialist()]
-
-    def _trials(self) -> tuple[Trials, int]:
-        """The trials that the job is part of, and which batch it is about."""
-        entry = self.index["partitions"][self.job.partition]
-        trials = self.layout.trials(entry["specialist"], entry["digests"]["validation"])
-        return trials, int(self.job.about.split("/")[1])
-
-    def propose(self) -> list[Path]:
-        trials, batch = self._trials()
-        before = [trials.proposals(batch - 1)] if batch > 1 else []
-        return [*before, *trials.files(batch - 1, "model.safetensors"), *self.specialist()]
-
-    def choice(self) -> list[Path]:
-        entry = self.index["partitions"][self.job.partition]
-        return [*self.layout.candidates(entry), *self.specialist()]
+    def decision(self) -> list[Path]:
+        search, step = self._search()
+        return [*search.compared(step), *self.specialist()]
 
     def router(self) -> list[Path]:
         return [
@@ -155,12 +136,8 @@ _INPUTS: dict[str, Callable[[_Inputs], list[Path]]] = {
     "embed": _Inputs.embed,
     "assign": _Inputs.assign,
     "partition": _Inputs.partition,
-    "train_specialist": _Inputs.specialist,
-    "train_rung": _Inputs.rung,
-    "train_rank": _Inputs.rank,
-    "train_propose": _Inputs.propose,
-    "train_trial": _Inputs.specialist,
-    "train_choose": _Inputs.choice,
+    "train_specialist": _Inputs.slot,
+    "train_choose": _Inputs.decision,
     "train_router": _Inputs.router,
     "gate": _Inputs.gate,
     "pool": _Inputs.pool,

@@ -1,4 +1,4 @@
-"""Trainings in parts, and the slots of a successive halving."""
+"""Trainings in parts, and what a slot of a search trains."""
 
 import random
 
@@ -9,8 +9,9 @@ import torch
 from shoal.formats.checkpoint import read_checkpoint
 from shoal.formats.json_file import write_json
 from shoal.formats.ledger import Ledger
-from shoal.settings.search import Halving
-from shoal.train_specialists.rungs import Candidate, candidate_in
+from shoal.search.steps import Steps
+from shoal.settings.search import GridSampling, Halving
+from shoal.train_specialists.candidate import Candidate, candidate
 from shoal.training.determinism import deterministic
 from shoal.training.fit import train_on_rows
 from shoal.training.model import weights
@@ -116,18 +117,59 @@ def test_slots_are_fixed_before_anything_has_run():
     assert Halving(rungs=1, reduction_factor=3).trainings(27) == 27
 
 
-def test_a_slot_is_filled_from_the_ranking(tmp_path):
-    """Slot s goes on with the s-th best, from the state that this one left."""
-    order = [
-        {"slot": slot, "point": {"lr": lr}, "loss": loss, "diverged": diverged}
-        for slot, lr, loss, diverged in [("b", 2, 0.1, None), ("a", 1, None, "its loss")]
-    ]
-    write_json(tmp_path / "ranking.json", {"order": order})
-    states = [tmp_path / slot / "state.safetensors" for slot in "ab"]
+def steps(sampler="sobol", rungs=1):
+    sampling = GridSampling(sampler=sampler, samples=4, batch=2, seed=0)
+    return Steps({"lr": [1, 2, 3, 4, 5]}, sampling, Halving(rungs=rungs, reduction_factor=3))
 
-    found = [candidate_in(f"v-{n}", tmp_path / "ranking.json", states, (3, 9)) for n in (0, 1)]
+
+def decision(tmp_path, following):
+    write_json(tmp_path / "decision.json", CHOICE | {"next": following})
+    return tmp_path / "decision.json"
+
+
+CHOICE = {
+    "partition": 0,
+    "digests": {"train": "t", "validation": "v"},
+    "rows": 1,
+    "point": "p",
+    "points": {},
+    "specialist": "s",
+    "losses": {},
+    "margin": None,
+    "made_from": {"files": {}},
+}
+
+
+def test_a_slot_of_a_plain_grid_trains_its_point_as_a_whole(tmp_path):
+    """It fails if it diverges."""
+    found = candidate(steps(), 0, "ab", tmp_path / "model", {"lr": 1}, None, [])
+
+    assert found == Candidate({"lr": 1})
+
+
+def test_under_halving_a_slot_goes_on_from_the_state_of_the_one_that_was_kept(tmp_path):
+    """Slot s goes on with the s-th best; one that diverged does not train."""
+    following = [
+        {"point": {"lr": 2}, "after": "b", "diverged": None},
+        {"point": {"lr": 1}, "after": "a", "diverged": "its loss"},
+    ]
+    path, out = decision(tmp_path, following), tmp_path / "model.safetensors"
+    states = [tmp_path / slot / "state.safetensors" for slot in "ab"]
+    left = tmp_path / "state.safetensors"
+
+    found = [candidate(steps(rungs=3), 1, f"v-{n}", out, None, path, states) for n in (0, 1)]
 
     assert found == [
-        Candidate({"lr": 2}, (3, 9), states[1], None),
-        Candidate({"lr": 1}, (3, 9), states[0], "its loss"),
+        Candidate({"lr": 2}, Part(3, 9, states[1], left), True),
+        Candidate({"lr": 1}, Part(3, 9, states[0], left), True, "its loss"),
     ]
+
+
+def test_a_proposed_slot_starts_anew(tmp_path):
+    """It trains the s-th proposed point as a whole, and may diverge."""
+    following = [{"point": {"lr": lr}, "after": None, "diverged": None} for lr in (3, 4)]
+    path = decision(tmp_path, following)
+
+    found = [candidate(steps("tpe"), 1, f"v-{n}", tmp_path, None, path, []) for n in (0, 1)]
+
+    assert found == [Candidate({"lr": lr}, may_diverge=True) for lr in (3, 4)]

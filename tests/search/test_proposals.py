@@ -1,15 +1,16 @@
 """Points that Optuna's samplers propose."""
 
-import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from shoal.formats.hashing import settings_id
+from shoal.search.proposals import propose
 from shoal.search.space import drawn
+from shoal.search.steps import Tried
 from shoal.settings.search import GridSampling, Range, space_size
 from shoal.settings.section import parse
-from shoal.train_specialists.proposals import Proposer, Told, proposed
 from shoal.training.determinism import deterministic
 
 SPACE = {
@@ -22,14 +23,24 @@ SPACE = {
 def proposer(sampler="tpe", space=SPACE, **changes):
     asked = {"sampler": sampler, "samples": 12 if sampler == "tpe" else 6, "batch": 4, "seed": 0}
     asked |= changes
-    return Proposer(space, parse(GridSampling, asked, "search.grid"))
+    sampling = parse(GridSampling, asked, "search.grid")
+    return SimpleNamespace(
+        space=space,
+        sampling=sampling,
+        batches=sampling.batches(space_size(space)),
+        propose=lambda told: propose(space, sampling, told),
+    )
+
+
+def told_of(point, loss, diverged=None):
+    return Tried("", point, loss, diverged)
 
 
 def loss(point):
     return abs(math.log10(point["lr"]) + 2) + point["weight_decay"] + point["batch_size"] / 64
 
 
-def searched(own, tell=lambda point: Told(point, loss(point), None)):
+def searched(own, tell=lambda point: told_of(point, loss(point))):
     """All that was told until the last batch."""
     told = [tell(point) for point in drawn(own.space, own.sampling.drawn(own.sampling.batch))]
     for count in own.batches[1:]:
@@ -66,8 +77,8 @@ def test_proposed_values_are_those_of_the_space(sampler):
 def test_losses_decide_what_is_proposed():
     """The same points with other losses are followed by others."""
     pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
-    told = [Told(point, loss(point), None) for point in drawn(SPACE, proposer().sampling.drawn(8))]
-    other = [Told(each.point, -each.loss, None) for each in told]
+    told = [told_of(point, loss(point)) for point in drawn(SPACE, proposer().sampling.drawn(8))]
+    other = [told_of(each.point, -each.loss) for each in told]
 
     assert proposer().propose(told) != proposer().propose(other)
 
@@ -76,17 +87,17 @@ def test_a_point_that_diverged_counts_as_the_worst():
     """What is proposed is the same as if it had lost as much as the worst that did not."""
     pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
     points = drawn(SPACE, proposer().sampling.drawn(4))
-    told = [Told(point, loss(point), None) for point in points[:3]]
+    told = [told_of(point, loss(point)) for point in points[:3]]
     worst = max(each.loss for each in told)
 
-    diverged = proposer().propose([*told, Told(points[3], None, "not finite")])
+    diverged = proposer().propose([*told, told_of(points[3], None, "not finite")])
 
-    assert diverged == proposer().propose([*told, Told(points[3], worst, None)])
+    assert diverged == proposer().propose([*told, told_of(points[3], worst)])
 
 
 def test_where_nothing_is_known_the_drawn_points_follow():
     """Without rows to tell, or where all diverged, the search is a Sobol sample."""
-    blind = searched(proposer(), lambda point: Told(point, None, "not finite"))
+    blind = searched(proposer(), lambda point: told_of(point, None, "not finite"))
 
     assert [each.point for each in blind] == drawn(SPACE, proposer().sampling.drawn(12))
 
@@ -97,7 +108,7 @@ def test_a_space_that_is_nearly_used_up_gives_what_is_left(sampler):
     pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
     own = proposer(sampler, {"lr": [n / 10 for n in range(1, 11)]}, samples=9)
 
-    told = searched(own, lambda point: Told(point, point["lr"], None))
+    told = searched(own, lambda point: told_of(point, point["lr"]))
 
     assert own.batches == (4, 4, 1)
     assert len({each.point["lr"] for each in told}) == 9
@@ -109,27 +120,6 @@ def test_a_larger_number_of_points_begins_with_the_same():
     pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
 
     assert searched(proposer(samples=10)) == searched(proposer())[:10]
-
-
-def test_what_a_rule_passes_is_what_the_command_takes():
-    """Lists stay lists and ranges ranges, in their order."""
-    content = {
-        "space": [[n, v if isinstance(v, list) else v.as_json()] for n, v in SPACE.items()],
-        "sampling": proposer().sampling.as_json(),
-    }
-
-    taken = Proposer.from_text(json.dumps(content))
-
-    assert taken == proposer()
-    assert list(taken.space) == list(SPACE)
-
-
-def test_a_slot_is_filled_from_the_proposals(tmp_path):
-    """Slot s trains the s-th of them."""
-    path = tmp_path / "proposals.json"
-    path.write_text(json.dumps({"told": [], "points": [{"lr": 1}, {"lr": 2}]}))
-
-    assert [proposed(f"ab-{slot}", path) for slot in (0, 1)] == [{"lr": 1}, {"lr": 2}]
 
 
 def test_a_space_has_as_many_points_as_its_values_make():
