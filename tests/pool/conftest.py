@@ -113,7 +113,7 @@ def build_pool(folder: Path) -> Path:
         specialists.append(_save(specialist, shapes, facts, seed=partition))
         choices.append(fits / f"choice-{partition}.json")
         digests = {"train": f"d{partition}", "validation": "v"}
-        chosen = {"partition": partition, "specialist": str(specialist), "point": "p"}
+        chosen = {"partition": partition, "specialist": specialist.name, "point": "p"}
         measured = {
             "digests": digests,
             "rows": 1,

@@ -99,11 +99,11 @@ def test_members_that_are_there_are_not_trained_again(work, members, trained, tm
 
 
 def test_a_member_that_was_trained_before_is_recovered(work, members, trained, tmp_path):
-    """It is asked for by its candidate and files, and not trained."""
+    """It is asked for by its rows, its candidate and files, and not trained."""
     turns, _ = trained
 
-    def recover(candidate, weights, ledger):
-        if weights.parts[-4] == "bbbb" or candidate.point != {"lr": "1111"}:
+    def recover(digest, candidate, weights, ledger):
+        if digest == "bbbb" or candidate.point != {"lr": "1111"}:
             return False
         for path in (weights, ledger):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -228,7 +228,7 @@ def test_the_users_encoder_is_code_of_encode(tmp_path, monkeypatch):
     """The file of a class that encodes counts where it is fitted and applied, and only there."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "my_encoders.py"
-    given = "encode.kinds.numeric={_target_: my_encoders.Bins}"
+    given = "encode.columns={a: {_target_: my_encoders.Bins}}"
     settings = compose(CONFIG, "demo", [given])
     codes = []
     for text in ("one = 1", "one = 2"):

@@ -59,6 +59,7 @@ rule train_specialist:
         search=plans.first.steps.as_text(),
         point=lambda wc: plan(wc).point(wc.slot),
         store=plans.store,
+        made_of=lambda wc: plan(wc).layout.made["specialists"],
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
@@ -67,7 +68,7 @@ rule train_specialist:
         " --point {params.point:q} --decision {input.decision:q} --state {input.states:q}"
         " --index {params.index:q} --digest {wildcards.digest}"
         " --base {input.base:q} --shapes {input.shapes:q} --out {output.model:q}"
-        " --ledger {output.ledger:q} --store {params.store:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
+        " --ledger {output.ledger:q} --store {params.store:q} --made-of {params.made_of} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
 
 
 rule train_pack:
@@ -95,6 +96,7 @@ rule train_pack:
         search=plans.first.steps.as_text(),
         logs="logs/{experiment}/{generation}/train_specialist",
         store=plans.store,
+        made_of=lambda wc: plan(wc).layout.made["specialists"],
         threads=plans.settings.compute.threads,
         seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
     shell:
@@ -102,6 +104,7 @@ rule train_pack:
         " --training {params.training:q} --search {params.search:q} --index {params.index:q}"
         " --base {input.base:q} --shapes {input.shapes:q}"
         " --logs {params.logs:q} --status {output.status:q} --store {params.store:q}"
+        " --made-of {params.made_of}"
         " --threads {params.threads}"
         " --checkpoint-seconds {params.seconds} &> {log:q}"
 

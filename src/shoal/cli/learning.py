@@ -70,6 +70,7 @@ def train_specialist(
     out: File,
     ledger: File,
     store: File,
+    made_of: Text,
     threads: Threads,
     checkpoint_seconds: Seconds,
     decision: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
@@ -85,7 +86,7 @@ def train_specialist(
     known = None if point == "null" else parse_json(point, "--point", dict[str, Any])
     before = decision[0] if decision else None
     own = candidate(Steps.from_text(search), step, slot, out, known, before, state)
-    if _recovered(store, base, own, out, ledger):
+    if _recovered(store, made_of, base, digest, own, out, ledger):
         return
     deterministic(threads)
     train_specialist(
@@ -113,6 +114,7 @@ def train_pack(
     logs: File,
     status: File,
     store: File,
+    made_of: Text,
     threads: Threads,
     checkpoint_seconds: Seconds,
 ) -> None:
@@ -130,7 +132,7 @@ def train_pack(
         base,
         shapes,
         logs,
-        functools.partial(_recovered, store, base),
+        functools.partial(_recovered, store, made_of, base),
         threads,
         checkpoint_seconds,
     )
@@ -138,11 +140,21 @@ def train_pack(
         raise SystemExit(1)
 
 
-def _recovered(store: Path, base: Path, candidate: Candidate, out: Path, ledger: Path) -> bool:
-    """Take a specialist from the pool store, which never has a part of a training."""
+def _recovered(
+    store: Path,
+    made_of: str,
+    base: Path,
+    digest: str,
+    candidate: Candidate,
+    out: Path,
+    ledger: Path,
+) -> bool:
+    """Take a specialist from the model store, which never has a part of a training."""
     from shoal.archive.recover import recover
 
-    return candidate.part is None and recover(store, out, ledger, base, candidate.point)
+    if candidate.part is not None:
+        return False
+    return recover(store, made_of, digest, out, ledger, base, candidate.point)
 
 
 def train_choose(

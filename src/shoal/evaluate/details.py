@@ -30,16 +30,6 @@ if TYPE_CHECKING:
     from shoal.pool.pool import Pool
     from shoal.settings.learning import Evaluate
 
-_STAGES = {
-    "embed_fit": "embed",
-    "cluster_fit": "cluster",
-    "base_fit": "base",
-    "train_specialist": "train-specialists",
-    "train_choose": "choice of grid points",
-    "train_router": "train-router",
-    "gate": "gate",
-}
-
 
 def report_details(
     settings: Evaluate,
@@ -176,11 +166,11 @@ def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int], dict[str, 
 
 def _stages(ledgers: Sequence[LedgerRecord]) -> list[StageCost]:
     costs = []
-    for stage in dict.fromkeys(_STAGES.values()):
-        own = [ledger for ledger in ledgers if _STAGES.get(ledger["job"]) == stage]
+    for rule in dict.fromkeys(ledger["job"] for ledger in ledgers):
+        own = [ledger for ledger in ledgers if ledger["job"] == rule]
         flops = sum(ledger["flops"] for ledger in own)
         seconds = sum(ledger["seconds"] for ledger in own)
-        costs.append(StageCost(stage, len(own), flops, seconds))
+        costs.append(StageCost(rule, len(own), flops, seconds))
     return costs
 
 

@@ -15,7 +15,7 @@ from shoal.plan.answers import answers_jobs, answers_page
 from shoal.plan.plan import placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -112,7 +112,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
-                "scores": _scores(plan, index),
+                "scores": _scores(plan, plan.layout.file("gate.gate", index)),
             }
         )
     scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
@@ -145,14 +145,13 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
     }
 
 
-def _scores(plan: Plan, index: Mapping[str, Any]) -> Scores | None:
+def _scores(plan: Plan, gate: Path) -> Scores | None:
     """Scores of what is published, if that is what the plan says."""
     if not plan.layout.file("pool_publish.record").exists():
         return None
     metrics = read_made(plan.home / "metrics.json", Metrics)
-    gate = read_made(plan.layout.file("gate.gate", index), GateRecord)
     return {
-        "validation": gate["validation"]["pool"],
+        "validation": read_made(gate, GateRecord)["validation"]["pool"],
         "metric": metrics["metric"],
         "pool": metrics["pool_top1"]["score"],
         "generalist": metrics["generalist"]["score"],

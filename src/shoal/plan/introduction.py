@@ -77,6 +77,11 @@ encoded data may stand for a value:
 - `${data:shape}`: shape of one row, such as `[8, 8]` where the only input is an image
 - `${data:outputs}`: classes, or 1 for a number
 
+The code of the class counts as part of the model: its module and the modules of the project that it
+imports, comments and docstrings aside. So does the content of data files that it reads, which
+`files` names, such as `files: [weights.bin]`. A file of the project that is read when the model is
+imported or built and is not named there is an error before the first job.
+
 A plain `torch.nn.Module` is trained with the loss and AdamW of `train_specialists`. A
 LightningModule keeps its own `training_step` and optimiser; `batch_size`, `rows_seen` and `seed`
 still apply. For classes the output is logits `(rows, classes)`; for numbers `(rows,)` or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ def train_choose(
         "units": numbered(rows.get(UNIT), len(first))[1],
         "point": point[ranked[0]],
         "points": {point[path]: tried[path].point for path in compared},
-        "specialist": str(ranked[0]),
+        "specialist": os.path.relpath(ranked[0], out.parent),
         "losses": {point[path]: tried[path].loss for path in compared} | base,
         "margin": margin(
             {point[path]: losses[path] for path in compared}, point[ranked[0]], rows.get(UNIT)

@@ -38,8 +38,8 @@ class Work:
         base: The base, from which every training starts.
         shapes: Shape of rows and labels.
         logs: Folder of the specialists' logs, each as if it had trained alone.
-        recover: Takes a candidate that was trained before from the pool store into weights and
-            ledger; whether it could.
+        recover: Takes a candidate with training rows of this digest, if it was trained before,
+            from the model store into weights and ledger; whether it could.
         threads: CPU threads.
         checkpoint_seconds: Time between two checkpoints of a training.
     """
@@ -51,7 +51,7 @@ class Work:
     base: Path
     shapes: Path
     logs: Path
-    recover: Callable[[Candidate, Path, Path], bool]
+    recover: Callable[[str, Candidate, Path, Path], bool]
     threads: int
     checkpoint_seconds: float
 
@@ -125,7 +125,7 @@ def _train(work: Work, member: PackMember) -> str | None:
                 states,
             )
             with recording([*states, work.base, work.shapes]):
-                if work.recover(own, weights, ledger):
+                if work.recover(member["digest"], own, weights, ledger):
                     return None
                 train_specialist(
                     work.model,

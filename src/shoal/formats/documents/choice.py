@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -49,3 +51,14 @@ class Choice(Artifact):
     losses: dict[str, float]
     margin: Margin | None
     next: list[Following]
+
+
+def chosen_file(path: Path, choice: Choice) -> Path:
+    """Weights of the chosen specialist.
+
+    Args:
+        path: The choice's file; its ``specialist`` is relative to the folder of this file, so that
+            a results folder may have another name later.
+        choice: Its content.
+    """
+    return Path(os.path.normpath(path.parent / choice["specialist"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
+from shoal.formats.documents.choice import Choice, chosen_file
 from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
 from shoal.plan.layout import Layout
@@ -77,7 +78,7 @@ def check_choice(job: Job, evidence: Evidence) -> None:
         problem = f"chooses {content['point']}, which is no point of the grid"
         evidence.blame(path, problem, evidence.remedy(job))
     search = plan.layout.search(digest, path.stem)
-    if Path(content["specialist"]) not in search.compared(int(step)):
+    if chosen_file(path, content) not in search.compared(int(step)):
         problem = f"chooses {content['specialist']}, which is no candidate"
         evidence.blame(path, problem, evidence.remedy(job))
     going_on = [each["after"] for each in content["next"] if each["after"] is not None]
@@ -102,12 +103,11 @@ def check_pool(job: Job, evidence: Evidence) -> None:
     said = {
         each["partition"]: (each["digest"], each["point"]["id"]) for each in manifest["specialists"]
     }
-    if said != {n: (each["digests"]["train"], each["point"]) for n, each in chosen.items()}:
+    if said != {n: (each["digests"]["train"], each["point"]) for n, (_, each) in chosen.items()}:
         evidence.blame(path, "does not hold the specialists that were chosen", advice)
         return
     originals = {
-        each["file"]: Path(chosen[each["partition"]]["specialist"])
-        for each in manifest["specialists"]
+        each["file"]: chosen_file(*chosen[each["partition"]]) for each in manifest["specialists"]
     }
     originals |= {name: file for name, file in _state(job, evidence) if name in manifest["files"]}
     for name, original in originals.items():
@@ -158,14 +158,14 @@ def _groups(rows: Path) -> list[dict[str, Any]]:
     return groups(partition, fold, hashes)
 
 
-def _chosen(evidence: Evidence) -> dict[int, Any] | None:
+def _chosen(evidence: Evidence) -> dict[int, tuple[Path, Choice]] | None:
     """The choice of each partition that has a specialist; None where one is in doubt."""
-    chosen = {}
+    chosen: dict[int, tuple[Path, Choice]] = {}
     for entry in evidence.plan.layout.specialised(evidence.index):
         path = evidence.plan.layout.choice(entry)
         if evidence.is_blamed(path):
             return None
-        chosen[entry["partition"]] = evidence.content(path)
+        chosen[entry["partition"]] = path, evidence.content(path)
     return chosen
 
 
