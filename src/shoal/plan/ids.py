@@ -13,6 +13,7 @@ from shoal.search.steps import Steps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from shoal.plan.stages import Stage
     from shoal.settings import Section, Settings
     from shoal.settings.learning import Model
 
@@ -87,14 +88,30 @@ def made_ids(
     made["search"] = settings_id(codes["choices"], steps.identity)
     later = (tuple(map(str, range(count))) for count in steps.slots(len(first))[1:])
     made["choices"] = decided(made["specialists"], made["search"], (first, *later), is_last=True)
-    made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
-    gated = [made["router"], fits["baselines"], settings.changes.baselines]
-    made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
-    made["pool"] = settings_id(made["gate"], codes["pool"])
-    made["evaluate"] = settings_id(made["pool"], *_json(settings.evaluate), codes["evaluate"])
-    drift = _json(settings.changes.drift)
-    made["drift"] = settings_id(made["router"], *drift, codes["drift"])
+    for each in AFTER_INDEX:
+        if not each.frozen and each.place == "generation" and each.identity not in made:
+            before = [(fits if up.frozen else made)[up.identity] for up in _awaited(each)]
+            own = _sections(settings, each)
+            made[each.identity] = settings_id(before, own, codes[each.identity])
     return made
+
+
+def _awaited(stage: Stage) -> list[Stage]:
+    """The stages that a stage waits for."""
+    inputs = (each for each in stage.inputs.values() if each.awaited)
+    names = dict.fromkeys(origin.stage for each in inputs for origin in each.origins)
+    return [STAGES[name] for name in names]
+
+
+def _sections(settings: Settings, stage: Stage) -> dict[str, Any]:
+    """What a stage reads of the settings, as far as it changes its outputs."""
+    names = [name for name in stage.settings if name not in ("compute", "changes")]
+    found = {name: getattr(settings, name).as_json() for name in names}
+    if "changes" in stage.settings:
+        found["changes"] = settings.changes.drift.as_json()
+    if any(each.identity == "baselines" for each in _awaited(stage)):
+        found["baselines"] = settings.changes.baselines
+    return found
 
 
 def apply_codes(settings: Settings) -> dict[str, str]:
