@@ -19,26 +19,25 @@ def files(search, *, of=range(3)):
     return {path for step in of for name in names for path in search.files(step, name)}
 
 
-@pytest.mark.parametrize(
-    ("search", "outputs"), [(HALVED, 3 * 7 + 3), (PROPOSED, 2 * 5 + 3), (GRID, 5)]
-)
-def test_every_slot_and_every_decision_has_files_of_its_own(search, outputs):
-    """Weights, ledger and, where later ones go on from it, state of a slot; one of a decision."""
-    jobs = list(search.jobs(0))
+@pytest.mark.parametrize(("search", "slots"), [(HALVED, 7), (PROPOSED, 5), (GRID, 2)])
+def test_every_slot_and_every_decision_lies_apart(search, slots):
+    """As many slots as the steps count, and a decision after each step."""
+    steps = range(search.count)
+    weights = [path for step in steps for path in search.files(step, WEIGHTS)]
 
-    paths = [path for job in jobs for path in job.outputs]
-    assert len(paths) == len(set(paths)) == outputs
-    assert [job.rule for job in jobs].count("train_specialist") == sum(search.counts)
-    assert len({job.about for job in jobs}) == len(jobs)
+    assert len(weights) == len(set(weights)) == slots
+    assert len({search.decision(step) for step in steps}) == search.count
 
 
 @pytest.mark.parametrize("search", ALL)
 def test_all_slots_and_decisions_are_accounted_for(search):
     """Every job leaves one ledger; the last decision's is the choice."""
-    made = {path for job in search.jobs(0) for path in job.outputs if path.suffix == ".json"}
+    steps = range(search.count)
+    slots = [path for step in steps for path in search.files(step, LEDGER)]
 
-    assert made == {*search.ledgers, search.choice}
-    assert len(search.ledgers) == len(set(search.ledgers))
+    found = [*search.ledgers, search.choice]
+
+    assert sorted(found) == sorted([*slots, *(search.decision(step) for step in steps)])
 
 
 def test_a_decision_compares_a_rung_or_all_trials():
