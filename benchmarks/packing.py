@@ -138,7 +138,7 @@ def measure_trainings(folder: Path, options: argparse.Namespace) -> None:
     lay_out(folder / "alone", options.specialists, options.seed)
     with contextlib.chdir(folder / "alone"):
         plan = Plan("packing", [], Path("config"))
-        base = plan.layout.fit("base", "base.safetensors")
+        base = plan.layout.file("base_fit.base")
         _snakemake([str(plan.layout.index), str(base)], [], None)
         parameters = sum(tensor.size for tensor in load_state(base)[0].values())
     shutil.copytree(folder / "alone", folder / "packed", symlinks=True)
@@ -201,8 +201,8 @@ def _commands(plan: Plan) -> list[list[str]]:
         "model": canonical_json(plan.settings.model.as_json()),
         "training": canonical_json(plan.settings.train_specialists.as_json()),
         "index": layout.index,
-        "base": layout.fit("base", "base.safetensors"),
-        "shapes": layout.fit("encode", "shapes.json"),
+        "base": layout.file("base_fit.base"),
+        "shapes": layout.file("encode_fit.shapes"),
         "threads": plan.settings.compute.threads,
         "checkpoint-seconds": plan.settings.compute.checkpoint_seconds,
     }

@@ -47,7 +47,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
     difference = {"value": 0.0, "low": None, "high": None}
     counts = {"rows": COUNTS, "partitions": 1, "gate": gate, "incomplete": []}
     counts["difference"] = difference
-    return dict.fromkeys(names, scores) | about | counts | {"control": None, "leaks": {}} | changes
+    return dict.fromkeys(names, scores) | about | counts | {"control": None} | changes
 
 
 def partition_entry(partition: int, **changes: Any) -> dict[str, Any]:

@@ -138,6 +138,7 @@ def build_pool(folder: Path) -> Path:
         fits / "index.json",
         [fits / "ledger.json"],
         None,
+        (),
         generalist,
         folder / "pool" / "manifest.json",
     )

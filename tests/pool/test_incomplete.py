@@ -4,7 +4,8 @@ from pathlib import Path
 
 from shoal.plan.failures import left_out, record_failed
 from shoal.plan.layout import Layout
-from shoal.pool.incomplete import Failure, incomplete, incomplete_line, read_failed
+from shoal.pool.incomplete import Failure, incomplete, read_failed
+from shoal.report.words import incomplete_line
 
 ENTRIES = [
     {"partition": 0, "trained": True, "specialist": "a"},

@@ -61,7 +61,7 @@ def specialist(root: Path, flops: float) -> None:
 
 
 def job(rule: str, partition: int | None = None, point: str = POINT) -> Job:
-    about = f"digest/0/{point}" if rule == "train_specialist" else ""
+    about = {"digest": "digest", "step": "0", "slot": point} if rule == "train_specialist" else {}
     return Job(rule, about, (), partition)
 
 
@@ -91,7 +91,7 @@ def test_a_specialists_cost_follows_from_its_rows_and_the_frozen_budget(plan: An
     """20 of 100 rows see a fifth of half the budget, in whole batches; the start costs as ever."""
     specialist(plan.root, flops=700.0)
     budget = {"rows_seen": 1000, "base_share": 0.5, "training_rows": 100}
-    path = plan.layout.fit("base", "base.safetensors")
+    path = plan.layout.file("base_fit.base")
     save_state(path, {"weight": np.zeros(1)}, {"budget": budget})
 
     found = cost(plan, job("train_specialist", 0))

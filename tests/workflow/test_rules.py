@@ -12,8 +12,9 @@ from snakemake.iocontainers import InputFiles, Params
 
 from shoal.errors import CorruptError
 from shoal.formats.json_file import write_json
-from shoal.plan.jobs import files_of
+from shoal.plan.jobs import Job, files_of
 from shoal.plan.plan import placeholders
+from shoal.plan.stages import INDEX, STAGES
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
 from shoal.workflow.start import prepare
@@ -35,35 +36,46 @@ def make(paths: list[Path]) -> None:
         path.touch()
 
 
+def of_rows(plan: RulesPlan) -> list[Job]:
+    """What is applied to the rows, before the index."""
+    jobs = plan.layout.early_jobs()
+    return [job for job in jobs if not STAGES[job.rule].frozen and job.rule != INDEX]
+
+
 def test_only_shards_with_a_missing_file_have_jobs(plan: RulesPlan):
     """A shard of which every file is there is left out of Snakemake's graph."""
     _, second, third = plan.layout.shards
 
-    make([path for job in plan.layout.row_jobs() if job.about != second for path in job.outputs])
+    make(files_of(job for job in of_rows(plan) if job.about != second))
 
     assert plan.shard_pattern() == second
-    make([path for job in plan.layout.row_jobs() for path in job.outputs])
+    make(files_of(of_rows(plan)))
     assert plan.shard_pattern() == "none"
-    plan.layout.shard_rows("encode", third).unlink()
+    plan.layout.file("encode.rows", shard=third).unlink()
     assert plan.shard_pattern() == third
 
 
 def test_a_run_asks_for_the_fits_and_for_what_is_missing(plan: RulesPlan):
     """Before the index: both files of a job of which one is missing, and none of a complete one."""
-    fits = files_of(plan.layout.fit_jobs())
-    make([path for job in plan.layout.row_jobs() for path in job.outputs])
+    fits = files_of(job for job in plan.layout.early_jobs() if STAGES[job.rule].frozen)
+    make(files_of(of_rows(plan)))
     shard = plan.layout.shards[0]
 
     assert plan.early_targets() == [*fits, plan.layout.index]
-    plan.layout.summary(shard).unlink()
+    plan.layout.file("assign.summary", shard=shard).unlink()
 
-    rows = plan.layout.shard_rows("cluster", shard)
-    assert plan.early_targets() == [*fits, rows, plan.layout.summary(shard), plan.layout.index]
+    rows = plan.layout.file("assign.rows", shard=shard)
+    assert plan.early_targets() == [
+        *fits,
+        rows,
+        plan.layout.file("assign.summary", shard=shard),
+        plan.layout.index,
+    ]
 
 
 def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
     """Snakemake's checkpoint is asked only where the index, or a shard, is yet to be made."""
-    make([plan.layout.summary(shard) for shard in plan.layout.shards])
+    make([plan.layout.file("assign.summary", shard=shard) for shard in plan.layout.shards])
     write_json(plan.layout.index, partition_index())
 
     assert plan.index(checkpoint=None) == partition_index()

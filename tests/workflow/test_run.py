@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shoal.evaluate.verdict import CONTENDERS
 from shoal.formats.row_store import CHUNK_ROWS, ShardRows
 from shoal.formats.tables import Table
+from shoal.report.words import CONTENDERS
 
 ROOT = Path(__file__).parents[2]
 

@@ -122,7 +122,7 @@ def _release(
         "model": settings["model"],
         "training": settings["train_specialists"],
         "index": str(layout.index.relative_to(layout.root)),
-        "shapes": asdict(Shapes.load(layout.fit("encode", "shapes.json"))),
+        "shapes": asdict(Shapes.load(layout.file("encode_fit.shapes"))),
         "models": listed,
     }
 
@@ -150,18 +150,17 @@ def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
     index, codes = read_made(layout.index, PartitionIndex), plan["codes"]
     generation = layout.generation
-    base = layout.fit("base", "base.safetensors")
-    yield _File(
-        Key("base", layout.fits["base"], generation), base, layout.fit("base", "ledger.json")
-    )
-    generalist = layout.baseline(index, "generalist.safetensors")
+    base = layout.file("base_fit.base")
+    yield _File(Key("base", layout.fits["base"], generation), base, layout.file("base_fit.ledger"))
+    generalist = layout.file("evaluate_generalist.model", index)
     rows = f"{generation}/{layout.basis_of(index)}"
     key = Key("generalist", layout.fits["baselines"], rows)
     yield _File(key, generalist, generalist.with_suffix(".json"))
     for entry in layout.specialised(index):
         yield from _specialists(layout, entry, codes["specialists"])
     key = Key("router", layout.made["router"], layout.root_of(index, "fit"))
-    router, ledger = (layout.router(index, name) for name in ("router.safetensors", "ledger.json"))
+    router = layout.file("train_router.router", index)
+    ledger = layout.file("train_router.ledger", index)
     yield _File(key, router, ledger, code=codes["router"])
 
 

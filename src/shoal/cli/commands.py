@@ -65,11 +65,10 @@ def predict(
 @app.command()
 def verdict(experiment: ExperimentArgument) -> None:
     """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
-    from shoal.evaluate.drift_table import drift_table
-    from shoal.evaluate.verdict import verdict_table
     from shoal.formats.documents.judgement import DriftReport, Metrics
     from shoal.formats.json_file import read_made
     from shoal.pool.manifest import pool_digest
+    from shoal.report.terminal import drift_table, verdict_table
 
     results = experiment.results
     metrics = read_made(results / "metrics.json", Metrics)

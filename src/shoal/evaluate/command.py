@@ -131,9 +131,9 @@ def _made_of(
     training: Training,
     grid: Mapping[str, Point],
     steps: Steps,
-    index: Mapping[str, Any],
+    index: PartitionIndex,
 ) -> dict[str, Any]:
-    """What both baselines are made from, besides files."""
+    """Content of both baselines' checkpoints, besides files."""
     return {
         "model": model.as_json(),
         "training": training.as_json(),

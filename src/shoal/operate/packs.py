@@ -110,7 +110,7 @@ def members_of(plan: Plan, pack: PlannedPack) -> list[PackMember]:
 
 
 def _member(plan: Plan, job: Job) -> PackMember:
-    digest, step, slot = job.about.split("/")
+    digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
     decisions, states = plan.layout.search(digest, validation_of(slot)).before(int(step))
     return {
         "folder": str(job.outputs[0].parent),
@@ -153,7 +153,7 @@ def packs_json(
                 "members": [
                     {
                         "partition": job.partition,
-                        "point": plan.grid.get(job.about.split("/")[2]),
+                        "point": plan.grid.get(job.wildcards["slot"]),
                         "about": job.about,
                     }
                     for job in each.members
@@ -195,17 +195,17 @@ def _planned(
     folders = sorted("/".join(job.outputs[0].parts[-5:-1]) for job in members)
     names = (settings_id(folders, again) for again in itertools.count())
     name = next(name for name in names if not plan.layout.pack_status(name).exists())
-    job = Job("train_pack", name, (plan.layout.pack_status(name),))
+    job = Job("train_pack", {"pack": name}, (plan.layout.pack_status(name),))
     return PlannedPack(name, device, tuple(members), job, seconds if timed else None)
 
 
 def _name(job: Job, plan: Plan) -> str:
     """A specialist as people know it."""
-    _, step, slot = job.about.split("/")
+    step, slot = job.wildcards["step"], job.wildcards["slot"]
     if slot in plan.grid:
         return f"partition {job.partition} at {point_text(plan.grid[slot])}"
     return f"partition {job.partition} in slot {slot.rpartition('-')[2]} of step {step}"
 
 
 def _step(job: Job) -> int:
-    return int(job.about.split("/")[1])
+    return int(job.wildcards["step"])

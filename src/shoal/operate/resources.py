@@ -12,9 +12,11 @@ from shoal.formats.json_file import read_json, read_made
 from shoal.operate.estimate import Estimate
 from shoal.plan.jobs import Job
 from shoal.plan.past import benchmarks, newest
+from shoal.plan.paths import glob
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from shoal.plan.plan import Plan
     from shoal.settings.nodes import Need, NodeClass
@@ -131,11 +133,16 @@ class Resources:
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
         if rule == "train_specialist":
-            return self._members([f"{wildcards.digest}/{wildcards.step}/{wildcards.slot}"])
+            return self._members([{key: getattr(wildcards, key) for key in STAGES[rule].keys}])
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
             members = read_json(path, list[PackMember]) if path.exists() else []
-            return self._members([f"{m['digest']}/{m['step']}/{m['slot']}" for m in members])
+            return self._members(
+                [
+                    {"digest": each["digest"], "step": str(each["step"]), "slot": each["slot"]}
+                    for each in members
+                ]
+            )
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
@@ -145,9 +152,9 @@ class Resources:
         memory = [each.memory_mb for each in past if each.memory_mb is not None]
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
-    def _members(self, members: list[str]) -> tuple[float | None, float | None]:
-        """Of one process that trains these slots, ``DIGEST/STEP/SLOT``, in turn."""
-        digests = [member.split("/")[0] for member in members]
+    def _members(self, members: Sequence[Mapping[str, str]]) -> tuple[float | None, float | None]:
+        """Of one process that trains slots with these wildcards in turn."""
+        digests = [member["digest"] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
             return None, None
         entries = [self._entries[digest] for digest in digests]
@@ -183,7 +190,7 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        paths = self._plan.root.glob("g*/specialists/*/*/*/*/ledger.json")
+        paths = self._plan.root.glob(glob(STAGES["train_specialist"], "ledger"))
         return [read_made(path, Training) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:
@@ -192,10 +199,10 @@ class Resources:
 
     @cached_property
     def _row_bytes(self) -> int:
-        shapes = self._plan.layout.fit("encode", "shapes.json")
+        shapes = self._plan.layout.file("encode_fit.shapes")
         return 4 * math.prod(read_made(shapes, RowShape)["x_shape"]) if shapes.exists() else 0
 
     @cached_property
     def _model_bytes(self) -> int:
-        base = self._plan.layout.fit("base", "base.safetensors")
+        base = self._plan.layout.file("base_fit.base")
         return base.stat().st_size if base.exists() else 0

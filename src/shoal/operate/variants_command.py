@@ -112,7 +112,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
-                "scores": _scores(plan, plan.layout.gate(index)),
+                "scores": _scores(plan, plan.layout.file("gate.gate", index)),
             }
         )
     scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
@@ -147,7 +147,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
 
 def _scores(plan: Plan, gate: Path) -> Scores | None:
     """Scores of what is published, if that is what the plan says."""
-    if not plan.layout.published.exists():
+    if not plan.layout.file("pool_publish.record").exists():
         return None
     metrics = read_made(plan.home / "metrics.json", Metrics)
     return {

@@ -54,4 +54,4 @@ def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
     made_of = {plan.variant.id: [plan.layout.release, plan.variant.changes] for plan in plans}
     identity = settings_id(code_digest("explore.answers.command"), made_of)
     record = first.root / ANSWERS / PUBLISHED / f"{identity}.json"
-    return [Job("answers", "", (record,))]
+    return [Job("answers", {}, (record,))]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.formats.hashing import settings_id
 from shoal.plan.code import code_digest
 from shoal.plan.slots import decided
+from shoal.plan.stages import AFTER_INDEX, STAGES
 from shoal.search.steps import Steps
 
 if TYPE_CHECKING:
@@ -15,40 +16,20 @@ if TYPE_CHECKING:
     from shoal.settings import Section, Settings
     from shoal.settings.learning import Model
 
-FIT_MODULES = {
-    "split": "split.command",
-    "transform": "transform.command",
-    "encode": "encode.command",
-    "embed": "embed.command",
-    "cluster": "cluster.command",
-    "base": "train_specialists.command",
-    "baselines": "evaluate.command",
-}
+FIT_MODULES = {each.identity: each.code for each in STAGES.values() if each.frozen and each.code}
 """Module of the command that fits each stage's part of a generation."""
 
 PROBING_MODULE = "cluster.probe_command"
 """Module of the command that fits an assigner which trains probes."""
 
 APPLY_MODULES = {
-    "split": "split.command",
-    "transform": "transform.command",
-    "encode": "encode.command",
-    "embed": "embed.apply",
-    "cluster": "cluster.command",
-    "specialists": "train_specialists.command",
-    "choices": "train_specialists.choose",
-    "router": "train_router.command",
-    "gate": "gate.command",
-    "pool": "pool.command",
-    "evaluate": "evaluate.judge",
-    "drift": "evaluate.drift_command",
+    each.identity: each.code
+    for each in STAGES.values()
+    if each.code and not each.frozen and each.place != "experiment"
 }
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
-_WITH_MODEL = (
-    *("base", "baselines", "specialists", "choices", "router", "gate", "pool", "evaluate"),
-    "drift",
-)
+_WITH_MODEL = ("base", *dict.fromkeys(each.identity for each in AFTER_INDEX))
 
 
 def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:

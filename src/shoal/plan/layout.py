@@ -11,27 +11,101 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.hashing import rows_id
-from shoal.plan.jobs import Job
-from shoal.plan.row_layout import FIT_FILES, ROW_STAGES, RowLayout
+from shoal.formats.json_file import read_made
+from shoal.plan import paths
 from shoal.plan.slots import Slots, validation_of
+from shoal.plan.stages import AFTER_INDEX, BEFORE_INDEX, INDEX, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from shoal.plan.jobs import Job
+
     IndexContent = Mapping[str, Any]
-
-__all__ = ["BASELINES", "FIT_FILES", "ROW_STAGES", "Layout"]
-
-BASELINES = {
-    "evaluate_generalist": ("generalist.safetensors", "generalist.json"),
-    "evaluate_random": ("random.safetensors", "random.json"),
-}
 
 
 @dataclass(frozen=True)
-class Layout(RowLayout):
-    """Paths and jobs of one experiment under one choice of settings, code and source files."""
+class Layout:
+    """Paths and jobs of one experiment under one choice of settings, code and source files.
+
+    Attributes:
+        root: The experiment's results folder.
+        home: Folder of what is published.
+        generation: Name of the generation's folder.
+        fits: Identity of each stage's settings and of everything upstream; code is no part.
+        made: Identity of what applies the fits: their ids and the code that applies them.
+        shards: Names of the shards.
+        points: Ids of the grid points.
+        index_id: Identity of the partition index.
+        release: Identity of everything that is published together.
+        refreshed: Whether the baselines are trained for the current rows, not once a generation.
+        slots: How many slots each step of a partition's search trains.
+        goes_on: Whether slots of later steps go on from the state of those before.
+        left_out: Slots ``ID/DIGEST/STEP/SLOT`` whose training failed and that the pool is made
+            without, sorted.
+        probed: Whether the assigner is fitted by probes, which start from the base.
+    """
+
+    root: str
+    home: str
+    generation: str
+    fits: dict[str, str]
+    made: dict[str, str]
+    shards: tuple[str, ...]
+    points: tuple[str, ...]
+    index_id: str
+    release: str
+    refreshed: bool
+    slots: tuple[int, ...] = ()
+    goes_on: bool = False
+    left_out: tuple[str, ...] = ()
+    probed: bool = False
+
+    @cached_property
+    def folder(self) -> Path:
+        """The generation's folder."""
+        return Path(self.root, self.generation)
+
+    @cached_property
+    def _asked(self) -> dict[tuple[str, ...], Any]:
+        """Paths that were asked for: a plan asks thousands of times, and making one takes long."""
+        return {}
+
+    def file(self, name: str, index: Mapping[str, Any] | None = None, **wildcards: str) -> Path:
+        """A file of a job.
+
+        Args:
+            name: ``STAGE.OUTPUT``, such as ``split.table``.
+            index: Content of the partition index, for jobs about the rows of all partitions.
+            wildcards: By which the job differs from others of its stage, such as ``shard``.
+        """
+        key = (name, *wildcards.values())
+        path: Path | None = self._asked.get(key)
+        if path is None:
+            stage, _, output = name.partition(".")
+            path = paths.outputs(self, STAGES[stage], wildcards, index)[output]
+            if index is None:
+                self._asked[key] = path
+        return path
+
+    def files(self, name: str) -> list[Path]:
+        """A file of each shard, such as ``split.table``."""
+        return [self.file(name, shard=shard) for shard in self.shards]
+
+    @cached_property
+    def index(self) -> Path:
+        """The partition index."""
+        return self.index_of(self.index_id)
+
+    def index_of(self, identity: str) -> Path:
+        """A partition index under the same assigner."""
+        return self.file("partition.index", index_id=identity)
+
+    def read_index(self) -> dict[str, Any] | None:
+        """Content of the partition index; None where there is none yet."""
+        return dict(read_made(self.index, PartitionIndex)) if self.index.exists() else None
 
     def as_json(self) -> dict[str, Any]:
         """The layout as JSON, from which :meth:`from_json` makes it again."""
@@ -92,37 +166,6 @@ class Layout(RowLayout):
         """Entries of the partitions that have a specialist, or will have one."""
         return [entry for entry in index["partitions"] if self.candidates(entry)]
 
-    def router(self, index: IndexContent, name: str) -> Path:
-        """A file of the router."""
-        return Path(self.folder, "router", self.made["router"], self.root_of(index, "fit"), name)
-
-    def gate(self, index: IndexContent) -> Path:
-        """Where specialists serve, and where the generalist does."""
-        return self.folder / "gate" / self.made["gate"] / f"{self.root_of(index, 'fit')}.json"
-
-    def pool(self, index: IndexContent, name: str) -> Path:
-        """A file of the pool."""
-        return Path(self.folder, "pool", self.made["pool"], self.root_of(index, "fit"), name)
-
-    def baseline(self, index: IndexContent, name: str) -> Path:
-        """A file of the baselines.
-
-        Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
-        are none yet when its first such pool is made, its incomplete pools get their own.
-        """
-        basis = self.basis_of(index)
-        return Path(self.folder, "baselines", self.fits["baselines"], basis, name)
-
-    def evaluation(self, index: IndexContent, name: str) -> Path:
-        """A file of the evaluation."""
-        return Path(
-            self.folder, "evaluate", self.made["evaluate"], self.root_of(index, "all"), name
-        )
-
-    def drift(self, index: IndexContent) -> Path:
-        """How the rows differ from those that the generation was fitted on."""
-        return self.folder / "drift" / self.made["drift"] / f"{self.root_of(index, 'all')}.json"
-
     @cached_property
     def _left_out(self) -> frozenset[str]:
         return frozenset(self.left_out)
@@ -143,10 +186,11 @@ class Layout(RowLayout):
         """Files of the baselines that are trained once a generation, for any of its pools.
 
         Args:
-            basis: ``generation``, or ``incomplete``: see :meth:`baseline`.
+            basis: ``generation``, or ``incomplete``: see :meth:`basis_of`.
         """
-        folder = Path(self.folder, "baselines", self.fits["baselines"], basis)
-        return [folder / name for names in BASELINES.values() for name in names]
+        stages = (stage for stage in AFTER_INDEX if stage.frozen)
+        found = (paths.outputs(self, stage, {"basis": basis}) for stage in stages)
+        return [path for files in found for path in files.values()]
 
     def root_of(self, index: IndexContent, name: str) -> str:
         """A root of the index, another one where the pool lacks specialists of it."""
@@ -154,7 +198,11 @@ class Layout(RowLayout):
         return rows_id(root, lacks) if lacks else root
 
     def basis_of(self, index: IndexContent) -> str:
-        """Which rows the baselines of an index are trained for, see :meth:`baseline`."""
+        """Which rows the baselines of an index are trained for.
+
+        Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
+        are none yet when its first such pool is made, its incomplete pools get their own.
+        """
         if self.refreshed:
             return self.root_of(index, "fit")
         if self.lacks(index) and (
@@ -166,29 +214,70 @@ class Layout(RowLayout):
     def _are_there(self, basis: str) -> bool:
         return all(path.exists() for path in self.frozen_baselines(basis))
 
+    # Asked for by rules ------------------------------------------------------------------------
+
+    def fit(self, stage: str, name: str) -> Path:
+        """A fitted file of the generation."""
+        return self.folder / stage / self.fits[stage] / name
+
+    def shard_rows(self, stage: str, shard: str) -> Path:
+        """The rows of one shard after a stage."""
+        per_shard = (each for each in BEFORE_INDEX if each.per == "shard")
+        found = next(each for each in per_shard if each.identity == stage)
+        return self.file(f"{found.name}.{next(iter(found.outputs))}", shard=shard)
+
+    def rows(self, stage: str) -> list[Path]:
+        """The rows of every shard after a stage."""
+        return [self.shard_rows(stage, shard) for shard in self.shards]
+
+    def summary(self, shard: str) -> Path:
+        """What ``assign`` counted in one shard."""
+        return self.file("assign.summary", shard=shard)
+
+    @property
+    def check(self) -> Path:
+        """What ``split_check`` counted over all shards."""
+        return self.file("split_check.check")
+
+    def router(self, index: IndexContent, name: str) -> Path:
+        """A file of the router."""
+        return self.file(f"train_router.{name.split('.', maxsplit=1)[0]}", index)
+
+    def gate(self, index: IndexContent) -> Path:
+        """Where specialists serve, and where the generalist does."""
+        return self.file("gate.gate", index)
+
+    def pool(self, index: IndexContent, name: str) -> Path:
+        """A file of the pool."""
+        return self.file("pool.manifest", index).with_name(name)
+
+    def baseline(self, index: IndexContent, name: str) -> Path:
+        """A file of the baselines."""
+        return self.file("evaluate_random.ledger", index).with_name(name)
+
+    def evaluation(self, index: IndexContent, name: str) -> Path:
+        """A file of the evaluation."""
+        return self.file("evaluate.metrics", index).with_name(name)
+
+    def drift(self, index: IndexContent) -> Path:
+        """How the rows differ from those that the generation was fitted on."""
+        return self.file("evaluate_drift.drift", index)
+
     @property
     def published(self) -> Path:
         """The record of the last release, which is there only while it is the published one."""
-        return Path(self.home, "published", f"{self.release}.json")
+        return self.file("pool_publish.record")
 
     # Jobs ------------------------------------------------------------------------------------
 
+    def early_jobs(self) -> Iterator[Job]:
+        """Everything up to the index, which is planned without it."""
+        return paths.jobs(self, (*BEFORE_INDEX, STAGES[INDEX]))
+
     def later_jobs(self, index: IndexContent) -> Iterator[Job]:
         """Everything after the index."""
-        for entry in self.specialised(index):
-            yield from self.search_of(entry).jobs(int(entry["partition"]))
-        routed = ("router.safetensors", "ledger.json")
-        yield Job("train_router", "", tuple(self.router(index, name) for name in routed))
-        for rule, names in BASELINES.items():
-            yield Job(rule, "", tuple(self.baseline(index, name) for name in names))
-        yield Job("gate", "", (self.gate(index),))
-        yield Job("pool", "", (self.pool(index, "manifest.json"),))
-        judged = ("metrics.json", "report.html", "predictions.parquet")
-        yield Job("evaluate", "", tuple(self.evaluation(index, name) for name in judged))
-        yield Job("evaluate_drift", "", (self.drift(index),))
-        yield Job("pool_publish", "", (self.published,))
+        return paths.jobs(self, AFTER_INDEX, index)
 
     def jobs(self, index: IndexContent) -> list[Job]:
         """Every job of the experiment, whether it has run or not."""
-        early = [*self.fit_jobs(), *self.row_jobs(), self.partition_job()]
-        return [*early, *self.later_jobs(index)]
+        return [*self.early_jobs(), *self.later_jobs(index)]

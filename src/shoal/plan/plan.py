@@ -17,7 +17,9 @@ from shoal.plan import ids as identity
 from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
 from shoal.plan.history import History
-from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.layout import Layout
+from shoal.plan.paths import assigned_at_fit
+from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import only_variant
 from shoal.search.space import points
 from shoal.search.steps import Steps
@@ -28,6 +30,8 @@ from shoal.sources.shards import name_shards
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shoal.formats.documents.plan import Release
+    from shoal.plan.stages import Stage
     from shoal.plan.variants import Variant
     from shoal.settings import Settings
     from shoal.settings.data import ArraySource
@@ -145,7 +149,7 @@ class Plan:
 
     def _index_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
-    ) -> dict[str, Any] | None:
+    ) -> Release | None:
         """The published release, where its specialists may wait for changes to add up."""
         published = self.history.current
         if not self.settings.changes.tolerance or published is None:
@@ -209,10 +213,9 @@ class Plan:
         command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
         return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
 
-    def fit_record(self, stage: str) -> dict[str, Any] | None:
+    def fit_record(self, stage: Stage) -> dict[str, Any] | None:
         """What a fit of the generation was made from; None while it is not fitted."""
-        name = next(name for name in FIT_FILES[stage] if name.endswith(".json"))
-        path = self.layout.fit(stage, name)
+        path = self.layout.file(f"{stage.name}.{stage.record}")
         return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
 
     def probed(self, stage: str, name: str) -> list[Path]:
@@ -220,12 +223,12 @@ class Plan:
         return [self.layout.fit(stage, name)] if self.settings.cluster.trains_probes else []
 
     def outdated_fits(self) -> list[str]:
-        """Stages whose code has changed since the generation was fitted."""
-        records = {stage: self.fit_record(stage) for stage in FIT_FILES}
+        """Stages up to the index whose code has changed since the generation was fitted."""
+        records = {each.identity: self.fit_record(each) for each in BEFORE_INDEX if each.frozen}
         return [
-            stage
-            for stage, record in records.items()
-            if record is not None and record.get("code") != self.fit_codes[stage]
+            name
+            for name, record in records.items()
+            if record is not None and record.get("code") != self.fit_codes[name]
         ]
 
     def require_the_bases_model(self) -> None:
@@ -236,7 +239,7 @@ class Plan:
         Raises:
             ModelError: It has.
         """
-        record = self.fit_record("base") or {}
+        record = self.fit_record(STAGES["base_fit"]) or {}
         before, now = (
             users_part(each) for each in (record.get("code", ""), self.fit_codes["base"])
         )
@@ -252,7 +255,7 @@ class Plan:
     @property
     def needs_another_base(self) -> bool:
         """Whether the published release is of this generation, but its base of other settings."""
-        if self.history.current is None or self.fit_record("base") is not None:
+        if self.history.current is None or self.fit_record(STAGES["base_fit"]) is not None:
             return False
         before, now = self.history.current["layout"], self.layout
         same = before["generation"] == now.generation
@@ -260,10 +263,7 @@ class Plan:
 
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
-        record = self.fit_record("cluster") or {}
-        files = map(Path, record.get("files", {}))
-        # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
-        return sorted({f.name.split(".")[0] for f in files if f.parent.parent.name == "rows"})
+        return assigned_at_fit(self.layout)
 
 
 def _holds(path: Path, content: object) -> bool:

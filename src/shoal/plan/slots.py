@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from shoal.formats.hashing import settings_id
-from shoal.plan.jobs import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 WEIGHTS, LEDGER, STATE = "model.safetensors", "ledger.json", "state.safetensors"
@@ -175,18 +173,6 @@ class Slots:
         for step in range(self.count):
             found += [*self.before(step)[0], *self.files(step, LEDGER)]
         return found
-
-    def jobs(self, partition: int) -> Iterator[Job]:
-        """The jobs of the search.
-
-        Args:
-            partition: Number of the partition.
-        """
-        for step in range(self.count):
-            outputs = zip(*(self.files(step, name) for name in self.outputs), strict=True)
-            for slot, files in zip(self.names(step), outputs, strict=True):
-                yield Job("train_specialist", f"{self.digest}/{step}/{slot}", files, partition)
-            yield Job("train_choose", f"{self.digest}/{step}", (self.decision(step),), partition)
 
 
 def validation_of(slot: str) -> str:

@@ -10,6 +10,7 @@ published, and the members of a pack.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -92,6 +93,8 @@ class Stage:
             that runs where Snakemake does.
         frozen: Whether its outputs are part of a generation, and are made once in it.
         root: Which digest over all partitions its path has: of the rows that fits see, or of all.
+        ledger: Output that says what the job cost, if it has that output.
+        unrecorded: Outputs that do not say what they were made from.
         carried: Outputs that there are only where a later step goes on from them.
         place: Whether it lies in the generation's folder, in that of what is published of the
             variant, or in the experiment's.
@@ -108,6 +111,8 @@ class Stage:
     need: Need | Callable[[Settings], Need] | None = "light"
     frozen: bool = False
     root: Literal["fit", "all"] = "fit"
+    ledger: str = "ledger"
+    unrecorded: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
     place: Literal["generation", "variant", "experiment"] = "generation"
 
@@ -120,6 +125,17 @@ class Stage:
     def keys(self) -> tuple[str, ...]:
         """Wildcards that tell its jobs from each other."""
         return KEYS[self.per]
+
+    @property
+    def record(self) -> str | None:
+        """Output that is read for what a job was made from: a JSON file, where there is one."""
+        told = [name for name in self.outputs if name not in self.unrecorded]
+        return min(told, key=lambda name: not self.outputs[name].endswith(".json"), default=None)
+
+    @property
+    def has_own_folder(self) -> bool:
+        """Whether all files of a job, and no other's, lie in a folder, which is called by them."""
+        return self.identity != "baselines" and not any("{" in f for f in self.outputs.values())
 
     def pattern(self, output: str) -> str:
         """Path of an output, with wildcards, as its rule says it."""
@@ -248,6 +264,7 @@ _ALL = (
         settings=("encode", "compute"),
         code="encode.command",
         frozen=True,
+        unrecorded=("encoder",),
     ),
     Stage(
         "encode",
@@ -383,6 +400,7 @@ _ALL = (
         },
         settings=_TRAINS,
         need="gpu",
+        unrecorded=("status",),
     ),
     Stage(
         "train_choose",
@@ -393,6 +411,7 @@ _ALL = (
         inputs={"specialists": _CANDIDATES, "base": _BASE, "shapes": _SHAPES, "index": _INDEX},
         settings=("model", "grid", "search", "compute"),
         code="train_specialists.choose",
+        ledger="choice",
     ),
     Stage(
         "train_router",
@@ -466,6 +485,7 @@ _ALL = (
         settings=("gate", "train_router", "model", "compute"),
         code="gate.command",
         need="cores",
+        ledger="gate",
     ),
     Stage(
         "pool",
@@ -534,6 +554,7 @@ _ALL = (
         code="evaluate.judge",
         need="cores",
         root="all",
+        unrecorded=("report", "predictions"),
     ),
     Stage(
         "pool_publish",
@@ -550,6 +571,7 @@ _ALL = (
         settings=("changes",),
         need=None,
         place="variant",
+        unrecorded=("record",),
     ),
     Stage(
         "answers",
@@ -561,6 +583,7 @@ _ALL = (
         code="explore.answers.command",
         need=None,
         place="experiment",
+        unrecorded=("record",),
     ),
 )
 
@@ -569,3 +592,11 @@ STAGES: Mapping[str, Stage] = MappingProxyType({stage.name: stage for stage in _
 
 FITS = tuple(dict.fromkeys(stage.identity for stage in _ALL if stage.frozen))
 """Identities of what is frozen with a generation."""
+
+INDEX = "partition"
+"""The stage that says which partitions there are, and so which jobs the stages after it have."""
+
+BEFORE_INDEX = tuple(itertools.takewhile(lambda stage: stage.name != INDEX, _ALL))
+"""Stages whose jobs are known before anything has run."""
+
+AFTER_INDEX = _ALL[len(BEFORE_INDEX) + 1 :]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from shoal.formats.documents.choice import Point
+    from shoal.formats.documents.judgement import Lack
 
 _BATCH_ROWS = 8192
 
@@ -37,7 +39,7 @@ def pool(
     generalist: Path,
     manifest_out: Path,
 ) -> None:
-    """Put everything that predicting needs into the manifest's folder; the manifest comes last.
+    """Copy everything that predicting needs into the manifest's folder; the manifest comes last.
 
     Args:
         settings_path: The experiment's resolved settings.
@@ -45,7 +47,7 @@ def pool(
         choices: Chosen grid point of each partition.
         specialists: Weights of every specialist; the chosen ones are taken.
         index_path: The partition index.
-        ledgers: What the pool's making cost.
+        ledgers: Ledgers of the jobs that made the pool.
         failed: The record of failed trainings, where the pool is made without some specialists.
         lacks: Their names, ``ID/DIGEST/STEP/SLOT``.
         generalist: Weights of the generalist, which the pool holds if the gate sends rows to it.
@@ -90,12 +92,12 @@ def pool(
 
 
 def _incomplete(
-    index: Mapping[str, Any],
+    index: PartitionIndex,
     chosen: Container[int],
     lacks: Container[str],
     failed: Path | None,
-) -> list[dict[str, Any]]:
-    """What the pool lacks because training failed."""
+) -> list[Lack]:
+    """List specialists that the pool lacks because training failed."""
     from shoal.pool.incomplete import incomplete, read_failed
 
     failures = [each for each in (read_failed(failed) if failed else []) if each.name in lacks]
@@ -154,7 +156,7 @@ def _write(batches: Iterator[pa.Table], path: Path) -> None:
             writer.close()
 
 
-def _point_values(specialist: Path) -> dict[str, Any]:
+def _point_values(specialist: Path) -> Point:
     from shoal.formats.fitted_state import load_state
 
     return load_state(specialist, AtPoint)[1]["point"]

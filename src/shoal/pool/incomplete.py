@@ -1,16 +1,19 @@
-"""What a pool lacks because the training of some specialists failed."""
+"""Specialists whose training failed, and partitions of a pool that lack them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.formats.documents.plan import Failed
 from shoal.formats.json_file import read_made
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable
+
+    from shoal.formats.documents.index import PartitionEntry
+    from shoal.formats.documents.judgement import Lack
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ def read_failed(path: Path) -> list[Failure]:
 
 
 def incomplete(
-    entries: Iterable[Mapping[str, Any]], specialised: Container[int], failures: Iterable[Failure]
-) -> list[dict[str, Any]]:
-    """What a pool lacks because training failed, a partition at a time.
+    entries: Iterable[PartitionEntry], specialised: Container[int], failures: Iterable[Failure]
+) -> list[Lack]:
+    """List what each partition of a pool lacks because training failed.
 
     Args:
         entries: Entries of the partition index.
@@ -73,15 +76,14 @@ def incomplete(
         failures: What was left out.
 
     Returns:
-        For each partition: its ``partition``, whether it has a ``specialist`` from another grid
-        point, the ``points`` that it lacks, and the ``reasons``, each once.
+        One entry per partition that lacks something; each reason once.
     """
     by_digest: dict[str, list[Failure]] = {}
     for failure in failures:
         by_digest.setdefault(failure.digest, []).append(failure)
-    found = []
+    found: list[Lack] = []
     for entry in entries:
-        number = int(entry["partition"])
+        number = entry["partition"]
         own = by_digest.get(entry["specialist"], [])
         if entry["trained"] and (own or number not in specialised):
             found.append(
@@ -93,13 +95,3 @@ def incomplete(
                 }
             )
     return found
-
-
-def incomplete_line(lack: Mapping[str, Any]) -> str:
-    """One entry of :func:`incomplete` as a person reads it."""
-    without = "a specialist"
-    if lack["specialist"]:
-        count = len(lack["points"])
-        without = f"{count} grid point{'s' if count > 1 else ''}"
-    reasons = "; ".join(lack["reasons"]) or "its training failed"
-    return f"incomplete: partition {lack['partition']} without {without}, because {reasons}"

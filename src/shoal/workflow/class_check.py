@@ -64,7 +64,7 @@ def _options(plans: Plans, rules: set[str]) -> list[str]:
     # What is trained after the checkpoint is planned when it has run.
     trains = bool(rules & _TRAIN) or {"partition", "all"} <= rules
     if trains and model.target not in OURS:
-        shapes = {plan.layout.fit("encode", "shapes.json"): None for plan in plans.all}
+        shapes = {plan.layout.file("encode_fit.shapes"): None for plan in plans.all}
         options += ["--model", plans.first.text("model"), "--grid", canonical_json(varied)]
         options += ["--seed", str(plans.settings.train_specialists.seed)]
         options += [part for path in shapes if path.exists() for part in ("--shapes", str(path))]

@@ -208,7 +208,7 @@ class Plans:
 
     def releases(self) -> list[Path]:
         """Records of what is published of all variants."""
-        return [plan.layout.published for plan in self.all]
+        return [plan.layout.file("pool_publish.record") for plan in self.all]
 
 
 def _is_identity(wildcard: str) -> bool:

@@ -15,8 +15,8 @@ from shoal.formats.json_file import read_json, read_made
 from shoal.operate.packs import begin_packs, members_of
 from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
-from shoal.plan.layout import BASELINES, FIT_FILES
 from shoal.plan.plan import placeholders
+from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.sources.shards import NAMES_FILE
 from shoal.terminal import say
 from shoal.workflow.specialist_rules import SpecialistRules
@@ -117,16 +117,17 @@ class RulesPlan(SpecialistRules):
         A file that exists is the right one. So what is made of a shard is never made again, and
         Snakemake need not look at the jobs of the others: it takes milliseconds for each.
         """
-        unmade = {job.about for job in self.layout.row_jobs() if job.missing}
+        unmade = {job.wildcards.get("shard") for job in self.layout.early_jobs() if job.missing}
         return "|".join(re.escape(shard) for shard in self.shards if shard in unmade) or NONE
 
-    def unfitted(self, stage: str, *names: str) -> str:
+    def unfitted(self, stage: str) -> str:
         """Pattern of the stage's ids whose fitted files are not all there yet.
 
         A generation's fits are frozen: once its files exist no rule makes them again, so
         neither new data nor new code refits them.
         """
-        paths = [self.layout.fit(stage, name) for name in names or FIT_FILES[stage]]
+        fit = next(each for each in BEFORE_INDEX if each.frozen and each.identity == stage)
+        paths = [self.layout.file(f"{fit.name}.{output}") for output in fit.outputs]
         return NONE if all(path.exists() for path in paths) else self.layout.fits[stage]
 
     def untrained_basis(self, rule: str) -> str:
@@ -135,12 +136,12 @@ class RulesPlan(SpecialistRules):
         if self.layout.refreshed and index is None:
             return f"{_FRESH}|planned"
         if index is not None:
-            paths = [self.layout.baseline(index, name) for name in BASELINES[rule]]
+            paths = [self.layout.file(f"{rule}.{name}", index) for name in STAGES[rule].outputs]
         else:
             # Whether the pool will lack specialists, and then take other baselines, is not known.
             bases = ["generation", "incomplete"] if self.layout.left_out else ["generation"]
             frozen = [path for basis in bases for path in self.layout.frozen_baselines(basis)]
-            paths = [path for path in frozen if path.name in BASELINES[rule]]
+            paths = [path for path in frozen if path.name in STAGES[rule].outputs.values()]
         untrained = dict.fromkeys(path.parent.name for path in paths if not path.exists())
         return "|".join(untrained) or NONE
 
@@ -159,8 +160,8 @@ class RulesPlan(SpecialistRules):
 
     def early_targets(self) -> list[Path]:
         """The fits, and what is missing up to the index, which is planned without it."""
-        jobs = [*self.layout.row_jobs(), self.layout.partition_job()]
-        return [*files_of(self.layout.fit_jobs()), *files_of(_unmade(jobs))]
+        jobs = self.layout.early_jobs()
+        return files_of(job for job in jobs if job.missing or STAGES[job.rule].frozen)
 
     def targets(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
         """What is missing after the index."""

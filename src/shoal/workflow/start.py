@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
-from shoal.evaluate.leaks import doubt_lines
 from shoal.formats.documents.judgement import Check
 from shoal.formats.json_file import read_made
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
@@ -19,6 +18,7 @@ from shoal.plan.plan import OTHER_BASE
 from shoal.plan.run_log import failed_jobs, read_logs
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
+from shoal.report.words import doubt_lines
 from shoal.settings.config_files import project_config
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.class_check import check_named_classes
@@ -180,7 +180,7 @@ def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
 
 def _say_doubts(plans: Plans) -> None:
     """Print the doubts that the check of all rows raised, each split's once."""
-    checks = dict.fromkeys(plan.layout.check for plan in plans.all)
+    checks = dict.fromkeys(plan.layout.file("split_check.check") for plan in plans.all)
     found = [
         line for path in checks if path.exists() for line in doubt_lines(read_made(path, Check))
     ]

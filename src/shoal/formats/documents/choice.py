@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.ledger import Artifact
 
 Point = dict[str, Any]
+"""Values of a grid point by hyperparameter."""
 
 
 class Deciding(TypedDict):

@@ -9,11 +9,12 @@ from shoal.errors import ShoalError
 from shoal.formats.documents.choice import Choice, chosen_file
 from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
-from shoal.operate.audit.inputs import pool_state
 from shoal.plan.layout import Layout
+from shoal.plan.paths import inputs
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def check_table(job: Job, evidence: Evidence) -> None:
     """A table was read from the content that its shard stands for, whatever the file's name."""
     (table,) = job.outputs
-    source, _ = evidence.plan.shards[job.about]
+    source, _ = evidence.plan.shards[job.wildcards["shard"]]
     files = (evidence.read(table).made_from or {})["files"]
     contents = {content for name, content in files.items() if Path(name) not in evidence.makers}
     if contents != {evidence.hash(source)}:
@@ -36,7 +37,7 @@ def check_assignment(job: Job, evidence: Evidence) -> None:
     """A shard's summary counts this store, of this shard, as its rows are."""
     rows, summary = job.outputs
     content = evidence.content(summary)
-    if content["shard"] != job.about:
+    if content["shard"] != job.wildcards["shard"]:
         evidence.blame(summary, f"is of shard {content['shard']}", evidence.remedy(job))
     if content["store"] != evidence.hash(rows):
         problem = f"is not the store that {summary} counts"
@@ -49,7 +50,7 @@ def check_specialist(job: Job, evidence: Evidence) -> None:
     """A slot was trained on its path's rows, at the point that its path or the decision says."""
     path = job.outputs[0]
     meta = evidence.content(path)
-    digest, step, slot = job.about.split("/")
+    digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
     validation, _, number = slot.rpartition("-")
     if step == "0":
         point = evidence.plan.grid[slot]
@@ -70,7 +71,7 @@ def check_choice(job: Job, evidence: Evidence) -> None:
     """A decision is of its path's rows, and among what was trained before it."""
     (path,) = job.outputs
     content, plan = evidence.content(path), evidence.plan
-    digest, step = job.about.split("/")
+    digest, step = job.wildcards["digest"], job.wildcards["step"]
     if content["digests"] != {"train": digest, "validation": path.stem}:
         evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
     if not plan.steps.proposes and content["point"] not in plan.grid:
@@ -108,9 +109,21 @@ def check_pool(job: Job, evidence: Evidence) -> None:
     originals = {
         each["file"]: chosen_file(*chosen[each["partition"]]) for each in manifest["specialists"]
     }
-    originals |= pool_state(evidence.plan.layout, evidence.index)
+    originals |= {name: file for name, file in _state(job, evidence) if name in manifest["files"]}
     for name, original in originals.items():
         evidence.compare(path, original, manifest["files"][name])
+
+
+def _state(job: Job, evidence: Evidence) -> Iterator[tuple[str, Path]]:
+    """What a pool may hold beside its specialists: name in the pool and the file it is a copy of.
+
+    A copy has the name of the stage's input.
+    """
+    stage = STAGES[job.rule]
+    files = inputs(evidence.plan.layout, stage, job.wildcards, evidence.index)
+    for name, path in files.items():
+        if isinstance(path, Path) and stage.inputs[name].recorded:
+            yield f"{name}{path.suffix}", path
 
 
 def check_published(job: Job, evidence: Evidence) -> None:
@@ -121,9 +134,9 @@ def check_published(job: Job, evidence: Evidence) -> None:
     if content["release"] != layout.release or Layout.from_json(content["layout"]) != layout:
         evidence.blame(record, "is the record of another release", evidence.remedy(job))
     copies = {
-        plan.home / "metrics.json": layout.evaluation(index, "metrics.json"),
-        plan.home / "report.html": layout.evaluation(index, "report.html"),
-        plan.home / "drift.json": layout.drift(index),
+        plan.home / "metrics.json": layout.file("evaluate.metrics", index),
+        plan.home / "report.html": layout.file("evaluate.report", index),
+        plan.home / "drift.json": layout.file("evaluate_drift.drift", index),
         **_pool_copies(evidence),
     }
     advice = f"remove {record} and run the workflow again"
@@ -157,7 +170,7 @@ def _chosen(evidence: Evidence) -> dict[int, tuple[Path, Choice]] | None:
 
 
 def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
-    manifest = evidence.plan.layout.pool(evidence.index, "manifest.json")
+    manifest = evidence.plan.layout.file("pool.manifest", evidence.index)
     folder = evidence.plan.home / "pool"
     try:
         names = [*evidence.content(manifest)["files"], manifest.name]

@@ -1,4 +1,4 @@
-"""The partition map: two-dimensional points coloured by partition, as inline SVG."""
+"""Plots of the evaluation report, as inline SVG: partition map and interval."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _WIDTH = 900.0
 _LOWEST, _HIGHEST = 320.0, 760.0
 _MARGIN = 24.0
 _DOT = 5.0
+_INTERVAL_WIDTH, _INTERVAL_HEIGHT, _INTERVAL_MIDDLE, _INTERVAL_MARGIN = 640, 84, 34, 60
+_LABELS_APART = 64.0
 
 COLOURS = (
     *("#4477aa", "#ee6677", "#228833", "#ccaa33", "#66bbdd", "#aa3377"),
@@ -91,3 +93,43 @@ def _name(partition: int, rows: NDArray[np.float64]) -> str:
 
 def _title(partition: int) -> str:
     return str(partition) if partition >= 0 else "none"
+
+
+def interval_svg(
+    difference: tuple[float, float | None, float | None],
+    labels: tuple[str, str, str],
+    *,
+    lower_is_better: bool,
+) -> str:
+    """Draw a dot at a difference, a bar over its interval and a line at zero.
+
+    Args:
+        difference: Pool minus generalist, and the ends of the interval.
+        labels: Texts of the difference and of the ends.
+        lower_is_better: Whether the pool is better on the left.
+
+    Returns:
+        One ``<svg>`` element; empty where there is no interval.
+    """
+    known = [number for number in difference if number is not None]
+    if len(known) < len(difference):
+        return ""
+    reach = max(map(abs, known)) or 1.0
+    middle, y = _INTERVAL_WIDTH / 2, _INTERVAL_MIDDLE
+    value, low, high = (middle + n / reach * (middle - _INTERVAL_MARGIN) for n in known)
+    sides = ("pool better", "generalist better")
+    left, right = sides if lower_is_better else sides[::-1]
+    apart = max(0.0, _LABELS_APART - (high - low)) / 2
+    bottom = _INTERVAL_HEIGHT - 4
+    return f"""\
+<svg class="interval" viewBox="0 0 {_INTERVAL_WIDTH} {_INTERVAL_HEIGHT}" role="img"
+ aria-label="difference {labels[0]}, from {labels[1]} to {labels[2]}">
+<line class="zero" x1="{middle}" x2="{middle}" y1="12" y2="56"/>
+<line class="bar" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>
+<circle cx="{value:.1f}" cy="{y}" r="7"/>
+<text x="{low - apart:.1f}" y="{y + 22}" text-anchor="middle">{labels[1]}</text>
+<text x="{high + apart:.1f}" y="{y + 22}" text-anchor="middle">{labels[2]}</text>
+<text x="{value:.1f}" y="{y - 16}" text-anchor="middle" class="value">{labels[0]}</text>
+<text class="side" x="0" y="{bottom}">← {left}</text>
+<text class="side" x="{_INTERVAL_WIDTH}" y="{bottom}" text-anchor="end">{right} →</text>
+</svg>"""

@@ -1,6 +1,15 @@
 """The leak check in sentences."""
 
-from shoal.evaluate.leaks import checked_line, doubt_lines, leak_lines
+import pytest
+
+from shoal.report.words import (
+    best,
+    checked_line,
+    contenders,
+    doubt_lines,
+    gate_line,
+    leak_lines,
+)
 
 CLEAN = {
     "exact": {"rows": 0, "of": 300},
@@ -51,3 +60,40 @@ def test_spellings_have_a_line_each():
         "and so do those of 2 further values; spell them alike if they are one value"
     ]
     assert doubt_lines({"leaks": CLEAN, "spellings": []}) == doubt_lines({}) == []
+
+
+def test_best_takes_ties_and_the_metrics_direction():
+    """The highest accuracy, the lowest RMSE, and all that share it."""
+    scores = {"a": 0.5, "b": 0.7, "c": 0.7}
+
+    assert best("accuracy", scores) == {"b", "c"}
+    assert best("rmse", scores) == {"a"}
+
+
+def test_contenders_come_in_their_order_and_others_last(metrics):
+    """A further baseline is shown without being known by name; null ones are not."""
+    content = {"widened": metrics["generalist"], **metrics, "pool_top2": None}
+
+    names = ["pool_top1", "generalist", "random_partitions", "constant", "widened"]
+    assert list(contenders(content)) == names
+
+
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [(8, "all 8 specialists"), (5, "5 of 8 specialists"), (0, "steps aside: it is the generalist")],
+)
+def test_how_many_specialists_serve_is_said(serving, said):
+    """All, some or none: the last is a pool that is the generalist."""
+    assert said in gate_line({"specialists": 8, "serving": serving})
+    assert gate_line({"specialists": 0, "serving": 0}) == "Gate: no partition has a specialist."
+
+
+def test_the_gate_says_on_how_many_units_it_compared():
+    """And closes, in words, where they are too few."""
+    gate = {"specialists": 8, "serving": 5, "kind": "group", "units": 21, "least_units": 5}
+
+    assert "5 of 8 specialists beat the generalist on 21 groups of validation;" in gate_line(gate)
+    assert gate_line(gate | {"serving": 0, "units": 3}) == (
+        "Gate: 3 groups of validation are too few to compare specialists with the generalist, "
+        "which takes 5, so the pool steps aside: it is the generalist."
+    )

@@ -1,24 +1,157 @@
-"""The grids of stimulus' configs, point by point."""
+"""The two formats of stimulus' configs, and the choices that they span."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from shoal.errors import SettingsError
-from shoal.explore.import_stimulus.formats import (
-    Column,
-    Current,
-    Legacy,
-    LegacySplit,
-    LegacyTransform,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from shoal.errors import SettingsError, SourceError
+from shoal.formats.json_file import read_json
+from shoal.formats.yaml_file import MOST_BYTES, read_yaml
+from shoal.settings.section import Section, Seed, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from shoal.explore.import_stimulus.formats import LegacyCustom, SplitEntry
+Arguments = dict[str, Any]
+"""Arguments of a class, by name."""
+
+_LEGACY_KEYS = {"experiment", "interpret_params_mode", "transform", "noise", "custom"}
+
+
+def _listed(value: Any) -> Any:  # noqa: ANN401 - any value of a file
+    """Nothing is an empty list, one entry a list of one: stimulus writes both."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, dict) else value
+
+
+class _Entry(Section):
+    """A mapping of a config; keys that nobody asks for are reported, not refused."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Named(_Entry):
+    """A class of stimulus and its arguments."""
+
+    name: str
+    params: Arguments | None = None
+
+
+class Column(_Entry):
+    """Role and encoders of a column."""
+
+    column_name: str
+    column_type: str
+    data_type: str | None = None
+    encoder: Annotated[list[Named], BeforeValidator(_listed)] = Field(default=[])
+
+
+class ColumnTransforms(_Entry):
+    """Transforms of a column."""
+
+    column_name: str
+    transformations: list[Named]
+
+
+class TransformSet(_Entry):
+    """Transforms that are applied together; lists of arguments advance together."""
+
+    transformation_name: str
+    columns: list[ColumnTransforms]
+
+
+class SplitEntry(_Entry):
+    """One way to split."""
+
+    split_method: str
+    params: Arguments | None = None
+    split_input_columns: list[str] | None = None
+
+
+class GlobalParams(_Entry):
+    """Parameters of the whole config."""
+
+    seed: Seed | None = None
+
+
+class Current(_Entry):
+    """A YAML config."""
+
+    global_params: GlobalParams | None = None
+    columns: list[Column] = Field(default=[])
+    transforms: Annotated[list[TransformSet], BeforeValidator(_listed)] = Field(default=[])
+    split: Annotated[list[SplitEntry], BeforeValidator(_listed)] = Field(default=[])
+
+
+class LegacyTransform(_Entry):
+    """Transforms of a column, of which each is tried; arguments are lists of values."""
+
+    column_name: str
+    name: str | list[str]
+    params: str | Arguments | list[Any] = "default"
+
+
+class LegacySplit(_Entry):
+    """A way to split; arguments are lists of values."""
+
+    name: str
+    params: str | Arguments | list[Any] = "default"
+
+
+class LegacyCustom(_Entry):
+    """One combination as it stands."""
+
+    transform: Annotated[list[LegacyTransform], BeforeValidator(_listed)] = Field(default=[])
+    noise: Annotated[list[LegacyTransform], BeforeValidator(_listed)] = Field(default=[])
+    split: Annotated[list[LegacySplit], BeforeValidator(_listed)] = Field(default=[])
+
+
+class Legacy(LegacyCustom):
+    """An older JSON config."""
+
+    experiment: str
+    interpret_params_mode: Literal["column_wise", "all_combinations"] = "column_wise"
+    custom: Annotated[list[LegacyCustom], BeforeValidator(_listed)] = Field(default=[])
+
+
+def read_config(path: Path) -> Current | Legacy:
+    """The config in a file, which its keys tell to be of the one format or the other.
+
+    Raises:
+        SourceError: There is no such file.
+        CorruptError: It is no JSON, if its name says so.
+        SettingsError: It is no YAML, a key is missing, or a value is of a wrong type.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file")
+    content = read_json(path, Any, limit=MOST_BYTES) if path.suffix == ".json" else read_yaml(path)
+    if not isinstance(content, dict) or not content:
+        raise SettingsError(f"{path}: holds no settings; a config of stimulus is a mapping")
+    kind = Legacy if _LEGACY_KEYS & set(content) else Current
+    try:
+        config: Current | Legacy = parse(kind, content, "")
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return config
+
+
+def unknown_keys(entry: BaseModel, place: str = "") -> Iterator[str]:
+    """Names of keys that mean nothing to Shoal, at any depth."""
+    yield from (f"{place}{key}" for key in entry.model_extra or {})
+    for name in type(entry).model_fields:
+        value = getattr(entry, name)
+        if isinstance(value, BaseModel):
+            yield from unknown_keys(value, f"{place}{name}.")
+        elif isinstance(value, list):
+            for number, each in enumerate(value):
+                if isinstance(each, BaseModel):
+                    yield from unknown_keys(each, f"{place}{name}.{number}.")
 
 
 @dataclass(frozen=True)
@@ -32,20 +165,20 @@ class Use:
     """
 
     name: str
-    params: dict[str, Any]
+    params: Arguments
     column: str = ""
 
 
 @dataclass
 class Choices:
-    """What a config asks for.
+    """The choices that a config spans.
 
     Attributes:
         transforms: Each choice of transforms, in their order.
         splits: Each choice of a split.
-        columns: What it says of columns; nothing in the older format.
+        columns: Its columns; none in the older format.
         seed: The seed of everything, if it gives one.
-        notes: What cannot be carried over, in words.
+        notes: Settings that cannot be carried over, in words.
     """
 
     transforms: list[list[Use]]
@@ -176,7 +309,7 @@ def _spread(uses: Sequence[Use], place: str, *, crossed: bool) -> list[list[Use]
     return points
 
 
-def _values(params: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _values(params: Arguments) -> dict[str, list[Any]]:
     """The values of each argument: a config of one run has one of each, of shares a plain list."""
     return {
         name: value

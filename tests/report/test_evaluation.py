@@ -5,10 +5,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from shoal.evaluate.bootstrap import Difference
-from shoal.evaluate.interval import interval_svg
-from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost, report_page
-from shoal.report.partition_map import map_svg
+from shoal.report.evaluation import (
+    Candidate,
+    PartitionReport,
+    ReportDetails,
+    StageCost,
+    report_page,
+)
+from shoal.report.plots import interval_svg, map_svg
 
 VOID = {"meta", "br", "wbr"}
 EVIL = "<script>alert('x')</script>\"&"
@@ -76,8 +80,8 @@ def details():
         lineage={"rows (train)": "9f8e7d6c"},
         versions={"torch": "2.13.0"},
         candidates=[
-            {"partitions": 1, "loss": 0.5, "gain": 0.0, "standard_error": 0.0, "taken": False},
-            {"partitions": 2, "loss": 0.41, "gain": 0.09, "standard_error": 0.012, "taken": True},
+            Candidate(1, loss=0.5, gain=0.0, standard_error=0.0, taken=False),
+            Candidate(2, loss=0.41, gain=0.09, standard_error=0.012, taken=True),
         ],
     )
 
@@ -288,7 +292,7 @@ def test_a_map_of_what_is_no_point_is_refused(points):
 )
 def test_the_interval_plot_names_its_sides(lower_is_better, left, right):
     """For an error, the pool's side is the left."""
-    svg = interval_svg(Difference(0.02, 0.01, 0.03), lower_is_better, ("a", "b", "c"))
+    svg = interval_svg((0.02, 0.01, 0.03), ("a", "b", "c"), lower_is_better=lower_is_better)
 
     assert f"← {left}" in svg
     assert f"{right} →" in svg
@@ -298,19 +302,19 @@ def test_the_interval_lies_on_its_side_of_zero():
     """An interval above zero is drawn right of the line at zero, one below left of it."""
 
     def ends(difference):
-        svg = interval_svg(difference, False, ("a", "b", "c"))
+        svg = interval_svg(difference, ("a", "b", "c"), lower_is_better=False)
         found = re.search(r'class="bar" x1="([\d.]+)" x2="([\d.]+)"', svg).groups()
         zero = re.search(r'class="zero" x1="([\d.]+)"', svg).group(1)
         return [float(end) - float(zero) for end in found]
 
     above, below = (
-        ends(Difference(0.02, 0.01, 0.03)),
-        ends(Difference(-0.02, -0.03, -0.01)),
+        ends((0.02, 0.01, 0.03)),
+        ends((-0.02, -0.03, -0.01)),
     )
 
     assert 0 < above[0] < above[1]
     assert below == [-above[1], -above[0]]
-    assert ends(Difference(0.0, 0.0, 0.0)) == [0.0, 0.0]
+    assert ends((0.0, 0.0, 0.0)) == [0.0, 0.0]
 
 
 def test_what_a_pool_lacks_is_at_the_top(metrics, details):

@@ -1,4 +1,4 @@
-"""Models that are brought into the store from files, in a small experiment."""
+"""Models that are imported from files, in a small experiment."""
 
 import json
 import re

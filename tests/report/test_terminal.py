@@ -1,4 +1,4 @@
-"""What drift looks like in a terminal."""
+"""Tables of ``shoal verdict``."""
 
 import io
 import re
@@ -6,7 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from shoal.evaluate.drift_table import advice_text, drift_table
+from shoal.report.terminal import drift_table, verdict_table
+from shoal.report.words import advice_text
 
 CONTENT = {
     "overall": {
@@ -111,3 +112,57 @@ def test_a_narrow_terminal_shows_every_number():
         "0.520",
         "partition",
     } <= words
+
+
+def test_the_table_shows_scores_compute_sentence_and_the_pool(metrics):
+    """What `make run` ends with; a path longer than a line is not cut off."""
+    console = Console(file=io.StringIO(), width=90)
+    pool = "/results/" + "a" * 100
+
+    console.print(verdict_table(metrics, pool, "d1" * 32))
+
+    text = console.file.getvalue()
+    for part in ("0.861", "0.842", "1.23 TFLOP", "21.9 kFLOP", "Random partitions"):
+        assert part in text
+    assert f"Thepoolliesin{pool}" in "".join(text.split())
+    assert metrics["sentence"] in " ".join(text.split())
+    assert "Test rows: 1,078. Partitions: 2." in text
+
+
+def test_the_table_tells_leaks(metrics):
+    """A warning stands below the verdict; results of earlier versions hold no leak check."""
+    console = Console(file=io.StringIO(), width=90)
+    found = {"column": "alive", "score": 1.0, "constant": 0.6}
+    leaking = metrics | {"leaks": metrics["leaks"] | {"columns": [found]}}
+    earlier = {name: value for name, value in metrics.items() if name != "leaks"}
+
+    console.print(verdict_table(earlier, "pool", "d1"))
+    assert "leak?" not in console.file.getvalue()
+    console.print(verdict_table(leaking, "pool", "d1"))
+
+    assert "leak? column 'alive' alone gives the label" in console.file.getvalue()
+
+
+def printed(metrics, width=80):
+    """Lines that ``shoal verdict`` prints."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(verdict_table(metrics, "pool", "d1"))
+    return console.file.getvalue().splitlines()
+
+
+def test_what_beats_no_constant_is_said_on_the_first_line(metrics):
+    """Before any table, so that nobody reads on without knowing; else the table comes first."""
+    said = "No model is better than a constant answer."
+    useless = metrics | {"verdict": "no better than constant", "sentence": said}
+
+    assert printed(useless)[0] == said
+    assert said not in "".join(printed(metrics))
+    assert printed(metrics)[0].startswith("┏")
+
+
+def test_the_terminal_counts_test_rows_and_their_units(metrics):
+    """As many rows of so many groups; rows alone where each is its own."""
+    grouped = metrics | {"units": {"kind": "group", "test": 42, "least": 6}}
+
+    assert "Test rows: 1,078 of 42 groups. Partitions: 2." in printed(grouped)
+    assert "Test rows: 1,078. Partitions: 2." in printed(metrics)
