@@ -207,6 +207,7 @@ def _commands(plan: Plan) -> list[list[str]]:
         "checkpoint-seconds": plan.settings.compute.checkpoint_seconds,
     }
     common |= {"search": plan.steps.as_text(), "store": layout.folder / "store"}
+    common["made-of"] = layout.made["specialists"]
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     begin_packs(plan, index, write=True)
