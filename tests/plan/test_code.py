@@ -8,7 +8,14 @@ import pytest
 
 from shoal.errors import SettingsError
 from shoal.plan import code
-from shoal.plan.code import _closure, _package_file, code_digest, users_modules, users_part
+from shoal.plan.code import (
+    _closure,
+    _package_digest,
+    _package_file,
+    code_digest,
+    users_modules,
+    users_part,
+)
 
 
 def imported(module: str) -> set[str]:
@@ -60,6 +67,20 @@ def test_a_stage_that_is_nowhere_has_no_digest():
     """A module that was renamed is an error, not a stage without code."""
     with pytest.raises(ValueError, match=r"no module shoal\.nowhere"):
         code_digest("nowhere")
+
+
+def test_templates_beside_a_module_are_part_of_it(tmp_path, monkeypatch):
+    """A page in other words is made again."""
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "page.py").write_text("a = 1")
+    monkeypatch.setattr("shoal.plan.code._PACKAGE", tmp_path)
+    digests = set()
+    for text in ("<p>", "<b>"):
+        (folder / "page.html.jinja").write_text(text)
+        digests.add(_package_digest.__wrapped__(("shoal.report.page",)))
+
+    assert len(digests) == 2
 
 
 def test_a_model_that_ships_with_shoal_is_no_file_of_the_users():

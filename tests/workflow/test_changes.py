@@ -149,6 +149,8 @@ def test_a_changed_model_file_needs_a_refit(experiment):
     target = "model._target_=my_model.Net"
     first = experiment.snakemake("-c", "2", "--until", "base_fit", overrides=f"[{target}]")
     assert first.returncode == 0, first.stderr
+    model.write_text(f'"""Words."""\n# and more\n{MODEL}')
+    assert "base_fit" not in experiment.plan(as_config(target))
     model.write_text(MODEL.replace("ReLU", "Tanh"))
     said = f"shoal: error: refit needed: {model} or what it uses has changed since the base of "
 
