@@ -254,7 +254,7 @@ FITTED = [
     ("image", "image", {"mean": 0.0, "spread": 0.0, "shape": [2, 2]}, "spread: Input should be gr"),
     ("image", "image", {"mean": 0.0, "spread": 1.0, "shape": [2, -2]}, "shape.1: Input should be"),
     ("sequence_integer", "text", {"length": 0}, "length: Input should be greater than 0"),
-    ("ngrams", "text", {"more": 1}, "Dictionary should have at most 0 items"),
+    ("ngrams", "text", {"more": 1}, "more: Input should be None"),
     ("ordinal", "categorical", {"estimator": None}, "a NoneType where .* has a OrdinalEncoder"),
 ]
 
