@@ -1,19 +1,21 @@
 """What the rules ask of a plan, on an experiment whose files are made by hand."""
 
 import inspect
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.io import is_flagged
 from snakemake.iocontainers import InputFiles, Params
 
 from shoal.errors import CorruptError
 from shoal.formats.json_file import write_json
 from shoal.plan.jobs import files_of
 from shoal.plan.plan import placeholders
+from shoal.plan.stages import STAGES
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
 from shoal.workflow.start import prepare
@@ -21,11 +23,24 @@ from tests.documents import partition_index
 from tests.workflow.small import set_up
 
 
+def snakemake(config: list[str] | None = None, **changes: Any) -> SimpleNamespace:
+    """Snakemake's workflow, as far as plans ask it: that of a dry run, if not said otherwise."""
+    facts = {
+        "dryrun": True,
+        "is_main_process": True,
+        "remote_exec": False,
+        "executor_plugin": SimpleNamespace(name="dryrun"),
+        "dag_settings": SimpleNamespace(forceall=False),
+        "config_settings": SimpleNamespace(config_args=[] if config is None else config),
+    }
+    return SimpleNamespace(**{**facts, **changes})
+
+
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RulesPlan:
     """The plan of a dry run of a fresh experiment, in its folder."""
     monkeypatch.chdir(set_up(tmp_path / "experiment").folder)
-    return Plans({"experiment": "tiny"}, Path("config"), SimpleNamespace(dryrun=True)).first
+    return Plans({"experiment": "tiny"}, Path("config"), snakemake()).first
 
 
 def make(paths: list[Path]) -> None:
@@ -35,30 +50,65 @@ def make(paths: list[Path]) -> None:
         path.touch()
 
 
-def test_only_shards_with_a_missing_file_have_jobs(plan: RulesPlan):
-    """A shard of which every file is there is left out of Snakemake's graph."""
-    _, second, third = plan.layout.shards
+def flags(path: str) -> set[str]:
+    """What Snakemake is told about an input."""
+    return {name for name in ("ancient", "before_update") if is_flagged(path, name)}
 
-    make([path for job in plan.layout.row_jobs() if job.about != second for path in job.outputs])
 
-    assert plan.shard_pattern() == second
+def test_a_file_that_is_there_has_no_job_for_snakemake_to_look_at(plan: RulesPlan):
+    """An input that is yet to be made is waited for, also where a file beside it is there."""
+    shard, other, _ = plan.layout.shards
+    make([plan.layout.fit("encode", "encoder.skops")])
+    make([plan.layout.shard_rows("transform", shard)])
+
+    def taken(shard: str) -> dict[str, list[set[str]]]:
+        found = plan.inputs(STAGES["encode"], {"shard": shard})
+        return {name: [flags(path) for path in paths] for name, paths in found.items()}
+
+    assert taken(shard)["table"] == [{"ancient", "before_update"}]
+    assert taken(other)["table"] == [{"ancient"}]
+    assert taken(shard)["encoder"] == [{"ancient"}]  # its fit is to run: the shapes are missing
+
+
+def test_a_view_of_the_workflow_sees_every_job(plan: RulesPlan):
+    """Where Snakemake is to look and not to run, what is there is asked for as well."""
     make([path for job in plan.layout.row_jobs() for path in job.outputs])
-    assert plan.shard_pattern() == "none"
-    plan.layout.shard_rows("encode", third).unlink()
-    assert plan.shard_pattern() == third
+    plan.follow(snakemake(executor_plugin=None, dryrun=False))
+
+    jobs = [*plan.layout.fit_jobs(), *plan.layout.row_jobs(), plan.layout.partition_job()]
+    assert plan.early_targets() == files_of(jobs)
+    taken = plan.inputs(STAGES["encode"], {"shard": plan.layout.shards[0]})
+    assert [flags(path) for path in taken["table"]] == [{"ancient"}]
 
 
-def test_a_run_asks_for_the_fits_and_for_what_is_missing(plan: RulesPlan):
+@pytest.mark.parametrize("dryrun", [True, False])
+def test_everything_again_leaves_the_generation_alone(plan: RulesPlan, dryrun):
+    """--forceall runs all jobs but the fits that are there; a dry run of it shows all jobs."""
+    fits = files_of(plan.layout.fit_jobs())
+    rows = [*files_of(plan.layout.row_jobs()), plan.layout.index]
+    make([*fits, *rows])
+    plan.follow(snakemake(dag_settings=SimpleNamespace(forceall=True), dryrun=dryrun))
+
+    made = [each for each in plan.early_targets() if "before_update" not in flags(each)]
+    assert made == [*(fits if dryrun else []), *rows]
+    taken = plan.inputs(STAGES["assign"], {"shard": plan.layout.shards[0]})
+    assert flags(taken["assigner"][0]) == {"ancient"} | (set() if dryrun else {"before_update"})
+
+
+def test_a_run_asks_for_what_is_missing_and_names_the_fits_that_are_there(plan: RulesPlan):
     """Before the index: both files of a job of which one is missing, and none of a complete one."""
     fits = files_of(plan.layout.fit_jobs())
-    make([path for job in plan.layout.row_jobs() for path in job.outputs])
+    make([*fits, *(path for job in plan.layout.row_jobs() for path in job.outputs)])
     shard = plan.layout.shards[0]
 
-    assert plan.early_targets() == [*fits, plan.layout.index]
+    def asked() -> list[str]:
+        return [path for path in plan.early_targets() if path not in map(str, fits)]
+
+    assert list(map(str, plan.early_targets())) == [str(plan.layout.index), *map(str, fits)]
     plan.layout.summary(shard).unlink()
 
     rows = plan.layout.shard_rows("cluster", shard)
-    assert plan.early_targets() == [*fits, rows, plan.layout.summary(shard), plan.layout.index]
+    assert asked() == [rows, plan.layout.summary(shard), plan.layout.index]
 
 
 def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
@@ -66,7 +116,26 @@ def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
     make([plan.layout.summary(shard) for shard in plan.layout.shards])
     write_json(plan.layout.index, partition_index())
 
-    assert plan.index(checkpoint=None) == partition_index()
+    assert plan.index() == partition_index()
+
+
+def test_a_job_on_a_node_reads_the_settings_of_its_run(plan: RulesPlan):
+    """Whatever has changed since: configuration, source files, code."""
+    config: list[str] = []
+    begun = Plans({"experiment": "tiny"}, Path("config"), snakemake(config)).first
+    begun.write_records()
+    shutil.rmtree("config")
+    shutil.rmtree("data")
+    (given,) = (each.split("=", 1) for each in config)
+
+    job = Plans(dict([given]), Path("config"), snakemake(remote_exec=True)).first
+
+    assert (job.layout, job.settings, job.run_file) == (
+        begun.layout,
+        begun.settings,
+        begun.run_file,
+    )
+    assert (job.grid, job.shards, job.home) == (begun.grid, begun.shards, begun.home)
 
 
 @pytest.mark.parametrize(
@@ -91,17 +160,6 @@ def test_only_a_run_on_slurm_has_a_page_about_the_cluster(
     assert [path.name for path in plan.cluster_pages()] == pages
 
 
-def test_both_kinds_of_baselines_may_be_trained_while_nobody_knows_which(plan: RulesPlan):
-    """Before the index an incomplete plan may need those of the generation, or others."""
-    first = plan.untrained_basis("evaluate_random")
-    plan.layout = replace(plan.layout, left_out=("digest/point",))
-    both = plan.untrained_basis("evaluate_random")
-    make(plan.layout.frozen_baselines())
-
-    assert (first, both) == ("generation", "generation|incomplete")
-    assert plan.untrained_basis("evaluate_random") == "incomplete"
-
-
 @pytest.mark.parametrize(
     ("overrides", "partitions"),
     [
@@ -115,7 +173,8 @@ def test_both_kinds_of_baselines_may_be_trained_while_nobody_knows_which(plan: R
 )
 def test_a_plan_without_an_index_has_the_most_partitions(plan, overrides, partitions):
     """Where the number is found by the fit, the plan of a fresh clone is an upper bound."""
-    planned = Plans({"experiment": "tiny", "overrides": overrides}, Path("config"), None).first
+    config = {"experiment": "tiny", "overrides": overrides}
+    planned = Plans(config, Path("config"), snakemake()).first
 
     assert len(placeholders(planned.settings)["partitions"]) == partitions
 
@@ -124,16 +183,15 @@ def test_what_takes_all_choices_lists_no_file_that_a_choice_waits_for(plan: Rule
     """The job that makes a choice waits for its candidates; once it is made, others must."""
     index = placeholders(plan.settings)
     first, *others = index["partitions"]
-    files = [*plan.specialists(index), *plan.choices(index)]
 
-    assert plan.awaited_beside_choices(None, files) == plan.choices(index)
+    def specialists() -> list[str]:
+        return plan.inputs(STAGES["gate"], {})["specialists"]
+
+    assert specialists() == []
 
     make([plan.layout.choice(first)])
     assert others
-    assert plan.awaited_beside_choices(None, files) == [
-        *plan.layout.candidates(first),
-        *plan.choices(index),
-    ]
+    assert specialists() == list(map(str, plan.layout.candidates(first)))
 
 
 def prepared_input(function: Callable[..., Any]) -> Callable[..., Any]:

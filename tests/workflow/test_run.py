@@ -219,8 +219,10 @@ def test_nothing_in_results_is_a_pickle(finished):
 def test_planning_imports_no_torch(finished):
     """A dry run stays light: neither torch nor Lightning nor scikit-learn is imported."""
     code = (
-        "import sys; from pathlib import Path; from shoal.workflow.plans import Plans;"
-        "Plans({'experiment': 'tiny'}, Path('config'), None);"
+        "import sys; from pathlib import Path; from types import SimpleNamespace as Facts;"
+        "from shoal.workflow.plans import Plans;"
+        "snakemake = Facts(remote_exec=False, config_settings=Facts(config_args=[]));"
+        "Plans({'experiment': 'tiny'}, Path('config'), snakemake);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )
 

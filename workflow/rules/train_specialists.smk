@@ -4,8 +4,7 @@
 rule base_fit:
     """Train the base on every training row: start of every specialist, and the fallback."""
     input:
-        rows=lambda wc: plan(wc).layout.rows("encode"),
-        shapes=lambda wc: plan(wc).layout.fit("encode", "shapes.json"),
+        unpack(plans.inputs("base_fit")),
     output:
         base="results/{experiment}/{generation}/base/{base_id}/base.safetensors",
         ledger="results/{experiment}/{generation}/base/{base_id}/ledger.json",
@@ -13,23 +12,16 @@ rule base_fit:
         "logs/{experiment}/{generation}/base_fit/{base_id}.log",
     benchmark:
         "results/{experiment}/benchmarks/{generation}/base_fit/{base_id}.tsv"
-    wildcard_constraints:
-        base_id=plans.unfitted("base"),
     conda:
         "../../envs/shoal.yaml"
-    threads: plans.settings.compute.threads
+    threads: plans.threads
     resources:
-        **plans.resources("base_fit", "large"),
+        **plans.resources("base_fit"),
     params:
-        code=lambda wc: plan(wc).fit_codes["base"],
-        model=plans.first.text("model"),
-        training=lambda wc: plan(wc).text("train_specialists"),
-        threads=plans.settings.compute.threads,
-        seconds=lambda wc, input: plan(wc).settings.compute.checkpoint_seconds,
+        settings=plans.run_file,
+        threads=plans.threads,
     shell:
-        "shoal base-fit --code {params.code} --model {params.model:q} --training {params.training:q}"
-        " --rows {input.rows:q} --shapes {input.shapes:q} --base {output.base:q}"
-        " --ledger {output.ledger:q} --threads {params.threads} --checkpoint-seconds {params.seconds} &> {log:q}"
+        "shoal base-fit --settings {params.settings:q} --threads {params.threads} &> {log:q}"
 
 
 rule train_specialist:
@@ -233,7 +225,7 @@ rule train_choose:
     """Choose a partition's grid point on one half of its validation rows."""
     input:
         specialists=lambda wc: ancient(
-            plan(wc).awaited(checkpoints.partition, plan(wc).candidates(wc.digest, wc.validation))
+            plan(wc).awaited(plan(wc).candidates(wc.digest, wc.validation))
         ),
         base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
         shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),

@@ -18,9 +18,15 @@ def main() -> None:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
     with command():
+        arguments = sys.argv[1:]
+        stage = stage_of(arguments[0]) if arguments else None
+        if stage:
+            from shoal.cli.stage_command import run_stage
+
+            run_stage(stage, arguments[1:])
+            return
         from shoal.cli.commands import STAGE_COMMANDS, app
 
-        arguments = sys.argv[1:]
         if arguments and arguments[0] in STAGE_COMMANDS:
             arguments = _repeated(arguments)
         try:
@@ -28,6 +34,25 @@ def main() -> None:
         except SystemExit:
             sys.stdout.flush()  # there may be no room, or no reader, for what it holds
             raise
+
+
+def command_of(stage: str) -> str:
+    """Name of the command that does a stage's jobs; ``shoal pool`` is for people."""
+    return "pool-build" if stage == "pool" else stage.replace("_", "-")
+
+
+def stage_of(name: str) -> str | None:
+    """Name of the stage whose jobs a command does; None for one that people call."""
+    from shoal.plan.stages import STAGES
+
+    names = {command_of(stage): stage for stage in STAGES if stage not in _OLD}
+    return names.get(name)
+
+
+_OLD = {
+    *("train_specialist", "train_pack", "train_rung", "train_rank"),
+    *("train_propose", "train_trial", "train_choose"),
+}
 
 
 def _repeated(arguments: list[str]) -> list[str]:

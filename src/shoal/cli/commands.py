@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from shoal.cli import (
-    data,
-    delivery,
     intermediates,
     learning,
     packing,
@@ -107,10 +105,8 @@ app.command(hidden=True)(learning.check_classes)
 STAGE_COMMANDS = {
     function.__name__.replace("_", "-"): function
     for function in (
-        *data.COMMANDS,
         *learning.COMMANDS,
         *search.COMMANDS,
-        *delivery.COMMANDS,
         *packing.COMMANDS,
     )
 }

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shoal.cli.options import (
-    Code,
     File,
-    Files,
     Input,
     Inputs,
     Json,
@@ -19,35 +17,7 @@ from shoal.cli.options import (
     Threads,
 )
 from shoal.formats.json_file import parse_json
-from shoal.settings.section import parse, parse_text
-
-
-def base_fit(
-    code: Code,
-    model: Json,
-    training: Json,
-    rows: Inputs,
-    shapes: Input,
-    base: File,
-    ledger: File,
-    threads: Threads,
-    checkpoint_seconds: Seconds,
-) -> None:
-    """Train the base on every training row."""
-    from shoal.settings.learning import Model, Training
-    from shoal.train_specialists.command import base_fit
-    from shoal.training.determinism import deterministic
-
-    deterministic(threads)
-    base_fit(
-        Model.from_text(model),
-        Training.from_text(training),
-        rows,
-        shapes,
-        base,
-        ledger,
-        checkpoint_seconds,
-    )
+from shoal.settings.section import parse
 
 
 def train_specialist(
@@ -116,125 +86,6 @@ def train_choose(
     )
 
 
-def train_router(
-    settings: Json,
-    model: Json,
-    index: File,
-    assigner: Input,
-    embedder: Input,
-    shapes: Input,
-    router: File,
-    ledger: File,
-    threads: Threads,
-    choice: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
-    specialist: Inputs = [],  # noqa: B006 - the same
-) -> None:
-    """Fit the router on the other half of the validation rows."""
-    from shoal.settings.learning import Model, Router
-    from shoal.train_router.command import train_router
-    from shoal.training.determinism import deterministic
-
-    deterministic(threads)
-    train_router(
-        parse_text(Router, settings, "train_router"),
-        Model.from_text(model),
-        index,
-        assigner,
-        choice,
-        specialist,
-        embedder,
-        shapes,
-        router,
-        ledger,
-    )
-
-
-def evaluate_generalist(
-    code: Code,
-    model: Json,
-    training: Json,
-    grid: Json,
-    halving: Json,
-    proposing: Json,
-    rows: Inputs,
-    index: File,
-    base: Input,
-    shapes: Input,
-    pool_ledger: Files,
-    out: File,
-    ledger: File,
-    threads: Threads,
-    checkpoint_seconds: Seconds,
-) -> None:
-    """Train the base on to the pool's total training FLOPs."""
-    from shoal.evaluate.command import evaluate_generalist
-    from shoal.settings.learning import Model, Training
-    from shoal.settings.search import Halving
-    from shoal.train_specialists.proposals import Proposer
-    from shoal.training.determinism import deterministic
-
-    deterministic(threads)
-    evaluate_generalist(
-        Model.from_text(model),
-        Training.from_text(training),
-        parse_json(grid, "--grid", dict[str, dict[str, Any]]),
-        Halving.from_text(halving),
-        None if proposing == "null" else Proposer.from_text(proposing),
-        rows,
-        index,
-        base,
-        shapes,
-        pool_ledger,
-        out,
-        ledger,
-        checkpoint_seconds,
-    )
-
-
-def evaluate_random(
-    code: Code,
-    model: Json,
-    training: Json,
-    grid: Json,
-    halving: Json,
-    proposing: Json,
-    seed: Number,
-    rows: Inputs,
-    index: File,
-    base: Input,
-    shapes: Input,
-    base_ledger: File,
-    out: File,
-    ledger: File,
-    threads: Threads,
-    checkpoint_seconds: Seconds,
-) -> None:
-    """Train specialists on random partitions of the same sizes."""
-    from shoal.evaluate.command import evaluate_random
-    from shoal.settings.learning import Model, Training
-    from shoal.settings.search import Halving
-    from shoal.train_specialists.proposals import Proposer
-    from shoal.training.determinism import deterministic
-
-    deterministic(threads)
-    evaluate_random(
-        Model.from_text(model),
-        Training.from_text(training),
-        parse_json(grid, "--grid", dict[str, dict[str, Any]]),
-        Halving.from_text(halving),
-        None if proposing == "null" else Proposer.from_text(proposing),
-        seed,
-        rows,
-        index,
-        base,
-        shapes,
-        out,
-        ledger,
-        base_ledger,
-        checkpoint_seconds,
-    )
-
-
 def check_classes(
     model: Json = "null",
     grid: Json = "{}",
@@ -263,11 +114,4 @@ def check_classes(
         check_model(Model.from_text(model), values, seed, known)
 
 
-COMMANDS = (
-    base_fit,
-    train_specialist,
-    train_choose,
-    train_router,
-    evaluate_generalist,
-    evaluate_random,
-)
+COMMANDS = (train_specialist, train_choose)

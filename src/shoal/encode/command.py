@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def encode_fit(
-    settings: Encode, columns: Path, shards: Mapping[str, Path], out: Path, shapes: Path
+    settings: Encode, columns: Path, shards: Mapping[str, Path], out: Path, shapes_out: Path
 ) -> None:
     """Fit the encoders on the training fold.
 
@@ -25,7 +25,7 @@ def encode_fit(
         columns: The experiment's columns.
         shards: Shard name to its transformed table.
         out: The fitted encoders, one skops file.
-        shapes: What a model must fit, as :class:`shoal.formats.shapes.Shapes`.
+        shapes_out: What a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats.shapes import Shapes
@@ -43,29 +43,34 @@ def encode_fit(
         feature_names=encoder.feature_names,
         trusted=trusted,
     )
-    facts.save(shapes)
+    facts.save(shapes_out)
 
 
-def encode(table: Path, shard: str, state: Path, out: Path, trusted: Sequence[str] = ()) -> None:
+def encode(
+    table: Path, shard: str, encoder_path: Path, out: Path, shapes_path: Path | None = None
+) -> None:
     """Encode one shard.
 
     Args:
         table: The shard's transformed table.
         shard: The shard's name, for messages.
-        state: What :func:`encode_fit` wrote.
+        encoder_path: What :func:`encode_fit` wrote.
         out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
             ``unit`` where rows belong together. A row's hash covers what later stages read of it:
             ``x`` and ``y``, outside the training fold also key and unit.
-        trusted: Types in the state that may be loaded, from :func:`encode_fit`'s shapes.
+        shapes_path: The shapes that it wrote, which say what types outside Shoal may be loaded;
+            none by default.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats import tables
     from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES
     from shoal.formats.row_store import RowArray, write_rows
+    from shoal.formats.shapes import Shapes
     from shoal.formats.units import UNIT
     from shoal.transform.rows import BATCH_ROWS
 
-    encoder = Encoder.load(state, trusted)
+    trusted = Shapes.load(shapes_path).trusted if shapes_path else ()
+    encoder = Encoder.load(encoder_path, trusted)
     source = tables.Table(table)
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"

@@ -11,7 +11,6 @@ from shoal.cluster.assigner import AtomAssigner
 from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.plan import RunSettings
 from shoal.formats.documents.weights import BaselineFacts
 from shoal.formats.hashing import uniform
 from shoal.formats.json_file import read_made
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.judge import Paths, TestRows
+    from shoal.formats.documents.plan import RunSettings
     from shoal.partitions.reader import Index
     from shoal.pool.pool import Pool
     from shoal.settings.learning import Evaluate
@@ -47,6 +47,7 @@ _STAGES = {
 
 def report_details(
     settings: Evaluate,
+    content: RunSettings,
     paths: Paths,
     pool: Pool,
     index: Index,
@@ -55,7 +56,6 @@ def report_details(
     metric: Metric,
 ) -> ReportDetails:
     """Everything the page needs, gathered from the run's small files."""
-    content = read_made(paths.settings, RunSettings)
     ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
     places, points = _map(settings, tested)
     rows_in, dropped, added = _accounting(paths.tables)

@@ -75,7 +75,7 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
     more = Estimate(plans[0], {}, compare)
     run += more.cost([job for job in compare if job.missing])
     full += more.cost(compare)
-    page = answers_page(plans[0])
+    page = answers_page(plans[0].record)
     return {
         "experiment": plans[0].settings.name,
         "grid_points": points,

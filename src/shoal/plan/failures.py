@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shoal.errors import BUG, ERROR
@@ -34,7 +34,7 @@ def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
     known = {(each.specialists, each.name): each for each in (*read_failed(path), *found)}
     failures = [known[name] for name in sorted(known) if not known[name].is_over]
     if failures:
-        write_json(path, {"specialists": [asdict(each) for each in failures]})
+        write_json(path, {"specialists": [each.as_json() for each in failures]})
     else:
         path.unlink(missing_ok=True)
 

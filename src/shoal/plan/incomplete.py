@@ -12,6 +12,8 @@ from shoal.formats.json_file import read_made
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
+    from shoal.formats.documents.plan import FailedSpecialist
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -35,6 +37,16 @@ class Failure:
     def name(self) -> str:
         """``DIGEST/POINT``."""
         return f"{self.digest}/{self.point}"
+
+    def as_json(self) -> FailedSpecialist:
+        """As it is recorded."""
+        return {
+            "specialists": self.specialists,
+            "digest": self.digest,
+            "point": self.point,
+            "reason": self.reason,
+            "log": self.log,
+        }
 
     @property
     def is_over(self) -> bool:

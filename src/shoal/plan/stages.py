@@ -90,6 +90,7 @@ class Stage:
             that runs where Snakemake does.
         frozen: Whether its outputs are part of a generation, and are made once in it.
         root: Which digest over all partitions its path has: of the rows that fits see, or of all.
+        command: Module, below ``shoal``, of its command, where that is not ``code``.
         step: Name of the wildcard that counts the steps of its search.
         place: Whether it lies in the generation's folder, in that of what is published of the
             variant, or in the experiment's.
@@ -107,6 +108,7 @@ class Stage:
     frozen: bool = False
     root: Literal["fit", "all"] = "fit"
     step: str = "step"
+    command: str | None = None
     place: Literal["generation", "variant", "experiment"] = "generation"
 
     @property
@@ -118,6 +120,11 @@ class Stage:
     def keys(self) -> tuple[str, ...]:
         """Wildcards that tell its jobs from each other."""
         return tuple(self.step if key == "step" else key for key in KEYS[self.per])
+
+    @property
+    def module(self) -> str:
+        """Module, below ``shoal``, of its command."""
+        return self.command or self.code or ""
 
     def pattern(self, output: str) -> str:
         """Path of an output, with wildcards, as its rule says it."""
@@ -221,6 +228,7 @@ _ALL = (
         outputs={"check": "{check_id}.json"},
         inputs={"tables": _made_of("split", "table"), "columns": _COLUMNS},
         settings=("split",),
+        command="split.command",
     ),
     Stage(
         "transform_fit",
@@ -354,6 +362,7 @@ _ALL = (
         },
         settings=("cluster", "changes"),
         need=None,
+        command="cluster.command",
     ),
     Stage(
         "train_specialist",
@@ -611,6 +620,7 @@ _ALL = (
         settings=("changes",),
         need=None,
         place="variant",
+        command="archive.publish",
     ),
     Stage(
         "answers",

@@ -15,6 +15,7 @@ from shoal.settings.variants import CHOICE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shoal.formats.documents.plan import RunRecord
     from shoal.plan.plan import Plan
 
 ANSWERS = "answers"
@@ -23,16 +24,17 @@ ANSWERS = "answers"
 PAGE = "report.html"
 
 
-def answers_page(plan: Plan) -> Path | None:
-    """The page that compares what the plan's choices did; None where there is one of each."""
-    compares = plan.variant.changes or len(plan.grid) > 1 or sum(plan.layout.batches) > 1
-    return plan.root / ANSWERS / PAGE if compares else None
+def answers_page(record: RunRecord) -> Path | None:
+    """The page that compares what a run's choices did; None where there is one of each."""
+    plan, layout = record["plan"], record["plan"]["layout"]
+    compares = plan["changes"] or len(record["points"]) > 1 or sum(layout.get("batches", ())) > 1
+    return Path(layout["root"], ANSWERS, PAGE) if compares else None
 
 
-def link_to_answers(plan: Plan) -> list[Path]:
-    """That page as the published report sees it; a list of one or none."""
-    page = answers_page(plan)
-    return [Path(os.path.relpath(page, plan.home))] if page else []
+def link_to_answers(record: RunRecord) -> Path | None:
+    """That page as the published report sees it."""
+    page, home = answers_page(record), record["plan"]["layout"].get("home")
+    return Path(os.path.relpath(page, home)) if page else None
 
 
 def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
@@ -49,7 +51,7 @@ def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
     """
     first = plans[0]
     chosen = any(each.startswith(CHOICE) for each in first.overrides)
-    if chosen or answers_page(first) is None:
+    if chosen or answers_page(first.record) is None:
         return []
     made_of = {plan.variant.id: [plan.layout.release, plan.variant.changes] for plan in plans}
     identity = settings_id(code_digest("explore.answers.command"), made_of)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.formats.hashing import canonical_json
 from shoal.plan.plan import Plan
-from shoal.plan.points import proposing
 from shoal.plan.slots import validation_of
 
 if TYPE_CHECKING:
@@ -96,4 +95,4 @@ class SpecialistRules(Plan):
 
     def proposing_text(self) -> str:
         """How points are proposed, as JSON text; null where they are not."""
-        return canonical_json(proposing(self.settings) if self.layout.batches else None)
+        return canonical_json(self.proposing)

@@ -20,6 +20,7 @@ from shoal.plan.plan import OTHER_BASE
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
+from shoal.workflow.mode import Mode
 from shoal.workflow.plans import Plans
 from shoal.workflow.run_log import failed_jobs, read_logs
 
@@ -96,6 +97,12 @@ def begin(plans: Plans) -> None:
 
             check_cluster(plans.settings.nodes)
         check_named_classes(plans)
+        if plans.mode is Mode.AGAIN:
+            say(
+                f"generation {plans.settings.generation} stays as it was fitted, baselines "
+                f"included; all else is made again. `{plans.first.command('refit')}` starts the "
+                f"next generation"
+            )
         announce(plans.first.root)
         for plan in plans.all:
             plan.write_records()

@@ -39,6 +39,56 @@ class PlanRecord(TypedDict):
     changes: dict[str, Any]
 
 
+class FailedSpecialist(TypedDict):
+    """A :class:`shoal.plan.incomplete.Failure`."""
+
+    specialists: str
+    digest: str
+    point: str
+    reason: str
+    log: str
+
+
+class Waiting(TypedDict):
+    """Of the published release: its index, and the partitions that are to wait no longer."""
+
+    index_id: str
+    released: list[int]
+
+
+class SourceFile(TypedDict):
+    """A source file, and its array names where it has such."""
+
+    path: str
+    arrays: list[dict[str, str]] | None
+
+
+class RunRecord(TypedDict):
+    """A settings file, see :mod:`shoal.plan.run_file`.
+
+    Attributes:
+        plan: What is kept of it with a release.
+        experiment: Name of the experiment's file in ``config/experiment``.
+        overrides: What was changed of it.
+        fit_codes: Digest of the code behind each fit.
+        sources: The source file of each shard.
+        points: Values of the grid points by id.
+        proposing: How further points are proposed; None where they are not.
+        before: The index that partitions may wait with; None where they may not.
+        failed: The trainings that failed and that the pool is made without.
+    """
+
+    plan: PlanRecord
+    experiment: str
+    overrides: list[str]
+    fit_codes: dict[str, str]
+    sources: dict[str, SourceFile]
+    points: dict[str, dict[str, Any]]
+    proposing: dict[str, Any] | None
+    before: Waiting | None
+    failed: list[FailedSpecialist]
+
+
 class ChosenPoint(TypedDict):
     """A grid point by its id, and its values."""
 
@@ -58,6 +108,7 @@ class Winner(TypedDict):
 class _Released(PlanRecord):
     rows: str
     released: list[int]
+    run: NotRequired[str]
     published: NotRequired[str]
 
 
@@ -94,16 +145,6 @@ class Generation(TypedDict):
     """``generation.json``."""
 
     generation: int
-
-
-class FailedSpecialist(TypedDict):
-    """A :class:`shoal.plan.incomplete.Failure`."""
-
-    specialists: str
-    digest: str
-    point: str
-    reason: str
-    log: str
 
 
 class Failed(TypedDict):
