@@ -25,6 +25,7 @@ test: env
 	ruff format --check .
 	snakefmt --check Snakefile workflow benchmarks
 	mypy
+	lint-imports --no-cache --no-logo
 	snakemake --lint
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 

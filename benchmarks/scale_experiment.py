@@ -20,10 +20,10 @@ from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import FOLDS, TRAIN, Columns, write_table
 from shoal.partitions.grouping import groups
+from shoal.plan.answers import answers_jobs
 from shoal.plan.layout import FIT_FILES, ROW_STAGES
 from shoal.plan.plan import Plan
 from shoal.training.budget import Budget
-from shoal.workflow.answers import answers_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

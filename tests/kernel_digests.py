@@ -19,8 +19,7 @@ from shoal.cluster.merge import Bounds
 from shoal.embed.pca import PCAEmbedder
 from shoal.encode.column import Place, Target
 from shoal.encode.encoders import make_encoder
-from shoal.train_router.router import Router
-from shoal.train_router.scores import ByClassifier, ByDistance, ByNeighbours, Scores
+from shoal.train_router.router import ByClassifier, ByDistance, ByNeighbours, Router, Scores
 
 RNG = np.random.default_rng(0)
 ROWS, DIMS = 1500, 19

@@ -21,8 +21,8 @@ from shoal.formats.tables import TRAIN
 from shoal.models import MLP
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
-from shoal.train_specialists.fit import train_on_rows, train_on_shards
 from shoal.training.determinism import deterministic
+from shoal.training.fit import train_on_rows, train_on_shards
 from shoal.training.model import weights
 from shoal.training.processes import end_helpers
 from shoal.training.resume import Checkpoints
@@ -181,7 +181,7 @@ def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | Non
 
 def _signal_after(step: int, number: int) -> None:
     """Have this process get a signal when it has done so many steps, earlier attempts' counted."""
-    original = shoal.training.learning_curve.LearningCurve.on_train_batch_end
+    original = shoal.training.loop.LearningCurve.on_train_batch_end
     done = 0
 
     def counted(self, trainer, *arguments):
@@ -191,7 +191,7 @@ def _signal_after(step: int, number: int) -> None:
         if done == step:
             os.kill(os.getpid(), number)
 
-    shoal.training.learning_curve.LearningCurve.on_train_batch_end = counted
+    shoal.training.loop.LearningCurve.on_train_batch_end = counted
 
 
 def run_attempt(kind: str, folder: Path, seconds: float = 0, kill=None) -> int:

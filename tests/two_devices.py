@@ -16,13 +16,13 @@ from unittest.mock import patch
 def main() -> None:
     """Do what the arguments say; they stay as they are, since the helper gets them too."""
     import shoal.embed.train
-    import shoal.train_specialists.fit
+    import shoal.training.fit
     from shoal.cli import main as command_line
     from tests.trainings import attempt
 
     with (
         patch.object(shoal.embed.train, "visible_devices", lambda: 2),
-        patch.object(shoal.train_specialists.fit, "visible_devices", lambda: 2),
+        patch.object(shoal.training.fit, "visible_devices", lambda: 2),
     ):
         if sys.argv[1] != "train":
             command_line()

@@ -86,7 +86,7 @@ class Trainer:
 
     def see(self, net: torch.nn.Module, count: int, rows: Arrays, seed: int = 0) -> None:
         """Train on rows until ``count`` are seen, repeats counted."""
-        from shoal.train_specialists.fit import train_on_rows
+        from shoal.training.fit import train_on_rows
 
         training = self.run.settings.train_specialists
         training = training.model_copy(update={"seed": training.seed + seed})

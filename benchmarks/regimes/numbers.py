@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
     Floats = NDArray[np.float64]
 

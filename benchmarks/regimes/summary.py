@@ -20,7 +20,7 @@ from benchmarks.regimes.numbers import (
 
 if TYPE_CHECKING:
     from benchmarks.regimes.collect import Measured
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
 RESAMPLES = 2000
 TRUTH = "true_regime"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.cluster.atoms import hdbscan_atoms, kmeans_atoms, split_large
+from shoal.cluster.fit import hdbscan_atoms, kmeans_atoms, split_large
 from shoal.errors import DataError
 
 
@@ -104,7 +104,7 @@ def test_hdbscan_with_fewer_rows_than_a_cluster_is_an_error():
 
 def test_hdbscan_keeps_a_bounded_number_of_prototypes(monkeypatch):
     """Prototypes are thinned evenly, and every atom keeps some."""
-    monkeypatch.setattr("shoal.cluster.atoms._MOST_PROTOTYPES", 20)
+    monkeypatch.setattr("shoal.cluster.fit._MOST_PROTOTYPES", 20)
     sample, blob = blobs([150, 15])
 
     atoms = hdbscan_atoms(sample, 10)

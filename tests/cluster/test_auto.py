@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.cluster.auto import best_number, measured
+from shoal.cluster.by_probes import best_number, measured
 
 ROWS = 400
 NOISE = np.random.default_rng(0).normal(size=ROWS)

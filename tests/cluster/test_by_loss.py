@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.cluster.by_loss import one_round
+from shoal.cluster.by_probes import one_round
 from shoal.cluster.merge import Bounds
 
 ATOMS, ROWS_EACH = 24, 20

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.cluster.columns import column_values, fit_column
+from shoal.cluster.assigner import column_values, fit_column
 from shoal.errors import DataError, SettingsError
 from shoal.formats.tables import TRAIN, Table
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoal.cluster.labelled import labelled_sample
+from shoal.cluster.probes import labelled_sample
 from shoal.cluster.sample import training_sample
 from shoal.errors import DataError
 from shoal.formats.tables import TRAIN, VALIDATION

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.embed.command import embed, embed_fit
+from shoal.embed.apply import embed
+from shoal.embed.command import embed_fit
 from shoal.embed.embedder import load_embedder
 from shoal.errors import DataError, SourceError
 from shoal.formats.json_file import read_json

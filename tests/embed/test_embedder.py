@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from shoal.embed.command import fit_embedder
 from shoal.embed.embedder import IdentityEmbedder, load_embedder
-from shoal.embed.fit import fit_embedder
 from shoal.errors import CorruptError, DataError, ModelError, SettingsError
 from shoal.formats.fitted_state import save_state
 from shoal.formats.ledger import Ledger
@@ -121,8 +121,7 @@ def test_views_are_drawn_from_the_seed(method, settings):
     import torch
 
     from shoal.embed.neural import Architecture
-    from shoal.embed.scarf import ScarfModule
-    from shoal.embed.vicreg import VicregModule
+    from shoal.embed.self_supervised import ScarfModule, VicregModule
 
     x = torch.rand(8, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -291,7 +290,7 @@ def test_embedding_imports_no_more_than_it_needs(method, heavy, settings, write_
     state = tmp_path / "e.safetensors"
     save_state(state, *fit_embedder(settings(method), [shard], (6, 6), Ledger("t")).state())
     code = (
-        "import sys; from pathlib import Path; from shoal.embed.command import embed;"
+        "import sys; from pathlib import Path; from shoal.embed.apply import embed;"
         f"embed(*map(Path, {[str(shard), str(state), str(tmp_path / 'o.zarr.zip')]}), 1);"
         f"sys.exit(any(name in sys.modules for name in {heavy}))"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from shoal.embed.scarf import ScarfModule, corrupt, info_nce
+from shoal.embed.self_supervised import ScarfModule, corrupt, info_nce
 from shoal.models import MLP
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shoal.embed.neural import ImageEncoder
-from shoal.embed.vicreg import VicregModule, vicreg_loss, view_of
+from shoal.embed.self_supervised import VicregModule, vicreg_loss, view_of
 
 
 def published_terms(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:

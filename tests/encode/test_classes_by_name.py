@@ -7,7 +7,7 @@ import pytest
 
 from shoal.encode.column import Place, Target
 from shoal.encode.encoders import make_encoder
-from shoal.encode.projections import rows_at_once
+from shoal.encode.named import rows_at_once
 from shoal.errors import ModelError
 from shoal.settings.targets import import_target
 from tests.encode.columns import fitted, numbers, words

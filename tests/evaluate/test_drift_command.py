@@ -19,8 +19,8 @@ from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.partitions.grouping import group_order, groups
 from shoal.partitions.index import merge_summaries
-from shoal.settings.changes import Drift
 from shoal.settings.learning import NearestAtom
+from shoal.settings.running import Drift
 from shoal.train_router.fit import fit_router
 
 SETTINGS = Drift(rows=400, level=0.01, seed=0)
@@ -163,7 +163,7 @@ def test_nothing_arrived_is_told_fast(world):
 import sys
 from pathlib import Path
 from shoal.evaluate.drift_command import evaluate_drift
-from shoal.settings.changes import Drift
+from shoal.settings.running import Drift
 index, basis, out = map(Path, {files})
 settings = Drift.from_text({SETTINGS.model_dump_json()!r})
 evaluate_drift(settings, index, [basis], Path("no-router"), [], [], out)

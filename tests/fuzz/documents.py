@@ -10,7 +10,7 @@ from shoal.formats.hashing import file_hash
 from shoal.formats.shapes import Shapes
 from shoal.formats.tables import Columns
 from shoal.plan.history import History
-from shoal.plan.shards import declare_names
+from shoal.sources.shards import declare_names
 from tests.fuzz.harness import Case, Target, run_command
 from tests.fuzz.material import EXPERIMENT, POOLS, RESULTS, lay_out, predict, sealed
 from tests.fuzz.mutate import spoiled_json

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from shoal.plan.plan import Plan
-from shoal.settings.variants import variants
+from shoal.plan.variants import variants
 from tests.fuzz.harness import Case, Target, end_as_commands_do, run_command
 from tests.fuzz.material import lay_out
 from tests.fuzz.mutate import ANY_TEXT, changed, spoiled

@@ -7,8 +7,8 @@ import pytest
 
 from shoal.errors import SettingsError
 from shoal.plan.points import points
+from shoal.plan.variants import variants
 from shoal.settings.compose import as_list, compose
-from shoal.settings.variants import variants
 
 CONFIG = Path(__file__).parents[2] / "config"
 EXPERIMENTS = sorted(path.stem for path in (CONFIG / "experiment").glob("*.yaml"))

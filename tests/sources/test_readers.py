@@ -14,7 +14,7 @@ import pytest
 from shoal.errors import SourceError
 from shoal.formats.tables import image_array
 from shoal.settings.data import ArraySource
-from shoal.sources import delimited
+from shoal.sources import files
 from shoal.sources.readers import expand, raw_batches
 
 
@@ -73,7 +73,7 @@ def test_batches_have_the_rows_asked_for_in_every_format(write, tmp_path):
 
 def test_csv_rows_survive_block_borders(write, monkeypatch):
     """Rows keep their order and count where a file spans many blocks of bytes."""
-    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 64)
     path = write("a.csv", "n,t\n" + "".join(f'{n},"a\nb"\n' for n in range(200)))
 
     assert [int(row["n"]) for row in rows_of(path, 30)] == list(range(200))
@@ -267,7 +267,7 @@ def test_a_broken_file_is_named_in_one_line(write, case):
 
 def test_an_open_quote_is_suspected_where_a_row_never_ends(write, monkeypatch):
     """A row longer than a block is reported with its likely cause."""
-    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 64)
     path = write("a.csv", 'a\n1\n"' + "x\n" * 200)
 
     with pytest.raises(SourceError, match="a quote may be left open"):
@@ -294,7 +294,7 @@ def test_an_open_quote_that_swallows_rows_is_named(write, name):
 )
 def test_rows_are_counted_through_all_blocks(write, monkeypatch, wrong, problem):
     """A row far behind the first block is named by its number in the file, blank lines aside."""
-    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 64)
     rows = [f'{n},"a\nb"\n' + "\n" * (n % 3 == 0) for n in range(1, 200)]
     rows[149] = f"{wrong}\n"
 

@@ -5,7 +5,7 @@ import pytest
 from shoal.errors import DataError
 from shoal.formats import tables
 from shoal.formats.tables import Columns, Table, write_table
-from shoal.split import spellings
+from shoal.split import check as check_module
 from shoal.split.check import check
 from shoal.split.keys import value_hashes
 
@@ -168,7 +168,7 @@ def test_spellings_that_differ_in_case_or_blanks_are_found(checked):
 
 def test_names_of_single_rows_are_not_compared(checked, monkeypatch):
     """Memory is bounded: a column of very many values is left out, whatever their order."""
-    monkeypatch.setattr(spellings, "MOST_VALUES", 3)
+    monkeypatch.setattr(check_module, "MOST_VALUES", 3)
 
     few = [row("p", 0, y="a"), row("q", 0, y="A"), row("r", 1, y="b"), row("u", 2, y="b")]
     assert checked(PLAIN, few)["spellings"]

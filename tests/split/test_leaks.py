@@ -11,8 +11,7 @@ from shoal.formats import tables
 from shoal.formats.tables import Columns, Table, write_table
 from shoal.split import leaks
 from shoal.split.keys import input_hashes, row_keys
-from shoal.split.leaks import find_leaks, repeated_inputs
-from shoal.split.likeness import near_rows
+from shoal.split.leaks import find_leaks, near_rows, repeated_inputs
 
 KINDS = {"a": "numeric", "b": "numeric", "c": "categorical", "t": "text", "y": "label"}
 ROWS = 1200

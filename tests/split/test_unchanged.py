@@ -10,8 +10,8 @@ import pytest
 from shoal.errors import SourceError
 from shoal.formats.hashing import file_hash
 from shoal.formats.tables import Table
-from shoal.plan.shards import name_shards
 from shoal.settings.data import ArraySource
+from shoal.sources.shards import name_shards
 from shoal.split import reading
 from shoal.split.command import split, split_fit
 

@@ -6,8 +6,7 @@ from scipy.signal import lfilter
 
 from shoal.evaluate.bootstrap import paired_bootstrap
 from shoal.formats.tables import Columns, units
-from shoal.split.folds import Basis
-from shoal.split.units import block_numbers, fit_blocks, kind, units_of
+from shoal.split.folds import Basis, block_numbers, fit_blocks, unit_kind, units_of
 
 
 def csv(path, rows):
@@ -115,7 +114,7 @@ def test_rows_split_by_time_are_units_by_block(run, tmp_path, split_settings):
 )
 def test_a_declared_group_goes_before_the_method(kinds, method, made_by):
     """Every split keeps groups on one side; times and likeness count where it goes by them."""
-    assert kind(Columns(kinds, "classification", {}, {}, {}), method) == made_by
+    assert unit_kind(Columns(kinds, "classification", {}, {}, {}), method) == made_by
 
 
 def test_a_row_that_no_fit_saw_is_its_own_unit():

@@ -8,8 +8,7 @@ from shoal.cluster.merge import Bounds
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
 from shoal.train_router.fit import fit_router, soft_targets
-from shoal.train_router.router import BASE, Router
-from shoal.train_router.scores import log_softmax
+from shoal.train_router.router import BASE, Router, log_softmax
 
 COMMON = {"top_k": 1, "temperature": 1.0, "fallback_quantile": 1.0, "seed": 0}
 LEARNED = COMMON | {"atom_weight": 0.5, "loss_temperature": 0.2, "fit_rows": 500}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.train_router.scores import (
+from shoal.train_router.router import (
     ByClassifier,
     ByDistance,
     ByNeighbours,

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ def work(tmp_path: Path) -> Any:
     """Work whose settings no stand-in for a training looks at."""
     path = tmp_path / "unused"
     grid: dict[str, dict[str, Any]] = {"1111": {}, "2222": {}}
-    folders = tmp_path / "made", tmp_path / "logs", tmp_path / "store"
-    return Work(None, None, grid, path, path, path, *folders, 1, 60)  # type: ignore[arg-type]
+    folders = tmp_path / "made", tmp_path / "logs"
+    return Work(None, None, grid, path, path, path, *folders, lambda *_: False, 1, 60)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -73,6 +74,23 @@ def test_members_that_are_there_are_not_trained_again(work, trained, tmp_path):
     assert run(work, MEMBERS, tmp_path / "second.json") == []
 
     assert sorted(turns) == MEMBERS[1:]
+
+
+def test_a_member_that_was_trained_before_is_recovered(work, trained, tmp_path):
+    """It is asked for by its files, the base and its grid point, and not trained."""
+    turns, _ = trained
+
+    def recover(weights, ledger, base, point):
+        if weights.parent.parent.name == "bbbb" or (base, point) != (work.base, {}):
+            return False
+        for path in (weights, ledger):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return True
+
+    assert run(replace(work, recover=recover), MEMBERS, tmp_path / "status.json") == []
+
+    assert turns == MEMBERS[1:]
 
 
 def test_a_failed_member_stops_no_other_and_leaves_no_status(work, trained, tmp_path, capfd):

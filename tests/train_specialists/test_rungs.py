@@ -10,9 +10,9 @@ from shoal.formats.checkpoint import read_checkpoint
 from shoal.formats.json_file import write_json
 from shoal.formats.ledger import Ledger
 from shoal.settings.search import Halving
-from shoal.train_specialists.fit import train_on_rows
 from shoal.train_specialists.rungs import Candidate, candidate_in
 from shoal.training.determinism import deterministic
+from shoal.training.fit import train_on_rows
 from shoal.training.model import weights
 from shoal.training.resume import Checkpoints, Part, one_in
 from tests.trainings import BATCH, STEPS, TRAINING, Odd, Plain, table

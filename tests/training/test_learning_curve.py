@@ -7,7 +7,7 @@ import torch
 
 from shoal.errors import ModelError
 from shoal.formats.ledger import Ledger
-from shoal.training.learning_curve import LearningCurve
+from shoal.training.loop import LearningCurve
 
 
 def watch(curve, losses, steps, start=0):

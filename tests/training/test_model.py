@@ -12,6 +12,7 @@ from shoal.formats.documents.choice import Margin
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.json_file import parse_json
 from shoal.formats.shapes import Shapes
+from shoal.search.points import model_at
 from shoal.settings.learning import Model
 from shoal.training.model import (
     build_model,
@@ -202,8 +203,8 @@ def test_a_grid_points_argument_holds_when_the_model_is_used():
     leaky = model("torch.nn.LeakyReLU", negative_slope=0.1)
     x = np.full((1, 3), -1.0, dtype=np.float32)
 
-    plain = trained_model(leaky, {}, shapes, {})
-    steep = trained_model(leaky, {"lr": 0.5, "model.negative_slope": 2.0}, shapes, {})
+    plain = trained_model(leaky, shapes, {})
+    steep = trained_model(model_at(leaky, {"lr": 0.5, "model.negative_slope": 2.0}), shapes, {})
 
     assert predict(plain, x, "regression")[0, 0] == pytest.approx(-0.1)
     assert predict(steep, x, "regression")[0, 0] == -2.0

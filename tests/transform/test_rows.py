@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoal.transform.rows import smallest_draws, training_rows
+from shoal.transform.step import smallest_draws, training_rows
 
 
 def test_sample_is_the_same_in_any_order_and_cut(columns, rows):
@@ -48,7 +48,7 @@ def test_sample_of_nothing_is_none():
 
 def test_training_rows_know_their_places(columns, rows, shard, monkeypatch):
     """Training rows keep the place that they have in their shard, other folds left out."""
-    monkeypatch.setattr("shoal.transform.rows.BATCH_ROWS", 3)
+    monkeypatch.setattr("shoal.transform.step.BATCH_ROWS", 3)
     kinds = columns(x="numeric", y="label")
     table = rows(kinds, range(4), [1, 0, 3, 0], x=range(4), y=["a"] * 4)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shoal.plan.failures import reasons
+from shoal.plan.run_log import FailedJob
 from shoal.workflow import start
-from shoal.workflow.run_log import FailedJob
 from tests.workflow.test_mistakes import edit
 
 if TYPE_CHECKING:

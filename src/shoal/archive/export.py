@@ -100,6 +100,7 @@ def _program(kept: Kept, model: str) -> Program:
     import torch
 
     from shoal.formats.shapes import Shapes
+    from shoal.search.points import model_at
     from shoal.settings.learning import Model
     from shoal.settings.section import parse
     from shoal.settings.targets import check_trust
@@ -113,5 +114,6 @@ def _program(kept: Kept, model: str) -> Program:
     shapes = Shapes(**made["shapes"])
     tensors = kept.load(model)
     point = record["meta"].get("point", {})
-    net = trained_model(parse(Model, made["model"], "model"), point, shapes, tensors)
+    at = model_at(parse(Model, made["model"], "model"), point)
+    net = trained_model(at, shapes, tensors)
     return net.eval(), (torch.zeros((_ROWS, *shapes.x_shape)),)

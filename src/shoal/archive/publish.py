@@ -18,7 +18,7 @@ from shoal.plan.history import History
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shoal.settings.changes import Changes
+    from shoal.settings.running import Changes
 
 
 def pool_publish(

@@ -129,8 +129,8 @@ def _train(store: PoolStore, record: Mapping[str, Any], recipe: Recipe, rows: Te
     from shoal.search.points import at_point
     from shoal.settings.learning import Model, Training
     from shoal.settings.section import parse
-    from shoal.train_specialists.fit import train_on_rows
     from shoal.training.determinism import as_if_alone
+    from shoal.training.fit import train_on_rows
     from shoal.training.model import build_model, load_weights, weights
 
     settings = parse(Model, recipe.model, "model")
@@ -178,8 +178,8 @@ def _changes(record: Mapping[str, Any], recipe: Recipe) -> Iterator[str]:
     for name, version in then.get("versions", {}).items():
         if now["versions"].get(name, version) != version:
             yield f"{name} is {now['versions'][name]}, it was {version}"
-    for name in ("device", "host"):
-        if then.get(name) != now[name]:
-            yield f"the {name} is {now[name]}, it was {then.get(name)}"
+    for name, value in (("device", now["device"]), ("host", now["host"])):
+        if then.get(name) != value:
+            yield f"the {name} is {value}, it was {then.get(name)}"
     if record["code"] != specialists_code(parse(Model, recipe.model, "model")):
         yield "the code of training has changed"

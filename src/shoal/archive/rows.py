@@ -51,8 +51,8 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[np.uint8]]:
     Raises:
         ShoalError: The index or a row store is missing, or was changed.
     """
+    from shoal.formats.row_store import known_labels
     from shoal.partitions.reader import Index
-    from shoal.training.batches import known_labels
 
     index = Index(index_path)
     rows = index.specialist_rows(index.partition_with(digest), ("x", "y", "key"))

@@ -75,7 +75,7 @@ def demo_data(
 ) -> None:
     """Write the demo's source files: digits in four orientations, each with its own labels."""
     from shoal.demo import write_demo
-    from shoal.plan.shards import declare_names
+    from shoal.sources.shards import declare_names
 
     if folder.exists() and any(folder.iterdir()):
         raise SourceError(f"{folder}: not empty; the demo's files go into a folder of their own")

@@ -129,7 +129,7 @@ def project_plans(experiment: str, overrides: list[str], config: Path = CONFIG) 
         SourceError: There are no source files.
     """
     from shoal.plan.plan import Plan
-    from shoal.settings.variants import variants
+    from shoal.plan.variants import variants
 
     require_project()
     return [

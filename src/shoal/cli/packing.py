@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from shoal.cli.options import File, Input, Json, Seconds, Threads
@@ -23,6 +24,7 @@ def train_pack(
     checkpoint_seconds: Seconds,
 ) -> None:
     """Train several specialists in one process, each as if alone; exit code 1 if one failed."""
+    from shoal.archive.recover import recover
     from shoal.formats.json_file import parse_json, read_json
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.pack_command import Work, train_pack
@@ -36,7 +38,7 @@ def train_pack(
         shapes,
         specialists,
         logs,
-        store,
+        partial(recover, store),
         threads,
         checkpoint_seconds,
     )

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-    from shoal.plan.incomplete import Failure
     from shoal.plan.stages import Stage
+    from shoal.pool.incomplete import Failure
     from shoal.settings.data import ArraySource
     from shoal.train_specialists.proposals import Proposer
 
@@ -220,7 +220,7 @@ def _released(job: StageJob) -> list[int]:
 
 
 def _failures(job: StageJob) -> list[Failure]:
-    from shoal.plan.incomplete import Failure
+    from shoal.pool.incomplete import Failure
 
     return [Failure(**each) for each in job.run.record["failed"]]
 
@@ -236,7 +236,7 @@ def _proposer(job: StageJob) -> Proposer | None:
 
 
 def _answers(job: StageJob) -> Path | None:
-    from shoal.workflow.answers import link_to_answers
+    from shoal.plan.answers import link_to_answers
 
     return link_to_answers(job.run.record)
 

@@ -13,7 +13,7 @@ from shoal.errors import SettingsError
 from shoal.formats.files import replacing
 
 if TYPE_CHECKING:
-    from shoal.settings.variants import Variant
+    from shoal.plan.variants import Variant
 
 
 def import_stimulus(
@@ -40,7 +40,7 @@ def import_stimulus(
 
 def _composed(text: str, out: Path) -> list[Variant]:
     """The variants of an experiment that is not written yet: only one that composes will be."""
-    from shoal.settings.variants import variants
+    from shoal.plan.variants import variants
 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, out.name)

@@ -1,31 +1,46 @@
-"""The frozen map row -> partition: by nearest atom, or by the value of a column."""
+"""The frozen map from row to partition: by nearest atom, or by the value of a column."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self
 
 import numpy as np
 from pydantic import NonNegativeInt
+from typing_extensions import TypedDict
 
 from shoal.cluster.distances import Targets
 from shoal.cluster.merge import Bounds
-from shoal.errors import CorruptError
-from shoal.formats.fitted_state import load_state, save_state
+from shoal.errors import CorruptError, DataError, SettingsError, nearest
+from shoal.formats.fitted_state import State, load_state, save_state
+from shoal.formats.hashing import KEY_BYTES
 from shoal.formats.stored import Stored, as_kind, check_range, naming, tensor_of
+from shoal.formats.tables import FOLD, KEY, RESERVED, TRAIN, Table, folds, keys
+from shoal.partitions.index import UNASSIGNED
 from shoal.sources.canonical import canonical_text
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-    Rows = NDArray[np.float32]
-    State = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+    from shoal.formats.fitted_state import Tensors
 
-UNASSIGNED = -1
-"""Partition of a row whose column value was not seen in training: the base serves it."""
+    Rows = NDArray[np.float32]
+
+
+class Candidate(TypedDict):
+    """Mean loss of probes with a number of partitions, and by how much it is less than with 1."""
+
+    partitions: int
+    rows: int
+    units: NotRequired[int]
+    loss: float
+    gain: float
+    standard_error: float
 
 
 class _AtomFacts(Stored):
@@ -35,7 +50,7 @@ class _AtomFacts(Stored):
     lower_rows: int
     upper_rows: int
     training_rows: NonNegativeInt
-    candidates: list[dict[str, Any]] | None = None
+    candidates: list[Candidate] | None = None
 
 
 class _ColumnFacts(Stored):
@@ -48,17 +63,19 @@ class _ColumnFacts(Stored):
 
 
 class Assigner(ABC):
-    """What every assigner does.
+    """A map from row to partition.
 
     Attributes:
         partitions: Number of partitions.
         dims: Width of the embedding; None where a column decides.
         column: Name of the column whose values it reads, or None where the embedding decides.
+        flops_per_row: FLOPs of one row's assignment; 0 where a column decides.
     """
 
     partitions: int
     dims: int | None
     column: str | None
+    flops_per_row: float = 0.0
 
     @abstractmethod
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:
@@ -71,7 +88,7 @@ class Assigner(ABC):
 
     @abstractmethod
     def state(self) -> State:
-        """Tensors and JSON that :func:`assigner_from_state` takes."""
+        """State for :func:`assigner_from_state`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to one safetensors file."""
@@ -81,7 +98,9 @@ class Assigner(ABC):
 class AtomAssigner(Assigner):
     """Row -> nearest prototype -> atom -> partition.
 
-    A row's result is the same in any batch and on every processor.
+    A row's result is the same in any batch and on every processor. FLOPs per row: ``3 m d`` for m
+    prototypes, and ``3 P d`` for the exact distances (subtract, square and add for each point and
+    dimension, as Lloyd 1982 counts).
 
     Attributes:
         prototypes: float32 ``(prototypes, dims)``.
@@ -89,7 +108,7 @@ class AtomAssigner(Assigner):
         atom_partition: Partition of each atom, int32 ``(atoms,)``.
         bounds: Fewest and most training rows of a partition, as fitted.
         training_rows: Rows of the training fold when it was fitted.
-        candidates: What was measured with other numbers of partitions, where they were compared.
+        candidates: Numbers of partitions that were compared, if any were.
     """
 
     def __init__(
@@ -110,7 +129,8 @@ class AtomAssigner(Assigner):
         self.partitions = int(atom_partition.max()) + 1
         self.dims = int(prototypes.shape[1])
         self.column = None
-        self.candidates: list[dict[str, Any]] = []
+        self.flops_per_row = 3.0 * (len(prototypes) + self.partitions) * self.dims
+        self.candidates: list[Candidate] = []
         owner = atom_partition[self.prototype_atom]
         self._starts = np.searchsorted(owner, np.arange(self.partitions))
         self._targets = Targets(self.prototypes)
@@ -139,16 +159,6 @@ class AtomAssigner(Assigner):
         """Distance of each row to each partition's nearest prototype, float32 ``(rows, P)``."""
         return self._nearest_by_partition(embedding)[1]
 
-    @property
-    def flops_per_row(self) -> float:
-        """FLOPs of one row's assignment: ``3 m d`` for m prototypes, ``3 P d`` for the exact ones.
-
-        Source:
-            Subtract, square and add for each point and dimension, as Lloyd 1982 counts.
-        """
-        points = len(self.prototypes) + self.partitions
-        return 3.0 * points * int(self.prototypes.shape[1])
-
     def _nearest_by_partition(self, embedding: Rows) -> tuple[NDArray[np.int64], Rows]:
         """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
         near = self._targets.nearest(embedding, self._starts)
@@ -167,11 +177,12 @@ class AtomAssigner(Assigner):
             "upper_rows": self.bounds.upper,
             "training_rows": self.training_rows,
         }
-        return tensors, meta | ({"candidates": self.candidates} if self.candidates else {})
+        candidates = {"candidates": self.candidates} if self.candidates else {}
+        return State(tensors, meta | candidates)
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """The assigner that gave this state.
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
+        """The assigner whose :meth:`state` this is.
 
         Raises:
             CorruptError: It is not an assigner's, or one that no fit gives.
@@ -181,11 +192,11 @@ class AtomAssigner(Assigner):
         atom = tensor_of(tensors, "prototype_atom", "int", (len(prototypes),))
         partition = tensor_of(tensors, "atom_partition", "int", (None,))
         check_range(atom, "prototype_atom", 0, len(partition) - 1)
-        found = np.unique(partition[atom])
-        if partition.min() < 0 or partition.max() != len(found) - 1:
+        held = len(np.unique(partition[atom]))
+        if partition.min() < 0 or partition.max() != held - 1:
             raise CorruptError(
                 f"tensor 'atom_partition': numbers from {partition.min()} to {partition.max()} "
-                f"of {len(found)} partitions with a prototype, where each has one from 0 on"
+                f"of {held} partitions with a prototype, where each has one from 0 on"
             )
         bounds = Bounds(facts.lower_rows, facts.upper_rows)
         assigner = cls(prototypes, atom, partition, bounds, facts.training_rows)
@@ -225,11 +236,11 @@ class ColumnAssigner(Assigner):
     def state(self) -> State:
         """Tensors and JSON."""
         meta = {"assigner": "column", "column": self.column, "values": self.values}
-        return {"rows": self.rows}, meta | {"training_rows": int(self.rows.sum())}
+        return State({"rows": self.rows}, meta | {"training_rows": int(self.rows.sum())})
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """The assigner that gave this state.
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
+        """The assigner whose :meth:`state` this is.
 
         Raises:
             CorruptError: It is not an assigner's, or one that no fit gives.
@@ -259,21 +270,18 @@ def partition_values(
 
 
 def assigner_from_state(
-    tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
+    tensors: Tensors, meta: Mapping[str, object]
 ) -> AtomAssigner | ColumnAssigner:
-    """The assigner that gave this state.
+    """The assigner whose state this is.
 
     Raises:
         CorruptError: The state is not an assigner's.
     """
-    kinds: dict[str, type[AtomAssigner | ColumnAssigner]] = {
-        "atoms": AtomAssigner,
-        "column": ColumnAssigner,
-    }
-    kind = kinds.get(str(meta.get("assigner")))
-    if kind is None:
-        raise CorruptError(f"state of an unknown assigner, {meta.get('assigner')!r}")
-    return kind.from_state(tensors, meta)
+    if meta.get("assigner") == "atoms":
+        return AtomAssigner.from_state(tensors, meta)
+    if meta.get("assigner") == "column":
+        return ColumnAssigner.from_state(tensors, meta)
+    raise CorruptError(f"state of an unknown assigner, {meta.get('assigner')!r}")
 
 
 def load_assigner(path: str | os.PathLike[str]) -> AtomAssigner | ColumnAssigner:
@@ -281,3 +289,67 @@ def load_assigner(path: str | os.PathLike[str]) -> AtomAssigner | ColumnAssigner
     tensors, meta = load_state(path)
     with naming(path):
         return assigner_from_state(tensors, meta)
+
+
+_BATCH_ROWS = 65536
+
+
+def fit_column(column: str, tables: Iterable[Table], max_partitions: int) -> ColumnAssigner:
+    """One partition for each value that the column has in the training fold.
+
+    Args:
+        column: Name of the column.
+        tables: Transformed tables.
+        max_partitions: Most values accepted.
+
+    Returns:
+        The assigner; partition 0 is the value with the most rows, ties go by text.
+
+    Raises:
+        SettingsError: There is no such column, or it holds images.
+        DataError: The column is empty in the training fold, or has too many values.
+    """
+    counts: Counter[str] = Counter()
+    for table in tables:
+        for batch in column_batches(table, column):
+            training = folds(batch) == TRAIN
+            values = np.array(batch[column].to_pylist(), dtype=object)[training]
+            counts.update(text for text in map(value_text, values) if text is not None)
+        if len(counts) > max_partitions:
+            raise DataError(
+                f"{table.path}: column {column!r} has more than {max_partitions} values; raise "
+                f"cluster.max_partitions or choose a column with fewer"
+            )
+    if not counts:
+        raise DataError(f"column {column!r} has no value in the training fold; choose another one")
+    ordered = sorted(counts, key=lambda value: (-counts[value], value))
+    rows = np.array([counts[value] for value in ordered], dtype=np.int64)
+    return ColumnAssigner(column, ordered, rows)
+
+
+def column_values(table: Table, column: str) -> tuple[list[Any], NDArray[np.uint8]]:
+    """All values of a column, and the keys of their rows, uint8 ``(rows, KEY_BYTES)``."""
+    values: list[Any] = []
+    parts = [np.empty((0, KEY_BYTES), dtype=np.uint8)]
+    for batch in column_batches(table, column):
+        values += batch[column].to_pylist()
+        parts.append(keys(batch))
+    return values, np.concatenate(parts)
+
+
+def column_batches(table: Table, column: str) -> Iterator[pa.Table]:
+    """Batches of a table with the column, the key and the fold.
+
+    Raises:
+        SettingsError: There is no such column, or it holds images.
+    """
+    import pyarrow as pa
+
+    known = [name for name in table.schema.names if name not in RESERVED]
+    if column not in known:
+        raise SettingsError(
+            f"cluster.column: {table.path} has no column {column!r}; {nearest(column, known)}"
+        )
+    if isinstance(table.schema.field(column).type, pa.FixedShapeTensorType):
+        raise SettingsError(f"cluster.column: column {column!r} holds images, which have no groups")
+    return table.batches(_BATCH_ROWS, [column, KEY, FOLD])

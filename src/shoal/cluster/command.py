@@ -15,7 +15,7 @@ from shoal.formats.json_file import read_made, write_json
 from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,12 +42,12 @@ def cluster_fit(
         embeddings: Their embeddings, in the same order.
         tables: Their tables, which only an assigner by column reads.
         out: The assigner.
-        ledger_out: What it cost.
+        ledger_out: Its ledger.
         threads: CPU threads; the bits depend on it.
     """
     from threadpoolctl import threadpool_limits
 
-    from shoal.cluster.columns import fit_column
+    from shoal.cluster.assigner import fit_column
     from shoal.cluster.fit import fit_assigner
     from shoal.cluster.sample import training_sample
     from shoal.formats.ledger import Ledger
@@ -96,7 +96,8 @@ def assign(
 
     from shoal.cluster.assigner import load_assigner
     from shoal.cluster.sample import aligned, check_finite
-    from shoal.formats.row_store import ShardRows
+    from shoal.formats.row_store import ShardRows, known_labels
+    from shoal.formats.tables import TRAIN
     from shoal.formats.units import UNIT
     from shoal.partitions.grouping import group_order, groups
 
@@ -116,7 +117,8 @@ def assign(
     small = [arrays[name][order] for name in ("partition", "fold", "hash")]
     _write_ordered(rows_out, arrays, order)
     summary = {"shard": shard, "rows": len(order), "groups": groups(*small)}
-    summary["unknown_labels"] = _unknown_labels(arrays["y"], arrays["fold"])
+    unknown = ~known_labels(arrays["y"]) & (arrays["fold"] == TRAIN)
+    summary["unknown_labels"] = int(unknown.sum())
     _write_compact(summary_out, summary | {"store": file_hash(rows_out)} | made_from())
 
 
@@ -134,7 +136,7 @@ def partition(
     """Merge the shards' summaries into the index; write ``members/`` beside it.
 
     Args:
-        summaries: What ``assign`` wrote, one a shard.
+        summaries: Outputs of ``assign``, one per shard.
         assigner_path: The assigner.
         min_rows: Training rows below which a partition gets no specialist.
         lineage: Identity of all that was fitted and that training depends on.
@@ -163,7 +165,7 @@ def partition(
 
 def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> list[Any]:
     """Values of a column, after checking that the table's rows are the encoded ones."""
-    from shoal.cluster.columns import column_values
+    from shoal.cluster.assigner import column_values
     from shoal.errors import DataError
     from shoal.formats.tables import Table
 
@@ -178,13 +180,6 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
     return values
 
 
-def _unknown_labels(y: NDArray[Any], fold: NDArray[np.uint8]) -> int:
-    """Training rows whose class the generation does not know."""
-    from shoal.formats.tables import TRAIN
-
-    return 0 if y.dtype.kind == "f" else int(((y < 0) & (fold == TRAIN)).sum())
-
-
 def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:
     from shoal.formats.row_store import RowArray, write_rows
 
@@ -197,7 +192,7 @@ def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[n
     write_rows(path, len(order), specs, batches(), {"rows_in": len(order)})
 
 
-def _write_compact(path: Path, content: dict[str, Any]) -> None:
+def _write_compact(path: Path, content: Mapping[str, object]) -> None:
     """JSON on one line: thousands of summaries are read at once, and indents cost seconds."""
     with replacing(path) as aside:
         aside.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")

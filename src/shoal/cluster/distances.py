@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.training.blocks import BLOCK_ROWS
-from shoal.training.exact import row_sums
+from shoal.training.exact import BLOCK_ROWS, row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +59,7 @@ class Targets:
             starts: Where groups begin, ascending from 0, none empty; None for one group.
 
         Returns:
-            One choice a group. The first point, at distance NaN, where a row is not finite.
+            One choice per group. The first point, at distance NaN, where a row is not finite.
         """
         begins = np.zeros(1, np.int64) if starts is None else np.asarray(starts, dtype=np.int64)
         lengths = np.diff(begins, append=len(self.points))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -71,7 +71,9 @@ def merge_atoms(
     best, lowest = None, np.inf
     previous = None
     for _ in range(_ROUNDS):
-        labels = _assign_balanced(centres, rows, targets, bounds)
+        difference = centres[:, None, :] - targets[None]
+        squared = (difference * difference).sum(axis=2)
+        labels = assign_within(rows[:, None] * squared, rows, bounds)
         cost = merge_cost(centres, rows, labels)
         if cost < lowest:
             best, lowest = labels, cost
@@ -104,20 +106,13 @@ def _first_centres(
     return np.asarray(fitted.cluster_centers_)
 
 
-def _assign_balanced(
-    centres: Float64, rows: NDArray[np.int64], targets: Float64, bounds: Bounds
-) -> Labels:
-    difference = centres[:, None, :] - targets[None]
-    return assign_within(rows[:, None] * (difference * difference).sum(axis=2), rows, bounds)
-
-
 def assign_within(cost: Float64, rows: NDArray[np.int64], bounds: Bounds) -> Labels:
     """The cheapest assignment of atoms to partitions whose rows keep the bounds.
 
     Each atom's cheapest few partitions are tried first, all of them only if that fails.
 
     Args:
-        cost: What each atom costs in each partition, float64 ``(atoms, partitions)``, not
+        cost: Cost of each atom in each partition, float64 ``(atoms, partitions)``, not
             negative; of a sum of costs within 0.1 % of the least, any may be found.
         rows: Rows of each atom, int64 ``(atoms,)``.
         bounds: Fewest and most rows of a partition, counted like ``rows``.
@@ -160,22 +155,16 @@ def _solve(
         problem += held >= bounds.lower
         problem += held <= bounds.upper
         problem += pulp.lpSum(goes for _, goes in own) >= 1
-    if problem.solve(_solver()) != pulp.LpStatusOptimal:
+    # The CBC that comes with PuLP, on one thread.
+    path = pulp.PULP_CBC_CMD.pulp_cbc_path
+    solver = pulp.COIN_CMD(path=path, msg=False, gapRel=_GAP, maxNodes=_NODES)
+    if problem.solve(solver) != pulp.LpStatusOptimal:
         return None
     labels = np.full(atoms, -1, dtype=np.int32)
     for (atom, target), variable in terms:
         if variable.value() > 0.5:
             labels[atom] = target
     return labels
-
-
-def _solver() -> Any:  # noqa: ANN401 - PuLP has no types
-    """The CBC that comes with PuLP, on one thread."""
-    import pulp
-
-    return pulp.COIN_CMD(
-        path=pulp.PULP_CBC_CMD.pulp_cbc_path, msg=False, gapRel=_GAP, maxNodes=_NODES
-    )
 
 
 def _centres_of(

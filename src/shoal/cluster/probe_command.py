@@ -1,6 +1,6 @@
 """Command ``cluster-fit`` for the assigners that train probes.
 
-Apart from the other commands of cluster: a change of how models are trained reassigns no row.
+Apart from the other commands of cluster, so that a change of training reassigns no row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def cluster_fit(
         base_path: The base.
         shapes_path: Shape of rows and labels.
         out: The assigner.
-        ledger_out: What it cost.
+        ledger_out: Its ledger.
         threads: CPU threads; the bits depend on it.
 
     Raises:
@@ -46,10 +46,8 @@ def cluster_fit(
     """
     from threadpoolctl import threadpool_limits
 
-    from shoal.cluster.auto import fit_auto
-    from shoal.cluster.by_loss import fit_by_loss
-    from shoal.cluster.labelled import labelled_sample
-    from shoal.cluster.probes import Recipe
+    from shoal.cluster.by_probes import fit_auto, fit_by_loss
+    from shoal.cluster.probes import Recipe, labelled_sample
     from shoal.formats.fitted_state import load_state
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes

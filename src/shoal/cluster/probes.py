@@ -1,23 +1,29 @@
-"""Probes: copies of the base that are trained a little, to see what a cut of the data is worth."""
+"""Probes: copies of the base that are trained a little, to compare partitions of the data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from shoal.train_specialists.fit import train_on_rows
+from shoal.cluster.sample import embedded_blocks
+from shoal.errors import DataError
+from shoal.formats.row_store import SmallestDraws, known_labels
+from shoal.formats.units import UNIT
+from shoal.partitions.grouping import FOLD_NAMES
+from shoal.partitions.reader import halves
+from shoal.training.fit import train_on_rows
 from shoal.training.flops import forward_flops
 from shoal.training.model import build_model, load_weights, predict, row_losses, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from shoal.cluster.labelled import LabelledRows
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.settings.learning import Model, Training
@@ -27,8 +33,85 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class LabelledRows:
+    """Rows that probes are trained and judged on, row-aligned.
+
+    Attributes:
+        x: Encoded inputs, float32 ``(rows, …)``.
+        y: Encoded labels ``(rows,)``, all known.
+        key: Row keys, uint8 ``(rows, KEY_BYTES)``.
+        embedding: float32 ``(rows, dims)``.
+        unit: Unit of each row, uint64 ``(rows,)``; None where each is its own.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+    key: NDArray[np.uint8]
+    embedding: NDArray[np.float32]
+    unit: NDArray[np.uint64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def at(self, places: NDArray[Any]) -> LabelledRows:
+        """Some of the rows, by place or by truth."""
+        unit = None if self.unit is None else self.unit[places]
+        rows = LabelledRows(*(getattr(self, name)[places] for name in _LABELLED))
+        return replace(rows, unit=unit)
+
+
+_LABELLED = ("x", "y", "key", "embedding")
+
+
+def labelled_sample(
+    encoded: Sequence[Path],
+    embeddings: Sequence[Path],
+    fold: int,
+    rows: int,
+    seed: int,
+    half: int | None = None,
+) -> tuple[LabelledRows, int]:
+    """The rows of one fold whose keys draw the smallest numbers, those of unknown labels left out.
+
+    Args:
+        encoded: Encoded shards.
+        embeddings: Their embeddings, in the same order.
+        fold: The fold's code.
+        rows: Rows in the sample, at most.
+        seed: Seed of the draw.
+        half: Only rows of this half of the fold, 0 or 1; grid points are chosen on half 0 of the
+            validation fold.
+
+    Returns:
+        The rows in order of draw, and the number of all rows of the fold.
+
+    Raises:
+        DataError: There is no such row, or an embedding is not finite.
+    """
+    smallest, in_fold = SmallestDraws(rows, seed, "cluster"), 0
+    names = ["x", "y", "key", "hash", "fold", UNIT]
+    for arrays in embedded_blocks(encoded, embeddings, names):
+        inside = arrays["fold"] == fold
+        in_fold += int(inside.sum())
+        inside &= known_labels(arrays["y"])
+        if half is not None:
+            inside &= halves(arrays) == half
+        columns = {name: array[inside] for name, array in arrays.items()}
+        kept = [columns[name] for name in (*_LABELLED, UNIT) if name in columns]
+        smallest.add(columns["key"], columns["hash"], *kept)
+    sample = LabelledRows(*smallest.arrays())
+    if not len(sample):
+        part = "" if half is None else f"{('first', 'second')[half]} half of the "
+        raise DataError(
+            f"cluster: no row in the {part}{FOLD_NAMES[fold]} fold has a known label, and probes "
+            f"need some; give the fold more rows or use cluster=kmeans"
+        )
+    return sample, in_fold
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What probes are made of.
+    """Model and training of probes.
 
     Attributes:
         model: The user's class and its arguments.
@@ -58,10 +141,10 @@ class Recipe:
 
 @dataclass
 class Probes:
-    """One probe a partition, trained on rows in memory; each training goes on from the last.
+    """One probe per partition, trained on rows in memory; each training goes on from the last.
 
     Attributes:
-        recipe: What they are made of.
+        recipe: Their model and training.
         rows: Training rows.
         partitions: Number of probes.
     """
@@ -76,7 +159,7 @@ class Probes:
         self._weights = [self.recipe.base] * self.partitions
 
     def train(self, partition: Labels, rows_seen: float) -> None:
-        """Train every probe on its partition, all together for so many rows.
+        """Train every probe on its partition.
 
         Args:
             partition: Of each training row, int32 ``(rows,)``.
@@ -103,7 +186,8 @@ class Probes:
         """Loss of each row under one probe, float64 ``(rows,)``."""
         recipe = self.recipe
         net = recipe.net(self._weights[number])
-        recipe.charge("losses", _forward_flops(net, rows.x))
+        one_row = forward_flops(net, torch.zeros((1, *rows.x.shape[1:])))
+        recipe.charge("losses", float(one_row) * len(rows))
         return row_losses(predict(net, rows.x, recipe.shapes.task), rows.y, recipe.shapes.task)
 
     def all_losses(self, places: NDArray[np.int64]) -> Losses:
@@ -118,7 +202,3 @@ class Probes:
             own = np.flatnonzero(partition == number)
             losses[own] = self.losses(number, rows.at(own))
         return losses
-
-
-def _forward_flops(net: torch.nn.Module, x: NDArray[np.float32]) -> float:
-    return float(forward_flops(net, torch.zeros((1, *x.shape[1:])))) * len(x)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DataError
-from shoal.formats.hashing import uniform
-from shoal.formats.row_store import ShardRows
+from shoal.formats.row_store import ShardRows, SmallestDraws
 from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
@@ -16,39 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-_PURPOSE = "cluster"
-
-
-class SmallestDraws:
-    """The rows with the smallest draws seen so far; holds at most twice as many as asked for."""
-
-    def __init__(self, rows: int, seed: int) -> None:
-        self._limit = rows
-        self._seed = seed
-        self._parts: list[tuple[NDArray[Any], ...]] = []
-        self._held = 0
-
-    def add(
-        self, keys: NDArray[np.uint8], hashes: NDArray[np.uint8], *arrays: NDArray[Any]
-    ) -> None:
-        """Take rows. Those of one key draw alike: then their hashes decide."""
-        tie = np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
-        self._parts.append((uniform(keys, self._seed, _PURPOSE), tie, *arrays))
-        self._held += len(keys)
-        if self._held > 2 * self._limit:
-            self._cut()
-
-    def _cut(self) -> None:
-        columns = [np.concatenate(part) for part in zip(*self._parts, strict=True)]
-        order = np.lexsort((columns[1], columns[0]))[: self._limit]
-        self._parts = [tuple(column[order] for column in columns)]
-        self._held = len(self._parts[0][0])
-
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """The rows in order of draw."""
-        self._cut()
-        return self._parts[0][2:]
 
 
 def training_sample(
@@ -68,7 +34,7 @@ def training_sample(
     Raises:
         DataError: There are no training rows, or an embedding is not finite.
     """
-    smallest = SmallestDraws(rows, seed)
+    smallest = SmallestDraws(rows, seed, "cluster")
     training_rows = 0
     for arrays in embedded_blocks(encoded, embeddings, ["key", "fold"]):
         training = arrays["fold"] == TRAIN
@@ -109,10 +75,10 @@ def embedded_blocks(
 
 
 def aligned(shard: ShardRows, other: ShardRows) -> None:
-    """Check that two stores hold as many rows.
+    """Refuse two stores of different lengths.
 
     Raises:
-        DataError: They do not: one is left from other data.
+        DataError: One is left from other data.
     """
     if shard.rows != other.rows:
         raise DataError(
@@ -122,7 +88,7 @@ def aligned(shard: ShardRows, other: ShardRows) -> None:
 
 
 def check_finite(embedding: NDArray[np.float32], path: object, start: int = 0) -> None:
-    """Check that an embedding is made of numbers.
+    """Refuse an embedding with a value that is not finite.
 
     Args:
         embedding: ``(rows, dims)``.

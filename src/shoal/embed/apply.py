@@ -1,4 +1,4 @@
-"""Command ``embed``: apart from the fit, whose code it does not depend on."""
+"""Command ``embed``: apart from the fit, so that a change of the fit reruns no shard."""
 
 from __future__ import annotations
 

@@ -1,32 +1,33 @@
-"""What every embedder is, and how a fitted one is found again."""
+"""The base class of embedders, and how a fitted one is loaded."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import PositiveInt
 
 from shoal.errors import CorruptError, DataError
+from shoal.formats.fitted_state import State, load_state
 from shoal.formats.stored import Stored, as_kind, naming
-from shoal.training.blocks import BLOCK_ROWS, padded_blocks
+from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    Tensors = Mapping[str, NDArray[Any]]
+    from shoal.formats.fitted_state import Tensors
 
 
 class Embedder(ABC):
     """A frozen map from encoded rows to embeddings.
 
     Attributes:
-        method: The name that settings and stored state call it by.
+        method: Its name in settings and stored state.
         x_shape: Shape of one encoded row.
         dims: Width of the embedding.
         flops_per_row: Floating-point operations to embed one row.
@@ -64,13 +65,13 @@ class Embedder(ABC):
         """Embedding of exactly ``BLOCK_ROWS`` rows."""
 
     @abstractmethod
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Everything that :meth:`from_state` needs: tensors, and JSON with ``method``."""
+    def state(self) -> State:
+        """State for :meth:`from_state`; its JSON holds ``method``."""
 
     @classmethod
     @abstractmethod
-    def from_state(cls, tensors: Tensors, meta: Mapping[str, Any]) -> Self:
-        """The embedder that gave this state."""
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
+        """The embedder whose :meth:`state` this is."""
 
 
 class IdentityEmbedder(Embedder):
@@ -86,12 +87,12 @@ class IdentityEmbedder(Embedder):
     def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return x.reshape(BLOCK_ROWS, -1)
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         """The row's shape; there are no tensors."""
-        return {}, {"method": self.method, "x_shape": list(self.x_shape)}
+        return State({}, {"method": self.method, "x_shape": list(self.x_shape)})
 
     @classmethod
-    def from_state(cls, tensors: Tensors, meta: Mapping[str, Any]) -> Self:  # noqa: ARG003
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:  # noqa: ARG003
         """The embedder that gave this state.
 
         Raises:
@@ -107,7 +108,7 @@ class _Facts(Stored):
     x_shape: list[PositiveInt]
 
 
-def x_shape_in(meta: Mapping[str, Any]) -> list[int]:
+def x_shape_in(meta: Mapping[str, object]) -> list[int]:
     """Shape of one encoded row, as an embedder's file says it.
 
     Raises:
@@ -123,41 +124,26 @@ def load_embedder(path: str | os.PathLike[str]) -> Embedder:
         SourceError: There is no such file.
         CorruptError: The file is damaged, or holds something else.
     """
-    from shoal.formats.fitted_state import load_state
-
     tensors, meta = load_state(path)
     with naming(path):
         return embedder_from_state(tensors, meta)
 
 
-def embedder_from_state(tensors: Tensors, meta: Mapping[str, Any]) -> Embedder:
+def embedder_from_state(tensors: Tensors, meta: Mapping[str, object]) -> Embedder:
     """The embedder that gave this state.
 
     Raises:
         CorruptError: None did.
     """
-    kind = _kinds().get(str(meta.get("method")))
-    if kind is None:
-        raise CorruptError(f"holds no embedder, method {meta.get('method')!r}")
-    return kind(tensors, meta)
-
-
-def _kinds() -> dict[str, Callable[[Tensors, Mapping[str, Any]], Embedder]]:
-    """Method to what makes its embedder from state; none is imported before it is called."""
-
-    def pca(tensors: Tensors, meta: Mapping[str, Any]) -> Embedder:
+    method = meta.get("method")
+    if method == "identity":
+        return IdentityEmbedder.from_state(tensors, meta)
+    if method == "pca":
         from shoal.embed.pca import PCAEmbedder
 
         return PCAEmbedder.from_state(tensors, meta)
-
-    def neural(tensors: Tensors, meta: Mapping[str, Any]) -> Embedder:
+    if method in ("scarf", "vicreg"):
         from shoal.embed.neural import NeuralEmbedder
 
         return NeuralEmbedder.from_state(tensors, meta)
-
-    return {
-        "identity": IdentityEmbedder.from_state,
-        "pca": pca,
-        "scarf": neural,
-        "vicreg": neural,
-    }
+    raise CorruptError(f"holds no embedder, method {method!r}")

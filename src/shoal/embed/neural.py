@@ -1,10 +1,10 @@
-"""Embedders that are networks: what they are, not how they are trained."""
+"""Embedders that are networks; :mod:`shoal.embed.train` trains them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from shoal.embed.embedder import Embedder
 from shoal.errors import CorruptError
+from shoal.formats.fitted_state import State
 from shoal.formats.stored import Stored, as_kind, check_numbers, check_range, tensor_of
 from shoal.models import MLP, channels_and_sides, channels_first
 from shoal.training.bounded import check_layout
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from shoal.formats.fitted_state import Tensors
 
 
 class ImageEncoder(nn.Module):
@@ -62,7 +65,7 @@ class _Facts(Stored):
 
 @dataclass(frozen=True)
 class Architecture:
-    """What an encoder is before it is trained."""
+    """Kind and sizes of an encoder."""
 
     method: str
     x_shape: tuple[int, ...]
@@ -95,7 +98,7 @@ class NeuralEmbedder(Embedder):
         """Keep the trained encoder.
 
         Args:
-            architecture: What the encoder was built from.
+            architecture: Kind and sizes of the encoder.
             encoder: Rows to ``(rows, dims)``.
             mean: Mean of each dimension, float32 ``(dims,)``.
             scale: Standard deviation of each dimension, float32 ``(dims,)``.
@@ -115,7 +118,7 @@ class NeuralEmbedder(Embedder):
             output: NDArray[np.float32] = self._encoder(torch.from_numpy(x)).numpy()
         return (output - self._mean) / self._scale
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         """Weights, mean and scale; the encoder's architecture and cost."""
         tensors = {
             f"encoder.{name}": value.numpy(force=True)
@@ -123,10 +126,10 @@ class NeuralEmbedder(Embedder):
         }
         meta = asdict(self.architecture) | {"x_shape": list(self.x_shape)}
         tensors |= {"mean": self._mean, "scale": self._scale}
-        return tensors, meta | {"flops_per_row": self.flops_per_row}
+        return State(tensors, meta | {"flops_per_row": self.flops_per_row})
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
         """The embedder that gave this state.
 
         Raises:

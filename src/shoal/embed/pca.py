@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from shoal.embed.embedder import Embedder, x_shape_in
 from shoal.embed.rows import training_rows
 from shoal.errors import DataError
+from shoal.formats.fitted_state import State
 from shoal.formats.stored import tensor_of
 from shoal.training.exact import ExactProduct
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.fitted_state import Tensors
     from shoal.formats.ledger import Ledger
 
     Float64 = NDArray[np.float64]
@@ -57,13 +59,13 @@ class PCAEmbedder(Embedder):
     def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._product(x.reshape(len(x), -1)).astype(np.float32)
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def state(self) -> State:
         """Mean and components."""
         tensors = {"mean": self._mean, "components": self._components}
-        return tensors, {"method": self.method, "x_shape": list(self.x_shape)}
+        return State(tensors, {"method": self.method, "x_shape": list(self.x_shape)})
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
         """The embedder that gave this state.
 
         Raises:
@@ -93,24 +95,24 @@ def fit_pca(
         tracking.
     """
     features = math.prod(x_shape)
-    found: _Scatter | _Leading | None = None
+    directions: _Scatter | _Leading | None = None
     for block in training_rows(paths, ("x",), ledger):
         rows = block["x"].reshape(len(block["x"]), features)
-        if found is None:
+        if directions is None:
             narrow = features <= _SCATTER_FEATURES
-            found = _Scatter(rows[0]) if narrow else _Leading(rows[0], dims)
-        found.add(rows)
-    if found is None:
+            directions = _Scatter(rows[0]) if narrow else _Leading(rows[0], dims)
+        directions.add(rows)
+    if directions is None:
         raise DataError("embed: the training fold has no rows")
-    components = found.components(dims)
+    components = directions.components(dims)
     if not len(components):
         raise DataError(
-            f"embed: all {found.rows} training rows are equal once encoded, so they have no "
+            f"embed: all {directions.rows} training rows are equal once encoded, so they have no "
             f"principal component; look for an input that varies"
         )
-    ledger.rows_seen += found.rows
-    ledger.flops += found.flops
-    return PCAEmbedder(x_shape, found.mean, _signed(components))
+    ledger.rows_seen += directions.rows
+    ledger.flops += directions.flops
+    return PCAEmbedder(x_shape, directions.mean, _signed(components))
 
 
 class _Mean:
@@ -120,7 +122,7 @@ class _Mean:
 
     Attributes:
         rows: Rows added.
-        flops: What was spent on them.
+        flops: Floating-point operations spent on them.
     """
 
     def __init__(self, first: NDArray[np.float32]) -> None:

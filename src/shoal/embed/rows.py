@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from shoal.formats.hashing import uniform
-from shoal.formats.row_store import CHUNK_ROWS, ShardRows
+from shoal.formats.row_store import CHUNK_ROWS, ShardRows, SmallestDraws
 from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from shoal.formats.ledger import Ledger
@@ -46,25 +44,13 @@ def sample_rows(
     """The ``rows`` training rows whose keys draw the smallest numbers; all where there are fewer.
 
     The sample does not depend on how rows are cut into shards, nor on their order, as long as
-    rows with the same key have the same content. Memory: twice ``rows`` and one block.
+    rows with the same key have the same content. Memory: twice ``rows`` and one block. There is at
+    least one training row.
 
     Returns:
         float32 ``(at most rows, …)``, ordered by the draw.
     """
-    held: list[dict[str, NDArray[Any]]] = []
-    bound = 1.0
+    smallest = SmallestDraws(rows, seed, purpose)
     for block in training_rows(paths, ("x", "key"), ledger):
-        draw = uniform(block["key"], seed, purpose)
-        below = draw < bound
-        held.append({"x": block["x"][below], "draw": draw[below]})
-        if sum(len(part["draw"]) for part in held) >= 2 * rows:
-            held = [_lowest(held, rows)]
-            bound = held[0]["draw"][-1]
-    return _lowest(held, rows)["x"] if held else np.empty((0,), dtype=np.float32)
-
-
-def _lowest(parts: list[dict[str, NDArray[Any]]], rows: int) -> dict[str, NDArray[Any]]:
-    """The ``rows`` rows of smallest draw, ascending."""
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    order = np.argsort(joined["draw"], kind="stable")[:rows]
-    return {name: array[order] for name, array in joined.items()}
+        smallest.add(block["key"], block["key"], block["x"])
+    return smallest.arrays()[0]

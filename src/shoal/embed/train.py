@@ -12,7 +12,7 @@ from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError
 from shoal.training.batches import RowStream
-from shoal.training.blocks import BLOCK_ROWS
+from shoal.training.exact import BLOCK_ROWS
 from shoal.training.flops import forward_flops, step_flops
 from shoal.training.loop import run_steps
 from shoal.training.processes import end_helpers, visible_devices
@@ -97,8 +97,7 @@ def _network(
     settings: SCARF | VICReg, architecture: Architecture, paths: Sequence[Path], ledger: Ledger
 ) -> tuple[nn.Module, pl.LightningModule]:
     """An encoder and what trains it, with weights drawn from the seed."""
-    from shoal.embed.scarf import ScarfModule
-    from shoal.embed.vicreg import VicregModule
+    from shoal.embed.self_supervised import ScarfModule, VicregModule
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

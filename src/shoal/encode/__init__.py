@@ -1,6 +1,6 @@
-"""Rows to tensors, one encoder a column; fitted on the training fold alone.
+"""Rows to tensors, one encoder per column, fitted on the training fold alone.
 
-What a value becomes that is missing, or that the training fold did not hold:
+Missing values, and values that the training fold did not hold, become:
 
 ================  ===========================  ==============================================
 encoder           missing                      unseen
@@ -27,11 +27,11 @@ encoder           missing                      unseen
 a class label     cannot be                    -1, counted as wrong in evaluation
 ================  ===========================  ==============================================
 
-What "training" is to an encoder is a sample: the ``fit_rows`` training rows with the smallest
+"Training" means a sample here: the ``fit_rows`` training rows with the smallest
 draws by key, so a category or a gap that occurs only outside it counts as unseen. Classes, and
 the mean and spread of a numeric label, come from all training rows.
 
-An encoder is fitted once a generation, and applied the same to every batch, shard and fold.
+An encoder is fitted once per generation, and applied the same to every batch, shard and fold.
 ``decode`` undoes ``scale``, ``quantile``, ``rank``, ``passthrough``, ``one_hot``, ``ordinal``,
 ``sequence_…``, ``image``, ``vector`` and the label.
 

@@ -1,11 +1,10 @@
-"""What every column encoder is."""
+"""The base class of column encoders, and the gaps of numeric columns."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -30,7 +29,7 @@ class NoOptions(Section):
 
 @dataclass(frozen=True)
 class Place:
-    """Which column an encoder is for, and what its settings are called in messages.
+    """The column of an encoder, and the name of its setting in messages.
 
     Attributes:
         column: The column.
@@ -65,18 +64,19 @@ class ColumnEncoder(ABC):
     missing (categorical, text), or as ``(rows, *shape)`` of numbers (image, vector).
 
     Attributes:
-        name: What settings call it.
+        name: Its name in the settings.
         kinds: Kinds of column that it accepts.
-        fitted: What fitting found, of the type ``Fitted``: plain JSON values and scikit-learn
-            estimators.
+        Options: Type of its settings; their descriptions are its documentation.
+        Fitted: Type of its fitted state.
+        fitted: The fitted state: plain JSON values and scikit-learn estimators.
     """
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[Section]] = NoOptions
-    Fitted: ClassVar[Any] = Annotated[dict[str, Any], Field(max_length=0)]
+    Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 
-    def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
+    def __init__(self, place: Place, options: Mapping[str, object]) -> None:
         if place.kind not in self.kinds:
             raise SettingsError(
                 f"{place.setting}: encoder {self.name!r} works on {', '.join(self.kinds)}, "
@@ -86,38 +86,41 @@ class ColumnEncoder(ABC):
         self.column = place.column
         self.given = dict(options)
         self.options: Any = self.parsed(self.given)
-        self.fitted: dict[str, Any] = {}
+        self.fitted: Any = {}
 
-    def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401 - the encoder's own options
+    def parsed(self, options: Mapping[str, object]) -> Any:  # noqa: ANN401 - its own options
         """The options, checked."""
         return parse(self.Options, options, self.place.setting)
 
     def restore(self, fitted: object) -> None:
-        """Take over what fitting found from a file.
+        """Set the fitted state to that of a file.
 
         Raises:
-            CorruptError: It is nothing that fitting finds.
+            CorruptError: It is of another type.
         """
         with naming(self._stored):
             self.fitted = dict(as_kind(self.Fitted, fitted))
-        found, wanted = type(self.fitted.get("estimator")), self.estimator_class
-        if found is not wanted:
+        stored, wanted = type(self.fitted.get("estimator")), type(self.estimator(1))
+        if stored is not wanted:
             raise CorruptError(
-                f"{self._stored}: a {found.__name__} where encoder {self.name!r} has a "
+                f"{self._stored}: a {stored.__name__} where encoder {self.name!r} has a "
                 f"{wanted.__name__}"
             )
 
-    @property
-    def estimator_class(self) -> type:
-        """Class of the estimator that it is fitted with; ``NoneType`` without one."""
-        return NoneType
+    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002 - any estimator
+        """The estimator that is fitted, unfitted; None for encoders without one.
+
+        Args:
+            rows: Training rows that it will be fitted on.
+        """
+        return None
 
     @property
     def width(self) -> int:
         """Features of a row, counted before any is made or named.
 
         Raises:
-            CorruptError: What was taken over from a file does not tell.
+            CorruptError: A state from a file does not tell.
         """
         try:
             return math.prod(self.shape)
@@ -125,10 +128,10 @@ class ColumnEncoder(ABC):
             raise CorruptError(f"{self._stored}: does not tell its features ({error})") from None
 
     def check(self) -> None:
-        """Encode a missing value, so that a state which cannot is refused when it is loaded.
+        """Encode a missing value, so that a useless state is refused when it is loaded.
 
         Raises:
-            CorruptError: It fails, or gives something that is no row of features.
+            CorruptError: It fails, or the result is no row of features.
         """
         for name, value in getattr(self.fitted.get("estimator"), "__dict__", {}).items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -166,7 +169,7 @@ class ColumnEncoder(ABC):
         """Values of features, as :meth:`encode` took them, to the precision of float32.
 
         Args:
-            features: What :meth:`encode` gave, ``(rows, *shape)``.
+            features: Result of :meth:`encode`, ``(rows, *shape)``.
 
         Raises:
             ModelError: The encoder cannot be inverted: features do not tell the value.
@@ -188,7 +191,7 @@ class ColumnEncoder(ABC):
 
 
 class Gaps(TypedDict):
-    """Result of :func:`fit_gaps`."""
+    """State of the gaps of a numeric column: their filling, and whether a feature marks them."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -205,15 +208,15 @@ class Estimator(TypedDict):
 
 
 def no_value(column: str, rows: int) -> DataError:
-    """The error that a column is empty where encoders are fitted."""
+    """The error for a column that is empty where encoders are fitted."""
     return DataError(
         f"column {column!r} has no value in the {rows} training rows that encoders are fitted on; "
         f"declare it ignore, or raise encode.fit_rows if it is only sparse"
     )
 
 
-def fit_gaps(values: NDArray[np.float64], column: str) -> dict[str, Any]:
-    """What fills the gaps of a numeric column, and whether they are marked.
+def fit_gaps(values: NDArray[np.float64], column: str) -> Gaps:
+    """Fill gaps with the mean, and mark them where there are any.
 
     Raises:
         DataError: The column has no value at all.
@@ -221,12 +224,11 @@ def fit_gaps(values: NDArray[np.float64], column: str) -> dict[str, Any]:
     missing = np.isnan(values)
     if missing.all():
         raise no_value(column, len(values))
-    return {"fill": float(values[~missing].mean()), "marked": bool(missing.any())}
+    mean, marked = float(values[~missing].mean()), bool(missing.any())
+    return {"fill": mean, "marked": marked}  # type: ignore[typeddict-item]  # pydantic's config
 
 
-def fill_gaps(
-    values: NDArray[np.float64], fitted: Mapping[str, Any]
-) -> tuple[NDArray[np.float64], Floats]:
+def fill_gaps(values: NDArray[np.float64], fitted: Gaps) -> tuple[NDArray[np.float64], Floats]:
     """The column without gaps, ``(rows, 1)``, and the mark of gaps, ``(rows, 0 or 1)``."""
     missing = np.isnan(values)
     filled = np.where(missing, fitted["fill"], values)[:, np.newaxis]
@@ -234,13 +236,11 @@ def fill_gaps(
     return filled, marks if fitted["marked"] else marks[:, :0]
 
 
-def open_gaps(
-    values: NDArray[np.float64], features: Floats, fitted: Mapping[str, Any]
-) -> NDArray[np.float64]:
+def open_gaps(values: NDArray[np.float64], features: Floats, fitted: Gaps) -> NDArray[np.float64]:
     """Numbers ``(rows,)`` with NaN where the last feature marks a gap: undoes :func:`fill_gaps`."""
     return np.where(features[:, -1] == 1, np.nan, values) if fitted["marked"] else values
 
 
-def gap_names(column: str, fitted: Mapping[str, Any]) -> list[str]:
+def gap_names(column: str, fitted: Gaps) -> list[str]:
     """Name of the mark, if there is one."""
     return [f"{column} (missing)"] if fitted["marked"] else []

@@ -25,7 +25,7 @@ def encode_fit(
         columns: The experiment's columns.
         shards: Shard name to its transformed table.
         out: The fitted encoders, one skops file.
-        shapes_out: What a model must fit, as :class:`shoal.formats.shapes.Shapes`.
+        shapes_out: Shapes that a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats.shapes import Shapes
@@ -54,7 +54,7 @@ def encode(
     Args:
         table: The shard's transformed table.
         shard: The shard's name, for messages.
-        encoder_path: What :func:`encode_fit` wrote.
+        encoder_path: Output of :func:`encode_fit`.
         out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
             ``unit`` where rows belong together. A row's hash covers what later stages read of it:
             ``x`` and ``y``, outside the training fold also key and unit.
@@ -67,7 +67,7 @@ def encode(
     from shoal.formats.row_store import RowArray, write_rows
     from shoal.formats.shapes import Shapes
     from shoal.formats.units import UNIT
-    from shoal.transform.rows import BATCH_ROWS
+    from shoal.transform.step import BATCH_ROWS
 
     trusted = Shapes.load(shapes_path).trusted if shapes_path else ()
     encoder = Encoder.load(encoder_path, trusted)
@@ -104,7 +104,7 @@ def _row_hashes(
     ids: Mapping[str, NDArray[Any]],
     folds: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """Training reads neither key nor unit; halves of validation, tests and predictions do."""
+    """Hash of each row; key and unit are left out for training rows, since training reads none."""
     from shoal.formats.hashing import ROW_HASH_BYTES, hash_rows
     from shoal.formats.tables import TRAIN
 

@@ -1,4 +1,4 @@
-"""All columns to one tensor a row, and the label with it."""
+"""All columns to one tensor per row, and the label with it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import Label, LabelSurvey, label_from_state
 from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
+from shoal.formats.kinds import Task
 from shoal.formats.stored import Stored, as_kind, naming
-from shoal.settings.data import Task
-from shoal.transform.rows import smallest_draws, training_rows
+from shoal.transform.step import smallest_draws, training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ class Encoder:
 
     Attributes:
         task: ``classification`` or ``regression``.
-        encoders: One a column, in the columns' order.
+        encoders: One per column, in the columns' order.
         label: Coding of the label.
         training_rows: Rows of the training fold when it was fitted.
         x_shape: Shape of one row's tensor: that of the image if there is one image column and
@@ -62,7 +62,7 @@ class Encoder:
 
     @property
     def outputs(self) -> int:
-        """Numbers that a model gives for a row: one a class, or one."""
+        """Numbers that a model gives for a row: one per class, or one."""
         return 1 if self.classes is None else len(self.classes)
 
     @classmethod
@@ -144,7 +144,7 @@ class Encoder:
         """Write one skops file; the same fit gives the same bytes.
 
         Returns:
-            Types in it that :meth:`load` must be told to trust; none for encoders by name.
+            Types in it that are passed to :meth:`load` as trusted; none for encoders by name.
         """
         content = {
             "format": 1,
@@ -167,7 +167,7 @@ class Encoder:
 
     @classmethod
     def load(cls, path: Path, trusted: Sequence[str] = (), features: int | None = None) -> Encoder:
-        """Read what :meth:`save` wrote, building no type that is not known or ``trusted``.
+        """Read the file of :meth:`save`, building no type that is not known or ``trusted``.
 
         Args:
             path: The file.
@@ -191,9 +191,9 @@ class Encoder:
         """The same from the file's bytes."""
         content = skops_file.parse(raw, path, trusted)
         with naming(path):
-            found = as_kind(_State, content)
+            stored = as_kind(_State, content)
             encoders = []
-            for entry in found.encoders:
+            for entry in stored.encoders:
                 place = Place(entry.column, entry.kind, "encode", 0)
                 encoder = make_encoder(entry.spec, place)
                 encoder.restore(entry.fitted)
@@ -203,15 +203,15 @@ class Encoder:
                 raise CorruptError(f"encodes a row to {width} features, not {features}")
             for encoder in encoders:
                 encoder.check()
-            label = label_from_state(found.label)
-            return cls(found.task, encoders, label, found.training_rows)
+            label = label_from_state(stored.label)
+            return cls(stored.task, encoders, label, stored.training_rows)
 
 
 class _Column(Stored):
     column: str
     kind: Literal["numeric", "categorical", "text", "image", "vector"]
-    spec: dict[str, Any]
-    fitted: dict[str, Any]
+    spec: dict[str, object]
+    fitted: dict[str, object]
 
 
 class _State(Stored):
@@ -219,7 +219,7 @@ class _State(Stored):
 
     format: Literal[1]
     task: Task
-    label: dict[str, Any]
+    label: dict[str, object]
     training_rows: NonNegativeInt
     encoders: list[_Column]
 
@@ -234,9 +234,9 @@ def _values(table: pa.Table, encoder: ColumnEncoder) -> NDArray[Any]:
 
 
 def _check_varying(encoder: ColumnEncoder, values: NDArray[Any]) -> None:
-    """Refuse an encoder that leaves a number constant which varies.
+    """Refuse an encoder that makes a varying number constant.
 
-    One scale for all entries of an array does, where one of them is far larger than the others.
+    One scale for all entries of an array does so, where an entry is far larger than the others.
     """
     if encoder.place.kind not in ("numeric", *tables.ARRAY_KINDS):
         return

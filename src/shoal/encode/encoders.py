@@ -1,15 +1,18 @@
-"""Which encoder a column gets."""
+"""All encoders by name, and the encoder of each column.
+
+A new encoder is a class derived from :class:`shoal.encode.column.ColumnEncoder` and an entry in
+``_CLASSES``; ``python -m shoal.plan.reference`` then describes it in ``config/README.md``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shoal.encode.categories import OneHot, Ordinal, TargetMean
 from shoal.encode.column import ColumnEncoder, Place
 from shoal.encode.content import Image, Ngrams, Vector
 from shoal.encode.named import Named
-from shoal.encode.numeric import Passthrough, Quantile, Rank, Scale
 from shoal.encode.sequences import SequenceInteger, SequenceOneHot
+from shoal.encode.tabular import OneHot, Ordinal, Passthrough, Quantile, Rank, Scale, TargetMean
 from shoal.errors import DataError, SettingsError, nearest
 from shoal.formats.tables import ARRAY_KINDS
 
@@ -64,14 +67,14 @@ def encoders_of(settings: Encode, columns: Columns) -> list[ColumnEncoder]:
 
 
 def _check_names(
-    given: Mapping[str, Any], known: tuple[str, ...] | list[str], setting: str, what: str
+    given: Mapping[str, object], known: tuple[str, ...] | list[str], setting: str, what: str
 ) -> None:
     for name in given:
         if name not in known:
             raise SettingsError(f"{setting}: there is no {what} {name!r}; {nearest(name, known)}")
 
 
-def make_encoder(spec: Mapping[str, Any], place: Place) -> ColumnEncoder:
+def make_encoder(spec: Mapping[str, object], place: Place) -> ColumnEncoder:
     """The encoder that a setting names by ``encoder`` or by ``_target_``.
 
     Raises:
@@ -81,10 +84,9 @@ def make_encoder(spec: Mapping[str, Any], place: Place) -> ColumnEncoder:
         raise SettingsError(f"{place.setting}: name an 'encoder' or a class by '_target_'")
     if "_target_" in spec:
         return Named(place, spec)
-    name = spec["encoder"]
+    name = str(spec["encoder"])
     if name not in ENCODERS:
-        raise SettingsError(
-            f"{place.setting}: there is no encoder {name!r}; {nearest(str(name), ENCODERS)}"
-        )
+        known = nearest(name, ENCODERS)
+        raise SettingsError(f"{place.setting}: there is no encoder {name!r}; {known}")
     options = {key: value for key, value in spec.items() if key != "encoder"}
     return ENCODERS[name](place, options)

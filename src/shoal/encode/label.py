@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Label(Protocol):
-    """How the label of an experiment is coded.
+    """Coding of an experiment's label.
 
     Attributes:
         column: Name of the label column.
@@ -38,7 +38,7 @@ class Label(Protocol):
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Labels of codes, ``(rows,)``."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """The coding as JSON."""
 
 
@@ -77,7 +77,7 @@ class ClassLabel:
         labels: NDArray[Any] = names[np.asarray(y)]
         return labels
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """The classes."""
         return {"column": self.column, "classes": self.classes}
 
@@ -120,12 +120,12 @@ class NumberLabel:
         """Numbers in the label's own unit, float64."""
         return np.asarray(y, dtype=np.float64) * self.sd + self.mean
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Mean and standard deviation."""
         return {"column": self.column, "mean": self.mean, "sd": self.sd}
 
 
-def label_from_state(state: Mapping[str, Any]) -> Label:
+def label_from_state(state: Mapping[str, object]) -> Label:
     """The coding whose state this is.
 
     Raises:
@@ -152,7 +152,7 @@ class _Numbers(Stored):
 
 
 class LabelSurvey:
-    """What the labels of all training rows are, from batches; eight bytes a number.
+    """Labels of all training rows, from batches; eight bytes per number.
 
     Attributes:
         rows: Training rows so far.
@@ -174,7 +174,7 @@ class LabelSurvey:
             self._numbers.append(tables.numbers(table, self._column).copy())
 
     def label(self) -> Label:
-        """The coding of what was seen."""
+        """The coding of the labels so far."""
         if self._task == "classification":
             return ClassLabel.of(self._column, self._counts)
         return NumberLabel.of(self._column, np.concatenate(self._numbers))

@@ -1,4 +1,7 @@
-"""Encoder of any column by a class that the user names."""
+"""Encoder of any column by a class that the user names.
+
+A class is applied so that each row gives the same bits whatever rows it is transformed with.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from pydantic import ConfigDict, FiniteFloat, PositiveInt
 from typing_extensions import TypedDict
 
 from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names
-from shoal.encode.projections import Projection, projection_of, rows_at_once
 from shoal.errors import CorruptError, ModelError
 from shoal.formats.tables import ARRAY_KINDS, without_gaps
 from shoal.settings.targets import import_target
 from shoal.settings.user_code import check_arguments
+from shoal.training.exact import BLOCK_ROWS, ExactProduct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +25,55 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.encode.column import Floats
+
+    Float64 = NDArray[np.float64]
+
+_PROJECTIONS = (
+    "sklearn.decomposition.PCA",
+    "sklearn.decomposition.IncrementalPCA",
+    "sklearn.decomposition.TruncatedSVD",
+    "sklearn.random_projection.GaussianRandomProjection",
+    "sklearn.random_projection.SparseRandomProjection",
+)
+_WITHOUT_PRODUCTS = ("sklearn.preprocessing", "sklearn.feature_extraction")
+_OF_THE_USER = "sklearn.preprocessing.FunctionTransformer"
+
+
+class Projection:
+    """A linear projection as scikit-learn fitted it, applied by an exact product."""
+
+    def __init__(self, estimator: Any) -> None:  # noqa: ANN401 - one of _PROJECTIONS
+        """Copy mean, components and, where it whitens, deviations."""
+        components = estimator.components_
+        dense = components.toarray() if hasattr(components, "toarray") else components
+        self._product = ExactProduct(dense.T, getattr(estimator, "mean_", 0.0))
+        self._spread: Float64 | float = 1.0
+        if getattr(estimator, "whiten", False):
+            variance = np.asarray(estimator.explained_variance_)
+            least = np.finfo(variance.dtype).eps
+            self._spread = np.maximum(np.sqrt(variance), least).astype(np.float64)
+
+    def __call__(self, rows: Any) -> Float64:  # noqa: ANN401 - what the class would be given
+        """The projected rows, float64 ``(rows, components)``."""
+        return self._product(rows) / self._spread
+
+
+def projection_of(estimator: Any) -> Projection | None:  # noqa: ANN401 - any class
+    """The estimator as an exact projection, if it is one of scikit-learn's that is linear."""
+    return Projection(estimator) if _name(estimator) in _PROJECTIONS else None
+
+
+def rows_at_once(estimator: Any) -> int:  # noqa: ANN401 - any class
+    """Rows that a class may transform together: 1, unless it is known to multiply no matrices."""
+    name = _name(estimator)
+    alone = name == _OF_THE_USER or name.rpartition(".")[0] not in _WITHOUT_PRODUCTS
+    return 1 if alone else BLOCK_ROWS
+
+
+def _name(estimator: Any) -> str:  # noqa: ANN401 - any class
+    """The public name of a class of scikit-learn's, without its private modules."""
+    kind = type(estimator)
+    return ".".join([*kind.__module__.split(".")[:2], kind.__name__])
 
 
 class _NamedFitted(TypedDict):
@@ -33,21 +85,21 @@ class _NamedFitted(TypedDict):
     marked: NotRequired[bool]
 
 
-def named_class(spec: Mapping[str, Any], setting: str) -> Callable[..., Any]:
+def named_class(spec: Mapping[str, object], setting: str) -> Callable[..., Any]:
     """The class that a setting names by ``_target_``, with arguments that it takes.
 
     Raises:
         ModelError: It does not import, has no ``fit`` and ``transform``, or does not take them.
     """
     try:
-        found: Callable[..., Any] = import_target(spec["_target_"], "encoder")
+        named: Callable[..., Any] = import_target(str(spec["_target_"]), "encoder")
     except ModelError as error:
         raise ModelError(f"{setting}: {error}") from error
-    check_arguments(found, f"{setting}: {spec['_target_']}", **named_options(spec))
-    return found
+    check_arguments(named, f"{setting}: {spec['_target_']}", **named_options(spec))
+    return named
 
 
-def named_options(spec: Mapping[str, Any]) -> dict[str, Any]:
+def named_options(spec: Mapping[str, object]) -> dict[str, object]:
     """Arguments of a class that a setting names."""
     return {name: value for name, value in spec.items() if name != "_target_"}
 
@@ -68,21 +120,20 @@ class Named(ColumnEncoder):
     kinds = ("numeric", "categorical", "text", *ARRAY_KINDS)
     Fitted: ClassVar[Any] = _NamedFitted
 
-    @property
-    def estimator_class(self) -> type:
-        """The user's, whichever was trusted."""
-        return type(self.fitted["estimator"])
+    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
+        """The fitted one: whichever class was trusted."""
+        return self.fitted["estimator"]
 
     def restore(self, fitted: object) -> None:
-        """Take over estimator and width, and what fills gaps of numbers."""
+        """Set estimator and width, and the gaps of numbers."""
         super().restore(fitted)
         if self.place.kind == "numeric" and not {"fill", "marked"} <= self.fitted.keys():
             raise CorruptError(f"{self._stored}: fill and marked are missing, what fills its gaps")
 
     def check(self) -> None:
-        """The user's class may refuse what is missing, and hold any number."""
+        """Nothing to check: the user's class may refuse missing values, and hold any number."""
 
-    def parsed(self, options: dict[str, Any]) -> Any:  # noqa: ANN401
+    def parsed(self, options: Mapping[str, object]) -> Any:  # noqa: ANN401
         """The class's own arguments, passed as they stand."""
         return named_options(options)
 

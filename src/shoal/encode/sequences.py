@@ -28,7 +28,7 @@ _PADDING = 0
 
 
 class SequenceOptions(Section):
-    """Which letters are told apart, and how many places a text has."""
+    """Letters that are told apart, and the number of places."""
 
     alphabet: str = Field(
         min_length=1, description="`dna`, `protein`, or the letters themselves, such as `01`"
@@ -53,7 +53,7 @@ class _Fitted(TypedDict):
 
 
 class _Sequence(ColumnEncoder):
-    """One code a place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
+    """One code per place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
 
     kinds = ("text", "categorical")
     Options: ClassVar[type[Section]] = SequenceOptions
@@ -87,8 +87,8 @@ class _Sequence(ColumnEncoder):
         known = np.array([ord(letter) for letter in self.letters], dtype=np.uint32)
         order = np.argsort(known)
         place = np.minimum(np.searchsorted(known[order], points), len(known) - 1)
-        found = known[order][place] == points
-        codes = np.where(found, order[place] + 1, len(known) + 1)
+        is_known = known[order][place] == points
+        codes = np.where(is_known, order[place] + 1, len(known) + 1)
         return np.where(points == 0, _PADDING, codes).astype(np.int64)
 
     def _texts(self, codes: NDArray[np.int64]) -> NDArray[Any]:
@@ -98,7 +98,7 @@ class _Sequence(ColumnEncoder):
 
 
 class SequenceOneHot(_Sequence):
-    """A text place by place, one feature a letter of the alphabet; other letters are all 0.
+    """A text place by place, one feature per letter of the alphabet; other letters are all 0.
 
     The shape is ``(length, letters)`` where the column is the only input, else flat.
     """

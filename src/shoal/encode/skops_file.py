@@ -26,7 +26,7 @@ _LONGEST = 1 << 25
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def save(path: Path, content: dict[str, Any]) -> list[str]:
+def save(path: Path, content: dict[str, object]) -> list[str]:
     """Write plain values and estimators, atomically.
 
     Returns:
@@ -40,8 +40,8 @@ def save(path: Path, content: dict[str, Any]) -> list[str]:
     try:
         raw = skops.io.dumps(content)
     except Exception as error:  # a user's class may hold anything
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ModelError(f"{path}: an encoder cannot be kept without pickle: {text}") from error
+        problem = f"an encoder cannot be kept without pickle: {_brief(error)}"
+        raise ModelError(f"{path}: {problem}") from error
     with replacing(path) as aside:
         aside.write_bytes(_canonical(raw))
     return sorted(skops.io.get_untrusted_types(data=raw))
@@ -70,19 +70,20 @@ def _canonical(raw: bytes) -> bytes:
     return out.getvalue()
 
 
-def _anonymous(node: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _anonymous(node: dict[str, object], names: dict[str, str]) -> dict[str, object]:
     """A schema node without its address, its member's name replaced."""
     # scikit-learn's text vectorizers keep an address too, to skip a check the second time.
     node.pop("_stop_words_id", None)
     if "__loader__" in node:
         node.pop("__id__", None)
-        if isinstance(node.get("file"), str):
-            node["file"] = names.get(node["file"], node["file"])
+        file = node.get("file")
+        if isinstance(file, str):
+            node["file"] = names.get(file, file)
     return node
 
 
 def parse(raw: bytes, path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what was saved
-    """What :func:`save` wrote.
+    """Content of a file that :func:`save` wrote.
 
     Args:
         raw: The file's content.
@@ -130,7 +131,7 @@ def _check_size(raw: bytes, path: Path) -> None:
             raise CorruptError(f"{path}: its parts are longer than the file")
         sizes = {member.filename: _unpacked(file, member.filename) for member in members}
         schema = parse_json(
-            file.read(_SCHEMA), f"{path}: {_SCHEMA}", dict[str, Any], limit=_LONGEST
+            file.read(_SCHEMA), f"{path}: {_SCHEMA}", dict[str, object], limit=_LONGEST
         )
     total = sum(sizes.get(name, 0) for name in _named(schema))
     if total > _GROWTH * len(raw) + _ALWAYS:
@@ -150,7 +151,7 @@ def _unpacked(file: zipfile.ZipFile, name: str) -> int:
 
 
 def _named(schema: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON value
-    """Names of the parts that a schema's nodes read, as often as they do."""
+    """Names of the parts that a schema's nodes read, with repetitions."""
     nodes = [schema]
     while nodes:
         node = nodes.pop()

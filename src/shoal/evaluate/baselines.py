@@ -16,8 +16,8 @@ from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
-from shoal.train_specialists.fit import train_on_rows, train_on_shards
 from shoal.train_specialists.proposals import Told
+from shoal.training.fit import train_on_rows, train_on_shards
 from shoal.training.model import (
     build_model,
     load_weights,

@@ -11,7 +11,7 @@ from shoal.formats.units import least_units, numbered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
     Floats = NDArray[np.float64]
 

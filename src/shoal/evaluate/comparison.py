@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
-    from shoal.training.metrics import Metric
 
 
 def compared(
@@ -36,7 +36,7 @@ def compared(
         measured: Of each contender, ``score`` and ``train_flops`` among others.
         per_row: Values of the metric by row of each contender, ``(rows,)``.
         units: Unit of each row; None where each is its own.
-        made_by: What makes units, see :func:`shoal.split.units.kind`.
+        made_by: What makes units, see :func:`shoal.split.folds.kind`.
 
     Returns:
         ``units``, ``verdict``, ``sentence``, ``difference``, ``against_constant``, ``bootstrap``

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
-    from shoal.training.metrics import Metric
 
 CONSTANT = "constant"
 NO_BETTER: Literal["no better than constant"] = "no better than constant"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
 JUDGED = {"pool_top1": "the pool", "generalist": "the generalist"}
 """Contenders that must not beat the constant answer."""

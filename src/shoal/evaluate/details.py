@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from shoal.evaluate.judge import Paths, TestRows
     from shoal.formats.documents.plan import RunSettings
+    from shoal.formats.kinds import Metric
     from shoal.partitions.reader import Index
     from shoal.pool.pool import Pool
     from shoal.settings.learning import Evaluate
-    from shoal.training.metrics import Metric
 
 _STAGES = {
     "embed_fit": "embed",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.cluster.assigner import UNASSIGNED, AtomAssigner
+from shoal.cluster.assigner import AtomAssigner
 from shoal.evaluate.drift import (
     Loss,
     PartitionChange,
@@ -22,6 +22,7 @@ from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.provenance import made_from
 from shoal.formats.tables import FOLDS, TEST, TRAIN, VALIDATION
+from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.train_router.router import Router
 from shoal.training.determinism import deterministic
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from shoal.evaluate.drift import Change, Flags, Rows
     from shoal.evaluate.drift_rows import RowPlaces
-    from shoal.settings.changes import Drift
+    from shoal.settings.running import Drift
 
     Losses = Mapping[int, Loss]
 

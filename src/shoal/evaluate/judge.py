@@ -21,9 +21,10 @@ from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import training_flops
 from shoal.formats.provenance import made_from
 from shoal.formats.units import UNIT
+from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
-from shoal.split.units import kind
+from shoal.split.folds import unit_kind
 from shoal.train_specialists.experts import BASE, Experts
 from shoal.training.metrics import measure
 
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.documents.plan import RunSettings
+    from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
-    from shoal.training.metrics import Metric
 
-UNASSIGNED = -1
 _NAMES = ("x", "y", "key", "embedding", "partition", UNIT)
 
 
@@ -162,7 +162,7 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     index = Index(paths.index)
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
-    made_by = kind(pool.columns, content["split"]["method"])
+    made_by = unit_kind(pool.columns, content["split"]["method"])
     metrics, per_row = _metrics(settings, metric, tested, pool, paths, made_by)
     metrics["control"] = None
     if content["sources"]["shuffle_labels"]:

@@ -21,7 +21,7 @@ from shoal.evaluate.verdict import (
 )
 from shoal.formats import text as formats
 from shoal.formats.units import NAMES, units_text
-from shoal.plan.incomplete import incomplete_line
+from shoal.pool.incomplete import incomplete_line
 from shoal.report.page import TEMPLATE, render
 from shoal.report.partition_map import COLOURS, colour, map_svg
 from shoal.training.metrics import WORST_ROWS, WORST_UNITS

@@ -8,7 +8,7 @@ from shoal.evaluate.constant import NO_BETTER
 from shoal.evaluate.leaks import doubt_lines
 from shoal.formats import text as formats
 from shoal.formats.units import units_text
-from shoal.plan.incomplete import incomplete_line
+from shoal.pool.incomplete import incomplete_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from shoal.evaluate.bootstrap import Difference
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
 Verdict = Literal["helps", "hurts", "no difference", "undecided", "no better than constant"]
 

@@ -1,1 +1,1 @@
-"""Formats of what is read and written: files, hashes, tables, row stores, fitted state."""
+"""Formats of files that are read and written: tables, row stores, fitted state, JSON, hashes."""

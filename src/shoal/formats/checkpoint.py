@@ -21,6 +21,7 @@ from shoal.formats.hashing import json_hash
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -59,7 +60,7 @@ class SafetensorsIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def write_checkpoint(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, object]) -> None:
     """Write nested containers of tensors, numbers and text to one file, atomically.
 
     Raises:
@@ -71,7 +72,7 @@ def write_checkpoint(path: str | os.PathLike[str], content: dict[str, Any]) -> N
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What :func:`write_checkpoint` wrote, of the same types, all tensors on the CPU.
+    """Content of a file of :func:`write_checkpoint`, of the same types, all tensors on the CPU.
 
     Raises:
         SourceError: There is no such file.
@@ -110,7 +111,7 @@ def _packed(value: Any, tensors: Tensors, place: str) -> Any:  # noqa: ANN401 - 
 
 def _packed_tensor(
     value: torch.Tensor | NDArray[Any], tensors: Tensors, place: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Bytes under a number: neither numpy nor safetensors knows all of torch's types."""
     kind = "tensor" if isinstance(value, torch.Tensor) else "array"
     tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(value)
@@ -143,7 +144,7 @@ def _unpacked(value: Any, tensors: Tensors) -> Any:  # noqa: ANN401 - of many ki
 
 
 def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name)
+    if not isinstance(dtype, torch.dtype):
         raise CorruptError(f"{name} is no type of tensors")
-    return found
+    return dtype

@@ -21,7 +21,7 @@ _FULL = {
     errno.EDQUOT: "free some space or raise the quota",
     errno.EFBIG: "raise the limit on the size of files",
 }
-"""Errors of a writer for which there is no room, with what helps."""
+"""Errors of a full disk, with advice."""
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
@@ -54,7 +54,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:
-    """Add a line to a text file, whole or not at all; a last one that was cut short gets an end.
+    """Add a line to a text file, whole or not at all; an unfinished last line is ended first.
 
     Raises:
         ShoalError: There is no room for it.
@@ -79,7 +79,8 @@ def explained(error: OSError) -> str:
     """An error of the system as a line: the file, the reason and what may help."""
     number = _system_error(error)
     reason = _system_reason(number) if number else " ".join(str(error).split())
-    names = [os.fsdecode(each) for each in (error.filename, error.filename2) if each is not None]
+    files = (error.filename, error.filename2)
+    names = [os.fsdecode(file) for file in files if file is not None]
     return ": ".join([" -> ".join(names), reason] if names else [reason or type(error).__name__])
 
 
@@ -87,8 +88,8 @@ def _system_error(error: Exception) -> int | None:
     """The system's number of an error; safetensors has it in its text alone."""
     if isinstance(error, OSError):
         return error.errno
-    found = _OS_ERROR.search(str(error))
-    return int(found[1]) if found else None
+    number = _OS_ERROR.search(str(error))
+    return int(number[1]) if number else None
 
 
 def _system_reason(number: int | None) -> str:
@@ -99,7 +100,7 @@ def _system_reason(number: int | None) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Only one process or thread on any host is in the block for the same lock file at a time.
+    """Let one process or thread at a time, on any host, into the block of a lock file.
 
     The kernel, or the file server, frees the lock if its holder dies.
 

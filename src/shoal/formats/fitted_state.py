@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -22,7 +22,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Tensors = Mapping[str, NDArray[Any]]
+    Loaded = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+
 T = TypeVar("T")
+
+
+class State(NamedTuple):
+    """Fitted state as :func:`save_state` takes it.
+
+    Attributes:
+        tensors: Arrays by name.
+        meta: JSON values: what else it takes to build the object again.
+    """
+
+    tensors: Tensors
+    meta: Mapping[str, object]
+
 
 _LENGTH_BYTES = 8
 """Bytes at the beginning of a safetensors file, which tell the length of its header."""
@@ -42,8 +58,8 @@ def tensor_hash(tensor: NDArray[Any]) -> str:
 
 def save_state(
     path: str | os.PathLike[str],
-    tensors: Mapping[str, NDArray[Any]],
-    meta: Mapping[str, Any],
+    tensors: Tensors,
+    meta: Mapping[str, object],
 ) -> None:
     """Write tensors and JSON ``meta`` to a safetensors file, atomically and byte for byte alike."""
     from safetensors.numpy import save_file
@@ -57,9 +73,7 @@ def save_state(
 
 
 @overload
-def load_state(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]: ...
+def load_state(path: str | os.PathLike[str]) -> Loaded: ...
 
 
 @overload
@@ -73,7 +87,7 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
 
     Args:
         path: The file.
-        kind: What ``meta`` has to be: a ``TypedDict``, of whose keys alone the result is.
+        kind: Type of ``meta``: a ``TypedDict``; other keys are left out of the result.
 
     Raises:
         SourceError: There is no such file.
@@ -98,12 +112,12 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
         return tensors, as_kind(kind, meta)
 
 
-def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The same from a file's bytes: what was hashed is what is read.
+def parse_state(content: bytes, path: object) -> Loaded:
+    """The same from the bytes of a file, so that the content that was hashed is read.
 
     Args:
         content: The file's content.
-        path: Where it is from, for messages.
+        path: Its file, for messages.
 
     Raises:
         CorruptError: As :func:`load_state`.
@@ -116,7 +130,7 @@ def parse_state(content: bytes, path: object) -> tuple[dict[str, NDArray[Any]], 
         tensors = load(content)
     except (SafetensorError, *_NUMPY_ERRORS) as error:
         raise _unreadable(path, error) from None
-    # That the header is JSON with such a table the library has found out.
+    # The library has checked that the header is JSON with such a table.
     header = parse_json(content[_LENGTH_BYTES : _LENGTH_BYTES + length], path, dict[str, Any])
     return _checked(tensors, header.get("__metadata__") or {}, path)
 
@@ -125,7 +139,7 @@ def check_header(path: str | os.PathLike[str]) -> None:
     """Refuse a safetensors file whose header would take much memory, before it is opened.
 
     Raises:
-        CorruptError: It says that it is longer than a header is.
+        CorruptError: Its header is too long.
     """
     with Path(path).open("rb") as file:
         _check_header(file.read(_LENGTH_BYTES), path)
@@ -151,9 +165,7 @@ class _Record(TypedDict):
     meta: dict[str, Any]
 
 
-def _checked(
-    tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _checked(tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object) -> Loaded:
     """Tensors and ``meta``, if the tensors are those of the record."""
     if "shoal" not in header:
         raise CorruptError(f"{path}: a safetensors file without Shoal's record")

@@ -1,4 +1,4 @@
-"""What files say about themselves in a few bytes: no row and no weight is read."""
+"""Headers of files: their records, read without a row or a weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing_extensions import TypedDict
 from shoal.errors import CorruptError
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import LONGEST, parse_json, read_json
-from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.stored import as_kind, naming
 
 if TYPE_CHECKING:
@@ -61,6 +60,10 @@ class _Entry(TypedDict):
     data_offsets: tuple[NonNegativeInt, NonNegativeInt]
 
 
+class _Zarr(TypedDict):
+    attributes: Artifact
+
+
 class _Record(Artifact):
     hashes: dict[str, str]
     meta: dict[str, Any]
@@ -86,12 +89,12 @@ def read_weights(path: Path) -> Weights:
         tensors = tuple(
             Tensor(
                 name,
-                each["dtype"],
-                tuple(each["shape"]),
+                entry["dtype"],
+                tuple(entry["shape"]),
                 record["hashes"][name],
-                each["data_offsets"][1] - each["data_offsets"][0],
+                entry["data_offsets"][1] - entry["data_offsets"][0],
             )
-            for name, each in sorted(entries.items())
+            for name, entry in sorted(entries.items())
         )
         made = record["made_from"]["files"] if "made_from" in record else {}
         return Weights(tensors, record["meta"], made)
@@ -101,7 +104,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def read_made_from(path: Path) -> dict[str, str]:
-    """Hashes of the files that an artifact was made from, by path; none where it does not say.
+    """Hashes of the files that an artifact was made from, by path; empty without a record.
 
     Args:
         path: JSON, Parquet, zarr zip or safetensors.
@@ -111,26 +114,24 @@ def read_made_from(path: Path) -> dict[str, str]:
     """
     if path.suffix == ".json":
         content = read_json(path, Any)
-        record = content if isinstance(content, dict) else {}
+        record: Artifact = content if isinstance(content, dict) else {}  # type: ignore[assignment]
     elif path.suffix == ".safetensors":
         return read_weights(path).made_from
     else:
         record = _record(path)
-    files: dict[str, str] = record.get(MADE_FROM, {}).get("files", {})
-    return files
+    return record["made_from"]["files"] if "made_from" in record else {}
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """What a file of rows says about itself."""
+def _record(path: Path) -> Artifact:
+    """The record of a file of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         if path.suffix == ".parquet":
             metadata = pq.read_metadata(path).metadata or {}
-            return parse_json(metadata.get(b"shoal", b"{}"), path, dict[str, Any])
+            return parse_json(metadata.get(b"shoal", b"{}"), path, Artifact)
         with zipfile.ZipFile(path) as archive:
-            about = parse_json(archive.read("zarr.json"), path, dict[str, dict[str, Any] | Any])
-            return dict(about["attributes"])
+            return parse_json(archive.read("zarr.json"), path, _Zarr)["attributes"]
     except (pa.ArrowInvalid, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise CorruptError(f"{path}: does not read ({error})") from None

@@ -1,4 +1,4 @@
-"""The one reader of JSON, whoever wrote it, and its writer."""
+"""Reading of JSON from any source, within bounds, and writing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoal.formats.files import locked, replacing
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -47,9 +47,9 @@ def read_json(
 
     Args:
         path: The file.
-        kind: What the content has to be, see :func:`parse_json`.
+        kind: Type of the content, see :func:`parse_json`.
         limit: Most bytes that the file may have.
-        advice: What to do about a file that is not as it should be.
+        advice: Ends the message about a wrong file.
 
     Raises:
         SourceError: There is no such file.
@@ -57,14 +57,14 @@ def read_json(
     """
     file = Path(path)
     try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise SourceError(f"{path}: is no regular file")
-        content = b"" if found.st_size > limit else file.read_bytes()
+        content = b"" if status.st_size > limit else file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise SourceError(f"{path}: no such file") from None
     try:
-        if found.st_size > limit:
+        if status.st_size > limit:
             raise CorruptError(_too_long(path, limit))
         return parse_json(content, path, kind, limit=limit)
     except CorruptError as error:
@@ -74,7 +74,7 @@ def read_json(
 
 
 def read_made(path: str | os.PathLike[str], kind: type[T]) -> T:
-    """Content of a document that a run makes again where it is missing; see :func:`read_json`."""
+    """Content of a document that a run can make again; see :func:`read_json`."""
     return read_json(path, kind, advice="remove it, and the next run makes it again")
 
 
@@ -92,7 +92,7 @@ def parse_json(
 
     Args:
         text: The document; bytes are UTF-8.
-        place: Where it is from: a path, or an option's name. It begins each error.
+        place: Its source, a path or the name of an option; begins each error.
         kind: A pydantic model, of which an instance is returned; or a ``TypedDict``, ``dict``,
             ``list`` and the like of plain values, which the content is compared with and returned
             as it is, with the keys that a ``TypedDict`` does not mention.
@@ -115,8 +115,8 @@ def parse_json(
         raise CorruptError(_too_deep(place)) from None
     if _is_deep(content):
         raise CorruptError(_too_deep(place))
-    found: T = content if kind is Any else _checked(content, kind, place)
-    return found
+    checked: T = content if kind is Any else _checked(content, kind, place)
+    return checked
 
 
 def _checked(content: Any, kind: Any, place: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -127,18 +127,18 @@ def _checked(content: Any, kind: Any, place: object) -> Any:  # noqa: ANN401 - a
 
     is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
     try:
-        found = validated(kind, content, strict=not is_model)
+        valid = validated(kind, content, strict=not is_model)
     except ValidationError as error:
         raise CorruptError(f"{place}: {explain(kind, error, thing='key')}") from None
-    return found if is_model else content
+    return valid if is_model else content
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         ((double, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"key {double[:80]!r} twice")
-    return found
+    return members
 
 
 def _finite(text: str) -> float:
@@ -173,8 +173,8 @@ def _too_deep(place: object) -> str:
     return f"{place}: not readable as JSON (lists and objects in more than {_DEEPEST} levels)"
 
 
-def update_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Replace a JSON file's content by what ``change`` makes of it, one process at a time.
+def update_json(path: Path, change: Callable[[dict[str, Any]], Mapping[str, object]]) -> None:
+    """Change the content of a JSON file, one process at a time.
 
     Args:
         path: The file; where there is none, its content is empty. The lock is a hidden file

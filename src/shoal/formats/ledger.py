@@ -1,19 +1,22 @@
-"""What a job cost: rows seen, FLOPs, seconds, peak memory, device."""
+"""The account of a job: rows seen, FLOPs, seconds, peak memory, device."""
 
 from __future__ import annotations
 
 import os
 import platform
 import resource
+import sys
 import time
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from shoal.formats.json_file import write_json
 from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from shoal.formats.documents.ledger import Flops, LedgerRecord
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Ledger:
         flops: Floating-point operations, counted or by a published formula.
         detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
         learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
-            loss since the point before; see :mod:`shoal.training.learning_curve`.
+            loss since the point before; see :class:`shoal.training.loop.LearningCurve`.
     """
 
     job: str
@@ -45,17 +48,20 @@ class Ledger:
         return self._earlier + time.perf_counter() - self._start
 
     def resume(self, seconds: float) -> None:
-        """Take over what earlier attempts had spent when they were last kept."""
+        """Add the seconds of earlier attempts, as their last checkpoint has them."""
         self._earlier = max(self._earlier, seconds)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> LedgerRecord:
         """The account as JSON, with seconds, peak memory (bytes), device and versions."""
-        content = asdict(self)
-        del content["_start"], content["_earlier"]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return content | {
+        return {
+            "job": self.job,
+            "rows_seen": self.rows_seen,
+            "rows_read": self.rows_read,
+            "flops": self.flops,
+            "detail": self.detail,
+            "learning_curves": self.learning_curves,
             "seconds": round(self.seconds, 3),
-            "peak_memory_bytes": peak,
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "peak_gpu_memory_bytes": _peak_gpu_memory(),
             "device": _device(),
             "host": platform.node(),
@@ -64,17 +70,15 @@ class Ledger:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the account."""
-        write_json(path, self.record() | made_from())
+        write_json(path, {**self.record(), **made_from()})
 
 
-def training_flops(ledgers: Sequence[Mapping[str, Any]]) -> float:
+def training_flops(ledgers: Sequence[Flops]) -> float:
     """Sum of FLOPs over ledgers."""
     return float(sum(ledger["flops"] for ledger in ledgers))
 
 
-def _device() -> dict[str, Any]:
-    import sys
-
+def _device() -> dict[str, object]:
     torch = sys.modules.get("torch")
     if torch is None:
         return {"kind": "cpu", "threads": int(os.environ.get("OMP_NUM_THREADS", "1"))}
@@ -86,18 +90,15 @@ def _device() -> dict[str, Any]:
 
 def _peak_gpu_memory() -> int:
     """Bytes that tensors took at most on the job's GPU; 0 without one."""
-    import sys
-
     torch = sys.modules.get("torch")
     return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else 0
 
 
 def _versions() -> dict[str, str]:
-    import sys
     from importlib.metadata import version
 
     names = {"numpy": "numpy", "torch": "torch", "sklearn": "scikit-learn"}
-    found = {dist: version(dist) for module, dist in names.items() if module in sys.modules}
+    versions = {dist: version(dist) for module, dist in names.items() if module in sys.modules}
     if "torch" in sys.modules:  # decides the bits of its products, as its version does
-        found["MKL_CBWR"] = os.environ.get("MKL_CBWR", "unset")
-    return found | {"python": platform.python_version()}
+        versions["MKL_CBWR"] = os.environ.get("MKL_CBWR", "unset")
+    return versions | {"python": platform.python_version()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from shoal.errors import CorruptError, SourceError
 from shoal.formats.files import replacing
+from shoal.formats.hashing import uniform
 from shoal.formats.provenance import made_from
 from shoal.formats.units import UNIT
 
@@ -28,7 +29,7 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class RowArray:
-    """What one row of an array looks like: its shape (without rows) and its numpy type."""
+    """Shape of one row of an array, and its numpy type."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -39,7 +40,7 @@ def write_rows(
     rows: int,
     arrays: Mapping[str, RowArray],
     batches: Iterable[Mapping[str, NDArray[Any]]],
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, object],
 ) -> None:
     """Write a shard's arrays from batches of rows; the same content gives the same bytes.
 
@@ -158,7 +159,7 @@ class ShardRows:
             raise CorruptError(f"{path}: not a readable zarr zip file ({error})") from None
         self._arrays: dict[str, Any] = {}
         self.attributes: dict[str, Any] = dict(self._group.attrs)
-        self.rows: int = int(self.attributes["rows"])
+        self.rows = int(self.attributes["rows"])
         self.rows_read: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -209,3 +210,49 @@ class ShardRows:
         """Consecutive blocks of at most ``rows`` rows of the named arrays, in file order."""
         for start in range(0, self.rows, rows):
             yield {name: self.read(name, start, start + rows) for name in names}
+
+
+class SmallestDraws:
+    """A sample of rows, those whose keys draw the smallest numbers, in any order of shards.
+
+    Memory: at most twice the rows asked for, and the last ones added.
+
+    Source:
+        Bottom-k sampling, Cohen and Kaplan 2007.
+    """
+
+    def __init__(self, rows: int, seed: int, purpose: str) -> None:
+        self._limit = rows
+        self._salt = seed, purpose
+        self._parts: list[tuple[NDArray[Any], ...]] = []
+        self._held = 0
+
+    def add(
+        self, keys: NDArray[np.uint8], hashes: NDArray[np.uint8], *arrays: NDArray[Any]
+    ) -> None:
+        """Add rows; among those of one key, which draw alike, their hashes decide."""
+        tie = np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
+        self._parts.append((uniform(keys, *self._salt), tie, *arrays))
+        self._held += len(keys)
+        if self._held > 2 * self._limit:
+            self._cut()
+
+    def _cut(self) -> None:
+        columns = [np.concatenate(part) for part in zip(*self._parts, strict=True)]
+        order = np.lexsort((columns[1], columns[0]))[: self._limit]
+        self._parts = [tuple(column[order] for column in columns)]
+        self._held = len(self._parts[0][0])
+
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The sample in order of draw; some row must have been added."""
+        self._cut()
+        return self._parts[0][2:]
+
+
+def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Labels that a model can be trained on: all numbers, and classes of the generation.
+
+    Args:
+        y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.
+    """
+    return np.ones(len(y), dtype=bool) if y.dtype.kind == "f" else y >= 0

@@ -1,4 +1,4 @@
-"""What the encoder knows of the data's shape, and the model wants to know."""
+"""Shapes of encoded rows and labels, which a model must fit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
 from shoal.errors import CorruptError, SettingsError, nearest
 from shoal.formats.json_file import read_json, write_json
+from shoal.formats.kinds import Task
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.provenance import made_from
 from shoal.formats.stored import as_kind, naming
-from shoal.settings.data import Task
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREFIX = "data:"
 
 FACTS = ("features", "shape", "outputs")
-"""Names of what a model may ask for."""
+"""Names of the facts that a model may ask for."""
 
 
 @dataclass(frozen=True)
@@ -55,50 +55,51 @@ class Shapes:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Shapes:
-        """Read what :meth:`save` wrote.
+        """Read a file of :meth:`save`.
 
         Raises:
             SourceError: There is no such file.
             CorruptError: It is not such a record.
         """
-        content = read_json(path, dict[str, Any])
+        content = read_json(path, dict[str, object])
         with naming(path):
             return cls.from_record(content)
 
     @classmethod
-    def from_record(cls, content: Mapping[str, Any]) -> Shapes:
-        """Content of such a file.
+    def from_record(cls, content: Mapping[str, object]) -> Shapes:
+        """The shapes in the content of such a file.
 
         Raises:
             CorruptError: It is not such a record.
         """
         plain = {name: value for name, value in content.items() if name != MADE_FROM}
-        found = as_kind(cls, plain)
-        as_kind(list[PositiveInt], found.x_shape, "x_shape")
-        as_kind(NonNegativeInt, found.training_rows, "training_rows")
-        as_kind(Task, found.task, "task")  # type: ignore[arg-type]
-        if len(found.feature_names) != math.prod(found.x_shape):
+        shapes = as_kind(cls, plain)
+        as_kind(list[PositiveInt], shapes.x_shape, "x_shape")
+        as_kind(NonNegativeInt, shapes.training_rows, "training_rows")
+        as_kind(Task, shapes.task, "task")  # type: ignore[arg-type]
+        names, classes = len(shapes.feature_names), shapes.classes
+        if names != math.prod(shapes.x_shape):
+            raise CorruptError(f"feature_names: {names} names of a row of shape {shapes.x_shape}")
+        outputs = 1 if classes is None else len(classes)
+        if (shapes.task == "regression") != (classes is None) or shapes.outputs != outputs:
             raise CorruptError(
-                f"feature_names: {len(found.feature_names)} names of a row of shape {found.x_shape}"
+                f"outputs: {shapes.outputs}, not one per class, or one in regression"
             )
-        outputs = 1 if found.classes is None else len(found.classes)
-        if (found.task == "regression") != (found.classes is None) or found.outputs != outputs:
-            raise CorruptError(f"outputs: {found.outputs}, not one per class, or one in regression")
-        return found
+        return shapes
 
-    def fill(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def fill(self, arguments: Mapping[str, object]) -> dict[str, Any]:
         """Arguments with ``data:NAME`` replaced by the fact of that name.
 
         Raises:
             SettingsError: There is no such fact.
         """
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             "features": math.prod(self.x_shape),
             "shape": self.x_shape,
             "outputs": self.outputs,
         }
 
-        def filled(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        def filled(name: str, value: object) -> object:
             if not (isinstance(value, str) and value.startswith(PREFIX)):
                 return value
             fact = value.removeprefix(PREFIX)

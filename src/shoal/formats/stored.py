@@ -1,4 +1,4 @@
-"""Stored content, compared with what its reader relies on before anything is done with it."""
+"""Validation of stored content, before anything is done with it."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def as_kind(kind: type[T], content: object, key: str = "") -> T:
         CorruptError: A key is missing, unknown or of a wrong value.
     """
     try:
-        found: T = validated(kind, content)
+        valid: T = validated(kind, content)
     except ValidationError as error:
         raise CorruptError(explain(kind, error, key, "key")) from None
-    return found
+    return valid
 
 
 def tensor_of(
@@ -56,7 +56,7 @@ def tensor_of(
     """A tensor by name, if it is of this type and shape and its numbers are finite.
 
     Args:
-        tensors: What a file holds.
+        tensors: The tensors of a file.
         name: The tensor.
         dtype: Its numpy type; ``int`` stands for any signed integer.
         shape: Its shape; None for any number above zero.
@@ -65,24 +65,24 @@ def tensor_of(
     Raises:
         CorruptError: It is missing or is another.
     """
-    found = tensors.get(name)
-    if not isinstance(found, np.ndarray):
+    tensor = tensors.get(name)
+    if not isinstance(tensor, np.ndarray):
         raise CorruptError(f"has no tensor {name!r}")
-    if not (found.dtype == dtype or (dtype == "int" and found.dtype.kind == "i")):
-        raise CorruptError(f"tensor {name!r} is of type {found.dtype}, it must be {dtype}")
-    fits = len(shape) == found.ndim and all(
+    if not (tensor.dtype == dtype or (dtype == "int" and tensor.dtype.kind == "i")):
+        raise CorruptError(f"tensor {name!r} is of type {tensor.dtype}, it must be {dtype}")
+    fits = len(shape) == tensor.ndim and all(
         size == wanted or (wanted is None and size > 0)
-        for size, wanted in zip(found.shape, shape, strict=True)
+        for size, wanted in zip(tensor.shape, shape, strict=True)
     )
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise CorruptError(f"tensor {name!r} is of shape {found.shape}, it must be ({wanted})")
-    check_numbers(found, name, finite=finite)
-    return found
+        raise CorruptError(f"tensor {name!r} is of shape {tensor.shape}, it must be ({wanted})")
+    check_numbers(tensor, name, finite=finite)
+    return tensor
 
 
 def check_numbers(tensor: NDArray[Any], name: str, *, finite: bool) -> None:
-    """Refuse NaN and, if asked to, what is infinite.
+    """Refuse NaN and, with ``finite``, infinite numbers.
 
     Raises:
         CorruptError: There is such a number.

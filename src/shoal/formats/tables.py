@@ -1,4 +1,4 @@
-"""Typed tables of rows: what split and transform write and encode reads.
+"""Typed tables of rows, which split and transform write and encode reads.
 
 A table has the user's columns, typed by their kind, then ``_key`` and ``_fold``, and where rows
 belong together (:mod:`shoal.formats.units`) ``_unit``:
@@ -31,10 +31,10 @@ from shoal.errors import CorruptError, SourceError
 from shoal.formats.files import replacing
 from shoal.formats.hashing import KEY_BYTES
 from shoal.formats.json_file import parse_json, read_json, write_json
+from shoal.formats.kinds import ColumnKind, Task
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.provenance import made_from
 from shoal.formats.stored import as_kind, naming
-from shoal.settings.data import ColumnKind, Task
 
 if TYPE_CHECKING:
     import os
@@ -46,7 +46,7 @@ KEY = "_key"
 FOLD = "_fold"
 UNIT = "_unit"
 RESERVED = (KEY, FOLD, UNIT)
-"""Names of columns that are no user's."""
+"""Names of the columns that Shoal adds."""
 FOLDS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 OUTSIDE = 3
@@ -127,19 +127,19 @@ class Columns:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Columns:
-        """Read what :meth:`save` wrote.
+        """Read a file of :meth:`save`.
 
         Raises:
             SourceError: There is no such file.
             CorruptError: It is not such a record.
         """
-        content = read_json(path, dict[str, Any])
+        content = read_json(path, dict[str, object])
         with naming(path):
             return cls.from_record(content)
 
     @classmethod
-    def from_record(cls, content: Mapping[str, Any]) -> Columns:
-        """Content of such a file.
+    def from_record(cls, content: Mapping[str, object]) -> Columns:
+        """The columns in the content of such a file.
 
         Raises:
             CorruptError: It is not such a record.
@@ -148,30 +148,28 @@ class Columns:
             raise CorruptError("order: key is missing")
         plain = {name: value for name, value in content.items() if name != MADE_FROM}
         order = as_kind(list[str], plain.pop("order"), "order")
-        found = as_kind(cls, plain)
-        as_kind(dict[str, ColumnKind], found.kinds, "kinds")
-        as_kind(Task, found.task, "task")  # type: ignore[arg-type]
-        as_kind(dict[str, list[PositiveInt]], found.image_shapes, "image_shapes")
-        as_kind(dict[str, Literal["uint8", "float32", "float64"]], found.image_types, "image_types")
-        as_kind(dict[str, Literal["dates", "numbers"]], found.formats, "formats")
-        if sorted(order) != sorted(found.kinds):
-            raise CorruptError(f"order: {order} are not the columns, {list(found.kinds)}")
-        if len(found.of_kind("label")) != 1:
-            raise CorruptError(f"kinds: {found.of_kind('label')} are labels, where there is one")
-        for name, told in (
-            ("image_shapes", found.image_shapes),
-            ("image_types", found.image_types),
-        ):
-            if sorted(told) != sorted(found.of_kind(*ARRAY_KINDS)):
-                raise CorruptError(f"{name}: {list(told)} are not the columns of arrays")
-        return replace(found, kinds={name: found.kinds[name] for name in order})
+        columns = as_kind(cls, plain)
+        shapes, types = columns.image_shapes, columns.image_types
+        as_kind(dict[str, ColumnKind], columns.kinds, "kinds")
+        as_kind(Task, columns.task, "task")  # type: ignore[arg-type]
+        as_kind(dict[str, list[PositiveInt]], shapes, "image_shapes")
+        as_kind(dict[str, Literal["uint8", "float32", "float64"]], types, "image_types")
+        as_kind(dict[str, Literal["dates", "numbers"]], columns.formats, "formats")
+        if sorted(order) != sorted(columns.kinds):
+            raise CorruptError(f"order: {order} are not the columns, {list(columns.kinds)}")
+        if len(columns.of_kind("label")) != 1:
+            raise CorruptError(f"kinds: {columns.of_kind('label')} are labels, where there is one")
+        for name, described in (("image_shapes", shapes), ("image_types", types)):
+            if sorted(described) != sorted(columns.of_kind(*ARRAY_KINDS)):
+                raise CorruptError(f"{name}: {list(described)} are not the columns of arrays")
+        return replace(columns, kinds={name: columns.kinds[name] for name in order})
 
 
 def write_table(
     path: str | os.PathLike[str],
     schema: pa.Schema,
     batches: Iterable[pa.Table],
-    record: Mapping[str, Any],
+    record: Mapping[str, object],
 ) -> None:
     """Write a table of rows to Parquet, atomically.
 

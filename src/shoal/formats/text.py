@@ -1,14 +1,16 @@
-"""Numbers as people read them, in the terminal and on the report page."""
+"""Numbers and settings as people read them, in the terminal and on the report page."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from shoal.formats.hashing import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shoal.training.metrics import Metric
+    from shoal.formats.kinds import Metric
 
 NONE = "-"
 """What stands where there is no number."""
@@ -60,6 +62,11 @@ def number_text(number: float | None, decimals: int, sign: bool = False) -> str:
     text = f"{number:+,.{decimals}f}" if sign else f"{number:,.{decimals}f}"
     # No "-0.000": a sign that the shown digits do not support would mislead.
     return text.lstrip("+-") if not text.strip("+-0.,") else text
+
+
+def value_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A setting's value in one line: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
 
 
 def score_decimals(metric: Metric, scores: Iterable[float], must_show: Iterable[float] = ()) -> int:

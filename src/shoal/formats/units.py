@@ -31,7 +31,7 @@ NAMES = {
     "similarity": ("cluster of similar rows", "clusters of similar rows"),
     "time": ("block of time", "blocks of time"),
 }
-"""Names of units, singular and plural, by :func:`shoal.split.units.kind`."""
+"""Names of units, singular and plural, by :func:`shoal.split.folds.unit_kind`."""
 
 
 class Mean(NamedTuple):
@@ -51,8 +51,8 @@ def numbered(units: Ids | None, rows: int) -> tuple[NDArray[np.int64], int]:
     """
     if units is None:
         return np.arange(rows), rows
-    found, place = np.unique(units, return_inverse=True)
-    return place.astype(np.int64), len(found)
+    distinct, place = np.unique(units, return_inverse=True)
+    return place.astype(np.int64), len(distinct)
 
 
 def mean_of(values: NDArray[np.float64], units: Ids | None = None) -> Mean:
@@ -95,7 +95,7 @@ def least_units(level: float) -> int:
 
 
 def coin(rows: Mapping[str, NDArray[Any]], byte: int) -> NDArray[np.int64]:
-    """0 or 1 for each row, the same for all rows of a unit, else of a key.
+    """0 or 1 for each row, the same for all rows of a unit, or of a key without units.
 
     Args:
         rows: ``key``, uint8 ``(rows, KEY_BYTES)``, and :data:`UNIT` where rows belong together.

@@ -1,4 +1,4 @@
-"""Content compared with a pydantic type, and the first thing that is wrong, as a line."""
+"""Validation by pydantic types, and the first error in one line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def validated(kind: Any, content: object, *, strict: bool = False) -> Any:  # no
         strict: Whether a value of another type is refused, even where it could be converted.
 
     Raises:
-        pydantic.ValidationError: It is none; see :func:`explain`.
+        pydantic.ValidationError: It does not fit; see :func:`explain`.
     """
     return _validator(kind).validate_python(content, strict=strict or None)
 
@@ -62,13 +62,13 @@ def explain(
     place: str = "",
     thing: str = "setting",
 ) -> str:
-    """The first problem, unknown keys before others since they cause missing ones.
+    """The first problem in one line, unknown keys before others since they cause missing ones.
 
     Args:
-        kind: The pydantic type that something was read as.
-        error: What pydantic says of it.
-        place: Name of what holds it.
-        thing: What a key of it is called.
+        kind: The pydantic type.
+        error: Errors of pydantic.
+        place: Name of the content.
+        thing: Word for a key of it.
     """
     if error.error_count() > _MOST:
         return ": ".join([*([place] if place else []), f"{error.error_count()} {thing}s are wrong"])
@@ -95,25 +95,29 @@ def _path(
     kind: Any,  # noqa: ANN401 - any pydantic type
     location: tuple[int | str, ...],
 ) -> tuple[list[str], list[type[BaseModel]]]:
-    """A place as the user wrote it, and the sections whose fields its last part may be.
+    """Names on the way to a place, as the user wrote them, and the sections of its last part.
 
     Pydantic's place also holds what tells the members of a union apart, such as ``kmeans``.
     """
     names: list[str] = []
     kinds, sections, is_told_apart = _members(kind), [], False
     for part in location:
-        sections = [each for each in kinds if _is_section(each)]
+        sections = [
+            kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
         if part == "[key]":
             continue
         if len(kinds) > 1 and not is_told_apart:
-            kinds = [each for each in sections if part in _methods(each)] or kinds
+            kinds = [section for section in sections if part in _methods(section)] or kinds
             is_told_apart = True
             continue
         names.append(str(part))
         container = list if isinstance(part, int) else dict
-        inner = [_fields(each)[part].annotation for each in sections if part in _fields(each)]
-        inner += [get_args(each)[-1] for each in kinds if get_origin(each) is container]
-        kinds, is_told_apart = [member for each in inner for member in _members(each)], False
+        fields = [_fields(section) for section in sections]
+        inner = [known[part].annotation for known in fields if part in known]
+        inner += [get_args(kind)[-1] for kind in kinds if get_origin(kind) is container]
+        kinds = [member for annotation in inner for member in _members(annotation)]
+        is_told_apart = False
     return names, sections
 
 
@@ -136,7 +140,3 @@ def _members(kind: Any) -> list[Any]:  # noqa: ANN401 - any pydantic type
         members = [member for part in get_args(kind) for member in _members(part)]
         return [member for member in members if member is not NoneType]
     return [kind]
-
-
-def _is_section(kind: Any) -> bool:  # noqa: ANN401 - the same
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

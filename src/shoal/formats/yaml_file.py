@@ -1,4 +1,4 @@
-"""The one reader of YAML that people write: plain mappings, within bounds."""
+"""Reading of YAML that people write: plain mappings, within bounds."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except yaml.MarkedYAMLError as error:
         raise SettingsError(f"{path}, {_explain(error, text)}") from None
     except yaml.reader.ReaderError as error:
-        line = _line(text, error.position)
+        line = text.count("\n", 0, error.position) + 1
         raise SettingsError(f"{path}, line {line}: the character {error.character:#x}") from None
     except ValueError as error:  # a number or date that looks like one and is none
         raise SettingsError(f"{path}: a value is not readable ({error})") from None
@@ -118,10 +118,6 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
             f"before line {line}: {problem}"
         )
     return f"line {line}: {problem.removeprefix('but ')}"
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
 
 
 def _problem(text: str, place: Any) -> yaml.MarkedYAMLError:  # noqa: ANN401 - event or node

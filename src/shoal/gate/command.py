@@ -123,16 +123,17 @@ def _closed(
 def _experts(model: Model, shapes: Shapes, paths: Mapping[int, Path]) -> Experts:
     """Models of these weights, by number."""
     from shoal.formats.fitted_state import load_state
+    from shoal.search.points import model_at
     from shoal.train_specialists.experts import Experts
     from shoal.training.model import trained_model
 
     models = {}
     for number, path in paths.items():
         if number == BASE:
-            models[number] = trained_model(model, {}, shapes, load_state(path)[0])
+            models[number] = trained_model(model, shapes, load_state(path)[0])
             continue
         tensors, meta = load_state(path, AtPoint)
-        models[number] = trained_model(model, meta["point"], shapes, tensors)
+        models[number] = trained_model(model_at(model, meta["point"]), shapes, tensors)
     return Experts(models, shapes.task)
 
 

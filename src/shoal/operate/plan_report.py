@@ -19,12 +19,12 @@ from shoal.operate.removal import seen_by_fits
 from shoal.operate.row_changes import RowChanges
 from shoal.operate.staleness import partition_states
 from shoal.operate.why import differences, reasons
-from shoal.plan.incomplete import incomplete, read_failed
+from shoal.plan.answers import answers_jobs
 from shoal.plan.jobs import Job
 from shoal.plan.layout import FIT_FILES, Layout
 from shoal.plan.plan import placeholders
+from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
-from shoal.workflow.answers import answers_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

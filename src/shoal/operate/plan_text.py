@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from shoal.evaluate.drift_table import advice_text
-from shoal.formats.text import NONE, count_text, flops_text, seconds_text
+from shoal.formats.text import NONE, count_text, flops_text, seconds_text, value_text
 from shoal.operate.estimate import Cost
-from shoal.operate.why import point_text, value_text
-from shoal.plan.incomplete import incomplete_line
+from shoal.operate.why import point_text
 from shoal.plan.plan import OTHER_BASE
+from shoal.pool.incomplete import incomplete_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

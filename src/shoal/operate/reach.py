@@ -101,8 +101,8 @@ def _baselines(layout: Layout) -> list[Path]:
 
 def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:
     """Indexes that have the rows of specialists in use, and the row stores they name."""
-    from shoal.cluster.assigner import UNASSIGNED
     from shoal.partitions.grouping import FOLD_NAMES
+    from shoal.partitions.index import UNASSIGNED
     from shoal.partitions.reader import Index
 
     waiting = [entry["waiting"]["index"] for entry in index["partitions"] if "waiting" in entry]

@@ -11,7 +11,7 @@ from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan.layout import BASELINES, FIT_FILES
-from shoal.plan.shards import shard_name
+from shoal.sources.shards import shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

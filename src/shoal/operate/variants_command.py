@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.explore.answers.gather import value_text
 from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.json_file import read_made
+from shoal.formats.text import value_text
 from shoal.operate.estimate import Cost, Estimate
 from shoal.operate.plan_text import cost_text
+from shoal.plan.answers import answers_jobs, answers_page
 from shoal.plan.plan import placeholders
-from shoal.workflow.answers import answers_jobs, answers_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.hashing import canonical_json
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -195,8 +193,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def value_text(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """A setting's value in one line."""
-    return value if isinstance(value, str) else canonical_json(value)

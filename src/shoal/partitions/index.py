@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from shoal.cluster.assigner import UNASSIGNED
 from shoal.formats.hashing import ROW_HASH_BYTES, json_hash, multiset_digest
 from shoal.formats.tables import FOLDS
 from shoal.partitions.grouping import FOLD_NAMES
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     Members = dict[int, dict[str, list[list[Any]]]]
 
 VERSION = 2
+UNASSIGNED = -1
+"""Partition of rows that belong to none: the base serves them."""
+
 _MODULUS = 1 << (8 * ROW_HASH_BYTES)
 
 

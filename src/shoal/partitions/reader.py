@@ -13,7 +13,7 @@ from shoal.errors import DataError
 from shoal.formats.documents.index import Members, PartitionIndex
 from shoal.formats.hashing import multiset_digest, multiset_sum, row_order
 from shoal.formats.json_file import read_made
-from shoal.formats.row_store import ShardRows
+from shoal.formats.row_store import ShardRows, known_labels
 from shoal.formats.units import coin
 
 if TYPE_CHECKING:
@@ -138,8 +138,6 @@ def training_rows(index: Index, digest: str) -> dict[str, NDArray[Any]]:
     Raises:
         DataError: No partition has them, or a row store was changed.
     """
-    from shoal.training.batches import known_labels
-
     rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
     known = known_labels(rows["y"])
     return {name: rows[name][known] for name in ("x", "y")}

@@ -7,9 +7,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-import shoal
-
-_PACKAGE = Path(shoal.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def code_digest(module: str, *files: Path) -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from shoal.errors import BUG, ERROR
 from shoal.formats.json_file import write_json
-from shoal.plan.incomplete import Failure, read_failed
+from shoal.pool.incomplete import Failure, read_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from shoal.workflow.run_log import FailedJob
+    from shoal.plan.run_log import FailedJob
 
 FAILED = "failed.json"
 """The record, in the experiment's results folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from dataclasses import replace
 from functools import cached_property
@@ -13,19 +14,18 @@ from shoal.formats.documents.ledger import Artifact
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
-from shoal.operate.class_check import require_modules
 from shoal.plan import ids as identity
 from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
 from shoal.plan.history import History
-from shoal.plan.incomplete import read_failed
 from shoal.plan.layout import FIT_FILES, Layout
 from shoal.plan.points import points, proposing
 from shoal.plan.run_file import RunFile, run_file, write_once
-from shoal.plan.shards import name_shards
+from shoal.plan.variants import Variant, only_variant
+from shoal.pool.incomplete import read_failed
 from shoal.settings import Settings, parse
 from shoal.settings.targets import target_file
-from shoal.settings.variants import Variant, only_variant
+from shoal.sources.shards import name_shards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ class Plan:
         self._begin(
             experiment, overrides, variant or only_variant(config_folder, experiment, overrides)
         )
-        require_modules(self.settings)
+        _require_modules(self.settings)
         self.grid = points(
             self.settings.grid,
             self.settings.model,
@@ -313,6 +313,22 @@ class Plan:
         files = map(Path, record.get("files", {}))
         # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
         return sorted({f.name.split(".")[0] for f in files if f.parent.parent.name == "rows"})
+
+
+def _require_modules(settings: Settings) -> None:
+    """Refuse a name whose module is nowhere; planning imports nothing, so no more is known.
+
+    Raises:
+        ModelError: Neither the current folder nor what is installed has the module.
+    """
+    named = {**settings.encode.classes, **settings.transform.functions}
+    for target in [settings.model.target, *(spec["_target_"] for spec in named.values())]:
+        top = target.split(".", maxsplit=1)[0]
+        if target_file(target) is None and importlib.util.find_spec(top) is None:
+            raise ModelError(
+                f"{target}: there is no module {top!r} in {Path.cwd()} "
+                f"or among the installed packages"
+            )
 
 
 def _shards(settings: Settings, root: Path) -> Shards:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from shoal.formats.documents.plan import RunSettings
-    from shoal.plan.incomplete import Failure
+    from shoal.pool.incomplete import Failure
 
 _BATCH_ROWS = 8192
 
@@ -118,7 +118,7 @@ def _incomplete(
     failures: Sequence[Failure],
 ) -> list[dict[str, Any]]:
     """What the pool lacks because training failed."""
-    from shoal.plan.incomplete import incomplete
+    from shoal.pool.incomplete import incomplete
 
     there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
     missing = [each for each in failures if each.name not in there]

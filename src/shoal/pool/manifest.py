@@ -66,7 +66,7 @@ class Specialist(Stored):
 
 
 class Lack(Stored):
-    """Specialists that a pool lacks because training failed, see :mod:`shoal.plan.incomplete`."""
+    """Specialists that a pool lacks because training failed, see :mod:`shoal.pool.incomplete`."""
 
     partition: NonNegativeInt
     specialist: bool

@@ -16,7 +16,7 @@ from shoal.formats.tables import Columns
 from shoal.gate.gate import GENERALIST, Gate
 from shoal.pool.manifest import GENERALIST_FILE
 from shoal.pool.sealed import Sealed
-from shoal.search.points import Point
+from shoal.search.points import Point, model_at
 from shoal.settings.targets import check_trust
 from shoal.train_specialists.experts import BASE, Experts
 from shoal.training.model import trained_model
@@ -143,7 +143,7 @@ class Pool:
 
     def model_with(self, tensors: Mapping[str, NDArray[Any]], point: Point) -> torch.nn.Module:
         """The pool's model with other weights, trained at a grid point."""
-        return trained_model(self.manifest.model, point, self.shapes, tensors)
+        return trained_model(model_at(self.manifest.model, point), self.shapes, tensors)
 
     @classmethod
     def load(cls, folder: str | Path, trust: Sequence[str] = (), digest: str | None = None) -> Pool:

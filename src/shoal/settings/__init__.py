@@ -14,21 +14,19 @@ from pydantic import (
     model_validator,
 )
 
-from shoal.settings.changes import Changes
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Model, Router, Training
 from shoal.settings.nodes import Nodes
-from shoal.settings.packing import Packing
+from shoal.settings.running import Changes, Packing, Store
 from shoal.settings.search import Range, Search, space_size
 from shoal.settings.section import Section, Seed, parse
-from shoal.settings.store import Store
 
 __all__ = ["Section", "Settings", "parse"]
 
 
 class Compute(Section):
-    """What a job may use."""
+    """Resources of a job."""
 
     threads: PositiveInt = Field(description="CPU threads of each job; the bits depend on it")
     checkpoint_seconds: NonNegativeFloat = Field(
@@ -37,7 +35,7 @@ class Compute(Section):
 
 
 class Intermediates(Section):
-    """What may be kept of layers' activations. No result depends on it."""
+    """Keeping of layer activations. No result depends on it."""
 
     budget: NonNegativeInt = Field(
         description="bytes that `shoal intermediates keep` may fill, unless it is told others"
@@ -45,7 +43,7 @@ class Intermediates(Section):
 
 
 class Settings(Section):
-    """Everything that an experiment is."""
+    """All settings of an experiment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
 from shoal.settings import Settings, parse
-from shoal.settings.config_files import HYDRA, NOT_HYDRA, check_files
+from shoal.settings.config_files import HYDRA, NOT_HYDRA, STAGES, check_files, one_choice
 from shoal.settings.references import followed
 from shoal.settings.search import is_range
-from shoal.settings.ways import STAGES, one_choice
 
 if TYPE_CHECKING:
     from pathlib import Path

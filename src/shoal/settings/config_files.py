@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import SettingsError
 from shoal.formats.yaml_file import read_yaml
 from shoal.settings.references import check_references
-from shoal.settings.ways import STAGES, one_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+STAGES = ("split", "transform", "encode", "embed", "cluster")
+"""Stages whose settings may be lists."""
 
 HYDRA = "hydra"
 NOT_HYDRA = "settings of Hydra itself are not taken"
@@ -44,6 +46,14 @@ def check_files(config: Path, experiment: str) -> None:
         named = {Path(text).name for text in _texts(content.get("defaults"))}
         waiting += sorted(known.keys() & (named - seen))
         seen |= named
+
+
+def one_choice(section: str) -> str:
+    """The error where a stage has several choices and can have one."""
+    return (
+        f"{section}: takes one choice, lists are for {', '.join(STAGES)} and seed; run each as an "
+        f"experiment of its own, such as {section}=CHOICE with name=NAME-CHOICE"
+    )
 
 
 def _group_files(config: Path) -> Iterator[Path]:

@@ -7,13 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from shoal.formats.kinds import ColumnKind, Task
 from shoal.settings.section import Section, Seed
 
-ColumnKind = Literal[
-    "numeric", "categorical", "text", "image", "vector", "label", "id", "group", "time", "ignore"
-]
 Fold = Literal["train", "validation", "test"]
-Task = Literal["classification", "regression"]
 
 
 class ArraySource(Section):
@@ -21,7 +18,7 @@ class ArraySource(Section):
 
     path: str = Field(description="the file")
     arrays: list[dict[str, str]] = Field(
-        description="one entry a set of rows: column name to array name"
+        description="one entry per set of rows: column name to array name"
     )
 
 
@@ -66,7 +63,7 @@ class Sources(Section):
 
 
 class _Shares(Section):
-    """What splits by shares of the rows have."""
+    """Base of splits by shares of the rows."""
 
     fractions: dict[Fold, float] = Field(description="share of the rows in each fold")
 

@@ -32,7 +32,7 @@ class _SelfSupervised(Section):
     depth: PositiveInt = Field(description="hidden layers of the encoder")
     projection: PositiveInt = Field(description="width of the projection that the loss sees")
     rows_seen: PositiveInt = Field(description="training budget, repeats counted")
-    batch_size: PositiveInt = Field(description="rows a step")
+    batch_size: PositiveInt = Field(description="rows per step")
     lr: PositiveFloat = Field(description="learning rate of Adam")
     seed: Seed = Field(description="seed of weights, order and augmentation")
 

@@ -32,7 +32,7 @@ class Training(Section):
     )
     lr: PositiveFloat = Field(description="learning rate of AdamW, decayed by a half cosine")
     weight_decay: NonNegativeFloat = Field(description="weight decay of AdamW")
-    batch_size: PositiveInt = Field(description="rows a step")
+    batch_size: PositiveInt = Field(description="rows per step")
     rows_seen: PositiveInt = Field(
         description="budget of base and one grid point's specialists together, repeats counted"
     )
@@ -42,7 +42,7 @@ class Training(Section):
 
 
 class _Routing(Section):
-    """What every router has."""
+    """Base of all routers."""
 
     top_k: PositiveInt = Field(description="specialists asked for one row")
     temperature: PositiveFloat = Field(description="softness of their weights")

@@ -14,10 +14,10 @@ from shoal.errors import SettingsError, nearest
 from shoal.formats.shapes import FACTS, PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MOST = 10_000_000
-"""Characters of settings, once every reference is replaced by what it stands for."""
+"""Most characters of settings, once every reference is replaced."""
 
 _EACH = 50
 """Characters that a value counts for, beside those of a text."""
@@ -37,8 +37,8 @@ def check_references(content: Any) -> None:  # noqa: ANN401 - plain values
         _reference(text, ".".join(place))
 
 
-def followed(content: dict[str, Any]) -> dict[str, Any]:
-    """Settings with each reference replaced by what it stands for.
+def followed(content: Mapping[str, object]) -> dict[str, Any]:
+    """Settings with each reference replaced by its value.
 
     A fact of the data becomes ``data:NAME``, which is filled in where the data is known.
 
@@ -50,7 +50,7 @@ def followed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Follower:
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: Mapping[str, object]) -> None:
         self._content = content
         self._left = MOST
 
@@ -78,21 +78,21 @@ class _Follower:
 
     def _text(self, text: str, place: tuple[str, ...], through: tuple[str, ...]) -> Any:  # noqa: ANN401
         where = ".".join(place)
-        found = _reference(text, where)
-        if found is None:
+        reference = _reference(text, where)
+        if reference is None:
             return text
-        name = found["name"]
+        name = reference["name"]
         if name is None:
-            meant: Any = PREFIX + found["fact"]
+            value: Any = PREFIX + reference["fact"]
         elif name in through:
-            raise SettingsError(f"{where}: {found[0]} refers to itself")
+            raise SettingsError(f"{where}: {reference[0]} refers to itself")
         else:
-            meant = self._follow(self._named(name, where), place, (*through, name))
-        if found[0] == text:
-            return meant
-        if isinstance(meant, dict | list):
-            raise SettingsError(f"{where}: {found[0]} stands for several values, not for text")
-        return text.replace(found[0], str(meant))
+            value = self._follow(self._named(name, where), place, (*through, name))
+        if reference[0] == text:
+            return value
+        if isinstance(value, dict | list):
+            raise SettingsError(f"{where}: {reference[0]} stands for several values, not for text")
+        return text.replace(reference[0], str(value))
 
     def _named(self, name: str, where: str) -> Any:  # noqa: ANN401 - plain values
         value: Any = self._content
@@ -110,17 +110,18 @@ def _reference(text: str, where: str) -> re.Match[str] | None:
     """The one reference of a text; None where it has none."""
     if _OPEN not in text:
         return None
-    found = _REFERENCE.search(text)
-    if found is None or text.count(_OPEN) > 1:
+    reference = _REFERENCE.search(text)
+    if reference is None or text.count(_OPEN) > 1:
         raise SettingsError(
             f"{where}: {text!r}: a text may refer to one other setting, as ${{seed}}, or to one "
             f"fact of the data, as ${{data:features}}, and to nothing else"
         )
-    if found["fact"] and found["fact"] not in FACTS:
+    if reference["fact"] and reference["fact"] not in FACTS:
         raise SettingsError(
-            f"{where}: no such fact of the data, {found['fact']!r}; {nearest(found['fact'], FACTS)}"
+            f"{where}: no such fact of the data, {reference['fact']!r}; "
+            f"{nearest(reference['fact'], FACTS)}"
         )
-    return found
+    return reference
 
 
 def _texts(content: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:  # noqa: ANN401

@@ -37,17 +37,17 @@ def distinct(
         SettingsError: The space seems to have fewer places.
     """
     wanted = sampling.samples or 0
-    found: dict[Place, None] = {}
+    places: dict[Place, None] = {}
     for draws, unit in enumerate(unit_points(sampling.sampler, sampling.seed, dims)):
-        if len(found) == wanted:
+        if len(places) == wanted:
             break
         if draws > 10_000 + 100 * wanted:
             raise SettingsError(
-                f"{setting}.samples: {wanted} points are asked for, but no more than {len(found)} "
+                f"{setting}.samples: {wanted} points are asked for, but no more than {len(places)} "
                 f"that differ were found"
             )
-        found.setdefault(place(unit))
-    return list(found)
+        places.setdefault(place(unit))
+    return list(places)
 
 
 def unit_points(sampler: str, seed: int, dims: int) -> Iterator[Unit]:

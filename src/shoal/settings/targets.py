@@ -1,4 +1,4 @@
-"""Every import by name: what a name may stand for, who vouches for it, where it is looked for.
+"""Every import by name: its kind, whether it is trusted, and where it is found.
 
 A name in a settings file is the user's own and counts as trusted; a name in a pool, a store, a
 recipe or any other file goes through :func:`check_trust` first. ``docs/trust.md`` says it all.
@@ -31,7 +31,7 @@ def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
     """Refuse a name that a file gives, unless it is one of :data:`OURS` or trusted.
 
     Args:
-        part: What the file has it for, such as ``the pool's model``.
+        part: Its role in the file, such as ``the pool's model``.
         target: The name, ``package.module.name``.
         trust: Names of modules, each exactly as in ``target``; or whole targets.
 
@@ -60,7 +60,7 @@ def import_target(dotted: str, kind: Kind) -> Any:  # noqa: ANN401 - whatever th
 
     Args:
         dotted: The name; whoever calls knows that it is trusted.
-        kind: What it must be, which is looked at before anything is called.
+        kind: Required kind, checked before anything is called.
 
     Raises:
         ModelError: It is no dotted path, its module is not found, is found in both places or
@@ -72,16 +72,16 @@ def import_target(dotted: str, kind: Kind) -> Any:  # noqa: ANN401 - whatever th
     module_name, _, name = dotted.rpartition(".")
     module = _imported(dotted, module_name)
     try:
-        found = getattr(module, name)
+        named = getattr(module, name)
     except AttributeError:
         known = [known for known in vars(module) if not known.startswith("_")]
         raise ModelError(
             f"{dotted}: module {module_name!r} has no {name!r}; {nearest(name, known)}"
         ) from None
-    problem = _problem(found, kind, module_name)
+    problem = _problem(named, kind, module_name)
     if problem:
         raise ModelError(f"{dotted} {problem}")
-    return found
+    return named
 
 
 def target_file(dotted: str) -> Path | None:
@@ -116,41 +116,40 @@ def _check_dotted(text: str) -> None:
         raise ModelError(f"{text!r:.80}: not a dotted path such as 'module.Class'")
 
 
-def _problem(found: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
+def _problem(named: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
     """The reason why an object is not of a kind; None where it is."""
-    is_class, is_function = isinstance(found, type), inspect.isroutine(found)
+    is_class, is_function = isinstance(named, type), inspect.isroutine(named)
     what = "another class" if is_class else "a function" if is_function else "a value"
     if kind == "model":
         from torch import nn
 
-        if not (is_class and issubclass(found, nn.Module)):
+        if not (is_class and issubclass(named, nn.Module)):
             return f"is {what}, and a model is a class derived from torch.nn.Module"
     elif kind == "encoder":
-        if not (is_class and hasattr(found, "fit") and hasattr(found, "transform")):
+        if not (is_class and hasattr(named, "fit") and hasattr(named, "transform")):
             return f"is {what}, and an encoder is a class with fit and transform"
     elif is_class or is_function:
         # To trust a module is not to trust what it imports, such as `run` of subprocess.
-        home = str(getattr(found, "__module__", None) or module)
+        home = str(getattr(named, "__module__", None) or module)
         if not _is_of(home, module):
             return f"comes from module {home!r}; name it there"
-    elif not callable(found):
+    elif not callable(named):
         return "is no function"
     return None
 
 
 def _is_of(home: str, module: str) -> bool:
-    """Whether what module ``home`` defines may be named in ``module``."""
+    """Whether objects of module ``home`` may be named in ``module``."""
     if sys.modules.get(home) is sys.modules[module]:  # os.path is posixpath
         return True
-    tops = (each.split(".", maxsplit=1)[0].removeprefix("_") for each in (home, module))
+    tops = (name.split(".", maxsplit=1)[0].removeprefix("_") for name in (home, module))
     return len(set(tops)) == 1  # operator.neg is of _operator
 
 
 def _imported(dotted: str, name: str) -> Any:  # noqa: ANN401 - a module
-    """The module, from where :class:`_Place` finds it.
+    """The module, imported from where :class:`_Place` finds it.
 
-    What it imports in turn, then or later, is found in the current folder too, if that is where
-    it lies itself.
+    A module in the current folder finds its own imports there too, at once and later.
     """
     importlib.invalidate_caches()
     top, *inner = name.split(".")
@@ -170,14 +169,14 @@ def _imported(dotted: str, name: str) -> Any:  # noqa: ANN401 - a module
     except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise ModelError(f"{dotted}: its module does not import: {_one_line(error)}") from error
     # A neighbour that an installed package hides would be another than the author meant.
-    for each in sorted(sys.modules.keys() - before - sys.stdlib_module_names):
-        if "." not in each and _own(each):
-            _Place.of(each, [])
+    for loaded in sorted(sys.modules.keys() - before - sys.stdlib_module_names):
+        if "." not in loaded and _own(loaded):
+            _Place.of(loaded, [])
     return module
 
 
 class _Place(NamedTuple):
-    """Where a module lies.
+    """Location of a module.
 
     Attributes:
         origin: File of the module, or of the package that it must be in; or ``built-in``.

@@ -1,4 +1,4 @@
-"""The user's classes and functions, called: what goes wrong in them is one line with its place."""
+"""Calls of the user's classes and functions, whose errors become one line with file and line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Calling(AbstractContextManager[None]):
     Attributes:
         called: The user's class or function.
         place: Begins the line, such as ``model my_net.Net``.
-        what: What was called, where the traceback does not tell.
+        what: Name of the call, where the traceback does not tell.
         hint: Ends the line.
     """
 
@@ -69,12 +69,12 @@ class Calling(AbstractContextManager[None]):
     def _frames(self, trace: TracebackType | None) -> list[tuple[str, Any, int]]:
         """Owner, code and line of each frame after the block, from the first not of Shoal's."""
         file = _file_of(self.called)
-        found: list[tuple[str, Any, int]] = []
+        frames: list[tuple[str, Any, int]] = []
         for frame, line in list(traceback.walk_tb(trace))[1:]:
             owner = _owner(Path(frame.f_code.co_filename), file)
-            if found or owner != "shoal":
-                found.append((owner, frame.f_code, line))
-        return found
+            if frames or owner != "shoal":
+                frames.append((owner, frame.f_code, line))
+        return frames
 
 
 def check_arguments(called: Callable[..., Any], place: str, *values: Any, **named: Any) -> None:  # noqa: ANN401 - any
@@ -98,7 +98,7 @@ def check_arguments(called: Callable[..., Any], place: str, *values: Any, **name
     except TypeError as error:
         known = signature.parameters
         unknown = [name for name in named if name not in known]
-        open_ended = any(each.kind is each.VAR_KEYWORD for each in known.values())
+        open_ended = any(known[name].kind is inspect.Parameter.VAR_KEYWORD for name in known)
         if unknown and not open_ended:
             raise ModelError(
                 f"{place}: has no argument {unknown[0]!r}; {nearest(unknown[0], known)}"

@@ -79,7 +79,7 @@ def canonical_text(value: Any) -> str | None:  # noqa: ANN401 - any cell, or a v
 def widened(values: pa.Array) -> pa.Array:
     """Numbers as float64; those of fewer bits by their shortest decimal digits."""
     if pa.types.is_float16(values.type):
-        texts = [None if each is None else str(np.float16(each)) for each in values.to_pylist()]
+        texts = [None if v is None else str(np.float16(v)) for v in values.to_pylist()]
         return pa.array(texts, pa.string()).cast(pa.float64())
     if pa.types.is_float32(values.type):
         return values.cast(pa.string()).cast(pa.float64())

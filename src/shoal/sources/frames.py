@@ -1,4 +1,4 @@
-"""Rows of the user's own, in a data frame or an Arrow table, as raw columns."""
+"""Data frames and Arrow tables of the user as raw columns."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from shoal.errors import SourceError, nearest
 from shoal.formats.tables import ARRAY_KINDS, image_array
 from shoal.sources.canonical import canonical_text
+from shoal.sources.columns import check_single, needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating, Decimal, d
 
 
 def raw_table(rows: pd.DataFrame | pa.Table, columns: Columns, source: str) -> pa.Table:
-    """The columns of a frame that are known, as a source file would give them.
+    """Known columns of a frame, as a source file would give them.
 
     The index of a data frame is no column, unless it has the name of a known one. Cells of image
     and vector columns may be arrays or lists, flat or nested as the column's arrays are, or
@@ -46,7 +47,7 @@ def raw_table(rows: pd.DataFrame | pa.Table, columns: Columns, source: str) -> p
             f"{source}: is of type {type(rows).__name__}; give a pandas DataFrame or a pyarrow "
             f"Table"
         )
-    known = [name for name, kind in columns.kinds.items() if kind != "ignore"]
+    known = needed(columns)
     levels = [level for level in rows.index.names if level in known and level not in rows.columns]
     frame = rows.reset_index(level=levels) if levels else rows
     names = [str(name) for name in frame.columns]
@@ -55,26 +56,15 @@ def raw_table(rows: pd.DataFrame | pa.Table, columns: Columns, source: str) -> p
         if name not in names:
             raise SourceError(f"{source}: has no column {name!r}; {nearest(name, names)}")
     check_single(names, taken, source)
-    found = {name: frame.iloc[:, names.index(name)] for name in taken}
+    series = {name: frame.iloc[:, names.index(name)] for name in taken}
     return pa.table(
         {
             name: _arrays(values.tolist(), columns.image_shapes[name], name, source)
             if columns.kinds[name] in ARRAY_KINDS and _holds_lists(values)
             else _column(values, name, source)
-            for name, values in found.items()
+            for name, values in series.items()
         }
     )
-
-
-def check_single(names: list[str], taken: list[str], source: str) -> None:
-    """Refuse columns that are there twice: which one is meant is not known.
-
-    Raises:
-        SourceError: One of those taken is.
-    """
-    for name in taken:
-        if names.count(name) > 1:
-            raise SourceError(f"{source}: column {name!r} is there {names.count(name)} times")
 
 
 def _holds_lists(values: pd.Series) -> bool:
@@ -83,7 +73,7 @@ def _holds_lists(values: pd.Series) -> bool:
 
 def _arrays(cells: list[Any], shape: list[int], name: str, source: str) -> pa.Array:
     """A column of arrays, flat or of their own shape."""
-    wanted, found = (tuple(shape), (math.prod(shape),)), []
+    wanted, arrays = (tuple(shape), (math.prod(shape),)), []
     for row, cell in enumerate(cells, start=1):
         array = _array(cell)
         is_numeric = array.dtype.kind in "biuf"
@@ -93,13 +83,13 @@ def _arrays(cells: list[Any], shape: list[int], name: str, source: str) -> pa.Ar
                 f"{source}: row {row}, column {name!r}: {held} is no array of numbers of shape "
                 f"{wanted[0]}, nor a flat one"
             )
-        found.append(array.reshape(shape))
-    stacked = np.stack(found)
+        arrays.append(array.reshape(shape))
+    stacked = np.stack(arrays)
     return image_array(stacked.astype(np.uint8) if stacked.dtype == bool else stacked)
 
 
 def _array(cell: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever a cell holds
-    """A cell as an array; pandas nests arrays in arrays of objects. Empty where it is none."""
+    """A cell as an array, empty where it is none; pandas nests arrays in arrays of objects."""
     try:
         array = np.asarray(cell)
         return np.asarray(array.tolist()) if array.dtype == object else array

@@ -1,18 +1,26 @@
-"""What kind of column each is: declared, or inferred from the first rows of every file."""
+"""The kind of each column: declared, or inferred from the first rows of every file."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
 from shoal.formats.tables import ARRAY_KINDS, Columns
-from shoal.sources import values
-from shoal.sources.evidence import WORDS, Evidence, gathered
-from shoal.sources.parquet import saved_index
-from shoal.sources.times import time_formats
+from shoal.sources.columns import Place, bad_numbers, plain, storage, time_formats, without_missing
+from shoal.sources.files import saved_index
+from shoal.sources.tensors import (
+    are_pictures,
+    arrays,
+    holds_pictures,
+    layout_of,
+    picture_shape,
+    scales_differ,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +29,127 @@ if TYPE_CHECKING:
 
     from shoal.settings.data import Images
     from shoal.sources.tensors import Layout
+
+WORDS = {
+    "number": "numbers",
+    "string": "strings",
+    "time": "times",
+    "array": "arrays of numbers",
+    "picture": "pictures",
+    "other": "nested or binary values",
+}
+
+
+@dataclass
+class Evidence:
+    """Evidence of a column's kind in the first rows of all files.
+
+    Attributes:
+        source: The first file that says how the column is stored.
+        storage: As :func:`storage` says it, ``picture`` besides.
+        layout: Shape and type of arrays and pictures.
+        apart: As :func:`scales_differ`.
+        rows: Rows that hold a value, over all files.
+        characters: Characters in them, where they are strings.
+        distinct: Distinct strings.
+    """
+
+    source: str = ""
+    storage: str = "nothing"
+    layout: Layout | None = None
+    apart: float | None = None
+    rows: int = 0
+    characters: int = 0
+    distinct: set[str] = field(default_factory=set)
+
+
+def gathered(
+    name: str, heads: Mapping[str, pa.Table], declared: str | None, images: Images | None
+) -> Evidence:
+    """Gather the evidence of a column.
+
+    Args:
+        name: The column.
+        heads: Source file to its first rows.
+        declared: The column's kind, where that is declared.
+        images: How encoded pictures are read; by default all are of one size.
+
+    Raises:
+        SourceError: Files disagree about the column, and its kind is not declared; or its arrays
+            are of several shapes.
+    """
+    evidence = Evidence()
+    for source, head in heads.items():
+        column = plain(head[name])
+        how = _storage(column, declared)
+        if how == "string":
+            _add_strings(evidence, column)
+        if how == "nothing":
+            continue
+        if evidence.storage == "nothing":
+            evidence.storage, evidence.source = how, source
+        elif declared is None and how != evidence.storage:
+            raise SourceError(
+                f"{source}: column {name!r} holds {WORDS[how]}, but {WORDS[evidence.storage]} in "
+                f"{evidence.source}; declare its kind or clean it"
+            )
+        place = Place(source, 1, name)
+        if how == "array":
+            layout = layout_of(column)
+            if layout is not None:
+                _add_layout(evidence, name, source, layout)
+                evidence.apart = evidence.apart or _apart(column, place, layout)
+        elif how == "picture":
+            size, channels = (images.size, images.channels) if images else (None, None)
+            shape = picture_shape(column, place, size, channels)
+            if shape is not None:
+                _add_layout(evidence, name, source, (shape, "uint8"))
+    return evidence
+
+
+def _storage(column: pa.Array, declared: str | None) -> str:
+    """How a file stores a column, as its rows show it: strings may spell numbers."""
+    how = storage(column.type)
+    if (declared == "image" and holds_pictures(column.type)) or are_pictures(column):
+        how = "picture"
+    elif how == "string":
+        column = without_missing(column)
+        if column.null_count < len(column) and not bad_numbers(column).any():
+            how = "number"
+    return "nothing" if column.null_count == len(column) else how
+
+
+def _add_strings(evidence: Evidence, column: pa.Array) -> None:
+    present = without_missing(column).drop_null()
+    evidence.rows += len(present)
+    evidence.characters += pc.sum(pc.utf8_length(present)).as_py() or 0
+    evidence.distinct |= set(present.to_pylist())
+
+
+def _apart(column: pa.Array, place: Place, layout: Layout) -> float | None:
+    """As :func:`scales_differ`, for arrays that could be images."""
+    shape, element = layout
+    if len(shape) == 1 or element == "uint8":
+        return None
+    arrays(column.drop_null(), place, "image", layout, resize=False)
+    return scales_differ(column, shape)
+
+
+def _add_layout(evidence: Evidence, name: str, source: str, layout: Layout) -> None:
+    """Require one shape of all files; the type is bytes only if every file has bytes."""
+    if evidence.layout is None:
+        evidence.layout = layout
+        return
+    shape, element = evidence.layout
+    if layout[0] != shape:
+        held = "vectors" if len(shape) == 1 else "images"
+        raise SourceError(
+            f"{source}: column {name!r} holds {held} of shape {layout[0]}, but {shape} in "
+            f"{evidence.source}"
+        )
+    wider = "float64" if len(shape) == 1 else "float32"
+    evidence.layout = shape, element if element == layout[1] else wider
+
 
 FEW_SHARE = 0.05
 FEW_LEAST = 20
@@ -88,7 +217,7 @@ def infer(
 
 
 def listing(columns: Columns) -> str:
-    """The columns in words, a line each."""
+    """The columns in words, one line per column."""
     rows = []
     for name, kind in columns.kinds.items():
         shape = columns.image_shapes.get(name)
@@ -108,7 +237,7 @@ def _unused(
     undeclared: str,
     fold_column: str | None,
 ) -> _Verdict | None:
-    """The verdict ``ignore`` for a column that nobody asked for."""
+    """The verdict ``ignore``, if it applies."""
     if name in declared:
         return _Verdict("ignore") if declared[name] == "ignore" else None
     reason = _no_input(name, heads)
@@ -120,7 +249,7 @@ def _unused(
 
 
 def _no_input(name: str, heads: Mapping[str, pa.Table]) -> str | None:
-    """Why a column that is not declared is none that a model may see, if it is so."""
+    """Why a model may not see a column that is not declared; None if it may."""
     for source, head in heads.items():
         if name in saved_index(head.schema):
             return f"pandas saved it as the index of {source}"
@@ -133,7 +262,7 @@ def _no_input(name: str, heads: Mapping[str, pa.Table]) -> str | None:
 def _verdict(
     name: str, heads: Mapping[str, pa.Table], kind: str | None, images: Images | None
 ) -> _Verdict:
-    """Kind of a column that is used."""
+    """The kind of a column that is used."""
     for source, head in heads.items():
         if name not in head.schema.names:
             raise SourceError(
@@ -158,21 +287,22 @@ def _verdict(
 
 
 def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
-    """How all files write the times of a column."""
-    found: dict[str, str] = {}
+    """``dates`` or ``numbers``: how all files write the times of a column."""
+    formats: dict[str, str] = {}
     for source, head in heads.items():
-        for written in time_formats(values.plain(head[name])):
-            found.setdefault(written, source)
-    if {"dates", "numbers"} <= set(found):
+        for written in time_formats(plain(head[name])):
+            formats.setdefault(written, source)
+    if {"dates", "numbers"} <= set(formats):
         raise SourceError(
-            f"{found['numbers']}: column {name!r} holds numbers, but dates in {found['dates']}; a "
-            f"time is either: write all as 2026-01-31 or 2026-01-31T12:30:00, or all as numbers"
+            f"{formats['numbers']}: column {name!r} holds numbers, but dates in "
+            f"{formats['dates']}; a time is either: write all as 2026-01-31 or "
+            f"2026-01-31T12:30:00, or all as numbers"
         )
-    return "numbers" if "numbers" in found else "dates"
+    return "numbers" if "numbers" in formats else "dates"
 
 
 def _judged(name: str, evidence: Evidence) -> tuple[str, str]:
-    """Kind of a column that is not declared, and why."""
+    """Inferred kind of a column, and why."""
     how = evidence.storage
     if how == "other":
         raise SourceError(
@@ -192,7 +322,7 @@ def _judged(name: str, evidence: Evidence) -> tuple[str, str]:
 
 
 def _kind_of_arrays(name: str, evidence: Evidence) -> tuple[str, str]:
-    """Arrays of one axis are vectors, others images, if one scale suits all of their entries."""
+    """Arrays of one axis are vectors; others are images if one scale suits all entries."""
     shape, _ = evidence.layout or ([], "")
     if len(shape) == 1:
         return "vector", "it holds vectors"
@@ -206,7 +336,7 @@ def _kind_of_arrays(name: str, evidence: Evidence) -> tuple[str, str]:
 
 
 def _check_declared(heads: Mapping[str, pa.Table], declared: Mapping[str, str]) -> None:
-    """That every declared column is there: an ignored one in some file, others in all."""
+    """Refuse a declared column that is absent: an ignored one from all files, others from one."""
     for name, kind in declared.items():
         absent = [source for source, head in heads.items() if name not in head.schema.names]
         if absent and (kind != "ignore" or len(absent) == len(heads)):
@@ -217,7 +347,7 @@ def _check_declared(heads: Mapping[str, pa.Table], declared: Mapping[str, str]) 
 
 
 def _check_counts(kinds: Mapping[str, str], first: str) -> None:
-    """That there is one label, at most one id, group and time, and something to learn from."""
+    """Refuse other than one label, more than one id, group or time, and no input."""
     for single in _SINGLE:
         names = [name for name, kind in kinds.items() if kind == single]
         if len(names) > 1:

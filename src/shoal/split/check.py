@@ -1,19 +1,25 @@
-"""What no shard can see alone: duplicates, groups across folds, empty folds, a constant label."""
+"""Checks of all rows together: duplicates, groups across folds, empty folds, a constant label.
+
+Values of a column that differ only in case or blanks are counted too: most often they are one
+value, spelled twice.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from typing_extensions import TypedDict
 
 from shoal.errors import DataError
 from shoal.formats import tables
 from shoal.formats.tables import FOLDS, OUTSIDE, TRAIN
 from shoal.split.keys import content_hashes, flat_keys, input_hashes, value_hashes
-from shoal.split.leaks import find_leaks, repeated_inputs
-from shoal.split.spellings import Spellings
+from shoal.split.leaks import Leaks, find_leaks, repeated_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,15 +29,91 @@ if TYPE_CHECKING:
     from shoal.formats.tables import Columns, Table
     from shoal.settings.data import Split
 
+MOST_VALUES = 20_000
+"""Distinct values beyond which a column is not checked: most of them name single rows."""
+
+
+class Value(TypedDict):
+    """A value of a column and the rows that have it."""
+
+    value: str
+    rows: int
+
+
+class Spelling(TypedDict):
+    """A column with values that may be one.
+
+    Attributes:
+        spellings: Values that differ only in case or blanks, the most frequent first.
+        others: Further values with several spellings.
+    """
+
+    column: str
+    spellings: list[Value]
+    others: int
+
+
+class Check(TypedDict):
+    """Result of :func:`check`.
+
+    Attributes:
+        folds: Rows of each fold, and ``outside``.
+        duplicates: Rows beyond the first of their content (``rows``) and of their key
+            (``same_key``), and keys that are in more than one fold (``across_folds``).
+    """
+
+    rows: int
+    folds: dict[str, int]
+    duplicates: dict[str, int]
+    leaks: Leaks
+    spellings: list[Spelling]
+
+
+class Spellings:
+    """The distinct values of one column, with their rows."""
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self._rows: Counter[str] = Counter()
+        self._too_many = False
+
+    def add(self, values: pa.ChunkedArray) -> None:
+        """Take some rows' values."""
+        if self._too_many:
+            return
+        for count in pc.value_counts(values.combine_chunks()).to_pylist():
+            if count["values"] is not None:
+                self._rows[count["values"]] += count["counts"]
+        if len(self._rows) > MOST_VALUES:
+            self._too_many = True
+            self._rows.clear()
+
+    def ambiguous(self) -> Spelling | None:
+        """The value with several spellings that has the most rows; None if no value has."""
+        alike: dict[str, list[str]] = defaultdict(list)
+        for value in self._rows:
+            alike[" ".join(value.casefold().split())].append(value)
+        groups = [
+            sorted(group, key=lambda value: (-self._rows[value], value))
+            for group in alike.values()
+            if len(group) > 1
+        ]
+        if not groups:
+            return None
+        first = min(groups, key=lambda group: (-sum(self._rows[value] for value in group), group))
+        spellings = [Value(value=value, rows=self._rows[value]) for value in first]
+        return {"column": self.column, "spellings": spellings, "others": len(groups) - 1}
+
+
 _BATCH_ROWS = 8192
 
 
 @dataclass
 class _Scan:
-    """What is kept of each row, about 70 bytes; rows in the order of the tables.
+    """Hashes and codes of all rows, about 70 bytes per row, in the order of the tables.
 
     Attributes:
-        keys: Row keys, a part a batch.
+        keys: Row keys, one part per batch.
         contents: Content hashes.
         inputs: Hashes of the inputs, where keys are those of ids.
         folds: Fold codes.
@@ -53,19 +135,13 @@ class _Scan:
     spellings: list[Spellings] = field(default_factory=list)
 
 
-def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) -> dict[str, Any]:
+def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) -> Check:
     """Check all rows together.
 
     Args:
         sources: Source file and its split table, in which every row of the file is.
         columns: The frozen columns.
         split: How the folds were made.
-
-    Returns:
-        ``rows``; ``folds``: rows in each fold and ``outside``; ``duplicates``: rows beyond the
-        first of their content (``rows``) and of their key (``same_key``), and keys that are in
-        more than one fold (``across_folds``); ``leaks``: see :func:`shoal.split.leaks.find_leaks`;
-        ``spellings``: see :meth:`shoal.split.spellings.Spellings.found`.
 
     Raises:
         DataError: An id stands for two contents, a group is in two folds, a fold is empty, or
@@ -84,15 +160,16 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
             f"column {columns.label!r}: the label is {label!r} in all {counts[TRAIN]} rows of the "
             f"training fold; there is nothing to learn"
         )
-    keys = _ordered(scan.keys)
-    repeated = repeated_inputs(_ordered(scan.inputs) if scan.inputs else keys, folds)
+    keys = flat_keys(np.concatenate(scan.keys))
+    inputs = flat_keys(np.concatenate(scan.inputs)) if scan.inputs else keys
+    repeated = repeated_inputs(inputs, folds)
     named = {fold: int(counts[code]) for code, fold in enumerate(FOLDS)}
     return {
         "rows": len(folds),
         "folds": named | {"outside": int(counts[OUTSIDE])},
         "duplicates": duplicates,
         "leaks": find_leaks([table for _, table in sources], columns, keys, folds, repeated),
-        "spellings": [found for each in scan.spellings if (found := each.found())],
+        "spellings": list(filter(None, (column.ambiguous() for column in scan.spellings))),
     }
 
 
@@ -116,8 +193,8 @@ def _scanned(sources: Sequence[tuple[str, Table]], columns: Columns) -> _Scan:
             if named:
                 scan.inputs.append(input_hashes(batch, columns))
             scan.folds.append(folds)
-            for each in scan.spellings:
-                each.add(batch[each.column])
+            for spellings in scan.spellings:
+                spellings.add(batch[spellings.column])
             if len(scan.labels) < 2:
                 training = batch[columns.label].filter(folds == TRAIN)
                 scan.labels |= set(training.unique().to_pylist()[:2])
@@ -134,8 +211,8 @@ def _check_duplicates(
     sources: Sequence[tuple[str, Table]],
     columns: Columns,
 ) -> dict[str, int]:
-    """Rows that others repeat; with an id column, none may differ from its namesake."""
-    keys, contents = _ordered(scan.keys), _ordered(scan.contents)
+    """Count repeated rows; refuse rows of one id with different content."""
+    keys, contents = flat_keys(np.concatenate(scan.keys)), flat_keys(np.concatenate(scan.contents))
     order = np.lexsort((contents, keys))
     same_key = keys[order][1:] == keys[order][:-1]
     same_content = same_key & (contents[order][1:] == contents[order][:-1])
@@ -166,9 +243,9 @@ def _check_groups(
     sources: Sequence[tuple[str, Table]],
     columns: Columns,
 ) -> None:
-    """Every group lies in one fold; rows outside of all folds do not count."""
+    """Refuse a group that is in two folds; rows outside of all folds do not count."""
     counted = np.flatnonzero(np.concatenate(scan.grouped) & (folds != OUTSIDE))
-    groups, folds = _ordered(scan.groups)[counted], folds[counted]
+    groups, folds = flat_keys(np.concatenate(scan.groups))[counted], folds[counted]
     order = np.lexsort((counted, folds, groups))
     same = groups[order][1:] == groups[order][:-1]
     crossing = np.flatnonzero(same & (np.diff(folds[order]) != 0))
@@ -186,7 +263,7 @@ def _check_groups(
 
 
 def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
-    """Every fold has rows."""
+    """Refuse an empty fold."""
     for code, fold in enumerate(FOLDS):
         if counts[code]:
             continue
@@ -204,11 +281,6 @@ def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
             f"the {fold} fold is empty: {rows} rows, split by {split.method!r} into {shares}; "
             f"there are too few rows, groups, times or clusters of similar rows for that"
         )
-
-
-def _ordered(parts: list[NDArray[np.uint8]]) -> NDArray[np.bytes_]:
-    """Hashes as byte strings of one length, which numpy orders."""
-    return flat_keys(np.concatenate(parts))
 
 
 def _where(row: int, scan: _Scan, sources: Sequence[tuple[str, Table]]) -> str:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+    from shoal.formats.fitted_state import State, Tensors
     from shoal.formats.tables import Columns
     from shoal.settings.data import ArraySource, Similarity, Sources, Split
     from shoal.split.reading import Planned
@@ -43,15 +45,15 @@ def split_fit(
     Raises:
         SourceError: A file cannot be read, or is not what its shard says.
     """
-    from shoal.formats.fitted_state import save_state
-    from shoal.sources.columns import infer, listing
+    from shoal.formats.fitted_state import State, save_state
+    from shoal.sources.inference import infer, listing
     from shoal.sources.readers import expand, raw_batches
     from shoal.split.reading import Planned
 
-    found = expand(sources.in_folder().files)
+    named = expand(sources.in_folder().files)
     if planned is not None:
-        _check_planned([path for path, _ in found], planned)
-    files = [Planned(arrays or path, (planned or {}).get(path)) for path, arrays in found]
+        _check_planned([path for path, _ in named], planned)
+    files = [Planned(arrays or path, (planned or {}).get(path)) for path, arrays in named]
     fold_column = split.column if split.method == "column" else None
     rows = min(sources.batch_rows, max(_HEAD_LEAST, _HEADS_MOST // len(files)))
     heads = {}
@@ -70,13 +72,11 @@ def split_fit(
     )
     _check_method(split, columns)
     state = _fitted(files, columns, split, sources.batch_rows)
-    labels, meta = (
-        _labels(files, columns, split, sources.batch_rows, state)
-        if sources.shuffle_labels
-        else ({}, {})
-    )
+    labels = State({}, {})
+    if sources.shuffle_labels:
+        labels = _labels(files, columns, split, sources.batch_rows, state)
     columns.save(columns_out)
-    save_state(folds_out, state | labels, {"method": split.method} | meta)
+    save_state(folds_out, {**state, **labels.tensors}, {"method": split.method, **labels.meta})
     sys.stdout.write(listing(columns) + "\n")
 
 
@@ -105,22 +105,22 @@ def split(
     """
     from shoal.formats import tables
     from shoal.formats.fitted_state import load_state
-    from shoal.split.folds import folds_of
+    from shoal.split.folds import folds_of, unit_kind, units_of
     from shoal.split.reading import Planned, read_rows
     from shoal.split.shuffle import ShuffledLabels
-    from shoal.split.units import kind, units_of
 
     planned = Planned(source, shard)
     frozen = tables.Columns.load(columns)
     state, meta = load_state(folds)
-    made_by = kind(frozen, split.method)
+    made_by = unit_kind(frozen, split.method)
     shuffled = ShuffledLabels.from_state(state, meta)
-    record: dict[str, Any] = {"rows_in": 0, "dropped": {}, "source": planned.name}
+    record: dict[str, object] = {"dropped": {}, "source": planned.name}
     schema = frozen.schema(units=made_by is not None)
 
     def batches() -> Iterator[pa.Table]:
+        rows_in = 0
         for batch in read_rows(planned, frozen, split, batch_rows):
-            record["rows_in"] += len(batch.table)
+            rows_in += len(batch.table)
             codes = folds_of(split, state, batch.basis)
             keys, table = batch.basis.keys, batch.table
             if shuffled is not None:
@@ -130,12 +130,13 @@ def split(
                 units = units_of(made_by, state, batch.basis)
                 table = table.append_column(tables.UNIT, [units])
             yield table.append_column(tables.FOLD, [codes]).select(schema.names)
+        record["rows_in"] = rows_in
 
     tables.write_table(out, schema, batches(), record)
 
 
 def split_check(by_source: Mapping[str, Path], columns: Path, split: Split, out: Path) -> None:
-    """Check what no shard can see alone.
+    """Check all rows together.
 
     Args:
         by_source: Source file, for messages, to its split table.
@@ -153,7 +154,7 @@ def split_check(by_source: Mapping[str, Path], columns: Path, split: Split, out:
 
 
 def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:
-    """That the files are those of the plan.
+    """Refuse other files than those of the plan.
 
     Raises:
         SourceError: One has come or gone since.
@@ -166,7 +167,7 @@ def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:
 
 
 def _check_fold_column(heads: Mapping[str, pa.Table], column: str) -> None:
-    """That every file has the column that names the fold."""
+    """Refuse a file without the column that names the fold."""
     from shoal.errors import SourceError, nearest
 
     for source, head in heads.items():
@@ -178,7 +179,7 @@ def _check_fold_column(heads: Mapping[str, pa.Table], column: str) -> None:
 
 
 def _check_method(split: Split, columns: Columns) -> None:
-    """That there is the column which the method goes by, and that it is no input."""
+    """Refuse a method whose column is missing, or is an input."""
     from shoal.errors import SettingsError
     from shoal.split.similarity import COMPARED
 
@@ -202,14 +203,14 @@ def _check_method(split: Split, columns: Columns) -> None:
 
 def _fitted(
     files: Sequence[Planned], columns: Columns, split: Split, batch_rows: int
-) -> dict[str, Any]:
-    """What the method remembers of all rows."""
+) -> dict[str, NDArray[Any]]:
+    """State of the split, for methods that are fitted on all rows."""
     import numpy as np
 
     from shoal.formats import tables
     from shoal.split import folds
+    from shoal.split.folds import fit_blocks
     from shoal.split.reading import read_rows, read_times
-    from shoal.split.units import fit_blocks
 
     if split.method == "time":
         times = [
@@ -236,7 +237,7 @@ def _fitted(
 
 def _fitted_similarity(
     files: Sequence[Planned], columns: Columns, split: Similarity, batch_rows: int
-) -> dict[str, Any]:
+) -> dict[str, NDArray[Any]]:
     """A fold for each key, the same for rows that are nearly identical."""
     import numpy as np
 
@@ -256,9 +257,9 @@ def _labels(
     columns: Columns,
     split: Split,
     batch_rows: int,
-    state: Mapping[str, Any],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Labels of the training fold as tensors and JSON, for rows to draw theirs from."""
+    state: Tensors,
+) -> State:
+    """Labels of the training fold, for rows to draw theirs from."""
     import numpy as np
 
     from shoal.formats import tables

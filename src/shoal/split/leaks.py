@@ -1,4 +1,4 @@
-"""What would let a model answer held-out rows without having learnt anything: three kinds of leak.
+"""Leaks: three ways to answer held-out rows without having learnt anything.
 
 - Held-out rows whose inputs an earlier fold has as well, exactly.
 - Held-out rows with a training row beside them that is far nearer than chance explains.
@@ -10,14 +10,14 @@ Such rows and columns may be rightful, so they are counted and named, never refu
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import TypedDict
 
 from shoal.formats import tables
 from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
-from shoal.split.likeness import LEAST_ROWS, near_rows, vectors, widest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,124 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.tables import Columns, Table
+
+    Floats = NDArray[np.float32]
+
+_FEW = 50
+"""Categories, at most, that get a feature each; other texts are compared by their n-grams."""
+_NGRAM_FEATURES = 512
+_NEIGHBOURS = 10
+LEAST_ROWS = 50
+"""Rows on either side without which nothing can be said about chance."""
+
+
+def widest(columns: Columns) -> int:
+    """Features, at most, that :func:`vectors` makes of a row; at least 1."""
+    pixels = sum(math.prod(shape) for shape in columns.image_shapes.values())
+    texts = len(columns.of_kind("categorical", "text")) * _NGRAM_FEATURES
+    return max(1, pixels + texts + len(columns.of_kind("numeric")))
+
+
+def vectors(train: pa.Table, others: pa.Table, columns: Columns) -> tuple[Floats, Floats]:
+    """The inputs of both as features, scaled as the first are.
+
+    Numbers and pixels are standardised, gaps of numbers become the mean; a category is a feature,
+    other texts are hashed n-grams of length 1.
+    """
+    pairs = [
+        _PAIRS.get(kind, _text_pair)(train, others, name)
+        for name, kind in columns.kinds.items()
+        if name in columns.inputs
+    ]
+    one, two = zip(*pairs, strict=True)
+    return np.concatenate(one, axis=1), np.concatenate(two, axis=1)
+
+
+def _number_pair(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats]:
+    values = tables.numbers(train, name)
+    known = values[~np.isnan(values)]
+    mean = float(known.mean()) if len(known) else 0.0
+    spread = (float(known.std()) if len(known) else 0.0) or 1.0
+
+    def scaled(column: NDArray[np.float64]) -> Floats:
+        return np.nan_to_num((column - mean) / spread)[:, None].astype(np.float32)
+
+    return scaled(values), scaled(tables.numbers(others, name))
+
+
+def _image_pair(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats]:
+    pixels = tables.images(train, name)
+    spread = float(pixels.std(dtype=np.float64)) or 1.0
+
+    def scaled(column: NDArray[Any]) -> Floats:
+        return column.reshape(len(column), -1).astype(np.float32) / np.float32(spread)
+
+    return scaled(pixels), scaled(tables.images(others, name))
+
+
+def _vector_pair(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats]:
+    known = tables.images(train, name).astype(np.float64)
+    mean, deviation = known.mean(axis=0), known.std(axis=0)
+    spread = np.where(deviation > 0, deviation, 1.0)
+
+    def scaled(column: NDArray[Any]) -> Floats:
+        numbers: Floats = ((column - mean) / spread).astype(np.float32)
+        return numbers
+
+    return scaled(known), scaled(tables.images(others, name))
+
+
+def _text_pair(train: pa.Table, others: pa.Table, name: str) -> tuple[Floats, Floats]:
+    both = [tables.texts(part, name) for part in (train, others)]
+    known = sorted({value for value in both[0] if value is not None})
+    if len(known) <= _FEW:
+        place = {value: number for number, value in enumerate(known)}
+        table = np.eye(len(known) + 1, len(known), dtype=np.float32)
+        one, two = (table[[place.get(value, -1) for value in part]] for part in both)
+        return one, two
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    hashed = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 5), n_features=_NGRAM_FEATURES, dtype=np.float32
+    )
+    one, two = (hashed.transform(tables.without_gaps(part)).toarray() for part in both)
+    return one, two
+
+
+_PAIRS = {"image": _image_pair, "vector": _vector_pair, "numeric": _number_pair}
+
+
+def near_rows(train: Floats, others: Floats) -> tuple[int, float]:
+    """How many of ``others`` have a row of ``train`` right beside them, and how many by chance.
+
+    A row is near if its nearest neighbour is at less than a sixteenth of the distance to its
+    tenth. Where rows are spread evenly, the share of rows below some such ratio falls by the same
+    factor each time that the ratio is halved, by 2^D in D dimensions. The factor is measured where
+    no copy interferes, from an eighth to a half, and followed down to a sixteenth. So rows of a
+    few numbers, where all lie close together, or of categories and one number, are not mistaken
+    for copies.
+
+    Args:
+        train: Training rows, float32 ``(rows, features)``; as ``others`` at least LEAST_ROWS.
+        others: Held-out rows that are not exact copies, in the same features.
+
+    Returns:
+        Rows that are near, and rows expected to be so without any copies, at most all of them.
+
+    Source:
+        The power law of nearest-neighbour distances, as in Facco et al. 2017.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=_NEIGHBOURS, algorithm="brute").fit(train)
+    distance = np.asarray(nearest.kneighbors(others)[0], dtype=np.float64)
+    first, last = distance[:, 0], distance[:, -1]
+    below = [int((first < ratio * last).sum()) for ratio in (1 / 2, 1 / 4, 1 / 8, 1 / 16)]
+    wide, narrow = below[0] - below[1], below[1] - below[2]
+    factor = narrow / wide if wide else float(narrow > 0)
+    rest = narrow * factor**2 / (1 - factor) if factor < 1 else float(len(others))
+    return below[3], min(rest, float(len(others)))
+
 
 _BATCH_ROWS = 8192
 _MOST_TRAINING, _MOST_VALIDATION, _MOST_COMPARED = 10_000, 5_000, 2_000
@@ -35,6 +153,35 @@ DETERMINES = 0.95
 _LEAST_ERRORS = 10
 """Validation rows that the constant answer must get wrong for a share of them to mean anything."""
 _LEAF_ROWS = 5
+
+
+class Counted(TypedDict):
+    """Rows that leak, among ``of`` that were compared, and how many to expect by chance."""
+
+    rows: int
+    of: int
+    by_chance: NotRequired[float]
+
+
+class Telling(TypedDict):
+    """A column that gives the label.
+
+    Attributes:
+        score: Accuracy of the column alone on validation rows, or R².
+        constant: Accuracy of the constant answer, or 0.
+    """
+
+    column: str
+    score: float
+    constant: float
+
+
+class Leaks(TypedDict):
+    """Result of :func:`find_leaks`; the most telling column comes first."""
+
+    exact: Counted
+    near: Counted
+    columns: list[Telling]
 
 
 def repeated_inputs(inputs: NDArray[np.bytes_], folds: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -58,8 +205,8 @@ def find_leaks(
     keys: NDArray[np.bytes_],
     folds: NDArray[np.uint8],
     repeated: NDArray[np.bool_],
-) -> dict[str, Any]:
-    """All three kinds, the last two on a sample of bounded size that keys alone decide.
+) -> Leaks:
+    """Look for all three kinds, for the last two in a bounded sample that keys alone decide.
 
     Args:
         opened: The split tables.
@@ -68,11 +215,6 @@ def find_leaks(
         folds: Its fold.
         repeated: What :func:`repeated_inputs` gave.
 
-    Returns:
-        ``exact`` and ``near``: ``rows`` among ``of`` held-out rows that were looked at, and for
-        ``near`` how many were to be expected ``by_chance``;
-        ``columns``: those that give the label, each with ``column``, ``score`` and ``constant``
-        (accuracy on validation rows, or R² and 0), the most telling first.
     """
     held_out = (folds == VALIDATION) | (folds == TEST)
     share = min(1.0, _MOST_NUMBERS / (widest(columns) * _MOST_TRAINING))
@@ -119,7 +261,7 @@ def _read(opened: Sequence[Table], rows: NDArray[np.int64], names: list[str]) ->
     return pa.concat_tables(parts())
 
 
-def telling_columns(train: pa.Table, held_out: pa.Table, columns: Columns) -> list[dict[str, Any]]:
+def telling_columns(train: pa.Table, held_out: pa.Table, columns: Columns) -> list[Telling]:
     """Columns that alone give the label of rows that they were not fitted on.
 
     Each column gets a decision tree of its own, fitted on training rows, texts by their place in
@@ -134,12 +276,12 @@ def telling_columns(train: pa.Table, held_out: pa.Table, columns: Columns) -> li
     """
     if len(columns.inputs) < 2 or len(train) < 2 * _LEAF_ROWS or not len(held_out):
         return []
-    found = []
+    telling = []
     for name in columns.of_kind("numeric", "categorical", "text"):
         score, constant, enough = _alone(train, held_out, name, columns)
         if enough and score - constant >= DETERMINES * (1 - constant):
-            found.append({"column": name, "score": score, "constant": constant})
-    return sorted(found, key=lambda each: (-each["score"], each["column"]))
+            telling.append(Telling(column=name, score=score, constant=constant))
+    return sorted(telling, key=lambda column: (-column["score"], column["column"]))
 
 
 def _alone(

@@ -12,12 +12,10 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError
 from shoal.formats import tables
-from shoal.plan.shards import is_of_shard
 from shoal.settings.data import ArraySource
-from shoal.sources import values
-from shoal.sources.columns import label_is_missing, needed, typed
-from shoal.sources.opened import SourceFile, opened
-from shoal.sources.readers import raw_batches
+from shoal.sources.columns import Place, label_is_missing, needed, plain, text, typed
+from shoal.sources.readers import SourceFile, opened, raw_batches
+from shoal.sources.shards import is_of_shard
 from shoal.split.folds import Basis
 from shoal.split.keys import row_keys
 
@@ -108,8 +106,8 @@ def _read_rows(
         group, time = columns.of_kind("group"), columns.of_kind("time")
         named = None
         if fold_column is not None:
-            place = values.Place(name, first_row, fold_column)
-            strings = values.text(values.plain(raw[fold_column]), place)
+            place = Place(name, first_row, fold_column)
+            strings = text(plain(raw[fold_column]), place)
             named = np.asarray(strings.to_pylist(), dtype=object)
         basis = Basis(
             keys=row_keys(table, columns),
@@ -140,8 +138,8 @@ def _missing_label(file: SourceFile, label: str, row: int, batch_rows: int) -> S
     name = str(file.path)
     lacking = 0
     for raw in raw_batches(file, batch_rows, [label]):
-        place = values.Place(name, 1, label)
-        strings = values.text(values.plain(raw[label]), place)
+        place = Place(name, 1, label)
+        strings = text(plain(raw[label]), place)
         lacking += int(pc.sum(strings.is_null()).as_py())
     return SourceError(
         f"{name}: row {row}, column {label!r}: the label is missing, as it is in {lacking} rows "

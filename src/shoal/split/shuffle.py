@@ -1,4 +1,4 @@
-"""Shuffled labels: the control that nothing can be learnt from, because nothing is there.
+"""Shuffled labels: a control in which there is nothing to learn.
 
 A row's label is drawn from the labels of the training fold by a hash of its key, not swapped with
 another row's: a swap would need all rows at once, and one more row would change others. So shards
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shoal.errors import DataError
+from shoal.formats.fitted_state import State
 from shoal.formats.hashing import uniform
 from shoal.formats.tables import OUTSIDE
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from shoal.formats.fitted_state import Tensors
 
 _MOST_NUMBERS = 100_000
 
@@ -60,18 +63,16 @@ class ShuffledLabels:
         values, counts = np.unique(labels, return_counts=True)
         return cls(values, counts.astype(np.int64))
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Tensors and JSON, for :func:`shoal.formats.fitted_state.save_state`."""
-        tensors: dict[str, NDArray[Any]] = {"label_counts": self.counts}
+    def state(self) -> State:
+        """The labels, for :func:`shoal.formats.fitted_state.save_state`."""
+        tensors = {"label_counts": self.counts}
         if self.values.dtype == object:
-            return tensors, {"label_values": self.values.tolist()}
-        return tensors | {"label_values": self.values}, {}
+            return State(tensors, {"label_values": self.values.tolist()})
+        return State(tensors | {"label_values": self.values}, {})
 
     @classmethod
-    def from_state(
-        cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
-    ) -> Self | None:
-        """What :meth:`state` gave; None where labels are not shuffled."""
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self | None:
+        """The labels whose :meth:`state` this is; None where labels are not shuffled."""
         if "label_counts" not in tensors:
             return None
         values = tensors.get("label_values")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.formats import tables
-from shoal.split.folds import fit_table
+from shoal.split.folds import first_bytes, fit_table
 from shoal.split.keys import flat_keys
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def clusters(signed: Signatures, similarity: float) -> NDArray[np.int64]:
     lie side by side, and neighbours are compared: time grows as sorting does.
 
     Args:
-        signed: What :func:`signatures` gave, ``(rows, 128)``.
+        signed: Result of :func:`signatures`, ``(rows, 128)``.
         similarity: Share of parts from which two rows are nearly identical.
 
     Returns:
@@ -100,8 +100,8 @@ def clusters(signed: Signatures, similarity: float) -> NDArray[np.int64]:
     one, other = np.concatenate(links, axis=1)
     shape = (len(signed), len(signed))
     graph = coo_matrix((np.ones(len(one), dtype=bool), (one, other)), shape)
-    found: NDArray[np.int32] = connected_components(graph, directed=False)[1]
-    return found.astype(np.int64)
+    component: NDArray[np.int32] = connected_components(graph, directed=False)[1]
+    return component.astype(np.int64)
 
 
 def fit_similarity(
@@ -110,11 +110,11 @@ def fit_similarity(
     """A fold for each key, one for all rows of a cluster.
 
     Clusters are dealt out in a seeded order, so that shares are exact to the size of a cluster.
-    Needs 512 bytes a row.
+    Needs 512 bytes per row.
 
     Args:
         keys: Key of every row, uint8 ``(rows, KEY_BYTES)``, in any order.
-        signed: What :func:`signatures` gave for them.
+        signed: Their :func:`signatures`.
         split: Similarity from which rows are nearly identical, shares and seed.
 
     Returns:
@@ -129,12 +129,11 @@ def fit_similarity(
     names = known[smallest[cluster]]
     dealt = fit_table(np.repeat(names, copies, axis=0), None, split.fractions, split.seed)
     place = np.searchsorted(flat_keys(dealt["keys"]), flat_keys(names))
-    units = np.ascontiguousarray(names[:, :8]).view("<u8").ravel().astype(np.uint64)
-    return {"keys": known, "folds": dealt["folds"][place], "units": units}
+    return {"keys": known, "folds": dealt["folds"][place], "units": first_bytes(names)}
 
 
 def _parts(table: pa.Table, columns: Columns, split: Similarity) -> Iterator[list[str]]:
-    """The parts of each row; every column gives at least one."""
+    """The parts of each row, at least one per column."""
     compared = columns.of_kind(*COMPARED)
     by_column = [_column_parts(table, columns.kinds[name], name, split) for name in compared]
     for row in zip(*by_column, strict=True):

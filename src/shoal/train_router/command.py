@@ -39,7 +39,7 @@ def train_router(
         model: The user's model.
         index_path: The partition index.
         assigner_path: The frozen map row to partition.
-        choices: What ``train-choose`` wrote, for each partition that has a specialist.
+        choices: Outputs of ``train-choose``, for each partition that has a specialist.
         specialists: Weights of every specialist; the chosen ones are read.
         embedder_path: The embedder, for what a row costs.
         shapes_path: Shapes of the encoded rows.
@@ -54,6 +54,7 @@ def train_router(
     from shoal.embed.embedder import load_embedder
     from shoal.formats.fitted_state import load_state, save_state
     from shoal.partitions.reader import Index
+    from shoal.search.points import model_at
     from shoal.train_router.fit import fit_router
     from shoal.training.determinism import deterministic
     from shoal.training.model import trained_model
@@ -67,36 +68,28 @@ def train_router(
     if settings.method != "nearest_atom" and trained:
         chosen = chosen_specialists(choices, specialists)
         states = [load_state(chosen[partition], AtPoint) for partition in trained]
-        nets = [trained_model(model, meta["point"], shapes, own) for own, meta in states]
+        nets = [trained_model(model_at(model, meta["point"]), shapes, own) for own, meta in states]
         losses = specialist_losses(nets, rows, shapes.task, ledger)
     assigner = load_assigner(assigner_path)
-    router = fit_router(
-        settings,
-        assigner,
-        trained,
-        rows["embedding"],
-        rows["partition"],
-        losses,
-    )
+    router = fit_router(settings, assigner, trained, rows["embedding"], rows["partition"], losses)
     ledger.rows_read = index.rows_read
     fitted_on = index.content["rows"]["train"] + index.content["rows"]["validation"]
     ledger.detail = {
         "losses": ledger.flops,
         "fit": router.fit_flops,
         "embedding": float(load_embedder(embedder_path).flops_per_row * fitted_on),
-        "assignment": float(getattr(assigner, "flops_per_row", 0.0) * fitted_on),
+        "assignment": float(assigner.flops_per_row * fitted_on),
     }
     ledger.flops = sum(ledger.detail.values())
     ledger.write(ledger_out)
-    tensors, meta = router.state()
-    save_state(out, tensors, meta)
+    save_state(out, *router.state())
 
 
 def specialised(choices: Sequence[Path]) -> list[int]:
     """Numbers of the partitions that have a specialist, ascending.
 
     Args:
-        choices: What ``train-choose`` wrote.
+        choices: Outputs of ``train-choose``.
     """
     from shoal.formats.documents.choice import Choice
     from shoal.formats.json_file import read_made
@@ -108,7 +101,7 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
     """File of the chosen specialist of each partition.
 
     Args:
-        choices: What ``train-choose`` wrote.
+        choices: Outputs of ``train-choose``.
         specialists: Weights of every specialist.
     """
     from shoal.errors import CorruptError
@@ -116,13 +109,13 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
     from shoal.formats.json_file import read_made
 
     by_name = {str(path): path for path in specialists}
-    found = {}
+    chosen = {}
     for path in choices:
         choice = read_made(path, Choice)
         if choice["specialist"] not in by_name:
             raise CorruptError(f"{path}: specialist: {choice['specialist'][:200]!r} is no input")
-        found[choice["partition"]] = by_name[choice["specialist"]]
-    return found
+        chosen[choice["partition"]] = by_name[choice["specialist"]]
+    return chosen
 
 
 def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:

@@ -10,8 +10,14 @@ import numpy as np
 from shoal.cluster.assigner import AtomAssigner
 from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, uniform
 from shoal.settings.learning import Classifier, NearestNeighbours
-from shoal.train_router.router import Router
-from shoal.train_router.scores import ByClassifier, ByDistance, ByNeighbours, Scores, log_softmax
+from shoal.train_router.router import (
+    ByClassifier,
+    ByDistance,
+    ByNeighbours,
+    Router,
+    Scores,
+    log_softmax,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,14 +84,14 @@ def fit_router(
         settings.top_k,
         settings.temperature,
         threshold,
-        flops + _assignment_flops(assigner, len(embedding)),
+        flops + assigner.flops_per_row * len(embedding),
     )
 
 
 def soft_targets(
     home: NDArray[np.int64], losses: Float64, atom_weight: float, loss_temperature: float
 ) -> Float64:
-    """What a learned router aims at.
+    """Targets of a learned router.
 
     ``atom_weight * onehot(home) + (1 - atom_weight) * softmax(-losses / loss_temperature)``
 
@@ -118,10 +124,6 @@ def _distances(
     return float(np.quantile(distance, quantile)), float(np.median(distance)) or 1.0
 
 
-def _assignment_flops(assigner: AtomAssigner | ColumnAssigner, rows: int) -> float:
-    return assigner.flops_per_row * rows if isinstance(assigner, AtomAssigner) else 0.0
-
-
 def _sample(embedding: Rows, losses: Float64, limit: int, seed: int) -> NDArray[np.int64]:
     """At most ``limit`` rows, in an order that is a function of their content and the seed."""
     hashes = hash_rows({"embedding": embedding, "losses": losses}, ROW_HASH_BYTES)
@@ -130,9 +132,9 @@ def _sample(embedding: Rows, losses: Float64, limit: int, seed: int) -> NDArray[
 
 
 def _logistic(embedding: Rows, target: Float64, penalty: float) -> tuple[ByClassifier, float]:
-    """Logistic regression towards soft targets: each row once a class, weighted by its target.
+    """Logistic regression towards soft targets: each row once per class, weighted by its target.
 
-    FLOPs: ``4 n d T`` an iteration, the product for the logits and the one for the gradient.
+    FLOPs: ``4 n d T`` per iteration, the product for the logits and the one for the gradient.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

@@ -1,18 +1,27 @@
-"""The switch used at inference: for a row, the specialists to ask and their weights."""
+"""The switch used at inference: for a row, the specialists to ask and their weights.
+
+Specialists are scored by nearest atom, neighbours or a classifier: from a row's distances to the
+trained partitions and its embedding to one score per trained partition. Scores are made without
+logarithms and exponentials, so that who is asked for a row, and in which order, is the same in any
+batch and on every processor. The weights need both, and may differ in their last bit between kinds
+of processor.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from shoal.cluster.assigner import AtomAssigner, assigner_from_state
+from shoal.cluster.distances import Targets
 from shoal.errors import CorruptError, SettingsError
+from shoal.formats.fitted_state import State
 from shoal.formats.stored import Stored, as_kind, check_range, tensor_of
-from shoal.train_router.scores import scores_from_tensors
-from shoal.training.exact import row_sums
+from shoal.training.exact import ExactProduct, row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,10 +29,177 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.cluster.assigner import ColumnAssigner
-    from shoal.train_router.scores import Scores
+    from shoal.formats.fitted_state import Tensors
 
-    Rows = NDArray[np.float32]
     Float64 = NDArray[np.float64]
+    Rows = NDArray[np.float32]
+
+_ROUNDING = 1e-3
+
+
+class Scores(Protocol):
+    """Scores of the trained partitions."""
+
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:
+        """Score of each trained partition, float64 ``(rows, trained)``: the larger the likelier.
+
+        Args:
+            embedding: float32 ``(rows, dims)``.
+            distance: To each trained partition, float32 ``(rows, trained)``.
+        """
+
+    def logits(self, scores: Float64) -> Float64:
+        """Logarithms of the probabilities that scores stand for, up to a constant a row."""
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Its state, for :func:`scores_from_tensors`."""
+
+    @property
+    def flops_per_row(self) -> float:
+        """FLOPs of scoring one row, distances to the partitions not counted."""
+
+
+@dataclass(frozen=True)
+class ByDistance:
+    """The nearer the likelier: ``-d^2 / (2 s^2)``, normalised.
+
+    Attributes:
+        scale: ``s``, the median distance of validation rows to their nearest prototype.
+    """
+
+    scale: float
+
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Float64 ``(rows, trained)``."""
+        wide = distance.astype(np.float64)
+        return -(wide * wide) / (2.0 * self.scale * self.scale)
+
+    def logits(self, scores: Float64) -> Float64:
+        """The scores."""
+        return scores
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The scale."""
+        return {"scale": np.array([self.scale])}
+
+    @property
+    def flops_per_row(self) -> float:
+        """None worth counting."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class ByNeighbours:
+    """Mean target of the nearest reference rows.
+
+    Attributes:
+        reference: float32 ``(references, dims)``.
+        target: float32 ``(references, trained)``; each row sums to one.
+        neighbours: Rows that vote; all where there are fewer.
+
+    Source:
+        Cover and Hart 1967. FLOPs: ``3 n d`` for n references.
+    """
+
+    reference: Rows
+    target: Rows
+    neighbours: int
+
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Mean target, float64 ``(rows, trained)``."""
+        votes = min(self.neighbours, len(self.reference))
+        near = Targets(self.reference).neighbours(embedding, votes).points
+        return row_sums(np.moveaxis(self.target[near], 1, -1).astype(np.float64)) / votes
+
+    def logits(self, scores: Float64) -> Float64:
+        """Their logarithm; minus infinity where no neighbour's target points."""
+        with np.errstate(divide="ignore"):
+            return np.log(scores)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """References, targets and how many vote."""
+        votes = np.array([self.neighbours], dtype=np.int64)
+        return {"reference": self.reference, "target": self.target, "neighbours": votes}
+
+    @property
+    def flops_per_row(self) -> float:
+        """``3 n d``."""
+        return 3.0 * int(self.reference.size)
+
+
+@dataclass(frozen=True)
+class ByClassifier:
+    """Multinomial logistic regression on the embedding.
+
+    Attributes:
+        weight: float64 ``(dims, trained)``.
+        bias: float64 ``(trained,)``.
+    """
+
+    weight: Float64
+    bias: Float64
+
+    def scores(self, embedding: Rows, distance: Rows) -> Float64:  # noqa: ARG002 - the others'
+        """Float64 ``(rows, trained)``."""
+        return self._product(embedding) + self.bias
+
+    def logits(self, scores: Float64) -> Float64:
+        """The scores."""
+        return scores
+
+    @cached_property
+    def _product(self) -> ExactProduct:
+        return ExactProduct(self.weight)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Weight and bias."""
+        return {"weight": self.weight, "bias": self.bias}
+
+    @property
+    def flops_per_row(self) -> float:
+        """``6 d T`` for T trained partitions: the exact product is three."""
+        return float(self._product.flops_per_row)
+
+
+def scores_from_tensors(method: str, tensors: Tensors, dims: int | None, trained: int) -> Scores:
+    """The scores whose tensors these are.
+
+    Args:
+        method: Which scores.
+        tensors: Those of :meth:`Scores.tensors`, and others.
+        dims: Width of the embedding; None where the assigner does not tell.
+        trained: Number of trained partitions.
+
+    Raises:
+        CorruptError: They are not of such scores, or of some that no fit gives.
+    """
+    if method == "knn":
+        reference = tensor_of(tensors, "reference", "float32", (None, dims))
+        target = tensor_of(tensors, "target", "float32", (len(reference), trained))
+        check_range(target, "target", 0, 1 + _ROUNDING)
+        votes = tensor_of(tensors, "neighbours", "int64", (1,))
+        check_range(votes, "neighbours", 1)
+        return ByNeighbours(reference, target, int(votes[0]))
+    if method == "classifier":
+        weight = tensor_of(tensors, "weight", "float64", (dims, trained))
+        # A specialist that is no row's best has minus infinity.
+        bias = tensor_of(tensors, "bias", "float64", (trained,), finite=False)
+        if not np.isfinite(bias.max()):
+            raise CorruptError(f"tensor 'bias' holds {bias.max()} at most, it must be finite")
+        return ByClassifier(weight, bias)
+    scale = tensor_of(tensors, "scale", "float64", (1,))
+    check_range(scale, "scale", float(np.finfo(np.float64).tiny))
+    return ByDistance(float(scale[0]))
+
+
+def log_softmax(logits: Float64) -> Float64:
+    """Logarithm of the softmax over the last axis; empty where it is empty."""
+    if not logits.shape[1]:
+        return logits
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    normalised: Float64 = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised
+
 
 BASE = -1
 """Number of the expert that is no partition's specialist: the base."""
@@ -55,7 +231,7 @@ class Routes(NamedTuple):
 class _Facts(Stored):
     """Facts of a router, besides its tensors."""
 
-    assigner: dict[str, Any]
+    assigner: dict[str, object]
     method: Literal["nearest_atom", "knn", "classifier"]
     trained: list[NonNegativeInt]
     top_k: PositiveInt
@@ -75,7 +251,7 @@ class Router:
         top_k: Specialists asked for a row unless said otherwise.
         temperature: Softness of their weights.
         threshold: Distance beyond which a row goes to the base.
-        fit_flops: What fitting it cost.
+        fit_flops: FLOPs of fitting it.
     """
 
     assigner: AtomAssigner | ColumnAssigner
@@ -124,8 +300,7 @@ class Router:
     @property
     def flops_per_row(self) -> float:
         """FLOPs of routing one row: assignment and scores."""
-        assignment = self.assigner.flops_per_row if isinstance(self.assigner, AtomAssigner) else 0.0
-        return assignment + self.scores.flops_per_row
+        return self.assigner.flops_per_row + self.scores.flops_per_row
 
     def _place(
         self, embedding: Rows, values: Sequence[Any] | None
@@ -153,8 +328,8 @@ class Router:
             weights: Rows = (share / row_sums(share)[:, None]).astype(np.float32)
         return weights
 
-    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Tensors and JSON for one safetensors file, the assigner's among them."""
+    def state(self) -> State:
+        """State for one safetensors file, the assigner's included."""
         tensors, assigner = self.assigner.state()
         own = self.scores.tensors() | {"threshold": np.array([self.threshold])}
         meta = {
@@ -165,11 +340,11 @@ class Router:
             "temperature": self.temperature,
             "fit_flops": self.fit_flops,
         }
-        return own | {_PREFIX + name: tensor for name, tensor in tensors.items()}, meta
+        return State(own | {_PREFIX + name: tensor for name, tensor in tensors.items()}, meta)
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Router:
-        """The router that gave this state.
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Router:
+        """The router whose :meth:`state` this is.
 
         Raises:
             CorruptError: It is no router's state, or one that no fit gives.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.choice import Margin
     from shoal.formats.ledger import Ledger
     from shoal.search.points import Point
     from shoal.settings.learning import Model
@@ -70,7 +71,7 @@ class Measurement:
     units: int
     base: float | None
     candidates: list[Measured]
-    margin: dict[str, Any] | None
+    margin: Margin | None
 
 
 def measure(
@@ -99,6 +100,7 @@ def measure(
     from shoal.formats.fitted_state import load_state
     from shoal.formats.units import UNIT, numbered
     from shoal.partitions.reader import Index, halves
+    from shoal.search.points import model_at
     from shoal.training.flops import forward_flops
     from shoal.training.model import losses_by_row, margin, trained_model
 
@@ -111,9 +113,9 @@ def measure(
     diverged = {name: meta.get("diverged") for name, (_, meta) in states.items()}
     by_row: dict[str, NDArray[np.float64]] = {}
     if len(first):
-        base = trained_model(model, {}, shapes, load_state(base_path)[0])
+        base = trained_model(model, shapes, load_state(base_path)[0])
         nets = {
-            name: trained_model(model, meta["point"], shapes, tensors)
+            name: trained_model(model_at(model, meta["point"]), shapes, tensors)
             for name, (tensors, meta) in states.items()
             if diverged[name] is None
         }

@@ -28,9 +28,9 @@ def base_fit(
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
     from shoal.formats.fitted_state import save_state
-    from shoal.train_specialists.fit import train_on_shards
     from shoal.training.budget import Budget
     from shoal.training.determinism import deterministic
+    from shoal.training.fit import train_on_shards
     from shoal.training.model import build_model, weights
     from shoal.training.processes import end_helpers
     from shoal.training.resume import Checkpoints
@@ -77,8 +77,8 @@ def train_specialist(
     """
     from shoal.errors import DivergedError
     from shoal.formats.fitted_state import save_state
-    from shoal.train_specialists.fit import train_on_rows
     from shoal.train_specialists.start import start
+    from shoal.training.fit import train_on_rows
     from shoal.training.model import weights
     from shoal.training.resume import Checkpoints, say_once
 

@@ -15,7 +15,7 @@ from shoal.formats.json_file import write_json
 from shoal.terminal import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from shoal.search.points import Point
@@ -38,7 +38,8 @@ class Work:
         shapes: Shape of rows and labels.
         specialists: Folder of specialists; a member lies below it.
         logs: Folder of their logs, likewise.
-        store: The pool store, from which what was trained before is taken.
+        recover: Writes a member's weights and ledger, given these two paths, the base and the grid
+            point, if it was trained before; whether it did.
         threads: CPU threads.
         checkpoint_seconds: How often the training of a member is kept.
     """
@@ -51,7 +52,7 @@ class Work:
     shapes: Path
     specialists: Path
     logs: Path
-    store: Path
+    recover: Callable[[Path, Path, Path, Point], bool]
     threads: int
     checkpoint_seconds: float
 
@@ -114,8 +115,7 @@ def _order(work: Work, members: Sequence[str]) -> list[str]:
 
 
 def _train(work: Work, member: str) -> str | None:
-    """Train one member, or take it from the pool store; why that failed, or None."""
-    from shoal.archive.recover import recover
+    """Train one member, or recover it; why that failed, or None."""
     from shoal.train_specialists.command import train_specialist
     from shoal.training.determinism import as_if_alone
 
@@ -124,7 +124,7 @@ def _train(work: Work, member: str) -> str | None:
     reason = None
     with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
-            if recover(work.store, weights, ledger, work.base, work.grid[point]):
+            if work.recover(weights, ledger, work.base, work.grid[point]):
                 return None
             train_specialist(
                 work.model,

@@ -99,7 +99,7 @@ def _trained(at: Start, ledger: Ledger, checkpoints: Checkpoints, part: Part) ->
     import numpy as np
 
     from shoal.formats.checkpoint import write_checkpoint
-    from shoal.train_specialists.fit import train_on_rows
+    from shoal.training.fit import train_on_rows
 
     # What a module draws from these is then the same in each run, and so is the state.
     random.seed(at.training.seed)

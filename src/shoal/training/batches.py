@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from shoal.formats.row_store import CHUNK_ROWS, ShardRows
+from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
 from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RowStream(IterableDataset["Batch"]):
     Attributes:
         training_rows: Rows of the training fold in all shards; where the label is read, only
             those whose class the generation knows.
-        batch_size: Rows a batch: the asked-for size, or all training rows where there are fewer.
+        batch_size: Rows per batch: the asked-for size, or all training rows where there are fewer.
         steps: Batches that an iteration yields, those before ``start`` counted.
         start: Batches that the next iteration leaves out, once; little of them is read.
         share: Which of how many equal shares of each batch is yielded.
@@ -55,7 +55,7 @@ class RowStream(IterableDataset["Batch"]):
         Args:
             paths: Encoded shards, each with an array ``fold``; their order matters.
             names: The arrays that make a batch.
-            batch_size: Rows a step.
+            batch_size: Rows per step.
             steps: Batches that an iteration yields.
             buffer_rows: Rows held in memory.
             seed: Seed of the order.
@@ -92,7 +92,7 @@ class RowStream(IterableDataset["Batch"]):
             shard.close()
 
     def _buffers(self, rng: np.random.Generator) -> Iterator[Buffer]:
-        """Rows in each buffer of one pass, and what reads them."""
+        """Number of rows in each buffer of one pass, and a function that reads them."""
         if self.training_rows <= self._buffer_rows:
             yield self.training_rows, self._all
             return
@@ -101,7 +101,7 @@ class RowStream(IterableDataset["Batch"]):
         held: list[int] = []
         for place in rng.permutation(len(blocks)):
             held.append(place)
-            if sum(counts[one] for one in held) >= self._buffer_rows:
+            if sum(counts[block] for block in held) >= self._buffer_rows:
                 yield self._buffer(blocks, counts, held)
                 held = []
         if held:
@@ -135,7 +135,7 @@ class RowStream(IterableDataset["Batch"]):
         )
 
     def _places(self, shard: int, start: int) -> NDArray[np.int64]:
-        """Where the training rows of one block lie in it."""
+        """Places of the training rows in one block."""
         rows = self._training[shard]
         first, last = np.searchsorted(rows, (start, start + _BLOCK_ROWS))
         return rows[first:last] - start
@@ -146,20 +146,11 @@ def _training_rows(shard: ShardRows, labelled: bool) -> NDArray[np.int64]:
     return np.flatnonzero(training & known_labels(shard.read("y")) if labelled else training)
 
 
-def known_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which labels a model can be trained on: all numbers, and classes of the generation.
-
-    Args:
-        y: Encoded labels ``(rows,)``; a class that came after the generation was fitted is -1.
-    """
-    return np.ones(len(y), dtype=bool) if y.dtype.kind == "f" else y >= 0
-
-
 class MemoryRows(IterableDataset["Batch"]):
     """Batches of rows that are in memory, each pass in a new seeded order.
 
     Attributes:
-        batch_size: Rows a batch: the asked-for size, or all rows where there are fewer.
+        batch_size: Rows per batch: the asked-for size, or all rows where there are fewer.
         start: Batches that the next iteration leaves out, once.
         share: Which of how many equal shares of each batch is yielded.
     """
@@ -169,7 +160,7 @@ class MemoryRows(IterableDataset["Batch"]):
 
         Args:
             arrays: Row-aligned arrays; the order of rows matters, so give a canonical one.
-            batch_size: Rows a step; all of them where there are fewer.
+            batch_size: Rows per step; all of them where there are fewer.
             steps: Batches that an iteration yields, those before ``start`` counted.
             seed: Seed of the order.
         """
@@ -247,7 +238,7 @@ def _rest(arrays: Arrays) -> list[_Rows]:
 
 
 def _after(parts: list[_Rows], rows: int) -> list[_Rows]:
-    """What follows the first ``rows`` rows."""
+    """The parts without their first ``rows`` rows."""
     kept = []
     for part in parts:
         if rows < len(part.order):

@@ -48,10 +48,10 @@ def check_layout(build: Callable[[], torch.nn.Module], tensors: Mapping[str, NDA
         raise CorruptError(f"{lacks} tensor {name!r}, unlike the model that is to have its weights")
     for name, tensor in wanted.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
-        found = tensors[name]
-        if (tuple(tensor.shape), dtype) != (found.shape, found.dtype.name):
+        stored = tensors[name]
+        if (tuple(tensor.shape), dtype) != (stored.shape, stored.dtype.name):
             raise CorruptError(
-                f"tensor {name!r} is {found.dtype.name} of shape {found.shape}, but that of the "
+                f"tensor {name!r} is {stored.dtype.name} of shape {stored.shape}, but that of the "
                 f"model is {dtype} of shape {tuple(tensor.shape)}"
             )
 

@@ -1,4 +1,4 @@
-"""The same bits for the same work; apart from training, since Lightning is slow to import."""
+"""The same bits for the same work. Imports no Lightning, which is slow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def deterministic(threads: int) -> None:
 
 @contextmanager
 def as_if_alone(threads: int) -> Iterator[None]:
-    """Random generators and torch's settings as in a new process, and given back so."""
+    """Run a block with torch's settings as in a new process; random generators are put back."""
     import numpy as np
     import torch
 

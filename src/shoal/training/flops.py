@@ -1,4 +1,4 @@
-"""FLOPs of models, counted by torch; apart from training, since Lightning is slow to import."""
+"""FLOPs of models, counted by torch. Imports no Lightning, which is slow."""
 
 from __future__ import annotations
 

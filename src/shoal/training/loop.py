@@ -1,4 +1,9 @@
-"""Running a LightningModule for a number of steps, through interruptions."""
+"""Running a LightningModule for a number of steps, through interruptions.
+
+Everything beside the steps is a callback of Lightning's: :class:`_Keep` saves the state,
+:class:`LearningCurve` keeps the losses, :func:`run_steps` lists them. A callback with
+``state_dict`` and ``load_state_dict`` goes on from a checkpoint as the training does.
+"""
 
 from __future__ import annotations
 
@@ -19,32 +24,99 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from shoal.errors import ModelError, ShoalError
+from shoal.errors import DivergedError, ModelError, ShoalError
 from shoal.formats.checkpoint import SafetensorsIO, read_checkpoint, write_checkpoint
-from shoal.training.learning_curve import LearningCurve
-from shoal.training.processes import ALONE, of_first, place, rank, sharing
-from shoal.training.random_state import random_state, set_random_state
+from shoal.training.processes import (
+    ALONE,
+    RandomState,
+    of_first,
+    place,
+    random_state,
+    rank,
+    set_random_state,
+    sharing,
+)
 from shoal.training.resume import say_once
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from shoal.formats.ledger import Ledger
     from shoal.training.batches import MemoryRows, RowStream
     from shoal.training.resume import Checkpoints, Part, Slot
+
+PARTS = 20
+"""Points of a curve, where a training has as many steps."""
+
+
+class LearningCurve(pl.Callback):
+    """Keeps mean losses; ends a training at the first loss that is not a number.
+
+    On several devices it is the loss on the first one's share of the rows. A checkpoint of the
+    training holds the curve so far.
+
+    Attributes:
+        points: For each part of the training its last step, the job's seconds by then (0 without
+            a ledger), and the mean loss of the part's steps.
+    """
+
+    def __init__(self, ledger: Ledger | None) -> None:
+        self.points: list[list[float]] = []
+        self._ledger = ledger
+        self._sum = 0.0
+        self._steps = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - whatever the module's training_step returns
+        *_: object,
+    ) -> None:
+        """Add the loss of a step."""
+        step, steps = trainer.global_step, trainer.max_steps
+        loss = float((outputs["loss"] if isinstance(outputs, dict) else outputs).mean())
+        diverged = not math.isfinite(loss)
+        # All processes of a training end it together: what comes after it may need them all.
+        if trainer.world_size > 1:
+            diverged = trainer.strategy.reduce_boolean_decision(diverged, all=False)
+        if diverged:
+            raise DivergedError(
+                f"{type(pl_module).__name__}: the loss became {loss} at step {step} of {steps}; "
+                f"lower the learning rate or look for extreme values in the inputs"
+            )
+        self._sum += loss
+        self._steps += 1
+        before = self.points[-1][0] if self.points else 0
+        if step * PARTS // steps > before * PARTS // steps:
+            seconds = round(self._ledger.seconds, 3) if self._ledger else 0.0
+            self.points.append([step, seconds, self._sum / self._steps])
+            self._sum, self._steps = 0.0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curve so far, for a checkpoint."""
+        return {"points": self.points, "sum": self._sum, "steps": self._steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with a curve of a checkpoint."""
+        self.points = state_dict["points"]
+        self._sum, self._steps = state_dict["sum"], state_dict["steps"]
+
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that SIGTERM has ended."""
 
 _SAVE_AND_END = 2
-"""What the first process may wish before a step; 1 is to save, 0 nothing."""
+"""Decision of the first process before a step; 1 is to save, 0 to go on."""
 
 
 class _PartIsOverError(Exception):
-    """Ends the training where a part of it ends."""
+    """A part of the training has ended."""
 
 
 class _Keep(pl.Callback):
-    """Keeps the state every so often, when the process is told to end, and where a part ends.
+    """Saves the state at intervals, when the process is told to end, and where a part ends.
 
     It does so before a step, not after one: then all that a module does after a step is done.
     """
@@ -57,7 +129,7 @@ class _Keep(pl.Callback):
         self._left = left
         self._over = False
         self._due = time.monotonic() + (slot.seconds if slot else math.inf)
-        self._random: dict[str, Any] | None = None
+        self._random: RandomState | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         _refuse_schedules_by_epoch(trainer, module)
@@ -129,7 +201,7 @@ class _Keep(pl.Callback):
 
 
 def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) -> None:
-    """A training is one epoch, of as many steps as the budget has: such a schedule does nothing."""
+    """Refuse a schedule that steps by epoch: a training is one epoch, so it would do nothing."""
     if not module.automatic_optimization:
         return
     for config in trainer.lr_scheduler_configs:
@@ -142,17 +214,17 @@ def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) 
             )
 
 
-def _head(slot: Slot | None, left: Path | None) -> dict[str, Any]:
-    """What a state says about itself: nothing in what a part leaves to other jobs.
+def _head(slot: Slot | None, left: Path | None) -> dict[str, object]:
+    """Facts that a checkpoint holds about its training; none in a state for other jobs.
 
     Args:
         slot: The job's checkpoint.
-        left: Where a part leaves its state; None where the state is a checkpoint.
+        left: File of a part's state; None where the state is a checkpoint.
     """
     return slot.head() if slot and left in (None, slot.path) else {}
 
 
-def _write_once(path: Path, content: dict[str, Any]) -> None:
+def _write_once(path: Path, content: Mapping[str, object]) -> None:
     if place()[0] == 0:
         write_checkpoint(path, content)
 
@@ -162,8 +234,8 @@ def _end() -> NoReturn:
     raise SystemExit(TERMINATED if place()[0] == 0 else 0)
 
 
-def _machine() -> dict[str, Any]:
-    """What else the bits of a training depend on."""
+def _machine() -> dict[str, object]:
+    """Device and libraries, on which the bits of a training depend."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
         "device": device,
@@ -192,8 +264,8 @@ def run_steps(
     the bits that it would have had. SIGTERM saves a checkpoint and ends the process.
 
     Args:
-        module: The model; what a checkpoint has to hold of it is in its ``state_dict``, or what
-            its hook ``on_save_checkpoint`` adds.
+        module: The model; a checkpoint holds its ``state_dict``, and what its hook
+            ``on_save_checkpoint`` adds.
         batches: Yields as many batches as there are steps.
         steps: Optimiser steps.
         checkpoints: The job's; none are kept without.
@@ -212,7 +284,7 @@ def run_steps(
     kept = slot.read() if slot else None
     resumed = slot.path if slot and kept else part.begun if part else None
     begun = read_checkpoint(resumed) if resumed and not kept else kept
-    # What a part leaves to others has no times in it: it is the same whenever it was made.
+    # The state of a part holds no times, so that it is the same whenever it is made.
     curve = LearningCurve(slot.ledger if slot and not part else None)
     if begun and "finished" in begun:
         module.load_state_dict(begun["finished"])
@@ -225,7 +297,7 @@ def run_steps(
         keep = _Keep(slot, stop, part.left if part and stop < steps else None)
         if devices > 1:
             batches.share = (rank(), devices)
-        _fit(_trainer(steps, devices, keep, curve), module, batches, resumed)
+        _fit(_trainer(steps, devices, [keep, curve]), module, batches, resumed)
         module.cpu()
         keep.finish(module, curve.points)
     if slot:
@@ -259,7 +331,7 @@ def _fit(
             pass
 
 
-def _trainer(steps: int, devices: int, keep: _Keep, curve: LearningCurve) -> pl.Trainer:
+def _trainer(steps: int, devices: int, callbacks: list[pl.Callback]) -> pl.Trainer:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     on_gpu = torch.cuda.is_available()
@@ -283,5 +355,5 @@ def _trainer(steps: int, devices: int, keep: _Keep, curve: LearningCurve) -> pl.
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[keep, curve],
+            callbacks=callbacks,
         )

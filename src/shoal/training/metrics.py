@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from shoal.formats.units import least_units, numbered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from shoal.formats.kinds import Metric
+
     Array = NDArray[Any]
     Floats = NDArray[np.float64]
-
-Metric = Literal["accuracy", "rmse"]
 
 LOWEST_PROBABILITY = 1e-7
 """Floor of a probability in the log-loss, and the probability of a class unseen in training."""
@@ -25,6 +25,24 @@ WORST_ROWS = 20
 """Fewest test rows that a partition needs to be called the worst."""
 WORST_UNITS = least_units(0.025)
 """Fewest units that these rows must be of."""
+
+
+class Worst(TypedDict):
+    """A partition, its score, and how many rows and units that is of."""
+
+    partition: int
+    score: float
+    rows: int
+    units: int
+
+
+class Measured(TypedDict):
+    """Numbers about a contender; log-loss and calibration are None in regression."""
+
+    score: float
+    log_loss: float | None
+    calibration_error: float | None
+    worst_partition: Worst | None
 
 
 def row_correct(probability: Array, y: Array) -> Floats:
@@ -144,7 +162,7 @@ def partition_scores(metric: Metric, per_row: Array, partition: Array) -> dict[i
 
 def worst_partition(
     metric: Metric, per_row: Array, partition: Array, units: Array | None = None
-) -> dict[str, Any] | None:
+) -> Worst | None:
     """The partition with the worst score among those with rows enough to say so.
 
     That is :data:`WORST_ROWS` rows, and :data:`WORST_UNITS` units.
@@ -157,32 +175,29 @@ def worst_partition(
         units: Unit of each row ``(rows,)``; None where each is its own.
 
     Returns:
-        ``partition``, ``score``, ``rows`` and ``units``; the lowest partition where scores tie;
-        None where no partition has enough rows and units.
+        The lowest partition where scores tie; None where none has enough rows and units.
     """
-    found, counts = np.unique(partition, return_counts=True)
-    rows = {int(p): int(n) for p, n in zip(found, counts, strict=True)}
     held = partition_units(partition, units)
-    rows = {p: n for p, n in rows.items() if p >= 0 and n >= WORST_ROWS and held[p] >= WORST_UNITS}
+    numbers, counts = np.unique(partition, return_counts=True)
+    rows = {
+        number: count
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+        if number >= 0 and count >= WORST_ROWS and held[number] >= WORST_UNITS
+    }
     scores = partition_scores(metric, per_row, partition)
     if not rows:
         return None
     sign = 1 if metric == "accuracy" else -1
     worst = min(rows, key=lambda p: (sign * scores[p], p))
-    return {
-        "partition": worst,
-        "score": scores[worst],
-        "rows": rows[worst],
-        "units": held[worst],
-    }
+    return Worst(partition=worst, score=scores[worst], rows=rows[worst], units=held[worst])
 
 
 def partition_units(partition: Array, units: Array | None) -> dict[int, int]:
     """Units of each partition's rows, ascending by partition; see :mod:`shoal.formats.units`."""
     place = numbered(units, len(partition))[0]
     pairs = np.unique(np.stack([partition.astype(np.int64), place]), axis=1)
-    found, counts = np.unique(pairs[0], return_counts=True)
-    return {int(p): int(n) for p, n in zip(found, counts, strict=True)}
+    numbers, counts = np.unique(pairs[0], return_counts=True)
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
 def measure(
@@ -192,7 +207,7 @@ def measure(
     partition: Array,
     bins: int,
     units: Array | None = None,
-) -> tuple[dict[str, Any], Floats]:
+) -> tuple[Measured, Floats]:
     """All numbers about one contender's predictions.
 
     Args:
@@ -204,8 +219,7 @@ def measure(
         units: Unit of each row ``(rows,)``; None where each is its own.
 
     Returns:
-        ``score``, ``log_loss``, ``calibration_error`` (both None for numbers) and
-        ``worst_partition``; and the per-row values of the metric, for the bootstrap.
+        The numbers, and the per-row values of the metric for the bootstrap.
     """
     if metric == "rmse":
         errors = row_squared_error(prediction, y)
@@ -214,12 +228,12 @@ def measure(
         errors = row_correct(prediction, y)
         loss = log_loss(prediction, y)
         calibration = calibration_error(prediction, y, bins)
-    numbers = {
-        "score": score(metric, errors),
-        "log_loss": loss,
-        "calibration_error": calibration,
-        "worst_partition": worst_partition(metric, errors, partition, units),
-    }
+    numbers = Measured(
+        score=score(metric, errors),
+        log_loss=loss,
+        calibration_error=calibration,
+        worst_partition=worst_partition(metric, errors, partition, units),
+    )
     return numbers, errors
 
 

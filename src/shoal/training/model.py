@@ -1,4 +1,4 @@
-"""The user's model: built, checked against the labels, asked for predictions. No Lightning here."""
+"""The user's model: build it, check it against the labels, predict. Imports no Lightning."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from safetensors.numpy import save
 from shoal.errors import ModelError
 from shoal.formats.units import mean_of
 from shoal.models import has_channels_last
-from shoal.search.points import model_at
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
-from shoal.training.blocks import BLOCK_ROWS, padded_blocks
 from shoal.training.bounded import check_layout
+from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.choice import Margin
     from shoal.formats.shapes import Shapes
-    from shoal.search.points import Point
     from shoal.settings.learning import Model
 
 
@@ -35,14 +34,14 @@ def model_class(model: Model) -> type[torch.nn.Module]:
         ModelError: It does not import, is no class of modules, or one of the package
             ``lightning``, whose steps would not be used.
     """
-    found: type[torch.nn.Module] = import_target(model.target, "model")
-    for base in found.__mro__:
+    named: type[torch.nn.Module] = import_target(model.target, "model")
+    for base in named.__mro__:
         if base.__name__ == "LightningModule" and base.__module__.startswith("lightning."):
             raise ModelError(
                 f"model {model.target}: a LightningModule of the package lightning, but it is "
                 f"trained by pytorch_lightning: derive it from pytorch_lightning.LightningModule"
             )
-    return found
+    return named
 
 
 def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
@@ -69,9 +68,10 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
 
 
 def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
-    """One forward pass of two rows of zeros must give what the labels need."""
+    """Refuse a model whose output for two rows of zeros does not fit the labels."""
     x = torch.zeros((2, *shapes.x_shape))
-    hint = f"; x is float32 of shape {_batch_shape(shapes.x_shape)}{_axes(shapes.x_shape)}"
+    batch = ", ".join(["B", *map(str, shapes.x_shape)])
+    hint = f"; x is float32 of shape ({batch}){_axes(shapes.x_shape)}"
     with Calling(type(module), place, "the forward pass", hint), torch.no_grad():
         output = module.eval()(x)
     if not isinstance(output, torch.Tensor):
@@ -86,12 +86,8 @@ def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
         )
 
 
-def _batch_shape(x_shape: Sequence[int]) -> str:
-    return f"({', '.join(['B', *map(str, x_shape)])})"
-
-
 def _axes(x_shape: Sequence[int]) -> str:
-    """How the axes of images are brought to what convolutions take."""
+    """Advice on how to bring the axes of images to the order of convolutions."""
     if len(x_shape) == 2:
         return ", without channels: x.unsqueeze(1) adds them"
     if len(x_shape) == 3 and has_channels_last(x_shape):
@@ -100,7 +96,7 @@ def _axes(x_shape: Sequence[int]) -> str:
 
 
 def _check_state(module: torch.nn.Module, place: str) -> None:
-    """Every tensor of the state must be of a kind that can be kept, so that no training is lost."""
+    """Refuse a tensor in the state that cannot be written, before a training is lost."""
     with Calling(type(module), place, "its state"):
         state = module.state_dict()
     for name, value in state.items():
@@ -187,13 +183,13 @@ def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArr
 
 
 def trained_model(
-    model: Model, point: Point, shapes: Shapes, tensors: Mapping[str, NDArray[Any]]
+    model: Model, shapes: Shapes, tensors: Mapping[str, NDArray[Any]]
 ) -> torch.nn.Module:
-    """The user's model at the grid point that its weights were trained at.
+    """The user's model with trained weights.
 
     Args:
-        model: Class and arguments.
-        point: The grid point; its model arguments may change what the forward pass does.
+        model: Class and arguments, those of the grid point that the weights were trained at: they
+            may change what the forward pass does.
         shapes: Shape of rows and labels.
         tensors: The trained weights.
 
@@ -201,11 +197,10 @@ def trained_model(
         CorruptError: A model of Shoal's own has other parameters.
         ModelError: A user's model has, or does not build.
     """
-    at = model_at(model, point)
-    if at.target in OURS:  # a user's may need the content of tensors
-        target, arguments = import_target(at.target, "model"), shapes.fill(at.arguments())
+    if model.target in OURS:  # a user's may need the content of tensors
+        target, arguments = import_target(model.target, "model"), shapes.fill(model.arguments())
         check_layout(lambda: target(**arguments), tensors)
-    net = build_model(at, shapes, seed=0)
+    net = build_model(model, shapes, seed=0)
     load_weights(net, tensors)
     return net
 
@@ -227,13 +222,13 @@ def mean_losses(
     task: str,
 ) -> dict[str, float]:
     """Mean loss of each candidate on the same rows."""
-    found = losses_by_row(candidates, x, y, task)
-    return {name: float(losses.mean()) for name, losses in found.items()}
+    by_row = losses_by_row(candidates, x, y, task)
+    return {name: float(losses.mean()) for name, losses in by_row.items()}
 
 
 def margin(
     losses: Mapping[str, NDArray[np.float64]], best: str, units: NDArray[np.uint64] | None = None
-) -> dict[str, Any] | None:
+) -> Margin | None:
     """How far the best grid point is ahead of the next, row by row.
 
     Args:
@@ -242,11 +237,11 @@ def margin(
         units: Unit of each row; None where each is its own.
 
     Returns:
-        ``point``: the next best; ``value``: its mean loss minus the best one's; ``error``: the
-        standard error of that mean over units, None with fewer than two of them; ``units``: how
-        many there are. None where there is no other point.
+        ``point``, the next best; ``value``, its mean loss minus the best one's; ``error``, the
+        standard error of that mean over units, None with fewer than two; and the number of
+        ``units``. None where there is no other point.
     """
-    others = {name: each for name, each in losses.items() if name != best}
+    others = {name: values for name, values in losses.items() if name != best}
     if best not in losses or not others:
         return None
     second = min(sorted(others), key=lambda point: float(others[point].mean()))

@@ -1,9 +1,12 @@
-"""The processes of one training, one a device; most trainings have one."""
+"""The processes of one training, one per device (most have one), and their random numbers."""
 
 from __future__ import annotations
 
 import os
+import random
+from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import distributed
 
@@ -42,23 +45,23 @@ def of_first(number: int) -> int:
     """The number that the first process gives, in all of them."""
     if place() == ALONE:
         return number
-    told = torch.tensor(number, device=_meeting_place())
-    distributed.broadcast(told, 0)
-    return int(told)
+    shared = torch.tensor(number, device=_exchange_device())
+    distributed.broadcast(shared, 0)
+    return int(shared)
 
 
 def of_all(tensor: torch.Tensor) -> list[torch.Tensor]:
     """The tensors that the processes give, by rank, on the CPU; equal in shape and type."""
     if place() == ALONE:
         return [tensor.cpu()]
-    own = tensor.to(_meeting_place())
-    found = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(found, own)
-    return [one.cpu() for one in found]
+    own = tensor.to(_exchange_device())
+    gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, own)
+    return [share.cpu() for share in gathered]
 
 
 def end_helpers() -> None:
-    """End the processes that only helped to train: the first one alone writes what follows.
+    """End all processes but the first, which alone writes the results.
 
     Raises:
         SystemExit: In every process but the first.
@@ -67,8 +70,36 @@ def end_helpers() -> None:
         raise SystemExit(0)
 
 
-def _meeting_place() -> torch.device:
-    """Where tensors must lie to be exchanged."""
+def _exchange_device() -> torch.device:
     if distributed.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+class RandomState(TypedDict):
+    """State of every global source of random numbers; of torch's in each process."""
+
+    torch: list[torch.Tensor]
+    cuda: list[torch.Tensor]
+    numpy: Any
+    python: Any
+
+
+def random_state() -> RandomState:
+    """The current state of every global source of random numbers."""
+    return {
+        "torch": of_all(torch.get_rng_state()),
+        "cuda": of_all(torch.cuda.get_rng_state()) if torch.cuda.is_available() else [],
+        "numpy": np.random.get_state(),  # noqa: NPY002 - a user's module may draw from it
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(state: RandomState) -> None:
+    """Set what :func:`random_state` returned."""
+    number = place()[0]
+    torch.set_rng_state(state["torch"][number])
+    if state["cuda"]:
+        torch.cuda.set_rng_state(state["cuda"][number])
+    np.random.set_state(state["numpy"])  # noqa: NPY002 - see above
+    random.setstate(state["python"])

@@ -1,7 +1,6 @@
-"""Where a job keeps the state of its trainings, so that it can go on where it was ended.
+"""Checkpoints of a job's trainings, from which it goes on after an interruption.
 
-Apart from :mod:`shoal.formats.checkpoint`: a job that may turn out to train nothing imports no
-torch.
+Imports no torch, which a job that turns out to train nothing does not need.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ class Checkpoints:
         out: The job's output.
         seconds: Time between two checkpoints of a training.
         ledger: The job's account; time spent before an interruption is added to it.
-        made_of: What the job is made from, as far as its inputs' hashes do not say it.
+        made_of: What the job depends on beside the files it reads.
     """
 
     out: Path
     seconds: float
     ledger: Ledger
-    made_of: Mapping[str, Any]
+    made_of: Mapping[str, object]
     _begun: list[Slot] = field(default_factory=list)
 
-    def next(self, training: Mapping[str, Any]) -> Slot:
-        """The place for the job's next training.
+    def next(self, training: Mapping[str, object]) -> Slot:
+        """The checkpoint of the job's next training.
 
         Args:
-            training: Steps, libraries, device: what else its bits depend on.
+            training: Steps, libraries and device, on which its bits depend.
         """
         number = len(self._begun) + 1
         record = {"job": self.ledger.job, "number": number, **training, **self.made_of}
@@ -77,20 +76,20 @@ class Slot:
         path: Its file.
         seconds: Time between two of them.
         ledger: The job's account.
-        record: What the training is made from.
+        record: What its bits depend on.
     """
 
     path: Path
     seconds: float
     ledger: Ledger
-    record: dict[str, Any]
+    record: dict[str, object]
 
-    def head(self) -> dict[str, Any]:
-        """What a checkpoint says about itself."""
+    def head(self) -> dict[str, object]:
+        """Facts that a checkpoint holds about its training."""
         return {"record": self.record, "seconds": self.ledger.seconds}
 
     def read(self) -> dict[str, Any] | None:
-        """The checkpoint, if there is one of this training; the ledger takes its time over.
+        """The content of the checkpoint of this training, whose seconds the ledger adds; or None.
 
         One that is damaged, or of something else, is named in the log and left alone.
         """
@@ -114,14 +113,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a training, which later parts go on from with the bits of the whole.
+    """A part of a training; all parts together give the bits of the whole.
 
     Attributes:
-        divisor: It ends after one in so many of the training's steps.
-        before: The same of the part before; None at the beginning.
-        begun: The state that the part before left; None at the beginning.
-        left: Where it leaves its own; the job's checkpoint of this training, if that goes on in
-            the same job.
+        divisor: It ends after 1/divisor of the training's steps.
+        before: Divisor of the part before; None at the beginning.
+        begun: State file of the part before; None at the beginning.
+        left: Its own state file; the job's checkpoint of this training, if that goes on in the
+            same job.
     """
 
     divisor: int
@@ -130,30 +129,30 @@ class Part:
     left: Path
 
     def stop(self, steps: int) -> int:
-        """Steps that are done when it ends, of so many."""
+        """Steps done when it ends, of ``steps`` in all."""
         return one_in(self.divisor, steps)
 
     def steps(self, steps: int) -> int:
-        """Steps that it takes itself, of so many."""
+        """Steps of the part itself, of ``steps`` in all."""
         return self.stop(steps) - (one_in(self.before, steps) if self.before else 0)
 
 
 def one_in(divisor: int, steps: int) -> int:
-    """One step in so many, rounded up.
+    """``steps / divisor``, rounded up.
 
-    All of them where one would be left: no training goes on from before its last step.
+    All steps where one would be left: no training goes on from before its last step.
     """
     part = math.ceil(steps / divisor)
     return steps if part >= steps - 1 else part
 
 
 def output_of(path: Path) -> Path | None:
-    """The output beside which a file is a checkpoint; None where it is none."""
+    """The output that a checkpoint belongs to; None where the file is no checkpoint."""
     stem, mark, _ = path.stem.rpartition(_MARK)
     return path.with_name(f"{stem}{path.suffix}") if mark else None
 
 
 def say_once(sentence: str) -> None:
-    """A line in the job's log, from one process of the job."""
+    """Write a line to the job's log, from its first process alone."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         say(sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,24 +41,23 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
     Args:
         table: The shard's split table.
         shard: The shard's name.
-        state: What :func:`transform_fit` wrote.
+        state: Output of :func:`transform_fit`.
         out: The shard's transformed table; its record holds rows in and rows dropped by step.
     """
     from shoal.errors import CorruptError
     from shoal.formats.json_file import read_made
     from shoal.formats.tables import Table, write_table
     from shoal.transform.pipeline import Pipeline
-    from shoal.transform.rows import BATCH_ROWS
+    from shoal.transform.step import BATCH_ROWS
 
     try:
-        fitted = Pipeline.from_state(read_made(state, dict[str, Any]))
+        fitted = Pipeline.from_state(read_made(state, dict[str, object]))
     except CorruptError as error:
         raise CorruptError(f"{state}: {error}") from None
     source = Table(table)
-    record: dict[str, Any] = {
-        name: source.record[name] for name in ("source",) if name in source.record
-    }
-    pipeline = fitted.shard(shard, record.get("source"))
+    file = source.record.get("source")
+    record: dict[str, object] = {} if file is None else {"source": file}
+    pipeline = fitted.shard(shard, file)
 
     def batches() -> Iterator[pa.Table]:
         for batch in source.batches(BATCH_ROWS):

@@ -1,4 +1,4 @@
-"""A step that is a function of the user's."""
+"""A step that calls a function of the user's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shoal.transform.step import TransformStep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shoal.transform.rows import Rows
+    from shoal.transform.step import Rows
 
     Value = float | str | None
 
@@ -42,12 +42,12 @@ def named_function(options: FunctionOptions, place: str) -> Callable[..., Any]:
         ModelError: It does not import, is no function or does not take its arguments.
     """
     try:
-        found: Callable[..., Any] = import_target(options.target, "transform")
+        named: Callable[..., Any] = import_target(options.target, "transform")
     except ModelError as error:
         raise ModelError(f"{place}: {error}") from error
-    more = {"rng": None} if draws(found) else {}
-    check_arguments(found, f"{place}: {options.target}", "", **options.arguments, **more)
-    return found
+    more = {"rng": None} if draws(named) else {}
+    check_arguments(named, f"{place}: {options.target}", "", **options.arguments, **more)
+    return named
 
 
 def draws(function: Callable[..., Any]) -> bool:
@@ -59,7 +59,7 @@ def draws(function: Callable[..., Any]) -> bool:
 
 
 class Function(TransformStep):
-    """Whatever a function of your own makes of each value.
+    """Values that a function of your own returns.
 
     It is called with one value, a number or a string or None where missing, and returns another
     one of the kind, so that a row never depends on other rows. If it has an argument ``rng``, it
@@ -73,7 +73,7 @@ class Function(TransformStep):
     Options: ClassVar[type[Section]] = FunctionOptions
 
     def check(self) -> None:
-        """The options say which rows it is for."""
+        """Take from the options which rows it changes."""
         self.training_only = self.options.training_only
 
     def prepare(self) -> None:
@@ -97,7 +97,7 @@ class Function(TransformStep):
     def _draws(self) -> bool:
         return draws(self._function)
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Call the function.
 
         Raises:
@@ -109,42 +109,45 @@ class Function(TransformStep):
             return rows
         for column in self.columns:
             values = rows.table[column].to_pylist()
-            for place, more in zip(places, self._generators(rows, places, column), strict=True):
-                values[place] = self._called(values[place], more, rows, place, column)
+            for place, rng in zip(places, self._generators(rows, places, column), strict=True):
+                values[place] = self._called(values[place], rng, rows, place, column)
             kind = rows.table.schema.field(column).type
             rows = rows.with_column(column, pa.array(values, kind, from_pandas=True))
         return rows
 
-    def _generators(self, rows: Rows, places: list[int], column: str) -> Iterator[dict[str, Any]]:
-        """What each row's call gets beside value and arguments."""
+    def _generators(
+        self, rows: Rows, places: list[int], column: str
+    ) -> Iterator[np.random.Generator | None]:
+        """A generator for each row's call, if the function draws."""
         if not self._draws:
-            yield from ({} for _ in places)
+            yield from [None] * len(places)
             return
         row_keys = tables.keys(rows.table)[places]
         for seed in derived(row_keys, 16, *self.salt(column)):
-            yield {"rng": np.random.default_rng(int.from_bytes(seed.tobytes(), "little"))}
+            yield np.random.default_rng(int.from_bytes(seed.tobytes(), "little"))
 
     def _called(
-        self, value: Value, more: dict[str, Any], rows: Rows, place: int, column: str
+        self, value: Value, rng: np.random.Generator | None, rows: Rows, place: int, column: str
     ) -> Value:
-        """One value, changed."""
+        """Result of the function for one value."""
         target = self.options.target
+        draws = {} if rng is None else {"rng": rng}
         try:
-            found = self._function(value, **self.options.arguments, **more)
+            changed = self._function(value, **self.options.arguments, **draws)
         except Exception as error:  # the user's function may raise anything
             text = " ".join(f"{type(error).__name__}: {error}".split())
             raise ModelError(
                 f"{self.place}: {target} fails on {rows.place(place, column)}, value {value!r}: "
                 f"{text}"
             ) from error
-        if found is None:
+        if changed is None:
             return None
         if self.context.kinds[column] != "numeric":
-            if isinstance(found, str):
-                return found
-        elif isinstance(found, int | float | np.number) and not math.isinf(found):
-            return float(found)
+            if isinstance(changed, str):
+                return changed
+        elif isinstance(changed, int | float | np.number) and not math.isinf(changed):
+            return float(changed)
         raise ModelError(
-            f"{self.place}: {target} makes {found!r} of {rows.place(place, column)}, value "
+            f"{self.place}: {target} makes {changed!r} of {rows.place(place, column)}, value "
             f"{value!r}; column {column!r} is {self.context.kinds[column]}"
         )

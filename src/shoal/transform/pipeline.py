@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.kinds import ColumnKind, Task
 from shoal.formats.stored import Stored, as_kind
-from shoal.settings.data import ColumnKind, Task
-from shoal.transform.augment import Mask, Swap
-from shoal.transform.balance import Balance
+from shoal.transform.augment import Chunk, Mask, ReverseComplement, Swap
 from shoal.transform.function import Function
-from shoal.transform.rows import Rows, smallest_draws, training_rows
-from shoal.transform.selection import DropDuplicates, Filter
-from shoal.transform.sequence import Chunk, ReverseComplement
-from shoal.transform.step import Context, TransformStep
+from shoal.transform.selection import Balance, DropDuplicates, Filter
+from shoal.transform.step import Context, Rows, TransformStep, smallest_draws, training_rows
 from shoal.transform.values import Clip, Impute, Log, Lower, Noise
 
 if TYPE_CHECKING:
@@ -50,12 +47,12 @@ STEPS: dict[str, type[TransformStep]] = {step.name: step for step in _CLASSES}
 class _Step(Stored):
     step: str
     columns: list[str]
-    options: dict[str, Any]
-    fitted: dict[str, Any]
+    options: dict[str, object]
+    fitted: dict[str, object]
 
 
 class _State(Stored):
-    """Content of :meth:`Pipeline.state`, as it lies in a file."""
+    """Content of :meth:`Pipeline.state` in a file."""
 
     steps: list[_Step]
     seed: int | None = None
@@ -90,7 +87,7 @@ class Pipeline:
         rows = Rows(table, source, source, positions, np.zeros(len(table), dtype=bool))
         for step in self.steps:
             if not step.training_only:
-                rows = step.apply(rows, {})
+                rows = step.apply(rows)
         return rows.table
 
     @property
@@ -104,8 +101,8 @@ class Pipeline:
         functions = [step for step in self.steps if isinstance(step, Function)]
         return [step.options.target for step in functions if not step.training_only]
 
-    def state(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+    def state(self) -> dict[str, object]:
+        """The fitted pipeline as JSON."""
         if not self.steps:
             return {"steps": []}
         context = self.steps[0].context
@@ -125,26 +122,26 @@ class Pipeline:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Pipeline:
+    def from_state(cls, state: Mapping[str, object]) -> Pipeline:
         """The pipeline whose :meth:`state` this is.
 
         Raises:
             CorruptError: It is not such a state.
         """
-        found = as_kind(_State, dict(state))
-        if not found.steps:
+        stored = as_kind(_State, dict(state))
+        if not stored.steps:
             return cls([])
-        if found.seed is None or found.kinds is None or found.task is None:
+        if stored.seed is None or stored.kinds is None or stored.task is None:
             raise CorruptError("seed, kinds and task are missing, which steps need")
-        kinds = dict(found.kinds)
+        kinds = dict(stored.kinds)
         if "label" not in kinds.values():
             raise CorruptError("kinds: no column is the label")
         steps = []
-        for index, entry in enumerate(found.steps):
+        for index, entry in enumerate(stored.steps):
             if entry.step not in STEPS:
                 known = nearest(entry.step, STEPS)
                 raise CorruptError(f"steps.{index}: there is no step {entry.step!r}; {known}")
-            context = Context(index, found.seed, kinds, found.task)
+            context = Context(index, stored.seed, kinds, stored.task)
             try:
                 step = STEPS[entry.step](context, entry.columns, entry.options)
             except SettingsError as error:
@@ -155,7 +152,7 @@ class Pipeline:
 
 
 class ShardPipeline:
-    """A pipeline on its way through one shard.
+    """A pipeline that is applied to one shard, batch after batch.
 
     Attributes:
         rows_in: Rows taken so far.
@@ -167,32 +164,28 @@ class ShardPipeline:
         self._steps = steps
         self._shard = shard
         self._source = source
-        self._memories: list[dict[str, Any]] = [{} for _ in steps]
+        self._seen: set[tuple[int, str]] = set()
         self.rows_in = 0
         self.dropped: Counter[str] = Counter({step.name: 0 for step in steps if step.drops})
         self.added: Counter[str] = Counter({step.name: 0 for step in steps if step.adds})
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """The shard's next rows, after all steps; the training fold is told by ``_fold``."""
+        """The shard's next rows after all steps; ``_fold`` tells the training rows."""
         positions = np.arange(self.rows_in, self.rows_in + len(table), dtype=np.int64)
         training = tables.folds(table) == tables.TRAIN
-        rows = Rows(table, self._shard, self._source, positions, training)
+        rows = Rows(table, self._shard, self._source, positions, training, self._seen)
         self.rows_in += len(table)
-        return self.apply_rows(rows).table
-
-    def apply_rows(self, rows: Rows) -> Rows:
-        """The same for rows that know their places."""
-        for step, memory in zip(self._steps, self._memories, strict=True):
+        for step in self._steps:
             before = len(rows.table)
-            rows = step.apply(rows, memory)
+            rows = step.apply(rows)
             if step.drops:
                 self.dropped[step.name] += before - len(rows.table)
             if step.adds:
                 self.added[step.name] += len(rows.table) - before
-        return rows
+        return rows.table
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Row accounting: rows in, rows dropped and, if steps may add any, rows added by step."""
         added = {"added": dict(self.added)} if self.added else {}
         return {"rows_in": self.rows_in, "dropped": dict(self.dropped)} | added
@@ -246,12 +239,10 @@ def _make(settings: Transform, columns: tables.Columns, index: int) -> Transform
 
 def _stream(shards: Mapping[str, tables.Table], steps: Sequence[TransformStep]) -> Iterator[Rows]:
     """All training rows after some steps, shard by shard."""
-    current: ShardPipeline | None = None
-    name: str | None = None
     for rows in training_rows(shards):
-        if current is None or rows.shard != name:
-            current, name = ShardPipeline(steps, rows.shard, rows.source), rows.shard
-        yield current.apply_rows(rows)
+        for step in steps:
+            rows = step.apply(rows)  # noqa: PLW2901 - one step after another
+        yield rows
 
 
 def _sample(
@@ -274,4 +265,4 @@ def _advance(step: TransformStep, sample: pa.Table) -> pa.Table:
     """The sample after one more step that was fitted on it."""
     positions = np.arange(len(sample), dtype=np.int64)
     training = np.ones(len(sample), dtype=bool)
-    return step.apply(Rows(sample, "", "training sample", positions, training), {}).table
+    return step.apply(Rows(sample, "", "training sample", positions, training)).table

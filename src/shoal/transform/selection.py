@@ -1,16 +1,17 @@
-"""Steps that drop rows of the training fold."""
+"""Steps that drop or repeat rows of the training fold."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from shoal.errors import SettingsError
+from shoal.errors import DataError, SettingsError
 from shoal.formats import tables
-from shoal.formats.hashing import KEY_BYTES, hash_rows
+from shoal.formats.hashing import KEY_BYTES, hash_rows, uniform
 from shoal.settings.section import Section
 from shoal.sources.canonical import canonical_text
 from shoal.transform.step import TransformStep
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from shoal.transform.rows import Rows
+    from shoal.transform.step import Rows
 
 Scalar = bool | float | str
 
 
 class FilterOptions(Section):
-    """Conditions that a kept row meets, all of them, in each of the columns."""
+    """Conditions that a kept row meets, all of them in each of the columns."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -71,7 +72,7 @@ class Filter(TransformStep):
                     )
 
     def _conditions(self) -> list[tuple[str, Scalar]]:
-        """Name and value of each condition that is given, one a value of ``in``."""
+        """Name and value of each condition that is given; one per value of ``in``."""
         options = self.options
         single = [(name, getattr(options, name)) for name in ("min", "max", "equals", "not_equals")]
         given = [(name, value) for name, value in single if value is not None]
@@ -82,7 +83,7 @@ class Filter(TransformStep):
         regression = self.context.task == "regression"
         return kind in ("numeric", "time") or (kind == "label" and regression)
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Drop training rows that fail."""
         kept = np.ones(len(rows.table), dtype=bool)
         for column in self.columns:
@@ -113,13 +114,18 @@ class Filter(TransformStep):
     def _is_among(values: NDArray[Any], given: Sequence[Scalar], number: bool) -> NDArray[np.bool_]:
         """Which values are among those of the settings, as these are written or canonical."""
         if number:
-            return np.isin(values, np.array([float(each) for each in given]))
-        texts = {text for each in given for text in (str(each), str(canonical_text(each)))}
+            return np.isin(values, np.array([float(value) for value in given]))
+        texts = {text for value in given for text in (str(value), str(canonical_text(value)))}
         return np.isin(values, np.array(sorted(texts), object))
 
 
 class Stays(TypedDict, total=False):
-    """Of each content found twice the key and shard of the row that stays; the shards seen."""
+    """State of :class:`DropDuplicates`.
+
+    Attributes:
+        stays: Content found twice to key and shard of the row that stays.
+        shards: Shards that were there.
+    """
 
     stays: dict[str, tuple[str, str]]
     shards: list[str]
@@ -153,8 +159,8 @@ class DropDuplicates(TransformStep):
         hashes = [_contents(rows.table, self.columns).copy() for rows in stream()]
         if not hashes:
             return
-        found, counts = np.unique(np.concatenate(hashes), return_counts=True)
-        repeated = found[counts > 1]
+        contents, counts = np.unique(np.concatenate(hashes), return_counts=True)
+        repeated = contents[counts > 1]
         keeper: dict[str, tuple[str, str]] = {}
         shards: set[str] = set()
         for rows in stream():
@@ -168,11 +174,10 @@ class DropDuplicates(TransformStep):
         stays = {content: list(place) for content, place in keeper.items()}
         self.fitted = {"stays": stays, "shards": sorted(shards)} if stays else {}
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:
+    def apply(self, rows: Rows) -> Rows:
         """Drop training rows that are a copy of the one that stays."""
         if not self.fitted or not rows.training.any():
             return rows
-        seen: set[str] = memory.setdefault("seen", set())
         kept = np.ones(len(rows.table), dtype=bool)
         known = rows.shard in self.fitted["shards"]
         contents = _contents(rows.table, self.columns)
@@ -183,9 +188,10 @@ class DropDuplicates(TransformStep):
                 continue
             key, shard = self.fitted["stays"][content]
             here = shard == rows.shard or not known
-            kept[row] = here and key == row_keys[row].tobytes().hex() and content not in seen
+            own = (self.context.index, content)
+            kept[row] = here and key == row_keys[row].tobytes().hex() and own not in rows.seen
             if kept[row]:
-                seen.add(content)
+                rows.seen.add(own)
         return rows.where(kept)
 
 
@@ -201,3 +207,65 @@ def _values(table: pa.Table, name: str) -> NDArray[Any]:
     if kind == "string":
         return tables.texts(table, name)
     return tables.numbers(table, name) if kind == "double" else tables.images(table, name)
+
+
+class BalanceOptions(Section):
+    """How uneven classes may stay."""
+
+    ratio: float = Field(ge=1, description="most rows of a class, of the smallest class")
+    sampling: Literal["down", "up"] = Field(
+        default="down", description="whether larger classes lose rows or smaller ones are repeated"
+    )
+
+
+class Balance(TransformStep):
+    """Thin out the larger classes of the training fold, or repeat rows of the smaller ones.
+
+    How often a row stays is a function of its key and its class's share: so classes come out at
+    ``ratio`` in expectation, not to the row. Copies of a row have keys of their own, so that
+    later steps draw anew for each. A class that was not there when the step was fitted stays as
+    it is.
+    """
+
+    name = "balance"
+    works_on = ("label",)
+    fits_on = "all"
+    training_only = True
+    Options: ClassVar[type[Section]] = BalanceOptions
+    Fitted: ClassVar[Any] = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+    def chosen(self, columns: list[str]) -> list[str]:
+        """The label."""
+        return super().chosen(columns or [self.context.label])
+
+    def check(self) -> None:
+        """Refuse a label that has no classes."""
+        if self.context.task != "classification":
+            raise SettingsError(f"{self.place}: it balances classes; the task is regression")
+        self.adds = self.options.sampling == "up"
+        self.drops = not self.adds
+
+    def fit_all(self, stream: Callable[[], Iterator[Rows]]) -> None:
+        """Count the classes."""
+        counts: Counter[str] = Counter()
+        for rows in stream():
+            counts.update(tables.texts(rows.table, self.columns[0]).tolist())
+        if not counts:
+            raise DataError(f"{self.place}: no training row is left to balance")
+        if self.adds:
+            least = max(counts.values()) / self.options.ratio
+            self.fitted = {name: max(1.0, least / counts[name]) for name in sorted(counts)}
+        else:
+            most = self.options.ratio * min(counts.values())
+            self.fitted = {name: min(1.0, most / counts[name]) for name in sorted(counts)}
+
+    def apply(self, rows: Rows) -> Rows:
+        """Keep each training row as often as its class's share says."""
+        if not rows.training.any():
+            return rows
+        labels = tables.texts(rows.table, self.columns[0])
+        shares = np.array([self.fitted.get(name, 1.0) for name in labels])
+        draws = uniform(tables.keys(rows.table), self.context.seed, "balance", self.context.index)
+        whole = np.floor(shares)
+        times = (whole + (draws < shares - whole)).astype(np.int64)
+        return rows.repeated(np.where(rows.training, times, 1), self.name, self.context.index)

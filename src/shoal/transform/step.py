@@ -1,23 +1,142 @@
-"""What every transform step is."""
+"""The base class of transform steps, the rows they take, and an order-independent sample."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from shoal.errors import SettingsError, nearest
+from shoal.formats import tables
+from shoal.formats.hashing import KEY_BYTES, derived, uniform
 from shoal.formats.stored import as_kind
 from shoal.settings.section import Section, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    import pyarrow as pa
+    from numpy.typing import NDArray
 
-    from shoal.transform.rows import Rows
+BATCH_ROWS = 4096
+_DRAW = "_draw"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one shard, in file order.
+
+    Attributes:
+        table: The rows.
+        shard: Name of their shard.
+        source: Their source file, or the shard where it is not known; for messages.
+        positions: Place of each row in its shard, from 0; int64 ``(rows,)``.
+        training: Whether each row is of the training fold; bool ``(rows,)``.
+        seen: Step and content of earlier rows of the shard, for steps that compare rows.
+    """
+
+    table: pa.Table
+    shard: str
+    source: str
+    positions: NDArray[np.int64]
+    training: NDArray[np.bool_]
+    seen: set[tuple[int, str]] = field(default_factory=set)
+
+    def with_column(self, name: str, values: pa.Array | pa.ChunkedArray) -> Rows:
+        """The same rows with another content of one column."""
+        index = self.table.schema.get_field_index(name)
+        field = self.table.schema.field(index)
+        table = self.table.set_column(index, field, values)
+        return replace(self, table=table)
+
+    def where(self, kept: NDArray[np.bool_]) -> Rows:
+        """The rows for which ``kept`` is true."""
+        if kept.all():
+            return self
+        table = self.table.filter(pa.array(kept))
+        positions, training = self.positions[kept], self.training[kept]
+        return replace(self, table=table, positions=positions, training=training)
+
+    def repeated(self, times: NDArray[np.int64], *salt: Any) -> Rows:  # noqa: ANN401 - JSON
+        """Each row ``times`` times, the first under its own key, copies under keys of their own.
+
+        Args:
+            times: int64 ``(rows,)``, at least 0.
+            salt: Distinguishes these copies from others of the same rows.
+        """
+        if times.max(initial=0) <= 1:
+            return self.where(times > 0)
+        taken = np.repeat(np.arange(len(times)), times)
+        copy = np.arange(len(taken)) - np.repeat(np.cumsum(times) - times, times)
+        numbers = copy.astype("<u4").view(np.uint8).reshape(-1, 4)
+        row_keys = tables.keys(self.table)[taken]
+        own = derived(np.concatenate([row_keys, numbers], axis=1), KEY_BYTES, *salt)
+        own_keys = np.where(copy[:, None] > 0, own, row_keys)
+        place = self.table.schema.get_field_index(tables.KEY)
+        field = self.table.schema.field(place)
+        table = self.table.take(taken).set_column(place, field, tables.key_array(own_keys))
+        positions, training = self.positions[taken], self.training[taken]
+        return replace(self, table=table, positions=positions, training=training)
+
+    def place(self, row: int, column: str) -> str:
+        """Source, row (from 1) and column of a value, in words for a message."""
+        return f"{self.source}: row {self.positions[row] + 1}, column {column!r}"
+
+
+def training_rows(shards: Mapping[str, tables.Table]) -> Iterator[Rows]:
+    """Rows of the training fold in batches, shard after shard by name."""
+    for shard in sorted(shards):
+        offset, seen = 0, set[tuple[int, str]]()
+        source = shards[shard].record.get("source", shard)
+        for batch in shards[shard].batches(BATCH_ROWS):
+            training = tables.folds(batch) == tables.TRAIN
+            positions = np.arange(offset, offset + len(batch), dtype=np.int64)
+            yield Rows(batch, shard, source, positions, training, seen).where(training)
+            offset += len(batch)
+
+
+def smallest_draws(
+    batches: Iterable[pa.Table],
+    rows: int,
+    label: str,
+    *salt: Any,  # noqa: ANN401 - any JSON value
+) -> pa.Table | None:
+    """At most ``rows`` rows with the smallest draws, ordered by draw.
+
+    Which rows, and their order, depends on their keys and the salt alone: not on shards,
+    batches or their order. Rows of equal key are ordered by their label.
+
+    Args:
+        batches: Tables of rows with their keys.
+        rows: Most rows that are kept; memory is bounded by them and one batch.
+        label: Name of the label column.
+        salt: Distinguishes this sample from others: a seed, a purpose.
+
+    Returns:
+        The sample, or None when there are no rows at all.
+
+    Source:
+        Bottom-k sampling, Cohen and Kaplan 2007.
+    """
+    kept: pa.Table | None = None
+    limit = np.inf
+    for batch in batches:
+        draws = uniform(tables.keys(batch), *salt)
+        near = draws <= limit
+        candidates = batch.append_column(_DRAW, pa.array(draws)).filter(pa.array(near))
+        if not len(candidates):
+            continue
+        joined = candidates if kept is None else pa.concat_tables([kept, candidates])
+        order = [(_DRAW, "ascending"), (label, "ascending")]
+        first = pc.sort_indices(joined.select([_DRAW, label]), sort_keys=order)[:rows]
+        kept = joined.take(first)
+        if len(kept) == rows:
+            limit = kept[_DRAW][-1].as_py()
+    return None if kept is None else kept.drop_columns([_DRAW])
 
 
 class NoOptions(Section):
@@ -26,7 +145,7 @@ class NoOptions(Section):
 
 @dataclass(frozen=True)
 class Context:
-    """What a step knows of its surroundings.
+    """Place of a step in the pipeline, and the columns.
 
     Attributes:
         index: Place of the step in the list, from 0; two equal steps draw differently.
@@ -50,14 +169,14 @@ class TransformStep(ABC):
     """One step: fitted once on training rows, then applied to rows of any fold.
 
     Attributes:
-        name: What settings call it.
+        name: Its name in the settings.
         works_on: Kinds of column that it accepts.
         fits_on: Nothing, a sample of training rows, or all of them, streamed.
         training_only: Whether it leaves rows of other folds as they are.
         by_options: Whether its options decide that.
         drops: Whether it may drop rows; its options may decide.
         adds: Whether it may add rows; the same.
-        fitted: What fitting found, as plain JSON values of the type ``Fitted``.
+        fitted: Fitted state, plain JSON values of the type ``Fitted``.
     """
 
     name: ClassVar[str]
@@ -68,14 +187,14 @@ class TransformStep(ABC):
     drops: bool = False
     adds: bool = False
     Options: ClassVar[type[Section]] = NoOptions
-    Fitted: ClassVar[Any] = Annotated[dict[str, Any], Field(max_length=0)]
+    Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 
-    def __init__(self, context: Context, columns: list[str], options: Mapping[str, Any]) -> None:
+    def __init__(self, context: Context, columns: list[str], options: Mapping[str, object]) -> None:
         self.context = context
         self.place = f"transform.steps.{context.index} ({self.name})"
         self.options: Any = parse(self.Options, dict(options), f"{self.place}: options")
         self.columns = self.chosen(columns)
-        self.fitted: dict[str, Any] = {}
+        self.fitted: Any = {}
         self.check()
 
     def chosen(self, columns: list[str]) -> list[str]:
@@ -102,10 +221,10 @@ class TransformStep(ABC):
         return list(columns)
 
     def restore(self, fitted: object) -> None:
-        """Take over what fitting found from a file.
+        """Set the fitted state to that of a file.
 
         Raises:
-            CorruptError: It is nothing that fitting finds.
+            CorruptError: It is of another type.
         """
         self.fitted = as_kind(self.Fitted, fitted, f"{self.place}: fitted")
 
@@ -113,10 +232,10 @@ class TransformStep(ABC):
         """Refuse options that do not fit together or do not fit the columns."""
 
     def prepare(self) -> None:  # noqa: B027 - most steps have nothing to prepare
-        """Refuse what only importing the user's code shows; not asked of stored steps."""
+        """Refuse code of the user's that does not fit; not called for stored steps."""
 
     def salt(self, column: str) -> tuple[Any, ...]:
-        """What a row's draws depend on beside its key, so that no two steps or columns agree."""
+        """Salt of a row's draws beside its key, so that no two steps or columns draw alike."""
         return self.context.seed, self.name, self.context.index, column
 
     def fit_sample(self, sample: pa.Table) -> None:
@@ -128,10 +247,5 @@ class TransformStep(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:
-        """The rows after the step.
-
-        Args:
-            rows: Consecutive rows of one shard.
-            memory: What the step remembers of the shard's earlier rows; empty at its start.
-        """
+    def apply(self, rows: Rows) -> Rows:
+        """Consecutive rows of one shard, after the step."""

@@ -19,7 +19,7 @@ from shoal.transform.step import TransformStep
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shoal.transform.rows import Rows
+    from shoal.transform.step import Rows
 
 
 def number_array(values: NDArray[np.float64]) -> pa.Array:
@@ -94,7 +94,7 @@ class Impute(TransformStep):
         values = present.to_numpy()
         return float(values.mean() if strategy == "mean" else np.median(values))
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Fill the gaps."""
         for column in self.columns:
             value = self.fitted[column]
@@ -171,7 +171,7 @@ class Clip(TransformStep):
             )
         return bounds
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Clip."""
         for column in self.columns:
             low, high = self.fitted[column]
@@ -187,7 +187,7 @@ class Log(TransformStep):
     name = "log"
     works_on = ("numeric",)
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Take logarithms.
 
         Raises:
@@ -211,7 +211,7 @@ class Lower(TransformStep):
     name = "lower"
     works_on = ("categorical", "text")
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Lower the letters."""
         for column in self.columns:
             rows = rows.with_column(column, pc.utf8_lower(rows.table[column]))
@@ -232,7 +232,7 @@ class Noise(TransformStep):
     training_only = True
     Options: ClassVar[type[Section]] = NoiseOptions
 
-    def apply(self, rows: Rows, memory: dict[str, Any]) -> Rows:  # noqa: ARG002
+    def apply(self, rows: Rows) -> Rows:
         """Add noise."""
         from scipy.special import ndtri
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
+from shoal.plan.answers import answers_jobs
 from shoal.plan.history import STORE
 from shoal.plan.stages import STAGES
+from shoal.plan.variants import variants
 from shoal.settings.compose import as_list
-from shoal.settings.variants import variants
 from shoal.terminal import leaving
-from shoal.workflow.answers import answers_jobs
 from shoal.workflow.mode import Mode, mode_of
 from shoal.workflow.rules import RulesPlan
 

@@ -15,8 +15,8 @@ from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
 from shoal.plan.paths import inputs
 from shoal.plan.plan import placeholders
-from shoal.plan.shards import NAMES_FILE
 from shoal.plan.stages import STAGES
+from shoal.sources.shards import NAMES_FILE
 from shoal.terminal import say
 from shoal.workflow.mode import Mode, mode_of
 from shoal.workflow.specialist_rules import SpecialistRules

@@ -14,20 +14,20 @@ from shoal.errors import ERROR
 from shoal.evaluate.leaks import doubt_lines
 from shoal.formats.documents.judgement import Check
 from shoal.formats.json_file import read_made
-from shoal.operate.class_check import check_named_classes
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
 from shoal.plan.plan import OTHER_BASE
+from shoal.plan.run_log import failed_jobs, read_logs
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.terminal import command, leave, leaving, reason_of, say
+from shoal.workflow.class_check import check_named_classes
 from shoal.workflow.mode import Mode
 from shoal.workflow.plans import Plans
-from shoal.workflow.run_log import failed_jobs, read_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from shoal.plan.incomplete import Failure
+    from shoal.pool.incomplete import Failure
     from shoal.workflow.rules import RulesPlan
 
 _started = time.time()

@@ -9,7 +9,7 @@ import yaml
 from shoal.cli.stimulus import import_stimulus
 from shoal.errors import SettingsError, ShoalError
 from shoal.explore.import_stimulus.experiment import imported
-from shoal.settings.variants import variants
+from shoal.plan.variants import variants
 
 ROOT = Path(__file__).parents[3]
 HEADER = "who:meta:int,lived:label:int_class,sex:input:str_class,age:input:int_reg,fare:input:float"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shoal.explore.answers.compare import compare
-from shoal.explore.answers.gather import known, value_text
+from shoal.explore.answers.gather import known
 from shoal.explore.answers.page import answers_page
 from shoal.explore.answers.plots import plots
 from shoal.formats.files import replacing
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
+from shoal.formats.text import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.documents.plan import ReleaseNow, RunRecord
-from shoal.formats.hashing import canonical_json
 from shoal.formats.json_file import read_made
+from shoal.formats.text import value_text
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
 
@@ -159,11 +159,6 @@ def _same_but_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     names = ("generation", "left_out")
     same = all(one[name] == other[name] for name in names)
     return same and bool(one["made"]["choices"] == other["made"]["choices"])
-
-
-def value_text(value: Any) -> str:  # noqa: ANN401 - a setting's
-    """A setting's value as people read it."""
-    return value if isinstance(value, str) else canonical_json(value)
 
 
 def point_text(point: Point) -> str:

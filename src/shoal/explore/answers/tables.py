@@ -6,7 +6,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from shoal.explore.answers.anova import ABSENT, Explained, explained
-from shoal.explore.answers.gather import point_text, value_text
+from shoal.explore.answers.gather import point_text
+from shoal.formats.text import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ _CONFIDENCE = 0.95
 
 def varying(found: Sequence[Known]) -> list[str]:
     """The settings that tell variants apart, in the order of the stages; the seed first."""
-    from shoal.settings.ways import STAGES
+    from shoal.settings.config_files import STAGES
 
     names = dict.fromkeys(name for each in found for name in each.changes)
     order = {stage: number for number, stage in enumerate(("seed", *STAGES))}

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from shoal.explore.intermediates.costs import Clock
 from shoal.explore.intermediates.facts import Layer
 from shoal.explore.intermediates.forms import Kind
-from shoal.training.blocks import BLOCK_ROWS, padded_blocks
+from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -200,7 +200,7 @@ class Models:
         check_trust("the model", model.settings.target, self._trust)
         deterministic(model.release.threads)
         tensors = self.kept.load(model.id)
-        return trained_model(model.settings, {}, model.release.shapes, tensors).eval()
+        return trained_model(model.settings, model.release.shapes, tensors).eval()
 
     def encoded(self, release: Release, source: Path) -> Any:  # noqa: ANN401 - float32 (rows, …)
         """Rows of a source file, encoded as a release's were.

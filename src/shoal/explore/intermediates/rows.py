@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.cluster.assigner import UNASSIGNED
 from shoal.errors import SettingsError, SourceError
 from shoal.formats.hashing import uniform
 from shoal.formats.row_store import ShardRows
 from shoal.partitions.grouping import FOLD_NAMES
+from shoal.partitions.index import UNASSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

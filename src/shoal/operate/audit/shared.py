@@ -10,8 +10,8 @@ from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json
 from shoal.operate.audit.audit import Report
 from shoal.operate.audit.evidence import Finding
+from shoal.plan.answers import answers_jobs
 from shoal.plan.history import STORE
-from shoal.workflow.answers import answers_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from shoal.formats.files import replacing
 from shoal.formats.json_file import write_json
 from shoal.operate.slurm.accounts import ask_accounts
-from shoal.workflow.run_log import efficiency_report, submissions
+from shoal.plan.run_log import efficiency_report, submissions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from shoal.operate.slurm.accounts import Accounted
+    from shoal.plan.run_log import Submission
     from shoal.settings.nodes import NodeClass, Nodes
-    from shoal.workflow.run_log import Submission
 
 PAGE = "cluster.html"
 SUMMARY = "cluster.json"

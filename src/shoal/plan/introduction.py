@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _TEXT = """\
 # Settings
 
-Written by `python -m shoal.settings.reference`; change that module or the settings, not this page.
+Written by `python -m shoal.plan.reference`; change that module or the settings, not this page.
 
 ## How settings compose
 

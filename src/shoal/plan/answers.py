@@ -10,7 +10,7 @@ from shoal.formats.hashing import settings_id
 from shoal.plan.code import code_digest
 from shoal.plan.history import PUBLISHED
 from shoal.plan.jobs import Job
-from shoal.settings.variants import CHOICE
+from shoal.plan.variants import CHOICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

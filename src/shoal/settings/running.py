@@ -1,10 +1,10 @@
-"""Settings of what happens when the data changes."""
+"""Settings that nothing trained depends on: changes of the data, packing, past models."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from shoal.settings.section import Section, Seed
 
@@ -18,7 +18,7 @@ class Drift(Section):
 
 
 class Changes(Section):
-    """What a change of the data sets off. No trained state depends on these settings."""
+    """Reaction to changes of the data. No trained state depends on these settings."""
 
     tolerance: float = Field(
         ge=0,
@@ -37,3 +37,27 @@ class Changes(Section):
         description="whether the pool is built without specialists whose training failed"
     )
     drift: Drift
+
+
+class Packing(Section):
+    """Which specialists train in one process, in turn. No result depends on these settings."""
+
+    devices: PositiveInt | None = Field(
+        description="devices that stale specialists are packed onto; null: a job for each of them"
+    )
+    hours: PositiveFloat | None = Field(
+        description="longest walltime of one pack; null: that of the class of node"
+    )
+
+
+class Store(Section):
+    """How a release's models are kept in the pool store. No result depends on these settings."""
+
+    keep: Literal["snapshot", "delta", "recipe", "auto"] = Field(
+        description="`snapshot`: weights; `delta`: what differs from another model; `recipe`: what "
+        "a specialist is trained from, if that gives its bits again; `auto`: recipes where they "
+        "take fewer bytes"
+    )
+    recovery_seconds: PositiveFloat = Field(
+        description="longest training that `auto` leaves to a recipe"
+    )

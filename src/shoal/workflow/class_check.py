@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR, ModelError
 from shoal.formats.hashing import canonical_json
 from shoal.settings.search import Range
-from shoal.settings.targets import OURS, target_file
+from shoal.settings.targets import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shoal.settings import Settings
     from shoal.workflow.plans import Plans
 
 _USE_FUNCTIONS = {"transform_fit", "transform"}
@@ -29,22 +26,6 @@ _TRAIN = {
     "evaluate_generalist",
     "evaluate_random",
 }
-
-
-def require_modules(settings: Settings) -> None:
-    """Refuse a name whose module is nowhere; planning imports nothing, so no more is known.
-
-    Raises:
-        ModelError: Neither the current folder nor what is installed has the module.
-    """
-    named = {**settings.encode.classes, **settings.transform.functions}
-    for target in [settings.model.target, *(spec["_target_"] for spec in named.values())]:
-        top = target.split(".", maxsplit=1)[0]
-        if target_file(target) is None and importlib.util.find_spec(top) is None:
-            raise ModelError(
-                f"{target}: there is no module {top!r} in {Path.cwd()} "
-                f"or among the installed packages"
-            )
 
 
 def check_named_classes(plans: Plans) -> None:

@@ -9,9 +9,9 @@ from shoal.errors import ModelError
 from shoal.formats.ledger import Ledger
 from shoal.models import MLP
 from shoal.settings.learning import Training
-from shoal.train_specialists.fit import train_on_rows
 from shoal.training.budget import Budget
 from shoal.training.determinism import deterministic
+from shoal.training.fit import train_on_rows
 from shoal.training.flops import step_flops
 from shoal.training.model import weights
 

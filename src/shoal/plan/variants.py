@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.errors import SettingsError, nearest
 from shoal.formats.hashing import settings_id
+from shoal.plan.ways import check_values, refuse_ways, ways_of
 from shoal.settings import Settings, parse
 from shoal.settings.compose import composed, resolved
+from shoal.settings.config_files import STAGES
 from shoal.settings.sampling import distinct, index
 from shoal.settings.search import Search
-from shoal.settings.ways import STAGES, check_values, refuse_ways, ways_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from omegaconf import DictConfig
 
-    from shoal.settings.ways import Way
+    from shoal.plan.ways import Way
 
 CHOICE = "variant="
 _SEARCH = "search.variants"

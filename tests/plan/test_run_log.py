@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shoal.plan.failures import failed_specialists
-from shoal.workflow.run_log import failed_jobs
+from shoal.plan.run_log import failed_jobs
 
 FAILED = """\
 Error in rule train_specialist:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shoal.plan.failures import left_out, record_failed
-from shoal.plan.incomplete import Failure, incomplete, incomplete_line, read_failed
+from shoal.pool.incomplete import Failure, incomplete, incomplete_line, read_failed
 
 ENTRIES = [
     {"partition": 0, "trained": True, "specialist": "a"},

@@ -12,7 +12,7 @@ import pytest
 
 from shoal.errors import CorruptError
 from shoal.formats.json_file import read_json
-from shoal.plan.shards import declare_names, name_shards
+from shoal.sources.shards import declare_names, name_shards
 
 
 def write(path: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shoal.encode.encoders import ENCODERS
-from shoal.settings.reference import reference
+from shoal.plan.reference import reference
 from shoal.transform.pipeline import STEPS
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -18,7 +18,7 @@ def page() -> str:
 
 
 def test_the_page_on_disk_is_what_settings_and_files_say(page: str):
-    """A changed setting, description or file shows: run python -m shoal.settings.reference."""
+    """A changed setting, description or file shows: run python -m shoal.plan.reference."""
     assert (CONFIG / "README.md").read_text() == page
 
 

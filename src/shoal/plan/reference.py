@@ -1,6 +1,6 @@
 """Writes ``config/README.md`` from the settings' types and the files in ``config/``.
 
-``python -m shoal.settings.reference`` in the repository's root; a test says when it is due.
+``python -m shoal.plan.reference`` in the repository's root; a test says when it is due.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
+from shoal.plan.introduction import introduction
 from shoal.settings import Settings
-from shoal.settings.introduction import introduction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import SettingsError
-from shoal.settings.variants import variants
+from shoal.plan.variants import variants
 
 CONFIG = Path(__file__).parents[2] / "config"
 

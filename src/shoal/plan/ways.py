@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from shoal.errors import SettingsError
 from shoal.settings import Settings
+from shoal.settings.config_files import STAGES, one_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shoal.settings.section import Section
-
-STAGES = ("split", "transform", "encode", "embed", "cluster")
-"""Stages whose settings may be lists."""
 
 _WAYS = ("cross", "zip")
 
@@ -78,14 +76,6 @@ def ways_of(
             Way({stage: value} | each.changes, each.content, (place, *each.place)) for each in inner
         ]
     return found
-
-
-def one_choice(section: str) -> str:
-    """The error where a stage has several choices and can have one."""
-    return (
-        f"{section}: takes one choice, lists are for {', '.join(STAGES)} and seed; run each as an "
-        f"experiment of its own, such as {section}=CHOICE with name=NAME-CHOICE"
-    )
 
 
 def refuse_ways(content: Mapping[str, Any]) -> None:
