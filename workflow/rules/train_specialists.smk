@@ -27,8 +27,7 @@ rule base_fit:
 rule train_specialist:
     """Train one specialist on its partition's rows, which the index finds by their digest."""
     input:
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_specialist")),
     output:
         model="results/{experiment}/{generation}/specialists/{specialists_id}/{digest}/{point}/model.safetensors",
         ledger="results/{experiment}/{generation}/specialists/{specialists_id}/{digest}/{point}/ledger.json",
@@ -59,8 +58,7 @@ rule train_specialist:
 rule train_pack:
     """Train several specialists in one process, one after the other, each as if alone."""
     input:
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_pack")),
     output:
         status="results/{experiment}/{generation}/packs/{specialists_id}/{pack}.json",
     log:
@@ -95,10 +93,7 @@ rule train_pack:
 rule train_rung:
     """Train a point until its rung ends: a grid point, or one that the ranking before lets go on."""
     input:
-        ranking=lambda wc: ancient(plan(wc).ranking_before(wc)),
-        begun=lambda wc: ancient(plan(wc).states_before(wc)),
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_rung")),
     output:
         model="results/{experiment}/{generation}/rungs/{rungs_id}/{digest}/{rung}/{slot}/model.safetensors",
         state="results/{experiment}/{generation}/rungs/{rungs_id}/{digest}/{rung}/{slot}/state.safetensors",
@@ -132,9 +127,7 @@ rule train_rung:
 rule train_rank:
     """Rank a rung's points on one half of the partition's validation rows."""
     input:
-        specialists=lambda wc: ancient(plan(wc).rung_models(wc)),
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_rank")),
     output:
         ranking="results/{experiment}/{generation}/rungs/{choices_id}/{digest}/{rung}/{validation}.json",
     log:
@@ -160,10 +153,7 @@ rule train_rank:
 rule train_propose:
     """Propose a partition's next points, by what others lose on one half of its validation rows."""
     input:
-        before=lambda wc: ancient(plan(wc).proposals_before(wc)),
-        specialists=lambda wc: ancient(plan(wc).trials_before(wc)),
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_propose")),
     output:
         proposals="results/{experiment}/{generation}/trials/{proposals_id}/{digest}/{batch}/{validation}.json",
     log:
@@ -191,9 +181,7 @@ rule train_propose:
 rule train_trial:
     """Train a specialist at a grid point that was drawn first, or that proposals say."""
     input:
-        proposals=lambda wc: ancient(plan(wc).proposals_of(wc)),
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_trial")),
     output:
         model="results/{experiment}/{generation}/trials/{trials_id}/{digest}/{batch}/{slot}/model.safetensors",
         ledger="results/{experiment}/{generation}/trials/{trials_id}/{digest}/{batch}/{slot}/ledger.json",
@@ -224,11 +212,7 @@ rule train_trial:
 rule train_choose:
     """Choose a partition's grid point on one half of its validation rows."""
     input:
-        specialists=lambda wc: ancient(
-            plan(wc).awaited(plan(wc).candidates(wc.digest, wc.validation))
-        ),
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("train_choose")),
     output:
         choice="results/{experiment}/{generation}/choices/{choices_id}/{digest}/{validation}.json",
     log:
