@@ -1,4 +1,4 @@
-"""Commands that train: base, specialists, router, baselines."""
+"""Commands that train specialists, and the check of what settings name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from shoal.cli.options import (
     Input,
     Inputs,
     Json,
-    Number,
     Paths,
     Seconds,
     Text,
-    Texts,
     Threads,
 )
 from shoal.formats.json_file import parse_json
-from shoal.settings.section import parse
 
 
 def train_specialist(
@@ -87,31 +84,12 @@ def train_choose(
 
 
 def check_classes(
-    model: Json = "null",
-    grid: Json = "{}",
-    seed: Number = 0,
-    shapes: Paths = [],  # noqa: B006 - typer reads the default, nobody changes it
-    encoder: Texts = [],  # noqa: B006 - the same
-    function: Texts = [],  # noqa: B006 - the same
+    settings: Paths, model: bool = False, encoders: bool = False, functions: bool = False
 ) -> None:
     """Import the classes and functions that settings name; check that they take their arguments."""
-    from shoal.encode.named import named_class
-    from shoal.transform.function import FunctionOptions, named_function
+    from shoal.workflow.class_check import check_classes
 
-    for text in function:
-        for place, options in parse_json(text, "--function", dict[str, dict[str, Any]]).items():
-            named_function(parse(FunctionOptions, options, f"{place}: options"), place)
-    for text in encoder:
-        for place, spec in parse_json(text, "--encoder", dict[str, dict[str, Any]]).items():
-            named_class(spec, place)
-    if model != "null":
-        from shoal.formats.shapes import Shapes
-        from shoal.settings.learning import Model
-        from shoal.train_specialists.check import check_model
-
-        known = [Shapes.load(path) for path in shapes]
-        values = parse_json(grid, "--grid", dict[str, list[Any]])
-        check_model(Model.from_text(model), values, seed, known)
+    check_classes(settings, model=model, encoders=encoders, functions=functions)
 
 
 COMMANDS = (train_specialist, train_choose)

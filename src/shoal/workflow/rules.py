@@ -86,7 +86,10 @@ class RulesPlan(SpecialistRules):
     @property
     def demo_is_missing(self) -> bool:
         """Whether the demo's source files have yet to be made."""
-        return not any(path.exists() for path, _ in self.shards.values())
+        from shoal.demo import DEMO_FOLDER
+
+        is_demo = self.settings.sources.folder == DEMO_FOLDER
+        return is_demo and not any(path.exists() for path, _ in self.shards.values())
 
     # Inputs -----------------------------------------------------------------------------------
 

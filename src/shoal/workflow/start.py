@@ -16,6 +16,7 @@ from shoal.formats.documents.judgement import Check
 from shoal.formats.json_file import read_made
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
 from shoal.plan.plan import OTHER_BASE
+from shoal.plan.run_file import write_once
 from shoal.plan.run_log import failed_jobs, read_logs
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
@@ -96,6 +97,8 @@ def begin(plans: Plans) -> None:
             from shoal.operate.slurm.check import check_cluster
 
             check_cluster(plans.settings.nodes)
+        for plan in plans.all:
+            write_once(plan.run_file, plan.record)
         check_named_classes(plans)
         if plans.mode is Mode.AGAIN:
             say(
