@@ -238,7 +238,7 @@ def test_planning_imports_no_torch(finished):
 
 
 def test_a_job_on_a_node_needs_neither_configuration_nor_sources(copied):
-    """Snakemake there gets the settings file of the run, composes nothing and looks at no source."""
+    """Snakemake there gets the settings file of the run, and composes nothing."""
     (rows,) = copied.generation.glob("encode/*/rows/*/584efeec2b1d.zarr.zip")
     before = rows.read_bytes()
     rows.unlink()
