@@ -18,7 +18,7 @@ env: .venv/installed
 
 run: env
 	snakemake --profile profiles/local --logger shoal
-	shoal verdict results/demo
+	shoal verdict demo
 
 test: env
 	ruff check .
@@ -50,7 +50,7 @@ experiments: env
 	for name in titanic housing intents mnist_fashion; do \
 	  snakemake --profile profiles/local --logger shoal \
 	    --config experiment=$$name 'overrides=[sources.folder=$(DATA)]' || exit; \
-	  shoal verdict results/$$name; \
+	  shoal verdict $$name; \
 	done
 
 format: env

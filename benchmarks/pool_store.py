@@ -1,4 +1,4 @@
-"""What the pool store saves, costs and withstands, against other ways to keep a pool.
+"""What the model store saves, costs and withstands, against other ways to keep a pool.
 
     python -m benchmarks.pool_store --work FOLDER --out FOLDER
 
@@ -35,7 +35,7 @@ from benchmarks.pool_store_models import (
     retrained,
 )
 from benchmarks.pool_store_rivals import Model, Pool, Way, equal, flat, ways
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.backends import Folder
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _round(pool: Pool, base: Model, changed: Pool) -> list[dict[str, Any]]:
     except ImportError:
         pass
     with tempfile.TemporaryDirectory() as folder:
-        store = PoolStore(folder)
+        store = ModelStore(folder)
         store.save({"base": base, **pool}, base="base")
         before, files = _size(folder), len(list(Path(folder).iterdir()))
         seconds, _ = _seconds(partial(store.save, changed, base="base", parents=parents))
@@ -189,7 +189,7 @@ def _round(pool: Pool, base: Model, changed: Pool) -> list[dict[str, Any]]:
 
 def _recovered(where: str | Backend, models: Iterable[str]) -> Pool:
     """Models from a store that is opened for them."""
-    return PoolStore(where).load_many(models, "torch")
+    return ModelStore(where).load_many(models, "torch")
 
 
 def _size(folder: str) -> int:
@@ -218,7 +218,7 @@ def _one(pool: Pool, base: Model, count: int) -> dict[str, Any]:
             for key, t in pool[name].items()
         }
     with tempfile.TemporaryDirectory() as folder:
-        PoolStore(folder).save({"base": base, **models}, base="base")
+        ModelStore(folder).save({"base": base, **models}, base="base")
         chosen = np.random.default_rng(0).choice(list(models), READS)
         walls, cpus, reads = [], [], []
         for name in ["base", *chosen.tolist()]:

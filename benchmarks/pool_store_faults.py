@@ -1,4 +1,4 @@
-"""Faults in a pool store's files: found, harmless, or returned as data."""
+"""Faults in a model store's files: found, harmless, or returned as data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.pool_store_rivals import Model, Pool, equal
 from shoal.errors import ShoalError
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.backends import Memory
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def survived(base: Model, pool: Pool, faults: int) -> list[dict[str, Any]]:
     """
     models = dict(list(pool.items())[:MODELS])
     backend = Memory()
-    PoolStore(backend).save({"base": base})
-    PoolStore(backend).save(models, base="base")
+    ModelStore(backend).save({"base": base})
+    ModelStore(backend).save(models, base="base")
     whole = dict(backend._files)  # faults are put below the store
     rng = np.random.default_rng(0)
     rows = []
@@ -43,7 +43,7 @@ def survived(base: Model, pool: Pool, faults: int) -> list[dict[str, Any]]:
 
 def _outcome(backend: Memory, expected: Pool) -> str:
     try:
-        loaded = PoolStore(backend).load_many(expected, "torch")
+        loaded = ModelStore(backend).load_many(expected, "torch")
     except ShoalError:
         return "found"
     return "harmless" if equal(loaded, expected) else "wrong"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,14 +110,14 @@ def _z4ai(reference: bytes | None) -> Way:
 
 def _store(base: Model | None) -> Way:
     def save(folder: Path, pool: Pool) -> None:
-        store = PoolStore(folder)
+        store = ModelStore(folder)
         if base is None:
             store.save(pool)
         else:
             store.save({"base": base, **pool}, base="base")
 
     def load(folder: Path, pool: Pool) -> Pool:
-        return PoolStore(folder).load_many(pool, "torch")
+        return ModelStore(folder).load_many(pool, "torch")
 
     return Way("Shoal", save, load)
 

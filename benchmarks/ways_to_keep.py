@@ -23,13 +23,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shoal.archive.kept import Kept
-from shoal.archive.rebase import rebase
-from shoal.archive.recipe import recipe_in
-from shoal.archive.rows import is_rows
-from shoal.archive.ways import settle, way_of
+from shoal.archive.kept import Archive
+from shoal.archive.recipes import is_rows, recipe_of
+from shoal.archive.storage import rebase, settle, storage_of
 from shoal.demo import write_demo
-from shoal.model_store.usage import freed_by
+from shoal.model_store.care import freed_by
 from shoal.terminal import say
 
 ROOT = Path(__file__).parents[1]
@@ -92,13 +90,13 @@ def measured(results: Path, way: str, seconds: float) -> dict[str, float]:
     copy = results.with_name(f"demo-{way}")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(results, copy)
-    kept, expected = Kept(copy), Kept(results)
+    kept, expected = Archive(copy), Archive(results)
     specialists = [m for m in kept.models if kept.store.record(m)["kind"] == "specialist"]
     start = time.perf_counter()
     convert(kept, specialists, way, seconds)
     took = time.perf_counter() - start
     store = kept.store
-    recipes = [recipe for m in specialists if (recipe := recipe_in(store.record(m)))]
+    recipes = [recipe for m in specialists if (recipe := recipe_of(store, m))]
     times, plain = [], 0
     for model in kept.models:
         original = expected.load(model)
@@ -120,7 +118,7 @@ def measured(results: Path, way: str, seconds: float) -> dict[str, float]:
     }
 
 
-def convert(kept: Kept, specialists: list[str], way: str, seconds: float) -> None:
+def convert(kept: Archive, specialists: list[str], way: str, seconds: float) -> None:
     """Keep specialists in a way; they are differences before."""
     if way in ("recipe", "auto"):
         for release in kept.releases:
@@ -136,10 +134,10 @@ def convert(kept: Kept, specialists: list[str], way: str, seconds: float) -> Non
     kept.store.collect_garbage()
 
 
-def recovered(kept: Kept, model: str) -> tuple[dict[str, Any], float]:
+def recovered(kept: Archive, model: str) -> tuple[dict[str, Any], float]:
     """A model, and the seconds that took: the best of some, or once if it is trained."""
     times = []
-    for _ in range(1 if way_of(kept.store.record(model)) == "recipe" else READS):
+    for _ in range(1 if storage_of(kept.store.record(model)) == "recipe" else READS):
         start = time.perf_counter()
         tensors = kept.load(model)
         times.append(time.perf_counter() - start)

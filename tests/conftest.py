@@ -2,7 +2,7 @@
 
 import os
 
-from shoal.training.kernels import VARIABLE, usual_kernels
+from shoal.training.determinism import VARIABLE, usual_kernels
 
 os.environ.setdefault(VARIABLE, usual_kernels())  # as every command does, before torch is imported
 
@@ -14,7 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.formats.tables import FOLD, KEY, Columns, Table, image_array, write_table
+from shoal.formats.tables import (
+    FOLD,
+    KEY,
+    SOURCE,
+    Columns,
+    Table,
+    image_array,
+    key_array,
+    write_table,
+)
+from shoal.split.keys import source_hashes
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.warm import Server
 
@@ -66,6 +76,8 @@ def rows():
         digests = [hashlib.md5(str(key).encode()).digest() for key in keys]
         arrays[KEY] = pa.array(digests, pa.binary(16))
         arrays[FOLD] = pa.array(folds, pa.uint8())
+        typed = pa.table(arrays)
+        arrays[SOURCE] = key_array(source_hashes(typed, columns))
         return pa.table(arrays, schema=columns.schema())
 
     return make

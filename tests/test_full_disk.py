@@ -24,7 +24,7 @@ from shoal.formats.fitted_state import save_state
 from shoal.formats.json_file import write_json
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import write_table
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.zarr_file import ZarrFile
 from shoal.pool.command import _write
 
@@ -139,14 +139,14 @@ def test_a_line_for_which_there_is_no_room_leaves_those_before(tmp_path: Path):
 def test_a_store_without_room_keeps_what_it_has(tmp_path: Path):
     """A save that failed leaves the models before it, and no file of its own."""
     with small_disk(tmp_path) as folder:
-        store = PoolStore(folder / "store")
+        store = ModelStore(folder / "store")
         store.save({"a": {"w": NOISE[:1000]}})
         kept = {path.name for path in (folder / "store").iterdir()}
         with pytest.raises(ShoalError, match="not written, no space left on device; free some"):
             store.save({"big": {"w": NOISE}})
 
         assert {path.name for path in (folder / "store").iterdir()} == kept
-        assert PoolStore(folder / "store").ids() == ["a"]
+        assert ModelStore(folder / "store").ids() == ["a"]
 
 
 def test_the_disk_of_a_killed_run_is_unmounted_by_the_next(tmp_path: Path):

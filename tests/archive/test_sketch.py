@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.archive.sketch import distance, sketches
+from shoal.archive.recipes import distance, sketches
 
 
 def layers(seed, size=2000):

@@ -98,12 +98,12 @@ def test_a_run_trusts_the_types_that_its_own_fit_holds(
     source, state, shapes = shard(table), tmp_path / "state.skops", tmp_path / "shapes.json"
     encode_fit(own, tmp_path / "columns.json", {"s": source.path}, state, shapes)
 
-    encode(source.path, "s", state, tmp_path / "rows.zarr.zip", shapes)
+    encode(source.path, "s", state, "c", tmp_path / "rows.zarr.zip", shapes)
 
     assert Shapes.load(shapes).trusted == ["doubling_encoder.Halver"]
     assert (tmp_path / "rows.zarr.zip").exists()
     with pytest.raises(ModelError, match=r'trust=\["doubling_encoder"\]'):
-        encode(source.path, "s", state, tmp_path / "others.zarr.zip")
+        encode(source.path, "s", state, "c", tmp_path / "others.zarr.zip")
 
 
 def test_the_file_holds_no_pickle(kinds, table, shard, settings, tmp_path):

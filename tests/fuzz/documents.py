@@ -28,21 +28,21 @@ OFTEN: dict[str, tuple[Reader, ...]] = {
     "metrics.json": (("verdict", RESULTS), ("query",), ("audit", "tiny")),
     "pool/manifest.json": (("verdict", RESULTS), ("query",), ("audit", "tiny")),
     "models/": (
-        ("pool", "log", RESULTS),
-        ("pool", "show", RESULTS, "0"),
-        ("pool", "gc", RESULTS, "--keep-releases", "1"),
-        ("pool", "fsck", RESULTS),
+        ("models", "log", RESULTS),
+        ("models", "show", RESULTS, "0"),
+        ("gc", "tiny", "--keep-models", "1"),
+        ("models", "fsck", RESULTS),
         ("gc", "tiny"),
     ),
-    "store/": (("pool", "log", RESULTS), ("pool", "fsck", RESULTS), ("audit", "tiny")),
-    "history.jsonl": (*ALWAYS, ("pool", "log", RESULTS)),
+    "store/": (("models", "log", RESULTS), ("models", "fsck", RESULTS), ("audit", "tiny")),
+    "history.jsonl": (*ALWAYS, ("models", "log", RESULTS)),
     "data/": (("plan", "tiny"), ("audit", "tiny")),
     "columns.json": (("columns",),),
     "shapes.json": (("shapes",),),
 }
 """Commands that read a document, by a part of its path; the first that fits counts."""
 
-CODES = {"audit": (0, 1), "pool": (0, 1)}
+CODES = {"audit": (0, 1), "models": (0, 1)}
 """Of commands that say by code 1 that something is damaged."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from shoal.archive.export import export
-from shoal.archive.kept import Kept
+from shoal.archive.kept import Archive
 from shoal.cluster.assigner import load_assigner
 from shoal.embed.embedder import load_embedder
 from shoal.formats.fitted_state import load_state, tensor_hash
@@ -49,7 +49,7 @@ class Headers(Target):
     def __init__(self, material: Path, folder: Path) -> None:
         lay_out(material, folder)
         for number, model in enumerate(("base", "router", "0")):
-            export(Kept(folder / EXPERIMENT), model, folder / f"import-{number}.safetensors")
+            export(Archive(folder / EXPERIMENT), model, folder / f"import-{number}.safetensors")
         super().__init__(folder)
         files = [path for path in self.before if path.suffix == ".safetensors"]
         self.imported = [path for path in files if path.parent == folder]
@@ -71,7 +71,7 @@ class Headers(Target):
             return Case({path: content}, partial(_READERS[path.name], path))
         if kind < 0.85:
             return Case({path: content}, partial(run_command, "query", RESULTS, rng.choice(_ASKED)))
-        command = ("pool", "import", EXPERIMENT, path.name)
+        command = ("models", "import", EXPERIMENT, path.name)
         return Case({path: content}, partial(run_command, *command))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.backends import Memory
 from tests.model_store.tampering import pool
 
@@ -13,7 +13,7 @@ from tests.model_store.tampering import pool
 def store():
     """A store in memory with a base and forty models."""
     models = pool()
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
     store.save({"base": models.pop("base")})
     store.save(models, base="base")
     return store

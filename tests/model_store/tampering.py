@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.index_format import write_index
 
 
@@ -26,7 +26,7 @@ def files(store):
 
 def all_models(store):
     """Every model as a reader that starts afresh gets it."""
-    return PoolStore(store._backend).load_many(pool())
+    return ModelStore(store._backend).load_many(pool())
 
 
 def forged(store, change):
@@ -34,4 +34,4 @@ def forged(store, change):
     contents = store._current().contents()
     change(contents)
     write_index(store._backend, contents)
-    return PoolStore(store._backend)
+    return ModelStore(store._backend)

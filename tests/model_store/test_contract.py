@@ -1,4 +1,4 @@
-"""What every backend of the pool store promises."""
+"""What every backend of the model store promises."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from shoal.errors import ModelError
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.backends import Memory
-from shoal.model_store.usage import freed_by, usage
+from shoal.model_store.care import freed_by, usage
 
 
 @pytest.fixture(params=["folder", "memory", "memory://"])
@@ -50,18 +50,18 @@ def same(found, expected):
     )
 
 
-class TestPoolStoreContract:
+class TestModelStoreContract:
     """Saving, loading, removing and collecting, whatever the files lie in."""
 
     def test_models_come_back_bit_for_bit(self, where):
         """A pool of fine-tuned models is recovered exactly, one by one and together."""
         base = net(0)
         pool = {f"m{n}": tuned(base, n) for n in range(100)}
-        store = PoolStore(where)
+        store = ModelStore(where)
 
         store.save({"base": base, **pool}, base="base")
 
-        again = PoolStore(where)
+        again = ModelStore(where)
         assert all(same(again.load(model), pool[model]) for model in ("m0", "m57", "m99"))
         loaded = again.load_many(pool)
         assert all(same(loaded[model], pool[model]) for model in pool)
@@ -73,7 +73,7 @@ class TestPoolStoreContract:
     def test_a_pool_takes_few_files(self, where):
         """Two hundred models and a round of twenty more take five files."""
         base = net(0)
-        store = PoolStore(where)
+        store = ModelStore(where)
 
         store.save({f"m{n}": tuned(base, n) for n in range(200)} | {"base": base}, base="base")
         store.save({f"n{n}": tuned(base, 500 + n) for n in range(20)}, base="base")
@@ -82,7 +82,7 @@ class TestPoolStoreContract:
 
     def test_equal_tensors_are_stored_once(self, where):
         """A tensor that another model has, under whatever name, adds no bytes to the packs."""
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"a": net(1)})
         before = _pack_bytes(store)
 
@@ -96,7 +96,7 @@ class TestPoolStoreContract:
         base = net(0, 64)
         first = {f"m{n}": tuned(base, n, 1.0) for n in range(20)}
         second = {f"n{n}": tuned(first[f"m{n}"], 100 + n, 1e-4) for n in range(20)}
-        alone, related = PoolStore(where), PoolStore(Memory())
+        alone, related = ModelStore(where), ModelStore(Memory())
         for store in (alone, related):
             store.save({"base": base, **first}, base="base")
 
@@ -112,7 +112,7 @@ class TestPoolStoreContract:
         for n in range(12):
             chain.append(tuned(chain[-1], n))
         models = {f"m{n}": model for n, model in enumerate(chain)}
-        store = PoolStore(where)
+        store = ModelStore(where)
 
         store.save(
             dict(reversed(models.items())), parents={f"m{n}": f"m{n - 1}" for n in range(1, 13)}
@@ -123,7 +123,7 @@ class TestPoolStoreContract:
 
     def test_saving_again_changes_nothing(self, where):
         """The same model under the same id is left as it is; another under that id is refused."""
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"a": net(1)})
         before = store._backend.sizes()
 
@@ -137,7 +137,7 @@ class TestPoolStoreContract:
     def test_what_is_removed_is_gone_after_collection(self, where):
         """Removing a model frees its bytes but not those of the models made from it."""
         base = net(0, 64)
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"base": base})
         store.save({f"m{n}": tuned(base, n) for n in range(20)}, base="base")
         store.save({"lone": net(9, 64)})
@@ -154,7 +154,7 @@ class TestPoolStoreContract:
     def test_small_rounds_do_not_pile_up_files(self, where):
         """After many rounds of one model each there are no more than some forty files."""
         base = net(0)
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"base": base})
 
         for n in range(70):
@@ -168,11 +168,13 @@ class TestPoolStoreContract:
     def test_two_writers_do_not_lose_each_other(self, where):
         """Models saved by several writers at once are all there afterwards."""
         base = net(0)
-        PoolStore(where).save({"base": base})
+        ModelStore(where).save({"base": base})
 
         def write(writer):
             for n in range(5):
-                PoolStore(where).save({f"w{writer}-{n}": tuned(base, 10 * writer + n)}, base="base")
+                ModelStore(where).save(
+                    {f"w{writer}-{n}": tuned(base, 10 * writer + n)}, base="base"
+                )
 
         threads = [threading.Thread(target=write, args=(writer,)) for writer in range(3)]
         for thread in threads:
@@ -180,7 +182,7 @@ class TestPoolStoreContract:
         for thread in threads:
             thread.join()
 
-        store = PoolStore(where)
+        store = ModelStore(where)
         assert len(store) == 16
         assert store.fsck() == []
         assert same(store.load("w2-4"), tuned(base, 24))
@@ -188,7 +190,7 @@ class TestPoolStoreContract:
     def test_a_writer_that_fails_leaves_the_store_as_it_was(self, where, monkeypatch):
         """Whatever write fails, readers find the state before, and the next writer works."""
         base = net(0)
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"base": base})
         backend = store._backend
         write = backend.write
@@ -205,17 +207,17 @@ class TestPoolStoreContract:
                 store.save({"m": tuned(base, 1)}, base="base")
             monkeypatch.undo()
 
-            assert PoolStore(where).ids() == ["base"]
-            assert PoolStore(where).fsck() == []
+            assert ModelStore(where).ids() == ["base"]
+            assert ModelStore(where).fsck() == []
 
         store.save({"m": tuned(base, 1)}, base="base")
         store.collect_garbage()
-        assert same(PoolStore(where).load("m"), tuned(base, 1))
+        assert same(ModelStore(where).load("m"), tuned(base, 1))
 
     def test_a_reader_outlives_a_collection(self, where):
         """A store that was opened before files were replaced reads the new ones."""
         base = net(0)
-        reader, writer = PoolStore(where), PoolStore(where)
+        reader, writer = ModelStore(where), ModelStore(where)
         writer.save({"base": base})
         writer.save({"m": tuned(base, 1)}, base="base")
         assert same(reader.load("m"), tuned(base, 1))
@@ -226,7 +228,7 @@ class TestPoolStoreContract:
 
     def test_records_are_kept_with_models(self, where):
         """What was given with a model comes back with it, also after a collection."""
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"a": net(1), "b": net(2)}, records={"a": {"seed": 7, "parts": ["x"]}})
 
         store.remove(["b"])
@@ -238,7 +240,7 @@ class TestPoolStoreContract:
         """Models that share a layer share its hash, and equal models the root."""
         base = net(0)
         changed = base | {"1.weight": base["1.weight"] + 1}
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"a": base, "b": changed, "c": dict(base)})
 
         a, b, c = (store.tree(model) for model in "abc")
@@ -249,7 +251,7 @@ class TestPoolStoreContract:
 
     def test_tensors_handed_out_are_apart(self, where):
         """Changing one loaded model changes no other, even where they share a tensor."""
-        store = PoolStore(where)
+        store = ModelStore(where)
         store.save({"a": net(1), "b": net(1)})
 
         loaded = store.load_many(["a", "b"], "torch")
@@ -260,7 +262,7 @@ class TestPoolStoreContract:
 
     def test_a_model_may_give_way_in_one_step(self, where):
         """A model that is replaced has another record; what refers to its tensors still reads."""
-        store, first = PoolStore(where), net(0)
+        store, first = ModelStore(where), net(0)
         store.save({"a": first})
         second = tuned(first, 1)
         store.save({"b": second}, base="a")
@@ -277,7 +279,7 @@ class TestPoolStoreContract:
 
     def test_what_removal_would_free_is_known_before(self, where):
         """Only frames that no other model needs are counted."""
-        store, first = PoolStore(where), net(0)
+        store, first = ModelStore(where), net(0)
         store.save({"a": first})
         store.save({"b": tuned(first, 1), "c": first}, base="a")
 

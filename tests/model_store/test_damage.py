@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shoal.errors import CorruptError, ShoalError
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from tests.model_store.tampering import all_models, files, forged, pool
 
 
@@ -29,7 +29,7 @@ def test_a_flipped_bit_is_named(store):
         all_models(store)
     assert len(store.fsck()) == 1
     assert "'0.weight' of model 'm7'" in store.fsck()[0]
-    assert (PoolStore(store._backend).load("m8")["0.weight"] == pool()["m8"]["0.weight"]).all()
+    assert (ModelStore(store._backend).load("m8")["0.weight"] == pool()["m8"]["0.weight"]).all()
 
 
 def test_every_fault_is_found_or_harmless(store):
@@ -104,7 +104,7 @@ def test_a_missing_root_is_no_empty_store(store):
     del files(store)["pool.json"]
 
     with pytest.raises(CorruptError, match=r"memory/pool.json: missing"):
-        PoolStore(store._backend).save({"new": {"t": np.ones(2)}})
+        ModelStore(store._backend).save({"new": {"t": np.ones(2)}})
 
 
 def test_a_stale_index_is_found(store):
@@ -130,14 +130,14 @@ def test_garbage_is_not_collected_from_a_damaged_store(store):
         store.collect_garbage()
 
     assert before - set(files(store)) <= {n for n in before if n.startswith("index-")}
-    assert (PoolStore(store._backend).load("base")["0.bias"] == 1).all()
+    assert (ModelStore(store._backend).load("base")["0.bias"] == 1).all()
 
 
 KILLED = """
 import os, signal, sys
 import numpy as np
-from shoal.model_store import PoolStore
-store = PoolStore(sys.argv[1])
+from shoal.model_store import ModelStore
+store = ModelStore(sys.argv[1])
 write, left = store._backend.write, [int(sys.argv[2])]
 def stop(name):
     if left[0] == 0:
@@ -155,7 +155,7 @@ store.save({"new": {"t": np.arange(1000.0)}})
 @pytest.mark.parametrize("write", [0, 1, 2])
 def test_a_killed_writer_leaves_the_store_as_it_was(tmp_path, write):
     """After SIGKILL in the middle of any file the store is as before, and its lock is free."""
-    store = PoolStore(tmp_path)
+    store = ModelStore(tmp_path)
     store.save({"old": {"t": np.ones(5)}})
 
     ended = subprocess.run(
@@ -163,7 +163,7 @@ def test_a_killed_writer_leaves_the_store_as_it_was(tmp_path, write):
     )
 
     assert ended.returncode == -signal.SIGKILL
-    again = PoolStore(tmp_path)
+    again = ModelStore(tmp_path)
     assert again.ids() == ["old"]
     assert again.fsck() == []
     again.save({"new": {"t": np.arange(1000.0)}})

@@ -7,12 +7,20 @@ import pytest
 import zarr
 from zarr.storage import ZipStore
 
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.backends import Memory
-from shoal.model_store.choices import Reference, chosen, nothing
-from shoal.model_store.fitting import fitted
-from shoal.model_store.frames import Split, decoded, encoded
-from shoal.model_store.residuals import ALONE, DIFFERENCE, RAW, median, residual, restored
+from shoal.model_store.codecs import (
+    ALONE,
+    DIFFERENCE,
+    RAW,
+    Reference,
+    chosen,
+    median,
+    nothing,
+    residual,
+    restored,
+)
+from shoal.model_store.frames import Split, decoded, encoded, fitted
 
 WORDS = {"float32": "<u4", "bfloat16": "<u2", "float64": "<u8", "int8": "u1", "int64": "<u8"}
 
@@ -85,7 +93,7 @@ def test_low_bytes_that_repeat_are_squeezed():
     """Numbers that were rounded to fewer bits take no more than these."""
     rng = np.random.default_rng(0)
     words = rng.normal(size=(20, 1000)).astype(np.float32).view("<u4") & 0xFFFF0000
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
 
     store.save({f"m{n}": {"w": row} for n, row in enumerate(words.view("<f4"))})
 
@@ -96,7 +104,7 @@ def test_low_bytes_that_repeat_are_squeezed():
 def test_no_frame_is_larger_than_the_tensor():
     """Random bits, which nothing makes smaller, are stored as they are."""
     words = np.random.default_rng(0).integers(0, 2**32, (20, 500), dtype="u4")
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
 
     store.save({f"m{n}": {"w": row} for n, row in enumerate(words)})
 
@@ -135,7 +143,7 @@ def test_zarr_itself_reads_a_pack(tmp_path):
     pool = {
         f"m{n}": {"w": base + rng.normal(size=base.shape).astype("f4") / 1000} for n in range(20)
     }
-    store = PoolStore(tmp_path)
+    store = ModelStore(tmp_path)
     store.save({"base": {"w": base}})
     store.save(pool, base="base")
     index = store._current()

@@ -12,7 +12,7 @@ import pytest
 
 from shoal.errors import CorruptError
 from shoal.formats.hashing import canonical_json, json_hash
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.index_format import PackPlace
 from shoal.model_store.tensors import Kind
 from tests.model_store.tampering import all_models, files, forged
@@ -167,7 +167,7 @@ def test_a_bomb_in_a_page_is_refused(store, monkeypatch):
 
 def test_names_of_models_are_no_paths(tmp_path):
     """Ids and names of tensors that look like paths are kept as text and touch no file."""
-    store = PoolStore(tmp_path / "store")
+    store = ModelStore(tmp_path / "store")
     models = {
         "../../evil": {"../x": np.ones(2)},
         "/abs": {"/y": np.ones(3)},

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shoal.errors import ModelError
-from shoal.model_store import PoolStore
+from shoal.model_store import ModelStore
 from shoal.model_store.backends import Memory
 from shoal.model_store.tensors import DTYPES, Kind, hashes, merkle
 
@@ -28,7 +28,7 @@ def test_every_type_comes_back_to_the_bit(name):
     raw = torch.randint(top, (80, 300 * size), generator=generator, dtype=torch.uint8)
     raw[1:, ::2] = raw[0, ::2]
     models = {f"m{n}": {"w": row.clone().view(dtype)} for n, row in enumerate(raw)}
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
 
     store.save(models, base="m0")
 
@@ -56,7 +56,7 @@ def test_every_type_comes_back_to_the_bit(name):
 )
 def test_tensors_of_any_layout_come_back(tensor):
     """Scalars, empty, transposed, strided, expanded, conjugated and constant tensors are stored."""
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
 
     store.save({"m": {"t": tensor}})
 
@@ -67,7 +67,7 @@ def test_tensors_of_any_layout_come_back(tensor):
 
 def test_arrays_of_another_byte_order_are_the_same_numbers():
     """A big-endian array is stored as the equal little-endian one."""
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
 
     store.save({"m": {"a": np.arange(5, dtype=">f4"), "b": np.arange(5, dtype="<f4")}})
 
@@ -87,7 +87,7 @@ def test_arrays_of_another_byte_order_are_the_same_numbers():
 )
 def test_what_is_no_plain_tensor_is_refused(value, message):
     """Sparse tensors, text, objects and lists are named and refused; nothing is stored."""
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
 
     with pytest.raises(ModelError, match=f"'m', tensor 't' .*{message}"):
         store.save({"good": {"t": np.ones(2)}, "m": {"t": value}})
@@ -98,7 +98,7 @@ def test_what_is_no_plain_tensor_is_refused(value, message):
 def test_numpy_is_not_given_what_it_lacks():
     """A bfloat16 tensor is loaded for torch, and refused for numpy by name."""
     pytest.importorskip("ml_dtypes")  # teaches numpy bfloat16, as an ONNX export does
-    store = PoolStore(Memory())
+    store = ModelStore(Memory())
     store.save({"m": {"t": torch.ones(2, dtype=torch.bfloat16)}})
 
     with pytest.raises(ModelError, match="tensor 't' is of type bfloat16, which numpy lacks"):

@@ -49,6 +49,7 @@ def _rows(folder: Path) -> Table:
         "label": ["no", "yes", "no", "yes"],
         "_key": [bytes([number]) * 16 for number in range(4)],
         "_fold": [0] * 4,
+        "_source": [bytes([number]) * 16 for number in range(4)],
     }
     table = pa.table(values, schema=COLUMNS.schema())
     write_table(folder / "rows.parquet", table.schema, [table], {"rows_in": 4, "dropped": {}})

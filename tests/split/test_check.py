@@ -27,6 +27,7 @@ def checked(tmp_path, split_settings):
             content |= {
                 tables.KEY: tables.key_array(keys),
                 tables.FOLD: [row[1] for row in rows],
+                tables.SOURCE: tables.key_array(keys),
             }
             path = tmp_path / f"{number}.parquet"
             schema = columns.schema()

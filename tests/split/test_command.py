@@ -34,7 +34,7 @@ def test_no_row_is_lost(run, people, capsys):
     (table,) = tables.values()
     (rows,) = table.batches(100)
     assert rows["age"].to_pylist() == [n / 4 for n in range(30)]
-    assert rows.schema.names == ["age", "town", "sick", "_key", "_fold"]
+    assert rows.schema.names == ["age", "town", "sick", "_key", "_fold", "_source"]
     assert table.record == {"rows_in": 30, "dropped": {}, "source": str(people)}
     assert len({key.tobytes() for key in keys(rows)}) == 30
     assert check["rows"] == sum(check["folds"].values()) == 30
@@ -171,7 +171,7 @@ def test_a_column_names_folds_and_is_no_input(run, tmp_path, split_settings):
 
     (rows,) = tables["a.csv"].batches(100)
     assert folds(rows).tolist() == [0, 0, 1, 2, 3]
-    assert rows.schema.names == ["x", "y", "_key", "_fold"]
+    assert rows.schema.names == ["x", "y", "_key", "_fold", "_source"]
     assert check["folds"]["outside"] == 1
 
 

@@ -51,7 +51,7 @@ def test_clinc(run, shared_data, split_settings):
     )
 
     assert check["folds"] == {"train": 15000, "validation": 3000, "test": 4500, "outside": 1200}
-    assert tables["clinc150.csv.gz"].schema.names == ["text", "intent", "_key", "_fold"]
+    assert tables["clinc150.csv.gz"].schema.names == ["text", "intent", "_key", "_fold", "_source"]
 
 
 def test_fashion_mnist(run, shared_data):

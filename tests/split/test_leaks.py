@@ -46,7 +46,9 @@ def found(tmp_path):
         content = {n: pa.array(list(v), columns.arrow_type(n)) for n, v in values.items()}
         table = pa.table(content)
         keys = row_keys(table, columns)
-        content |= {tables.KEY: tables.key_array(keys), tables.FOLD: pa.array(folds, pa.uint8())}
+        hashed = tables.key_array(keys)
+        content |= {tables.KEY: hashed, tables.FOLD: pa.array(folds, pa.uint8())}
+        content[tables.SOURCE] = hashed
         table = pa.table(content, schema=columns.schema())
         opened = []
         for start in range(0, rows, 500):
@@ -277,6 +279,7 @@ def test_images_are_compared_but_not_asked_alone(tmp_path):
         tables.KEY: tables.key_array(draw.integers(256, size=(600, 16)).astype(np.uint8)),
         tables.FOLD: folds,
     }
+    content[tables.SOURCE] = content[tables.KEY]
     table = pa.table(content).select(columns.schema().names).cast(columns.schema())
     write_table(tmp_path / "t.parquet", table.schema, [table], {})
     keys = np.ascontiguousarray(tables.keys(table)).view("S16").ravel()

@@ -1,4 +1,6 @@
-"""Routing and fitting the router."""
+"""Fitting the router, its scores, and routing."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
@@ -8,7 +10,15 @@ from shoal.cluster.merge import Bounds
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
 from shoal.train_router.fit import fit_router, soft_targets
-from shoal.train_router.router import BASE, Router, log_softmax
+from shoal.train_router.router import (
+    BASE,
+    ByClassifier,
+    ByDistance,
+    ByNeighbours,
+    Router,
+    log_softmax,
+    scores_from_tensors,
+)
 
 COMMON = {"top_k": 1, "temperature": 1.0, "fallback_quantile": 1.0, "seed": 0}
 LEARNED = COMMON | {"atom_weight": 0.5, "loss_temperature": 0.2, "fit_rows": 500}
@@ -327,3 +337,98 @@ def test_flops_are_counted(fitted, settings):
     scores = {"nearest_atom": 0, "knn": 3 * 300 * 2, "classifier": 6 * 2 * 3}
     assert router.flops_per_row == assignment + scores[settings.method]
     assert router.fit_flops >= assignment * 300
+
+
+RNG = np.random.default_rng(0)
+REFERENCE = RNG.normal(size=(50, 7)).astype(np.float32)
+TARGET = RNG.dirichlet(np.ones(4), size=50).astype(np.float32)
+SCORES = {
+    "nearest_atom": ByDistance(0.7),
+    "knn": ByNeighbours(REFERENCE, TARGET, 5),
+    "classifier": ByClassifier(RNG.normal(size=(7, 4)), RNG.normal(size=4)),
+}
+
+
+def some_rows_scores(count, seed=1):
+    rng = np.random.default_rng(seed)
+    distance = rng.uniform(0, 3, size=(count, 4)).astype(np.float32)
+    return rng.normal(size=(count, 7)).astype(np.float32), distance
+
+
+def probabilities(scores, embedding, distance):
+    return np.exp(log_softmax(scores.logits(scores.scores(embedding, distance))))
+
+
+def test_distance_scores_are_the_formula():
+    """Softmax of minus the squared distance over twice the squared scale."""
+    embedding, distance = some_rows_scores(20)
+
+    found = probabilities(ByDistance(0.7), embedding, distance)
+
+    weight = np.exp(-(distance.astype(float) ** 2) / (2 * 0.7**2))
+    np.testing.assert_allclose(found, weight / weight.sum(1, keepdims=True), rtol=1e-9)
+
+
+def test_neighbours_scores_are_their_mean_target():
+    """The probabilities are the mean target of the nearest references."""
+    embedding, distance = some_rows_scores(20)
+
+    found = probabilities(SCORES["knn"], embedding, distance)
+
+    gaps = np.linalg.norm(embedding[:, None] - REFERENCE[None], axis=2)
+    expected = TARGET[np.argsort(gaps, axis=1)[:, :5]].mean(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_fewer_references_than_neighbours_all_vote():
+    """Where there are fewer references than neighbours asked for, all vote."""
+    embedding, distance = some_rows_scores(3)
+
+    found = probabilities(ByNeighbours(REFERENCE[:2], TARGET[:2], 9), embedding, distance)
+
+    np.testing.assert_allclose(found, np.repeat([TARGET[:2].mean(0)], 3, 0), rtol=1e-5)
+
+
+def test_classifier_scores_are_the_formula():
+    """Softmax of the linear map of the embedding."""
+    embedding, distance = some_rows_scores(20)
+    classifier = SCORES["classifier"]
+
+    found = probabilities(classifier, embedding, distance)
+
+    weight = np.exp(embedding.astype(float) @ classifier.weight + classifier.bias)
+    np.testing.assert_allclose(found, weight / weight.sum(1, keepdims=True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", SCORES)
+@pytest.mark.parametrize("size", [1, 11, 256])
+def test_score_of_a_row_does_not_depend_on_batch_mates(method, size):
+    """The same rows in other batches and another order give the same bits."""
+    embedding, distance = some_rows_scores(400)
+    order = np.random.default_rng(2).permutation(400)
+    scores = SCORES[method]
+
+    whole = scores.scores(embedding, distance)[order]
+    batches = [order[start : start + size] for start in range(0, 400, size)]
+
+    parts = [scores.scores(embedding[rows], distance[rows]) for rows in batches]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("method", SCORES)
+def test_scores_survive_their_tensors(method):
+    """Scores built again from their tensors give the same bits."""
+    rows = some_rows_scores(30)
+
+    again = scores_from_tensors(method, SCORES[method].tensors(), None, 4)
+
+    expected = SCORES[method].scores(*rows)
+    np.testing.assert_array_equal(again.scores(*rows), expected)
+    assert again.flops_per_row == SCORES[method].flops_per_row
+
+
+def test_log_softmax_of_impossible_and_large_values():
+    """Minus infinity has probability zero, and large logits do not overflow."""
+    found = np.exp(log_softmax(np.array([[1e4, -np.inf, 1e4]])))
+
+    np.testing.assert_allclose(found, [[0.5, 0.0, 0.5]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,3 +91,44 @@ def test_what_cannot_be_built_is_refused_before_shapes_are_known(settings, error
     """Class, arguments and facts of the data are looked at without them."""
     with pytest.raises(error, match=message):
         check_model(settings, {}, seed=0, known=[])
+
+
+class Reads(torch.nn.Module):
+    """Reads a file when it is built."""
+
+    def __init__(self, file: str, features: int, outputs: int) -> None:
+        super().__init__()
+        self.scale = float(Path(file).read_text())
+        self.leave = torch.nn.Linear(features, outputs)
+
+    def forward(self, x):
+        """Logits."""
+        return self.leave(x) * self.scale
+
+
+@pytest.mark.parametrize("known", [[], [SHAPES]])
+@pytest.mark.parametrize("name", ["scale.txt", "data/scale.txt"])
+def test_a_file_that_the_model_reads_and_does_not_declare_is_one_line(
+    tmp_path, monkeypatch, name, known
+):
+    """It says what to declare; declared, the model passes."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("0.5")
+    target = f"{__name__}.Reads"
+    line = rf"reads {name}, and nothing .* declare it: model\.files=\[{name}\]$"
+
+    with pytest.raises(ModelError, match=line):
+        check_model(model(target, file=name), {}, seed=0, known=known)
+    check_model(model(target, file=name, files=[name]), {}, seed=0, known=known)
+
+
+def test_files_that_are_written_hidden_or_elsewhere_need_not_be_declared(tmp_path, monkeypatch):
+    """A log, a cache, and what lies outside of the project."""
+    project = tmp_path / "project"
+    (project / ".cache").mkdir(parents=True)
+    monkeypatch.chdir(project)
+    for path in (tmp_path / "scale.txt", project / ".cache" / "scale.txt"):
+        path.write_text("0.5")
+        check_model(model(f"{__name__}.Reads", file=str(path)), {}, seed=0, known=[SHAPES])

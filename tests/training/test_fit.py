@@ -209,7 +209,7 @@ def test_a_step_that_does_not_take_the_batchs_number_trains():
 @pytest.mark.parametrize("schedule", ["lists", "epoch", "plateau"])
 def test_a_schedule_that_steps_once_an_epoch_is_refused(schedule):
     """A training is one epoch, so that it would do nothing; the line says what works."""
-    with pytest.raises(ModelError, match=r"once an epoch.*\"interval\": \"step\""):
+    with pytest.raises(ModelError, match=r"once per epoch.*\"interval\": \"step\""):
         train_on_rows(_Own(schedule), rows(), TRAINING, "classification", 500, Ledger("test"))
 
 

@@ -56,7 +56,7 @@ class Experiment:
         return Experiment(folder, self.programs)
 
     def forget_store(self) -> None:
-        """Remove the pool store, which would give trained specialists back."""
+        """Remove the model store, which would give trained specialists back."""
         shutil.rmtree(self.folder / "results" / "tiny" / "store")
 
     def metrics(self, name: str = "tiny") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from shoal.cli.store_care import audit
+from shoal.cli.operate import audit
 
 app = typer.Typer()
 app.command()(audit)

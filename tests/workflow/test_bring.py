@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from shoal.archive.kept import Kept
+from shoal.archive.kept import Archive
 
 
 def kept_in(experiment):
     """What the experiment has kept."""
-    return Kept(experiment.folder / "results" / "tiny")
+    return Archive(experiment.folder / "results" / "tiny")
 
 
 def test_an_exported_model_comes_back_under_its_id(copied):
@@ -21,10 +21,10 @@ def test_an_exported_model_comes_back_under_its_id(copied):
     model = kept.find("1")
     expected, record = kept.load(model), kept.store.record(model)
     file = copied.folder / "one.safetensors"
-    assert copied.shoal("pool", "export", "results/tiny", "1", str(file)).returncode == 0
+    assert copied.shoal("models", "export", "results/tiny", "1", str(file)).returncode == 0
     kept.store.remove([model])
 
-    result = copied.shoal("pool", "import", "results/tiny", str(file), "--tag", "back")
+    result = copied.shoal("models", "import", "results/tiny", str(file), "--tag", "back")
 
     assert result.returncode == 0, result.stderr
     assert kept.find("back") == model
@@ -34,8 +34,8 @@ def test_an_exported_model_comes_back_under_its_id(copied):
     assert {name: now[name] for name in ("kind", "partition", "point", "base", "digest")} == {
         name: record[name] for name in ("kind", "partition", "point", "base", "digest")
     }
-    assert f"{model}" in copied.shoal("pool", "log", "results/tiny").stdout
-    again = copied.shoal("pool", "import", "results/tiny", str(file))
+    assert f"{model}" in copied.shoal("models", "log", "results/tiny").stdout
+    again = copied.shoal("models", "import", "results/tiny", str(file))
     assert again.returncode == 0, again.stderr
 
 
@@ -46,17 +46,17 @@ def test_a_model_of_the_same_architecture_is_taken_in(copied):
     file = copied.folder / "foreign.safetensors"
     save_file(tensors, file)
 
-    result = copied.shoal("pool", "import", "results/tiny", str(file), "--tag", "foreign")
+    result = copied.shoal("models", "import", "results/tiny", str(file), "--tag", "foreign")
 
     assert result.returncode == 0, result.stderr
     model = kept.find("foreign")
     assert all(kept.load(model)[name].tobytes() == tensors[name].tobytes() for name in tensors)
-    shown = copied.shoal("pool", "show", "results/tiny", "foreign")
+    shown = copied.shoal("models", "show", "results/tiny", "foreign")
     assert re.search(r"imported from +foreign.safetensors", shown.stdout), shown.stderr
-    log = copied.shoal("pool", "log", "results/tiny").stdout
+    log = copied.shoal("models", "log", "results/tiny").stdout
     assert re.search(rf"{model} .*imported from foreign.safetensors", log)
     out = copied.folder / "foreign.pt2"
-    assert copied.shoal("pool", "export", "results/tiny", "foreign", str(out)).returncode == 0
+    assert copied.shoal("models", "export", "results/tiny", "foreign", str(out)).returncode == 0
     assert kept.store.fsck() == []
 
 
@@ -71,7 +71,7 @@ def exported(copied):
     from safetensors import safe_open
 
     file = copied.folder / "one.safetensors"
-    assert copied.shoal("pool", "export", "results/tiny", "1", str(file)).returncode == 0
+    assert copied.shoal("models", "export", "results/tiny", "1", str(file)).returncode == 0
     with safe_open(file, framework="np") as opened:
         return load_file(file), json.loads(opened.metadata()["shoal"])
 
@@ -112,7 +112,7 @@ def test_wrong_files_are_refused_in_one_line(copied, exported):
     kept = kept_in(copied)
     before = kept.store.ids()
     for path, message in wrong_files(*exported, copied.folder):
-        result = copied.shoal("pool", "import", "results/tiny", str(path), "--tag", "wrong")
+        result = copied.shoal("models", "import", "results/tiny", str(path), "--tag", "wrong")
 
         assert result.returncode == 2, message
         assert re.fullmatch(rf"shoal: error: .*{message}.*\n", result.stderr), result.stderr

@@ -117,7 +117,7 @@ def test_changed_code_runs_its_stage_again_and_trains_nothing(copied, tmp_path: 
     """Rows that the new code leaves as they were keep their digests, so training stays."""
     shutil.copytree(ROOT / "src", tmp_path / "src")
     module = tmp_path / "src" / "shoal" / "embed" / "apply.py"
-    module.write_text(module.read_text() + "# changed\n")
+    module.write_text(module.read_text() + "\nCHANGED = 1\n")
 
     cold = Experiment(copied.folder)
 
@@ -132,7 +132,7 @@ def test_changed_code_of_a_fit_is_said_and_refits_nothing(copied, tmp_path: Path
     """The generation stays as it is; the terminal says that a refit is needed."""
     shutil.copytree(ROOT / "src", tmp_path / "src")
     module = tmp_path / "src" / "shoal" / "embed" / "pca.py"
-    module.write_text(module.read_text() + "# changed\n")
+    module.write_text(module.read_text() + "\nCHANGED = 1\n")
 
     cold = Experiment(copied.folder)
 
@@ -150,7 +150,7 @@ def test_a_changed_model_file_needs_a_refit(experiment):
     first = experiment.snakemake("-c", "2", "--until", "base_fit", overrides=f"[{target}]")
     assert first.returncode == 0, first.stderr
     model.write_text(MODEL.replace("ReLU", "Tanh"))
-    said = f"shoal: error: refit needed: {model} has changed since the base of generation 1 was "
+    said = f"shoal: error: refit needed: {model} or what it uses has changed since the base of "
 
     for result in (
         experiment.snakemake("-n", overrides=f"[{target}]"),

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from shoal.archive.kept import Kept
-from shoal.archive.rows import is_rows
-from shoal.archive.ways import keep_as, way_of
+from shoal.archive.kept import Archive
+from shoal.archive.recipes import is_rows
+from shoal.archive.storage import keep_as, storage_of
 from shoal.errors import ModelError
 from tests.workflow.small import remove_training_row
 
@@ -15,7 +15,7 @@ from tests.workflow.small import remove_training_row
 @pytest.fixture
 def without_a_row(copied):
     """Two specialists are recipes, and a row of the first one's is no longer in the data."""
-    kept = Kept(copied.folder / "results" / "tiny")
+    kept = Archive(copied.folder / "results" / "tiny")
     recipes = [kept.find("0"), kept.find("1")]
     for model in recipes:
         keep_as(kept, model, "recipe")
@@ -30,7 +30,7 @@ def test_rows_that_are_gone_from_the_data_are_listed_first(without_a_row):
     experiment, kept, (first, _) = without_a_row
     expected = kept.load(first)
 
-    result = experiment.shoal("pool", "forget", "results/tiny")
+    result = experiment.shoal("models", "forget", "results/tiny")
 
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0] == f"{first}  rows that the data no longer has: 1"
@@ -44,18 +44,18 @@ def test_a_recipe_whose_row_is_forgotten_says_so(without_a_row):
     expected, rows = kept.load(second), kept.store.record(first)["recipe"]["rows"]
     blocks = set(kept.store.tree(rows).tensors.values())
 
-    result = experiment.shoal("pool", "forget", "results/tiny", "--remove")
+    result = experiment.shoal("models", "forget", "results/tiny", "--remove")
 
     assert result.returncode == 0, result.stderr
     left = [kept.store.tree(each) for each in kept.store.ids() if is_rows(each)]
     assert not blocks & {each for tree in left for each in tree.tensors.values()}
     with pytest.raises(ModelError, match=r"training rows of it were forgotten \(1\)"):
         kept.load(first)
-    shown = " ".join(experiment.shoal("pool", "show", "results/tiny", first).stdout.split())
+    shown = " ".join(experiment.shoal("models", "show", "results/tiny", first).stdout.split())
     assert "kept no more: rows of its recipe were forgotten (1)" in shown
     assert all((kept.load(second)[name] == expected[name]).all() for name in expected)
-    assert experiment.shoal("pool", "fsck", "results/tiny").returncode == 0
-    again = experiment.shoal("pool", "forget", "results/tiny", "--remove")
+    assert experiment.shoal("models", "fsck", "results/tiny").returncode == 0
+    again = experiment.shoal("models", "forget", "results/tiny", "--remove")
     assert "0 models are recipes with such rows" in again.stdout
 
 
@@ -63,12 +63,12 @@ def test_a_row_that_comes_back_brings_its_model_back(without_a_row):
     """When the data has the row again, its specialist is kept anew, with its weights."""
     experiment, kept, (first, _) = without_a_row
     expected = kept.load(first)
-    assert experiment.shoal("pool", "forget", "results/tiny", "--remove").returncode == 0
+    assert experiment.shoal("models", "forget", "results/tiny", "--remove").returncode == 0
     (experiment.folder / "before.csv").replace(experiment.folder / "data" / "part-0.csv")
 
     experiment.run()
 
-    assert way_of(kept.store.record(first)) == "delta"
+    assert storage_of(kept.store.record(first)) == "delta"
     assert all((kept.load(first)[name] == expected[name]).all() for name in expected)
 
 
@@ -79,7 +79,7 @@ def test_without_row_stores_nobody_can_tell(without_a_row):
         path.unlink()
     before = kept.store.bytes
 
-    result = experiment.shoal("pool", "forget", "results/tiny", "--remove")
+    result = experiment.shoal("models", "forget", "results/tiny", "--remove")
 
     assert result.returncode == 2
     line = r"shoal: error: results/tiny/g1/\S+zarr.zip: is not there.*\n"

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from shoal.cli.store_care import audit, gc
+from shoal.cli.operate import audit, gc
 from shoal.errors import DataError, ShoalError
 from shoal.formats.json_file import read_json, write_json
 from shoal.operate.audit.files import read_artifact

@@ -25,7 +25,7 @@ POOLED = {"router", "drift"} | GATED
 TRAINED = {"specialists", "choices"} | POOLED
 CLUSTERED = {"cluster"} | TRAINED
 EMBEDDED = {"embed"} | CLUSTERED
-ENCODED = {"encode"} | EMBEDDED
+ENCODED = {"encode", "content"} | EMBEDDED
 TRANSFORMED = {"transform"} | ENCODED
 EVERYTHING = {"split", "check"} | TRANSFORMED
 
@@ -160,8 +160,10 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
 @pytest.mark.parametrize(
     ("stage", "made"),
     [
-        ("split", EVERYTHING - TRAINED),
+        ("split", EVERYTHING - TRAINED - {"content"}),
+        ("transform", TRANSFORMED - TRAINED),
         ("encode", ENCODED - TRAINED),
+        ("embed", EMBEDDED - TRAINED),
         ("cluster", {"cluster"}),
         ("specialists", TRAINED),
         ("router", POOLED),
@@ -171,7 +173,7 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
     ],
 )
 def test_code_is_part_of_what_applies_a_fit_and_of_no_fit(stage, made):
-    """Changed code runs its stage again; rows that stay what they were train nothing."""
+    """Changed code runs its stage again; of transform and encoder it is part of what rows are."""
     before, after = identities(), identities(codes={stage: "changed"})
 
     assert changed(before[0], after[0]) == set()
@@ -217,6 +219,23 @@ def test_the_users_function_is_code_of_the_transform(tmp_path, monkeypatch):
 
     assert changed(fits, later_fits) == {"transform"}
     assert changed(applied, later_applied) == {"transform"}
+
+
+def test_the_users_encoder_is_code_of_encode(tmp_path, monkeypatch):
+    """The file of a class that encodes counts where it is fitted and applied, and only there."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "my_encoders.py"
+    given = "encode.kinds.numeric={_target_: my_encoders.Bins}"
+    settings = compose(CONFIG, "demo", [given])
+    codes = []
+    for text in ("one = 1", "one = 2"):
+        file.write_text(text)
+        codes.append((fit_codes(settings), apply_codes(settings)))
+
+    (fits, applied), (later_fits, later_applied) = codes
+
+    assert changed(fits, later_fits) == {"encode"}
+    assert changed(applied, later_applied) == {"encode"}
 
 
 def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeypatch):

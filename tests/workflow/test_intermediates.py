@@ -295,7 +295,7 @@ def test_a_model_that_is_kept_as_a_recipe_is_asked_like_others(copied):
     results = "results/tiny"
     asked = ("intermediates", "top", results, "1", HIDDEN, "0", "-k", "3")
     before = copied.shoal(*asked)
-    result = copied.shoal("pool", "keep", results, "1", "--as", "recipe")
+    result = copied.shoal("models", "keep", results, "1", "--as", "recipe")
     assert result.returncode == 0, result.stderr
 
     kept = copied.shoal("intermediates", "keep", results, "--layer", HIDDEN)

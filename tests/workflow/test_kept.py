@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from shoal.archive.kept import Kept
+from shoal.archive.kept import Archive
 from shoal.errors import ModelError
 from shoal.formats.fitted_state import load_state
 from tests.workflow.small import nudge_training_rows
@@ -29,7 +29,7 @@ def same(first, second):
 
 def test_every_model_is_kept_with_its_bits(finished):
     """The store holds base, generalist, router and every specialist of every grid point."""
-    kept = Kept(finished.folder / "results" / "tiny")
+    kept = Archive(finished.folder / "results" / "tiny")
     (release,) = kept.releases
     assert [each["kind"] for each in release["models"]].count("specialist") == 4
     loaded = [kept.store.load(each["id"]) for each in release["models"]]
@@ -46,7 +46,7 @@ def test_past_models_outlive_their_files(copied):
     assert copied.shoal("gc", "tiny", "--keep", "1", "--remove").returncode == 0
     assert any(not path.exists() for path in before)
 
-    kept = Kept(copied.folder / "results" / "tiny")
+    kept = Archive(copied.folder / "results" / "tiny")
     assert [each["number"] for each in kept.releases] == [1, 2]
     models = [kept.store.load(each["id"]) for each in kept.releases[0]["models"]]
     for tensors in before.values():
@@ -58,7 +58,7 @@ def test_the_log_tells_what_each_release_brought(copied):
     """A change of one partition brings that partition's specialists; its model names its parent."""
     nudge_training_rows(copied, 1)
     copied.run()
-    kept = Kept(copied.folder / "results" / "tiny")
+    kept = Archive(copied.folder / "results" / "tiny")
     *_, (release, new, gone) = kept.changes()
     changed = {each["partition"] for each in new if each["kind"] == "specialist"}
 
@@ -68,7 +68,7 @@ def test_the_log_tells_what_each_release_brought(copied):
     record = kept.store.record(kept.find(str(partition)))
     assert record["parent"] == kept.find(f"1:{partition}")
     assert record["base"] == kept.find("base") == kept.find("1:base")
-    result = copied.shoal("pool", "log", "results/tiny")
+    result = copied.shoal("models", "log", "results/tiny")
     assert result.returncode == 0, result.stderr
     last, first = re.findall(r"^\s*([12])\s+([0-9a-f]{10})", result.stdout, re.M)
     assert (last, first) == (("2", release["release"]), ("1", kept.releases[0]["release"]))
@@ -76,11 +76,11 @@ def test_the_log_tells_what_each_release_brought(copied):
 
 def test_a_difference_names_the_layers(copied):
     """Equal models are said to be equal; others are compared layer by layer."""
-    kept = Kept(copied.folder / "results" / "tiny")
+    kept = Archive(copied.folder / "results" / "tiny")
     first, second = "0", "1"
-    equal = copied.shoal("pool", "diff", "results/tiny", first, kept.find(first))
+    equal = copied.shoal("models", "diff", "results/tiny", first, kept.find(first))
     assert "equal, bit for bit" in equal.stdout
-    result = copied.shoal("pool", "diff", "results/tiny", first, second)
+    result = copied.shoal("models", "diff", "results/tiny", first, second)
 
     models = [kept.store.load(kept.find(each)) for each in (first, second)]
     layers = {name.rpartition(".")[0] for name in models[0]}
@@ -93,24 +93,24 @@ def test_a_difference_names_the_layers(copied):
 
 def test_a_tag_names_a_model(copied):
     """A tag is another name for a model, and no other name may be taken for it."""
-    kept = Kept(copied.folder / "results" / "tiny")
-    result = copied.shoal("pool", "tag", "results/tiny", "best", "1")
+    kept = Archive(copied.folder / "results" / "tiny")
+    result = copied.shoal("models", "tag", "results/tiny", "best", "1")
     assert result.returncode == 0, result.stderr
 
     assert kept.find("best") == kept.find("1")
-    assert "best" in copied.shoal("pool", "show", "results/tiny", "best").stdout
+    assert "best" in copied.shoal("models", "show", "results/tiny", "best").stdout
     with pytest.raises(ModelError, match="colon"):
         kept.tag("1:0", "1")
 
 
 @pytest.mark.parametrize(
     "command",
-    [["log"], ["show", "0"], ["gc", "--keep-releases", "1"], ["rebase"], ["forget"], ["fsck"]],
+    [["log"], ["show", "0"], ["rebase"], ["forget"], ["fsck"]],
 )
 def test_a_folder_without_models_is_named_in_one_line(finished, command):
     """Nothing is made where there is none, as after a slip of the pen."""
     name, *options = command
-    result = finished.shoal("pool", name, "results/tny", *options)
+    result = finished.shoal("models", name, "results/tny", *options)
 
     assert result.returncode == 2
     assert re.fullmatch(r"shoal: error: results/tny: no .* kept here; .*\n", result.stderr)
@@ -123,10 +123,10 @@ def test_a_store_that_was_emptied_is_not_called_clean(copied):
     shutil.rmtree(store)
     store.mkdir()
 
-    result = copied.shoal("pool", "fsck", "results/tiny")
+    result = copied.shoal("models", "fsck", "results/tiny")
 
     assert result.returncode == 1
-    count = len(Kept(copied.folder / "results" / "tiny").releases[0]["models"])
+    count = len(Archive(copied.folder / "results" / "tiny").releases[0]["models"])
     assert f"store: lacks {count} of {count} models of results/tiny, release 1," in result.stdout
     assert "it was emptied or is an older copy" in copied.shoal("audit", "tiny").stdout
 
@@ -137,12 +137,12 @@ def test_a_store_that_was_rolled_back_is_not_called_clean(copied):
     shutil.copytree(home / "store", copied.folder / "older")
     nudge_training_rows(copied, 1)
     copied.run()
-    new = {each["id"] for each in Kept(home).releases[1]["models"]}
-    new -= {each["id"] for each in Kept(home).releases[0]["models"]}
+    new = {each["id"] for each in Archive(home).releases[1]["models"]}
+    new -= {each["id"] for each in Archive(home).releases[0]["models"]}
     shutil.rmtree(home / "store")
     (copied.folder / "older").rename(home / "store")
 
-    result = copied.shoal("pool", "fsck", "results/tiny")
+    result = copied.shoal("models", "fsck", "results/tiny")
 
     assert result.returncode == 1
     assert f"store: lacks {len(new)} of" in result.stdout
@@ -151,7 +151,7 @@ def test_a_store_that_was_rolled_back_is_not_called_clean(copied):
 
 def test_an_unknown_model_is_named_in_one_line(copied):
     """The message says what there is."""
-    result = copied.shoal("pool", "show", "results/tiny", "7")
+    result = copied.shoal("models", "show", "results/tiny", "7")
 
     assert result.returncode == 2
     assert re.fullmatch(r"shoal: error: results/tiny: model '7' is unknown; .*\n", result.stderr)
@@ -163,9 +163,9 @@ def test_an_exported_model_answers_like_the_kept_one(copied, suffix):
     import torch
 
     out = copied.folder / f"model.{suffix}"
-    result = copied.shoal("pool", "export", "results/tiny", "1", str(out))
+    result = copied.shoal("models", "export", "results/tiny", "1", str(out))
     assert result.returncode == 0, result.stderr
-    kept = Kept(copied.folder / "results" / "tiny")
+    kept = Archive(copied.folder / "results" / "tiny")
     tensors = kept.store.load(kept.find("1"))
     x = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
     x = x[:, : tensors[min(tensors)].shape[-1]]

@@ -202,7 +202,7 @@ def test_specialists_removed_by_hand_are_packed_again(copied):
 
 
 def test_a_pack_takes_from_the_store_what_was_trained_before(copied):
-    """Members that the pool store has are not trained; their bits are those that they had."""
+    """Members that the model store has are not trained; their bits are those that they had."""
     before = specialists(copied)
     remove_specialists(copied)
 

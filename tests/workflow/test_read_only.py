@@ -49,7 +49,7 @@ def test_commands_that_only_look_need_not_write(copied: Experiment, place: str):
         "variants": ["variants", "tiny"],
         "verdict": ["verdict", "results/tiny"],
         "query": ["query", "results/tiny", "SELECT count(*) FROM rows"],
-        "pool log": ["pool", "log", "results/tiny"],
+        "models log": ["models", "log", "results/tiny"],
     }
     (copied.folder / HASHES).unlink()  # so that there is something to write
     with read_only(copied.folder / place):

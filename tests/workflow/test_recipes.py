@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from shoal.archive.kept import Kept
-from shoal.archive.recipe import recipe_in
-from shoal.archive.rows import is_rows, joined, read_blocks
-from shoal.archive.ways import keep_as, way_of
+from shoal.archive.kept import Archive
+from shoal.archive.recipes import is_rows, joined, read_blocks, recipe_of
+from shoal.archive.storage import keep_as, storage_of
 from shoal.errors import ModelError, RecoveryError
-from shoal.model_store.usage import usage
+from shoal.model_store.care import usage
 from shoal.partitions.reader import Index, training_rows
 from tests.workflow.small import nudge_training_rows
 
@@ -26,7 +25,7 @@ def same(first, second):
 
 def kept_in(experiment):
     """What the experiment has kept."""
-    return Kept(experiment.folder / "results" / "tiny")
+    return Archive(experiment.folder / "results" / "tiny")
 
 
 def change_record(kept, model, **changes):
@@ -38,7 +37,7 @@ def change_record(kept, model, **changes):
 
 def test_blocks_hold_the_training_rows_in_order(finished, monkeypatch):
     """Rows in blocks, one after the other, are those that a specialist is trained on."""
-    monkeypatch.setattr("shoal.archive.rows._BLOCK_ROWS", 16)
+    monkeypatch.setattr("shoal.archive.recipes._BLOCK_ROWS", 16)
     (path,) = finished.generation.glob("cluster/*/indexes/*/index.json")
     digest = Index(path).trained[0]["specialist"]
     expected = training_rows(Index(path), digest)
@@ -56,7 +55,7 @@ def test_a_recipe_gives_the_same_bits_and_its_weights_are_gone(copied):
     model = kept.find("1")
     expected, tree = kept.load(model), kept.tree(model)
 
-    result = copied.shoal("pool", "keep", "results/tiny", "1", "--as", "recipe")
+    result = copied.shoal("models", "keep", "results/tiny", "1", "--as", "recipe")
 
     assert result.returncode == 0, result.stderr
     assert kept.store.load(model) == {}
@@ -71,16 +70,16 @@ def test_a_recipe_is_shown_compared_and_exported_like_any_model(copied):
 
     kept = kept_in(copied)
     expected = kept.load(kept.find("1"))
-    before = copied.shoal("pool", "diff", "results/tiny", "0", "1").stdout
+    before = copied.shoal("models", "diff", "results/tiny", "0", "1").stdout
     keep_as(kept, kept.find("1"), "recipe")
 
-    shown = copied.shoal("pool", "show", "results/tiny", "1")
+    shown = copied.shoal("models", "show", "results/tiny", "1")
     text = " ".join(shown.stdout.split())
     assert re.search(r"kept recipe, and rows of .*; trained again in .* predicted", text)
     assert "trained again" not in shown.stderr
-    assert copied.shoal("pool", "diff", "results/tiny", "0", "1").stdout == before
+    assert copied.shoal("models", "diff", "results/tiny", "0", "1").stdout == before
     out = copied.folder / "one.safetensors"
-    result = copied.shoal("pool", "export", "results/tiny", "1", str(out))
+    result = copied.shoal("models", "export", "results/tiny", "1", str(out))
     assert result.returncode == 0, result.stderr
     assert same(load_file(out), expected)
 
@@ -91,11 +90,11 @@ def test_a_recipe_that_gives_other_bits_names_the_layers(copied):
     model = kept.find("1")
     expected = kept.load(model)
     keep_as(kept, model, "recipe")
-    training = recipe_in(kept.store.record(model)).training
+    training = recipe_of(kept.store, model).training
     change_record(kept, model, training=training | {"weight_decay": 0.5})
 
     out = copied.folder / "one.safetensors"
-    result = copied.shoal("pool", "export", "results/tiny", "1", str(out))
+    result = copied.shoal("models", "export", "results/tiny", "1", str(out))
 
     assert result.returncode == 1
     assert not out.exists()
@@ -112,7 +111,7 @@ def test_what_a_recipe_lacks_is_named(copied):
     kept = kept_in(copied)
     model = kept.find("1")
     keep_as(kept, model, "recipe")
-    rows = recipe_in(kept.store.record(model)).rows
+    rows = recipe_of(kept.store, model).rows
     kept.store.remove([rows])
 
     with pytest.raises(ModelError, match=f"training rows, {rows}, is gone"):
@@ -125,21 +124,21 @@ def test_only_what_reproduces_becomes_a_recipe(copied, monkeypatch):
     model = kept.find("1")
     expected = kept.load(model)
     monkeypatch.setattr(
-        "shoal.archive.recipe._train",
+        "shoal.archive.recipes._train",
         lambda *_: {name: each + np.float32(1) for name, each in expected.items()},
     )
 
     with pytest.raises(RecoveryError, match="has other bits"):
         keep_as(kept, model, "recipe")
 
-    assert way_of(kept.store.record(model)) == "delta"
+    assert storage_of(kept.store.record(model)) == "delta"
     assert same(kept.store.load(model), expected)
     assert not any(is_rows(each) for each in kept.store.ids())
 
 
 def test_others_than_specialists_have_no_recipe(copied):
     """A base is refused in one line."""
-    result = copied.shoal("pool", "keep", "results/tiny", "base", "--as", "recipe")
+    result = copied.shoal("models", "keep", "results/tiny", "base", "--as", "recipe")
 
     assert result.returncode == 2
     assert re.fullmatch(r"shoal: error: model \S+: only a specialist .*\n", result.stderr)
@@ -154,7 +153,7 @@ def test_a_model_goes_from_one_way_to_another(copied):
     for way in ("snapshot", "recipe", "delta", "recipe", "snapshot", "delta"):
         keep_as(kept, model, way)
 
-        assert way_of(kept.store.record(model)) == way
+        assert storage_of(kept.store.record(model)) == way
         assert same(kept.load(model), expected)
         assert any(is_rows(each) for each in kept.store.ids()) == (way == "recipe")
         if way == "snapshot":
@@ -181,11 +180,11 @@ def test_rows_that_are_gone_are_named(copied):
     for path in copied.generation.glob("cluster/*/rows/*/*.zarr.zip"):
         path.unlink()
 
-    result = copied.shoal("pool", "keep", "results/tiny", model, "--as", "recipe")
+    result = copied.shoal("models", "keep", "results/tiny", model, "--as", "recipe")
 
     assert result.returncode == 2
     assert re.fullmatch(r"shoal: error: results/tiny/g1/\S+zarr.zip: .*\n", result.stderr)
-    assert way_of(kept.store.record(model)) == "delta"
+    assert storage_of(kept.store.record(model)) == "delta"
 
 
 def test_a_setting_keeps_specialists_as_recipes(copied):
@@ -195,10 +194,9 @@ def test_a_setting_keeps_specialists_as_recipes(copied):
     nudge_training_rows(copied, 1)
     copied.run(overrides="[store.keep=recipe]")
     kept = kept_in(copied)
-    ways = {
-        each["id"]: way_of(kept.store.record(each["id"])) for each in kept.releases[-1]["models"]
-    }
-    assert list(ways.values()).count("recipe") == 4
+    last = [each["id"] for each in kept.releases[-1]["models"]]
+    forms = {model: storage_of(kept.store.record(model)) for model in last}
+    assert list(forms.values()).count("recipe") == 4
     changed = source.read_bytes()
     source.write_bytes(content)
     copied.run()
@@ -211,13 +209,13 @@ def test_a_setting_keeps_specialists_as_recipes(copied):
     ledgers = copied.generation.glob("specialists/*/*/*/ledger.json")
     assert not any("recovered" in json.loads(path.read_text()) for path in ledgers)
     again = {each["id"] for each in kept_in(copied).releases[-1]["models"]}
-    assert again == set(ways)
+    assert again == set(forms)
 
 
 def ways(kept):
     """How the last release's specialists are kept."""
     ids = [each["id"] for each in kept.releases[-1]["models"] if each["kind"] == "specialist"]
-    return {way_of(kept.store.record(each)) for each in ids}
+    return {storage_of(kept.store.record(each)) for each in ids}
 
 
 def test_auto_takes_recipes_where_they_are_smaller_and_quick(copied):

@@ -85,7 +85,7 @@ def test_a_pool_calls_a_users_function_only_where_it_is_trusted(augmented, monke
 def test_a_changed_function_is_said_and_runs_what_applies_it(augmented):
     """Its file counts as code: other rows come of it, and the fit says that it is due."""
     file = augmented.folder / "my_steps.py"
-    file.write_text(file.read_text() + "# changed\n")
+    file.write_text(file.read_text() + "\nCHANGED = 1\n")
 
     result = augmented.snakemake("-n", overrides="[split=k_fold,split.fold=2]")
 

@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 
 import shoal
 from shoal.archive.export import export
-from shoal.archive.kept import Kept
+from shoal.archive.kept import Archive
 from shoal.archive.recover import recover
-from shoal.archive.ways import keep_as
+from shoal.archive.storage import keep_as
 from shoal.errors import CorruptError, ModelError, SettingsError
 from shoal.explore.intermediates.models import Models
 from shoal.formats.fitted_state import load_state, save_state
@@ -55,7 +55,7 @@ def attacked(copied, monkeypatch):
 @pytest.fixture
 def kept(attacked):
     """The models that it has kept."""
-    return Kept(attacked.folder / "results" / "tiny")
+    return Archive(attacked.folder / "results" / "tiny")
 
 
 def with_record(kept, model, **changes):
@@ -117,14 +117,14 @@ def test_the_generalists_grid_point_names_no_class(pool, point):
 
 @pytest.mark.parametrize("point", [*POINTS, ["model._target_"]])
 def test_an_imported_grid_point_names_no_class(attacked, kept, point):
-    """`shoal pool import` refuses the file, and the store stays as it was."""
+    """`shoal models import` refuses the file, and the store stays as it was."""
     model, before = kept.find("1"), kept.store.ids()
     record = kept.store.record(model) | {"id": model}
     record["meta"]["point"] = point
     file = attacked.folder / "one.safetensors"
     save_file(kept.load(model), file, metadata={"shoal": json.dumps(record)})
 
-    result = attacked.shoal("pool", "import", "results/tiny", "one.safetensors")
+    result = attacked.shoal("models", "import", "results/tiny", "one.safetensors")
 
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
@@ -212,7 +212,7 @@ def test_a_files_class_is_not_imported_before_it_is_trusted(pool, kept, target, 
     (file,) = (kept.home / "models").glob(f"*-{listed['release']}.json")
     write_json(file, listed | {"model": other})
     with pytest.raises(ModelError, match=rf"the model .*{message}"):
-        export(Kept(kept.home), "base", kept.home / "base.pt2")
+        export(Archive(kept.home), "base", kept.home / "base.pt2")
     models = Models(kept.home)
     with pytest.raises(ModelError, match=rf"the model .*{message}"):
         models.network(models.find("base"))

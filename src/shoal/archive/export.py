@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     import torch
 
-    from shoal.archive.kept import Kept
+    from shoal.archive.kept import Archive
 
     Program = tuple[torch.nn.Module, tuple[torch.Tensor]]
 
 _ROWS = 2  # of the example that programs are traced with; any number may come
 
 
-def export(kept: Kept, name: str, out: Path) -> None:
+def export(archive: Archive, name: str, out: Path) -> None:
     """Write a model.
 
     safetensors hold the weights, and in their header where they come from. Programs take encoded
@@ -30,34 +30,34 @@ def export(kept: Kept, name: str, out: Path) -> None:
     logits, or standardised numbers.
 
     Args:
-        kept: What an experiment has kept.
-        name: The model; see :meth:`Kept.find`.
+        archive: The experiment's models.
+        name: The model; see :meth:`Archive.find`.
         out: The file, ``.safetensors``, ``.onnx`` or ``.pt2``.
 
     Raises:
         SettingsError: The suffix is another, or a package for it is not installed.
         ModelError: There is no such model, it is a router, or it does not export.
     """
-    writers: dict[str, Callable[[Kept, str, Path], None]] = {
+    writers: dict[str, Callable[[Archive, str, Path], None]] = {
         ".safetensors": _write_weights,
         ".onnx": _write_onnx,
         ".pt2": _write_program,
     }
     if out.suffix not in writers:
         raise SettingsError(f"{out}: write to one of {', '.join('*' + each for each in writers)}")
-    writers[out.suffix](kept, kept.find(name), out)
+    writers[out.suffix](archive, archive.find(name), out)
 
 
-def _write_weights(kept: Kept, model: str, out: Path) -> None:
+def _write_weights(archive: Archive, model: str, out: Path) -> None:
     from safetensors.torch import save_file
 
-    record = kept.store.record(model) | {"id": model}
-    tensors = {name: each.contiguous() for name, each in kept.load(model, "torch").items()}
+    record = archive.store.record(model) | {"id": model}
+    tensors = {name: each.contiguous() for name, each in archive.load(model, "torch").items()}
     with replacing(out) as aside:
         save_file(tensors, aside, metadata={"shoal": canonical_json(record)})
 
 
-def _write_onnx(kept: Kept, model: str, out: Path) -> None:
+def _write_onnx(archive: Archive, model: str, out: Path) -> None:
     import logging
     import warnings
     from importlib.util import find_spec
@@ -66,7 +66,7 @@ def _write_onnx(kept: Kept, model: str, out: Path) -> None:
 
     if not (find_spec("onnx") and find_spec("onnxscript")):
         raise SettingsError(f"{out}: ONNX needs more packages: pip install 'shoal[onnx]'")
-    net, example = _program(kept, model)
+    net, example = _program(archive, model)
     rows = torch.export.Dim("rows")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     with replacing(out) as aside, warnings.catch_warnings():
@@ -84,10 +84,10 @@ def _write_onnx(kept: Kept, model: str, out: Path) -> None:
         )
 
 
-def _write_program(kept: Kept, model: str, out: Path) -> None:
+def _write_program(archive: Archive, model: str, out: Path) -> None:
     import torch
 
-    net, example = _program(kept, model)
+    net, example = _program(archive, model)
     shapes = ({0: torch.export.Dim("rows")},)
     content = io.BytesIO()  # torch ends the process when a disk is full
     torch.export.save(torch.export.export(net, example, dynamic_shapes=shapes), content)
@@ -95,7 +95,7 @@ def _write_program(kept: Kept, model: str, out: Path) -> None:
         aside.write_bytes(content.getbuffer())
 
 
-def _program(kept: Kept, model: str) -> Program:
+def _program(archive: Archive, model: str) -> Program:
     """The user's model with its weights, and rows to trace it with."""
     import torch
 
@@ -106,13 +106,13 @@ def _program(kept: Kept, model: str) -> Program:
     from shoal.settings.targets import check_trust
     from shoal.training.model import trained_model
 
-    record = kept.store.record(model)
+    record = archive.store.record(model)
     if record["kind"] == "router":
         raise ModelError(f"{model}: a router is no network; export it to a .safetensors file")
-    made = kept.release_of(model)
-    check_trust("the model", made["model"]["_target_"], kept.trust)
+    made = archive.release_of(model)
+    check_trust("the model", made["model"]["_target_"], archive.trust)
     shapes = Shapes(**made["shapes"])
-    tensors = kept.load(model)
+    tensors = archive.load(model)
     point = record["meta"].get("point", {})
     at = model_at(parse(Model, made["model"], "model"), point)
     net = trained_model(at, shapes, tensors)

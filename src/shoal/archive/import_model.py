@@ -1,4 +1,4 @@
-"""A model from a file of safetensors into the pool store."""
+"""Import of a model from a file of safetensors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from shoal.archive.kept import Kept
-    from shoal.model_store.tensors import Kind
+    from shoal.archive.kept import Archive
+    from shoal.model_store.tensors import Kind, Tensors
 
 _LONGEST_RECORD = 1 << 20  # characters
 
 
 class _Ledger(BaseModel):
-    """What is taken over of a ledger."""
+    """The fields of a ledger that are taken over."""
 
     flops: float = 0
     seconds: float = 0
@@ -36,8 +36,8 @@ class _Ledger(BaseModel):
     host: str | None = None
 
 
-class _Record(BaseModel):
-    """What is taken over of the record in the header of an exported model."""
+class _Exported(BaseModel):
+    """The fields that are taken over of the record in the header of an exported model."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -59,14 +59,14 @@ class _Record(BaseModel):
     ledger: _Ledger
 
 
-def bring(kept: Kept, file: Path, tag: str | None) -> str:
-    """Take a model into the store: one that was exported, or another's of the same architecture.
+def import_model(archive: Archive, file: Path, tag: str | None) -> str:
+    """Import a model: one that was exported, or any other of the same architecture.
 
     Names, types and shapes must be those of the last release's base, or of its router if the
     model is one; no tensor is read before they are.
 
     Args:
-        kept: What the experiment has kept.
+        archive: The experiment's models.
         file: The safetensors.
         tag: Another name for it.
 
@@ -79,27 +79,27 @@ def bring(kept: Kept, file: Path, tag: str | None) -> str:
         ModelError: It is of another architecture, or the tag could be mistaken.
     """
     if tag is not None:
-        kept.check_tag(tag)
-    record, tensors = _read(kept, file)
+        archive.check_tag(tag)
+    record, tensors = _read(archive, file)
     root = tree_of(tensors).root
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     if record is None:
         record = _foreign(f"{settings_id('imported', root)}-{root[:6]}")
     elif record.id.partition("-")[2] != root[:6]:
         raise CorruptError(f"{file}: its weights are not those of {record.id}, which it names")
-    if record.id not in kept.store:
+    if record.id not in archive.store:
         content = record.model_dump(exclude={"id"}) | {"imported": file.name}
-        base = None if record.kind == "router" else kept.find("base")
-        kept.store.save({record.id: tensors}, base, records={record.id: content})
-    elif kept.tree(record.id).root != root:
-        raise ModelError(f"{file}: {kept.home} has {record.id} with other weights")
-    kept.note_import(record.id, file.name, now)
+        base = None if record.kind == "router" else archive.find("base")
+        archive.store.save({record.id: tensors}, base, records={record.id: content})
+    elif archive.tree(record.id).root != root:
+        raise ModelError(f"{file}: {archive.home} has {record.id} with other weights")
+    archive.note_import(record.id, file.name, now)
     if tag is not None:
-        kept.tag(tag, record.id)
+        archive.tag(tag, record.id)
     return record.id
 
 
-def _read(kept: Kept, file: Path) -> tuple[_Record | None, dict[str, Any]]:
+def _read(archive: Archive, file: Path) -> tuple[_Exported | None, Tensors]:
     """Record and tensors of a file that fits."""
     from safetensors import SafetensorError, safe_open
 
@@ -107,9 +107,9 @@ def _read(kept: Kept, file: Path) -> tuple[_Record | None, dict[str, Any]]:
         check_header(file)
         with safe_open(file, framework="pt") as opened:
             record = _record(file, opened.metadata() or {})
-            _check_point(kept, file, record)
+            _check_point(archive, file, record)
             is_router = record is not None and record.kind == "router"
-            wanted = kept.store.layout(kept.find("router" if is_router else "base"))
+            wanted = archive.store.layout(archive.find("router" if is_router else "base"))
             shapes = {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118 - not a dict
             _check_shapes(file, shapes, wanted)
             tensors = {name: opened.get_tensor(name) for name in wanted}
@@ -126,32 +126,32 @@ def _read(kept: Kept, file: Path) -> tuple[_Record | None, dict[str, Any]]:
     return record, tensors
 
 
-def _record(file: Path, header: Mapping[str, str]) -> _Record | None:
+def _record(file: Path, header: Mapping[str, str]) -> _Exported | None:
     """The record in a header; None where there is none of an exported model."""
     text = header.get("shoal", "{}")
     content = parse_json(text, f"{file}: record", dict[str, Any], limit=_LONGEST_RECORD)
     if "id" not in content:
         return None
-    found: _Record = parse(_Record, content, f"{file}: record")
+    found: _Exported = parse(_Exported, content, f"{file}: record")
     return found
 
 
-def _check_point(kept: Kept, file: Path, record: _Record | None) -> None:
+def _check_point(archive: Archive, file: Path, record: _Exported | None) -> None:
     """Refuse a grid point that the last release's model cannot be at."""
     point = record.meta.get("point", {}) if record else {}
     try:
         if not isinstance(point, dict):
             raise SettingsError("its grid point is none")
-        model_at(parse(Model, kept.releases[-1]["model"], "model"), point)
+        model_at(parse(Model, archive.releases[-1]["model"], "model"), point)
     except SettingsError as error:
         raise ModelError(f"{file}: record: {error}") from None
 
 
-def _foreign(model: str) -> _Record:
+def _foreign(model: str) -> _Exported:
     """The record of a model of which nothing is known."""
-    unknown = (name for name, field in _Record.model_fields.items() if field.is_required())
+    unknown = (name for name, field in _Exported.model_fields.items() if field.is_required())
     content = dict.fromkeys(unknown) | {"id": model, "kind": "imported", "chosen": False}
-    return _Record.model_validate(content | {"meta": {}, "ledger": {}})
+    return _Exported.model_validate(content | {"meta": {}, "ledger": {}})
 
 
 def _check_shapes(file: Path, shapes: Mapping[str, list[int]], wanted: Mapping[str, Kind]) -> None:

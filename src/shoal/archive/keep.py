@@ -1,4 +1,4 @@
-"""Every model of a release goes into the experiment's pool store, with where it comes from."""
+"""Stores the models of a release, each with where it comes from."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.archive.kept import (
-    Kept,
-    Slot,
+    Archive,
+    Role,
     identity_of,
     is_of,
     keep_release,
     kept_files,
     model_id,
-    slot_of,
+    role_of,
 )
-from shoal.archive.recipe import recipe_in
-from shoal.archive.ways import settle
+from shoal.archive.recipes import recipe_of
+from shoal.archive.storage import settle
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.judgement import Metrics
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.plan import KeptRelease
+from shoal.formats.documents.plan import KeptModel, KeptRelease, PlanRecord
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_json, read_made
@@ -34,10 +34,9 @@ from shoal.plan.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shoal.model_store import PoolStore
+    from shoal.model_store import ModelStore
 
 _AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
-_SCORES = {"pool": "pool_top1", "generalist": "generalist"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class _File:
     Attributes:
         kind: ``base``, ``generalist``, ``router`` or ``specialist``.
         path: Its weights, below the generation's folder.
-        ledger: What it cost.
+        ledger: The ledger of its training.
         code: Digest of the code that trained it; of a fit's it is in the ledger.
         partition: Its partition, if it has one.
         digest: Digest of that partition's training rows.
@@ -64,35 +63,40 @@ class _File:
 
     @property
     def identity(self) -> str:
-        """A hash of what it was made from, which its path names."""
+        """Its :func:`identity_of`."""
         return identity_of(self.kind, self.path)
 
-    def listed(self, model: str, point: str | None) -> dict[str, Any]:
-        """What a release says of it: its id and its slot."""
-        slot = Slot(self.kind, self.partition, point)
-        return {"id": model, **slot._asdict(), "chosen": self.is_chosen}
+    def listed(self, model: str, point: str | None) -> KeptModel:
+        """Its entry in the list of a release: its id and its role."""
+        return {
+            "id": model,
+            "kind": self.kind,
+            "partition": self.partition,
+            "point": point,
+            "chosen": self.is_chosen,
+        }
 
 
-def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
-    """Store the models of a release, and write which they are.
+def keep(plan: PlanRecord, metrics: Path, home: Path) -> None:
+    """Store the models of a release, and list them.
 
     Models whose files ``shoal gc`` has removed are left out, unless the store has them already.
 
     Args:
-        plan: What the run wrote when it started: ``release``, ``layout``, ``settings``, ``codes``.
-        metrics: What evaluate measured.
+        plan: The run's record: ``release``, ``layout``, ``settings``, ``codes``.
+        metrics: Scores and verdict of evaluate.
         home: The folder of what is published.
 
     Raises:
         CorruptError: A model or the store is damaged.
     """
-    from shoal.model_store import PoolStore
+    from shoal.model_store import ModelStore
 
     layout = Layout.from_json(plan["layout"])
-    store = PoolStore(Path(layout.root, STORE))
+    store = ModelStore(Path(layout.root, STORE))
     files = list(_files(plan, layout))
     before = _models_before(home, plan["release"])
-    listed: list[dict[str, Any]] = []
+    listed: list[KeptModel] = []
     for part in _parts([file for file in files if file.path.exists()]):
         base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
         listed += _save(store, part, plan, before, base)
@@ -102,19 +106,22 @@ def keep(plan: Mapping[str, Any], metrics: Path, home: Path) -> None:
 
 
 def _release(
-    plan: Mapping[str, Any],
+    plan: PlanRecord,
     layout: Layout,
-    measured: Mapping[str, Any],
-    listed: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """What a release consists of, and how its models were trained."""
+    measured: Metrics,
+    listed: Sequence[KeptModel],
+) -> dict[str, object]:
+    """The record of a release: its models, its scores, and how its models were trained."""
     settings = plan["settings"]
     return {
         "release": plan["release"],
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "generation": layout.generation,
         "metric": measured["metric"],
-        "score": {name: measured[of]["score"] for name, of in _SCORES.items()},
+        "score": {
+            "pool": measured["pool_top1"]["score"],
+            "generalist": measured["generalist"]["score"],
+        },
         "verdict": measured["verdict"],
         "model": settings["model"],
         "training": settings["train_specialists"],
@@ -125,24 +132,25 @@ def _release(
 
 
 def _settle(settings: Mapping[str, Any], home: Path, models: Sequence[str]) -> None:
-    """Give up weights, where the settings say so."""
-    way = settings["store"]["keep"]
-    if way in ("auto", "recipe"):
-        kept = Kept(home, (settings["model"]["_target_"],))
-        settle(kept, models, settings["store"]["recovery_seconds"] if way == "auto" else None)
+    """Replace weights by recipes, where the settings say so."""
+    storage = settings["store"]["keep"]
+    if storage in ("auto", "recipe"):
+        archive = Archive(home, (settings["model"]["_target_"],))
+        within = settings["store"]["recovery_seconds"] if storage == "auto" else None
+        settle(archive, models, within)
 
 
-def _models_before(home: Path, release: str) -> dict[Slot, str]:
-    """Models of the last other release by their slots; none before the second."""
+def _models_before(home: Path, release: str) -> dict[Role, str]:
+    """Models of the last other release by their roles; none before the second."""
     others = [path for path in kept_files(home) if not is_of(path, release)]
     return (
-        {slot_of(each): each["id"] for each in read_json(others[-1], KeptRelease)["models"]}
+        {role_of(each): each["id"] for each in read_json(others[-1], KeptRelease)["models"]}
         if others
         else {}
     )
 
 
-def _files(plan: Mapping[str, Any], layout: Layout) -> Iterator[_File]:
+def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
     index, codes = read_made(layout.index, PartitionIndex), plan["codes"]
     base = layout.fit("base", "base.safetensors")
@@ -180,13 +188,13 @@ def _parts(files: Sequence[_File]) -> Iterator[list[_File]]:
 
 
 def _save(
-    store: PoolStore,
+    store: ModelStore,
     files: Sequence[_File],
-    plan: Mapping[str, Any],
-    before: Mapping[Slot, str],
+    plan: PlanRecord,
+    before: Mapping[Role, str],
     base: str | None,
-) -> list[dict[str, Any]]:
-    """Store some models; what is listed of each."""
+) -> list[KeptModel]:
+    """Store some models; the entries of the release's list."""
     models, records, resembled, listed = {}, {}, {}, []
     for file in files:
         tensors, meta = load_state(file.path)
@@ -194,13 +202,13 @@ def _save(
         base = model if file.kind == "base" else base
         point = settings_id(meta["point"]) if "point" in meta else None
         one = file.listed(model, point)
-        parent = before.get(slot_of(one))
+        parent = before.get(role_of(one))
         start = base if file.kind in ("generalist", "specialist") else None
         near = start if parent in (None, model) or parent not in store else parent
         if near is not None:
             resembled[model] = near
         listed.append(one)
-        recipe = recipe_in(store.record(model)) if model in store else None
+        recipe = recipe_of(store, model) if model in store else None
         if recipe is not None:
             if recipe.rows in store:
                 continue
@@ -216,15 +224,15 @@ def _save(
     return listed
 
 
-def _stored(store: PoolStore, files: Sequence[_File]) -> list[dict[str, Any]]:
+def _stored(store: ModelStore, files: Sequence[_File]) -> list[KeptModel]:
     """Models whose files are gone but which the store has."""
     ids = {model.split("-")[0]: model for model in store.ids()} if files else {}
     found = [(file, ids[file.identity]) for file in files if file.identity in ids]
     return [file.listed(model, store.record(model)["point"]) for file, model in found]
 
 
-def _training(file: _File, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """With what a model was trained, and what that cost."""
+def _training(file: _File, plan: PlanRecord) -> dict[str, Any]:
+    """How a model was trained, and the cost of that."""
     settings = plan["settings"]
     ledger: dict[str, Any] = {}
     if file.ledger.exists():

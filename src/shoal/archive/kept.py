@@ -1,14 +1,14 @@
-"""The models that an experiment has kept: by release, by name, and how they differ."""
+"""The archive of an experiment: every model of every release, by release and by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from shoal.archive.rows import is_rows
+from shoal.archive.recipes import is_rows, recipe_of, record_of, trained_again
 from shoal.errors import ModelError, SourceError, nearest
-from shoal.formats.documents.plan import KeptRelease
+from shoal.formats.documents.plan import KeptModel, KeptRelease
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_json, update_json, write_json
 from shoal.model_store.tensors import tree_of
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence, Set
     from pathlib import Path
 
-    from shoal.model_store import PoolStore
+    from shoal.model_store import ModelStore
     from shoal.model_store.store import Framework
-    from shoal.model_store.tensors import Tree
+    from shoal.model_store.tensors import Tensors, Tree
 
 KEPT = "models"
-"""Folder of what each release consists of, beside what is published."""
+"""Folder with a file per release, which lists its models; beside what is published."""
 _TAGS = "tags.json"
 _IMPORTED = "imported.json"
 _NAMING = 5  # last parts of a path that say what its file is made from
 _FEW = 4  # digits that abbreviate an id
 
 
-class Slot(NamedTuple):
-    """What a model of one release has in common with its successor in the next."""
+class Role(NamedTuple):
+    """The role of a model in a release: its successor in the next release has the same."""
 
     kind: str
     partition: int | None
@@ -44,23 +44,23 @@ def identity_of(kind: str, path: Path) -> str:
     return settings_id(kind, *path.parts[-_NAMING:-1])
 
 
-def model_id(identity: str, tensors: Mapping[str, Any]) -> str:
+def model_id(identity: str, tensors: Mapping[str, object]) -> str:
     """Id of a model: what it was made from, and six digits of what it is."""
     return f"{identity}-{tree_of(tensors).root[:6]}"
 
 
-def base_is(model: str, tensors: Mapping[str, Any]) -> bool:
+def base_is(model: str, tensors: Mapping[str, object]) -> bool:
     """Whether a base's id is that of these tensors."""
     return model == model_id(model.split("-", maxsplit=1)[0], tensors)
 
 
-def slot_of(listed: Mapping[str, Any]) -> Slot:
-    """The slot of a model as a release lists it."""
-    return Slot(*(listed[name] for name in Slot._fields))
+def role_of(listed: KeptModel) -> Role:
+    """The role of a model as a release lists it."""
+    return Role(listed["kind"], listed["partition"], listed["point"])
 
 
 def kept_files(home: Path) -> list[Path]:
-    """What was kept of each release, the oldest first; a name ends in the release's id."""
+    """Files that list a release's models, the oldest first; a name ends in the release's id."""
     return sorted((home / KEPT).glob("[!.]*.json"))
 
 
@@ -69,23 +69,23 @@ def is_of(path: Path, release: str) -> bool:
     return path.stem.endswith(f"-{release}")
 
 
-def keep_release(home: Path, record: Mapping[str, Any]) -> None:
-    """Write what a release consists of, once where it is published again at once.
+def keep_release(home: Path, record: Mapping[str, object]) -> None:
+    """List a release's models in a file; a release that is published again at once has one.
 
     Args:
         home: The folder of what is published.
         record: ``release`` and ``models`` among others.
     """
     files = kept_files(home)
-    again = bool(files) and is_of(files[-1], record["release"])
+    again = bool(files) and is_of(files[-1], str(record["release"]))
     number = len(files) + (not again)
     content = {"number": number, **record}
     write_json(home / KEPT / f"{number:06d}-{record['release']}.json", content)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What an experiment, or one of its variants, has kept.
+class Archive:
+    """All models that an experiment, or one of its variants, has kept.
 
     Attributes:
         home: The folder of what is published: ``results/NAME``, or a variant's.
@@ -96,15 +96,15 @@ class Kept:
     trust: Sequence[str] = ()
 
     @cached_property
-    def releases(self) -> list[dict[str, Any]]:
-        """What was kept of each release, the oldest first.
+    def releases(self) -> list[KeptRelease]:
+        """Releases and their models, the oldest first.
 
         Raises:
             SourceError: Nothing was kept here.
         """
-        found = [dict(read_json(path, KeptRelease)) for path in kept_files(self.home)]
+        found = [read_json(path, KeptRelease) for path in kept_files(self.home)]
         if not found:
-            raise SourceError(f"{self.home}: no release was kept here; give a folder of results")
+            raise SourceError(f"{self.home}: no release was kept here; give an experiment")
         return found
 
     @property
@@ -114,55 +114,54 @@ class Kept:
         return next((f for f in folders if (f / STORE).is_dir()), self.home)
 
     @cached_property
-    def store(self) -> PoolStore:
-        """The pool store.
+    def store(self) -> ModelStore:
+        """The store of their tensors.
 
         Raises:
             SourceError: There is none.
         """
-        from shoal.model_store import PoolStore
+        from shoal.model_store import ModelStore
 
         folder = self.root / STORE
         if not folder.is_dir():
-            raise SourceError(f"{self.home}: no models were kept here; give a folder of results")
-        return PoolStore(folder)
+            raise SourceError(f"{self.home}: no models were kept here; give an experiment")
+        return ModelStore(folder)
 
-    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
-        """A model's weights as :meth:`PoolStore.load` gives them; by its recipe if it has one.
+    def load(self, model: str, framework: Framework = "numpy") -> Tensors:
+        """A model's weights as :meth:`ModelStore.load` gives them; by its recipe if it has one.
 
         Raises:
             ModelError: There is no such model, or something that its recipe needs is gone.
             RecoveryError: It was trained again and has other bits.
         """
-        from shoal.archive.recipe import recipe_in, torch_tensors, trained_again
-
-        record = self.store.record(model)
-        recipe = recipe_in(record)
+        recipe = recipe_of(self.store, model)
         if recipe is None:
             return self.store.load(model, framework)
-        tensors, seconds = trained_again(self.store, model, record, recipe, self.trust)
+        tensors, seconds = trained_again(self.store, model, recipe, self.trust)
         say(
             f"{model}: trained again in {seconds:.3g} s, {recipe.predicted_seconds:.3g} s predicted"
         )
-        return torch_tensors(tensors) if framework == "torch" else tensors
+        if framework == "numpy":
+            return tensors
+        import torch
+
+        return {name: torch.from_numpy(each) for name, each in tensors.items()}
 
     def tree(self, model: str) -> Tree:
         """The Merkle tree of a model; nothing is trained for it."""
-        from shoal.archive.recipe import recipe_in
-
-        recipe = recipe_in(self.store.record(model))
+        recipe = recipe_of(self.store, model)
         return self.store.tree(model) if recipe is None else recipe.tree
 
-    def release_of(self, model: str) -> dict[str, Any]:
+    def release_of(self, model: str) -> KeptRelease:
         """The last release that has a model; of an imported one, the last of all.
 
         Raises:
             ModelError: None has.
         """
-        releases: list[dict[str, Any]] = self.releases
-        for release in reversed(releases):
+        releases: list[KeptRelease] = self.releases
+        for release in releases[::-1]:
             if model in self.imported or any(each["id"] == model for each in release["models"]):
-                return dict(release)
+                return release
         raise ModelError(
             f"{self.home}: no release here has model {model!r}; look among the variants"
         )
@@ -200,12 +199,12 @@ class Kept:
 
     @property
     def imported(self) -> dict[str, dict[str, str]]:
-        """File and time of models that were brought in, by id."""
+        """File and time of imported models, by id."""
         path = self.home / _IMPORTED
         return dict(read_json(path, dict[str, dict[str, str]])) if path.exists() else {}
 
     def note_import(self, model: str, file: str, time: str) -> None:
-        """Write down that a model was brought in."""
+        """Record that a model was imported."""
         facts = {"file": file, "time": time}
         update_json(self.home / _IMPORTED, lambda imported: imported | {model: facts})
 
@@ -233,19 +232,19 @@ class Kept:
         several = f"{len(ids)} ids begin so" if ids else nearest(which, known)
         raise ModelError(f"{self.home}: model {name!r} is unknown; {several}")
 
-    def _models(self, release: str) -> list[dict[str, Any]]:
+    def _models(self, release: str) -> list[KeptModel]:
         if not release:
-            return list(self.releases[-1]["models"])
+            return self.releases[-1]["models"]
         for each in self.releases:
             if release in (str(each["number"]), each["release"]):
-                return list(each["models"])
+                return each["models"]
         numbers = [str(each["number"]) for each in self.releases]
         raise ModelError(
             f"{self.home}: release {release!r} is unknown; {nearest(release, numbers)}"
         )
 
-    def changes(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], int]]:
-        """Each release, its models that the one before did not have, and how many went."""
+    def changes(self) -> Iterator[tuple[KeptRelease, list[KeptModel], int]]:
+        """Each release, its models that the one before lacks, and how many of that one it lacks."""
         before: set[str] = set()
         for release in self.releases:
             ids = {each["id"] for each in release["models"]}
@@ -257,21 +256,21 @@ class Kept:
             before = ids
 
 
-def which_of(listed: Mapping[str, Any]) -> str:
-    """What a person calls a model of a release."""
+def which_of(listed: KeptModel) -> str:
+    """The name of a model within its release: its partition, or its kind."""
     partition = listed["partition"]
     return str(listed["kind"] if partition is None else partition)
 
 
-def problems(root: Path, store: PoolStore) -> list[str]:
-    """A line for each damage to an experiment's pool store, and for each model that it lacks.
+def problems(root: Path, store: ModelStore) -> list[str]:
+    """A line per damage to an experiment's store, and per release of which it lacks models.
 
     A store that was emptied, or replaced by an older copy, is sound by itself: the releases tell
     which models it must have, less those that were removed on purpose.
 
     Args:
         root: The experiment's results folder.
-        store: Its pool store.
+        store: Its model store.
     """
     found = store.fsck()
     if found:
@@ -281,7 +280,7 @@ def problems(root: Path, store: PoolStore) -> list[str]:
 
 
 def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
-    """A line for each release, and each variant's named models, of which the store lacks some."""
+    """A line per release, and per variant's named models, of which the store lacks some."""
     from shoal.plan.plan import homes
 
     for home in homes(root):
@@ -290,7 +289,7 @@ def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
             release = read_json(path, KeptRelease)
             listed = {each["id"] for each in release["models"]}
             wanted[f"release {release['number']}"] = listed - set(release.get("removed", ()))
-        kept = Kept(home)
+        kept = Archive(home)
         wanted["tags"] = set(kept.tags.values())
         wanted["imported models"] = set(kept.imported)
         for name, models in wanted.items():
@@ -302,14 +301,12 @@ def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
                 )
 
 
-def _broken_recipes(store: PoolStore, ids: Set[str]) -> Iterator[str]:
-    """A line for each recipe that lacks something."""
-    from shoal.archive.recipe import recipe_in
-
+def _broken_recipes(store: ModelStore, ids: Set[str]) -> Iterator[str]:
+    """A line per recipe that lacks its base or its rows."""
     for model in sorted(ids):
-        record = store.record(model)
-        recipe = recipe_in(record)
-        needed = () if recipe is None or recipe.is_lost(store) else (recipe.rows, record["base"])
-        for each in needed:
+        recipe = recipe_of(store, model)
+        if recipe is None or recipe.is_lost(store):
+            continue
+        for each in (recipe.rows, record_of(store, model)["base"]):
             if each not in ids:
                 yield f"{store.place}: model {model} is kept as a recipe, and {each} is gone"

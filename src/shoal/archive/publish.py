@@ -1,23 +1,21 @@
-"""Command ``pool-publish``: the current release where people look for it."""
+"""Publishes the current release where people look for it."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.archive.keep import keep
 from shoal.evaluate.control import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Metrics
 from shoal.formats.documents.manifest import PoolManifest
-from shoal.formats.documents.plan import RunRecord
+from shoal.formats.documents.plan import RunRecord, Winner
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made
 from shoal.plan.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shoal.settings.running import Changes
 
 
@@ -37,12 +35,12 @@ def pool_publish(
 
     Args:
         manifest: The pool's manifest; its files lie beside it.
-        metrics: What evaluate measured.
+        metrics: Scores and verdict of evaluate.
         report: The report page.
-        drift: How the rows differ from those that the generation was fitted on.
-        changes: What is done by itself where the drift report recommends it.
+        drift: Comparison of the rows with those that the generation was fitted on.
+        changes: The action that is taken by itself where the drift report recommends it.
         run_path: The settings file of the run.
-        home: The folder of what is published.
+        home: The folder to publish in.
 
     Raises:
         DataError: Models learnt labels that are shuffled.
@@ -58,18 +56,14 @@ def pool_publish(
     _copy(drift, home / "drift.json")
     _copy(metrics, home / "metrics.json")
     advice = read_made(drift, DriftReport)["recommendation"]
-    released = advice["partitions"] if (advice["action"], changes.on_drift) == _RETRAIN else []
+    released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []
     made = {"rows": pool["rows"], "released": released, "winners": _winners(pool)}
     history.publish({**content, **made, "run": run_path.stem})
-    if (advice["action"], changes.on_drift) == _REFIT:
+    if advice["action"] == changes.on_drift == "refit":
         history.start_generation(int(content["settings"]["generation"]) + 1)
 
 
-_RETRAIN = ("retrain", "retrain")
-_REFIT = ("refit", "refit")
-
-
-def _winners(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _winners(manifest: PoolManifest) -> list[Winner]:
     """The chosen grid point of each partition, and the digests of the rows that decided it."""
     return [
         {
@@ -83,7 +77,7 @@ def _winners(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _copy_pool(manifest: Path, names: list[str], folder: Path) -> None:
-    """The pool's files, then the manifest; what an earlier pool had besides is removed."""
+    """Copy the pool's files, then the manifest; remove other weights of an earlier pool."""
     for name in [*names, manifest.name]:
         _copy(manifest.parent / name, folder / name)
     for path in sorted(folder.rglob("*.safetensors")):

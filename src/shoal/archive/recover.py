@@ -1,4 +1,4 @@
-"""A specialist that was trained before comes from the pool store instead of another training."""
+"""Takes a specialist that was trained before from the store instead of training it again."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path, point: Mapping[st
     to train.
 
     Args:
-        folder: The pool store, which need not exist.
-        out: Where the weights will lie; the path names what they are made from.
-        ledger: Where the ledger will lie.
+        folder: The model store, which need not exist.
+        out: The path of the weights, which names what they are made from.
+        ledger: The path of the ledger.
         base: Weights of the base.
         point: The grid point.
     """
     if not folder.is_dir():
         return False
-    from shoal.model_store import PoolStore
+    from shoal.model_store import ModelStore
 
-    store, identity = PoolStore(folder), identity_of("specialist", out)
+    store, identity = ModelStore(folder), identity_of("specialist", out)
     try:
         found = [each for each in store.ids() if each.startswith(f"{identity}-")]
         if not found:

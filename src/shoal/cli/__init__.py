@@ -6,7 +6,7 @@ import os
 import sys
 
 from shoal.terminal import command
-from shoal.training.kernels import VARIABLE, usual_kernels
+from shoal.training.determinism import VARIABLE, usual_kernels
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -25,15 +25,13 @@ def main() -> None:
 
             run_stage(stage, arguments[1:])
             return
-        from shoal.cli.commands import STAGE_COMMANDS, app
+        from shoal.cli.commands import STAGE_COMMANDS, run
 
         if arguments and arguments[0] in STAGE_COMMANDS:
             arguments = _repeated(arguments)
-        try:
-            app(arguments)
-        except SystemExit:
-            sys.stdout.flush()  # there may be no room, or no reader, for what it holds
-            raise
+        code = run(arguments)
+        sys.stdout.flush()  # there may be no room, or no reader, for what it holds
+        raise SystemExit(code)
 
 
 def command_of(stage: str) -> str:

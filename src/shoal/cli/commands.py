@@ -3,70 +3,80 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from shoal.cli import (
-    intermediates,
+    explore,
     learning,
+    models,
+    operate,
     packing,
-    pools,
-    query,
     search,
-    stimulus,
-    store_care,
-    upkeep,
 )
+from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
 from shoal.cli.options import recorded
-from shoal.errors import SourceError
+from shoal.errors import SettingsError, SourceError
 from shoal.formats.files import replacing
 
 app = typer.Typer(
     help="Data-driven model scaling: one model and one dataset become a pool of specialists.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"shoal {version('shoal')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    """Take options that concern no one command."""
+
+
 @app.command()
 def predict(
-    pool: Annotated[Path, typer.Argument(help="the pool's folder")],
+    experiment: PoolArgument,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="CSV, Parquet or NPZ file")],
     out: Annotated[Path, typer.Option(help="Parquet or CSV file to write")],
-    trust: Annotated[
-        list[str], typer.Option(help="module outside Shoal that the model may be imported from")
-    ] = [],  # noqa: B006 - typer reads the default, nobody changes it
+    trust: Trust = [],  # noqa: B006 - typer reads the default, nobody changes it
     digest: Annotated[
         str | None, typer.Option(help="digest that the pool must have, see `shoal verdict`")
     ] = None,
 ) -> None:
-    """Apply a pool to new rows."""
+    """Apply an experiment's pool to new rows."""
     from shoal.pool.command import predict
 
-    rows = predict(pool, source, out, trust, digest)
+    rows = predict(experiment.pool, source, out, trust, digest)
     typer.echo(f"{rows} rows predicted: {out}")
 
 
 @app.command()
-def verdict(
-    results: Annotated[Path, typer.Argument(help="an experiment's results folder")],
-) -> None:
+def verdict(experiment: ExperimentArgument) -> None:
     """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
-    from rich.console import Console
-
     from shoal.evaluate.drift_table import drift_table
     from shoal.evaluate.verdict import verdict_table
     from shoal.formats.documents.judgement import DriftReport, Metrics
     from shoal.formats.json_file import read_made
     from shoal.pool.manifest import pool_digest
 
+    results = experiment.results
     metrics = read_made(results / "metrics.json", Metrics)
-    Console().print(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
+    show(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
     drift = read_made(results / "drift.json", DriftReport)
     if drift["overall"]["arrived"]:
-        Console().print(drift_table(drift))
+        show(drift_table(drift))
 
 
 @app.command()
@@ -86,19 +96,19 @@ def demo_data(
 
 
 for command in (
-    upkeep.plan,
-    upkeep.variants,
-    upkeep.refit,
-    store_care.audit,
-    store_care.gc,
-    query.query,
-    stimulus.import_stimulus,
+    operate.plan,
+    operate.variants,
+    operate.refit,
+    operate.audit,
+    operate.gc,
+    explore.query,
+    explore.import_stimulus,
 ):
     app.command()(command)
 
 
-app.add_typer(pools.app, name="pool")
-app.add_typer(intermediates.app, name="intermediates")
+app.add_typer(models.app, name="models")
+app.add_typer(explore.intermediates, name="intermediates")
 
 app.command(hidden=True)(learning.check_classes)
 
@@ -114,3 +124,17 @@ STAGE_COMMANDS = {
 
 for name, function in STAGE_COMMANDS.items():
     app.command(name, hidden=True)(recorded(function))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; its exit code. A command line that is no command's is one line and code 2."""
+    usage_error: Any = typer.BadParameter.__bases__[0]  # which has no public name in all versions
+    try:
+        return app(arguments, prog_name="shoal", standalone_mode=False) or 0
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+            error.show()
+            return 2
+        path = error.ctx.command_path if error.ctx is not None else "shoal"
+        message = error.format_message().rstrip(".")
+        raise SettingsError(f"{message} (see `{path} --help`)") from None

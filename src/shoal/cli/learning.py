@@ -31,7 +31,7 @@ def train_specialist(
     threads: Threads,
     checkpoint_seconds: Seconds,
 ) -> None:
-    """Train one specialist on its partition's rows, or take it from the pool store."""
+    """Train one specialist on its partition's rows, or take it from the model store."""
     from shoal.archive.recover import recover
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.command import train_specialist

@@ -260,6 +260,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "stores": lambda job: job.run.layout.shard_rows("cluster", "").parent,
     "tolerance": lambda job: job.section("changes").tolerance,
     "before": _before,
+    "content": lambda job: job.run.layout.made["content"],
     "released": _released,
     "drift": lambda job: job.section("changes").drift,
     "failures": _failures,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,23 +47,33 @@ def encode_fit(
 
 
 def encode(
-    table: Path, shard: str, encoder_path: Path, out: Path, shapes_path: Path | None = None
+    table: Path,
+    shard: str,
+    encoder_path: Path,
+    content: str,
+    out: Path,
+    shapes_path: Path | None = None,
 ) -> None:
-    """Encode one shard.
+    """Encode one shard, and hash each row.
+
+    A row's hash covers what ``x`` and ``y`` are computed from, not these numbers: another
+    processor may round them otherwise. That is the row's source values and what was drawn for
+    them (``_source``), and settings, code and fitted state of transform and encoder. Outside of
+    the training fold it covers key and unit too, which later stages read there.
 
     Args:
         table: The shard's transformed table.
         shard: The shard's name, for messages.
         encoder_path: Output of :func:`encode_fit`.
+        content: Identity of settings and code of transform and encoder.
         out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
-            ``unit`` where rows belong together. A row's hash covers what later stages read of it:
-            ``x`` and ``y``, outside the training fold also key and unit.
+            ``unit`` where rows belong together.
         shapes_path: The shapes that it wrote, which say what types outside Shoal may be loaded;
             none by default.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats import tables
-    from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES
+    from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, file_hash
     from shoal.formats.row_store import RowArray, write_rows
     from shoal.formats.shapes import Shapes
     from shoal.formats.units import UNIT
@@ -74,6 +84,7 @@ def encode(
     source = tables.Table(table)
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"
+    salt = (content, source.record.get("state"), file_hash(encoder_path))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         offset = 0
@@ -83,7 +94,9 @@ def encode(
             keys, folds = tables.keys(batch), np.asarray(tables.folds(batch))
             units = tables.units(batch)
             ids: dict[str, NDArray[Any]] = {"key": keys} | ({} if units is None else {UNIT: units})
-            yield {"x": x, "y": y, **ids, "hash": _row_hashes(x, y, ids, folds), "fold": folds}
+            sources = tables.keys(batch, tables.SOURCE)
+            hashes = _row_hashes(sources, ids.values(), folds, salt)
+            yield {"x": x, "y": y, **ids, "hash": hashes, "fold": folds}
             offset += len(batch)
 
     arrays = {
@@ -99,18 +112,19 @@ def encode(
 
 
 def _row_hashes(
-    x: NDArray[np.float32],
-    y: NDArray[Any],
-    ids: Mapping[str, NDArray[Any]],
+    sources: NDArray[np.uint8],
+    ids: Iterable[NDArray[Any]],
     folds: NDArray[np.uint8],
+    salt: tuple[Any, ...],
 ) -> NDArray[np.uint8]:
     """Hash of each row; key and unit are left out for training rows, since training reads none."""
-    from shoal.formats.hashing import ROW_HASH_BYTES, hash_rows
+    from shoal.formats.hashing import ROW_HASH_BYTES, derived
     from shoal.formats.tables import TRAIN
 
-    content = {"x": x.reshape(len(x), -1), "y": y}
-    # As bytes: as float64 a unit would lose some.
-    own = {name: values.view(np.uint8).reshape(len(x), -1) for name, values in ids.items()}
-    with_ids = hash_rows(content | own, ROW_HASH_BYTES)
-    training = (folds == TRAIN)[:, None]
-    return np.where(training, hash_rows(content, ROW_HASH_BYTES), with_ids)
+    training = folds == TRAIN
+    named = [values.view(np.uint8).reshape(len(folds), -1) for values in ids]
+    hashes = np.empty((len(folds), ROW_HASH_BYTES), np.uint8)
+    hashes[training] = derived(sources[training], ROW_HASH_BYTES, *salt)
+    others = np.concatenate([sources, *named], axis=1)[~training]
+    hashes[~training] = derived(others, ROW_HASH_BYTES, *salt)
+    return hashes

@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt
 from shoal.encode import skops_file
 from shoal.encode.column import ColumnEncoder, Place, Target
 from shoal.encode.encoders import encoders_of, make_encoder
-from shoal.encode.label import Label, LabelSurvey, label_from_state
+from shoal.encode.label import LabelSurvey, label_from_state
 from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
 from shoal.formats.kinds import Task
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from shoal.encode.label import Label
     from shoal.settings.data import Encode
 
     Floats = NDArray[np.float32]
@@ -149,7 +150,7 @@ class Encoder:
         content = {
             "format": 1,
             "task": self.task,
-            "label": self.label.state(),
+            "label": self.label.model_dump(),
             "training_rows": self.training_rows,
             "encoders": [
                 {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import PositiveFloat
@@ -19,38 +21,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Label(Protocol):
-    """Coding of an experiment's label.
+class ClassLabel(Stored):
+    """Classes of the training fold, sorted; a class that it did not hold is -1.
 
     Attributes:
         column: Name of the label column.
-        classes: Names of the classes, by code; None in regression.
+        classes: Names of the classes, by code.
         dtype: numpy type of the codes.
     """
 
+    dtype: ClassVar[str] = "int64"
     column: str
-    classes: list[str] | None
-    dtype: str
-
-    def encode(self, table: pa.Table) -> NDArray[Any]:
-        """Codes of a table's labels, ``(rows,)``."""
-
-    def decode(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Labels of codes, ``(rows,)``."""
-
-    def state(self) -> dict[str, object]:
-        """The coding as JSON."""
-
-
-class ClassLabel:
-    """Classes of the training fold, sorted; a class that it did not hold is -1."""
-
-    dtype = "int64"
-
-    def __init__(self, column: str, classes: list[str]) -> None:
-        self.column = column
-        self.classes: list[str] | None = list(classes)
-        self._codes = {name: code for code, name in enumerate(classes)}
+    classes: list[str]
 
     @classmethod
     def of(cls, column: str, counts: Counter[str]) -> Self:
@@ -64,34 +46,38 @@ class ClassLabel:
             raise DataError(
                 f"column {column!r}: the training fold holds {held}; a label needs two classes"
             )
-        return cls(column, sorted(counts))
+        return cls(column=column, classes=sorted(counts))
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.classes)}
 
     def encode(self, table: pa.Table) -> NDArray[Any]:
-        """Class codes, int64."""
+        """Class codes of a table's labels, int64 ``(rows,)``."""
         labels = table[self.column].to_pylist()
         return np.array([self._codes.get(name, -1) for name in labels], dtype=np.int64)
 
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Class names, an object array; None for -1."""
-        names: NDArray[Any] = np.array([*(self.classes or ()), None], dtype=object)
+        """Class names, an object array ``(rows,)``; None for -1."""
+        names: NDArray[Any] = np.array([*self.classes, None], dtype=object)
         labels: NDArray[Any] = names[np.asarray(y)]
         return labels
 
-    def state(self) -> dict[str, object]:
-        """The classes."""
-        return {"column": self.column, "classes": self.classes}
 
+class NumberLabel(Stored):
+    """Numbers less the training mean, over the training standard deviation.
 
-class NumberLabel:
-    """Numbers less the training mean, over the training standard deviation."""
+    Attributes:
+        column: Name of the label column.
+        classes: None: there are no classes.
+        dtype: numpy type of the codes.
+    """
 
-    dtype = "float32"
-
-    def __init__(self, column: str, mean: float, sd: float) -> None:
-        self.column = column
-        self.classes: list[str] | None = None
-        self.mean = mean
-        self.sd = sd
+    dtype: ClassVar[str] = "float32"
+    classes: ClassVar[None] = None
+    column: str
+    mean: float
+    sd: PositiveFloat
 
     @classmethod
     def of(cls, column: str, values: NDArray[np.float64]) -> Self:
@@ -108,47 +94,38 @@ class NumberLabel:
                 f"column {column!r}: every label of the training fold is {ordered[0]:g}; "
                 f"there is nothing to learn"
             )
-        return cls(column, float(ordered.mean()), float(ordered.std()))
+        with np.errstate(over="ignore"):
+            mean, sd = float(ordered.mean()), float(ordered.std())
+        if not math.isfinite(sd):
+            raise DataError(f"column {column!r}: labels spread too far for float64; rescale them")
+        return cls(column=column, mean=mean, sd=sd)
 
     def encode(self, table: pa.Table) -> NDArray[Any]:
-        """Standardised numbers, float32."""
+        """Standardised numbers of a table's labels, float32 ``(rows,)``."""
         values = (tables.numbers(table, self.column) - self.mean) / self.sd
         with np.errstate(over="ignore"):  # what is not finite is reported by the caller
             return values.astype(np.float32)
 
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Numbers in the label's own unit, float64."""
+        """Numbers in the label's own unit, float64 ``(rows,)``."""
         return np.asarray(y, dtype=np.float64) * self.sd + self.mean
 
-    def state(self) -> dict[str, object]:
-        """Mean and standard deviation."""
-        return {"column": self.column, "mean": self.mean, "sd": self.sd}
+
+Label = ClassLabel | NumberLabel
 
 
 def label_from_state(state: Mapping[str, object]) -> Label:
-    """The coding whose state this is.
+    """The coding of which this is the ``model_dump``.
 
     Raises:
-        CorruptError: It is none.
+        CorruptError: It is of none.
     """
-    if "classes" in state:
-        of_classes = as_kind(_Classes, dict(state), "label")
-        if len(set(of_classes.classes)) < len(of_classes.classes):
-            raise CorruptError("label.classes: one of them is there twice")
-        return ClassLabel(of_classes.column, of_classes.classes)
-    of_numbers = as_kind(_Numbers, dict(state), "label")
-    return NumberLabel(of_numbers.column, of_numbers.mean, of_numbers.sd)
-
-
-class _Classes(Stored):
-    column: str
-    classes: list[str]
-
-
-class _Numbers(Stored):
-    column: str
-    mean: float
-    sd: PositiveFloat
+    if "classes" not in state:
+        return as_kind(NumberLabel, dict(state), "label")
+    label = as_kind(ClassLabel, dict(state), "label")
+    if len(set(label.classes)) < len(label.classes):
+        raise CorruptError("label.classes: one of them is there twice")
+    return label
 
 
 class LabelSurvey:

@@ -1,7 +1,7 @@
 """Typed tables of rows, which split and transform write and encode reads.
 
-A table has the user's columns, typed by their kind, then ``_key`` and ``_fold``, and where rows
-belong together (:mod:`shoal.formats.units`) ``_unit``:
+A table has the user's columns, typed by their kind, then ``_key``, ``_fold`` and ``_source``, and
+where rows belong together (:mod:`shoal.formats.units`) ``_unit``:
 
 =================== =====================================================
 kind                Arrow type
@@ -13,7 +13,9 @@ label               string (classification) or float64 (regression)
 image, vector       fixed shape tensor of uint8, float32 or float64
 =================== =====================================================
 
-Columns of kind ``id`` are gone (they are in the key), and so are ignored ones.
+Columns of kind ``id`` are gone (they are in the key), and so are ignored ones. ``_source`` is a
+hash of the values that a model is made from as they were in the source, and of what a transform
+drew for them.
 """
 
 from __future__ import annotations
@@ -44,8 +46,9 @@ if TYPE_CHECKING:
 
 KEY = "_key"
 FOLD = "_fold"
+SOURCE = "_source"
 UNIT = "_unit"
-RESERVED = (KEY, FOLD, UNIT)
+RESERVED = (KEY, FOLD, SOURCE, UNIT)
 """Names of the columns that Shoal adds."""
 FOLDS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
@@ -110,15 +113,16 @@ class Columns:
         raise ValueError(f"columns of kind {kind!r} are not kept in tables")
 
     def schema(self, *, units: bool = False) -> pa.Schema:
-        """Arrow schema of a table of rows: ``_key`` and ``_fold`` last, and after them ``_unit``.
+        """Arrow schema of a table of rows, what is no user's last.
 
         Args:
             units: Whether rows belong together, so that there is a ``_unit``.
         """
         kept = [name for name, kind in self.kinds.items() if kind not in ("id", "ignore")]
         fields = [pa.field(name, self.arrow_type(name)) for name in kept]
-        own = [(KEY, pa.binary(KEY_BYTES)), (FOLD, pa.uint8()), (UNIT, pa.uint64())]
-        return pa.schema([*fields, *(own if units else own[:2])])
+        hashed = pa.binary(KEY_BYTES)
+        own = [(KEY, hashed), (FOLD, pa.uint8()), (SOURCE, hashed), (UNIT, pa.uint64())]
+        return pa.schema([*fields, *(own if units else own[:3])])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
@@ -260,15 +264,22 @@ def image_array(values: NDArray[Any]) -> pa.ExtensionArray:
     return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
 
 
-def keys(table: pa.Table) -> NDArray[np.uint8]:
-    """Row keys, uint8 ``(rows, KEY_BYTES)``."""
-    joined = b"".join(table[KEY].to_pylist())
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, KEY_BYTES)
+def keys(table: pa.Table, name: str = KEY) -> NDArray[np.uint8]:
+    """Row keys, or another column of hashes of their size; uint8 ``(rows, KEY_BYTES)``."""
+    chunks = [chunk for chunk in table[name].chunks if len(chunk)]
+    parts = [
+        np.frombuffer(
+            chunk.buffers()[1], np.uint8, len(chunk) * KEY_BYTES, chunk.offset * KEY_BYTES
+        )
+        for chunk in chunks
+    ]
+    return np.concatenate([np.empty(0, np.uint8), *parts]).reshape(-1, KEY_BYTES)
 
 
 def key_array(values: NDArray[np.uint8]) -> pa.Array:
-    """Row keys as an Arrow column."""
-    return pa.array([row.tobytes() for row in values], type=pa.binary(KEY_BYTES))
+    """Row keys, or other hashes of their size, as an Arrow column."""
+    content = pa.py_buffer(np.ascontiguousarray(values, np.uint8).tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY_BYTES), len(values), [None, content])
 
 
 def folds(table: pa.Table) -> NDArray[np.uint8]:

@@ -74,11 +74,11 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except ValueError as error:  # a number or date that looks like one and is none
         raise SettingsError(f"{path}: a value is not readable ({error})") from None
     if content is None:
-        raise SettingsError(f"{path}: is empty; it must hold settings, a line each as NAME: VALUE")
+        raise SettingsError(f"{path}: is empty; it must hold settings, one per line as NAME: VALUE")
     if not isinstance(content, dict):
         raise SettingsError(
-            f"{path}, line 1: holds a {type(content).__name__}; it must hold settings, a line "
-            f"each as NAME: VALUE"
+            f"{path}, line 1: holds a {type(content).__name__}; it must hold settings, one "
+            f"per line as NAME: VALUE"
         )
     return content
 

@@ -1,5 +1,5 @@
-"""The pool store: thousands of models, exact, small and fast. See docs/pool-store.md."""
+"""The model store: thousands of models, exact, small and fast. See docs/model-store.md."""
 
-from shoal.model_store.store import PoolStore
+from shoal.model_store.store import ModelStore
 
-__all__ = ["PoolStore"]
+__all__ = ["ModelStore"]

@@ -1,4 +1,4 @@
-"""Where a pool store's files lie: a folder, this process's memory, or any fsspec URL."""
+"""Where a model store's files lie: a folder, this process's memory, or any fsspec URL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Backend(Protocol):
     """
 
     place: str
-    """How errors name it."""
+    """The name that errors use."""
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Bytes ``start`` to ``stop`` (exclusive) of a file; fewer where it ends before."""
@@ -63,12 +63,9 @@ class Folder:
                 file.seek(start)
             return file.read() if stop is None else _read_fully(file, stop - start)
 
-    def write(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """See :class:`Backend`."""
-        return self._writing(name)
-
     @contextmanager
-    def _writing(self, name: str) -> Iterator[BinaryIO]:
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """See :class:`Backend`."""
         with replacing(self._path / name) as aside, aside.open("wb") as file:
             yield file
 

@@ -17,7 +17,7 @@ import numpy as np
 from shoal.errors import CorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,26 +32,26 @@ BLOCK_BYTES = 1 << 19
 """Words that are handled at once: few enough to stay in the processor's cache."""
 
 STEPS = 32
-"""Keys a byte: where in it the usual number ends."""
+"""Keys per byte, which tell where in it the usual number ends."""
 
 _EXCEPTION = 255  # in place of the byte: it and those above follow
 _HEAD = 4  # bytes that count exceptions
 
 
 class FrameError(CorruptError):
-    """A frame is not what it should be.
+    """A frame is damaged or forged.
 
     Attributes:
         row: Its place among the frames.
     """
 
-    def __init__(self, row: int, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
         self.row = row
 
 
 class Split:
-    """Which bytes of the words are compressed.
+    """The choice of the bytes of words that are compressed.
 
     Attributes:
         word_type: Unsigned integer that holds one word.
@@ -84,7 +84,7 @@ class Split:
 
     @functools.cached_property
     def _places(self) -> NDArray[np.intp]:
-        """Where each place went when they were sorted."""
+        """New position of each place after sorting."""
         return np.argsort(self._order, kind="stable")
 
     def _low_parts(self) -> Iterator[tuple[int, int, int, int, int]]:
@@ -123,7 +123,7 @@ class Split:
         return small, low, words
 
     def exceptions(self, small: Bytes, words: Words) -> tuple[Words, NDArray[np.intp]]:
-        """What does not fit the chosen byte, in order, and where each model's ends."""
+        """Words that do not fit the chosen byte, in order, and the end of each model's."""
         places = np.flatnonzero(small == _EXCEPTION)
         ends = np.searchsorted(places, words.shape[1] * np.arange(1, len(words) + 1))
         found = words.reshape(-1)[places]
@@ -131,7 +131,7 @@ class Split:
         return found, ends
 
     def joined(self, small: Bytes, low: Bytes, exceptions: Words) -> Words:
-        """What :meth:`parts` took apart; ``exceptions`` in the order of their places."""
+        """Undo :meth:`parts`; ``exceptions`` are in the order of their places."""
         words = small.astype(self.word_type)
         words[small == _EXCEPTION] = exceptions
         words <<= self._shifts
@@ -176,7 +176,7 @@ def decoded(split: Split, frames: Sequence[memoryview]) -> Words:
     """Residual words ``(models, words)`` of frames that :func:`encoded` made.
 
     Raises:
-        FrameError: A frame is not what it should be; the message says how.
+        FrameError: A frame is damaged or forged; the message says how.
     """
     words, width = len(split.keys), 0 if split.is_squeezed else split.low_bytes
     size = split.word_type.itemsize
@@ -195,20 +195,16 @@ def decoded(split: Split, frames: Sequence[memoryview]) -> Words:
     low = np.frombuffer(lows, np.uint8).reshape(len(frames), width)
     if split.is_squeezed:
         small, low = small[:, :words], small[:, words:]
-    _check_counts(small, counts)
-    return split.joined(small, low, np.frombuffer(b"".join(above), split.word_type))
-
-
-def _check_counts(small: Bytes, counts: list[int]) -> None:
     wrong = np.flatnonzero(np.count_nonzero(small == _EXCEPTION, axis=1) != np.array(counts))
     if len(wrong):
         raise FrameError(int(wrong[0]), "of other exceptions than it says")
+    return split.joined(small, low, np.frombuffer(b"".join(above), split.word_type))
 
 
 def decompressed(
     row: int, content: memoryview | bytes, size: int, decompress: Decompress | None = None
 ) -> bytes:
-    """What zstd made ``content`` of, if that has ``size`` bytes; never unfolds anything else.
+    """Decompress zstd, if the result has ``size`` bytes; never unfold anything else.
 
     Raises:
         FrameError: It is anything else; it says that of frame ``row``.
@@ -236,7 +232,7 @@ def compressed(content: bytes) -> bytes:
 
 
 def compressor() -> Any:  # noqa: ANN401 - a function of a module that is imported here
-    """What zstd compresses bytes with, all with one context."""
+    """A function that compresses bytes by zstd, all with one context."""
     import zstandard
 
     # Weights do not repeat themselves: what looks like it is better left to the table of codes.
@@ -250,3 +246,78 @@ def _decompressor() -> Decompress:
     import zstandard
 
     return zstandard.ZstdDecompressor().decompress
+
+
+_COST = 16  # bits that an exception takes beyond its own, about
+_WORTH_SQUEEZING = 0.97
+_TRIED = 4
+
+
+def fitted(words: Words, slots: Sequence[int], by_place: bool) -> Split:
+    """The split that suits words of these sizes.
+
+    Args:
+        words: Residuals ``(models, words)``; a sample will do.
+        slots: Words of each tensor.
+        by_place: Whether each place has a key of its own, or else each tensor.
+    """
+    size = words.dtype.itemsize
+    keys = _keys_by_place(words) if by_place else _keys_by_tensor(words, slots)
+    split = Split(size, keys, is_squeezed=False)
+    _, low, _ = split.parts(words[:: -(-len(words) // _TRIED)])
+    compress = compressor()
+    if low.size and sum(len(compress(row)) for row in low) < _WORTH_SQUEEZING * low.size:
+        return Split(size, keys, is_squeezed=True)
+    return split
+
+
+def _keys_by_place(words: Words) -> Bytes:
+    lengths = bit_lengths(words)
+    usual = lengths.sum(axis=0) / np.float32(len(words))
+    chosen = _cheapest(_costs(lengths, words.dtype.itemsize))
+    fine = np.clip(np.round(usual - np.float32(8) * chosen + np.float32(8)), 0, STEPS - 1)
+    keys: Bytes = STEPS * chosen + fine.astype(np.uint8)
+    return keys
+
+
+def _keys_by_tensor(words: Words, slots: Sequence[int]) -> Bytes:
+    stops = np.cumsum(slots).tolist()
+    costs = [
+        np.array([cost[stop - size : stop].sum() for stop, size in zip(stops, slots, strict=True)])
+        for cost in _costs(bit_lengths(words), words.dtype.itemsize)
+    ]
+    return np.repeat(STEPS * _cheapest(costs), slots)
+
+
+def _costs(lengths: NDArray[np.float32], word: int) -> Iterator[NDArray[np.float32]]:
+    """Bits that each place takes, about, with its first byte chosen, its second, and so on.
+
+    Args:
+        lengths: Bits of each number, ``(models, words)``; they are used up.
+        word: Bytes of a word.
+    """
+    models = np.float32(len(lengths))
+    for byte in range(word):
+        exceptions = (lengths > np.float32(8)).sum(axis=0, dtype=np.float32)
+        small = np.maximum(lengths, 0, out=lengths).sum(axis=0)
+        yield np.float32(8 * byte) + (small + np.float32(_COST) * exceptions) / models
+        lengths -= np.float32(8)
+
+
+def _cheapest(costs: Iterable[NDArray[Any]]) -> Bytes:
+    """At each place, which of the costs is lowest; the first of equals."""
+    least, *others = costs
+    chosen = np.zeros(least.shape, np.uint8)
+    for number, cost in enumerate(others, 1):
+        chosen[cost < least] = number
+        np.minimum(cost, least, out=least)
+    return chosen
+
+
+def bit_lengths(words: Words) -> NDArray[np.float32]:
+    """About how many bits each number takes: ``log2(1 + number)`` with the fraction linear."""
+    bits = (words.astype(np.float32) + np.float32(1)).view(np.uint32)
+    lengths: NDArray[np.float32] = bits.astype(np.float32)
+    lengths *= np.float32(2.0**-23)
+    lengths -= np.float32(127)
+    return lengths

@@ -15,7 +15,7 @@ import numpy as np
 
 from shoal.errors import CorruptError
 from shoal.formats.hashing import json_hash
-from shoal.model_store.choices import LONGEST_CHAIN, NONE
+from shoal.model_store.codecs import LONGEST_CHAIN, NONE, RAW
 from shoal.model_store.frames import LARGEST_RATIO, FrameError, decompressed
 from shoal.model_store.index_format import (
     FILE_NAMES,
@@ -28,14 +28,13 @@ from shoal.model_store.index_format import (
     ROOT,
     TENSOR,
     Contents,
-    Entry,
     Form,
+    ModelEntry,
     kind_of,
     model_key,
     pack_place,
     unshuffled,
 )
-from shoal.model_store.residuals import RAW
 from shoal.model_store.tensors import HASH_BYTES
 
 if TYPE_CHECKING:
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
     from shoal.model_store.backends import Backend
     from shoal.model_store.index_format import Layout, Rows
+    from shoal.model_store.tensors import JsonObject
 
     Numbers = NDArray[np.int64]
 
@@ -55,7 +55,7 @@ class MissingFileError(FileNotFoundError):
     """A file that the index names is not there."""
 
 
-class Index:
+class StoreIndex:
     """One state of a store, read from its backend as it is asked for."""
 
     def __init__(self, backend: Backend, root: bytes) -> None:
@@ -80,7 +80,7 @@ class Index:
             header = int(start), int(size), int(full), bytes.fromhex(digest)
             sound = seal == json_hash(record) and bool(FILE_NAMES.fullmatch(self.file))
         except Exception as error:  # whatever a forged file leads to
-            raise self._corrupt(ROOT, f"not the root of a pool store ({_brief(error)})") from None
+            raise self._corrupt(ROOT, f"not the root of a model store ({_brief(error)})") from None
         if not sound:
             raise self._corrupt(ROOT, "damaged: it does not match its own hash")
         if form != FORMAT:
@@ -93,7 +93,7 @@ class Index:
             raise self._corrupt(self.file, f"header not readable ({_brief(error)})") from None
 
     @classmethod
-    def empty(cls, backend: Backend) -> Index:
+    def empty(cls, backend: Backend) -> StoreIndex:
         """The state of a store before anything was saved."""
         index = cls.__new__(cls)
         index._backend, index.root, index._cache, index.file = backend, b"", {}, ROOT
@@ -104,7 +104,7 @@ class Index:
     def _corrupt(self, file: str, what: str) -> CorruptError:
         return CorruptError(f"{self._backend.place}/{file}: {what}")
 
-    def _parse(self, header: dict[str, Any], pages: Rows) -> None:
+    def _parse(self, header: JsonObject, pages: Rows) -> None:
         self.layouts: list[Layout] = [
             tuple((str(name), kind_of(dtype, shape)) for name, dtype, shape in layout)
             for layout in header["layouts"]
@@ -135,9 +135,9 @@ class Index:
         except FrameError as error:
             raise self._corrupt(self.file, f"{what} is {error}") from None
 
-    def _entries(self, number: int) -> dict[str, Entry]:
+    def _entries(self, number: int) -> dict[str, ModelEntry]:
         if (cached := self._cache.get(-1 - number)) is not None:
-            found: dict[str, Entry] = cached
+            found: dict[str, ModelEntry] = cached
             return found
         plain = self._page(_place(self._models[number]), f"page {number} of models")
         try:
@@ -148,24 +148,24 @@ class Index:
         self._cache[-1 - number] = found = {entry.model: entry for entry in entries}
         return found
 
-    def _entry(self, model: str, layout: int, rows: Any, record: dict[str, Any]) -> Entry:  # noqa: ANN401
+    def _entry(self, model: str, layout: int, rows: Any, record: JsonObject) -> ModelEntry:  # noqa: ANN401
         size = len(self.layouts[layout])
         numbers = tuple(range(rows, rows + size)) if isinstance(rows, int) else tuple(rows)
         if len(numbers) != size or not all(
             type(number) is int and 0 <= number < self.tensors for number in numbers
         ):
             raise ValueError(f"tensors of {model!r}")
-        return Entry(str(model), layout, numbers, dict(record))
+        return ModelEntry(str(model), layout, numbers, dict(record))
 
-    def find(self, model: str) -> Entry | None:
+    def find(self, model: str) -> ModelEntry | None:
         """A model's entry, if it is in the store."""
         key = np.uint64(model_key(model))
         place = int(np.searchsorted(self._models["first"], key, side="right"))
         return self._entries(place - 1).get(model) if place else None
 
-    def all_entries(self) -> dict[str, Entry]:
+    def all_entries(self) -> dict[str, ModelEntry]:
         """Every model's entry."""
-        found: dict[str, Entry] = {}
+        found: dict[str, ModelEntry] = {}
         for number in range(len(self._models)):
             found.update(self._entries(number))
         return found
@@ -221,7 +221,7 @@ class Index:
         return frames, tensors
 
     def _sound(self, frames: Rows, stop: int) -> NDArray[np.bool_]:
-        """Which frames a store could have written: others would be wrong, or ask without bound."""
+        """Whether a store could have written each frame; others would be wrong, or unbounded."""
         pack = np.minimum(frames["pack"], len(self.packs))
         counts = np.array([len(place.forms) for place in self.packs] + [0])
         sound: NDArray[np.bool_] = frames["form"] < counts[pack]
@@ -300,9 +300,9 @@ def read_root(backend: Backend) -> bytes | None:
     except FileNotFoundError:
         if any(FILE_NAMES.fullmatch(name) for name in backend.sizes()):
             raise CorruptError(
-                f"{backend.place}/{ROOT}: missing, and there are other files of a pool store"
+                f"{backend.place}/{ROOT}: missing, and there are other files of a model store"
             ) from None
         return None
     if len(root) > LARGEST_ROOT:
-        raise CorruptError(f"{backend.place}/{ROOT}: longer than the root of a pool store")
+        raise CorruptError(f"{backend.place}/{ROOT}: longer than the root of a model store")
     return root

@@ -1,4 +1,4 @@
-"""What the index consists of, and how its parts are written."""
+"""The parts of the index, and how they are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.formats.hashing import canonical_json, json_hash
-from shoal.model_store.choices import NONE
-from shoal.model_store.residuals import CODECS, RAW
+from shoal.model_store.codecs import CODECS, NONE, RAW
 from shoal.model_store.tensors import DTYPES, HASH_BYTES, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.model_store.backends import Backend
+    from shoal.model_store.tensors import JsonObject
 
     Bytes = NDArray[np.uint8]
     Rows = NDArray[Any]
@@ -63,23 +63,23 @@ Layout = tuple[tuple[str, Kind], ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelEntry:
     """A model: its id, its layout's place in the header, its tensors' numbers, its record."""
 
     model: str
     layout: int
     rows: tuple[int, ...]
-    record: dict[str, Any]
+    record: JsonObject
 
 
 @dataclass(frozen=True)
 class Form:
-    """What frames of a pack have in common, as the header keeps it.
+    """Properties that frames of a pack share; the header lists them.
 
     Attributes:
         names: Of the tensors in a frame.
         kinds: Of the same; one type, many shapes.
-        codec: ``RAW``, ``DIFFERENCE`` or ``XOR``.
+        codec: ``RAW``, ``ALONE`` or ``DIFFERENCE``.
         is_squeezed: Whether the bytes below the chosen one are compressed too.
         keys: The chosen byte of each tensor's words; for each place, where in the pack that
             lies: offset and size; nothing for ``RAW``.
@@ -103,7 +103,7 @@ class Form:
 
     @functools.cached_property
     def stops(self) -> list[int]:
-        """Where each tensor's bytes end."""
+        """Ends of the tensors' bytes."""
         return list(itertools.accumulate(kind.bytes for kind in self.kinds))
 
     @property
@@ -132,13 +132,13 @@ class Contents:
 
     layouts: list[Layout] = field(default_factory=list)
     packs: list[PackPlace] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, ModelEntry] = field(default_factory=dict)
     frames: Rows = field(default_factory=lambda: np.empty(0, FRAME))
     tensors: Rows = field(default_factory=lambda: np.empty(0, TENSOR))
 
 
 def model_key(model: str) -> int:
-    """Where a model stands in the index: eight bytes of a hash over its id."""
+    """A model's place in the index: eight bytes of a hash over its id."""
     digest = hashlib.sha256(model.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8])
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.errors import CorruptError
-from shoal.model_store.choices import NONE
+from shoal.errors import CorruptError, ModelError
+from shoal.model_store.codecs import NONE, RAW, restored
 from shoal.model_store.frames import (
     BLOCK_BYTES,
     LARGEST_RATIO,
@@ -18,18 +18,17 @@ from shoal.model_store.frames import (
     split_by_tensor,
 )
 from shoal.model_store.index import read_part
-from shoal.model_store.residuals import RAW, restored
-from shoal.model_store.tensors import HASH_BYTES, hashes
+from shoal.model_store.tensors import HASH_BYTES, as_arrays, as_tensors, hashes, numpy_has
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from shoal.model_store.backends import Backend
-    from shoal.model_store.index import Index, Numbers
-    from shoal.model_store.index_format import Form, Rows
-    from shoal.model_store.tensors import Kind
+    from shoal.model_store.index import Numbers, StoreIndex
+    from shoal.model_store.index_format import Form, ModelEntry, Rows
+    from shoal.model_store.tensors import Kind, Tensors
 
     Bytes = NDArray[np.uint8]
 
@@ -64,7 +63,7 @@ class Reader:
         groups: The same, many of a kind together: kind, numbers, bytes ``(tensors, bytes)``.
     """
 
-    def __init__(self, backend: Backend, index: Index) -> None:
+    def __init__(self, backend: Backend, index: StoreIndex) -> None:
         self._backend = backend
         self._index = index
         self._splits: dict[int, Split] = {}
@@ -237,3 +236,38 @@ class Reader:
         except CorruptError:
             pass
         return f"tensor {number}, which others refer to,"
+
+
+def assembled(
+    index: StoreIndex, entries: list[ModelEntry], reader: Reader, framework: str
+) -> dict[str, Tensors]:
+    """Models' tensors; none shares memory with another that is handed out."""
+    if framework == "numpy":
+        _refuse_what_numpy_lacks(index, entries)
+    convert = as_tensors if framework == "torch" else as_arrays
+    values: dict[int, Any] = {}
+    wanted = {number for entry in entries for number in entry.rows}
+    for kind, numbers, raw in reader.groups:
+        if not wanted.isdisjoint(numbers):
+            values.update(zip(numbers, convert(kind, raw), strict=True))
+    handed: set[int] = set()
+    found: dict[str, Tensors] = {}
+    for entry in entries:
+        tensors = found[entry.model] = {}
+        for (name, _), number in zip(index.layouts[entry.layout], entry.rows, strict=True):
+            value = values[number]
+            if number in handed:
+                value = value.clone() if framework == "torch" else value.copy()
+            handed.add(number)
+            tensors[name] = value
+    return found
+
+
+def _refuse_what_numpy_lacks(index: StoreIndex, entries: Sequence[ModelEntry]) -> None:
+    for entry in entries:
+        for name, kind in index.layouts[entry.layout]:
+            if not numpy_has(kind):
+                raise ModelError(
+                    f"model {entry.model!r}, tensor {name!r} is of type {kind.dtype}, which numpy "
+                    f"lacks; load it for torch"
+                )

@@ -1,34 +1,213 @@
-"""What is new of many models into a pack: each model's tensors of one type as one frame."""
+"""Writes tensors that the store lacks to a pack, one frame per model and dtype."""
 
 from __future__ import annotations
 
 import bisect
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.model_store.choices import NONE, Reference, chosen, nothing
-from shoal.model_store.encoding import Batch, encoded_batch
-from shoal.model_store.index_format import FRAME, TENSOR, Entry
-from shoal.model_store.pack import add_pack
+from shoal.errors import ModelError
+from shoal.model_store.codecs import NONE, Reference, chosen, median, nothing
+from shoal.model_store.frames import BLOCK_BYTES
+from shoal.model_store.index_format import FRAME, TENSOR, ModelEntry
+from shoal.model_store.packs import Batch, add_pack, encoded_batch
 from shoal.model_store.reading import side_by_side
-from shoal.model_store.residuals import median
-from shoal.model_store.tensors import DTYPES, hashes
+from shoal.model_store.tensors import DTYPES, hashes, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from shoal.model_store.backends import Backend
-    from shoal.model_store.encoding import Encoded
-    from shoal.model_store.given import Given, Part
     from shoal.model_store.index_format import Contents, Layout, Rows
+    from shoal.model_store.packs import Encoded
     from shoal.model_store.reading import Reader
-    from shoal.model_store.tensors import Kind
+    from shoal.model_store.tensors import JsonObject, Kind
 
     Words = NDArray[Any]
+
+_ABOUT = operator.attrgetter("dtype", "shape", "device")
+_PART_BYTES = 1 << 24  # of a model's tensors that make one frame
+
+
+@dataclass(eq=False)
+class TensorBlock:
+    """Some tensors of one type, of many models.
+
+    Attributes:
+        places: Which tensors of the models' layout.
+        names: Their names.
+        kinds: Their kinds.
+        raw: uint8 ``(models, bytes)``.
+    """
+
+    places: list[int]
+    names: list[str]
+    kinds: list[Kind]
+    raw: NDArray[np.uint8]
+
+    @property
+    def words(self) -> NDArray[Any]:
+        """The tensors' words, ``(models, words)``."""
+        return self.raw.view(self.kinds[0].word_type)
+
+    def span(self, slot: int) -> slice:
+        """Where the words of a tensor lie among those of its model."""
+        start = sum(kind.words for kind in self.kinds[:slot])
+        return slice(start, start + self.kinds[slot].words)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model to be stored.
+
+    Attributes:
+        layout: Names and kinds of its tensors.
+        addresses: Content address of each.
+        parts: Its tensors' bytes, with those of others.
+        row: Its place in the parts.
+    """
+
+    layout: Layout
+    addresses: list[bytes]
+    parts: list[TensorBlock]
+    row: int
+
+
+def given_models(models: Mapping[str, Mapping[str, object]]) -> dict[str, Given]:
+    """Bytes and content addresses of models.
+
+    Args:
+        models: Id of each to its tensors by name.
+
+    Raises:
+        ModelError: A name is no text, or a tensor cannot be stored.
+    """
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for model, tensors in models.items():
+        if not (isinstance(model, str) and model and all(isinstance(n, str) for n in tensors)):
+            raise ModelError(f"model {model!r}: ids and names of tensors are text")
+        alike.setdefault(_signature(tensors), []).append(model)
+    found: dict[str, Given] = {}
+    for group in alike.values():
+        found.update(_given(models, group))
+    return {model: found[model] for model in models}
+
+
+def _signature(tensors: Mapping[str, object]) -> tuple[Any, ...]:
+    """Equal for models whose tensors can be stacked."""
+    values = tensors.values()
+    try:
+        return (*tensors, *map(type, values), *map(_ABOUT, values))
+    except AttributeError:  # one is no tensor
+        return (*tensors, *map(type, values))
+
+
+def _given(models: Mapping[str, Mapping[str, object]], group: list[str]) -> dict[str, Given]:
+    """Models whose tensors have the same names and kinds."""
+    first = models[group[0]]
+    layout = tuple((name, stacked([first[name]], _place(group[0], name))[0]) for name in first)
+    parts = _parts(layout, len(group))
+    addresses: list[list[bytes]] = []
+    size = sum(kind.bytes for _, kind in layout)
+    step = max(1, BLOCK_BYTES // max(1, size))
+    for start in range(0, len(group), step):
+        block = [models[model] for model in group[start : start + step]]
+        columns: list[list[bytes]] = [[]] * len(layout)
+        for part in parts:
+            at = 0
+            for place, name, kind in zip(part.places, part.names, part.kinds, strict=True):
+                values = [model[name] for model in block]
+                rows = part.raw[start : start + step, at : at + kind.bytes]
+                rows[...] = stacked(values, _place(group[start], name))[1]
+                columns[place] = hashes(kind, rows)
+                at += kind.bytes
+        addresses += map(list, zip(*columns, strict=True)) if layout else [[]] * len(block)
+    return {model: Given(layout, addresses[row], parts, row) for row, model in enumerate(group)}
+
+
+def _place(model: str, name: str) -> str:
+    return f"model {model!r}, tensor {name!r}"
+
+
+def _parts(layout: Layout, models: int) -> list[TensorBlock]:
+    """Empty parts for models of a layout: one type in each, and no more than makes a frame."""
+    parts: list[tuple[list[int], int]] = []
+    current: dict[str, int] = {}
+    for place, (_, kind) in enumerate(layout):
+        number = current.get(kind.dtype)
+        if number is None or parts[number][1] + kind.bytes > _PART_BYTES:
+            number = current[kind.dtype] = len(parts)
+            parts.append(([], 0))
+        places, size = parts[number]
+        parts[number] = [*places, place], size + kind.bytes
+    return [
+        TensorBlock(
+            places,
+            [layout[place][0] for place in places],
+            [layout[place][1] for place in places],
+            np.empty((models, size), np.uint8),
+        )
+        for places, size in parts
+    ]
+
+
+_PACK_BYTES = 1 << 30  # of models that are encoded at once
+
+
+def references_of(
+    new: Iterable[str], base: str | None, parents: Mapping[str, str], stored: Collection[str]
+) -> dict[str, list[str]]:
+    """For each model those that it is compared with, parent before base.
+
+    Raises:
+        ModelError: One of those is neither new nor stored.
+    """
+    models = dict.fromkeys(new)
+    found = {}
+    for model in models:
+        named = [other for other in (parents.get(model), base) if other not in (None, model)]
+        found[model] = [str(other) for other in dict.fromkeys(named)]
+        for other in found[model]:
+            if other not in models and other not in stored:
+                raise ModelError(
+                    f"model {model!r} names {other!r} as base or parent; no such model"
+                )
+    return found
+
+
+def in_order(
+    sizes: Mapping[str, int], references: Mapping[str, Sequence[str]]
+) -> Iterable[list[str]]:
+    """Models in parts, each after those that it refers to, and none beyond a pack's size.
+
+    Args:
+        sizes: Bytes of each model.
+        references: For each, models that must be there before, if they are among these.
+
+    Raises:
+        ModelError: Some refer to each other.
+    """
+    left = dict(sizes)
+    while left:
+        ready = [m for m in left if not any(other in left for other in references.get(m, ()))]
+        if not ready:
+            raise ModelError(f"models {sorted(left)[:3]} are each other's parents")
+        part: list[str] = []
+        size = 0
+        for model in ready:
+            part.append(model)
+            size += left.pop(model)
+            if size >= _PACK_BYTES:
+                yield part
+                part, size = [], 0
+        if part:
+            yield part
+
 
 _MEDIAN_OF = 64  # models from which one more is worth its bytes
 _MEDIAN_SAMPLE = 128
@@ -42,19 +221,19 @@ class _Group:
     Attributes:
         part: Where the tensors are.
         slots: Which of the part's tensors.
-        batch: What is to be stored of them.
+        batch: Their tensors that are to be stored.
         rows: Models' places in the part.
         models: Their ids.
     """
 
-    part: Part
+    part: TensorBlock
     slots: tuple[int, ...]
     batch: Batch
     rows: list[int] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, part: Part, slots: list[int]) -> _Group:
+    def of(cls, part: TensorBlock, slots: list[int]) -> _Group:
         """A group without models."""
         names = tuple(part.names[slot] for slot in slots)
         batch = Batch(names, tuple(part.kinds[slot] for slot in slots))
@@ -94,14 +273,14 @@ class Writer:
         self,
         models: Mapping[str, Given],
         references: Mapping[str, Sequence[str]],
-        records: Mapping[str, dict[str, Any]],
+        records: Mapping[str, JsonObject],
     ) -> None:
-        """Write a pack with what is new of some models.
+        """Write a pack with the tensors of some models that the store lacks.
 
         Args:
             models: The models by id; none of them is in the contents.
             references: For each, models in the contents to compare it with; the best first.
-            records: What is kept of each beside its tensors.
+            records: A JSON object to keep with each.
         """
         self._addresses, self._firsts = [], []
         encoded = []
@@ -109,18 +288,16 @@ class Writer:
             encoded += self._encode(group, references)
         if encoded:
             self._write(encoded)
+        layouts = self._contents.layouts
         for model, given in models.items():
             numbers = tuple(self._numbers[address] for address in given.addresses)
-            layout = self._layout(given.layout)
-            self._contents.entries[model] = Entry(model, layout, numbers, records.get(model, {}))
-
-    def _layout(self, layout: Layout) -> int:
-        if layout not in self._contents.layouts:
-            self._contents.layouts.append(layout)
-        return self._contents.layouts.index(layout)
+            if given.layout not in layouts:
+                layouts.append(given.layout)
+            entry = ModelEntry(model, layouts.index(given.layout), numbers, records.get(model, {}))
+            self._contents.entries[model] = entry
 
     def _groups(self, models: Mapping[str, Given]) -> list[_Group]:
-        """What is not stored yet; numbers run on from model to model."""
+        """Group models by the tensors that the store lacks, and number these tensors."""
         found: dict[tuple[int, tuple[int, ...]], _Group] = {}
         numbers, known = self._numbers, len(self._contents.tensors)
         for model, given in models.items():
@@ -139,16 +316,13 @@ class Writer:
                     group = found[key]
                     group.rows.append(given.row)
                     group.models.append(model)
-                    self._add_frame(group.batch, first)
+                    group.batch.firsts.append(first)
+                    group.batch.frames.append(len(self._contents.frames) + len(self._firsts))
+                    self._firsts.append(first)
         return list(found.values())
 
-    def _add_frame(self, batch: Batch, first: int) -> None:
-        batch.firsts.append(first)
-        batch.frames.append(len(self._contents.frames) + len(self._firsts))
-        self._firsts.append(first)
-
     def _encode(self, group: _Group, references: Mapping[str, Sequence[str]]) -> list[Encoded]:
-        """All frames of a group, and of the median that they are compared with."""
+        """Frames of a group, and of the median that they are compared with."""
         words, batch = group.words(), group.batch
         self._added.append((batch, words))
         is_float = DTYPES[batch.kinds[0].dtype].fraction is not None
@@ -170,7 +344,7 @@ class Writer:
         return found
 
     def _median(self, words: Words) -> Words | None:
-        """A model between many: what they have in common beyond their base."""
+        """A model in the middle of many, which holds what they share beyond their base."""
         if len(words) < _MEDIAN_OF or not words.shape[1]:
             return None
         most = max(_MEDIAN_OF, min(_MEDIAN_SAMPLE, _MEDIAN_WORDS // words.shape[1]))

@@ -1,20 +1,17 @@
-"""The pool store: many models, exact and small, in few files."""
+"""The model store: many models, exact and small, in few files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from shoal.errors import CorruptError, ModelError, nearest
-from shoal.model_store.assembling import assembled
 from shoal.model_store.backends import backend_of
-from shoal.model_store.given import given_models
-from shoal.model_store.index import Index, MissingFileError, read_root
+from shoal.model_store.index import MissingFileError, StoreIndex, read_root
 from shoal.model_store.index_format import Contents, write_index
-from shoal.model_store.order import in_order, references_of
-from shoal.model_store.reading import Reader
-from shoal.model_store.saving import Writer
+from shoal.model_store.reading import Reader, assembled
+from shoal.model_store.saving import Writer, given_models, in_order, references_of
 from shoal.model_store.tensors import merkle
 
 if TYPE_CHECKING:
@@ -22,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from shoal.model_store.backends import Backend
-    from shoal.model_store.given import Given
-    from shoal.model_store.index_format import Entry
-    from shoal.model_store.tensors import Kind, Tree
+    from shoal.model_store.index_format import ModelEntry
+    from shoal.model_store.saving import Given
+    from shoal.model_store.tensors import JsonObject, Kind, Tensors, Tree
 
 Framework = Literal["numpy", "torch"]
 Result = TypeVar("Result")
@@ -32,7 +29,7 @@ Result = TypeVar("Result")
 _MOST_PACKS = 32
 
 
-class PoolStore:
+class ModelStore:
     """Models by id, each a mapping from names to tensors, in a folder or at a URL.
 
     Equal tensors are stored once; others as what differs from another model's.
@@ -47,7 +44,7 @@ class PoolStore:
             where: A folder, a URL that fsspec knows, or a backend.
         """
         self._backend = backend_of(where)
-        self._index: Index | None = None
+        self._index: StoreIndex | None = None
 
     @property
     def backend(self) -> Backend:
@@ -61,10 +58,10 @@ class PoolStore:
 
     def save(
         self,
-        models: Mapping[str, Mapping[str, Any]],
+        models: Mapping[str, Mapping[str, object]],
         base: str | None = None,
         parents: Mapping[str, str] | None = None,
-        records: Mapping[str, dict[str, Any]] | None = None,
+        records: Mapping[str, JsonObject] | None = None,
         *,
         replace: bool = False,
     ) -> None:
@@ -118,7 +115,7 @@ class PoolStore:
             )
         return True
 
-    def load(self, model: str, framework: Framework = "numpy") -> dict[str, Any]:
+    def load(self, model: str, framework: Framework = "numpy") -> Tensors:
         """A model's tensors by name, as numpy arrays or torch tensors on the CPU.
 
         Raises:
@@ -129,11 +126,11 @@ class PoolStore:
 
     def load_many(
         self, models: Iterable[str], framework: Framework = "numpy"
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, Tensors]:
         """Several models as :meth:`load` gives them; much faster than one by one."""
         wanted = list(dict.fromkeys(models))
 
-        def read(index: Index) -> dict[str, dict[str, Any]]:
+        def read(index: StoreIndex) -> dict[str, Tensors]:
             entries = [self._entry(index, model) for model in wanted]
             reader = Reader(self._backend, index)
             reader.read(number for entry in entries for number in entry.rows)
@@ -154,7 +151,7 @@ class PoolStore:
     def tree(self, model: str) -> Tree:
         """The Merkle tree of a model, read from the index alone."""
 
-        def read(index: Index) -> Tree:
+        def read(index: StoreIndex) -> Tree:
             entry = self._entry(index, model)
             rows = index.tensor_rows(np.array(entry.rows, np.int64))
             names = [name for name, _ in index.layouts[entry.layout]]
@@ -167,8 +164,8 @@ class PoolStore:
         """Type and shape of each of a model's tensors, by name."""
         return self._reading(lambda index: dict(index.layouts[self._entry(index, model).layout]))
 
-    def record(self, model: str) -> dict[str, Any]:
-        """What was kept with a model beside its tensors."""
+    def record(self, model: str) -> JsonObject:
+        """The JSON object that was kept with a model."""
         return self._reading(lambda index: dict(self._entry(index, model).record))
 
     def remove(self, models: Iterable[str]) -> None:
@@ -180,7 +177,7 @@ class PoolStore:
         gone = set(models)
         self.remove_chosen(lambda _: gone)
 
-    def remove_chosen(self, choose: Callable[[dict[str, dict[str, Any]]], set[str]]) -> None:
+    def remove_chosen(self, choose: Callable[[dict[str, JsonObject]], set[str]]) -> None:
         """Take out the models that are chosen by the records of all, while nobody else writes.
 
         Raises:
@@ -199,7 +196,7 @@ class PoolStore:
                 self._forget(index)
 
     def collect_garbage(self) -> int:
-        """Drop what no model needs, join small packs, remove files of killed writers.
+        """Drop tensors that no model needs, join small packs, remove files of killed writers.
 
         Returns:
             Bytes freed. Frames are copied as they are, and read back before the old go.
@@ -207,7 +204,7 @@ class PoolStore:
         Raises:
             CorruptError: Something that is needed is damaged; nothing is dropped then.
         """
-        from shoal.model_store.collect import collect
+        from shoal.model_store.care import collect
 
         with self._backend.lock():
             index = self._current()
@@ -219,32 +216,32 @@ class PoolStore:
         return sum(self._backend.sizes().values())
 
     def fsck(self) -> list[str]:
-        """Read and check everything; a line for each damage, none for a sound store."""
-        from shoal.model_store.check import problems
+        """Read and check everything; a line per damage, none for a sound store."""
+        from shoal.model_store.care import problems
 
         return problems(self._backend)
 
-    def _current(self) -> Index | None:
+    def _current(self) -> StoreIndex | None:
         """The store's present state; ``None`` before the first save."""
         root = read_root(self._backend)
         if root is None:
             self._index = None
         elif self._index is None or self._index.root != root:
-            self._index = Index(self._backend, root)
+            self._index = StoreIndex(self._backend, root)
         return self._index
 
-    def _forget(self, index: Index | None) -> None:
+    def _forget(self, index: StoreIndex | None) -> None:
         """Remove the index file of the state before, which nothing names any more."""
         current = self._current()
         if index is not None and current is not None and index.file != current.file:
             self._backend.delete(index.file)
 
-    def _reading(self, read: Callable[[Index], Result]) -> Result:
+    def _reading(self, read: Callable[[StoreIndex], Result]) -> Result:
         """Read the present state; once more if a writer replaced it meanwhile."""
         for last in (False, True):
             try:
                 index = self._current()
-                return read(Index.empty(self._backend) if index is None else index)
+                return read(StoreIndex.empty(self._backend) if index is None else index)
             except MissingFileError as error:
                 if last or (
                     self._index is not None and read_root(self._backend) == self._index.root
@@ -252,7 +249,7 @@ class PoolStore:
                     raise CorruptError(f"{self.place}/{error}: missing") from None
         raise AssertionError("unreachable")
 
-    def _entry(self, index: Index, model: str) -> Entry:
+    def _entry(self, index: StoreIndex, model: str) -> ModelEntry:
         entry = index.find(model)
         if entry is None:
             raise self._unknown(model, index.all_entries())

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Tensors = dict[str, Any]
+"""A model's tensors by name, of torch or numpy."""
+
+JsonObject = dict[str, Any]
+"""A JSON object that is kept with a model and not looked into."""
+
 HASH_BYTES = 16
 
 
@@ -27,8 +33,8 @@ class Dtype:
     """How elements of a type are cut into words.
 
     Attributes:
-        bytes: Bytes an element.
-        word: Bytes a word; a complex number is two.
+        bytes: Bytes per element.
+        word: Bytes per word; a complex number is two words.
         fraction: For floats, bits of the fraction; ``None`` for integers.
     """
 
@@ -197,7 +203,7 @@ class Tree:
     tensors: dict[str, str]
 
 
-def tree_of(tensors: Mapping[str, Any]) -> Tree:
+def tree_of(tensors: Mapping[str, object]) -> Tree:
     """Tree of a model that is in no store."""
     addresses = {}
     for name, value in tensors.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class ZarrFile:
     def __exit__(self, *_: object) -> None:
         self._archive.close()
 
-    def add(self, name: str, parts: Sequence[bytes], attributes: Mapping[str, Any]) -> int:
+    def add(self, name: str, parts: Sequence[bytes], attributes: Mapping[str, object]) -> int:
         """Add an array whose one chunk is these parts, one after another.
 
         Returns:
@@ -42,7 +42,7 @@ class ZarrFile:
         return self._add(name, parts, _array(sum(map(len, parts)), [], attributes))
 
     def add_compressed(
-        self, name: str, content: bytes, size: int, attributes: Mapping[str, Any]
+        self, name: str, content: bytes, size: int, attributes: Mapping[str, object]
     ) -> int:
         """Add an array of ``size`` bytes which zstd has made ``content`` of.
 
@@ -51,7 +51,7 @@ class ZarrFile:
         """
         return self._add(name, [content], _array(size, [_ZSTD], attributes))
 
-    def _add(self, name: str, parts: Sequence[bytes], array: Mapping[str, Any]) -> int:
+    def _add(self, name: str, parts: Sequence[bytes], array: Mapping[str, object]) -> int:
         self._member(f"{name}/zarr.json", [_json(array)])
         return self._member(f"{name}/c/0", parts)
 
@@ -65,13 +65,13 @@ class ZarrFile:
         return start
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
+def _json(content: Mapping[str, object]) -> bytes:
     return json.dumps(content, sort_keys=True).encode()
 
 
 def _array(
-    size: int, codecs: list[dict[str, Any]], attributes: Mapping[str, Any]
-) -> dict[str, Any]:
+    size: int, codecs: Sequence[Mapping[str, object]], attributes: Mapping[str, object]
+) -> dict[str, object]:
     """Metadata of bytes in one chunk."""
     return {
         "zarr_format": 3,

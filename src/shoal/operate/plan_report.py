@@ -199,10 +199,9 @@ def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
     """Apply the generation to the rows, by Snakemake, as far as the index needs it."""
     jobs = [job for job in (*plan.layout.row_jobs(), plan.layout.partition_job()) if job.missing]
     say(f"bringing the partition index up to date first, at most {len(jobs)} quick jobs")
-    command = ["snakemake", "--cores", cores, "--scheduler", "greedy"]
-    command += ["--profile", profile] if profile else []
-    command += [str(plan.layout.index), "--config", f"experiment={plan.experiment}"]
-    command += [f"overrides=[{', '.join(plan.overrides)}]"] if plan.overrides else []
+    options = ["--cores", cores, "--scheduler", "greedy"]
+    options += ["--profile", profile] if profile else []
+    command = plan.snakemake(*options, str(plan.layout.index))
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if result.returncode:
         lines = result.stderr.splitlines(keepends=True)

@@ -74,9 +74,4 @@ def _sentences(plan: Plan, number: int, cost: Cost) -> Iterator[str]:
         f"Its first run fits and trains everything: about {cost.jobs} jobs, {cost_text(cost)}, "
         f"as past jobs tell."
     )
-    yield f"To run it: {shlex.join(_run(plan))}"
-
-
-def _run(plan: Plan) -> list[str]:
-    command = ["snakemake", "--cores", "all", "--config", f"experiment={plan.experiment}"]
-    return [*command, f"overrides=[{', '.join(plan.overrides)}]"] if plan.overrides else command
+    yield f"To run it: {shlex.join(plan.snakemake('--cores', 'all'))}"

@@ -1,8 +1,10 @@
-"""Command ``variants``: the grid over how data is processed, before anything runs."""
+"""The grid over how data is processed, and its cost, before anything runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.json_file import read_made
@@ -13,7 +15,7 @@ from shoal.plan.answers import answers_jobs, answers_page
 from shoal.plan.plan import placeholders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
@@ -21,27 +23,79 @@ if TYPE_CHECKING:
     from shoal.plan.plan import Plan
 
 
-def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
-    """What the variants are, and what running them would cost.
+class Scores(TypedDict):
+    """Scores of a variant that is published.
+
+    ``validation`` is the pool's mean score on the validation rows that choose nothing else, as in
+    ``gate.json``; ``pool`` and ``generalist`` are scores on the test rows.
+    """
+
+    validation: float
+    metric: str
+    pool: float
+    generalist: float
+    verdict: str
+
+
+class VariantRow(TypedDict):
+    """A variant, and how much of it would run.
+
+    ``exact`` is false while it has no partition index, when its counts are upper bounds; ``scores``
+    are null until its plan is published.
+    """
+
+    id: str
+    changes: dict[str, Any]
+    partitions: int
+    exact: bool
+    jobs: int
+    scores: Scores | None
+
+
+class AnswersPage(TypedDict):
+    """The page that compares the variants, if there is one, and whether it is of this plan."""
+
+    page: str | None
+    current: bool
+
+
+class Total(TypedDict):
+    """Cost of this run and of a full one; jobs that variants share are counted once."""
+
+    run: dict[str, Any]
+    full: dict[str, Any]
+
+
+class Variants(TypedDict):
+    """The document that ``shoal variants --json`` prints.
+
+    ``rungs`` and ``batches`` list how many points train in each; they are empty where points are
+    not halved or proposed. ``among`` counts all variants, of which a sample may be listed.
+    ``varies`` has values by setting; ``best`` is the variant with the highest validation score.
+    """
+
+    experiment: str
+    grid_points: int
+    rungs: list[int]
+    batches: list[int]
+    training_jobs: int
+    exact: bool
+    among: int
+    varies: dict[str, list[Any]]
+    variants: list[VariantRow]
+    best: str | None
+    answers: AnswersPage
+    total: Total
+
+
+def variants_document(plans: Sequence[Plan]) -> Variants:
+    """Variants of an experiment, and the cost of running them.
 
     Args:
         plans: The experiment's variants.
-
-    Returns:
-        One JSON document: ``experiment``; ``grid_points``; ``rungs``: how many points train on
-        each, none where points are not halved; ``batches``: the same of proposed points;
-        ``training_jobs``; ``exact``: false
-        while some variant has no partition index, when its counts are upper bounds; ``among``: how
-        many variants there are, where not all are taken; ``varies``:
-        values by setting; ``variants``: each with its ``id``, ``changes``, ``partitions``, the
-        ``jobs`` that it would run, and its ``scores`` once it is published, else null (see
-        :func:`_scores`); ``best``: id of the one with the highest validation score, or null;
-        ``answers``: the ``page`` that compares them, or null, and whether it is ``current``;
-        ``total``: cost of the ``run`` and of a ``full`` one, where
-        what variants share is counted once.
     """
     seen: set[Path] = set()
-    listed: list[dict[str, Any]] = []
+    listed: list[VariantRow] = []
     run, full = Cost(), Cost()
     for plan in plans:
         known = plan.layout.read_index()
@@ -59,7 +113,7 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
-                "scores": _scores(plan, index),
+                "scores": _scores(plan, plan.layout.gate(index)),
             }
         )
     scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
@@ -95,19 +149,13 @@ def variants_document(plans: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def _scores(plan: Plan, index: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What is published of a variant, if it is what its plan says.
-
-    Returns:
-        ``validation``: the pool's mean score on the validation rows that choose nothing else, as
-        in ``gate.json``; on the test rows ``metric``, the scores of ``pool`` and ``generalist``,
-        and the ``verdict``.
-    """
+def _scores(plan: Plan, gate: Path) -> Scores | None:
+    """Scores of what is published, if that is what the plan says."""
     if not plan.layout.published.exists():
         return None
     metrics = read_made(plan.home / "metrics.json", Metrics)
     return {
-        "validation": read_made(plan.layout.gate(index), GateRecord)["validation"]["pool"],
+        "validation": read_made(gate, GateRecord)["validation"]["pool"],
         "metric": metrics["metric"],
         "pool": metrics["pool_top1"]["score"],
         "generalist": metrics["generalist"]["score"],
@@ -115,16 +163,16 @@ def _scores(plan: Plan, index: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def headline(document: Mapping[str, Any]) -> str:
+def headline(document: Variants) -> str:
     """``N variants × P partitions × G grid points = J training jobs``; ≤ before upper bounds."""
     variants, points = document["variants"], document["grid_points"]
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
     steps = "".join(
-        f" in {name} of {' + '.join(map(str, document[name]))}"
-        for name in ("rungs", "batches")
-        if document[name]
+        f" in {name} of {' + '.join(map(str, counts))}"
+        for name, counts in (("rungs", document["rungs"]), ("batches", document["batches"]))
+        if counts
     )
     sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
     noun = "partition" if counts == {1} else "partitions"
@@ -135,23 +183,19 @@ def headline(document: Mapping[str, Any]) -> str:
     )
 
 
-def variants_text(document: Mapping[str, Any]) -> RenderableType:
-    """The document for people: how many, what varies, what it costs, then each variant.
-
-    Args:
-        document: What :func:`variants_document` gave.
-    """
+def variants_text(document: Variants) -> RenderableType:
+    """The document for people: how many variants, what varies, the cost, then each variant."""
     from rich.console import Group
     from rich.text import Text
 
     return Group(*(Text(line, overflow="fold") for line in _lines(document)), _table(document))
 
 
-def _lines(document: Mapping[str, Any]) -> Iterator[str]:
+def _lines(document: Variants) -> Iterator[str]:
     yield headline(document)
     for name, values in document["varies"].items():
         yield f"  {name}: {', '.join(map(value_text, values))}"
-    run, full = (Cost(**document["total"][name]) for name in ("run", "full"))
+    run, full = Cost(**document["total"]["run"]), Cost(**document["total"]["full"])
     at_most = "" if document["exact"] else "≤ "
     yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
     if run.jobs < full.jobs:
@@ -163,7 +207,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"What the choices did: {document['answers']['page']}{age}"
 
 
-def _table(document: Mapping[str, Any]) -> RenderableType:
+def _table(document: Variants) -> RenderableType:
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -178,17 +222,17 @@ def _table(document: Mapping[str, Any]) -> RenderableType:
     for each in document["variants"]:
         values = [value_text(each["changes"].get(name, "")) for name in document["varies"]]
         at_most = "" if each["exact"] else "≤ "
-        counts = (f"{at_most}{each[name]:,}" for name in ("partitions", "jobs"))
+        counts = (f"{at_most}{count:,}" for count in (each["partitions"], each["jobs"]))
         style = "bold" if each["id"] == document["best"] else ""
         table.add_row(each["id"], *values, *counts, *_scores_text(each["scores"]), style=style)
     return table
 
 
-def _scores_text(scores: Mapping[str, Any] | None) -> list[str]:
+def _scores_text(scores: Scores | None) -> list[str]:
     if scores is None:
         return []
-    numbers = [f"{scores[name]:,.4g}" for name in ("validation", "pool", "generalist")]
-    return [*numbers, scores["verdict"]]
+    numbers = (scores["validation"], scores["pool"], scores["generalist"])
+    return [*(f"{number:,.4g}" for number in numbers), scores["verdict"]]
 
 
 def _count(count: int, noun: str) -> str:

@@ -18,7 +18,7 @@ GENERATION = "generation.json"
 HISTORY = "history.jsonl"
 PUBLISHED = "published"
 STORE = "store"
-"""Folder of the pool store, in an experiment's results."""
+"""Folder of the model store, in an experiment's results."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 from shoal.formats.hashing import settings_id
 from shoal.plan.code import code_digest
 from shoal.plan.points import proposing
-from shoal.settings.targets import target_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from shoal.settings import Section, Settings
     from shoal.settings.learning import Model
@@ -100,6 +98,7 @@ def made_ids(
     upstream = ""
     for stage in ("split", "transform", "encode", "embed", "cluster"):
         upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
+    made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
     made["check"] = settings_id(made["split"], sorted(shards))
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
     made["choices"] = settings_id(made["specialists"], sorted(points))
@@ -141,7 +140,7 @@ def fit_codes(settings: Settings) -> dict[str, str]:
 
 def specialists_code(model: Model) -> str:
     """Digest of the code by which specialists of the user's model are trained."""
-    return code_digest(APPLY_MODULES["specialists"], *_files([model.target]))
+    return code_digest(APPLY_MODULES["specialists"], [model.target], model.files)
 
 
 def _proposing(settings: Settings) -> dict[str, Any]:
@@ -154,14 +153,15 @@ def _proposing(settings: Settings) -> dict[str, Any]:
 def _codes(
     settings: Settings, modules: Mapping[str, str], with_model: Sequence[str] = _WITH_MODEL
 ) -> dict[str, str]:
-    model = _files([settings.model.target])
-    own = dict.fromkeys(with_model, model) | {"transform": _files(settings.transform.targets)}
-    return {stage: code_digest(module, *own.get(stage, ())) for stage, module in modules.items()}
-
-
-def _files(targets: Iterable[str]) -> list[Path]:
-    """The user's files that hold what settings name."""
-    return [file for target in targets if (file := target_file(target))]
+    model = settings.model
+    users: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+        **dict.fromkeys(with_model, ((model.target,), model.files)),
+        "transform": (settings.transform.targets, ()),
+        "encode": (settings.encode.targets, ()),
+    }
+    return {
+        stage: code_digest(module, *users.get(stage, ((), ()))) for stage, module in modules.items()
+    }
 
 
 def _json(*sections: Section) -> list[Any]:

@@ -22,6 +22,13 @@ Hydra composes an experiment's settings once, when the Snakefile is read:
    under `defaults` (`- override /embed: scarf`) and sets single values below.
 3. Overrides on the command line come last.
 
+Each file is looked up in the project's `config/` first, that of the current folder or else the one
+beside the Snakefile, and then among the defaults on this page, which come with the package. So a
+project may lie outside the clone, as a folder with data and `config/experiment/mine.yaml`:
+
+    shoal plan mine
+    snakemake -s CLONE/Snakefile -c all --config experiment=mine
+
 Every value comes from these files; only options of transform steps and encoders may be left out.
 The result is checked against the types on this page: an unknown name or a wrong value is one line,
 exit code 2, and so is a slip in a file: `config/experiment/tiny.yaml, line 14: duplicate key grid`.
@@ -82,7 +89,7 @@ and VICReg take all three: the last axis is the channels' if it is at most 4 lon
 longer.
 
 A training is one epoch of as many steps as the budget has. So Lightning's schedulers have to step
-with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once an epoch,
+with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once per epoch,
 which is Lightning's default, would do nothing and is refused. To count FLOPs `training_step` is
 called once before, without a trainer: it cannot use `self.trainer` or `self.optimizers()`. What a
 model keeps, its parameters and persistent buffers, has to be of a type that numpy and safetensors

@@ -24,6 +24,7 @@ from shoal.plan.run_file import RunFile, run_file, write_once
 from shoal.plan.variants import Variant, only_variant
 from shoal.pool.incomplete import read_failed
 from shoal.settings import Settings, parse
+from shoal.settings.config_files import SNAKEFILE
 from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
 
@@ -83,7 +84,7 @@ class Plan:
         Args:
             experiment: Name of a file in ``config/experiment``.
             overrides: Changes in Hydra's syntax.
-            config_folder: The folder of Hydra config groups.
+            config_folder: The project's folder of settings.
             variant: One of its variants; may be left out where there is one.
 
         Raises:
@@ -258,6 +259,12 @@ class Plan:
         """The command line of ``shoal NAME`` for this experiment, as a person would type it."""
         return shlex.join(["shoal", name, self.experiment, *self.overrides])
 
+    def snakemake(self, *arguments: str) -> list[str]:
+        """Snakemake's command line for this experiment, to be run in the current folder."""
+        other = [] if Path(SNAKEFILE.name).exists() else ["--snakefile", str(SNAKEFILE)]
+        command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
+        return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
+
     def fit_record(self, stage: str) -> dict[str, Any] | None:
         """What a fit of the generation was made from; None while it is not fitted."""
         name = next(name for name in FIT_FILES[stage] if name.endswith(".json"))
@@ -278,7 +285,7 @@ class Plan:
         ]
 
     def require_the_bases_model(self) -> None:
-        """Refuse a model whose file has changed since the base was trained.
+        """Refuse a model whose code or data files have changed since the base was trained.
 
         Specialists start from the base, so those of the new model would start from one of the old.
 
@@ -292,10 +299,10 @@ class Plan:
         if before and now and before != now:
             target = self.settings.model.target
             raise ModelError(
-                f"refit needed: {target_file(target)} has changed since the base of generation "
-                f"{self.settings.generation} was trained with {target}, and specialists of the new "
-                f"model would start from that base; `{self.command('refit')}` starts the next "
-                f"generation, or undo the change"
+                f"refit needed: {target_file(target)} or what it uses has changed since the base "
+                f"of generation {self.settings.generation} was trained with {target}, and "
+                f"specialists of the new model would start from that base; "
+                f"`{self.command('refit')}` starts the next generation, or undo the change"
             )
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Point = dict[str, Any]
 _MODEL = "model."
-_NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows")
+_NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows", "lanes")
 
 
 def at_point(model: Model, training: Training, point: Point) -> tuple[Model, Training]:

@@ -1,18 +1,31 @@
-"""Composition of an experiment's settings from ``config/`` by Hydra."""
+"""Composition of an experiment's settings by Hydra, from the project's files and the package's."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError, nearest
 from shoal.settings import Settings, parse
-from shoal.settings.config_files import HYDRA, NOT_HYDRA, STAGES, check_files, one_choice
+from shoal.settings.config_files import (
+    DEFAULTS,
+    EXPERIMENT,
+    HYDRA,
+    NOT_HYDRA,
+    STAGES,
+    check_files,
+    choices,
+    found_files,
+    one_choice,
+    search_path,
+)
 from shoal.settings.references import followed
 from shoal.settings.search import is_range
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hydra.core.config_search_path import ConfigSearchPath
     from omegaconf import DictConfig
 
 
@@ -23,24 +36,16 @@ def compose(config: Path, experiment: str, overrides: list[str]) -> Settings:
     the experiment changed in its own choice would not fit another.
 
     Args:
-        config: The folder of Hydra config groups.
-        experiment: Name of a file in ``config/experiment``.
+        config: The project's folder of settings; what it lacks is taken from the package.
+        experiment: Name of a file in its folder ``experiment``.
         overrides: Changes in Hydra's syntax, such as ``cluster.partitions=12``.
 
     Raises:
         SettingsError: An experiment, group choice or setting is unknown or has a wrong value.
     """
-    settings: Settings = parse(Settings, contents(config, experiment, overrides), "")
+    content = resolved(composed(config, experiment, overrides))
+    settings: Settings = parse(Settings, content, "")
     return settings
-
-
-def contents(config: Path, experiment: str, overrides: list[str]) -> dict[str, Any]:
-    """What :func:`compose` reads, as plain values that are not looked at yet.
-
-    Raises:
-        SettingsError: An experiment or group choice is unknown, or the settings do not compose.
-    """
-    return resolved(composed(config, experiment, overrides))
 
 
 def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
@@ -54,17 +59,17 @@ def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    choices = sorted(path.stem for path in (config / "experiment").glob("*.yaml"))
-    if experiment not in choices:
-        raise SettingsError(f"experiment {experiment!r} is unknown; {nearest(experiment, choices)}")
+    known = choices(config, EXPERIMENT)
+    if experiment not in known:
+        raise SettingsError(f"experiment {experiment!r} is unknown; {nearest(experiment, known)}")
     check_files(config, experiment)
-    changes = [change for override in overrides for change in _forced(config, override)]
+    groups = {place.parts[0] for place in found_files(config) if len(place.parts) > 1}
+    changes = [change for override in overrides for change in _forced(config, groups, override)]
+    _register_defaults()
     try:
-        with hydra.initialize_config_dir(str(config.resolve()), version_base="1.3"):
+        with hydra.initialize_config_dir(str(search_path(config)[0].resolve()), version_base="1.3"):
             whole = hydra.compose("config", [f"experiment={_quoted(experiment)}", *changes])
-            chosen = [
-                name for change in changes if (name := change.split("=")[0]) in _groups(config)
-            ]
+            chosen = [name for change in changes if (name := change.split("=")[0]) in groups]
             if chosen:
                 plain = hydra.compose("config", ["~experiment", *changes])
                 whole.merge_with(dict.fromkeys(chosen))
@@ -72,8 +77,9 @@ def composed(config: Path, experiment: str, overrides: list[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException, ValueError, OSError, RecursionError) as error:
         raise SettingsError(f"settings do not compose: {_first_line(error)}") from None
     if "experiment" in whole:
-        file = config / "experiment" / f"{experiment}.yaml"
-        raise SettingsError(f"{file}: does not begin with the line '# @package _global_'")
+        raise SettingsError(
+            f"{known[experiment]}: does not begin with the line '# @package _global_'"
+        )
     return whole
 
 
@@ -126,7 +132,20 @@ def as_list(overrides: Any) -> list[str]:  # noqa: ANN401 - whatever Snakemake m
     return [part.strip() for part in [*parts, text[start:]] if part.strip()]
 
 
-def _forced(config: Path, override: str) -> list[str]:
+@functools.cache
+def _register_defaults() -> None:
+    """Have Hydra look in the package's defaults for what the project's folder lacks."""
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class Defaults(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            search_path.append(provider="shoal", path=f"file://{DEFAULTS.resolve()}")
+
+    Plugins.instance().register(Defaults)
+
+
+def _forced(config: Path, groups: set[str], override: str) -> list[str]:
     """An override that may add a key: unknown ones are then reported by the settings' own types."""
     name, equals, value = override.partition("=")
     if not equals or not name:
@@ -135,7 +154,7 @@ def _forced(config: Path, override: str) -> list[str]:
         raise SettingsError(f"override {override!r}: {NOT_HYDRA}")
     if name[0] in "+~":
         return [override]
-    if name in _groups(config):
+    if name in groups:
         return _chosen(config, name, value)
     # Hydra merges a range into what is there, and cannot where that is a list.
     before = [f"++{name}=null"] if name.startswith("grid.") and value.startswith("{") else []
@@ -148,14 +167,10 @@ def _chosen(config: Path, group: str, value: str) -> list[str]:
         if group not in STAGES:
             raise SettingsError(one_choice(group))
         return [f"++{group}.cross={value}"]
-    choices = sorted(path.stem for path in (config / group).glob("*.yaml"))
-    if value not in choices:
-        raise SettingsError(f"{group}: {value!r} is unknown; {nearest(value, choices)}")
+    known = choices(config, group)
+    if value not in known:
+        raise SettingsError(f"{group}: {value!r} is unknown; {nearest(value, known)}")
     return [f"{group}={_quoted(value)}"]
-
-
-def _groups(config: Path) -> set[str]:
-    return {path.name for path in config.iterdir() if path.is_dir()}
 
 
 def _quoted(choice: str) -> str:

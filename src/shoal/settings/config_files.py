@@ -1,9 +1,13 @@
-"""The files of ``config/`` are read and checked before Hydra sees them."""
+"""Where settings are looked up, and checks of their files before Hydra sees them.
+
+Both entry points, the command line and the Snakefile, look in the project's folder ``config`` first
+and in the package's own defaults then. A project may so hold no more than one experiment.
+"""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
@@ -18,23 +22,67 @@ STAGES = ("split", "transform", "encode", "embed", "cluster")
 
 HYDRA = "hydra"
 NOT_HYDRA = "settings of Hydra itself are not taken"
-_EXPERIMENT = "experiment"
+EXPERIMENT = "experiment"
+
+DEFAULTS = Path(__file__).parents[1] / "config"
+"""The package's own groups and experiments: in a checkout a link to its ``config``."""
+
+SNAKEFILE = DEFAULTS.resolve().with_name("Snakefile")
+"""The workflow that projects without a Snakefile of their own run."""
+
+
+def project_config(snakefile_folder: Path | None = None) -> Path:
+    """The project's folder of settings: that of the current folder, else beside the Snakefile.
+
+    Args:
+        snakefile_folder: The folder of the Snakefile, where there is one.
+    """
+    here = Path("config")
+    return here if snakefile_folder is None or here.is_dir() else snakefile_folder / here
+
+
+def search_path(config: Path) -> list[Path]:
+    """Folders in which settings are looked up; a file in an earlier one hides its namesakes.
+
+    Args:
+        config: The project's folder, as :func:`project_config` finds it.
+    """
+    folders = {folder.resolve(): folder for folder in (config, DEFAULTS) if folder.is_dir()}
+    return list(folders.values())
+
+
+def found_files(config: Path) -> dict[PurePath, Path]:
+    """Every file of settings by its place in the folder that has it, such as ``embed/pca.yaml``."""
+    found: dict[PurePath, Path] = {}
+    for root in search_path(config):
+        for folder, _, names in os.walk(root, followlinks=True):
+            paths = (Path(folder, name) for name in sorted(names) if name.endswith(".yaml"))
+            found = {path.relative_to(root): path for path in paths} | found
+    return found
+
+
+def choices(config: Path, group: str) -> dict[str, Path]:
+    """Files of a group by their names, in order; ``experiment`` is a group too."""
+    found = found_files(config).items()
+    return dict(sorted((place.stem, path) for place, path in found if place.parent.name == group))
 
 
 def check_files(config: Path, experiment: str) -> None:
     """Read every file that may take part: all groups, the experiment, and those that it names.
 
     Args:
-        config: The folder of config groups.
+        config: The project's folder of settings.
         experiment: Name of a file in its folder ``experiment``.
 
     Raises:
         SettingsError: A file is no plain YAML, or refers to what is no setting.
     """
-    for path in _group_files(config):
-        checked(path)
-    groups = {path.name for path in config.iterdir() if path.is_dir()}
-    known = {path.stem: path for path in (config / _EXPERIMENT).glob("*.yaml")}
+    files = found_files(config)
+    for place in sorted(files):
+        if place.parts[0] != EXPERIMENT:
+            checked(files[place])
+    groups = {place.parts[0] for place in files if len(place.parts) > 1}
+    known = choices(config, EXPERIMENT)
     waiting, seen = [experiment], {experiment}
     while waiting:
         path = known[waiting.pop()]
@@ -54,13 +102,6 @@ def one_choice(section: str) -> str:
         f"{section}: takes one choice, lists are for {', '.join(STAGES)} and seed; run each as an "
         f"experiment of its own, such as {section}=CHOICE with name=NAME-CHOICE"
     )
-
-
-def _group_files(config: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(config, followlinks=True):
-        if Path(folder) == config and _EXPERIMENT in folders:
-            folders.remove(_EXPERIMENT)
-        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".yaml"))
 
 
 def checked(path: Path) -> dict[Any, Any]:

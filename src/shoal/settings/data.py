@@ -176,6 +176,11 @@ class Encode(Section):
     seed: Seed = Field(description="seed of encoders that draw")
 
     @property
+    def targets(self) -> list[str]:
+        """Dotted paths of the user's classes among the encoders."""
+        return [spec["_target_"] for spec in self.classes.values()]
+
+    @property
     def classes(self) -> dict[str, dict[str, Any]]:
         """Settings that name a class by ``_target_``, by their place."""
         places = {"kinds": self.kinds, "columns": self.columns}

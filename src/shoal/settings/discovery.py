@@ -25,7 +25,7 @@ class PCA(Section):
 
 
 class _SelfSupervised(Section):
-    """What SCARF and VICReg share."""
+    """Settings that SCARF and VICReg share."""
 
     dims: PositiveInt = Field(description="width of the embedding")
     width: PositiveInt = Field(description="width of hidden layers")
@@ -61,7 +61,7 @@ Embed = Annotated[Identity | PCA | SCARF | VICReg, Field(discriminator="method")
 
 
 class _Assigner(Section):
-    """What every assigner has."""
+    """Settings of every assigner."""
 
     trains_probes: ClassVar[bool] = False
     """Whether fitting it trains models, and so needs the base."""

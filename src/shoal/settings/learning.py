@@ -18,6 +18,9 @@ class Model(Section):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     target: str = Field(alias="_target_", description="dotted path of the class")
+    files: list[str] = Field(
+        default=[], description="data files that the class reads; their content is its identity too"
+    )
 
     def arguments(self) -> dict[str, Any]:
         """The class's keyword arguments."""
@@ -38,6 +41,9 @@ class Training(Section):
     )
     base_share: float = Field(gt=0, lt=1, description="share of the budget for the base")
     buffer_rows: PositiveInt = Field(description="rows held in memory when streaming shards")
+    lanes: Literal[1] = Field(
+        default=1, description="models that train in one program; 1 is all that there is today"
+    )
     seed: Seed = Field(description="seed of weights and order")
 
 

@@ -32,7 +32,7 @@ class NodeClass(Section):
 
 
 class First(Section):
-    """What a job asks for while there is no past one to learn from."""
+    """Resources of a job while there is no past one to learn from."""
 
     minutes: PositiveInt = Field(description="walltime")
     memory_mb: PositiveInt = Field(description="memory, for libraries and the like")

@@ -51,7 +51,7 @@ class Packing(Section):
 
 
 class Store(Section):
-    """How a release's models are kept in the pool store. No result depends on these settings."""
+    """How a release's models are kept in the model store. No result depends on these settings."""
 
     keep: Literal["snapshot", "delta", "recipe", "auto"] = Field(
         description="`snapshot`: weights; `delta`: what differs from another model; `recipe`: what "

@@ -45,7 +45,7 @@ def check_trust(part: str, target: str, trust: Sequence[str]) -> None:
     _check_dotted(target)
     if target in OURS:
         return
-    if _is_inside(target):
+    if is_ours(target):
         raise ModelError(f"{part} is {target}: {_NOT_OURS}")
     module = target.rpartition(".")[0]
     if module not in trust and target not in trust:
@@ -67,7 +67,7 @@ def import_target(dotted: str, kind: Kind) -> Any:  # noqa: ANN401 - whatever th
             fails to import, the module has no such name, or it is of another kind.
     """
     _check_dotted(dotted)
-    if _is_inside(dotted) and not (kind == "model" and dotted in OURS):
+    if is_ours(dotted) and not (kind == "model" and dotted in OURS):
         raise ModelError(f"{dotted}: {_NOT_OURS}")
     module_name, _, name = dotted.rpartition(".")
     module = _imported(dotted, module_name)
@@ -100,11 +100,37 @@ def target_file(dotted: str) -> Path | None:
     return place.source if place else None
 
 
-_NOT_OURS = f"of Shoal's own only the models {' and '.join(sorted(OURS))} can be named"
+def own_module(name: str) -> Path | None:
+    """The Python file of a module that the user works on, found without importing it.
+
+    Returns:
+        The file in the current folder, or in a package that is installed in place; None for what
+        comes with Python, Shoal or an installed package, and for what is nowhere.
+
+    Raises:
+        ModelError: It is found both in the current folder and among what is installed.
+    """
+    top, *inner = name.split(".")
+    if top in sys.stdlib_module_names or is_ours(top):
+        return None
+    place = _Place.of(top, inner)
+    source = place.source if place else None
+    return None if source is None or is_installed(source) else source
 
 
-def _is_inside(dotted: str) -> bool:
+def is_installed(path: Path) -> bool:
+    """Whether a file came with an installed package or with Python, and is not the user's own."""
+    if {"site-packages", "dist-packages"}.intersection(path.parts):
+        return True
+    return path.is_relative_to(sys.base_prefix) and not path.is_relative_to(Path.cwd())
+
+
+def is_ours(dotted: str) -> bool:
+    """Whether a dotted path names something of this package."""
     return dotted.split(".", maxsplit=1)[0] == "shoal"
+
+
+_NOT_OURS = f"of Shoal's own only the models {' and '.join(sorted(OURS))} can be named"
 
 
 def _is_dotted(text: str) -> bool:
@@ -225,7 +251,7 @@ class _Place(NamedTuple):
 
 def _own(top: str) -> ModuleSpec | None:
     """The module of a name in the current folder; no name of Shoal's is looked for there."""
-    return None if _is_inside(top) else PathFinder.find_spec(top, [str(Path.cwd())])
+    return None if is_ours(top) else PathFinder.find_spec(top, [str(Path.cwd())])
 
 
 def _installed(top: str) -> Iterator[ModuleSpec | None]:

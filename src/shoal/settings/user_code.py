@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import traceback
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ModelError, ShoalError, nearest
+from shoal.settings.targets import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,8 +112,7 @@ def _owner(path: Path, file: Path | None) -> str:
         return "user"
     if path.is_relative_to(_PACKAGE):
         return "" if path == _WRAPPER else "shoal"
-    installed = "site-packages" in path.parts or path.is_relative_to(sys.base_prefix)
-    return "user" if path.is_relative_to(Path.cwd()) and not installed else ""
+    return "user" if path.is_relative_to(Path.cwd()) and not is_installed(path) else ""
 
 
 def _file_of(called: Any) -> Path | None:  # noqa: ANN401 - a class or function

@@ -1,1 +1,1 @@
-"""Source files: rows as they lie in CSV, Parquet and NPZ, and what their columns are."""
+"""Source files: rows of CSV, Parquet and NPZ, and the kinds of their columns."""

@@ -106,6 +106,7 @@ def split(
     from shoal.formats import tables
     from shoal.formats.fitted_state import load_state
     from shoal.split.folds import folds_of, unit_kind, units_of
+    from shoal.split.keys import source_hashes
     from shoal.split.reading import Planned, read_rows
     from shoal.split.shuffle import ShuffledLabels
 
@@ -125,7 +126,9 @@ def split(
             keys, table = batch.basis.keys, batch.table
             if shuffled is not None:
                 table = shuffled.replace(table, frozen.label, keys, codes, split.seed)
+            sources = source_hashes(table, frozen)
             table = table.append_column(tables.KEY, tables.key_array(keys))
+            table = table.append_column(tables.SOURCE, tables.key_array(sources))
             if made_by is not None:
                 units = units_of(made_by, state, batch.basis)
                 table = table.append_column(tables.UNIT, [units])

@@ -47,6 +47,11 @@ def input_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
     return _hashes(table, columns, columns.inputs, CONTENT_BYTES)
 
 
+def source_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
+    """Hash over all that a model is made from: inputs and label; uint8 ``(rows, KEY_BYTES)``."""
+    return _hashes(table, columns, [*columns.inputs, columns.label], KEY_BYTES)
+
+
 def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
     """Hash of each of some strings; uint8 ``(rows, KEY_BYTES)``."""
     return hash_rows({"value": values}, KEY_BYTES)

@@ -8,7 +8,7 @@ float64 holds exactly. Then no order rounds, and BLAS may take any.
 Networks cannot be cut so. They get their rows in padded blocks of one size: the same rows in
 batches of another size gave other bits in 43 % of rows, in blocks of this size in none, as long as
 the kernel rounds alike at every place of a block, which torch's does with
-:mod:`shoal.training.kernels`.
+:mod:`shoal.training.determinism`.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) 
         if config.interval != "step":
             raise ModelError(
                 f"{type(module).__name__}: configure_optimizers returns a "
-                f"{type(config.scheduler).__name__} that steps once an epoch, but a training is "
+                f"{type(config.scheduler).__name__} that steps once per epoch, but a training is "
                 f'one epoch; let it step with the optimiser: {{"optimizer": optimizer, '
                 f'"lr_scheduler": {{"scheduler": scheduler, "interval": "step"}}}}'
             )

@@ -72,6 +72,10 @@ class Chunk(TransformStep):
     works_on = ("categorical", "text")
     Options: ClassVar[type[Section]] = ChunkOptions
 
+    def check(self) -> None:
+        """A random place is drawn."""
+        self.draws = self.options.place == "random"
+
     def apply(self, rows: Rows) -> Rows:
         """Cut."""
         for column in self.columns:
@@ -124,7 +128,7 @@ class ReverseComplement(TransformStep):
 
     def check(self) -> None:
         """A share makes it an augmentation."""
-        self.training_only = self.options.share is not None
+        self.training_only = self.draws = self.options.share is not None
 
     def apply(self, rows: Rows) -> Rows:
         """Turn.
@@ -175,6 +179,7 @@ class Mask(TransformStep):
     works_on = ("numeric", "categorical", "text")
     training_only = True
     Options: ClassVar[type[Section]] = MaskOptions
+    draws = True
 
     def apply(self, rows: Rows) -> Rows:
         """Mask."""
@@ -222,6 +227,7 @@ class Swap(TransformStep):
     works_on = ("numeric", "categorical", "text")
     training_only = True
     Options: ClassVar[type[Section]] = SwapOptions
+    draws = True
 
     def check(self) -> None:
         """Refuse columns whose values cannot be swapped."""

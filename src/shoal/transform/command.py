@@ -42,9 +42,11 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
         table: The shard's split table.
         shard: The shard's name.
         state: Output of :func:`transform_fit`.
-        out: The shard's transformed table; its record holds rows in and rows dropped by step.
+        out: The shard's transformed table; its record holds rows in, rows dropped by step and a
+            hash of the fitted state.
     """
     from shoal.errors import CorruptError
+    from shoal.formats.hashing import json_hash
     from shoal.formats.json_file import read_made
     from shoal.formats.tables import Table, write_table
     from shoal.transform.pipeline import Pipeline
@@ -56,7 +58,8 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
         raise CorruptError(f"{state}: {error}") from None
     source = Table(table)
     file = source.record.get("source")
-    record: dict[str, object] = {} if file is None else {"source": file}
+    record: dict[str, object] = {"state": json_hash(fitted.state())}
+    record |= {} if file is None else {"source": file}
     pipeline = fitted.shard(shard, file)
 
     def batches() -> Iterator[pa.Table]:

@@ -83,7 +83,7 @@ class Function(TransformStep):
             ModelError: It does not import or is no function.
             SettingsError: It draws, but is meant for all rows.
         """
-        if self._draws and not self.training_only:
+        if self.draws and not self.training_only:
             raise SettingsError(
                 f"{self.place}: {self.options.target} draws (it has an argument 'rng'), so it is "
                 f"for training rows alone: set training_only to true"
@@ -94,7 +94,8 @@ class Function(TransformStep):
         return named_function(self.options, self.place)
 
     @cached_property
-    def _draws(self) -> bool:
+    def draws(self) -> bool:  # type: ignore[override]
+        """Whether the function takes a generator; only importing it tells."""
         return draws(self._function)
 
     def apply(self, rows: Rows) -> Rows:
@@ -119,7 +120,7 @@ class Function(TransformStep):
         self, rows: Rows, places: list[int], column: str
     ) -> Iterator[np.random.Generator | None]:
         """A generator for each row's call, if the function draws."""
-        if not self._draws:
+        if not self.draws:
             yield from [None] * len(places)
             return
         row_keys = tables.keys(rows.table)[places]

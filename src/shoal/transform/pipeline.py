@@ -10,6 +10,7 @@ import numpy as np
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.hashing import KEY_BYTES, derived
 from shoal.formats.kinds import ColumnKind, Task
 from shoal.formats.stored import Stored, as_kind
 from shoal.transform.augment import Chunk, Mask, ReverseComplement, Swap
@@ -170,7 +171,11 @@ class ShardPipeline:
         self.added: Counter[str] = Counter({step.name: 0 for step in steps if step.adds})
 
     def apply(self, table: pa.Table) -> pa.Table:
-        """The shard's next rows after all steps; ``_fold`` tells the training rows."""
+        """The shard's next rows after all steps; ``_fold`` tells the training rows.
+
+        Where a step draws, ``_source`` of training rows covers the row's key too, which draws are
+        made from.
+        """
         positions = np.arange(self.rows_in, self.rows_in + len(table), dtype=np.int64)
         training = tables.folds(table) == tables.TRAIN
         rows = Rows(table, self._shard, self._source, positions, training, self._seen)
@@ -182,6 +187,8 @@ class ShardPipeline:
                 self.dropped[step.name] += before - len(rows.table)
             if step.adds:
                 self.added[step.name] += len(rows.table) - before
+        if rows.training.any() and any(step.draws for step in self._steps):
+            rows = _with_draws(rows)
         return rows.table
 
     @property
@@ -189,6 +196,14 @@ class ShardPipeline:
         """Row accounting: rows in, rows dropped and, if steps may add any, rows added by step."""
         added = {"added": dict(self.added)} if self.added else {}
         return {"rows_in": self.rows_in, "dropped": dict(self.dropped)} | added
+
+
+def _with_draws(rows: Rows) -> Rows:
+    """Rows whose training rows' ``_source`` covers what their draws are made from."""
+    sources, keys = tables.keys(rows.table, tables.SOURCE), tables.keys(rows.table)
+    drawn = derived(np.concatenate([sources, keys], axis=1), KEY_BYTES, "drawn")
+    covered = np.where(rows.training[:, None], drawn, sources)
+    return rows.with_column(tables.SOURCE, tables.key_array(covered))
 
 
 def fit_pipeline(

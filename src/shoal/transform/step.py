@@ -174,6 +174,8 @@ class TransformStep(ABC):
         fits_on: Nothing, a sample of training rows, or all of them, streamed.
         training_only: Whether it leaves rows of other folds as they are.
         by_options: Whether its options decide that.
+        draws: Whether what it makes of a training row's values depends on the row's key; its
+            options may decide.
         drops: Whether it may drop rows; its options may decide.
         adds: Whether it may add rows; the same.
         fitted: Fitted state, plain JSON values of the type ``Fitted``.
@@ -184,6 +186,7 @@ class TransformStep(ABC):
     fits_on: ClassVar[Literal["nothing", "sample", "all"]] = "nothing"
     training_only: bool = False
     by_options: ClassVar[bool] = False
+    draws: bool = False
     drops: bool = False
     adds: bool = False
     Options: ClassVar[type[Section]] = NoOptions

@@ -231,6 +231,7 @@ class Noise(TransformStep):
     works_on = ("numeric",)
     training_only = True
     Options: ClassVar[type[Section]] = NoiseOptions
+    draws = True
 
     def apply(self, rows: Rows) -> Rows:
         """Add noise."""

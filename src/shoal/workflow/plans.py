@@ -113,7 +113,7 @@ class Plans:
 
     @property
     def store(self) -> str:
-        """The pool store, which variants share."""
+        """The model store, which variants share."""
         return str(self.first.root / STORE)
 
     @property

@@ -20,6 +20,7 @@ from shoal.plan.run_file import write_once
 from shoal.plan.run_log import failed_jobs, read_logs
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
+from shoal.settings.config_files import project_config
 from shoal.terminal import command, leave, leaving, reason_of, say
 from shoal.workflow.class_check import check_named_classes
 from shoal.workflow.mode import Mode
@@ -41,8 +42,8 @@ def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - 
     gc.set_threshold(100_000, 50, 50)
     # The `python -m` of a job's own process is not to import from the current folder either.
     os.environ["PYTHONSAFEPATH"] = "1"
-    folder = Path(workflow.basedir) / "config"
     with command():
+        folder = project_config(Path(workflow.basedir))
         return _started_plans(Plans(config, folder, workflow))
 
 

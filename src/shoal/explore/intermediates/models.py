@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shoal.archive.kept import Kept
+from shoal.archive.kept import Archive
 from shoal.errors import ModelError, SourceError
 from shoal.explore.intermediates.rows import ReleaseRows
-from shoal.formats.hashing import file_hash, json_hash, settings_id
+from shoal.formats.hashing import json_hash, settings_id
 from shoal.formats.shapes import Shapes
 from shoal.partitions.reader import Index
+from shoal.plan.code import code_digest
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
 from shoal.search.points import model_at
 from shoal.settings.learning import Model as ModelSettings
 from shoal.settings.section import parse
-from shoal.settings.targets import check_trust, target_file
+from shoal.settings.targets import check_trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +81,7 @@ class Model:
     """A model of a release.
 
     Attributes:
-        id: Its id in the pool store; ``embedder`` for the release's embedder.
+        id: Its id in the model store; ``embedder`` for the release's embedder.
         name: What the user calls it.
         partition: Its partition; None for a model of everything.
         release: The release.
@@ -105,9 +106,9 @@ class Model:
     def architecture(self) -> str:
         """Identity of everything that the model computes with but its weights."""
         shapes = self.release.shapes
-        file = target_file(self.settings.target)
-        content = [self.settings.target, shapes.fill(self.settings.arguments()), shapes.x_shape]
-        return settings_id(*content, file_hash(file) if file else None)
+        settings = self.settings
+        content = [settings.target, shapes.fill(settings.arguments()), shapes.x_shape]
+        return settings_id(*content, code_digest("models", [settings.target], settings.files))
 
     def function(self, layer: str, tensors: Iterable[str]) -> str:
         """Identity of the map from a row to what a layer gives.
@@ -138,7 +139,7 @@ class Models:
         Raises:
             SourceError: No release was kept here.
         """
-        self.kept = Kept(home, trust)
+        self.kept = Archive(home, trust)
         self._trust = trust
         self.root = self.kept.root
         entries = {each["release"]: each for each in History(home).entries}
@@ -166,7 +167,7 @@ class Models:
         """A model.
 
         Args:
-            name: As :meth:`Kept.find` takes it, or ``[RELEASE:]embedder``.
+            name: As :meth:`Archive.find` takes it, or ``[RELEASE:]embedder``.
 
         Raises:
             ModelError: There is no such model, or it is a router.
@@ -192,7 +193,7 @@ class Models:
 
         Raises:
             ModelError: Its module is not trusted, or does not import.
-            CorruptError: The pool store is damaged.
+            CorruptError: The model store is damaged.
         """
         from shoal.training.determinism import deterministic
         from shoal.training.model import trained_model
@@ -242,7 +243,7 @@ class Models:
         for each in self._releases.values():
             if name in (str(each.kept["number"]), each.kept["release"]):
                 return each
-        raise ModelError(f"{self.kept.home}: release {name!r} is unknown; see `shoal pool log`")
+        raise ModelError(f"{self.kept.home}: release {name!r} is unknown; see `shoal models log`")
 
     def _model(self, model: str, name: str, release: Release) -> Model:
         record = self.kept.store.record(model)

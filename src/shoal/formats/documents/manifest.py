@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict
 
 from shoal.formats.documents.ledger import MadeFrom
+from shoal.formats.documents.plan import ChosenPoint
 
 
 class Serving(TypedDict):
@@ -16,7 +15,7 @@ class Serving(TypedDict):
     file: str
     digest: str
     validation: str
-    point: dict[str, Any]
+    point: ChosenPoint
 
 
 class PoolManifest(TypedDict):

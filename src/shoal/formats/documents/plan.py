@@ -129,6 +129,9 @@ class KeptModel(TypedDict):
 
     id: str
     kind: str
+    partition: int | None
+    point: str | None
+    chosen: bool
 
 
 class KeptRelease(TypedDict):
@@ -136,9 +139,36 @@ class KeptRelease(TypedDict):
 
     release: str
     number: int
+    time: str
+    generation: str
+    metric: str
+    score: dict[str, float]
+    verdict: str
+    model: dict[str, Any]
+    training: NotRequired[dict[str, Any]]
+    shapes: dict[str, Any]
     index: str
     models: list[KeptModel]
     removed: NotRequired[list[str]]
+
+
+class ModelRecord(KeptModel):
+    """The record of a kept model in the store of its tensors; of an imported one much is null."""
+
+    parent: str | None
+    base: str | None
+    digest: str | None
+    meta: dict[str, Any]
+    release: str | None
+    generation: int | None
+    settings: str | None
+    seed: int | None
+    code: str | None
+    environment: str | None
+    ledger: dict[str, Any]
+    keep: NotRequired[str]
+    recipe: NotRequired[dict[str, Any]]
+    imported: NotRequired[str]
 
 
 class Generation(TypedDict):

@@ -1,4 +1,4 @@
-"""What an experiment's variants share: its pool store, and the answers about its choices."""
+"""What an experiment's variants share: its model store, and the answers about its choices."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def audit_shared(plans: Sequence[Plan]) -> Report:
 
 def _of_store(root: Path) -> Iterator[Finding]:
     from shoal.archive.kept import problems
-    from shoal.model_store import PoolStore
+    from shoal.model_store import ModelStore
 
     folder = root / STORE
-    store = PoolStore(folder)
+    store = ModelStore(folder)
     for line in problems(root, store) if folder.is_dir() else ():
         problem = line.removeprefix(f"{store.place}/")
         yield Finding(folder, problem, "bring the folder back from a copy")

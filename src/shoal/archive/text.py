@@ -1,9 +1,9 @@
-"""What ``shoal pool log``, ``show`` and ``diff`` print."""
+"""Texts and tables that ``shoal models log``, ``show`` and ``diff`` print."""
 
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.filesize import decimal
@@ -11,25 +11,27 @@ from rich.table import Table
 from rich.text import Text
 
 from shoal.archive.kept import which_of
-from shoal.archive.recipe import recipe_in
-from shoal.archive.ways import way_of
-from shoal.model_store.usage import usage
+from shoal.archive.recipes import recipe_of, record_of
+from shoal.archive.storage import storage_of
+from shoal.model_store.care import usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from shoal.archive.kept import Kept
+    from shoal.archive.kept import Archive
+    from shoal.formats.documents.plan import KeptModel, ModelRecord
+    from shoal.model_store.tensors import Tensors
 
 _FEW = 12
 
 
-def log_text(kept: Kept) -> Text:
-    """The releases, the last first: what each brought, and how its pool scored."""
-    metric = kept.releases[-1]["metric"]
+def log_text(archive: Archive) -> Text:
+    """The releases, the last first: the models that are new in each, and its pool's score."""
+    metric = archive.releases[-1]["metric"]
     text = Text()
-    for release, new, gone in reversed(list(kept.changes())):
+    for release, new, gone in reversed(list(archive.changes())):
         time = release["time"].replace("T", " ").removesuffix("+00:00")
         text.append(f"{release['number']}  {release['release']}", "bold")
         text.append(f"  {time}, {release['generation']}\n")
@@ -37,27 +39,26 @@ def log_text(kept: Kept) -> Text:
         score = release["score"]
         text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
         text.append(f"{release['verdict']}\n")
-    for model, facts in kept.imported.items():
+    for model, facts in archive.imported.items():
         text.append(f"{model}", "bold")
         text.append(f"  {facts['time']}, imported from {facts['file']}\n")
     text.rstrip()
     return text
 
 
-def _new(models: Sequence[Mapping[str, Any]]) -> str:
-    """Which models a release brought."""
+def _new(models: Sequence[KeptModel]) -> str:
     which = list(dict.fromkeys(which_of(each) for each in models))
     if len(which) > _FEW:
         return f"{', '.join(which[:_FEW])} and {len(which) - _FEW} more"
     return ", ".join(which) or "none"
 
 
-def model_text(kept: Kept, name: str) -> Table:
-    """Where a model comes from and what it consists of."""
-    model = kept.find(name)
-    record = kept.store.record(model)
+def model_text(archive: Archive, name: str) -> Table:
+    """Where a model comes from, how it is kept, and its layers."""
+    model = archive.find(name)
+    record = record_of(archive.store, model)
     ledger = record["ledger"]
-    tree = kept.tree(model)
+    tree = archive.tree(model)
     table = Table.grid(padding=(0, 2))
     lines = {
         "model": model,
@@ -67,15 +68,16 @@ def model_text(kept: Kept, name: str) -> Table:
         "rows": record["digest"],
         "base": record["base"],
         "parent": record["parent"],
-        "first release": _first_release(record),
+        "first release": record["release"]
+        and f"{record['release']}, generation {record['generation']}",
         "settings": record["settings"],
         "seed": record["seed"],
         "code": record["code"],
         "environment": ", ".join(f"{k} {v}" for k, v in ledger.get("versions", {}).items()) or None,
         "cost": f"{ledger['flops']:.3g} FLOPs, {ledger['seconds']:.3g} s" if ledger else None,
         "imported from": record.get("imported"),
-        "kept": _kept(kept, model, record),
-        "tags": ", ".join(tag for tag, of in kept.tags.items() if of == model) or None,
+        "kept": _kept(archive, model, record),
+        "tags": ", ".join(tag for tag, of in archive.tags.items() if of == model) or None,
     }
     for title, value in lines.items():
         if value is not None:
@@ -85,45 +87,39 @@ def model_text(kept: Kept, name: str) -> Table:
     return table
 
 
-def _first_release(record: Mapping[str, Any]) -> str | None:
-    if record["release"] is None:
-        return None
-    return f"{record['release']}, generation {record['generation']}"
-
-
-def _kept(kept: Kept, model: str, record: Mapping[str, Any]) -> str:
-    """How a model is kept, what that takes, and what its recovery costs."""
-    recipe = recipe_in(record)
-    if recipe is not None and recipe.is_lost(kept.store):
+def _kept(archive: Archive, model: str, record: ModelRecord) -> str:
+    """How a model is kept, in how many bytes, and how long its recovery takes."""
+    recipe = recipe_of(archive.store, model)
+    if recipe is not None and recipe.is_lost(archive.store):
         return f"no more: rows of its recipe were forgotten ({recipe.forgotten})"
     if recipe is not None:
-        rows = usage(kept.store, recipe.rows)
+        rows = usage(archive.store, recipe.rows)
         return (
             f"recipe, and rows of {decimal(rows.stored)}; trained again in {recipe.seconds:.3g} s, "
             f"{recipe.predicted_seconds:.3g} s predicted"
         )
-    used = usage(kept.store, model)
+    used = usage(archive.store, model)
     start = perf_counter()
-    kept.store.load(model)
+    archive.store.load(model)
     seconds = perf_counter() - start
     return (
-        f"{way_of(record)}, {decimal(used.stored)} of {decimal(used.plain)}; "
+        f"{storage_of(record)}, {decimal(used.stored)} of {decimal(used.plain)}; "
         f"read in {seconds * 1000:.2g} ms, over {used.steps} references"
     )
 
 
-def diff_table(kept: Kept, first: str, second: str) -> Table | str:
-    """Layers that differ between two models; their tensors alone are read.
+def diff_table(archive: Archive, first: str, second: str) -> Table | str:
+    """Compare two models layer by layer.
 
     The distance of a layer is the Euclidean norm of the difference of its parameters, also as a
     share of the first one's norm.
     """
-    ids = kept.find(first), kept.find(second)
-    trees = [kept.tree(model) for model in ids]
+    ids = archive.find(first), archive.find(second)
+    trees = [archive.tree(model) for model in ids]
     if trees[0].root == trees[1].root:
         return f"{ids[0]} and {ids[1]} are equal, bit for bit"
     layers = [*trees[0].layers, *(each for each in trees[1].layers if each not in trees[0].layers)]
-    loaded = [kept.load(model, "torch") for model in ids]
+    loaded = [archive.load(model, "torch") for model in ids]
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("layer", "parameters", "differ"):
         table.add_column(name)
@@ -140,7 +136,7 @@ def diff_table(kept: Kept, first: str, second: str) -> Table | str:
     return table
 
 
-def _difference(layer: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _difference(layer: str, models: Sequence[Tensors]) -> tuple[str, ...]:
     """Number of parameters, how many differ, largest difference, distance, and its share."""
     parts = [_parameters(layer, model) for model in models]
     if len(parts[0]) != len(parts[1]):
@@ -152,8 +148,7 @@ def _difference(layer: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, .
     return str(len(apart)), str(count), f"{apart.max():.3g}", f"{distance:.3g}", share
 
 
-def _parameters(layer: str, model: Mapping[str, Any]) -> NDArray[np.float64]:
-    """A layer's parameters in one row."""
+def _parameters(layer: str, model: Tensors) -> NDArray[np.float64]:
     import torch
 
     own = [t for name, t in sorted(model.items()) if name.rpartition(".")[0] == layer]

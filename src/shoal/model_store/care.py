@@ -1,38 +1,46 @@
-"""Garbage collection: what no model needs goes, small packs are joined, frames are only copied."""
+"""Care of a store: garbage collection, checks, and the bytes that models take.
+
+Collecting drops tensors that no model needs and joins small packs; frames are copied as they are.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.model_store.choices import NONE
-from shoal.model_store.index import Index, read_part
+from shoal.errors import CorruptError
+from shoal.model_store.codecs import NONE
+from shoal.model_store.index import MissingFileError, StoreIndex, read_part, read_root
 from shoal.model_store.index_format import (
     FILE_NAMES,
     ROOT,
     Contents,
-    Entry,
+    ModelEntry,
     write_index_file,
     write_root,
 )
-from shoal.model_store.pack import Piece, add_pack
+from shoal.model_store.packs import Piece, add_pack
 from shoal.model_store.reading import Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from shoal.model_store.backends import Backend
+    from shoal.model_store.store import ModelStore
 
 _SMALL = 1 << 28  # bytes of a pack that is joined with others
 _PACK_BYTES = 1 << 30
-_CHECKED_AT_ONCE = 4096
+_AT_ONCE = 1024  # tensors
 _ASIDE = re.compile(rf"\.\d+-({FILE_NAMES.pattern}|{re.escape(ROOT)})")
 
 
-def collect(backend: Backend, index: Index) -> int:
-    """Rewrite a store without what no model needs; the caller holds its lock.
+def collect(backend: Backend, index: StoreIndex) -> int:
+    """Rewrite a store without tensors that no model needs; the caller holds its lock.
 
     Returns:
         Bytes freed.
@@ -49,14 +57,13 @@ def collect(backend: Backend, index: Index) -> int:
     if moved or not alive.all():
         numbers = _renumber(contents, alive)
         root = write_index_file(backend, contents)
-        firsts = contents.frames["first"][numbers[moved]]
-        _check(backend, Index(backend, root), firsts.tolist())
+        firsts, index = contents.frames["first"][numbers[moved]].tolist(), StoreIndex(backend, root)
+        for start in range(0, len(firsts), _AT_ONCE):  # read back what was copied
+            Reader(backend, index).read(firsts[start : start + _AT_ONCE])
         write_root(backend, root)
-        index = Index(backend, root)
-    kept = {index.file, *(pack.name for pack in index.packs)}
-    for name in backend.sizes():
-        if (FILE_NAMES.fullmatch(name) and name not in kept) or _ASIDE.fullmatch(name):
-            backend.delete(name)
+    names = list(backend.sizes())
+    for name in [*_unnamed(index, names), *filter(_ASIDE.fullmatch, names)]:
+        backend.delete(name)
     return before - sum(backend.sizes().values())
 
 
@@ -163,11 +170,115 @@ def _renumber(contents: Contents, alive: NDArray[np.bool_]) -> NDArray[np.int64]
     contents.packs = [contents.packs[number] for number in used.tolist()]
     for model, entry in contents.entries.items():
         new = tuple(numbers[list(entry.rows)].tolist())
-        contents.entries[model] = Entry(model, entry.layout, new, entry.record)
+        contents.entries[model] = ModelEntry(model, entry.layout, new, entry.record)
     return np.cumsum(alive) - 1
 
 
-def _check(backend: Backend, index: Index, numbers: list[int]) -> None:
-    """Read the frames of tensors that were copied, from where they are now."""
-    for start in range(0, len(numbers), _CHECKED_AT_ONCE):
-        Reader(backend, index).read(numbers[start : start + _CHECKED_AT_ONCE])
+def problems(backend: Backend) -> list[str]:
+    """A line per damage."""
+    try:
+        root = read_root(backend)
+        if root is None:
+            return []
+        index = StoreIndex(backend, root)
+        index.contents()
+    except CorruptError as error:
+        return [str(error)]
+    except MissingFileError as error:
+        return [f"{backend.place}/{error}: missing"]
+    return _pack_problems(backend, index) + _tensor_problems(backend, index)
+
+
+def _pack_problems(backend: Backend, index: StoreIndex) -> list[str]:
+    sizes = backend.sizes()
+    return [
+        f"{backend.place}/{pack.name}: {sizes[pack.name]} bytes, {pack.bytes} expected"
+        for pack in index.packs
+        if sizes.get(pack.name, pack.bytes) != pack.bytes
+    ]
+
+
+def _tensor_problems(backend: Backend, index: StoreIndex) -> list[str]:
+    """A line for each damaged frame, and for each missing pack."""
+    found: dict[str, None] = {}
+    tensors = index.contents().frames["first"].tolist()
+    for start in range(0, len(tensors), _AT_ONCE):
+        numbers = tensors[start : start + _AT_ONCE]
+        if _problem(backend, index, numbers) is not None:
+            # Frame by frame, so that each is named.
+            for number in numbers:
+                if (problem := _problem(backend, index, [number])) is not None:
+                    found[problem] = None
+    return list(found)
+
+
+def _problem(backend: Backend, index: StoreIndex, numbers: list[int]) -> str | None:
+    try:
+        Reader(backend, index).read(numbers)
+    except CorruptError as error:
+        return str(error)
+    except MissingFileError as error:
+        return f"{backend.place}/{error}: missing"
+    return None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of one model.
+
+    Attributes:
+        plain: Bytes of its tensors.
+        stored: Bytes of their frames, also of those that others share, references aside.
+        steps: References that are followed to read it, at most.
+    """
+
+    plain: int
+    stored: int
+    steps: int
+
+
+def usage(store: ModelStore, model: str) -> Usage:
+    """Bytes of a model, by the index alone.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    plain = sum(kind.bytes for kind in store.layout(model).values())
+    index = _index(store)
+    entry = index.find(model) if index else None
+    if index is None or entry is None:
+        return Usage(plain, 0, 0)
+    frames = index.frame_of(np.array(entry.rows, np.int64))
+    rows = index.frame_rows(np.unique(frames))
+    return Usage(plain, int(rows["size"].sum()), int(rows["depth"].max(initial=0)))
+
+
+def collectable(store: ModelStore, models: Iterable[str] = ()) -> int:
+    """Bytes that collecting garbage would free if these models were removed.
+
+    Files that killed writers left unfinished are not counted.
+    """
+    index, gone = _index(store), set(models)
+    if index is None:
+        return 0
+    contents = index.contents()
+    contents.entries = {m: entry for m, entry in contents.entries.items() if m not in gone}
+    sizes = store.backend.sizes()
+    unnamed = sum(sizes[name] for name in _unnamed(index, sizes))
+    return unnamed + int(contents.frames["size"][~needed(contents)].sum())
+
+
+def freed_by(store: ModelStore, models: Iterable[str]) -> int:
+    """Bytes of :func:`collectable` that are due to these models."""
+    return collectable(store, models) - collectable(store)
+
+
+def _unnamed(index: StoreIndex, names: Iterable[str]) -> list[str]:
+    """Files of the store that no state of it names any more."""
+    kept = {index.file, *(pack.name for pack in index.packs)}
+    return [name for name in names if FILE_NAMES.fullmatch(name) and name not in kept]
+
+
+def _index(store: ModelStore) -> StoreIndex | None:
+    root = read_root(store.backend)
+    return None if root is None else StoreIndex(store.backend, root)

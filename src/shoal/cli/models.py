@@ -1,0 +1,167 @@
+"""Commands about the models of past and present releases: ``shoal models …``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from shoal.cli.experiment import ExperimentArgument, Remove, Trust, show
+
+Storage = Literal["snapshot", "delta", "recipe"]
+
+app = typer.Typer(
+    help="Every model of every release: its history, its differences, and getting it out.",
+    no_args_is_help=True,
+)
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        help="an id, a tag, or [RELEASE:]WHICH: a release's number or id, then base, generalist, "
+        "router, or a partition's number"
+    ),
+]
+
+
+@app.command()
+def log(experiment: ExperimentArgument) -> None:
+    """List the releases, the last first: what changed, what it scored, what it costs to keep."""
+    from shoal.archive.text import log_text
+
+    show(log_text(experiment.archive()))
+
+
+@app.command("show")
+def show_model(experiment: ExperimentArgument, model: ModelName) -> None:
+    """Say where a model comes from, what its making cost, and what it consists of."""
+    from shoal.archive.text import model_text
+
+    show(model_text(experiment.archive(), model))
+
+
+@app.command()
+def diff(
+    experiment: ExperimentArgument,
+    first: ModelName,
+    second: ModelName,
+    trust: Trust = [],  # noqa: B006 - typer reads the default, nobody changes it
+) -> None:
+    """Say which layers of two models differ, and how far."""
+    from shoal.archive.text import diff_table
+
+    show(diff_table(experiment.archive(trust), first, second))
+
+
+@app.command()
+def tag(
+    experiment: ExperimentArgument,
+    name: Annotated[str, typer.Argument(help="a name to give")],
+    model: ModelName,
+) -> None:
+    """Give a model a name."""
+    typer.echo(f"{name}: {experiment.archive().tag(name, model)}")
+
+
+@app.command()
+def export(
+    experiment: ExperimentArgument,
+    model: ModelName,
+    out: Annotated[Path, typer.Argument(help="a .safetensors, .onnx or .pt2 file to write")],
+    trust: Trust = [],  # noqa: B006 - the same
+) -> None:
+    """Write one model to a file: safetensors, ONNX, or a program of torch.export."""
+    from shoal.archive.export import export
+
+    export(experiment.archive(trust), model, out)
+    typer.echo(f"{model}: {out}")
+
+
+@app.command("import")
+def import_model(
+    experiment: ExperimentArgument,
+    file: Annotated[Path, typer.Argument(help="a .safetensors file")],
+    tag: Annotated[str | None, typer.Option(help="a name to give it")] = None,
+) -> None:
+    """Take a model from a file: one that was exported, or any of the same architecture."""
+    from shoal.archive.import_model import import_model
+
+    typer.echo(f"{file}: {import_model(experiment.archive(), file, tag)}")
+
+
+@app.command()
+def keep(
+    experiment: ExperimentArgument,
+    model: ModelName,
+    storage: Annotated[
+        Storage, typer.Option("--as", help="whole, by what differs, or by its training")
+    ],
+    trust: Trust = [],  # noqa: B006 - the same
+) -> None:
+    """Keep a model in another way; a recipe is tried before weights are given up."""
+    from shoal.archive.storage import keep_as
+
+    archive = experiment.archive(trust)
+    before = archive.store.bytes
+    keep_as(archive, archive.find(model), storage)
+    typer.echo(f"{model}: {storage}; {archive.store.place}: {_change(before, archive.store.bytes)}")
+
+
+@app.command()
+def rebase(
+    experiment: ExperimentArgument,
+    longest: Annotated[
+        int, typer.Option("--longest-chain", min=0, help="models that are read before one, at most")
+    ] = 4,
+) -> None:
+    """Choose anew which models are kept as differences from which, where that saves bytes."""
+    from shoal.archive.storage import rebase
+
+    store = experiment.archive().store
+    before = store.bytes
+    rebase(store, longest)
+    typer.echo(f"{store.place}: {_change(before, store.bytes)}")
+
+
+@app.command()
+def forget(
+    experiment: ExperimentArgument,
+    remove: Remove = False,
+) -> None:
+    """List recipes with rows that the data no longer has; remove those rows when told to.
+
+    A model whose rows are removed is gone, unless it was kept in another way before.
+    """
+    from rich.filesize import decimal
+
+    from shoal.archive.forget import forget, gone_rows
+
+    archive = experiment.archive()
+    gone = gone_rows(archive.root, archive.store)
+    for model, rows in gone.items():
+        typer.echo(f"{model}  rows that the data no longer has: {rows}")
+    typer.echo(f"{archive.store.place}: {len(gone)} models are recipes with such rows")
+    if remove and gone:
+        typer.echo(f"rows removed, {decimal(forget(archive.root, archive.store, gone))} freed")
+    elif gone:
+        typer.echo("nothing was removed; --remove removes their rows, and with them these models")
+
+
+@app.command()
+def fsck(experiment: ExperimentArgument) -> None:
+    """Read and check every model that is kept; end with code 1 if any is damaged."""
+    from shoal.archive.kept import problems
+
+    archive = experiment.archive()
+    found = problems(archive.root, archive.store)
+    for problem in found:
+        typer.echo(problem)
+    models = len(archive.models)
+    typer.echo(f"{archive.store.place}: {models} models, {len(found) or 'no'} problems")
+    if found:
+        raise typer.Exit(1)
+
+
+def _change(before: int, after: int) -> str:
+    return f"{before:,} bytes before, {after:,} now"

@@ -1,0 +1,200 @@
+"""Commands that look after a project's experiments: plan, variants, refit, audit and gc."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shoal.cli.experiment import (
+    DEMO,
+    AsJson,
+    Experiment,
+    ExperimentArgument,
+    Overrides,
+    Remove,
+    show,
+)
+
+if TYPE_CHECKING:
+    from shoal.operate.audit.audit import Report
+    from shoal.operate.gc import Garbage
+
+
+def plan(
+    experiment: ExperimentArgument = DEMO,
+    overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
+    profile: Annotated[
+        str | None, typer.Option(help="Snakemake profile for the stages that a plan needs")
+    ] = None,
+    cores: Annotated[str, typer.Option(help="number of cores for them, or all")] = "all",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would do, why, and what it would cost; bring the partition index up to date.
+
+    Applies the fitted generation to new rows if there are any, which is cheap; trains nothing.
+    """
+    from shoal.operate.plan_report import plan_document
+
+    planned = experiment.plan(overrides)
+    document = plan_document(planned, profile, cores)
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    from shoal.operate.plan_text import plan_text
+
+    show(plan_text(document, planned.command("refit")))
+
+
+def variants(
+    experiment: Annotated[
+        Experiment,
+        typer.Argument(
+            parser=Experiment,
+            metavar="EXPERIMENT",
+            help="an experiment's name, its results folder, or a file of settings",
+        ),
+    ] = DEMO,
+    overrides: Overrides = [],  # noqa: B006 - the same
+    as_json: AsJson = False,
+) -> None:
+    """Print the grid over how data is processed, and what it would cost; runs nothing."""
+    from shoal.operate.variants_command import variants_document, variants_text
+
+    document = variants_document(experiment.plans(overrides))
+    if as_json:
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    show(variants_text(document))
+
+
+def refit(
+    experiment: ExperimentArgument,
+    overrides: Overrides = [],  # noqa: B006 - the same
+) -> None:
+    """Start the next generation: runs from now on fit everything anew, beside what there is."""
+    from shoal.operate.refit import refit
+
+    for sentence in refit(experiment.plans(overrides)):
+        typer.echo(sentence)
+
+
+def audit(
+    experiment: ExperimentArgument = DEMO,
+    overrides: Overrides = [],  # noqa: B006 - the same
+    as_json: AsJson = False,
+) -> None:
+    """Check every artifact against the current index and settings; exit code 1 if one disagrees.
+
+    Reads the results folder alone, nothing that Snakemake keeps.
+    """
+    from shoal.operate.audit.audit import audit
+    from shoal.operate.audit.shared import audit_shared
+
+    plans = experiment.plans(overrides)
+    reports = {plan.variant.id: audit(plan) for plan in plans}
+    shared = audit_shared(plans)
+    single = len(plans) == 1
+    if single:
+        reports = {name: report + shared for name, report in reports.items()}
+    else:
+        reports["shared"] = shared
+    if as_json:
+        documents = {name: report.as_json() for name, report in reports.items()}
+        content = {"shared": documents.pop("shared"), "variants": documents} if not single else None
+        typer.echo(json.dumps(content or next(iter(documents.values())), indent=1))
+    for name, report in () if as_json else reports.items():
+        if not single:
+            typer.echo("shared:" if name == "shared" else f"variant {name}:")
+        _show_audit(report, plans[0].command("refit"))
+    if not all(report.agrees for report in reports.values()):
+        raise typer.Exit(1)
+
+
+def gc(
+    experiment: ExperimentArgument,
+    overrides: Overrides = [],  # noqa: B006 - the same
+    keep: Annotated[
+        int, typer.Option(min=1, help="how many of the last releases to keep, the current counted")
+    ] = 5,
+    keep_models: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="how many of the last releases keep their models; all if left out"
+        ),
+    ] = None,
+    remove: Remove = False,
+) -> None:
+    """List what no current index, generation or kept release reaches; remove it when told to.
+
+    Models of past releases stay, unless --keep-models says how many releases keep theirs. Those
+    with a tag and imported ones always stay. Variants share a store: what the last releases of any
+    of them have is kept.
+    """
+    from shoal.archive.forget import drop_models, old_models
+    from shoal.operate.gc import find_garbage
+
+    plans = experiment.plans(overrides)
+    garbage = find_garbage(plans, keep)
+    models = old_models(plans[0].root, keep_models)
+    lines = [*models.stored, *_garbage_lines(garbage, models.size)]
+    if models.stored:
+        lines.append(f"models that no kept release has: {len(models.stored)}")
+    if remove:
+        garbage.remove()
+        drop_models(models)
+    for line in lines:
+        typer.echo(line)
+    if lines and not remove:
+        typer.echo("nothing was removed; --remove removes it")
+    elif lines:
+        typer.echo("removed")
+    else:
+        typer.echo(f"{garbage.root}: everything in it is reached")
+
+
+def _show_audit(report: Report, refit: str) -> None:
+    """One line a mismatch, then one line that sums up."""
+    for finding in report.findings:
+        typer.echo(finding.line)
+    for path in report.missing:
+        typer.echo(f"{path}: is not there; run the workflow")
+    if not report.complete:
+        typer.echo("what follows the partition index was not checked: there is none to go by")
+    if report.refit_needed:
+        stages = ", ".join(report.refit_needed)
+        typer.echo(
+            f"refit needed: the code of {stages} has changed since the generation was fitted; "
+            f"no mismatch, it stays as it is until `{refit}`"
+        )
+    if report.agrees:
+        typer.echo(f"{report.artifacts} artifacts agree")
+        return
+    counts = f"{len(report.findings)} mismatches, {len(report.missing)} missing"
+    typer.echo(f"{report.artifacts} artifacts: {counts}")
+
+
+def _garbage_lines(garbage: Garbage, in_store: int) -> list[str]:
+    """One line per folder, then the total; none where there is nothing.
+
+    Args:
+        garbage: Files that nothing reaches.
+        in_store: Bytes of the store of models that nothing needs.
+    """
+    from rich.filesize import decimal
+
+    from shoal.plan.history import STORE
+
+    rows = [(str(part.folder), f"{part.files}", part.size) for part in garbage.parts()]
+    if in_store:
+        rows.append((str(garbage.root / STORE), "", in_store))
+    if not rows and not garbage.folders:
+        return []
+    rows.append(("total", f"{len(garbage.files)}", sum(size for _, _, size in rows)))
+    width = max(11, *(len(name) for name, _, _ in rows))
+    lines = [f"{'unreachable':<{width}}  {'files':>7}  {'size':>10}"]
+    lines += [f"{name:<{width}}  {files:>7}  {decimal(size):>10}" for name, files, size in rows]
+    if garbage.folders:
+        lines.append(f"folders that hold nothing else: {len(garbage.folders)}")
+    return lines
