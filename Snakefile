@@ -7,12 +7,11 @@ sys.path[:] = [folder for folder in sys.path if folder != workflow.basedir]
 
 from snakemake.utils import min_version
 
-from shoal.workflow.start import begin, end_well, end_with_failures, prepare, start
+from shoal.workflow.start import begin, end_well, end_with_failures, start
 
 min_version("9.27")
 
 plans = start(config, workflow)
-plan = plans.of  # a job's own, by its wildcards
 
 
 wildcard_constraints:
@@ -44,9 +43,6 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/gate.smk"
 include: "workflow/rules/pool.smk"
 include: "workflow/rules/answers.smk"
-
-
-prepare(workflow.rules)
 
 
 onstart:

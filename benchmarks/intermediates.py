@@ -31,12 +31,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from shoal.explore.intermediates.ask import nearest
 from shoal.explore.intermediates.catalogue import Catalogue, Column
 from shoal.explore.intermediates.forms import FORMS, as_kept, frame
-from shoal.explore.intermediates.keeping import keep
-from shoal.explore.intermediates.search import nearest
+from shoal.explore.intermediates.keeping import Request, keep
 from shoal.explore.intermediates.store import FOLDER, Intermediates
-from shoal.explore.intermediates.worth import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

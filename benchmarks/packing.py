@@ -138,7 +138,7 @@ def measure_trainings(folder: Path, options: argparse.Namespace) -> None:
     lay_out(folder / "alone", options.specialists, options.seed)
     with contextlib.chdir(folder / "alone"):
         plan = Plan("packing", [], Path("config"))
-        base = plan.layout.fit("base", "base.safetensors")
+        base = plan.layout.file("base_fit.base")
         _snakemake([str(plan.layout.index), str(base)], [], None)
         parameters = sum(tensor.size for tensor in load_state(base)[0].values())
     shutil.copytree(folder / "alone", folder / "packed", symlinks=True)
@@ -201,26 +201,27 @@ def _commands(plan: Plan) -> list[list[str]]:
         "model": canonical_json(plan.settings.model.as_json()),
         "training": canonical_json(plan.settings.train_specialists.as_json()),
         "index": layout.index,
-        "base": layout.fit("base", "base.safetensors"),
-        "shapes": layout.fit("encode", "shapes.json"),
+        "base": layout.file("base_fit.base"),
+        "shapes": layout.file("encode_fit.shapes"),
         "threads": plan.settings.compute.threads,
         "checkpoint-seconds": plan.settings.compute.checkpoint_seconds,
     }
-    grid = plan.grid
+    common |= {"search": plan.steps.as_text(), "store": layout.folder / "store"}
+    common["made-of"] = layout.made["specialists"]
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     begin_packs(plan, index, write=True)
     if packs:
-        common |= {"grid": canonical_json(grid), "specialists": layout.specialists, "logs": "logs"}
         own_files = [
             {"members": layout.pack_members(each.name), "status": each.job.outputs[0]}
             for each in packs
         ]
-        return [_command("train-pack", common | own) for own in own_files]
+        return [_command("train-pack", common | {"logs": "logs"} | own) for own in own_files]
     alone = []
     for job in jobs:
-        digest, point = job.about.split("/")
-        own = {"digest": digest, "point": canonical_json(grid[point])}
+        digest, step, slot = job.about.split("/")
+        own = {"digest": digest, "step": step, "slot": slot}
+        own["point"] = canonical_json(plan.grid[slot])
         alone.append(own | dict(zip(("out", "ledger"), job.outputs, strict=True)))
     return [_command("train-specialist", common | own) for own in alone]
 
@@ -248,7 +249,7 @@ def _run(command: list[str]) -> str:
 
 def _same_bits(folder: Path, count: int) -> int:
     """How many members have the same weights both ways."""
-    pattern = "results/*/g1/specialists/*/*/*/model.safetensors"
+    pattern = "results/*/g1/specialists/*/*/*/*/model.safetensors"
     alone = list((folder / "alone").glob(pattern))
     if len(alone) != count:
         sys.exit(f"{len(alone)} specialists instead of {count}")

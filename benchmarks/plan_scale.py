@@ -144,7 +144,7 @@ def measure(folder: Path, scale: Scale, repeats: int, seed: int) -> tuple[int, S
 
 def _merge(plan: Plan, scale: Scale) -> None:
     layout = plan.layout
-    contents = (read_json(layout.summary(shard), dict[str, Any]) for shard in layout.shards)
+    contents = (read_json(path, dict[str, Any]) for path in layout.files("assign.summary"))
     merge_summaries(contents, scale.partitions, plan.settings.cluster.min_rows, "lineage")
 
 
@@ -152,11 +152,16 @@ def _partition(plan: Plan) -> list[str]:
     """The command of rule ``partition``, with its result aside."""
     layout = plan.layout
     return [
-        *("shoal", "partition", "--summary", *(str(layout.summary(s)) for s in layout.shards)),
-        *("--assigner", str(layout.fit("cluster", "assigner.safetensors"))),
-        *("--check", str(layout.check), "--lineage", layout.fits["cluster"]),
+        *(
+            "shoal",
+            "partition",
+            "--summary",
+            *(str(layout.file("assign.summary", shard=s)) for s in layout.shards),
+        ),
+        *("--assigner", str(layout.file("cluster_fit.assigner"))),
+        *("--check", str(layout.file("split_check.check")), "--lineage", layout.fits["cluster"]),
         *("--min-rows", str(plan.settings.cluster.min_rows)),
-        *("--stores", str(layout.shard_rows("cluster", "").parent), "--tolerance", "0"),
+        *("--stores", str(layout.file("assign.rows", shard="").parent), "--tolerance", "0"),
         *("--index", "merged/index.json"),
     ]
 

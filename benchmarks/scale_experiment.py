@@ -21,8 +21,8 @@ from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import FOLDS, TRAIN, Columns, write_table
 from shoal.partitions.grouping import groups
 from shoal.plan.answers import answers_jobs
-from shoal.plan.layout import FIT_FILES, ROW_STAGES
 from shoal.plan.plan import Plan
+from shoal.plan.stages import STAGES
 from shoal.training.budget import Budget
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 EDITED = Path("data", "part-00000.csv")
+ROWS = ("split.table", "transform.table", "encode.rows", "embed.embedding", "assign.rows")
 SHARES = (0.7, 0.15, 0.15)
 """Of a shard's rows of one partition in each fold."""
 
@@ -80,7 +81,7 @@ def complete(folder: Path, scale: Scale, seed: int) -> int:
         for shard, (path, _) in plan.shards.items():
             if path != EDITED:
                 _write_generated(plan, scale, shard, rng)
-        write_json(plan.layout.check, {"leaks": {}})
+        write_json(plan.layout.file("split_check.check"), {"leaks": {}})
         write_index(plan, plan.layout.index)
         index = read_json(plan.layout.index, dict[str, Any])
         for job in plan.layout.later_jobs(index):
@@ -112,7 +113,7 @@ def apply_edit(folder: Path, scale: Scale, seed: int) -> None:
     with contextlib.chdir(folder):
         plan = Plan("scale", [], Path("config"))
         _write_shard(plan, scale, _edited_shard(plan), hashes)
-        write_json(plan.layout.check, {"leaks": {}})
+        write_json(plan.layout.file("split_check.check"), {"leaks": {}})
         write_index(plan, plan.layout.index)
 
 
@@ -120,8 +121,8 @@ def restore(folder: Path) -> None:
     """Undo :func:`edit`; what was made for the edited file goes too."""
     with contextlib.chdir(folder):
         plan = Plan("scale", [], Path("config"))
-        for job in (*plan.layout.row_jobs(), plan.layout.partition_job()):
-            if job.about in (_edited_shard(plan), ""):
+        for job in plan.layout.early_jobs():
+            if not STAGES[job.rule].frozen and job.about in (_edited_shard(plan), ""):
                 for path in job.outputs:
                     path.unlink(missing_ok=True)
     (folder / EDITED).write_text("0\n")
@@ -130,9 +131,9 @@ def restore(folder: Path) -> None:
 def write_index(plan: Plan, out: Path) -> None:
     """Merge the summaries, as the checkpoint does."""
     layout, cluster = plan.layout, plan.settings.cluster
-    summaries = [layout.summary(shard) for shard in layout.shards]
-    assigner = layout.fit("cluster", "assigner.safetensors")
-    stores = layout.shard_rows("cluster", "").parent
+    summaries = [layout.file("assign.summary", shard=shard) for shard in layout.shards]
+    assigner = layout.file("cluster_fit.assigner")
+    stores = layout.file("assign.rows", shard="").parent
     partition(summaries, assigner, cluster.min_rows, layout.fits["cluster"], stores, out)
 
 
@@ -159,27 +160,36 @@ def _write_fits(plan: Plan, scale: Scale) -> None:
     layout = plan.layout
     read = {
         "split": [path for path, _ in plan.shards.values()],
-        "transform": layout.rows("split"),
-        "encode": layout.rows("transform"),
-        "embed": layout.rows("encode"),
-        "cluster": [*layout.rows("encode"), *layout.rows("embed"), *layout.rows("transform")],
-        "base": layout.rows("encode"),
+        "transform": layout.files("split.table"),
+        "encode": layout.files("transform.table"),
+        "embed": layout.files("encode.rows"),
+        "cluster": [
+            *layout.files("encode.rows"),
+            *layout.files("embed.embedding"),
+            *layout.files("transform.table"),
+        ],
+        "base": layout.files("encode.rows"),
     }
-    for stage, names in FIT_FILES.items():
-        record = {"files": _hashed(read[stage]), "code": plan.fit_codes[stage]}
-        for name in names:
-            _write_minimal(layout.fit(stage, name), f"{stage}_fit", record)
+    for job in layout.early_jobs():
+        stage = STAGES[job.rule]
+        if stage.frozen:
+            record = {
+                "files": _hashed(read[stage.identity]),
+                "code": plan.fit_codes[stage.identity],
+            }
+            for path in job.outputs:
+                _write_minimal(path, stage.name, record)
     rng = np.random.default_rng(0)
     prototypes = rng.normal(size=(256, 2)).astype(np.float32)
     atom = np.arange(256, dtype=np.int32)
     bounds = Bounds.of_mean(scale.rows, scale.partitions, 0.5, 2.0)
     owner = (atom % scale.partitions).astype(np.int32)
     AtomAssigner(prototypes, atom, owner, bounds, scale.rows).save(
-        layout.fit("cluster", "assigner.safetensors")
+        layout.file("cluster_fit.assigner")
     )
     training = plan.settings.train_specialists
     budget = Budget(training.rows_seen, training.base_share, int(SHARES[0] * scale.rows))
-    save_state(layout.fit("base", "base.safetensors"), {}, {"budget": asdict(budget)})
+    save_state(layout.file("base_fit.base"), {}, {"budget": asdict(budget)})
 
 
 def _hashed(paths: Iterable[Path]) -> dict[str, str]:
@@ -191,8 +201,8 @@ def _write_generated(plan: Plan, scale: Scale, shard: str, rng: np.random.Genera
     number, fold = _places(scale)
     found = groups(number, fold, np.zeros((len(number), ROW_HASH_BYTES), np.uint8))
     drawn = [group | {"sum": rng.bytes(ROW_HASH_BYTES).hex()} for group in found]
-    for stage in ROW_STAGES:
-        _write_minimal(plan.layout.shard_rows(stage, shard), stage)
+    for name in ROWS:
+        _write_minimal(plan.layout.file(name, shard=shard), name.partition(".")[0])
     _write_summary(plan, shard, len(number), drawn)
 
 
@@ -202,23 +212,23 @@ def _write_shard(plan: Plan, scale: Scale, shard: str, hashes: NDArray[np.uint8]
     number, fold = _places(scale)
     arrays = {"hash": RowArray((ROW_HASH_BYTES,), "uint8"), "fold": RowArray((), "uint8")}
     rows = {"hash": hashes, "fold": fold}
-    for stage in ("encode", "embed", "cluster"):
-        write_rows(layout.shard_rows(stage, shard), len(fold), arrays, [rows], {})
+    for name in ROWS[2:]:
+        write_rows(layout.file(name, shard=shard), len(fold), arrays, [rows], {})
     columns = Columns({"a": "numeric", "label": "label"}, "classification", {}, {}, {})
     table = columns.schema().empty_table()
-    for stage in ("split", "transform"):
+    for name in ROWS[:2]:
         record = {"source": str(EDITED)}
-        write_table(layout.shard_rows(stage, shard), table.schema, [table], record)
+        write_table(layout.file(name, shard=shard), table.schema, [table], record)
     _write_summary(plan, shard, len(number), groups(number, fold, hashes))
 
 
 def _write_summary(plan: Plan, shard: str, rows: int, found: list[dict[str, Any]]) -> None:
     layout = plan.layout
-    read = [layout.shard_rows(stage, shard) for stage in ("encode", "embed", "transform")]
-    read.append(layout.fit("cluster", "assigner.safetensors"))
+    read = [layout.file(name, shard=shard) for name in ROWS[1:4]]
+    read.append(layout.file("cluster_fit.assigner"))
     record = {"store": NO_HASH, MADE_FROM: {"files": _hashed(read)}}
     content = {"shard": shard, "rows": rows, "groups": found, "unknown_labels": 0} | record
-    path = layout.summary(shard)
+    path = layout.file("assign.summary", shard=shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")
 

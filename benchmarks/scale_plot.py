@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from shoal.report.partition_map import COLOURS
+from shoal.report.plots import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

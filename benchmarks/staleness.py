@@ -35,7 +35,6 @@ from shoal.embed.embedder import load_embedder
 from shoal.formats.json_file import read_json
 from shoal.formats.tables import Table, keys
 from shoal.partitions.reader import Index
-from shoal.plan.layout import BASELINES
 from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "mnist_fashion"
 LABELS = {"mnist.npz": ("y",), "fashion_mnist.npz": ("y_train", "y_test")}
+BASELINES = ("evaluate_generalist", "evaluate_random")
 FITS = ("embed_fit", "cluster_fit", "base_fit")
 LEDGERED = (*FITS, "train_specialist", "train_choose", "train_router", *BASELINES)
 SHARES = (0, 5, 10, 25, 50, 100)
@@ -143,11 +143,13 @@ def _flops(job: Job, plan: Plan) -> float:
     """A job's own FLOPs: ledgers of some also count what these build upon."""
     layout = plan.layout
     if job.rule in ("embed", "assign"):
-        rows = int(read_json(layout.summary(job.about), dict[str, Any])["rows"])
+        rows = int(
+            read_json(layout.file("assign.summary", shard=job.about), dict[str, Any])["rows"]
+        )
         if job.rule == "embed":
-            embedder = load_embedder(layout.fit("embed", "embedder.safetensors"))
+            embedder = load_embedder(layout.file("embed_fit.embedder"))
             return rows * float(embedder.flops_per_row)
-        assigner = load_assigner(layout.fit("cluster", "assigner.safetensors"))
+        assigner = load_assigner(layout.file("cluster_fit.assigner"))
         return rows * float(getattr(assigner, "flops_per_row", 0.0))
     if job.rule not in LEDGERED:
         return 0.0
@@ -156,7 +158,7 @@ def _flops(job: Job, plan: Plan) -> float:
     if job.rule == "train_router":
         return flops - float(ledger["detail"]["embedding"] + ledger["detail"]["assignment"])
     if job.rule in BASELINES:
-        base = read_json(layout.fit("base", "ledger.json"), dict[str, Any])
+        base = read_json(layout.file("base_fit.ledger"), dict[str, Any])
         return flops - float(base["flops"])
     return flops
 
@@ -172,7 +174,7 @@ class Labels:
         for shard, (path, _) in plan.shards.items():
             with np.load(path) as file:
                 self._arrays[path] = dict(file)
-            table = Table(plan.layout.shard_rows("split", shard))
+            table = Table(plan.layout.file("split.table", shard=shard))
             found = np.concatenate([keys(batch) for batch in table.batches(4096, ["_key"])])
             table.close()
             for row, key in enumerate(found):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from shoal.search.steps import Steps
+from shoal.settings.search import GridSampling, Halving
+
 COUNTS = {"train": 0, "validation": 0, "test": 0}
 
 
@@ -26,7 +29,7 @@ def plan_record(release: str, **changes: Any) -> dict[str, Any]:
 def run_record(release: str, **changes: Any) -> dict[str, Any]:
     """The settings file of a run."""
     record = {"plan": plan_record(release), "experiment": "tiny", "overrides": []}
-    record |= {"fit_codes": {}, "sources": {}, "points": {}, "proposing": None}
+    record |= {"fit_codes": {}, "sources": {}, "points": {}, "search": plain_steps().as_json()}
     return record | {"before": None, "failed": []} | changes
 
 
@@ -51,7 +54,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
     difference = {"value": 0.0, "low": None, "high": None}
     counts = {"rows": COUNTS, "partitions": 1, "gate": gate, "incomplete": []}
     counts["difference"] = difference
-    return dict.fromkeys(names, scores) | about | counts | {"control": None, "leaks": {}} | changes
+    return dict.fromkeys(names, scores) | about | counts | {"control": None} | changes
 
 
 def partition_entry(partition: int, **changes: Any) -> dict[str, Any]:
@@ -65,3 +68,9 @@ def partition_index(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
     rows = {"rows": COUNTS, "untrained_rows": COUNTS, "unknown_labels": 0}
     root = {"all": "", "fit": "", "train": ""}
     return {"partitions": list(entries), "root": root, "stores": "../stores"} | rows | changes
+
+
+def plain_steps() -> Steps:
+    """The steps of a plain grid's search."""
+    sampling = GridSampling(sampler="sobol", samples=None, batch=1, seed=0)
+    return Steps({}, sampling, Halving(rungs=1, reduction_factor=2))

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.merge import Bounds
 from shoal.embed.pca import PCAEmbedder
-from shoal.encode.column import Place, Target
+from shoal.encode.column import ColumnSetting, Target
 from shoal.encode.encoders import make_encoder
 from shoal.train_router.router import ByClassifier, ByDistance, ByNeighbours, Router, Scores
 
@@ -75,14 +75,16 @@ def routes(scores: Scores) -> Subject:
 
 def encoded(kind: str, values: Any, **spec: Any) -> Subject:
     """An encoder fitted on the rows."""
-    encoder = make_encoder(spec, Place("v", kind, "encode.columns.v", 0))
+    encoder = make_encoder(spec, ColumnSetting("v", kind, "encode.columns.v", 0))
     encoder.fit(values, Target(np.arange(len(values)) % 2, ["n", "y"]))
     return values, encoder.encode
 
 
 def projected() -> Subject:
     """The pixels of images through a PCA of scikit-learn's, by its class's name."""
-    encoder = make_encoder({"_target_": "sklearn.decomposition.PCA"}, Place("v", "image", "s", 0))
+    encoder = make_encoder(
+        {"_target_": "sklearn.decomposition.PCA"}, ColumnSetting("v", "image", "s", 0)
+    )
     estimator = PCA(whiten=True)
     estimator.mean_, estimator.components_ = numbers(576), numbers(50, 576)
     estimator.explained_variance_ = 1 + abs(numbers(50))

@@ -74,7 +74,7 @@ def measured(
     run_pool(folder, chosen, folder / "numbers.json", folder / "rows.parquet")
     layout = layout_of(folder, chosen)
     index = read_json(folder / layout.index, dict[str, Any])
-    gate = read_json(folder / layout.gate(index), dict[str, Any])
+    gate = read_json(folder / layout.file("gate.gate", index), dict[str, Any])
     flops = read_json(folder / "numbers.json", dict[str, Any])["ungated"]["train_flops"]
     gained = sum(each["rows"] * each["difference"] for each in gate["comparisons"])
     return Gain(gained / gate["rows"], flops)

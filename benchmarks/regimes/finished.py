@@ -48,14 +48,14 @@ class Finished:
             plan = Plan(EXPERIMENT, list(overrides), Path("config"))
         layout = plan.layout
         self.settings = plan.settings
-        self.shapes = Shapes.load(folder / layout.fit("encode", "shapes.json"))
-        self.base, meta = load_state(folder / layout.fit("base", "base.safetensors"))
-        ledger = read_json(folder / layout.fit("base", "ledger.json"), dict[str, Any])
+        self.shapes = Shapes.load(folder / layout.file("encode_fit.shapes"))
+        self.base, meta = load_state(folder / layout.file("base_fit.base"))
+        ledger = read_json(folder / layout.file("base_fit.ledger"), dict[str, Any])
         self.base_flops = float(ledger["flops"])
         self.budget = Budget(**meta["budget"])
         self.total_flops = total_flops
         self.bins = plan.settings.evaluate.calibration_bins
-        self._encoder = folder / layout.fit("encode", "encoder.skops")
+        self._encoder = folder / layout.file("encode_fit.encoder")
         self._index = Index(folder / layout.index)
         self._regimes = folder / REGIMES
 

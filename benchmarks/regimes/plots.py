@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.formats.files import replacing
-from shoal.report.partition_map import COLOURS
+from shoal.report.plots import COLOURS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,7 +40,7 @@ def run_pool(folder: Path, overrides: Sequence[str], numbers: Path, rows: Path) 
     seconds = time.perf_counter() - start
     layout = layout_of(folder, overrides)
     index = read_json(folder / layout.index, dict[str, Any])
-    metrics = read_json(folder / layout.evaluation(index, "metrics.json"), dict[str, Any])
+    metrics = read_json(folder / layout.file("evaluate.metrics", index), dict[str, Any])
     _write_rows(folder, layout, index, metrics["metric"], rows)
     cost = {"workflow_seconds": seconds, "training_seconds": _seconds(folder, layout, index)}
     write_json(numbers, metrics | cost)
@@ -78,7 +78,7 @@ def _write_rows(
     from shoal.partitions.reader import Index
 
     value = "correct" if metric == "accuracy" else "squared_error"
-    predictions = pd.read_parquet(folder / layout.evaluation(index, "predictions.parquet"))
+    predictions = pd.read_parquet(folder / layout.file("evaluate.predictions", index))
     names = {f"{rival}_{value}": rival for rival in RIVALS}
     tested = predictions[["key", "partition", *names]].rename(columns=names)
     others = []
@@ -93,9 +93,8 @@ def _write_rows(
 
 def _seconds(folder: Path, layout: Layout, index: dict[str, Any]) -> float:
     """Time of the jobs whose FLOPs count for the pool."""
-    stages = ("embed", "cluster", "base")
-    paths = [layout.fit(stage, "ledger.json") for stage in stages]
+    paths = [layout.file(f"{fit}.ledger") for fit in ("embed_fit", "cluster_fit", "base_fit")]
     entries = layout.specialised(index)
-    paths += [path for entry in entries for path in layout.training_ledgers(entry)]
-    paths.append(layout.router(index, "ledger.json"))
+    paths += [path for entry in entries for path in layout.search_of(entry).ledgers]
+    paths.append(layout.file("train_router.ledger", index))
     return sum(float(read_json(folder / path, dict[str, Any])["seconds"]) for path in paths)

@@ -108,7 +108,7 @@ def lines(cell: Path, chosen: list[str]) -> Iterator[tuple[str, Line]]:
     run = Finished(cell, chosen, 0.0)
     layout = layout_of(cell, chosen)
     index = read_json(cell / layout.index, dict[str, Any])
-    folder = (cell / layout.pool(index, "manifest.json")).parent
+    folder = (cell / layout.file("pool.manifest", index)).parent
     pool = Pool.load(folder, trust=run.shapes.trusted)
     trained = sorted(number for number in pool.experts.models if number >= 0)
     known = run.other_validation

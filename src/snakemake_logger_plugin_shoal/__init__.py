@@ -13,7 +13,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-_SHOWN_WILDCARDS = ("shard", "digest", "point", "rung", "slot", "pack")
+_SHOWN_WILDCARDS = ("shard", "digest", "step", "slot", "pack")
 
 
 class LogHandler(LogHandlerBase):

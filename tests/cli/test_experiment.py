@@ -62,7 +62,17 @@ def test_a_name_is_that_of_results_before_that_of_a_folder_here(project: Path):
     assert Experiment("new").results == Path("results/new")
 
 
-@pytest.mark.parametrize("text", ["elsewhere/mine", "results", "results/mine/pool", "."])
+def test_a_name_is_an_experiments_also_where_a_folder_here_has_it(project: Path):
+    """As a folder of data may, before the experiment has any results."""
+    (project / "results" / "mine").rmdir()
+    (project / "mine").mkdir()
+
+    (variant,) = Experiment("mine").variants([])
+
+    assert variant.settings.name == "mine"
+
+
+@pytest.mark.parametrize("text", ["elsewhere/mine", "results/", "results/mine/pool", "."])
 def test_settings_are_not_known_of_other_folders(text: str, project: Path):
     """Commands that compose settings say which folders they take."""
     Path(text).mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.encode.column import Place, Target
+from shoal.encode.column import ColumnSetting, Target
 from shoal.encode.encoders import make_encoder
 
 TWO = Target(np.array([0, 1, 1, 0]), ["no", "yes"])
@@ -12,7 +12,7 @@ TWO = Target(np.array([0, 1, 1, 0]), ["no", "yes"])
 
 def fitted(spec, kind, values, target=TWO):
     """An encoder of column v, fitted."""
-    encoder = make_encoder(spec, Place("v", kind, "encode.columns.v", 0))
+    encoder = make_encoder(spec, ColumnSetting("v", kind, "encode.columns.v", 0))
     encoder.fit(values, target)
     return encoder
 

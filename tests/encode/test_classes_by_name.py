@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoal.encode.column import Place, Target
+from shoal.encode.column import ColumnSetting, Target
 from shoal.encode.encoders import make_encoder
 from shoal.encode.named import rows_at_once
 from shoal.errors import ModelError
@@ -44,7 +44,7 @@ def test_a_class_by_name_gets_what_its_kind_looks_like(target, kind, values):
 def test_a_class_that_draws_takes_the_seed():
     """A random_state that is not given is the seed."""
     spec = {"_target_": "sklearn.random_projection.GaussianRandomProjection", "n_components": 2}
-    place = Place("v", "image", "encode.columns.v", 5)
+    place = ColumnSetting("v", "image", "encode.columns.v", 5)
     values = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
 
     encoder = make_encoder(spec, place)

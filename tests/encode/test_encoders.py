@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from shoal.encode.column import ColumnEncoder, Place, Target
+from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
 from shoal.encode.encoders import ENCODERS, make_encoder
 from shoal.encode.named import Named
 from shoal.errors import DataError, ModelError, SettingsError
@@ -213,7 +213,7 @@ def test_a_constant_image_is_zero():
 def test_specifications_that_do_not_fit_are_refused(spec, kind, message):
     """An unknown encoder, option or kind names the setting and the nearest known one."""
     with pytest.raises(SettingsError, match=message):
-        make_encoder(spec, Place("v", kind, "encode.columns.v", 0))
+        make_encoder(spec, ColumnSetting("v", kind, "encode.columns.v", 0))
 
 
 SEQUENCE = {"alphabet": "abcdefg wors"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.encode.column import Place, Target
+from shoal.encode.column import ColumnSetting, Target
 from shoal.encode.encoders import make_encoder
 from shoal.errors import DataError, SettingsError
 
@@ -16,7 +16,7 @@ def words(*values):
 
 def fitted(values, name="sequence_one_hot", **options):
     spec = {"encoder": name, "alphabet": "dna", **options}
-    encoder = make_encoder(spec, Place("v", "text", "encode.columns.v", 0))
+    encoder = make_encoder(spec, ColumnSetting("v", "text", "encode.columns.v", 0))
     encoder.fit(values, ANY)
     return encoder
 

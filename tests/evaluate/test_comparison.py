@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shoal.evaluate.comparison import compared
+from shoal.evaluate.verdict import compared
 from shoal.settings.learning import Evaluate
 from shoal.training.metrics import score
 
@@ -15,7 +15,8 @@ def found(per_row, units=None, made_by=None):
         name: {"score": score("rmse", values), "train_flops": 1.0}
         for name, values in per_row.items()
     }
-    return compared(SETTINGS, "rmse", measured, per_row, units, made_by)
+    said, interval = compared(SETTINGS, "rmse", measured, per_row, units, made_by)
+    return said | {"interval": interval}
 
 
 def test_forty_two_patients_decide_less_than_their_rows():

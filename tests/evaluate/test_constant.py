@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from shoal.evaluate.bootstrap import Difference
-from shoal.evaluate.constant import against_constant, no_better_text
-from shoal.evaluate.verdict import verdict
+from shoal.evaluate.verdict import against_constant, no_better_text, verdict
 from shoal.settings.learning import Evaluate
 
 SETTINGS = Evaluate(bootstrap=200, calibration_bins=10, map="pca", map_rows=10, seed=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoal.errors import DataError
-from shoal.evaluate.control import control, control_verdict, refuse_leak
+from shoal.evaluate.verdict import control, control_verdict, refuse_leak
 from shoal.training.metrics import row_correct, row_squared_error
 
 ROWS = 400

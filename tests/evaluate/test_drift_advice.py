@@ -5,8 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from shoal.evaluate.drift import Change, PartitionChange, Sample, compare
-from shoal.evaluate.drift_advice import recommend
+from shoal.evaluate.drift import Change, PartitionChange, Sample, compare, recommend
 
 LEVEL = 0.01
 ALL = Change(

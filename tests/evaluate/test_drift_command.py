@@ -92,6 +92,7 @@ class World:
             "points": {},
             "specialist": "",
             "margin": None,
+            "next": [],
         }
         write_json(path, content | unread)
         return path

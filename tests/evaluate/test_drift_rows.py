@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoal.evaluate.drift_rows import RowPlaces, smallest_draws, surplus
+from shoal.evaluate.drift_command import RowPlaces, smallest_draws, surplus
 from shoal.formats.hashing import ROW_HASH_BYTES, hash_rows
 
 

@@ -11,7 +11,7 @@ import torch
 from shoal.errors import ModelError
 from shoal.model_store import ModelStore
 from shoal.model_store.backends import Memory
-from shoal.model_store.care import freed_by, usage
+from shoal.model_store.care import collectable, freed_by, usage
 
 
 @pytest.fixture(params=["folder", "memory", "memory://"])
@@ -287,6 +287,22 @@ class TestModelStoreContract:
         assert freed_by(store, ["b"]) == usage(store, "b").stored > 0
         everything = usage(store, "a").stored + usage(store, "b").stored
         assert freed_by(store, ["a", "b", "c"]) == everything
+
+    def test_garbage_that_is_there_already_is_counted_apart(self, where):
+        """Frames of models that were removed, and packs that a killed writer left unnamed."""
+        store = ModelStore(where)
+        store.save({"a": net(0), "b": net(1)})
+        assert collectable(store) == 0
+
+        size, other = freed_by(store, ["a"]), freed_by(store, ["b"])
+        store.remove(["a"])
+        assert (collectable(store), freed_by(store, ["b"])) == (size, other)
+        with store.backend.write(f"pack-{'0' * 32}.zarr.zip") as file:
+            file.write(b"123")
+        assert collectable(store) == size + 3
+
+        store.collect_garbage()
+        assert collectable(store) == 0
 
 
 def _pack_bytes(store):

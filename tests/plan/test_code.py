@@ -2,10 +2,12 @@
 
 import functools
 import shutil
+from pathlib import Path
 
 import pytest
 
 from shoal.errors import SettingsError
+from shoal.plan import code
 from shoal.plan.code import _closure, _package_file, code_digest, users_modules, users_part
 
 
@@ -28,7 +30,30 @@ def test_the_face_of_the_package_is_part_of_no_stage():
 
 def test_training_does_not_depend_on_evaluation():
     """A change in the report retrains nothing."""
-    assert "report" not in imported("shoal.train_specialists.command")
+    assert not {"evaluation", "verdict"} & imported("shoal.train_specialists.command")
+    searching = {"choose", "proposals", "space", "steps"}
+    assert not searching & imported("shoal.train_specialists.command")
+    assert searching <= imported("shoal.train_specialists.choose")
+
+
+def test_a_template_is_part_of_the_page_it_makes(tmp_path: Path, monkeypatch):
+    """A change in the report's template makes the report again, and retrains nothing."""
+    package = tmp_path / "shoal"
+    shutil.copytree(code._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "_PACKAGE", package)
+
+    def digests() -> list[str]:
+        code._package_digest.cache_clear()
+        return [code_digest(name) for name in ("evaluate.judge", "train_specialists.command")]
+
+    page, training = digests()
+    template = package / "report" / "evaluation.html.jinja"
+    template.write_text(template.read_text() + " ")
+    page_after, training_after = digests()
+    code._package_digest.cache_clear()
+
+    assert page_after != page
+    assert training_after == training
 
 
 def test_a_stage_that_is_nowhere_has_no_digest():

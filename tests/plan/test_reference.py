@@ -61,3 +61,12 @@ def test_values_come_from_the_files(tmp_path: Path):
 
     assert "| `dims` | `17` | whole number above 0 | components kept" in page
     assert "Principal components of the training fold. For a test." in page
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_says_what_a_missing_value_becomes(page: str, name):
+    """Its docstring, or that of a class above it, has a line ``Missing:`` for the page."""
+    table = page.partition("## Encoders")[2].splitlines()
+    row = next(line for line in table if line.startswith(f"| `{name}` | "))
+
+    assert row.split(" | ")[3] != "-"

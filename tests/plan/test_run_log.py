@@ -59,7 +59,7 @@ def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path)
     """A pack's log names each, with its reason and its log; those that trained are none."""
     log = tmp_path / "pack.log"
     log.write_text(
-        "a1/p1: trained in 1.0 s\nb2/p1: failed, the loss is nan; its log: logs/b2.log\n"
+        "r/a1/0/p1: done in 1.0 s\nr/b2/0/p1: failed, the loss is nan; its log: logs/b2.log\n"
     )
     text = (
         "Error in rule train_pack:\n    jobid: 3\n    output: results/x/g1/packs/s/0.json\n"
@@ -68,6 +68,5 @@ def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path)
 
     (failure,) = failed_specialists(failed_jobs(text))
 
-    assert failure.specialists == "results/x/g1/specialists/s"
-    assert (failure.name, failure.reason) == ("b2/p1", "the loss is nan")
+    assert (failure.name, failure.reason) == ("r/b2/0/p1", "the loss is nan")
     assert failure.log == "logs/b2.log"

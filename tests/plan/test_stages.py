@@ -13,7 +13,7 @@ from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, 
 import shoal
 from shoal.formats.json_file import write_json
 from shoal.plan.layout import Layout
-from shoal.plan.paths import inputs, jobs_of, outputs
+from shoal.plan.paths import beside, glob, inputs, jobs_of, outputs, parse
 from shoal.plan.stages import KEYS, STAGES, Stage
 from shoal.settings import Settings
 from tests.documents import partition_entry, partition_index
@@ -72,7 +72,7 @@ class Workflow:
     def make(self) -> None:
         """Make what the plan looks at: summaries, index, choices."""
         layout = self.layout
-        for path in [layout.summary(shard) for shard in layout.shards]:
+        for path in [layout.file("assign.summary", shard=shard) for shard in layout.shards]:
             write_json(path, {})
         write_json(layout.index, self.index)
         for entry in layout.specialised(self.index):
@@ -83,15 +83,7 @@ class Workflow:
         rule, values = self.rules[stage.name], dict[str, str]()
         for name, path in outputs(self.layout, stage, job, self.index).items():
             values |= getattr(rule.output, name).match(str(path)).groupdict()
-        if unpacked := getattr(getattr(rule.input[0], "_file", None), "callable", None):
-            found = unpacked(Wildcards(fromdict=values))
-        else:
-            found = {
-                name: each(Wildcards(fromdict=values))
-                if callable(each)
-                else each.apply_wildcards(values)
-                for name, each in rule.input.items()
-            }
+        found = rule.input[0]._file.callable(Wildcards(fromdict=values))
         return {name: value for name, value in found.items() if name not in OF_SOURCES}
 
 
@@ -118,15 +110,17 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Wor
         yield workflow
 
 
-def test_every_rule_is_a_stage_with_the_same_paths(read):
+@pytest.mark.parametrize("way", ["grid", "halved"])
+def test_every_rule_is_a_stage_with_the_same_paths(read, way):
     """A rule and its stage have the same outputs, with the same wildcards."""
-    rules = read().rules
+    rules = read(*WAYS[way]).rules
 
     assert set(rules) - OTHER_RULES == set(STAGES)
     for stage in STAGES.values():
         rule = rules[stage.name]
         said = {name: strip_wildcard_constraints(path.file) for name, path in rule.output.items()}
-        assert said == {name: stage.pattern(name) for name in stage.outputs}
+        made = set(stage.outputs) - set(() if way == "halved" else stage.carried)
+        assert said == {name: stage.pattern(name) for name in made}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -145,16 +139,76 @@ def test_every_rule_takes_the_files_that_its_stage_says(read, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_jobs_of_the_stages_are_those_of_the_layout(read, way):
-    """Each job makes the same files."""
+def test_a_job_comes_after_those_that_make_its_inputs(read, way):
+    """In the order of a layout's jobs; no file is made twice."""
+    workflow = read(*WAYS[way])
+    layout, index, made = workflow.layout, workflow.index, set()
+    jobs = layout.jobs(index)
+    every = {path for job in jobs for path in job.outputs}
+
+    assert {job.rule for job in jobs} == set(STAGES) - {"train_pack", "answers"}
+    for job in jobs:
+        takes = inputs(layout, STAGES[job.rule], job.wildcards, index).values()
+        paths = {path for each in takes for path in as_list(each)}
+        assert paths & every <= made
+        assert made.isdisjoint(job.outputs)
+        made.update(job.outputs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_path_says_which_job_made_it(read, way):
+    """Of which stage it is, and by which wildcards; where results lie does not matter."""
     workflow = read(*WAYS[way])
 
-    made = {
-        (stage.name, tuple(outputs(workflow.layout, stage, job, workflow.index).values()))
-        for stage, job in workflow.jobs()
-    }
+    for stage, job in workflow.jobs():
+        files = outputs(workflow.layout, stage, job, workflow.index)
+        for name, path in files.items() if stage.place == "generation" else ():
+            place = parse(f"/elsewhere/{path}")
+            assert place is not None
+            assert (place.stage, place.output) == (stage, name)
+            assert job.items() - {("validation", job.get("validation"))} <= place.wildcards.items()
+            inside = path.relative_to(workflow.layout.root)
+            assert inside.match(glob(stage, name))
+            given = {key: place.wildcards[key] for key in stage.keys if key in place.wildcards}
+            assert inside.match(glob(stage, name, **given))
 
-    assert made == {(job.rule, job.outputs) for job in workflow.layout.jobs(workflow.index)}
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/part-1.csv",
+        "results/tiny/published/0123456789.json",
+        "results/tiny/g1/gate/0123456789/.123-unfinished.json",
+        "results/tiny/g1/pool/0123456789/root/specialist-0.safetensors",
+        "results/tiny/gate/0123456789/root.json",
+    ],
+)
+def test_other_files_are_no_outputs_of_a_generation(path):
+    """Source files, records beside it, what is being written, what an output lists."""
+    assert parse(path) is None
+
+
+def test_a_file_beside_an_output_is_of_its_job():
+    """As the members of a pool beside its manifest."""
+    pool = Path("g1/pool/0123456789/root")
+
+    place = beside(pool / "specialist-0.safetensors")
+
+    assert place is not None
+    assert place == parse(pool / "manifest.json")
+
+
+def test_a_benchmark_is_called_by_the_wildcards_of_its_job(read):
+    """As its rule says it."""
+    rules = read().rules
+    for stage in STAGES.values():
+        benchmark = strip_wildcard_constraints(str(rules[stage.name].benchmark))
+        if stage.place == "generation":
+            path = stage.pattern(next(iter(stage.outputs)))
+            place = parse(path.replace("{generation}", "g1"))
+            assert place is not None
+            said = Path("results/{experiment}/benchmarks", place.benchmark)
+            assert str(said) == benchmark.replace("{generation}", "g1")
 
 
 def test_one_job_for_all_takes_what_there_is_of_each(read):
@@ -164,12 +218,12 @@ def test_one_job_for_all_takes_what_there_is_of_each(read):
 
     found = inputs(layout, STAGES["train_router"], {}, index)
 
-    assert found["choices"] == [choices / d / f"{d[::-1]}.json" for d in TRAINED]
+    assert found["choices"] == [choices / d / "0" / f"{d[::-1]}.json" for d in TRAINED]
     assert found["assigner"] == layout.folder / "cluster" / layout.fits["cluster"] / (
         "assigner.safetensors"
     )
-    rows = [layout.shard_rows("cluster", shard) for shard in layout.shards[:2]]
-    ledger = layout.fit("cluster", "ledger.json")
+    rows = [layout.file("assign.rows", shard=shard) for shard in layout.shards[:2]]
+    ledger = layout.file("cluster_fit.ledger")
     names = [str(path).replace("cluster", "embed") for path in rows]
     write_json(ledger, {"made_from": {"files": dict.fromkeys([*names, "base.safetensors"], "")}})
     write_json(rows[1], {})
@@ -178,20 +232,31 @@ def test_one_job_for_all_takes_what_there_is_of_each(read):
 
 
 def test_a_step_of_a_search_takes_what_the_one_before_left(read):
-    """Nothing on the first rung, later its ranking and the states of all of its slots."""
+    """Nothing in the first step, later the decision before it and the states of all slots."""
     layout = read(*HALVED).layout
-    stage, validation = STAGES["train_rung"], OTHERS[0]
-    about = {"digest": TRAINED[0], "rung": "0", "slot": layout.points[0]}
+    stage, validation = STAGES["train_specialist"], OTHERS[0]
+    about = {"digest": TRAINED[0], "step": "0", "slot": layout.points[0]}
 
     first = inputs(layout, stage, about)
-    later = inputs(layout, stage, {**about, "rung": "1", "slot": f"{validation}-0"})
+    later = inputs(layout, stage, {**about, "step": "1", "slot": f"{validation}-0"})
 
-    rungs = layout.folder / "rungs"
-    own = rungs / layout.made["rungs"] / TRAINED[0] / "0"
-    ranking = rungs / layout.made["choices"] / TRAINED[0] / "0" / f"{validation}.json"
-    assert (first["ranking"], first["begun"]) == ([], [])
-    assert later["ranking"] == [ranking]
-    assert later["begun"] == [own / point / "state.safetensors" for point in layout.points]
+    own = layout.folder / "specialists" / layout.made["specialists"] / TRAINED[0] / "0"
+    decision = layout.search(TRAINED[0], validation).decision(0)
+    assert (first["decision"], first["states"]) == ([], [])
+    assert later["decision"] == [decision]
+    assert later["states"] == [own / point / "state.safetensors" for point in layout.points]
+
+
+def test_a_decision_compares_a_rung_or_all_trials(read):
+    """Under halving the slots of its step; of proposed points those of the steps before too."""
+    stage = STAGES["train_choose"]
+    about = {"digest": TRAINED[0], "step": "1", "validation": OTHERS[0]}
+    found = {}
+    for way in ("halved", "proposed"):
+        paths = inputs(read(*WAYS[way]).layout, stage, about)["specialists"]
+        found[way] = [path.parts[-3] for path in as_list(paths)]
+
+    assert found == {"halved": ["1"], "proposed": ["0", "0", "1"]}
 
 
 def test_a_stage_takes_outputs_of_stages_before_it():
@@ -200,7 +265,7 @@ def test_a_stage_takes_outputs_of_stages_before_it():
     for stage in STAGES.values():
         for origin in (origin for each in stage.inputs.values() for origin in each.origins):
             assert origin.output in STAGES[origin.stage].outputs
-            takes_turns = origin.step != "all"
+            takes_turns = stage.per in ("slot", "step", "pack")
             assert takes_turns or order.index(origin.stage) < order.index(stage.name)
 
 

@@ -113,8 +113,15 @@ def build_pool(folder: Path) -> Path:
         specialists.append(_save(specialist, shapes, facts, seed=partition))
         choices.append(fits / f"choice-{partition}.json")
         digests = {"train": f"d{partition}", "validation": "v"}
-        chosen = {"partition": partition, "specialist": str(specialist), "point": "p"}
-        measured = {"digests": digests, "rows": 1, "points": {}, "losses": {}, "margin": None}
+        chosen = {"partition": partition, "specialist": specialist.name, "point": "p"}
+        measured = {
+            "digests": digests,
+            "rows": 1,
+            "points": {},
+            "losses": {},
+            "margin": None,
+            "next": [],
+        }
         write_json(choices[-1], chosen | measured)
     Ledger("base_fit").write(fits / "ledger.json")
     entries = [partition_entry(number, specialist="d") for number in (0, 1)]

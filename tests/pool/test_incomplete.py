@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from shoal.plan.failures import left_out, record_failed
-from shoal.pool.incomplete import Failure, incomplete, incomplete_line, read_failed
+from shoal.plan.layout import Layout
+from shoal.pool.incomplete import Failure, incomplete, read_failed
+from shoal.report.words import incomplete_line
 
 ENTRIES = [
     {"partition": 0, "trained": True, "specialist": "a"},
@@ -13,12 +15,12 @@ ENTRIES = [
 
 
 def failure(folder: Path, digest: str, point: str = "p", reason: str = "no memory") -> Failure:
-    return Failure(str(folder), digest, point, reason, "logs/x.log")
+    return Failure(str(folder / digest / "0" / point), reason, "logs/x.log")
 
 
 def trained(each: Failure) -> None:
     """Let its files be there."""
-    folder = Path(each.specialists, each.name)
+    folder = Path(each.folder)
     folder.mkdir(parents=True)
     for name in ("model.safetensors", "ledger.json"):
         (folder / name).touch()
@@ -62,10 +64,13 @@ def test_the_record_forgets_what_has_been_trained(tmp_path):
 
 def test_only_what_is_planned_and_missing_is_left_out(tmp_path):
     """Specialists of other settings, of other grid points, or trained since, are none of it."""
-    path = tmp_path / "failed.json"
-    own = [failure(tmp_path, digest) for digest in "ba"]
-    others = [failure(tmp_path / "other", "c"), failure(tmp_path, "d", "q")]
-    record_failed(path, [*own, *others, failure(tmp_path, "e")])
-    trained(failure(tmp_path, "e"))
+    path, folder = tmp_path / "failed.json", tmp_path / "g1" / "specialists" / "sid"
+    root, made = str(tmp_path), {"specialists": "sid", "search": "grid"}
+    layout = Layout(root, root, "g1", {}, made, (), ("p",), "", "", refreshed=False, slots=(1,))
+    own = [failure(folder, digest) for digest in "ba"]
+    others = [failure(folder.with_name("other"), "c"), failure(folder, "d", "q")]
+    others.append(failure(tmp_path / "g2" / "specialists" / "sid", "f"))
+    record_failed(path, [*own, *others, failure(folder, "e")])
+    trained(failure(folder, "e"))
 
-    assert left_out(path, tmp_path, ["p"]) == ("a/p", "b/p")
+    assert left_out(path, layout) == ("sid/a/0/p", "sid/b/0/p")

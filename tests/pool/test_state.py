@@ -12,7 +12,7 @@ import skops.io
 
 import shoal
 from shoal.encode import skops_file
-from shoal.encode.column import Place
+from shoal.encode.column import ColumnSetting
 from shoal.encode.encoders import make_encoder
 from shoal.errors import CorruptError
 from shoal.formats.fitted_state import load_state, save_state
@@ -266,4 +266,4 @@ def test_what_an_encoder_takes_over_is_of_its_kind(name, kind, fitted, line):
     spec = {"encoder": name} | options.get(name, {})
 
     with pytest.raises(CorruptError, match=f"^column 'v': {line}"):
-        make_encoder(spec, Place("v", kind, "encode", 0)).restore(fitted)
+        make_encoder(spec, ColumnSetting("v", kind, "encode", 0)).restore(fitted)

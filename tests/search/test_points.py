@@ -7,8 +7,8 @@ import torch
 
 import shoal.models
 from shoal.errors import SettingsError
-from shoal.plan.points import points
 from shoal.search.points import at_point, model_at
+from shoal.search.space import points
 from shoal.settings.learning import Model, Training
 from shoal.settings.search import GridSampling, Range
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from shoal.errors import SettingsError
-from shoal.plan.points import points
 from shoal.plan.variants import variants
+from shoal.search.space import points
 from shoal.settings.compose import as_list, compose
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -25,7 +25,7 @@ def bits(experiment: Experiment) -> dict[str, bytes]:
     """Weights of everything trained, the routers, and the published pool's."""
     results = experiment.folder / "results"
     paths = [
-        *results.glob("*/g1/specialists/*/*/*/model.safetensors"),
+        *results.glob("*/g1/specialists/*/*/*/*/model.safetensors"),
         *results.glob("*/g1/router/*/*/router.safetensors"),
         *results.glob("*/pool/*.s*"),
     ]

@@ -54,10 +54,10 @@ def spying_programs(folder: Path) -> Path:
 
 def test_a_job_killed_for_its_memory_asks_for_more_and_succeeds(ran: Experiment, cluster: Cluster):
     """Where past ledgers promise too little, the second or third attempt gets what it takes."""
-    for ledger in ran.generation.glob("specialists/*/*/*/ledger.json"):
+    for ledger in ran.generation.glob("specialists/*/*/*/*/ledger.json"):
         content = json.loads(ledger.read_text()) | {"peak_memory_bytes": 1}
         ledger.write_text(json.dumps(content))
-    (model, *_) = sorted(ran.generation.glob("specialists/*/*/*/model.safetensors"))
+    (model, *_) = sorted(ran.generation.glob("specialists/*/*/*/*/model.safetensors"))
     bits = model.read_bytes()
     model.unlink()
     ran.forget_store()

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.evaluate.leaks import leak_lines
 from shoal.formats import tables
 from shoal.formats.tables import Columns, Table, write_table
+from shoal.report.words import leak_lines
 from shoal.split import leaks
 from shoal.split.keys import input_hashes, row_keys
 from shoal.split.leaks import find_leaks, near_rows, repeated_inputs

@@ -160,11 +160,12 @@ class Lab:
         found: dict[str, Any] = {"index": {k: v for k, v in index.items() if k != "made_from"}}
         for entry in index["partitions"]:
             for point in layout["points"] if entry["trained"] else ():
-                path = Path("specialists", made["specialists"], entry["specialist"], point)
+                path = Path("specialists", made["specialists"], entry["specialist"], "0", point)
                 found[str(path)] = (self.generation / path / "model.safetensors").read_bytes()
             if entry["trained"]:
                 validation = entry["digests"]["validation"]
-                path = Path("choices", made["choices"], entry["specialist"], f"{validation}.json")
+                own = Path("choices", made["choices"], entry["specialist"], "0")
+                path = own / f"{validation}.json"
                 choice = json.loads((self.generation / path).read_text())
                 found[str(path)] = [choice[name] for name in ("point", "losses", "rows")]
         router = self.generation / "router" / made["router"] / root["fit"]

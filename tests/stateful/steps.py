@@ -137,9 +137,7 @@ class Steps(RuleBasedStateMachine):
             if "shard" in wildcards:
                 said.append((job.rule, wildcards["shard"]))
             elif job.rule == "train_specialist":
-                said.append(
-                    (job.rule, number[wildcards["digest"]], str(POINTS[wildcards["point"]]))
-                )
+                said.append((job.rule, number[wildcards["digest"]], str(POINTS[wildcards["slot"]])))
             elif job.rule == "train_choose":
                 said.append((job.rule, number[wildcards["digest"]]))
             else:

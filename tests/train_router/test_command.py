@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,28 +10,35 @@ from shoal.errors import CorruptError
 from shoal.formats.json_file import write_json
 from shoal.train_router.command import chosen_specialists
 
-SPECIALIST = Path("specialists/a/p/model.safetensors")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPECIALIST = "../../specialists/a/p/model.safetensors"
 CHOICE = {
     "partition": 3,
     "digests": {"train": "a", "validation": "b"},
     "rows": 9,
     "point": "p",
     "points": {"p": {"lr": 0.1}},
-    "specialist": str(SPECIALIST),
+    "specialist": SPECIALIST,
     "losses": {"p": 0.5},
     "margin": None,
+    "next": [],
 }
 
 
 def choice(folder: Path, **changes: Any) -> Path:
     """A choice's document."""
-    write_json(folder / "choice.json", CHOICE | changes)
-    return folder / "choice.json"
+    path = folder / "choices" / "a" / "choice.json"
+    write_json(path, CHOICE | changes)
+    return path
 
 
 def test_a_partition_has_the_file_that_it_chose(tmp_path: Path):
     """By the partition's number."""
-    assert chosen_specialists([choice(tmp_path)], [SPECIALIST]) == {3: SPECIALIST}
+    file = tmp_path / "specialists" / "a" / "p" / "model.safetensors"
+
+    assert chosen_specialists([choice(tmp_path)], [file]) == {3: file}
 
 
 @pytest.mark.parametrize(
@@ -47,4 +53,4 @@ def test_a_choice_that_is_none_is_named(tmp_path: Path, changes: dict[str, Any],
     path = choice(tmp_path, **changes)
 
     with pytest.raises(CorruptError, match=rf"choice\.json: {line}"):
-        chosen_specialists([path], [SPECIALIST])
+        chosen_specialists([path], [tmp_path / "model.safetensors"])

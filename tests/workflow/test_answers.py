@@ -1,4 +1,4 @@
-"""What the choices of an experiment did, told at the end of its real small workflow."""
+"""Comparison of an experiment's choices at the end of its real small workflow."""
 
 import json
 from collections import Counter
@@ -18,8 +18,19 @@ def told(experiment, name="report.html"):
     return experiment.folder / "results" / "tiny" / "answers" / name
 
 
+def flip_labels(experiment):
+    """Give every fifth row the other label, so that not all variants score the same."""
+    for path in sorted((experiment.folder / "data").glob("*.csv")):
+        table = pd.read_csv(path)
+        other = table["label"].map({"yes": "no", "no": "yes"})
+        table["label"] = table["label"].where(table.index % 5 > 0, other)
+        table.to_csv(path, index=False)
+
+
 def test_variants_are_compared_once_all_of_them_are_published(experiment):
     """Tables, plots and page say what metrics and choices say; `shoal variants` names the page."""
+    flip_labels(experiment)
+
     assert Counter(experiment.run(overrides=OVERRIDES))["answers"] == 1
 
     variants = pd.read_parquet(told(experiment, "variants.parquet"))

@@ -107,7 +107,7 @@ def test_changed_code_of_a_fit_is_a_notice(spoiled, monkeypatch: pytest.MonkeyPa
 
 def test_json_holds_the_same_for_programs(spoiled):
     """--json prints one document with mismatches, missing files and notices."""
-    path = one("specialists/*/*/*/model.safetensors")
+    path = one("specialists/*/*/*/*/model.safetensors")
     flip(path, -1)
 
     code, lines = audited("--json")

@@ -22,7 +22,7 @@ def spoiled(copied, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_flipped_bit_in_a_specialist_is_found(spoiled):
     """Tensors are compared with their hashes; what was made from the file is not blamed too."""
-    path = one("specialists/*/*/*/model.safetensors")
+    path = one("specialists/*/*/*/*/model.safetensors")
     flip(path, -1)
 
     assert blamed() == [str(path)]
@@ -30,7 +30,7 @@ def test_a_flipped_bit_in_a_specialist_is_found(spoiled):
 
 def test_specialists_in_each_others_place_are_found(spoiled):
     """Whole files under the wrong digest are named, both of them."""
-    paths = sorted(Path("results/tiny/g1").glob("specialists/*/*/*/model.safetensors"))
+    paths = sorted(Path("results/tiny/g1").glob("specialists/*/*/*/*/model.safetensors"))
     swap(paths[0], paths[-1])
 
     assert set(blamed()) == {str(paths[0]), str(paths[-1])}
@@ -38,7 +38,7 @@ def test_specialists_in_each_others_place_are_found(spoiled):
 
 def test_specialists_at_each_others_grid_point_are_found(spoiled):
     """Whole files of the right digest under the wrong grid point are named, both of them."""
-    folder = one("specialists/*/*")
+    folder = one("specialists/*/*/*")
     paths = sorted(folder.glob("*/model.safetensors"))
     swap(paths[0], paths[1])
 
@@ -120,7 +120,7 @@ def test_another_base_than_everything_was_made_from_is_found(spoiled):
 
 def test_an_artifact_of_another_base_is_found(spoiled):
     """Where others were made from the file that is there, the one that was not is stale."""
-    path, base = one("choices/*/*/*.json"), one("base/*/base.safetensors")
+    path, base = one("choices/*/*/*/*.json"), one("base/*/base.safetensors")
     content = read_json(path, Any)
     content["made_from"]["files"][str(base)] = "0" * 64
     write_json(path, content)
@@ -134,7 +134,7 @@ def test_an_artifact_of_another_base_is_found(spoiled):
 def test_a_record_of_another_jobs_input_is_found(spoiled):
     """An artifact names the inputs that its path stands for, no more and no fewer."""
     path = one("embed/*/ledger.json").with_name("embedder.safetensors")
-    choice = one("choices/*/*/*.json")
+    choice = one("choices/*/*/*/*.json")
     content = read_json(choice, Any)
     content["made_from"]["files"][str(path)] = "0" * 64
     write_json(choice, content)
@@ -155,7 +155,7 @@ def test_a_changed_table_is_blamed_itself(spoiled):
 
 def test_a_choice_of_no_point_of_the_grid_is_found(spoiled):
     """A choice must be one of the grid's points."""
-    path = one("choices/*/*/*.json")
+    path = one("choices/*/*/*/*.json")
     write_json(path, read_json(path, Any) | {"point": "0123456789"})
 
     assert str(path) in blamed()
@@ -163,7 +163,7 @@ def test_a_choice_of_no_point_of_the_grid_is_found(spoiled):
 
 def test_a_pool_of_other_specialists_is_found(spoiled):
     """A pool holds what was chosen, not what its manifest happens to list."""
-    path = one("choices/*/*/*.json")
+    path = one("choices/*/*/*/*.json")
     content = read_json(path, Any)
     other = next(each for each in content["losses"] if each not in ("base", content["point"]))
     write_json(path, content | {"point": other})

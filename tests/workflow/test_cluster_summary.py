@@ -9,11 +9,10 @@ import pytest
 
 from shoal.operate.slurm import accounts as slurm_accounts
 from shoal.operate.slurm.accounts import ask_accounts, parse_accounts
-from shoal.operate.slurm.page import cluster_page
-from shoal.operate.slurm.summary import cluster_summary, node_share, summarise_run
+from shoal.operate.slurm.summary import cluster_page, cluster_summary, node_share, summarise_run
 from shoal.plan.run_log import efficiency_report, submissions
 from shoal.settings.compose import compose
-from tests.evaluate.test_report import Reader
+from tests.report.test_evaluation import Reader
 from tests.workflow.small import ROOT
 
 LOG = """\

@@ -14,6 +14,7 @@ from shoal.operate.estimate import Cost, Estimate
 from shoal.plan.jobs import Job
 from shoal.plan.layout import Layout
 from shoal.training.budget import Budget
+from tests.documents import plain_steps
 
 POINT, OTHER = "1111111111", "2222222222"
 INDEX = {
@@ -25,15 +26,18 @@ INDEX = {
 @pytest.fixture
 def plan(tmp_path: Path) -> Any:
     """A stand-in for a plan: a folder and the few settings that an estimate reads."""
-    made, fits = {"specialists": "sid"}, {"base": "bid"}
+    made, fits = {"specialists": "sid", "search": "grid"}, {"base": "bid"}
     layout = Layout(
-        str(tmp_path), str(tmp_path), "g1", fits, made, ("a", "b"), (), "", "", refreshed=False
+        *(str(tmp_path), str(tmp_path), "g1", fits, made, ("a", "b"), (POINT, OTHER), "", ""),
+        refreshed=False,
+        slots=(2,),
     )
     training = SimpleNamespace(rows_seen=1000, base_share=0.5, batch_size=8)
     return SimpleNamespace(
         root=tmp_path,
         layout=layout,
         grid={POINT: {"lr": 1}, OTHER: {"lr": 2}},
+        steps=plain_steps(),
         settings=SimpleNamespace(train_specialists=training),
     )
 
@@ -52,12 +56,12 @@ def benchmark(root: Path, rule: str, name: str, seconds: float) -> Path:
 def specialist(root: Path, flops: float) -> None:
     """A past job: 100 rows seen, 2 s in the command, 5 s in all."""
     ledger = {"flops": flops, "rows_seen": 100, "seconds": 2.0}
-    write(root / "g1" / "specialists" / "sid" / "digest" / POINT / "ledger.json", ledger)
-    benchmark(root, "train_specialist", f"sid/digest/{POINT}", 5.0)
+    write(root / "g1" / "specialists" / "sid" / "digest" / "0" / POINT / "ledger.json", ledger)
+    benchmark(root, "train_specialist", f"sid/digest/0/{POINT}", 5.0)
 
 
 def job(rule: str, partition: int | None = None, point: str = POINT) -> Job:
-    about = f"digest/{point}" if rule == "train_specialist" else ""
+    about = {"digest": "digest", "step": "0", "slot": point} if rule == "train_specialist" else {}
     return Job(rule, about, (), partition)
 
 
@@ -87,7 +91,7 @@ def test_a_specialists_cost_follows_from_its_rows_and_the_frozen_budget(plan: An
     """20 of 100 rows see a fifth of half the budget, in whole batches; the start costs as ever."""
     specialist(plan.root, flops=700.0)
     budget = {"rows_seen": 1000, "base_share": 0.5, "training_rows": 100}
-    path = plan.layout.fit("base", "base.safetensors")
+    path = plan.layout.file("base_fit.base")
     save_state(path, {"weight": np.zeros(1)}, {"budget": budget})
 
     found = cost(plan, job("train_specialist", 0))

@@ -142,10 +142,10 @@ def test_listing_removes_nothing(changed):
 def test_rows_and_choices_of_the_fit_stay(changed):
     """Drift and removals are told by the rows that the generation was fitted on."""
     plan = Plan("tiny", [], Path("config"))
-    stores = [plan.layout.shard_rows("cluster", shard) for shard in plan.basis()]
+    stores = [plan.layout.file("assign.rows", shard=shard) for shard in plan.basis()]
     gone = set(plan.basis()) - set(plan.layout.shards)
     indexes = set(Path("results/tiny/g1").glob("cluster/*/indexes/*/*"))
-    choices = set(Path("results/tiny/g1").glob("choices/*/*/*"))
+    choices = set(Path("results/tiny/g1").glob("choices/*/*/*/*"))
 
     command("gc", "tiny", "--keep", "1", "--remove")
 
@@ -267,8 +267,8 @@ def test_rows_that_a_waiting_partition_was_trained_on_stay(collected):
     reached.add(layout)
 
     assert reached.covers(since.parent / "members" / "0.json")
-    assert reached.covers(layout.shard_rows("cluster", "gone"))
-    assert not reached.covers(layout.shard_rows("encode", "gone"))
+    assert reached.covers(layout.file("assign.rows", shard="gone"))
+    assert not reached.covers(layout.file("encode.rows", shard="gone"))
 
 
 def test_waiting_partitions_agree_and_lose_nothing(collected):
@@ -297,7 +297,7 @@ def test_a_kept_layout_of_another_generation_keeps_its_fits(collected):
     reached.add(other)
 
     assert reached.covers(other.fit("base", "base.safetensors"))
-    assert not reached.covers(layout.fit("base", "base.safetensors"))
+    assert not reached.covers(layout.file("base_fit.base"))
 
 
 def test_a_checkpoint_is_reached_while_its_output_is_missing(collected):

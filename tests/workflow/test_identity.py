@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shoal.plan.ids import APPLY_MODULES, apply_codes, fit_codes, fit_ids, made_ids
-from shoal.plan.points import points
+from shoal.search.space import points
 from shoal.settings.compose import compose
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -22,7 +22,8 @@ PROPOSED = (
 EVALUATED = {"evaluate"}
 GATED = {"gate", "pool"} | EVALUATED
 POOLED = {"router", "drift"} | GATED
-TRAINED = {"specialists", "choices"} | POOLED
+CHOSEN = {"choices"} | POOLED
+TRAINED = {"specialists"} | CHOSEN
 CLUSTERED = {"cluster"} | TRAINED
 EMBEDDED = {"embed"} | CLUSTERED
 ENCODED = {"encode", "content"} | EMBEDDED
@@ -58,7 +59,7 @@ def changed(before, after):
         ("cluster.partitions=3", {"cluster"}, CLUSTERED),
         ("model.width=4", {"base"}, TRAINED),
         ("train_specialists.lr=0.5", {"base"}, TRAINED),
-        ("grid.lr=[0.001]", set(), {"choices"} | POOLED),
+        ("grid.lr=[0.001]", set(), CHOSEN),
         ("train_router.temperature=0.3", set(), POOLED),
         ("gate.confidence=0.9", set(), GATED),
         ("evaluate.bootstrap=9", set(), EVALUATED),
@@ -86,23 +87,23 @@ def test_a_setting_is_part_of_what_reads_it_and_of_what_follows(override, fits, 
 
 
 def test_halving_is_part_of_what_is_chosen_and_of_the_baselines():
-    """Of the first rung only how long it trains; of the rest points, rungs and code too."""
+    """Of the first step only how long it trains; of the rest points, rungs and code too."""
     three, four, other, code, points = (
         identities(*HALVED, *overrides, codes=codes)
         for overrides, codes in [
             ([], None),
             (["search.halving.rungs=4", "search.halving.reduction_factor=3"], None),
             (["search.halving.rungs=2", "search.halving.reduction_factor=9"], None),
-            ([], {"rungs": "changed"}),
+            ([], {"choices": "changed"}),
             (["grid.lr=[0.001,0.01]"], None),
         ]
     )
 
-    assert changed(identities()[1], three[1]) == {"choices"} | POOLED
-    assert changed(three[1], four[1]) == {"rungs", "choices"} | POOLED
-    assert changed(three[1], other[1]) == {"choices"} | POOLED
-    assert changed(three[1], code[1]) == {"rungs", "choices"} | POOLED
-    assert changed(three[1], points[1]) == {"choices"} | POOLED
+    assert changed(identities()[1], three[1]) == {"search"} | TRAINED
+    assert changed(three[1], four[1]) == {"search"} | TRAINED
+    assert changed(three[1], other[1]) == {"search"} | CHOSEN
+    assert changed(three[1], code[1]) == {"search"} | CHOSEN
+    assert changed(three[1], points[1]) == CHOSEN
     assert all(changed(three[0], each[0]) == {"baselines"} for each in (four, other, points))
 
 
@@ -116,16 +117,17 @@ def test_how_points_are_proposed_is_part_of_what_is_chosen_and_of_the_baselines(
             ("seed", ["search.grid.seed=9"], None),
             ("batch", ["search.grid.batch=2"], None),
             ("space", ["grid.weight_decay=[0,0.1]"], None),
-            ("code", [], {"proposals": "changed"}),
+            ("code", [], {"choices": "changed"}),
             ("samples", ["search.grid.samples=9"], None),
         ]
     }
     fits, made = found.pop("before")
 
-    assert changed(identities()[1], made) == {"choices"} | POOLED
+    # They go on without a point that diverges, where a plain grid fails.
+    assert changed(identities()[1], made) == {"search"} | TRAINED
     for name, (other_fits, other) in found.items():
-        own = set() if name == "samples" else {"proposals"}
-        assert changed(made, other) == own | {"choices"} | POOLED
+        own = set() if name == "samples" else {"search"}
+        assert changed(made, other) == own | CHOSEN
         assert changed(fits, other_fits) == (set() if name == "code" else {"baselines"})
 
 
@@ -166,6 +168,7 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
         ("embed", EMBEDDED - TRAINED),
         ("cluster", {"cluster"}),
         ("specialists", TRAINED),
+        ("choices", {"search"} | CHOSEN),
         ("router", POOLED),
         ("pool", {"pool", "evaluate"}),
         ("evaluate", EVALUATED),
@@ -201,7 +204,7 @@ def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypat
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines"}
-    assert changed(applied, later_applied) == TRAINED - {"choices"}
+    assert changed(applied, later_applied) == TRAINED
 
 
 def test_the_users_function_is_code_of_the_transform(tmp_path, monkeypatch):
@@ -225,7 +228,7 @@ def test_the_users_encoder_is_code_of_encode(tmp_path, monkeypatch):
     """The file of a class that encodes counts where it is fitted and applied, and only there."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "my_encoders.py"
-    given = "encode.kinds.numeric={_target_: my_encoders.Bins}"
+    given = "encode.columns={a: {_target_: my_encoders.Bins}}"
     settings = compose(CONFIG, "demo", [given])
     codes = []
     for text in ("one = 1", "one = 2"):
@@ -251,4 +254,4 @@ def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeyp
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines", "cluster"}
-    assert changed(applied, later_applied) == TRAINED - {"choices"}
+    assert changed(applied, later_applied) == TRAINED

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,9 +15,6 @@ from tests.workflow.small import Experiment, remove_training_row, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import planned, rules
 from tests.workflow.test_warm import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ON = "[changes.incomplete=true]"
 ARGUMENTS = ("-c", "2", "--scheduler", "greedy")
@@ -78,13 +76,13 @@ def record_path(experiment: Experiment) -> Path:
 
 
 def test_a_failed_run_records_the_specialists_and_names_the_setting(failed_once):
-    """Digest, grid point, reason and log of each, and the override that goes on without them."""
+    """Folder, reason and log of each, and the override that goes on without them."""
     record = json.loads((failed_once.folder / "failed.json").read_text())
     said = (failed_once.folder / "stderr").read_text()
 
     assert len(record["specialists"]) == 2
     for entry in record["specialists"]:
-        assert entry["digest"] == digest(failed_once, 1)
+        assert Path(entry["folder"]).parts[-3] == digest(failed_once, 1)
         assert entry["reason"] == REASON
         assert REASON in (failed_once.folder / entry["log"]).read_text()
     assert "training failed for 2 specialists, see results/tiny/failed.json" in said
@@ -172,9 +170,9 @@ def test_garbage_of_neither_pool_is_kept_and_nothing_else_is_garbage(incomplete)
 def test_one_grid_point_that_failed_leaves_the_choice_among_the_others(copied, tmp_path: Path):
     """A partition whose other grid point is trained keeps a specialist."""
     copied.programs = failing(copied.programs, tmp_path / "programs")
-    (path, *_) = sorted(copied.generation.glob(f"specialists/*/{digest(copied, 0)}/*"))
+    (path, *_) = sorted(copied.generation.glob(f"specialists/*/{digest(copied, 0)}/0/*"))
     shutil.rmtree(path)
-    (choice,) = copied.generation.glob(f"choices/*/{path.parent.name}")
+    (choice,) = copied.generation.glob(f"choices/*/{digest(copied, 0)}")
     shutil.rmtree(choice)
     result = copied.snakemake(
         *ARGUMENTS, SHOAL_FAIL=f"{path.relative_to(copied.folder)}/model.safetensors"

@@ -12,9 +12,8 @@ from shoal.errors import ModelError, SourceError
 from shoal.explore.intermediates.ask import nearest_rows, top_rows
 from shoal.explore.intermediates.costs import Costs
 from shoal.explore.intermediates.forms import FORMS, as_kept
-from shoal.explore.intermediates.keeping import BEYOND, FASTER, keep
+from shoal.explore.intermediates.keeping import BEYOND, FASTER, Request, keep
 from shoal.explore.intermediates.store import Intermediates
-from shoal.explore.intermediates.worth import Request
 from tests.workflow.small import nudge_training_rows
 
 HIDDEN = "layers.2"

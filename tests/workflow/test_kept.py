@@ -16,7 +16,7 @@ from tests.workflow.small import nudge_training_rows
 def stored(experiment):
     """Every model file of the generation: its tensors by the kind of file."""
     folder = experiment.generation
-    paths = [*folder.glob("specialists/*/*/*/model.safetensors"), *folder.glob("base/*/base.*")]
+    paths = [*folder.glob("specialists/*/*/*/*/model.safetensors"), *folder.glob("base/*/base.*")]
     return {path: load_state(path)[0] for path in paths}
 
 
@@ -207,3 +207,24 @@ def test_an_undone_change_takes_its_specialists_from_the_store(copied):
         assert same(load_state(path)[0], before[path])
         assert "recovered" in json.loads(path.with_name("ledger.json").read_text())
     assert copied.shoal("audit", "tiny").returncode == 0
+
+
+def test_a_results_folder_under_another_name_has_its_archive(copied):
+    """Models are known by what they were made from, not by where they lie."""
+    results = copied.folder / "results"
+    nudge_training_rows(copied, 1)
+    (results / "tiny").rename(results / "other")
+    archive = Archive(results / "other")
+    before = {each["id"]: each["kind"] for each in archive.releases[-1]["models"]}
+    shutil.rmtree(results / "other" / "g1" / "specialists")
+
+    result = copied.snakemake("-c", "2", overrides="[name=other]")
+
+    assert result.returncode == 0, result.stderr
+    ledgers = results.glob("other/g1/specialists/*/*/*/ledger.json")
+    recovered = ["recovered" in json.loads(path.read_text()) for path in ledgers]
+    assert sorted(recovered) == [False, False, True, True]
+    after = {each["id"] for each in Archive(results / "other").releases[-1]["models"]}
+    kinds = [kind for model, kind in before.items() if model in after]
+    assert sorted(kinds) == ["base", "generalist", "specialist", "specialist"]
+    assert all(archive.store.record(model)["key"][0] == kind for model, kind in before.items())

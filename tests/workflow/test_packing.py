@@ -22,9 +22,9 @@ ONE = "packing.devices=1"
 
 
 def specialists(experiment: Experiment) -> dict[str, bytes]:
-    """Weights of every specialist by ``DIGEST/POINT``."""
-    paths = experiment.generation.glob("specialists/*/*/*/model.safetensors")
-    return {f"{path.parent.parent.name}/{path.parent.name}": path.read_bytes() for path in paths}
+    """Weights of every specialist by ``DIGEST/STEP/SLOT``."""
+    paths = experiment.generation.glob("specialists/*/*/*/*/model.safetensors")
+    return {"/".join(path.parts[-4:-1]): path.read_bytes() for path in paths}
 
 
 def bits(experiment: Experiment) -> dict[str, bytes]:
@@ -40,7 +40,7 @@ def remove_specialists(experiment: Experiment) -> None:
 
 
 def packed(document: dict[str, Any]) -> list[set[str]]:
-    """Members of each pack, ``DIGEST/POINT``."""
+    """Members of each pack, ``DIGEST/STEP/SLOT``."""
     packs = document["packs"]["packs"]
     return [{member["about"] for member in pack["members"]} for pack in packs]
 
@@ -63,7 +63,7 @@ def whole(warm, tmp_path_factory: pytest.TempPathFactory):
 def test_a_packed_run_has_the_bits_of_one_with_a_job_each(whole, finished):
     """Plan, dry run and run list the same jobs (the fixture compares them), and all files agree."""
     assert bits(whole) == bits(finished)
-    for path in finished.generation.glob("specialists/*/*/*/ledger.json"):
+    for path in finished.generation.glob("specialists/*/*/*/*/ledger.json"):
         alone = read_json(path, Any)
         together = read_json(whole.folder / path.relative_to(finished.folder), Any)
         for name in ("job", "flops", "rows_seen", "rows_read", "made_from"):
@@ -100,7 +100,7 @@ def test_gc_takes_a_status_whose_specialists_are_not_kept(whole, monkeypatch, tm
     monkeypatch.chdir(whole.copy(tmp_path / "experiment").folder)
     status, _ = Path("results/tiny/g1").glob("packs/*/*.json")
     old = status.with_name("0123456789.json")
-    old.write_text(json.dumps({"results/tiny/g1/specialists/gone/digest/point": {}}))
+    old.write_text(json.dumps({"results/tiny/g1/specialists/gone/digest/0/point": {}}))
     members = old.parent / "members" / old.name
     members.write_text("[]")
 
@@ -175,7 +175,8 @@ def test_a_pack_that_was_killed_goes_on_where_it_was(copied, warm):
     done = {name: data for name, data in specialists(copied).items() if data}
     assert 0 < len(done) < len(before)
     times = {
-        path: path.stat().st_mtime_ns for path in copied.generation.glob("specialists/*/*/*/model*")
+        path: path.stat().st_mtime_ns
+        for path in copied.generation.glob("specialists/*/*/*/*/model*")
     }
 
     document = planned(copied, ONE)
@@ -210,7 +211,7 @@ def test_a_pack_takes_from_the_store_what_was_trained_before(copied):
 
     assert specialists(copied) == before
     ledgers = [
-        read_json(path, Any) for path in copied.generation.glob("specialists/*/*/*/ledger.json")
+        read_json(path, Any) for path in copied.generation.glob("specialists/*/*/*/*/ledger.json")
     ]
     assert all("recovered" in ledger for ledger in ledgers)
 
@@ -234,7 +235,7 @@ def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
     before = specialists(copied)
     remove_specialists(copied)
     copied.forget_store()
-    choice = next(copied.generation.glob("choices/*/*/*"))
+    choice = next(copied.generation.glob("choices/*/*/*/*"))
     choice.unlink()
     plugins = str(Path(__file__).parent / "plugins")
     python_path = os.pathsep.join(filter(None, [plugins, os.environ.get("PYTHONPATH")]))

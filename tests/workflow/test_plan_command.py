@@ -90,13 +90,16 @@ def test_the_plan_of_a_changed_row_is_what_snakemake_shows_and_what_runs(copied)
 def test_the_estimate_of_a_specialist_is_what_its_ledger_counts(done):
     """FLOPs of a specialist follow exactly from its rows."""
     document = planned(done)
-    ledgers = done.generation.glob("specialists/*/*/*/ledger.json")
+    ledgers = done.generation.glob("specialists/*/*/*/*/ledger.json")
     counted = sum(json.loads(path.read_text())["flops"] for path in ledgers)
     fits = [*done.generation.glob("embed/*/ledger.json")]
     fits += [*done.generation.glob("cluster/*/ledger.json")]
     fits += [*done.generation.glob("base/*/ledger.json")]
     others = [*done.generation.glob("router/*/*/ledger.json")]
-    others += [*done.generation.glob("choices/*/*/*.json"), *done.generation.glob("gate/*/*.json")]
+    others += [
+        *done.generation.glob("choices/*/*/*/*.json"),
+        *done.generation.glob("gate/*/*.json"),
+    ]
     made = sum(json.loads(path.read_text())["flops"] for path in [*fits, *others])
     (base,) = (json.loads(path.read_text())["flops"] for path in fits if "base" in path.parts)
     baselines = [

@@ -35,7 +35,7 @@ def end_a_training(experiment: Experiment, number: int) -> None:
     while not kept:
         assert run.poll() is None
         time.sleep(0.05)
-        kept = list(experiment.generation.glob("specialists/*/*/*/model.checkpoint.safetensors"))
+        kept = list(experiment.generation.glob("specialists/*/*/*/*/model.checkpoint.safetensors"))
     training(experiment).send_signal(number)
     assert run.wait() == 1
 

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from shoal.evaluate.verdict import gate_line
 from shoal.formats.json_file import read_json
 from shoal.plan.plan import Plan
+from shoal.report.words import gate_line
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
 
@@ -47,7 +47,7 @@ def test_an_assigner_that_trains_probes_is_made_from_the_base(done, monkeypatch)
 
     files = read_json(fitted(experiment, "ledger.json"), Any)["made_from"]["files"]
 
-    assert str(plan.layout.fit("base", "base.safetensors")) in files
+    assert str(plan.layout.file("base_fit.base")) in files
     assert plan.basis() == sorted(plan.shards)
     assert audited(*changes)[0] == 0
 
@@ -56,7 +56,7 @@ def test_what_probes_cost_is_the_pools(done):
     """The generalist is trained to the pool's total, that of discovery included."""
     experiment, _ = done
     single = ("cluster/*/ledger.json", "embed/*/ledger.json", "base/*/ledger.json")
-    many = ("router/*/*/ledger.json", "specialists/*/*/*/ledger.json", "choices/*/*/*.json")
+    many = ("router/*/*/ledger.json", "specialists/*/*/*/*/ledger.json", "choices/*/*/*/*.json")
 
     paths = [path for pattern in single + many for path in experiment.generation.glob(pattern)]
     total = sum(read_json(path, Any)["flops"] for path in paths)

@@ -18,6 +18,7 @@ from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, as_config, nudge_training_rows, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import planned, rules
+from tests.workflow.test_search import searched_files
 
 pytest.importorskip("optuna", reason="needs pip install 'shoal[optuna]'")
 
@@ -45,29 +46,25 @@ def proposed(searched, tmp_path):
 
 
 def results(experiment: Experiment) -> dict[str, bytes]:
-    """Weights of all trials, proposals, choices, baselines, predictions, by path."""
+    """Weights of all slots, decisions, baselines, predictions, by path."""
     made = experiment.generation
     files = [*made.rglob("*.safetensors"), *made.rglob("predictions.parquet")]
     found = {str(path.relative_to(made)): path.read_bytes() for path in files}
-    for path in made.glob("trials/*/*/*/*.json"):
+    for path in made.glob("choices/*/*/*/*.json"):
         content = read_json(path, Any)
-        found[str(path.relative_to(made))] = json.dumps(
-            [content["told"], content["points"]]
-        ).encode()
-    for path in made.glob("choices/*/*/*.json"):
-        found[str(path.relative_to(made))] = read_json(path, Any)["specialist"].encode()
+        told = [content["specialist"], content["losses"], content["next"]]
+        found[str(path.relative_to(made))] = json.dumps(told).encode()
     return found
 
 
 def test_batches_are_planned_before_anything_has_run(searched, monkeypatch):
-    """2 + 2 + 1 trials a partition in plan and run, and then nothing; audit and gc agree."""
+    """2 + 2 + 1 slots per partition in plan and run, and then nothing; audit and gc agree."""
     made = searched.generation
-    counts = Counter(len(path.relative_to(made).parts) for path in made.glob("trials/**/*.json"))
-    assert counts == {6: PARTITIONS * 5, 5: PARTITIONS * 2}
-    assert not list(made.glob("specialists/*"))
+    assert len(list(made.glob("specialists/*/*/*/*/ledger.json"))) == PARTITIONS * 5
+    assert len(list(made.glob("choices/*/*/*/*.json"))) == PARTITIONS * 3
     said = " ".join(searched.shoal("variants", "tiny", *OVERRIDES).stdout.split())
     assert said.startswith(
-        "1 variant × 2 partitions × 5 grid points in batches of 2 + 2 + 1 = 10 training jobs"
+        "1 variant × 2 partitions × 5 grid points in steps of 2 + 2 + 1 = 10 training jobs"
     )
 
     assert searched.plan(as_config(*OVERRIDES)) == []
@@ -78,38 +75,39 @@ def test_batches_are_planned_before_anything_has_run(searched, monkeypatch):
 
 
 def test_each_batch_is_proposed_by_all_before(searched):
-    """A partition's trials are as many different points; those that diverge lose the search."""
-    for path in searched.generation.glob("choices/*/*/*.json"):
-        choice = read_json(path, Any)
-        trials = list(searched.generation.glob(f"trials/*/{path.parent.name}/*/*/model.*"))
-        metas = [load_state(trial)[1] for trial in trials]
+    """A partition's slots are as many different points; those that diverge lose the search."""
+    for digest in {path.parts[-3] for path in searched.generation.glob("choices/*/*/*/*.json")}:
+        steps = [
+            [read_json(path, Any) for path in searched.generation.glob(f"choices/*/{digest}/{n}/*")]
+            for n in range(3)
+        ]
+        slots = list(searched.generation.glob(f"specialists/*/{digest}/*/*/model.*"))
+        metas = [load_state(slot)[1] for slot in slots]
         diverged = [meta["point"] for meta in metas if "diverged" in meta]
         assert len({json.dumps(meta["point"]) for meta in metas}) == len(metas) == 5
-        assert len(choice["points"]) == 5 - len(diverged)
         assert all(0.001 <= meta["point"]["lr"] <= 10000 for meta in metas)
-        last = read_json(
-            next(searched.generation.glob(f"trials/*/{path.parent.name}/2/*.json")), Any
-        )
-        assert [each["diverged"] is None for each in last["told"]].count(False) <= len(diverged)
-        assert {each["point"]["lr"] for each in last["told"]} < {m["point"]["lr"] for m in metas}
+        ((first,), (second,), (last,)) = steps
+        assert len(last["points"]) == 5 - len(diverged)
+        assert (len(first["next"]), len(second["next"]), last["next"]) == (2, 2, [])
+        assert first["points"].items() <= second["points"].items() <= last["points"].items()
 
 
 def test_all_that_the_search_costs_is_counted(searched, monkeypatch):
-    """The generalist may spend what trials and proposals took, which the plan knows from them."""
+    """The generalist may spend what slots and decisions took, which the plan knows from them."""
     made = searched.generation
-    ledgers = [read_json(path, Any) for path in made.glob("trials/**/*.json")]
+    paths = [*made.glob("specialists/**/ledger.json"), *made.glob("choices/*/*/*/*.json")]
+    ledgers = [read_json(path, Any) for path in paths]
     jobs = Counter(ledger["job"] for ledger in ledgers)
-    assert jobs == {"train_specialist": PARTITIONS * 5, "train_propose": PARTITIONS * 2}
+    assert jobs == {"train_specialist": PARTITIONS * 5, "train_choose": PARTITIONS * 3}
     (generalist,) = (read_json(p, Any) for p in made.glob("baselines/*/*/generalist.json"))
     others = [*made.glob("*/*/ledger.json"), *made.glob("router/*/*/ledger.json")]
-    others += made.glob("choices/*/*/*.json")
     total = sum(ledger["flops"] for ledger in ledgers + [read_json(path, Any) for path in others])
     assert generalist["detail"]["pool"] == pytest.approx(total)
     assert generalist["flops"] == pytest.approx(total, rel=0.05)
     monkeypatch.chdir(searched.folder)
     plan = Plan("tiny", OVERRIDES, Path("config"))
     index = plan.layout.read_index()
-    trials = [job for job in plan.layout.later_jobs(index) if job.rule == "train_trial"]
+    trials = [job for job in plan.layout.later_jobs(index) if job.rule == "train_specialist"]
 
     cost = Estimate(plan, index, trials).cost(trials)
 
@@ -120,8 +118,8 @@ def test_all_that_the_search_costs_is_counted(searched, monkeypatch):
 
 def test_a_search_that_was_killed_goes_on_where_it_was(proposed, searched, warm):
     """Killed after the first proposals, it repeats nothing, and equal seeds give equal bits."""
-    shutil.rmtree(proposed.generation / "trials")
-    for name in ("choices", "router", "gate", "pool", "evaluate", "baselines"):
+    proposed.forget_store()
+    for name in ("specialists", "choices", "router", "gate", "pool", "evaluate", "baselines"):
         shutil.rmtree(proposed.generation / name)
     config = ["--config", "experiment=tiny", f"overrides={as_config(*OVERRIDES)}"]
     run = subprocess.Popen(
@@ -130,20 +128,20 @@ def test_a_search_that_was_killed_goes_on_where_it_was(proposed, searched, warm)
         env=proposed.environment(),
         stderr=subprocess.DEVNULL,
     )
-    while not list(proposed.generation.glob("trials/*/*/1/*.json")):
+    while not list(proposed.generation.glob("choices/*/*/0/*.json")):
         assert run.poll() is None
         time.sleep(0.05)
     run.kill()
     warm.kill_all()
     run.wait()
-    before = {path: path.stat().st_mtime_ns for path in proposed.generation.glob("trials/**/*.*")}
+    before = {path: path.stat().st_mtime_ns for path in searched_files(proposed)}
     proposed.snakemake("--unlock", overrides=as_config(*OVERRIDES))
     listed = proposed.plan(as_config(*OVERRIDES))
 
     assert proposed.run(overrides=as_config(*OVERRIDES)) == listed
 
-    assert 0 < listed.count("train_trial") <= PARTITIONS * 5 - 2
-    assert listed.count("train_propose") < PARTITIONS * 2
+    assert 0 < listed.count("train_specialist") <= PARTITIONS * 5 - 2
+    assert listed.count("train_choose") < PARTITIONS * 3
     assert all(path.stat().st_mtime_ns == at for path, at in before.items() if path.exists())
     assert results(proposed) == results(searched)
 
@@ -152,28 +150,25 @@ def test_a_larger_number_adds_to_the_search(searched):
     """Seven points instead of five fill the last batch and add one; nothing is trained again."""
     counts = Counter(searched.plan(as_config(*OVERRIDES, "search.grid.samples=7")))
 
-    assert counts["train_trial"] == PARTITIONS * 2
-    assert counts["train_propose"] == PARTITIONS
+    assert counts["train_specialist"] == PARTITIONS * 2
+    assert counts["train_choose"] == PARTITIONS * 2
     assert counts["base_fit"] == counts["cluster_fit"] == 0
 
 
 def test_a_changed_partition_is_searched_anew_alone(proposed):
-    """The other keeps its trials, its proposals and its choice."""
+    """The other keeps its slots and its decisions."""
     nudge_training_rows(proposed, 3)
 
     counts = Counter(rules(planned(proposed, *OVERRIDES)))
 
-    assert counts["train_trial"] == 5
-    assert counts["train_propose"] == 2
-    assert counts["train_choose"] == 1
+    assert counts["train_specialist"] == 5
+    assert counts["train_choose"] == 3
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("packing.devices=2", "packing.devices: points that tpe proposes are not packed; set it"),
-        ("search.halving.rungs=2", "search.halving.rungs: points that tpe proposes are not halved"),
-        ("changes.incomplete=true", "changes.incomplete: leaves out no points that tpe proposes"),
+        ("search.halving.rungs=2", "search.halving.rungs: tpe learns from whole trainings, so"),
         ("search.grid.samples=null", "search.grid: tpe proposes a number of points, set samples"),
         ("grid.batch_size=[8,few]", "grid.batch_size: Input should be a valid integer"),
     ],

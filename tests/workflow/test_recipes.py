@@ -206,7 +206,7 @@ def test_a_setting_keeps_specialists_as_recipes(copied):
     ran = copied.run()
 
     assert ran.count("train_specialist") == 2
-    ledgers = copied.generation.glob("specialists/*/*/*/ledger.json")
+    ledgers = copied.generation.glob("specialists/*/*/*/*/ledger.json")
     assert not any("recovered" in json.loads(path.read_text()) for path in ledgers)
     again = {each["id"] for each in kept_in(copied).releases[-1]["models"]}
     assert again == set(forms)

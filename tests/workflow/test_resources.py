@@ -12,7 +12,7 @@ from shoal.plan.layout import Layout
 from shoal.plan.stages import STAGES
 from shoal.settings.compose import compose
 from shoal.settings.nodes import Nodes
-from tests.documents import COUNTS, partition_entry, partition_index
+from tests.documents import COUNTS, partition_entry, partition_index, plain_steps
 
 DIGEST, POINT = "d" * 24, "1" * 10
 CONFIG = Path(__file__).parents[2] / "config"
@@ -27,20 +27,22 @@ def plan(tmp_path: Path) -> Any:
         str(tmp_path),
         "g1",
         fits,
-        {"specialists": "sid"},
+        {"specialists": "sid", "search": "grid"},
         ("a",),
-        (),
+        (POINT,),
         "iid",
         "",
         refreshed=False,
+        slots=(1,),
     )
     entry = partition_entry(0, specialist=DIGEST, rows=COUNTS | {"train": 1000})
     write(layout.index, partition_index(entry, rows=COUNTS | {"train": 1000}))
-    write(layout.fit("encode", "shapes.json"), {"x_shape": [250]})
+    write(layout.file("encode_fit.shapes"), {"x_shape": [250]})
     training = SimpleNamespace(rows_seen=60_000, base_share=0.5, batch_size=10)
     nodes = compose(CONFIG, "demo", []).nodes
     settings = SimpleNamespace(train_specialists=training, nodes=nodes)
-    return SimpleNamespace(root=tmp_path, layout=layout, grid={POINT: {}}, settings=settings)
+    grid, steps = {POINT: {}}, plain_steps()
+    return SimpleNamespace(root=tmp_path, layout=layout, grid=grid, steps=steps, settings=settings)
 
 
 def write(path: Path, content: Any) -> None:
@@ -52,8 +54,9 @@ def past_specialist(plan: Any, **changes: Any) -> None:
     """A specialist that has seen 6,000 rows in 60 s, in a job of 70 s."""
     ledger = {"flops": 1.0, "rows_seen": 6000, "seconds": 60.0, "rows_read": 1000}
     ledger |= {"peak_memory_bytes": 603_000_000, "peak_gpu_memory_bytes": 400_000_000} | changes
-    write(plan.layout.specialist("e" * 24, POINT, "ledger.json"), ledger)
-    benchmark = plan.root / "benchmarks/g1/train_specialist/sid" / ("e" * 24) / f"{POINT}.tsv"
+    (path,) = plan.layout.search("e" * 24, "v").files(0, "ledger.json")
+    write(path, ledger)
+    benchmark = plan.root / "benchmarks/g1/train_specialist/sid" / ("e" * 24) / f"0/{POINT}.tsv"
     write(benchmark, "s\tmax_rss\n70\t500\n")
 
 
@@ -61,7 +64,7 @@ def asked(plan: Any, attempt: int = 1, rule: str = "train_specialist", **nodes: 
     """Resources of a rule at an attempt, functions called."""
     content = plan.settings.nodes.as_json() | nodes
     plan.settings.nodes = Nodes(**content)
-    wildcards = SimpleNamespace(digest=DIGEST, point=POINT)
+    wildcards = SimpleNamespace(digest=DIGEST, step="0", slot=POINT)
     found = Resources(plan).of(rule, "gpu" if rule == "train_specialist" else "light")
     return SimpleNamespace(
         **{

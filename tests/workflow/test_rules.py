@@ -1,24 +1,21 @@
 """What the rules ask of a plan, on an experiment whose files are made by hand."""
 
-import inspect
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from snakemake.io import is_flagged
-from snakemake.iocontainers import InputFiles, Params
+from snakemake.iocontainers import Wildcards
 
 from shoal.errors import CorruptError
 from shoal.formats.json_file import write_json
-from shoal.plan.jobs import files_of
+from shoal.plan.jobs import Job, files_of
 from shoal.plan.plan import placeholders
-from shoal.plan.stages import STAGES
+from shoal.plan.stages import INDEX, STAGES
 from shoal.workflow.plans import Plans
 from shoal.workflow.rules import RulesPlan
-from shoal.workflow.start import prepare
 from tests.documents import partition_index
 from tests.workflow.small import set_up
 
@@ -50,6 +47,17 @@ def make(paths: list[Path]) -> None:
         path.touch()
 
 
+def of_fits(plan: RulesPlan) -> list[Job]:
+    """The fits of the generation, before the index."""
+    return [job for job in plan.layout.early_jobs() if STAGES[job.rule].frozen]
+
+
+def of_rows(plan: RulesPlan) -> list[Job]:
+    """What is applied to the rows, before the index."""
+    jobs = plan.layout.early_jobs()
+    return [job for job in jobs if not STAGES[job.rule].frozen and job.rule != INDEX]
+
+
 def flags(path: str) -> set[str]:
     """What Snakemake is told about an input."""
     return {name for name in ("ancient", "before_update") if is_flagged(path, name)}
@@ -58,8 +66,8 @@ def flags(path: str) -> set[str]:
 def test_a_file_that_is_there_has_no_job_for_snakemake_to_look_at(plan: RulesPlan):
     """An input that is yet to be made is waited for, also where a file beside it is there."""
     shard, other, _ = plan.layout.shards
-    make([plan.layout.fit("encode", "encoder.skops")])
-    make([plan.layout.shard_rows("transform", shard)])
+    make([plan.layout.file("encode_fit.encoder")])
+    make([plan.layout.file("transform.table", shard=shard)])
 
     def taken(shard: str) -> dict[str, list[set[str]]]:
         found = plan.inputs(STAGES["encode"], {"shard": shard})
@@ -72,11 +80,10 @@ def test_a_file_that_is_there_has_no_job_for_snakemake_to_look_at(plan: RulesPla
 
 def test_a_view_of_the_workflow_sees_every_job(plan: RulesPlan):
     """Where Snakemake is to look and not to run, what is there is asked for as well."""
-    make([path for job in plan.layout.row_jobs() for path in job.outputs])
+    make(files_of(of_rows(plan)))
     plan.follow(snakemake(executor_plugin=None, dryrun=False))
 
-    jobs = [*plan.layout.fit_jobs(), *plan.layout.row_jobs(), plan.layout.partition_job()]
-    assert plan.early_targets() == files_of(jobs)
+    assert plan.early_targets() == files_of(plan.layout.early_jobs())
     taken = plan.inputs(STAGES["encode"], {"shard": plan.layout.shards[0]})
     assert [flags(path) for path in taken["table"]] == [{"ancient"}]
 
@@ -84,36 +91,36 @@ def test_a_view_of_the_workflow_sees_every_job(plan: RulesPlan):
 @pytest.mark.parametrize("dryrun", [True, False])
 def test_everything_again_leaves_the_generation_alone(plan: RulesPlan, dryrun):
     """--forceall runs all jobs but the fits that are there; a dry run of it shows all jobs."""
-    fits = files_of(plan.layout.fit_jobs())
-    rows = [*files_of(plan.layout.row_jobs()), plan.layout.index]
+    fits, rows = files_of(of_fits(plan)), [*files_of(of_rows(plan)), plan.layout.index]
     make([*fits, *rows])
     plan.follow(snakemake(dag_settings=SimpleNamespace(forceall=True), dryrun=dryrun))
 
     made = [each for each in plan.early_targets() if "before_update" not in flags(each)]
-    assert made == [*(fits if dryrun else []), *rows]
+    assert set(made) == {*(fits if dryrun else []), *rows}
     taken = plan.inputs(STAGES["assign"], {"shard": plan.layout.shards[0]})
     assert flags(taken["assigner"][0]) == {"ancient"} | (set() if dryrun else {"before_update"})
 
 
 def test_a_run_asks_for_what_is_missing_and_names_the_fits_that_are_there(plan: RulesPlan):
     """Before the index: both files of a job of which one is missing, and none of a complete one."""
-    fits = files_of(plan.layout.fit_jobs())
-    make([*fits, *(path for job in plan.layout.row_jobs() for path in job.outputs)])
+    fits = files_of(of_fits(plan))
+    make([*fits, *files_of(of_rows(plan))])
     shard = plan.layout.shards[0]
 
     def asked() -> list[str]:
         return [path for path in plan.early_targets() if path not in map(str, fits)]
 
     assert list(map(str, plan.early_targets())) == [str(plan.layout.index), *map(str, fits)]
-    plan.layout.summary(shard).unlink()
+    summary = plan.layout.file("assign.summary", shard=shard)
+    summary.unlink()
 
-    rows = plan.layout.shard_rows("cluster", shard)
-    assert asked() == [rows, plan.layout.summary(shard), plan.layout.index]
+    rows = plan.layout.file("assign.rows", shard=shard)
+    assert asked() == [rows, summary, plan.layout.index]
 
 
 def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):
     """Snakemake's checkpoint is asked only where the index, or a shard, is yet to be made."""
-    make([plan.layout.summary(shard) for shard in plan.layout.shards])
+    make([plan.layout.file("assign.summary", shard=shard) for shard in plan.layout.shards])
     write_json(plan.layout.index, partition_index())
 
     assert plan.index() == partition_index()
@@ -194,33 +201,19 @@ def test_what_takes_all_choices_lists_no_file_that_a_choice_waits_for(plan: Rule
     assert specialists() == list(map(str, plan.layout.candidates(first)))
 
 
-def prepared_input(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An input function of a rule as Snakemake finds it."""
-    rule = SimpleNamespace(input=InputFiles(fromdict={"a": function}), params=Params())
-    prepare([rule])
-    assert rule.input[0] is rule.input.a
-    found: Callable[..., Any] = rule.input.a
-    return found
-
-
-def test_functions_of_rules_keep_their_signatures():
-    """Snakemake, which asks many times, gets the same one each time."""
-    function = prepared_input(lambda wc, output: [wc, output])
-
-    assert inspect.signature(function) is inspect.signature(function)
-    assert list(inspect.signature(function).parameters) == ["wc", "output"]
-    assert function(1, 2) == [1, 2]
-
-
-def test_a_mistake_that_a_rules_function_finds_is_one_line(capsys: pytest.CaptureFixture[str]):
+def test_a_mistake_that_a_rules_function_finds_is_one_line(
+    plan: RulesPlan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     """Snakemake would print a traceback; what is no mistake is left to it."""
+    plans = Plans({"experiment": "tiny"}, Path("config"), snakemake())
 
-    def fail(error: Exception) -> None:
-        raise error
+    def taking(error: Exception) -> None:
+        monkeypatch.setattr(RulesPlan, "inputs", lambda *_: (_ for _ in ()).throw(error))
+        plans.inputs("split_fit")(Wildcards())
 
     with pytest.raises(SystemExit, match="2"):
-        prepared_input(fail)(CorruptError("a.json: not readable"))
+        taking(CorruptError("a.json: not readable"))
     with pytest.raises(KeyError, match="absent"):
-        prepared_input(fail)(KeyError("absent"))
+        taking(KeyError("absent"))
 
     assert capsys.readouterr().err == "shoal: error: a.json: not readable\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shoal.evaluate.verdict import CONTENDERS
 from shoal.formats.row_store import CHUNK_ROWS, ShardRows
 from shoal.formats.tables import Table
+from shoal.report.words import CONTENDERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,7 +127,7 @@ def test_a_specialist_reads_its_own_rows_only(finished):
 
 def test_the_same_inputs_give_the_same_bits(copied):
     """Base and specialists trained again have the same bytes."""
-    paths = sorted(copied.generation.glob("specialists/*/*/*/model.safetensors"))
+    paths = sorted(copied.generation.glob("specialists/*/*/*/*/model.safetensors"))
     paths += copied.generation.glob("base/*/base.safetensors")
     before = {path: path.read_bytes() for path in paths}
     for path in paths:

@@ -160,28 +160,17 @@ def test_a_recipes_grid_point_names_no_class(kept):
 def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked, kept):
     """A record that calls itself the job's own result is used only at the job's point."""
     model = kept.find("1")
-    identity = model.partition("-")[0]
-    (out,) = (
-        path
-        for path in attacked.generation.glob("specialists/*/*/*/model.safetensors")
-        if identity_of_specialist(path.relative_to(attacked.folder)) == identity
-    )
+    _, made_of, digest, point = kept.store.record(model)["key"]
+    (out,) = attacked.generation.glob(f"specialists/{made_of}/{digest}/0/{point}/model.safetensors")
     meta = load_state(out)[1]
     (base,) = attacked.generation.glob("base/*/base.safetensors")
     store = attacked.folder / "results" / "tiny" / "store"
-    place = (out.relative_to(attacked.folder), out.with_name("ledger.json"), base)
-    assert recover(store, *place, meta["point"])
+    place = (out, out.with_name("ledger.json"), base)
+    assert recover(store, made_of, digest, *place, meta["point"])
     at_point(kept, model, POINTS[0])
 
-    assert not recover(store, *place, meta["point"])
+    assert not recover(store, made_of, digest, *place, meta["point"])
     assert load_state(out)[1] == meta
-
-
-def identity_of_specialist(path):
-    """The name in the store of a specialist that is written there."""
-    from shoal.archive.kept import identity_of
-
-    return identity_of("specialist", path)
 
 
 # Classes by name ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tests.workflow.small import jobs
 if TYPE_CHECKING:
     from tests.workflow.small import Experiment
 
-OF_SEARCHES = {"train_pack", "train_rung", "train_rank", "train_propose", "train_trial"}
+OF_SEARCHES = {"train_pack"}
 RULES = set(STAGES) - OF_SEARCHES
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.archive.kept import (
     Archive,
+    Key,
     Role,
-    identity_of,
     is_of,
     keep_release,
     kept_files,
@@ -26,6 +26,7 @@ from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.plan import KeptModel, KeptRelease, PlanRecord
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import settings_id
+from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_json, read_made
 from shoal.formats.shapes import Shapes
 from shoal.plan.history import STORE
@@ -44,8 +45,8 @@ class _File:
     """A trained model's file, and what is known of its training.
 
     Attributes:
-        kind: ``base``, ``generalist``, ``router`` or ``specialist``.
-        path: Its weights, below the generation's folder.
+        key: What it was made from.
+        path: Its weights, which may be gone.
         ledger: The ledger of its training.
         code: Digest of the code that trained it; of a fit's it is in the ledger.
         partition: Its partition, if it has one.
@@ -53,7 +54,7 @@ class _File:
         is_chosen: Whether it is its partition's best.
     """
 
-    kind: str
+    key: Key
     path: Path
     ledger: Path
     code: str | None = None
@@ -61,18 +62,13 @@ class _File:
     digest: str | None = None
     is_chosen: bool = True
 
-    @property
-    def identity(self) -> str:
-        """Its :func:`identity_of`."""
-        return identity_of(self.kind, self.path)
-
-    def listed(self, model: str, point: str | None) -> KeptModel:
+    def listed(self, model: str) -> KeptModel:
         """Its entry in the list of a release: its id and its role."""
         return {
             "id": model,
-            "kind": self.kind,
+            "kind": self.key.kind,
             "partition": self.partition,
-            "point": point,
+            "point": self.key.point,
             "chosen": self.is_chosen,
         }
 
@@ -126,7 +122,7 @@ def _release(
         "model": settings["model"],
         "training": settings["train_specialists"],
         "index": str(layout.index.relative_to(layout.root)),
-        "shapes": asdict(Shapes.load(layout.fit("encode", "shapes.json"))),
+        "shapes": asdict(Shapes.load(layout.file("encode_fit.shapes"))),
         "models": listed,
     }
 
@@ -153,24 +149,42 @@ def _models_before(home: Path, release: str) -> dict[Role, str]:
 def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     """The models of a release; each after the ones that it is made from."""
     index, codes = read_made(layout.index, PartitionIndex), plan["codes"]
-    base = layout.fit("base", "base.safetensors")
-    yield _File("base", base, layout.fit("base", "ledger.json"))
-    generalist = layout.baseline(index, "generalist.safetensors")
-    yield _File("generalist", generalist, generalist.with_suffix(".json"))
+    generation = layout.generation
+    base = layout.file("base_fit.base")
+    yield _File(Key("base", layout.fits["base"], generation), base, layout.file("base_fit.ledger"))
+    generalist = layout.file("evaluate_generalist.model", index)
+    rows = f"{generation}/{layout.basis_of(index)}"
+    key = Key("generalist", layout.fits["baselines"], rows)
+    yield _File(key, generalist, generalist.with_suffix(".json"))
     for entry in layout.specialised(index):
-        chosen = read_made(layout.choice(entry), Choice)["specialist"]
-        for path in layout.candidates(entry):
-            yield _File(
-                "specialist",
-                path,
-                path.with_name("ledger.json"),
-                code=codes["specialists"],
-                partition=int(entry["partition"]),
-                digest=entry["specialist"],
-                is_chosen=str(path) == chosen,
-            )
-    router = layout.router(index, "router.safetensors")
-    yield _File("router", router, layout.router(index, "ledger.json"), code=codes["router"])
+        yield from _specialists(layout, entry, codes["specialists"])
+    key = Key("router", layout.made["router"], layout.root_of(index, "fit"))
+    router = layout.file("train_router.router", index)
+    ledger = layout.file("train_router.ledger", index)
+    yield _File(key, router, ledger, code=codes["router"])
+
+
+def _specialists(layout: Layout, entry: Mapping[str, Any], code: str) -> Iterator[_File]:
+    """The candidates of a partition; those whose files are gone are known by the choice."""
+    choice, digest = read_made(layout.choice(entry), Choice), entry["specialist"]
+    # Halving cuts trainings short, so it is part of what their weights are made from.
+    made_of = layout.made["choices" if layout.goes_on else "specialists"]
+    candidates = layout.candidates(entry)
+    found = {
+        settings_id(read_weights(path).meta["point"]): path for path in candidates if path.exists()
+    }
+    gone = sorted({choice["point"], *choice["points"]} - found.keys())
+    missing = [path for path in candidates if not path.exists()]
+    for point, path in [*found.items(), *zip(gone, missing, strict=False)]:
+        yield _File(
+            Key("specialist", made_of, digest, point),
+            path,
+            path.with_name("ledger.json"),
+            code=code,
+            partition=int(entry["partition"]),
+            digest=digest,
+            is_chosen=point == choice["point"],
+        )
 
 
 def _parts(files: Sequence[_File]) -> Iterator[list[_File]]:
@@ -198,12 +212,11 @@ def _save(
     models, records, resembled, listed = {}, {}, {}, []
     for file in files:
         tensors, meta = load_state(file.path)
-        model = model_id(file.identity, tensors)
-        base = model if file.kind == "base" else base
-        point = settings_id(meta["point"]) if "point" in meta else None
-        one = file.listed(model, point)
+        model = model_id(file.key.identity, tensors)
+        base = model if file.key.kind == "base" else base
+        one = file.listed(model)
         parent = before.get(role_of(one))
-        start = base if file.kind in ("generalist", "specialist") else None
+        start = base if file.key.kind in ("generalist", "specialist") else None
         near = start if parent in (None, model) or parent not in store else parent
         if near is not None:
             resembled[model] = near
@@ -215,7 +228,8 @@ def _save(
             store.remove([model])  # the data has its rows again
         models[model] = tensors
         origin = {"parent": None if parent == model else parent, "base": start}
-        records[model] = one | origin | {"digest": file.digest, "meta": meta}
+        facts = {"key": list(file.key), "digest": file.digest, "meta": meta}
+        records[model] = one | origin | facts
         records[model] |= _training(file, plan)
     if plan["settings"]["store"]["keep"] == "snapshot":
         records = {model: record | {"keep": "snapshot"} for model, record in records.items()}
@@ -227,8 +241,7 @@ def _save(
 def _stored(store: ModelStore, files: Sequence[_File]) -> list[KeptModel]:
     """Models whose files are gone but which the store has."""
     ids = {model.split("-")[0]: model for model in store.ids()} if files else {}
-    found = [(file, ids[file.identity]) for file in files if file.identity in ids]
-    return [file.listed(model, store.record(model)["point"]) for file, model in found]
+    return [file.listed(ids[file.key.identity]) for file in files if file.key.identity in ids]
 
 
 def _training(file: _File, plan: PlanRecord) -> dict[str, Any]:

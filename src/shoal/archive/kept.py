@@ -27,7 +27,6 @@ KEPT = "models"
 """Folder with a file per release, which lists its models; beside what is published."""
 _TAGS = "tags.json"
 _IMPORTED = "imported.json"
-_NAMING = 5  # last parts of a path that say what its file is made from
 _FEW = 4  # digits that abbreviate an id
 
 
@@ -39,9 +38,25 @@ class Role(NamedTuple):
     point: str | None
 
 
-def identity_of(kind: str, path: Path) -> str:
-    """A hash of what a model was made from, which its file's path names."""
-    return settings_id(kind, *path.parts[-_NAMING:-1])
+class Key(NamedTuple):
+    """What a model was made from; its record holds it.
+
+    Attributes:
+        kind: ``base``, ``generalist``, ``router`` or ``specialist``.
+        made_of: Identity of settings, code and all that it was trained from but its rows.
+        rows: Digest of the rows; of what is fitted once, the generation.
+        point: Id of its grid point, if it has one.
+    """
+
+    kind: str
+    made_of: str
+    rows: str
+    point: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """A hash of it, with which the model's id begins."""
+        return settings_id(*self)
 
 
 def model_id(identity: str, tensors: Mapping[str, object]) -> str:

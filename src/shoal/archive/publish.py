@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.archive.keep import keep
-from shoal.evaluate.control import refuse_leak
+from shoal.evaluate.verdict import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Metrics
 from shoal.formats.documents.manifest import PoolManifest
 from shoal.formats.documents.plan import RunRecord, Winner

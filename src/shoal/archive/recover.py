@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.archive.kept import base_is, identity_of
+from shoal.archive.kept import Key, base_is
 from shoal.errors import ShoalError
 from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import write_json
 from shoal.formats.provenance import made_from
 from shoal.terminal import say
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def recover(folder: Path, out: Path, ledger: Path, base: Path, point: Mapping[str, Any]) -> bool:
+def recover(
+    folder: Path,
+    made_of: str,
+    digest: str,
+    out: Path,
+    ledger: Path,
+    base: Path,
+    point: Mapping[str, Any],
+) -> bool:
     """Write a specialist's weights and ledger, if the store has them; whether it did.
 
     It has them if a model was kept that is made from the same settings, code and rows, from a
@@ -25,7 +34,9 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path, point: Mapping[st
 
     Args:
         folder: The model store, which need not exist.
-        out: The path of the weights, which names what they are made from.
+        made_of: Identity of settings and code, the layout's ``made["specialists"]``.
+        digest: Digest of the training rows.
+        out: The path of the weights.
         ledger: The path of the ledger.
         base: Weights of the base.
         point: The grid point.
@@ -34,7 +45,8 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path, point: Mapping[st
         return False
     from shoal.model_store import ModelStore
 
-    store, identity = ModelStore(folder), identity_of("specialist", out)
+    key = Key("specialist", made_of, digest, settings_id(point))
+    store, identity = ModelStore(folder), key.identity
     try:
         found = [each for each in store.ids() if each.startswith(f"{identity}-")]
         if not found:
@@ -46,6 +58,7 @@ def recover(folder: Path, out: Path, ledger: Path, base: Path, point: Mapping[st
             each
             for each, own in records.items()
             if "recipe" not in own
+            and own.get("key") == list(key)
             and own["meta"].get("point") == point
             and base_is(own["base"], origin)
         )

@@ -25,10 +25,8 @@ def main() -> None:
 
             run_stage(stage, arguments[1:])
             return
-        from shoal.cli.commands import STAGE_COMMANDS, run
+        from shoal.cli.commands import run
 
-        if arguments and arguments[0] in STAGE_COMMANDS:
-            arguments = _repeated(arguments)
         code = run(arguments)
         sys.stdout.flush()  # there may be no room, or no reader, for what it holds
         raise SystemExit(code)
@@ -43,25 +41,4 @@ def stage_of(name: str) -> str | None:
     """Name of the stage whose jobs a command does; None for one that people call."""
     from shoal.plan.stages import STAGES
 
-    names = {command_of(stage): stage for stage in STAGES if stage not in _OLD}
-    return names.get(name)
-
-
-_OLD = {
-    *("train_specialist", "train_pack", "train_rung", "train_rank"),
-    *("train_propose", "train_trial", "train_choose"),
-}
-
-
-def _repeated(arguments: list[str]) -> list[str]:
-    """``--table a b`` as ``--table a --table b``: Snakemake lists a rule's files with spaces.
-
-    An option whose list is empty is left out.
-    """
-    spelled, option = arguments[:1], ""
-    for argument in arguments[1:]:
-        if argument.startswith("--"):
-            option = argument
-        else:
-            spelled += [option, argument]
-    return spelled
+    return {command_of(stage): stage for stage in STAGES}.get(name)

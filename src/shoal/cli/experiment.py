@@ -43,8 +43,11 @@ class Experiment:
     def results(self) -> Path:
         """The folder of what is published: ``results/demo`` for ``demo``."""
         named, given = _RESULTS / self.text, Path(self.text)
-        is_name = len(given.parts) == 1 and "/" not in self.text
-        return named if is_name and (named.is_dir() or not given.is_dir()) else given
+        return named if self._is_name and (named.is_dir() or not given.is_dir()) else given
+
+    @property
+    def _is_name(self) -> bool:
+        return "/" not in self.text and self.text not in (".", "..")
 
     @property
     def pool(self) -> Path:
@@ -106,7 +109,7 @@ class Experiment:
     def _in_project(self) -> tuple[str, list[str]]:
         """Name of the file with its settings, and what chooses a variant whose folder was given."""
         require_project()
-        if self.text.endswith(".yaml") or self.results == _RESULTS / self.text:
+        if self._is_name or self.text.endswith(".yaml"):
             return self.text, []
         from shoal.plan.plan import VARIANTS
         from shoal.plan.variants import CHOICE

@@ -144,10 +144,9 @@ def keep(
 ) -> None:
     """Keep activations, now and after later releases, where that saves most time per byte."""
     from shoal.explore.intermediates.ask import bytes_of, usual_budget
+    from shoal.explore.intermediates.keeping import Request, kept_table, summary
     from shoal.explore.intermediates.keeping import keep as keep_requests
     from shoal.explore.intermediates.store import Intermediates
-    from shoal.explore.intermediates.text import kept_table, summary
-    from shoal.explore.intermediates.worth import Request
 
     store = Intermediates(experiment.results, trust)
     size = bytes_of(budget) if budget else usual_budget(experiment.results)
@@ -159,8 +158,8 @@ def keep(
 @intermediates.command("list")
 def list_kept(experiment: ExperimentArgument) -> None:
     """List the activations that are kept, as of the last `keep`."""
+    from shoal.explore.intermediates.keeping import kept_table, summary
     from shoal.explore.intermediates.store import Intermediates
-    from shoal.explore.intermediates.text import kept_table, summary
 
     store = Intermediates(experiment.results)
     show(kept_table(store.catalogue.record.get("report", [])))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.cli import command_of
+from shoal.plan.history import STORE
 from shoal.plan.paths import inputs, outputs, recorded_inputs
 from shoal.plan.run_file import RunFile
 from shoal.plan.stages import STAGES
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
+    from shoal.formats.documents.plan import PackMember
     from shoal.plan.stages import Stage
     from shoal.pool.incomplete import Failure
     from shoal.settings.data import ArraySource
-    from shoal.train_specialists.proposals import Proposer
+    from shoal.train_specialists.candidate import Candidate
 
 _BESIDE = {"evaluate": {"cluster": "page on what the run takes on a cluster"}}
 """Options of a stage's command that are neither in the settings file nor a wildcard, with help."""
@@ -76,7 +78,8 @@ def stage_parser(stage: Stage, *, describes: bool = True) -> argparse.ArgumentPa
     )
     for key in (f"{stage.identity}_id",) if many else stage.keys:
         flag = f"--{key.replace('_', '-')}"
-        parser.add_argument(flag, required=True, metavar="ID", help=f"the job's {key}")
+        kind, value = (int, "N") if key == "step" else (str, "ID")
+        parser.add_argument(flag, type=kind, required=True, metavar=value, help=f"the job's {key}")
     if "compute" in stage.settings:
         threads = "CPU threads; the bits depend on it"
         parser.add_argument("--threads", type=int, required=True, metavar="N", help=threads)
@@ -222,17 +225,37 @@ def _released(job: StageJob) -> list[int]:
 def _failures(job: StageJob) -> list[Failure]:
     from shoal.pool.incomplete import Failure
 
-    return [Failure(**each) for each in job.run.record["failed"]]
+    lacks = job.run.layout.lacks(job.index or {})
+    failures = [Failure(**each) for each in job.run.record["failed"]]
+    return [each for each in failures if each.name in lacks]
 
 
-def _proposer(job: StageJob) -> Proposer | None:
-    proposing = job.run.record["proposing"]
-    if proposing is None:
-        return None
-    from shoal.formats.hashing import canonical_json
-    from shoal.train_specialists.proposals import Proposer
+def _recover(job: StageJob) -> Callable[[str, Candidate, Path, Path], bool]:
+    from shoal.archive.recover import recover
 
-    return Proposer.from_text(canonical_json(proposing))
+    layout, base = job.run.layout, job.inputs["base"]
+    assert isinstance(base, Path)  # noqa: S101 - a generation has one
+    store, made_of = Path(layout.root, STORE), layout.made["specialists"]
+
+    def take(digest: str, candidate: Candidate, weights: Path, ledger: Path) -> bool:
+        """Take a specialist from the model store, which never has a part of a training."""
+        if candidate.part is not None:
+            return False
+        return recover(store, made_of, digest, weights, ledger, base, candidate.point)
+
+    return take
+
+
+def _members(job: StageJob) -> list[PackMember]:
+    from shoal.formats.documents.plan import PackMember
+    from shoal.formats.json_file import read_json
+
+    return read_json(job.run.layout.pack_members(job.options["pack"]), list[PackMember])
+
+
+def _logs(job: StageJob) -> Path:
+    layout = job.run.layout
+    return Path("logs", Path(layout.root).name, layout.generation, "train_specialist")
 
 
 def _answers(job: StageJob) -> Path | None:
@@ -249,7 +272,10 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "resolved": lambda job: job.run.record["plan"]["settings"],
     "home": lambda job: Path(job.run.layout.home),
     "points": lambda job: job.run.points,
-    "proposer": _proposer,
+    "steps": lambda job: job.run.steps,
+    "recover": _recover,
+    "members": _members,
+    "logs": _logs,
     "source": _source,
     "batch_rows": lambda job: job.section("sources").batch_rows,
     "planned": _planned,
@@ -257,7 +283,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "by_source": _by_source,
     "min_rows": lambda job: job.section("cluster").min_rows,
     "lineage": lambda job: job.run.layout.fits["cluster"],
-    "stores": lambda job: job.run.layout.shard_rows("cluster", "").parent,
+    "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,
     "tolerance": lambda job: job.section("changes").tolerance,
     "before": _before,
     "content": lambda job: job.run.layout.made["content"],

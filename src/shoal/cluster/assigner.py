@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float32]
 
 
-class Candidate(TypedDict):
+class CandidateLoss(TypedDict):
     """Mean loss of probes with a number of partitions, and by how much it is less than with 1."""
 
     partitions: int
@@ -50,7 +50,7 @@ class _AtomFacts(Stored):
     lower_rows: int
     upper_rows: int
     training_rows: NonNegativeInt
-    candidates: list[Candidate] | None = None
+    candidates: list[CandidateLoss] | None = None
 
 
 class _ColumnFacts(Stored):
@@ -130,7 +130,7 @@ class AtomAssigner(Assigner):
         self.dims = int(prototypes.shape[1])
         self.column = None
         self.flops_per_row = 3.0 * (len(prototypes) + self.partitions) * self.dims
-        self.candidates: list[Candidate] = []
+        self.candidates: list[CandidateLoss] = []
         owner = atom_partition[self.prototype_atom]
         self._starts = np.searchsorted(owner, np.arange(self.partitions))
         self._targets = Targets(self.prototypes)

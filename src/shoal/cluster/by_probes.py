@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from shoal.cluster.assigner import Candidate
+from shoal.cluster.assigner import CandidateLoss
 from shoal.cluster.fit import assigner_of, atom_centres, kmeans_atoms, merged_within
 from shoal.cluster.merge import Bounds, InfeasibleError, assign_within, numbered
 from shoal.cluster.probes import Probes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.cluster.assigner import AtomAssigner
-    from shoal.cluster.probes import LabelledRows, Recipe
+    from shoal.cluster.probes import LabelledRows, ProbeRecipe
     from shoal.settings.discovery import AutoAtoms, LossAtoms
 
     Losses = NDArray[np.float64]
@@ -38,7 +38,7 @@ def fit_auto(
     rows: LabelledRows,
     validation: LabelledRows,
     training_rows: int,
-    recipe: Recipe,
+    recipe: ProbeRecipe,
 ) -> AtomAssigner:
     """The k-means assigner with the number of partitions whose probes do best.
 
@@ -88,7 +88,7 @@ def best_number(
 
 def measured(
     losses: Mapping[int, Losses], units: NDArray[np.uint64] | None = None
-) -> list[Candidate]:
+) -> list[CandidateLoss]:
     """Mean loss of each candidate, and by how much it is less than with 1 partition.
 
     Args:
@@ -99,7 +99,7 @@ def measured(
     for number, values in losses.items():
         gain = mean_of(losses[1] - values, units)
         candidates.append(
-            Candidate(
+            CandidateLoss(
                 partitions=number,
                 rows=len(values),
                 units=gain.units,
@@ -112,7 +112,7 @@ def measured(
 
 
 def _cuts(
-    settings: AutoAtoms, rows: LabelledRows, training_rows: int, recipe: Recipe
+    settings: AutoAtoms, rows: LabelledRows, training_rows: int, recipe: ProbeRecipe
 ) -> dict[int, AtomAssigner]:
     """The candidates by number of partitions: those whose partitions have enough rows."""
     atoms = kmeans_atoms(rows.embedding, settings.atoms, settings.seed)
@@ -130,7 +130,7 @@ def _cuts(
     return cuts
 
 
-class Experts(Protocol):
+class PartitionModels(Protocol):
     """One model per partition: :class:`shoal.cluster.probes.Probes`."""
 
     def train(self, partition: Labels, rows_seen: float) -> None:
@@ -141,7 +141,7 @@ class Experts(Protocol):
 
 
 def fit_by_loss(
-    settings: LossAtoms, rows: LabelledRows, training_rows: int, recipe: Recipe
+    settings: LossAtoms, rows: LabelledRows, training_rows: int, recipe: ProbeRecipe
 ) -> AtomAssigner:
     """An assigner whose partitions are found by the losses of probes.
 
@@ -170,7 +170,7 @@ def fit_by_loss(
 
 
 def one_round(
-    experts: Experts,
+    experts: PartitionModels,
     labels: Labels,
     atom_partition: Labels,
     rows_seen: float,

@@ -47,7 +47,7 @@ def cluster_fit(
     from threadpoolctl import threadpool_limits
 
     from shoal.cluster.by_probes import fit_auto, fit_by_loss
-    from shoal.cluster.probes import Recipe, labelled_sample
+    from shoal.cluster.probes import ProbeRecipe, labelled_sample
     from shoal.formats.fitted_state import load_state
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
@@ -56,7 +56,9 @@ def cluster_fit(
 
     deterministic(threads)
     ledger = Ledger("cluster_fit")
-    recipe = Recipe(model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger)
+    recipe = ProbeRecipe(
+        model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger
+    )
     drawn = (settings.fit_rows, settings.seed)
     sample, ledger.rows_read = labelled_sample(rows, embeddings, TRAIN, *drawn)
     import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded

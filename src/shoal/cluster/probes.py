@@ -110,7 +110,7 @@ def labelled_sample(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ProbeRecipe:
     """Model and training of probes.
 
     Attributes:
@@ -149,7 +149,7 @@ class Probes:
         partitions: Number of probes.
     """
 
-    recipe: Recipe
+    recipe: ProbeRecipe
     rows: LabelledRows
     partitions: int
     _weights: list[Mapping[str, NDArray[Any]]] = field(init=False)

@@ -56,8 +56,8 @@ class Embedder(ABC):
                 f"{x.shape[1:]}; encode them with the state of the same generation"
             )
         out = np.empty((len(x), self.dims), dtype=np.float32)
-        for place, block in padded_blocks(x, "float32"):
-            out[place] = self._block(block)[: place.stop - place.start]
+        for rows, block in padded_blocks(x, "float32"):
+            out[rows] = self._block(block)[: rows.stop - rows.start]
         return out
 
     @abstractmethod

@@ -15,7 +15,7 @@ import torch
 from torch import distributed, nn
 
 from shoal.models import channels_first
-from shoal.training.processes import ALONE, place
+from shoal.training.processes import ALONE, rank_and_count
 
 if TYPE_CHECKING:
     from shoal.settings.discovery import SCARF, VICReg
@@ -33,7 +33,7 @@ class SeededModule(pl.LightningModule):
 
         Every process must get the same loss from them.
         """
-        if place() == ALONE:
+        if rank_and_count() == ALONE:
             return rows
         whole: torch.Tensor = _Whole.apply(rows)  # type: ignore[no-untyped-call]
         return whole
@@ -52,14 +52,14 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, rows: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's
-        shares = [torch.empty_like(rows) for _ in range(place()[1])]
+        shares = [torch.empty_like(rows) for _ in range(rank_and_count()[1])]
         distributed.all_gather(shares, rows.contiguous())
         return torch.cat(shares)
 
     @staticmethod
     def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - torch's
         # The processes' gradients are averaged, yet each has those of its own rows alone.
-        return place()[1] * part_of(gradient, place())
+        return rank_and_count()[1] * part_of(gradient, rank_and_count())
 
 
 def part_of(draws: torch.Tensor, part: tuple[int, int]) -> torch.Tensor:
@@ -143,7 +143,7 @@ class ScarfModule(SeededModule):
         """InfoNCE between a batch and its corrupted view."""
         x = batch[0].flatten(1)
         marginals = self.get_buffer("marginals")
-        view = corrupt(x, marginals, self._settings.corruption, self.generator, place())
+        view = corrupt(x, marginals, self._settings.corruption, self.generator, rank_and_count())
         a, b = (self.head(self.encoder(rows)) for rows in (x, view))
         return info_nce(self.whole(a), self.whole(b), self._settings.temperature)
 
@@ -256,7 +256,9 @@ class VicregModule(SeededModule):
     def training_step(self, batch: tuple[torch.Tensor], _: int) -> torch.Tensor:
         """VICReg between two views of a batch of images, whatever place their channels have."""
         images = channels_first(batch[0])
-        views = [view_of(images, self._settings, self.generator, place()) for _ in range(2)]
+        views = [
+            view_of(images, self._settings, self.generator, rank_and_count()) for _ in range(2)
+        ]
         # Its batch normalisation, like the loss, is over whole batches.
         a, b = (self.expander(self.whole(self.encoder(view))) for view in views)
         weights = self._settings

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, DataError, ModelError, SettingsError
 from shoal.formats.stored import as_kind, check_numbers, naming
-from shoal.settings.section import Section, parse
+from shoal.settings.section import NoOptions, Section, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 
-class NoOptions(Section):
-    """The options of an encoder that has none."""
-
-
 @dataclass(frozen=True)
-class Place:
+class ColumnSetting:
     """The column of an encoder, and the name of its setting in messages.
 
     Attributes:
@@ -63,6 +59,9 @@ class ColumnEncoder(ABC):
     Values come as float64 with NaN where missing (numeric), as an object array with None where
     missing (categorical, text), or as ``(rows, *shape)`` of numbers (image, vector).
 
+    ``config/README.md`` lists encoders by their docstrings: its first paragraph, and the lines
+    ``Missing:`` and ``Unseen:``, what a missing value becomes, and one that training did not have.
+
     Attributes:
         name: Its name in the settings.
         kinds: Kinds of column that it accepts.
@@ -76,7 +75,7 @@ class ColumnEncoder(ABC):
     Options: ClassVar[type[Section]] = NoOptions
     Fitted: ClassVar[Any] = Annotated[dict[str, None], Field(max_length=0)]
 
-    def __init__(self, place: Place, options: Mapping[str, object]) -> None:
+    def __init__(self, place: ColumnSetting, options: Mapping[str, object]) -> None:
         if place.kind not in self.kinds:
             raise SettingsError(
                 f"{place.setting}: encoder {self.name!r} works on {', '.join(self.kinds)}, "

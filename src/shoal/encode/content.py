@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, model_validator
 from typing_extensions import TypedDict
 
-from shoal.encode.column import ColumnEncoder, Place, Target
+from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
 from shoal.formats.stored import check_range, naming, tensor_of
 from shoal.formats.tables import without_gaps
 from shoal.settings.section import Section
@@ -42,6 +42,8 @@ class NgramOptions(Section):
 class Ngrams(ColumnEncoder):
     """Signed counts of hashed n-grams of the lower-cased text, of length 1; stateless.
 
+    Missing: as the empty text: zeros.
+
     Source:
         Weinberger et al. 2009, as scikit-learn's ``HashingVectorizer``.
     """
@@ -50,7 +52,7 @@ class Ngrams(ColumnEncoder):
     kinds = ("text", "categorical")
     Options: ClassVar[type[Section]] = NgramOptions
 
-    def __init__(self, place: Place, options: Mapping[str, Any]) -> None:
+    def __init__(self, place: ColumnSetting, options: Mapping[str, Any]) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer
 
         super().__init__(place, options)
@@ -100,6 +102,8 @@ class Image(ColumnEncoder):
 
     One mean and one deviation for all pixels, so that a dark or faint dataset (the digits' pixels
     reach 16 of 255) trains as fast as any other.
+
+    Missing: refused.
     """
 
     name = "image"
@@ -138,7 +142,10 @@ class Image(ColumnEncoder):
 
 
 class Vector(ColumnEncoder):
-    """Each feature less its own training mean, over its own standard deviation (1 if constant)."""
+    """Each feature less its own training mean, over its own standard deviation (1 if constant).
+
+    Missing: refused.
+    """
 
     name = "vector"
     kinds = ("vector",)

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import NonNegativeInt
 
 from shoal.encode import skops_file
-from shoal.encode.column import ColumnEncoder, Place, Target
+from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
 from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import LabelSurvey, label_from_state
 from shoal.errors import CorruptError, DataError, SourceError
@@ -195,7 +195,7 @@ class Encoder:
             stored = as_kind(_State, content)
             encoders = []
             for entry in stored.encoders:
-                place = Place(entry.column, entry.kind, "encode", 0)
+                place = ColumnSetting(entry.column, entry.kind, "encode", 0)
                 encoder = make_encoder(entry.spec, place)
                 encoder.restore(entry.fitted)
                 encoders.append(encoder)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shoal.encode.column import ColumnEncoder, Place
-from shoal.encode.content import Image, Ngrams, Vector
+from shoal.encode import content, sequences, tabular
+from shoal.encode.column import ColumnEncoder, ColumnSetting
 from shoal.encode.named import Named
-from shoal.encode.sequences import SequenceInteger, SequenceOneHot
-from shoal.encode.tabular import OneHot, Ordinal, Passthrough, Quantile, Rank, Scale, TargetMean
 from shoal.errors import DataError, SettingsError, nearest
 from shoal.formats.tables import ARRAY_KINDS
 
@@ -23,18 +21,18 @@ if TYPE_CHECKING:
     from shoal.settings.data import Encode
 
 _CLASSES: tuple[type[ColumnEncoder], ...] = (
-    Scale,
-    Quantile,
-    Rank,
-    Passthrough,
-    OneHot,
-    Ordinal,
-    TargetMean,
-    Ngrams,
-    SequenceOneHot,
-    SequenceInteger,
-    Image,
-    Vector,
+    tabular.Scale,
+    tabular.Quantile,
+    tabular.Rank,
+    tabular.Passthrough,
+    tabular.OneHot,
+    tabular.Ordinal,
+    tabular.TargetMean,
+    content.Ngrams,
+    sequences.SequenceOneHot,
+    sequences.SequenceInteger,
+    content.Image,
+    content.Vector,
 )
 ENCODERS: dict[str, type[ColumnEncoder]] = {encoder.name: encoder for encoder in _CLASSES}
 """Name in the settings to encoder."""
@@ -62,7 +60,7 @@ def encoders_of(settings: Encode, columns: Columns) -> list[ColumnEncoder]:
             spec, setting = settings.kinds[kind], f"encode.kinds.{kind}"
         else:
             raise SettingsError(f"encode.kinds: column {column!r} is {kind}, which has no encoder")
-        encoders.append(make_encoder(spec, Place(column, kind, setting, settings.seed)))
+        encoders.append(make_encoder(spec, ColumnSetting(column, kind, setting, settings.seed)))
     return encoders
 
 
@@ -74,7 +72,7 @@ def _check_names(
             raise SettingsError(f"{setting}: there is no {what} {name!r}; {nearest(name, known)}")
 
 
-def make_encoder(spec: Mapping[str, object], place: Place) -> ColumnEncoder:
+def make_encoder(spec: Mapping[str, object], place: ColumnSetting) -> ColumnEncoder:
     """The encoder that a setting names by ``encoder`` or by ``_target_``.
 
     Raises:

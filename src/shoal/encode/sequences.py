@@ -53,7 +53,10 @@ class _Fitted(TypedDict):
 
 
 class _Sequence(ColumnEncoder):
-    """One code per place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
+    """One code per place: 0 beyond the end, 1, 2, … for the letters, the next for any other.
+
+    Missing: as the empty text: zeros.
+    """
 
     kinds = ("text", "categorical")
     Options: ClassVar[type[Section]] = SequenceOptions
@@ -101,6 +104,8 @@ class SequenceOneHot(_Sequence):
     """A text place by place, one feature per letter of the alphabet; other letters are all 0.
 
     The shape is ``(length, letters)`` where the column is the only input, else flat.
+
+    Unseen: a letter: 0 in every feature of its place.
     """
 
     name = "sequence_one_hot"
@@ -132,7 +137,10 @@ class SequenceOneHot(_Sequence):
 
 
 class SequenceInteger(_Sequence):
-    """A text place by place: 0 beyond the end, 1, 2, … for the letters, the next for any other."""
+    """A text place by place: 0 beyond the end, 1, 2, … for the letters, the next for any other.
+
+    Unseen: a letter: a code of its own.
+    """
 
     name = "sequence_integer"
 

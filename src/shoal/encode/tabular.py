@@ -33,7 +33,10 @@ class _NumericFitted(Gaps):
 
 
 class _Numeric(ColumnEncoder):
-    """Gaps become the training mean and, where training had any, a feature of their own."""
+    """A number.
+
+    Missing: the training mean, and 1 in a further feature where training had gaps.
+    """
 
     kinds = ("numeric",)
     Fitted: ClassVar[Any] = _NumericFitted
@@ -63,7 +66,10 @@ class _Numeric(ColumnEncoder):
 
 
 class Scale(_Numeric):
-    """Less the training mean, over the training standard deviation (0 for a constant column)."""
+    """Less the training mean, over the training standard deviation (0 for a constant column).
+
+    Unseen: scaled.
+    """
 
     name = "scale"
 
@@ -75,7 +81,10 @@ class Scale(_Numeric):
 
 
 class Quantile(_Numeric):
-    """The normal deviate of the value's quantile among training rows; robust to outliers."""
+    """The normal deviate of the value's quantile among training rows; robust to outliers.
+
+    Unseen: mapped, beyond the ends to the end.
+    """
 
     name = "quantile"
 
@@ -89,7 +98,10 @@ class Quantile(_Numeric):
 
 
 class Rank(_Numeric):
-    """The value's rank among training values, from 0 to 1; between two of them in proportion."""
+    """The value's rank among training values, from 0 to 1; between two of them in proportion.
+
+    Unseen: mapped, beyond the ends to the end.
+    """
 
     name = "rank"
 
@@ -102,12 +114,20 @@ class Rank(_Numeric):
 
 
 class Passthrough(_Numeric):
-    """The value itself."""
+    """The value itself.
+
+    Unseen: left as it is.
+    """
 
     name = "passthrough"
 
 
 class _Categorical(ColumnEncoder):
+    """A category.
+
+    Missing: a category of its own where training had gaps, else as unseen.
+    """
+
     kinds = ("categorical", "text")
     Fitted: ClassVar[Any] = Estimator
 
@@ -117,7 +137,10 @@ class _Categorical(ColumnEncoder):
 
 
 class OneHot(_Categorical):
-    """One feature per category of the training fold; missing is a category, unseen is all 0."""
+    """One feature per category of the training fold.
+
+    Unseen: 0 in every feature.
+    """
 
     name = "one_hot"
 
@@ -147,7 +170,11 @@ class OneHot(_Categorical):
 
 
 class Ordinal(_Categorical):
-    """The category's place among the sorted ones of the training fold; unseen -1, missing -2."""
+    """The category's place among the sorted ones of the training fold.
+
+    Missing: -2.
+    Unseen: -1.
+    """
 
     name = "ordinal"
 
@@ -200,6 +227,8 @@ class TargetMean(_Categorical):
     One feature for numbers and for two classes, one per class for more. Training rows are encoded
     with means that their own labels are part of, since every row is encoded alike: prefer
     ``one_hot`` where categories are rare.
+
+    Unseen: the label's mean (a class's share) over the training rows.
 
     Source:
         Micci-Barreca 2001, as scikit-learn's ``TargetEncoder``.

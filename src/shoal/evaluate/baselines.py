@@ -16,7 +16,7 @@ from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
-from shoal.train_specialists.proposals import Told
+from shoal.search.steps import Next, Tried
 from shoal.training.fit import train_on_rows, train_on_shards
 from shoal.training.model import (
     build_model,
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.search.points import Point
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
-    from shoal.settings.search import Halving
-    from shoal.train_specialists.proposals import Proposer
     from shoal.training.budget import Budget
     from shoal.training.resume import Checkpoints
 
@@ -55,8 +54,7 @@ class Baselines:
         model: Model,
         training: Training,
         grid: Mapping[str, Point],
-        halving: Halving,
-        proposer: Proposer | None,
+        steps: Steps,
         shapes: Shapes,
         base: Mapping[str, NDArray[Any]],
         shards: Sequence[Path],
@@ -66,8 +64,7 @@ class Baselines:
         self._model = model
         self._training = training
         self._grid = grid
-        self._halving = halving
-        self._proposer = proposer
+        self._steps = steps
         self._shapes = shapes
         self._base = base
         self._shards = shards
@@ -83,8 +80,7 @@ class Baselines:
         Returns:
             Weights and the chosen point.
         """
-        trainings = self._halving.trainings(len(self._grid))
-        each = flops / (trainings if self._proposer is None else sum(self._proposer.batches))
+        each = flops / self._steps.trainings(len(self._grid))
 
         def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
             train_on_shards(
@@ -126,84 +122,47 @@ class Baselines:
         return self._search(train, self._rows(VALIDATION, bounds, seed))
 
     def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
-        """Grid points tried as the pool's are; weights and point of the best."""
+        """Search grid points by the pool's steps; weights and point of the best."""
         first = halves(validation) == 0
         x, y = validation["x"][first], validation["y"][first]
-
-        def losses(nets: Mapping[str, torch.nn.Module]) -> dict[str, float]:
-            found = mean_losses(nets, x, y, self._shapes.task) if len(y) else {}
-            return {point: loss for point, loss in found.items() if math.isfinite(loss)}
-
-        def ranked(nets: Mapping[str, torch.nn.Module]) -> list[str]:
-            finite = losses(nets)
-            worst = math.inf if len(y) else 0.0
-            return sorted(nets, key=lambda point: (finite.get(point, worst), point))
-
-        points = dict(self._grid)
-        if self._proposer is not None:
-            nets = self._proposed(train, losses, self._proposer, points)
-        elif self._halving.rungs == 1:
-            nets = {name: self._trained(train, point, None) for name, point in points.items()}
-        else:
-            nets = self._halved(train, ranked)
-        end_helpers()
-        chosen = ranked(nets)[0]
-        return weights(nets[chosen]), points[chosen]
-
-    def _proposed(
-        self,
-        train: Train,
-        losses: Callable[[Mapping[str, torch.nn.Module]], dict[str, float]],
-        proposer: Proposer,
-        points: dict[str, Point],
-    ) -> dict[str, torch.nn.Module]:
-        """Models of all points that do not diverge; ``points`` gets those that are proposed."""
+        following = [Next(point) for point in self._grid.values()]
+        tried: list[Tried] = []
         nets: dict[str, torch.nn.Module] = {}
-        told: list[Told] = []
-        batch = dict(points)
-        for number, count in enumerate(proposer.batches):
-            if number:
-                batch = {settings_id(point): point for point in proposer.propose(told)[:count]}
-                points |= batch
-            trained: dict[str, torch.nn.Module] = {}
-            for name, point in batch.items():
-                with suppress(DivergedError):
-                    trained[name] = self._trained(train, point, None)
-            known = losses(trained)
-            for name, point in batch.items():
-                out = name not in trained or (bool(known) and name not in known)
-                told.append(Told(point, known.get(name), "diverged" if out else None))
-            nets |= trained
-        if not nets:
-            raise ModelError(_DIVERGED)
-        return nets
-
-    def _halved(
-        self, train: Train, ranked: Callable[[Mapping[str, torch.nn.Module]], list[str]]
-    ) -> dict[str, torch.nn.Module]:
-        """Models of the points that reach the last rung; those that diverge are out."""
-        alive, before = list(self._grid), None
         begun: dict[str, Path] = {}
-        nets: dict[str, torch.nn.Module] = {}
-        for rung, count in enumerate(self._halving.slots(len(self._grid))):
-            alive = ranked(nets)[:count] if rung else alive
-            nets, divisor = {}, self._halving.divisor(rung)
-            for point in alive:
-                left = self._checkpoints.upcoming
-                part = Part(divisor, before, begun.get(point), left)
-                with suppress(DivergedError):
-                    nets[point] = self._trained(train, self._grid[point], part)
-                    begun[point] = left
-            before = divisor
-            if not nets:
-                raise ModelError(_DIVERGED)
-        return nets
+        for step, count in enumerate(self._steps.slots(len(self._grid))):
+            following = self._steps.after(tried) if step else following
+            if self._steps.goes_on:
+                tried, nets = [], {}
+            trained: dict[str, torch.nn.Module] = {}
+            slots = {settings_id(each.point): each for each in following[:count]}
+            for name, slot in slots.items():
+                if slot.diverged is None:
+                    with suppress(DivergedError):
+                        trained[name] = self._trained(train, slot.point, step, begun)
+            known = mean_losses(trained, x, y, self._shapes.task) if len(y) else {}
+            finite = {name: loss for name, loss in known.items() if math.isfinite(loss)}
+            for name, slot in slots.items():
+                out = name not in trained or (bool(finite) and name not in finite)
+                tried.append(Tried(name, slot.point, finite.get(name), "diverged" if out else None))
+            nets |= trained
+        end_helpers()
+        best = min(tried, key=lambda each: each.rank)
+        if best.name not in nets:
+            raise ModelError("a baseline diverged at every grid point; lower grid.lr")
+        return weights(nets[best.name]), best.point
 
-    def _trained(self, train: Train, point: Point, part: Part | None) -> torch.nn.Module:
+    def _trained(
+        self, train: Train, point: Point, step: int, begun: dict[str, Path]
+    ) -> torch.nn.Module:
+        """A model trained until a step ends; ``begun`` has where each point's training is."""
         model, training = at_point(self._model, self._training, point)
         net = build_model(model, self._shapes, training.seed)
         load_weights(net, self._base)
+        name, left, part = settings_id(point), self._checkpoints.upcoming, None
+        if self._steps.goes_on:
+            part = Part(*self._steps.divisors(step), begun.get(name), left)
         train(net, training, part)
+        begun[name] = left
         return net
 
     def _rows(self, fold: int, bounds: tuple[float, float], seed: int = 0) -> Tensors:
@@ -221,5 +180,4 @@ class Baselines:
 
 
 _NAMES = ("x", "y", "key", "hash", "fold", UNIT)
-_DIVERGED = "a baseline diverged at every grid point; lower grid.lr"
 _EVERYWHERE = (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""How sure a difference between two models on the same rows is."""
+"""Interval of the difference between two models on the same rows: a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ class Difference(NamedTuple):
         if self.low is None or self.high is None:
             return 0
         return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def ends(self) -> list[float]:
+        """Low and high; empty where there is no interval."""
+        return [end for end in (self.low, self.high) if end is not None]
+
+    def is_better(self, metric: Metric) -> bool:
+        """Whether the whole interval is on the side where the first model is better."""
+        return self.sign == (1 if metric == "accuracy" else -1)
 
 
 def paired_bootstrap(

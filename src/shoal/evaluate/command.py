@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     from shoal.evaluate.baselines import Baselines
     from shoal.search.points import Point
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Evaluate, Model, Training
-    from shoal.settings.search import Halving, Search
-    from shoal.train_specialists.proposals import Proposer
     from shoal.training.resume import Checkpoints
 
 
@@ -28,8 +27,7 @@ def evaluate_generalist(
     model: Model,
     training: Training,
     points: Mapping[str, Point],
-    search: Search,
-    proposer: Proposer | None,
+    steps: Steps,
     rows: Sequence[Path],
     index_path: Path,
     base_path: Path,
@@ -51,10 +49,10 @@ def evaluate_generalist(
     total = training_flops(spent)
     base = training_flops([entry for entry in spent if entry["job"] == "base_fit"])
     index = read_made(index_path, PartitionIndex)
-    made_of = _made_of(model, training, points, search.halving, proposer, index)
+    made_of = _made_of(model, training, points, steps, index)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
-        model, training, points, search.halving, proposer, rows, base_path, shapes_path, checkpoints
+        model, training, points, steps, rows, base_path, shapes_path, checkpoints
     )
     tensors, point = baselines.generalist(total - base, ledger)
     ledger.detail = {"base": base, "pool": total}
@@ -68,8 +66,7 @@ def evaluate_random(
     model: Model,
     training: Training,
     points: Mapping[str, Point],
-    search: Search,
-    proposer: Proposer | None,
+    steps: Steps,
     evaluate: Evaluate,
     rows: Sequence[Path],
     index_path: Path,
@@ -94,13 +91,13 @@ def evaluate_random(
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     budget = Budget(**load_state(base_path, BaseFacts)[1]["budget"])
-    made_of = _made_of(model, training, points, search.halving, proposer, index) | {
+    made_of = _made_of(model, training, points, steps, index) | {
         "seed": seed,
         "bounds": bounds,
     }
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
-        model, training, points, search.halving, proposer, rows, base_path, shapes_path, checkpoints
+        model, training, points, steps, rows, base_path, shapes_path, checkpoints
     )
     tensors: dict[str, NDArray[Any]] = {}
     chosen: dict[str, Point] = {}
@@ -120,8 +117,7 @@ def _baselines(
     model: Model,
     training: Training,
     grid: Mapping[str, Point],
-    halving: Halving,
-    proposer: Proposer | None,
+    steps: Steps,
     shards: Sequence[Path],
     base_path: Path,
     shapes_path: Path,
@@ -133,23 +129,21 @@ def _baselines(
 
     base = load_state(base_path)[0]
     shapes = Shapes.load(shapes_path)
-    return Baselines(model, training, grid, halving, proposer, shapes, base, shards, checkpoints)
+    return Baselines(model, training, grid, steps, shapes, base, shards, checkpoints)
 
 
 def _made_of(
     model: Model,
     training: Training,
     grid: Mapping[str, Point],
-    halving: Halving,
-    proposer: Proposer | None,
-    index: Mapping[str, Any],
+    steps: Steps,
+    index: PartitionIndex,
 ) -> dict[str, Any]:
-    """What both baselines are made from, besides files."""
+    """Content of both baselines' checkpoints, besides files."""
     return {
         "model": model.as_json(),
         "training": training.as_json(),
         "grid": dict(grid),
-        "halving": halving.as_json(),
-        "sampling": None if proposer is None else proposer.sampling.as_json(),
+        "search": steps.as_text(),
         "index": index["root"],
     }

@@ -1,4 +1,4 @@
-"""What the report shows beside the metrics: partitions, map, accounting, compute, lineage."""
+"""Content of the report beside the metrics: partitions, map, accounting, compute, lineage."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
-from shoal.evaluate.report import PartitionReport, ReportDetails, StageCost
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.weights import BaselineFacts
 from shoal.formats.hashing import uniform
 from shoal.formats.json_file import read_made
 from shoal.formats.units import UNIT
+from shoal.report.evaluation import Candidate, PartitionReport, ReportDetails, StageCost
 from shoal.training.metrics import partition_scores, partition_units
 
 if TYPE_CHECKING:
@@ -29,20 +29,6 @@ if TYPE_CHECKING:
     from shoal.partitions.reader import Index
     from shoal.pool.pool import Pool
     from shoal.settings.learning import Evaluate
-
-_STAGES = {
-    "embed_fit": "embed",
-    "cluster_fit": "cluster",
-    "base_fit": "base",
-    "train_specialist": "train-specialists",
-    "train_rung": "train-specialists",
-    "train_trial": "train-specialists",
-    "train_rank": "choice of grid points",
-    "train_propose": "choice of grid points",
-    "train_choose": "choice of grid points",
-    "train_router": "train-router",
-    "gate": "gate",
-}
 
 
 def report_details(
@@ -81,21 +67,30 @@ def report_details(
 
 
 def _lineage(pool: Pool, index: Index) -> dict[str, str]:
-    """Digests of the rows, and what each column was taken for and why."""
-    lineage = {f"rows ({name})": digest for name, digest in index.content["root"].items()}
+    """Digests of the rows, and the kind of each column with its reason."""
+    lineage = {f"rows ({name})": str(root) for name, root in index.content["root"].items()}
     for name, kind in pool.columns.kinds.items():
         reason = pool.columns.inferred.get(name)
         lineage[f"column {name}"] = f"{kind}, inferred: {reason}" if reason else f"{kind}, declared"
     return lineage
 
 
-def _candidates(pool: Pool) -> list[dict[str, Any]]:
-    """What was measured with each number of partitions, where it was chosen."""
+def _candidates(pool: Pool) -> list[Candidate]:
+    """Numbers of partitions that probes have tried, where the number was chosen so."""
     assigner = pool.router.assigner
     if not isinstance(assigner, AtomAssigner):
         return []
     taken = assigner.partitions
-    return [each | {"taken": each["partitions"] == taken} for each in assigner.candidates]
+    return [
+        Candidate(
+            partitions=each["partitions"],
+            loss=each["loss"],
+            gain=each["gain"],
+            standard_error=each["standard_error"],
+            taken=each["partitions"] == taken,
+        )
+        for each in assigner.candidates
+    ]
 
 
 def _partitions(
@@ -169,13 +164,13 @@ def _accounting(tables: Sequence[Path]) -> tuple[int, dict[str, int], dict[str, 
     return rows_in, dict(dropped), dict(added)
 
 
-def _stages(ledgers: Sequence[Mapping[str, Any]]) -> list[StageCost]:
+def _stages(ledgers: Sequence[LedgerRecord]) -> list[StageCost]:
     costs = []
-    for stage in dict.fromkeys(_STAGES.values()):
-        own = [ledger for ledger in ledgers if _STAGES.get(ledger["job"]) == stage]
+    for rule in dict.fromkeys(ledger["job"] for ledger in ledgers):
+        own = [ledger for ledger in ledgers if ledger["job"] == rule]
         flops = sum(ledger["flops"] for ledger in own)
         seconds = sum(ledger["seconds"] for ledger in own)
-        costs.append(StageCost(stage, len(own), flops, seconds))
+        costs.append(StageCost(rule, len(own), flops, seconds))
     return costs
 
 

@@ -1,4 +1,4 @@
-"""Whether rows that arrived differ from those before: tests, and what they find.
+"""Tests of whether rows that arrived differ from those before, and a recommendation.
 
 Rows before are rows of the validation and test folds, which no fit has seen. Training rows would
 not do: the assigner's prototypes lie closer to them than to any new row, drift or no drift.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+
+from shoal.formats.text import share_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +30,11 @@ LEAST_ROWS = 20
 _PENALTY = 0.01
 _ITERATIONS = 200
 _SCATTER = math.sqrt(2)
+_LEAST_RISE, _LEAST_RISE_SHARE = 0.01, 0.1
+_GROWTH = 2.0
 
 
-class Told(NamedTuple):
+class Separation(NamedTuple):
     """How well a classifier tells two samples apart, and the p-value of doing so by chance."""
 
     accuracy: float
@@ -59,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Change:
-    """What arrived against what was there; a number is None where there are too few rows for it.
+    """Rows that arrived against rows before; a number is None with too few rows for it.
 
     Attributes:
         rows_before: Rows that the generation was fitted on, in all folds.
@@ -112,7 +116,7 @@ def compare(counts: Sequence[int], before: Sample, after: Sample, seed: int) -> 
         after: Rows that arrived.
         seed: Seed of the classifier's halves.
     """
-    told = two_sample_test(before.embedding, after.embedding, seed)
+    found = two_sample_test(before.embedding, after.embedding, seed)
     rows_before, arrived, gone = counts
     return Change(
         rows_before=rows_before,
@@ -120,15 +124,15 @@ def compare(counts: Sequence[int], before: Sample, after: Sample, seed: int) -> 
         gone=gone,
         compared_before=len(before.beyond),
         compared_after=len(after.beyond),
-        accuracy=told.accuracy if told else None,
-        p_value=told.p_value if told else None,
+        accuracy=found.accuracy if found else None,
+        p_value=found.p_value if found else None,
         beyond_before=_share(before.beyond),
         beyond_after=_share(after.beyond),
         beyond_p_value=share_growth(before.beyond, after.beyond),
     )
 
 
-def two_sample_test(before: Rows, after: Rows, seed: int) -> Told | None:
+def two_sample_test(before: Rows, after: Rows, seed: int) -> Separation | None:
     """Classifier two-sample test: can a classifier tell the two samples apart?
 
     As many rows of each sample are drawn as the smaller one has. A logistic regression on the
@@ -161,7 +165,7 @@ def two_sample_test(before: Rows, after: Rows, seed: int) -> Told | None:
     held = rows - half
     new, hits = int(called.sum()), int(called[held:].sum())
     accuracy = (hits + held - (new - hits)) / (2 * held)
-    return Told(accuracy, _tail(hits, 2 * held, new, held))
+    return Separation(accuracy, _tail(hits, 2 * held, new, held))
 
 
 def share_growth(before: Flags, after: Flags) -> float | None:
@@ -209,6 +213,108 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(made) - rank) * value))
         adjusted[place] = largest
     return adjusted
+
+
+class Recommendation(NamedTuple):
+    """Action, the partitions to retrain, and the reason in a sentence."""
+
+    action: Literal["keep", "retrain", "refit"]
+    partitions: list[int]
+    reason: str
+
+
+def recommend(
+    overall: Change, partitions: Sequence[PartitionChange], level: float
+) -> Recommendation:
+    """Recommend what to do about the changes.
+
+    The partitions' tests, their losses' and the one of the share that the assigner does not cover
+    are corrected together (Holm), so where nothing has drifted the probability of another
+    recommendation than ``keep`` is at most ``level`` (as far as the losses' scatter is as taken).
+
+    ==========  ================================================================================
+    refit       the overall share of rows that the assigner does not cover has grown: the test
+                rejects, and it is at least twice what it was
+    retrain     otherwise, the partitions whose rows differ, and those whose validation loss rose:
+                the test rejects, and it rose by at least a tenth, and by 0.01
+    keep        otherwise; also where only the overall test of rows rejects, for then the rows are
+                spread over the partitions in other shares, or too thinly to tell which differ
+    ==========  ================================================================================
+
+    The overall test of rows is no condition of ``refit``: a classifier's accuracy hardly shows a
+    new cluster of a tenth of the rows, while the share beyond the threshold shows it at once.
+
+    Args:
+        overall: All rows.
+        partitions: Those that have a specialist.
+        level: Probability of a false alarm in one run.
+
+    Returns:
+        The action; with ``refit`` as well, the partitions that it would retrain otherwise.
+    """
+    adjusted = holm(
+        [
+            overall.beyond_p_value,
+            *(part.p_value for part in partitions),
+            *(part.loss_p_value for part in partitions),
+        ]
+    )
+    uncovered, *rejected = [value is not None and value <= level for value in adjusted]
+    pairs = list(zip(partitions, rejected[: len(partitions)], strict=True))
+    differ = [part.partition for part, rejects in pairs if rejects]
+    pairs = list(zip(partitions, rejected[len(partitions) :], strict=True))
+    worse = [part.partition for part, rejects in pairs if rejects and _notable(part)]
+    stale = sorted({*differ, *worse})
+    if uncovered and _doubled(overall):
+        return Recommendation("refit", stale, _refit_reason(overall))
+    if stale:
+        return Recommendation("retrain", stale, _retrain_reason(differ, worse))
+    tested = any(value is not None for value in (*adjusted, overall.p_value))
+    return Recommendation("keep", [], _keep_reason(overall, level, tested))
+
+
+def _doubled(overall: Change) -> bool:
+    before, after = overall.beyond_before, overall.beyond_after
+    return before is not None and after is not None and after >= _GROWTH * before
+
+
+def _notable(part: PartitionChange) -> bool:
+    if part.loss_before is None or part.loss_after is None:
+        return False
+    least = max(_LEAST_RISE, _LEAST_RISE_SHARE * part.loss_before)
+    return part.loss_after - part.loss_before >= least
+
+
+def _refit_reason(overall: Change) -> str:
+    before, after = share_text(overall.beyond_before), share_text(overall.beyond_after)
+    return f"the assigner does not cover {after} of the rows that arrived; before, {before}"
+
+
+def _retrain_reason(differ: Sequence[int], worse: Sequence[int]) -> str:
+    parts = []
+    if differ:
+        parts.append(f"the rows that arrived in {_named(differ)} differ from those before")
+    if worse:
+        parts.append(f"the validation loss of {_named(worse)} rose")
+    return "; ".join(parts)
+
+
+def _named(partitions: Sequence[int]) -> str:
+    word = "partition" if len(partitions) == 1 else "partitions"
+    return f"{word} {', '.join(map(str, partitions))}"
+
+
+def _keep_reason(overall: Change, level: float, tested: bool) -> str:
+    if not overall.arrived:
+        return "nothing has arrived since the generation was fitted"
+    if not tested:
+        return f"too few rows for a test, which takes {LEAST_ROWS} a side"
+    if overall.p_value is not None and overall.p_value <= level:
+        return (
+            f"the rows that arrived differ overall (p = {overall.p_value:.2g}), but not within "
+            f"any one partition as far as its rows can tell"
+        )
+    return "no test tells the rows that arrived from those that the generation was fitted on"
 
 
 def _called_new(learned: Float64, new: Flags, judged: Float64) -> Flags:

@@ -1,17 +1,16 @@
-"""Every contender on the test fold, each row once: numbers, verdict, report and predictions."""
+"""Command ``evaluate``: score every contender on the test fold, write verdict and report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from shoal.cluster.assigner import partition_values
 from shoal.errors import CorruptError
-from shoal.evaluate.comparison import compared
-from shoal.evaluate.control import control, control_verdict
 from shoal.evaluate.random_partitions import random_draw
+from shoal.evaluate.verdict import compared, control, control_verdict
 from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.weights import AtPoint, RandomFacts
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.judgement import GateSummary, Lack, Metrics, Rejection, Scores
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
@@ -64,7 +64,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class TestRows:
-    """The test fold, and what each contender says about it.
+    """The test fold, and each contender's answers.
 
     Attributes:
         rows: Arrays by name, in order of partition and row hash.
@@ -151,52 +151,70 @@ def evaluate(
 
 def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     from shoal.evaluate.details import report_details
-    from shoal.evaluate.report import report_page
+    from shoal.formats.shapes import Shapes
+    from shoal.report.evaluation import report_page
     from shoal.settings.data import Transform
 
     targets = [
         content["model"]["_target_"],
         *Transform.model_validate(content["transform"]).targets,
+        *Shapes.load(paths.pool.parent / "shapes.json").trusted,
     ]
-    pool = Pool.load(paths.pool.parent, trust=[*targets, *_encoder_types(paths.pool.parent)])
+    pool = Pool.load(paths.pool.parent, trust=targets)
     index = Index(paths.index)
     tested = _answers(pool, index, paths)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
     made_by = unit_kind(pool.columns, content["split"]["method"])
-    metrics, per_row = _metrics(settings, metric, tested, pool, paths, made_by)
-    metrics["control"] = None
+    scores, per_row = _scores(settings, metric, tested, pool, paths)
+    units = tested.rows.get(UNIT)
+    comparisons, interval = compared(settings, metric, scores, per_row, units, made_by)
+    found = None
     if content["sources"]["shuffle_labels"]:
         keys = tested.rows["key"]
         found = control(metric, per_row, keys, settings.bootstrap, settings.seed)
-        metrics["control"] = found
-        metrics["verdict"], metrics["sentence"] = control_verdict(metric, found)
+        comparisons["verdict"], comparisons["sentence"] = control_verdict(metric, found)
     checked = read_made(paths.check, Check)
-    metrics["leaks"], metrics["spellings"] = checked["leaks"], checked["spellings"]
-    metrics["rows"] = index.content["rows"]
-    metrics["partitions"] = len(index.partitions)
-    metrics["incomplete"] = [lack.model_dump() for lack in pool.manifest.incomplete]
-    metrics["gate"] = _gate(pool, made_by)
-    metrics["rejection"] = _rejection(pool, index, tested)
+    metrics: Metrics = {
+        "metric": metric,
+        "verdict": comparisons["verdict"],
+        "sentence": comparisons["sentence"],
+        "units": comparisons["units"],
+        "difference": comparisons["difference"],
+        "against_constant": comparisons["against_constant"],
+        "bootstrap": comparisons["bootstrap"],
+        "pool_top1": {**scores["pool_top1"], "interval": interval},
+        "pool_top2": scores["pool_top2"],
+        "ungated": scores["ungated"],
+        "generalist": scores["generalist"],
+        "random_partitions": scores["random_partitions"],
+        "constant": scores["constant"],
+        "control": found,
+        "leaks": checked["leaks"],
+        "spellings": checked["spellings"],
+        "rows": index.content["rows"],
+        "partitions": len(index.partitions),
+        "incomplete": [cast("Lack", lack.model_dump()) for lack in pool.manifest.incomplete],
+        "gate": _gate(pool, made_by),
+        "rejection": _rejection(pool, index, tested),
+    }
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
-    write_json(paths.metrics_out, metrics | made_from())
+    write_json(paths.metrics_out, {**metrics, **made_from()})
 
 
-def _gate(pool: Pool, made_by: str | None) -> dict[str, Any]:
-    """How many specialists serve, and what they were compared on."""
+def _gate(pool: Pool, made_by: str | None) -> GateSummary:
     trained = [number for number in pool.experts.models if number >= 0]
     serving = [number for number in trained if number not in pool.gate.closed]
     record = read_made(pool.folder / "gate.json", GateRecord)
-    on = {"units": record["units"], "least_units": record["least_units"], "kind": made_by}
-    return {"specialists": len(trained), "serving": len(serving), **on}
-
-
-def _encoder_types(folder: Path) -> list[str]:
-    from shoal.formats.shapes import Shapes
-
-    return list(Shapes.load(folder / "shapes.json").trusted)
+    return {
+        "specialists": len(trained),
+        "serving": len(serving),
+        "units": record["units"],
+        "least_units": record["least_units"],
+        "kind": made_by,
+    }
 
 
 def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -264,16 +282,12 @@ def _constant(pool: Pool, index: Index, rows: int) -> NDArray[np.float32]:
     return np.tile(shares.astype(np.float32), (rows, 1))
 
 
-def _metrics(
-    settings: Evaluate,
-    metric: Metric,
-    tested: TestRows,
-    pool: Pool,
-    paths: Paths,
-    made_by: str | None,
-) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+def _scores(
+    settings: Evaluate, metric: Metric, tested: TestRows, pool: Pool, paths: Paths
+) -> tuple[dict[str, Scores], dict[str, NDArray[np.float64]]]:
+    """Scores and FLOPs of each contender, and its values of the metric by row."""
     partition, units = tested.rows["partition"], tested.rows.get(UNIT)
-    metrics: dict[str, Any] = {"metric": metric}
+    scores: dict[str, Scores] = {}
     per_row = {}
     costs = _costs(pool, paths)
     for name, answer in tested.answers.items():
@@ -282,11 +296,8 @@ def _metrics(
         )
         training, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
-        metrics[name] = numbers | flops
-    found = compared(settings, metric, metrics, per_row, units, made_by)
-    metrics["pool_top1"]["interval"] = found.pop("interval")
-    metrics |= found
-    return metrics, per_row
+        scores[name] = cast("Scores", numbers | flops)
+    return scores, per_row
 
 
 def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
@@ -319,7 +330,7 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
     }
 
 
-def _rejection(pool: Pool, index: Index, tested: TestRows) -> dict[str, float] | None:
+def _rejection(pool: Pool, index: Index, tested: TestRows) -> Rejection | None:
     """Share of rows beyond the router's threshold: of those outside every fold, and of test."""
     outside = gather(index, "outside", ("embedding", "partition"))
     if not outside:
@@ -336,13 +347,13 @@ def _rejection(pool: Pool, index: Index, tested: TestRows) -> dict[str, float] |
 def _write_predictions(
     path: Path, tested: TestRows, per_row: dict[str, NDArray[np.float64]], pool: Pool
 ) -> None:
-    """One row a test row: key, label, partition, specialist, and what each contender said."""
+    """Write one row per test row: key, label, partition, specialist, each contender's answer."""
     import pyarrow as pa
     import pyarrow.parquet
 
     from shoal.formats.tables import key_array
 
-    table: dict[str, Any] = {
+    table: dict[str, object] = {
         "key": key_array(tested.rows["key"]),
         **{name: tested.rows[name] for name in (UNIT,) if name in tested.rows},
         "partition": tested.rows["partition"],

@@ -1,37 +1,53 @@
-"""What the numbers say about splitting, in one word, one sentence and one table."""
+"""The verdict on splitting: pool against generalist, the constant answer, shuffled labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from shoal.evaluate.constant import NO_BETTER
-from shoal.evaluate.leaks import doubt_lines
-from shoal.formats import text as formats
-from shoal.formats.units import units_text
-from shoal.pool.incomplete import incomplete_line
+import numpy as np
+
+from shoal.errors import DataError
+from shoal.evaluate.bootstrap import Difference, paired_bootstrap
+from shoal.formats.text import number_text, score_decimals
+from shoal.formats.units import least_units, numbered, units_text
+from shoal.report.words import METRIC_NAMES
+from shoal.split.keys import flat_keys
+from shoal.training.metrics import score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from rich.console import RenderableType
+    from numpy.typing import NDArray
 
-    from shoal.evaluate.bootstrap import Difference
+    from shoal.formats.documents import judgement
+    from shoal.formats.documents.judgement import (
+        AgainstConstant,
+        Beats,
+        Comparisons,
+        Control,
+        Ends,
+        Metrics,
+        Scores,
+        TestUnits,
+    )
     from shoal.formats.kinds import Metric
+    from shoal.settings.learning import Evaluate
+
+    PerRow = Mapping[str, NDArray[np.float64]]
 
 Verdict = Literal["helps", "hurts", "no difference", "undecided", "no better than constant"]
 
-CONTENDERS = {
-    "pool_top1": "Pool, top 1",
-    "pool_top2": "Pool, top 2",
-    "ungated": "Pool, ungated",
-    "generalist": "Generalist",
-    "random_partitions": "Random partitions",
-    "constant": "Constant",
-}
-"""Names in metrics.json, in the order in which they are shown, and how people read them."""
+CONSTANT = "constant"
+NO_BETTER: Literal["no better than constant"] = "no better than constant"
+"""The verdict where no contender beats the constant answer."""
+LEAK = "leak"
+AT_CHANCE = "at chance"
 
-METRIC_NAMES = {"accuracy": "accuracy", "rmse": "RMSE"}
+_JUDGED: tuple[Literal["pool_top1"], Literal["generalist"]] = ("pool_top1", "generalist")
+"""Contenders that must not beat the constant answer on shuffled labels."""
+CONFIDENCE = 0.99
+"""Of each such interval. One end of each of two decides: at most 1 clean run in 100 is accused."""
 
 _EQUAL = 0.02
 _OPENINGS = {
@@ -39,6 +55,68 @@ _OPENINGS = {
     "hurts": "Splitting hurts on this data",
     "no difference": "Splitting makes no significant difference on this data",
 }
+_SPOKEN = {
+    "pool_top1": "the pool",
+    "generalist": "the generalist",
+    "pool_top2": "the pool with two specialists per row",
+    "ungated": "the ungated pool",
+    "random_partitions": "specialists on random partitions",
+}
+_ANSWERS = {"accuracy": "the most frequent class", "rmse": "the mean"}
+
+
+def compared(
+    settings: Evaluate,
+    metric: Metric,
+    measured: Mapping[str, Scores],
+    per_row: PerRow,
+    units: NDArray[np.uint64] | None,
+    made_by: str | None,
+) -> tuple[Comparisons, Ends]:
+    """Compare contenders on the test rows.
+
+    Args:
+        settings: Resamples and seed of the bootstrap.
+        metric: ``accuracy`` or ``rmse``.
+        measured: Scores and FLOPs of each contender.
+        per_row: Values of the metric by row of each contender, ``(rows,)``.
+        units: Unit of each row; None where each is its own.
+        made_by: What makes units, see :func:`shoal.split.units.kind`.
+
+    Returns:
+        Part of ``metrics.json``, and the interval of the pool's score.
+    """
+    a, b = per_row["pool_top1"], per_row["generalist"]
+    count = numbered(units, len(a))[1]
+    counted: TestUnits = {"kind": made_by, "test": count, "least": least_units(0.025)}
+    resamples, seed = settings.bootstrap, settings.seed
+    difference = paired_bootstrap(a, b, metric, resamples, seed, units=units)
+    best = against_constant(metric, per_row, settings, units)
+    no_better = ""
+    if best["beats"] is False:
+        pair = measured[best["contender"]]["score"], measured[CONSTANT]["score"]
+        no_better = no_better_text(metric, best, pair)
+    pool, generalist = measured["pool_top1"], measured["generalist"]
+    word, sentence = verdict(
+        metric,
+        difference,
+        pool["score"],
+        generalist["score"],
+        (pool["train_flops"], generalist["train_flops"]),
+        counted,
+        no_better,
+    )
+    # Its difference to a model without errors, or without a right answer, is the score itself.
+    alone = paired_bootstrap(a, np.zeros_like(a), metric, resamples, seed, units=units)
+    found: Comparisons = {
+        "units": counted,
+        "verdict": word,
+        "sentence": sentence,
+        "difference": _document(difference),
+        "against_constant": best,
+        "bootstrap": {"resamples": resamples, "seed": seed},
+    }
+    return found, {"low": alone.low, "high": alone.high}
 
 
 def verdict(
@@ -47,23 +125,22 @@ def verdict(
     pool: float,
     generalist: float,
     train_flops: tuple[float, float],
-    units: Mapping[str, Any],
+    units: TestUnits,
     no_better: str = "",
 ) -> tuple[Verdict, str]:
-    """Whether splitting helps, and a sentence that says so with its numbers.
+    """Decide whether splitting helps, and say so with numbers.
 
     Args:
         metric: ``accuracy`` (higher is better) or ``rmse`` (lower is better).
         difference: Score of the pool minus score of the generalist, and the ends of its 95 %
-            interval, as :func:`shoal.evaluate.bootstrap.paired_bootstrap` gives them.
+            interval.
         pool: Score of the pool.
         generalist: Score of the generalist.
-        train_flops: What training each cost; the sentence says so where they differ by more than
+        train_flops: FLOPs of training each; the sentence says so where they differ by more than
             two in a hundred, as when the data changed since the generation's start.
-        units: How many units the test rows are of (``test``), how many an interval takes
-            (``least``), and what they are (``kind``, None where each row is its own).
-        no_better: What :func:`shoal.evaluate.constant.no_better_text` says, where no contender
-            beats the constant answer.
+        units: Units of the test rows.
+        no_better: Sentence of :func:`no_better_text`, where no contender beats the constant
+            answer.
 
     Returns:
         ``no better than constant`` where that is so; ``undecided`` where there are too few units
@@ -76,174 +153,157 @@ def verdict(
     _, low, high = difference
     if low is not None and high is not None and not low <= high:
         raise ValueError(f"not an interval: {low} to {high}")
-    compared = _compared(metric, difference, pool, generalist, train_flops, units)
+    decimals = score_decimals(metric, [pool, generalist], difference.ends)
+    change = number_text(difference.value, decimals, sign=True)
+    around = " to ".join(number_text(end, decimals, sign=True) for end in difference.ends)
+    interval = f"95 % interval {around}" if around else "no interval"
+    held = units_text(units["test"], units["kind"])
+    over = f" over {held}" if units["kind"] else ""
+    direction = "" if metric == "accuracy" else "; lower is better"
+    compute = "equal training FLOPs"
+    if abs(train_flops[1] - train_flops[0]) > _EQUAL * train_flops[0]:
+        compute = f"{train_flops[1] / train_flops[0]:.2f} times the pool's training FLOPs"
+    name = METRIC_NAMES[metric]
+    numbers = (
+        f"{number_text(pool, decimals)} for the pool against {number_text(generalist, decimals)} "
+        f"for the generalist at {compute} (difference {change}, {interval}{over}{direction})."
+    )
     if no_better:
-        return NO_BETTER, f"{no_better} {compared[0].upper()}{compared[1:]}"
+        return NO_BETTER, f"{no_better} {name[0].upper()}{name[1:]} {numbers}"
     if low is None:
-        few = units_text(units["test"], units["kind"])
         return "undecided", (
-            f"Undecided, since the test fold holds {few} and an interval takes {units['least']}: "
-            f"{compared}"
+            f"Undecided, since the test fold holds {held} and an interval takes {units['least']}: "
+            f"{name} {numbers}"
         )
     word: Verdict = "no difference"
     if difference.sign:
-        word = "helps" if (difference.sign > 0) == (metric == "accuracy") else "hurts"
-    return word, f"{_OPENINGS[word]}: {compared}"
+        word = "helps" if difference.is_better(metric) else "hurts"
+    return word, f"{_OPENINGS[word]}: {name} {numbers}"
 
 
-def _compared(
+def against_constant(
     metric: Metric,
-    difference: Difference,
-    pool: float,
-    generalist: float,
-    train_flops: tuple[float, float],
-    units: Mapping[str, Any],
-) -> str:
-    ends = [end for end in (difference.low, difference.high) if end is not None]
-    decimals = formats.score_decimals(metric, [pool, generalist], ends)
-    scores = [formats.number_text(score, decimals) for score in (pool, generalist)]
-    change, *around = (
-        formats.number_text(n, decimals, sign=True) for n in (difference.value, *ends)
-    )
-    interval = f"95 % interval {' to '.join(around)}" if around else "no interval"
-    over = f" over {units_text(units['test'], units['kind'])}" if units["kind"] else ""
-    direction = "" if metric == "accuracy" else "; lower is better"
-    return (
-        f"{METRIC_NAMES[metric]} {scores[0]} for the pool against {scores[1]} "
-        f"for the generalist at {_compute(*train_flops)} "
-        f"(difference {change}, {interval}{over}{direction})."
-    )
-
-
-def _compute(pool: float, generalist: float) -> str:
-    if abs(generalist - pool) <= _EQUAL * pool:
-        return "equal training FLOPs"
-    return f"{generalist / pool:.2f} times the pool's training FLOPs"
-
-
-def gate_line(gate: Mapping[str, Any]) -> str:
-    """How many specialists serve, in a sentence.
+    per_row: PerRow,
+    settings: Evaluate,
+    units: NDArray[np.uint64] | None,
+) -> AgainstConstant:
+    """Compare the best of the contenders, the first of equals, with the constant answer.
 
     Args:
-        gate: ``specialists``, and how many of them are ``serving``; on how many ``units`` they were
-            compared, how many that takes (``least_units``), and what these are (``kind``).
+        metric: ``accuracy`` or ``rmse``.
+        per_row: Values by row of all contenders, ``constant`` among them, ``(rows,)``.
+        settings: Resamples and seed of the paired bootstrap.
+        units: Unit of each row; None where each is its own.
+
+    Returns:
+        The difference of the scores. ``beats`` says whether the interval leaves out zero on the
+        better side; None where there are too few units for one and the contender's score is better.
     """
-    serving, specialists, kind = gate["serving"], gate["specialists"], gate.get("kind")
-    if not specialists:
-        return "Gate: no partition has a specialist."
-    where = f"{units_text(gate['units'], kind)} of validation" if kind else "validation rows"
-    if serving == specialists:
-        return f"Gate: all {specialists} specialists beat the generalist on {where}."
-    aside = "so the pool steps aside: it is the generalist."
-    if gate.get("units", 0) < gate.get("least_units", 0):
-        few = units_text(gate["units"], kind)
-        return (
-            f"Gate: {few} of validation are too few to compare specialists with the generalist, "
-            f"which takes {gate['least_units']}, {aside}"
-        )
-    if not serving:
-        return f"Gate: none of {specialists} specialists beats the generalist on {where}, {aside}"
+    sign = 1 if metric == "accuracy" else -1
+    others = [name for name in per_row if name != CONSTANT]
+    best = max(others, key=lambda name: sign * score(metric, per_row[name]))
+    gain = paired_bootstrap(
+        per_row[best], per_row[CONSTANT], metric, settings.bootstrap, settings.seed, units=units
+    )
+    unknown = gain.low is None and sign * gain.value > 0
+    beats = None if unknown else gain.is_better(metric)
+    return {"contender": best, **_document(gain), "beats": beats}
+
+
+def no_better_text(metric: Metric, found: AgainstConstant, scores: tuple[float, float]) -> str:
+    """Say that no contender beats the constant answer.
+
+    Args:
+        metric: ``accuracy`` or ``rmse``.
+        found: Result of :func:`against_constant`.
+        scores: Of the best contender, and of the constant answer.
+    """
+    gain = Difference(found["value"], found["low"], found["high"])
+    decimals = score_decimals(metric, scores, gain.ends)
+    best, constant = (number_text(number, decimals) for number in scores)
+    better = (gain.value > 0) == (metric == "accuracy") and gain.value != 0
+    doubt = ""
+    if better and gain.low is not None:
+        value, low, high = (number_text(n, decimals, sign=True) for n in gain)
+        doubt = f" (difference {value}, 95 % interval {low} to {high})"
     return (
-        f"Gate: {serving} of {specialists} specialists beat the generalist on {where}; it "
-        f"answers for the others, and its training is counted as the pool's."
+        f"No model is {'significantly ' if better else ''}better than a constant answer: "
+        f"{METRIC_NAMES[metric]} is {constant} where {_ANSWERS[metric]} of the training labels is "
+        f"the answer for every row, and {best} for the best model, {_SPOKEN[found['contender']]}"
+        f"{doubt}."
     )
 
 
-def contenders(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The contenders in ``metrics``: the known ones in their order, then any other with a score."""
-    others = [name for name in metrics if name not in CONTENDERS]
+def control(
+    metric: Metric, per_row: PerRow, keys: NDArray[np.uint8], resamples: int, seed: int
+) -> Control:
+    """Compare pool and generalist with the constant answer on shuffled labels.
+
+    Equal keys drew the same label, so one row per key is looked at. Then labels are independent,
+    also those of rows that the split takes for a unit.
+
+    Args:
+        metric: ``accuracy`` or ``rmse``.
+        per_row: Values by row of the judged contenders and of ``constant``, ``(rows,)``.
+        keys: Keys of the test rows, uint8 ``(rows, KEY_BYTES)``.
+        resamples: Of the paired bootstrap.
+        seed: Of the paired bootstrap.
+
+    Returns:
+        The differences, and whether each interval leaves out zero on the better side.
+    """
+    rows = np.unique(flat_keys(keys), return_index=True)[1]
+    constant = per_row[CONSTANT][rows]
+
+    def beats(name: str) -> Beats:
+        values = per_row[name][rows]
+        gain = paired_bootstrap(values, constant, metric, resamples, seed, CONFIDENCE)
+        return {**_document(gain), "beats": gain.is_better(metric)}
+
     return {
-        name: metrics[name]
-        for name in [*CONTENDERS, *others]
-        if isinstance(metrics.get(name), dict) and "score" in metrics[name]
+        "confidence": CONFIDENCE,
+        "rows": len(rows),
+        "pool_top1": beats("pool_top1"),
+        "generalist": beats("generalist"),
     }
 
 
-def contender_title(name: str) -> str:
-    """How people read a contender's name."""
-    return CONTENDERS.get(name, name.replace("_", " ").capitalize())
-
-
-def best(metric: Metric, scores: Mapping[str, float]) -> set[str]:
-    """Names that share the best score."""
-    sign = 1 if metric == "accuracy" else -1
-    top = max(sign * score for score in scores.values())
-    return {name for name, score in scores.items() if sign * score == top}
-
-
-def metrics_decimals(metrics: Mapping[str, Any]) -> int:
-    """Decimals for every score of an experiment, so that its columns line up."""
-    difference = metrics["difference"]
-    pair = [metrics[name]["score"] for name in ("pool_top1", "generalist")]
-    ends = [end for name in ("low", "high") if (end := difference[name]) is not None]
-    return formats.score_decimals(metrics["metric"], pair, ends)
-
-
-def held_out(metrics: Mapping[str, Any], noun: str = "") -> str:
-    """Test rows, and of how many units where they belong together: ``412 of 42 groups``.
-
-    Args:
-        metrics: Content of ``metrics.json``.
-        noun: What follows the number of rows.
-    """
-    units = metrics.get("units") or {"kind": None}  # earlier runs had none
-    rows = formats.count_text(metrics["rows"]["test"]) + (noun and f" {noun}")
-    return f"{rows} of {units_text(units['test'], units['kind'])}" if units["kind"] else rows
-
-
-def verdict_table(metrics: Mapping[str, Any], pool: str | Path, digest: str) -> RenderableType:
-    """The text of ``shoal verdict``: contenders, the sentence, the pool's place and digest.
-
-    Where no contender beats the constant answer, the sentence comes first.
-
-    Args:
-        metrics: Content of ``metrics.json``.
-        pool: The pool's folder.
-        digest: Its digest.
-    """
-    from rich.console import Group
-    from rich.text import Text
-
-    colours = {"helps": "green", "at chance": "green", "hurts": "red", "leak": "red"}
-    colour = (colours | {NO_BETTER: "red"}).get(metrics["verdict"], "yellow")
-    summary = f"Test rows: {held_out(metrics)}. Partitions: {metrics['partitions']}."
-    sentence = Text(metrics["sentence"], style=f"bold {colour}")
-    first = [_rich_table(metrics), sentence]
-    if metrics["verdict"] == NO_BETTER:
-        first.reverse()
-    return Group(
-        *first,
-        Text(gate_line(metrics["gate"])),
-        *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
-        *(Text(line, style="yellow") for line in doubt_lines(metrics)),
-        Text(summary),
-        # Begins on a line of its own and folds: a console would crop what is too long.
-        Text(f"The pool lies in {pool}", overflow="fold"),
-        Text(f"Its digest is {digest}", overflow="fold"),
+def control_verdict(metric: Metric, found: Control) -> tuple[str, str]:
+    """:data:`LEAK` or :data:`AT_CHANCE`, and a sentence about the result of :func:`control`."""
+    beating = [name for name in _JUDGED if found[name]["beats"]]
+    told = " and ".join(
+        f"{_SPOKEN[name]} by {_gain_text(metric, found[name])}" for name in beating or _JUDGED
+    )
+    interval = f"{found['confidence']:.0%} interval".replace("%", " %")
+    name = METRIC_NAMES[metric]
+    if beating:
+        return LEAK, (
+            f"Labels are shuffled, yet {name} is better than that of the constant answer: {told} "
+            f"({interval}); a leak is likely: a column, a transform or an encoder holds the label, "
+            f"or rows of the test fold are in training."
+        )
+    return AT_CHANCE, (
+        f"Labels are shuffled, and as it must be, nothing beats the constant answer: {name} "
+        f"differs for {told} ({interval})."
     )
 
 
-def _rich_table(metrics: Mapping[str, Any]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
+def refuse_leak(metrics: Metrics, report: Path) -> None:
+    """Stop what comes after evaluate where shuffled labels were learnt.
 
-    metric = metrics["metric"]
-    found = contenders(metrics)
-    winners = best(metric, {name: numbers["score"] for name, numbers in found.items()})
-    table = Table()
-    table.add_column("on the test fold")
-    heads = [METRIC_NAMES[metric], "worst partition", "training", "inference per row"]
-    for head in heads:
-        table.add_column(head, justify="right")
-    decimals = metrics_decimals(metrics)
-    for name, numbers in found.items():
-        worst = numbers.get("worst_partition")
-        table.add_row(
-            Text(contender_title(name)),
-            formats.number_text(numbers["score"], decimals),
-            formats.NONE if worst is None else formats.number_text(worst["score"], decimals),
-            formats.flops_text(numbers["train_flops"]),
-            formats.flops_text(numbers["inference_flops_per_row"]),
-            style="bold" if name in winners else None,
-        )
-    return table
+    Raises:
+        DataError: They were.
+    """
+    if metrics["verdict"] == LEAK:
+        raise DataError(f"{report}: {metrics['sentence']} Nothing was published.")
+
+
+def _gain_text(metric: Metric, gain: judgement.Difference) -> str:
+    ends = [end for end in (gain["low"], gain["high"]) if end is not None]
+    decimals = score_decimals(metric, [gain["value"]], ends)
+    value, *around = (number_text(number, decimals, sign=True) for number in (gain["value"], *ends))
+    return f"{value}, {' to '.join(around) or 'too few rows for an interval'}"
+
+
+def _document(difference: Difference) -> judgement.Difference:
+    return {"value": difference.value, "low": difference.low, "high": difference.high}

@@ -54,52 +54,45 @@ def hash_rows(columns: Mapping[str, NDArray[Any]], digest_bytes: int) -> Bytes:
     Args:
         columns: Name to array; first dimension rows. Object arrays hold strings or ``None``;
             numbers are hashed as float64, whatever their type, so that 1 and 1.0 agree; all
-            NaN agree, and so do 0.0 and -0.0. uint8 and other array columns are hashed alike.
+            NaN agree, and so do 0.0 and -0.0. uint8 and other array columns are hashed alike. A
+            text counts by a digest of its own, so that all rows are equally long.
         digest_bytes: Length of each hash.
 
     Returns:
         uint8 ``(rows, digest_bytes)``. Independent of the order of the columns.
     """
-    texts = sorted(name for name, values in columns.items() if values.dtype == object)
-    numbers = {name: _number_bytes(columns[name]) for name in sorted(columns.keys() - texts)}
-    cells: list[Iterable[bytes]] = [map(_text_bytes, columns[name].tolist()) for name in texts]
-    if numbers:
-        cells.insert(0, _byte_rows(np.concatenate(list(numbers.values()), axis=1)))
-    rows = cells[0] if len(cells) == 1 else map(b"".join, zip(*cells, strict=True))
-    widths = [[name, values.shape[1]] for name, values in numbers.items()]
-    return _hashed(rows, [widths, texts], digest_bytes)
+    names = sorted(columns)
+    matrix = np.concatenate([_column_bytes(columns[name]) for name in names], axis=1)
+    return _hashed(matrix, names, digest_bytes)
 
 
-def _hashed(rows: Iterable[bytes], salt: Any, size: int) -> Bytes:  # noqa: ANN401 - any JSON value
+def _hashed(rows: Bytes, salt: Any, size: int) -> Bytes:  # noqa: ANN401 - any JSON value
     """Hash each row, behind a salt; uint8 ``(rows, size)``."""
     seed = hashlib.blake2b(canonical_json(salt).encode(), digest_size=size)
+    content, width = rows.tobytes(), rows.shape[1]
     out = bytearray()
-    for row in rows:
+    for start in range(0, len(content), width):  # faster than rows of an array
         digest = seed.copy()
-        digest.update(row)
+        digest.update(content[start : start + width])
         out += digest.digest()
-    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(-1, size)
+    return np.frombuffer(bytes(out), dtype=np.uint8).reshape(len(rows), size)
 
 
-def _byte_rows(matrix: Bytes) -> Iterator[bytes]:
-    """The bytes of each row; slices of one text are faster than rows of an array."""
-    content, width = matrix.tobytes(), matrix.shape[1]
-    return (content[start : start + width] for start in range(0, len(content), width))
-
-
-def _number_bytes(values: NDArray[Any]) -> Bytes:
-    """Numbers as uint8 ``(rows, width)``."""
+def _column_bytes(values: NDArray[Any]) -> Bytes:
+    """One column as uint8 ``(rows, width)``."""
+    rows = len(values)
+    if values.dtype == object:
+        digests = {value: _text_digest(value) for value in set(values.tolist())}
+        joined = b"".join(digests[value] for value in values.tolist())
+        return np.frombuffer(joined, dtype=np.uint8).reshape(rows, 16)
     numbers = np.ascontiguousarray(values, dtype="<f8") + 0.0
     numbers[np.isnan(numbers)] = np.nan
-    return numbers.reshape(len(values), math.prod(values.shape[1:])).view(np.uint8)
+    return numbers.reshape(rows, math.prod(values.shape[1:])).view(np.uint8)
 
 
-def _text_bytes(value: str | None) -> bytes:
-    """A text behind its length, so that no two rows of texts have the same bytes."""
-    if value is None:
-        return b"\xff" * 8
-    content = str(value).encode()
-    return len(content).to_bytes(8, "little") + content
+def _text_digest(value: str | None) -> bytes:
+    content = b"\0" if value is None else b"\1" + str(value).encode()
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def uniform(keys: Bytes, *salt: Any) -> NDArray[np.float64]:  # noqa: ANN401 - any JSON value
@@ -142,7 +135,7 @@ def derived(keys: Bytes, size: int, *salt: Any) -> Bytes:  # noqa: ANN401 - any 
     Returns:
         uint8 ``(rows, size)``.
     """
-    return _hashed(_byte_rows(keys), salt, size)
+    return _hashed(keys, salt, size)
 
 
 def _unit(content: bytes) -> NDArray[np.float64]:

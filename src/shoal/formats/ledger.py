@@ -16,7 +16,7 @@ from shoal.formats.provenance import made_from
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.formats.documents.ledger import Flops, LedgerRecord
+    from shoal.formats.documents.ledger import Device, Flops, LedgerRecord
 
 
 @dataclass
@@ -78,7 +78,7 @@ def training_flops(ledgers: Sequence[Flops]) -> float:
     return float(sum(ledger["flops"] for ledger in ledgers))
 
 
-def _device() -> dict[str, object]:
+def _device() -> Device:
     torch = sys.modules.get("torch")
     if torch is None:
         return {"kind": "cpu", "threads": int(os.environ.get("OMP_NUM_THREADS", "1"))}

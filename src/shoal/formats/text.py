@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shoal.formats.kinds import Metric
 
 NONE = "-"
-"""What stands where there is no number."""
+"""Shown where there is no number."""
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _EXTRA_DIGITS = 3
@@ -62,6 +62,11 @@ def number_text(number: float | None, decimals: int, sign: bool = False) -> str:
     text = f"{number:+,.{decimals}f}" if sign else f"{number:,.{decimals}f}"
     # No "-0.000": a sign that the shown digits do not support would mislead.
     return text.lstrip("+-") if not text.strip("+-0.,") else text
+
+
+def significant_text(number: float | None, digits: int = 4) -> str:
+    """A number with significant digits: ``0.8000``."""
+    return NONE if number is None else f"{number:#.{digits}g}"
 
 
 def value_text(value: Any) -> str:  # noqa: ANN401 - any JSON value

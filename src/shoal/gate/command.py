@@ -175,7 +175,7 @@ def _routes(
 
 
 def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
-    """What the metric counts for each row, higher is better."""
+    """Score of each row, higher is better."""
     from shoal.training.metrics import row_correct, row_squared_error
 
     return -row_squared_error(answer, y) if task == "regression" else row_correct(answer, y)

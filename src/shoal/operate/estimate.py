@@ -14,6 +14,8 @@ from shoal.formats.documents.ledger import Flops, Spent
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
 from shoal.plan.past import benchmarks, newest, read_benchmark
+from shoal.plan.paths import glob, parse
+from shoal.plan.stages import STAGES
 from shoal.training.budget import Budget
 from shoal.training.resume import one_in
 
@@ -21,25 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from shoal.plan.jobs import Job
+    from shoal.plan.past import Benchmark
     from shoal.plan.plan import Plan
 
-_LEDGERS = {
-    "embed_fit": "embed/*/ledger.json",
-    "cluster_fit": "cluster/*/ledger.json",
-    "base_fit": "base/*/ledger.json",
-    "train_rank": "rungs/*/*/*/*.json",
-    "train_propose": "trials/*/*/*/*.json",
-    "train_choose": "choices/*/*/*.json",
-    "train_router": "router/*/*/ledger.json",
-    "gate": "gate/*/*.json",
-    "evaluate_generalist": "baselines/*/*/generalist.json",
-    "evaluate_random": "baselines/*/*/random.json",
-}
-"""Where the rules that count FLOPs leave their ledgers, below a generation's folder."""
-
-_RUNG = "train_rung"
-_TRAINS = {"specialists": "train_specialist", "rungs": _RUNG, "trials": "train_trial"}
-"""Rules that train specialists, by the folder of what they leave."""
+_TRAINS = STAGES["train_specialist"]
+"""The stage whose jobs' costs follow from their rows."""
 
 _IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
 """Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
@@ -111,10 +99,7 @@ class Estimate:
         return sum((self._job(job) for job in jobs), Cost())
 
     def rows(self, job: Job) -> int:
-        """Rows that a specialist would see, on its rung if it has one, repeats counted.
-
-        In whole batches.
-        """
+        """Rows that a specialist would see in its step, in whole batches, repeats counted."""
         entries: list[dict[str, Any]] = self._index["partitions"]
         training = self._plan.settings.train_specialists
         budget = self._budget
@@ -122,19 +107,16 @@ class Estimate:
         if budget is None or own is None:
             rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
             return self._steps(job, rows)
-        # Which point a slot of a later rung or batch will train is not known.
-        point = self._plan.grid.get(Path(job.about).name, {})
+        # Which point a slot of a later step will train is not known.
+        point = self._plan.grid.get(job.wildcards["slot"], {})
         batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
         return int(self._steps(job, steps) * batch)
 
     def _steps(self, job: Job, steps: int) -> int:
         """Of a training's steps those that the job does."""
-        if job.rule != _RUNG:
-            return steps
-        halving, rung = self._plan.settings.search.halving, int(Path(job.about).parts[1])
-        done = one_in(halving.divisor(rung - 1), steps) if rung else 0
-        return one_in(halving.divisor(rung), steps) - done
+        until, before = self._plan.steps.divisors(int(job.wildcards["step"]))
+        return one_in(until, steps) - (one_in(before, steps) if before else 0)
 
     def training_seconds(self, job: Job) -> float | None:
         """Seconds that a specialist's training takes in a process that has started."""
@@ -149,12 +131,8 @@ class Estimate:
 
     def _pack_starts(self) -> Iterator[float]:
         """Starts of past packs: what their members' ledgers leave of their time."""
-        for path in newest(self._plan.root.glob("g*/packs/*/*.json")):
-            relative = path.relative_to(self._plan.root)
-            benchmark = Path(relative.parts[0], "train_pack", *relative.parts[2:]).with_suffix(
-                ".tsv"
-            )
-            past = read_benchmark(self._plan.root / "benchmarks" / benchmark)
+        for path in newest(self._plan.root.glob(glob(STAGES["train_pack"], "status"))):
+            past = _benchmark(self._plan.root, path)
             ledgers = [Path(folder, "ledger.json") for folder in read_made(path, Hashes)]
             if past is not None and all(ledger.exists() for ledger in ledgers):
                 trained = sum(float(read_made(ledger, Spent)["seconds"]) for ledger in ledgers)
@@ -163,8 +141,8 @@ class Estimate:
     def _job(self, job: Job) -> Cost:
         if job.rule == "train_pack":
             return Cost(1, self.start_seconds, 0.0)
-        if job.rule in _TRAINS.values() and job.partition is not None:
-            flops = self._specialists.flops(self.rows(job), Path(job.about).name)
+        if job.rule == _TRAINS.name and job.partition is not None:
+            flops = self._specialists.flops(self.rows(job), job.wildcards["slot"])
             training = self.training_seconds(job)
             if self._packed:
                 return Cost(0, training, flops)
@@ -177,7 +155,7 @@ class Estimate:
     @cached_property
     def _budget(self) -> Budget | None:
         """The budget frozen with the base; until there is one, what it would be."""
-        path = self._plan.layout.fit("base", "base.safetensors")
+        path = self._plan.layout.file("base_fit.base")
         if path.exists():
             return Budget(**_meta(path)["budget"])
         if "rows" not in self._index:
@@ -189,13 +167,10 @@ class Estimate:
     @cached_property
     def _specialists(self) -> _Training:
         """From specialists of the same settings; where there are none, from any."""
-        root, made = self._plan.root, self._plan.layout.made
-        own = [f"specialists/{made['specialists']}/*/*"]
-        own += [f"rungs/{made[name]}/*/*/*" for name in ("rungs", "choices") if "rungs" in made]
-        own += [f"trials/{made[n]}/*/*/*" for n in ("specialists", "proposals") if n in made]
-        for folders in (own, ["specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*"]):
-            found = (path for each in folders for path in root.glob(f"g*/{each}/ledger.json"))
-            ledgers = newest(found)
+        root, own = self._plan.root, self._plan.layout.search("", "").identities
+        for identities in (own, ["*"]):
+            patterns = (glob(_TRAINS, "ledger", specialists_id=each) for each in identities)
+            ledgers = newest(path for pattern in patterns for path in root.glob(pattern))
             if ledgers:
                 return _Training(root, ledgers)
         return _Training(root, [])
@@ -205,7 +180,7 @@ class Estimate:
             ledgers = self._ledgers("train_router")
             shards = max(1, len(self._plan.layout.shards))
             return _mean([entry["detail"][_IN_ROUTER[rule]] / shards for entry in ledgers])
-        if rule in _LEDGERS:
+        if rule in STAGES and STAGES[rule].ledger in STAGES[rule].outputs:
             return _mean([self._own_flops(entry) for entry in self._ledgers(rule)])
         return 0.0
 
@@ -221,7 +196,7 @@ class Estimate:
         return flops
 
     def _ledgers(self, rule: str) -> list[Flops]:
-        paths = self._plan.root.glob(f"g*/{_LEDGERS[rule]}")
+        paths = self._plan.root.glob(glob(STAGES[rule], STAGES[rule].ledger))
         return [read_made(path, Flops) for path in newest(paths, max(1, self._jobs[rule]))]
 
     def _benchmarks(self, rule: str) -> list[float]:
@@ -236,11 +211,11 @@ class _Training:
         """By grid point, FLOPs a row: the same in all ledgers of one model."""
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
-            ledger = read_made(path, Spent)
-            if not ledger["rows_seen"]:  # it diverged on an earlier rung
+            ledger, place = read_made(path, Spent), parse(path)
+            if place is None or not ledger["rows_seen"]:  # it diverged in an earlier step
                 continue
-            self._flops[path.parent.name].append(ledger["flops"] / ledger["rows_seen"])
-            benchmark = read_benchmark(_specialist_benchmark(root, path))
+            self._flops[place.wildcards["slot"]].append(ledger["flops"] / ledger["rows_seen"])
+            benchmark = _benchmark(root, path)
             if benchmark is not None:
                 starts.append(benchmark.seconds - ledger["seconds"])
             seconds += ledger["seconds"]
@@ -254,9 +229,10 @@ class _Training:
         return None if flops is None else rows * flops
 
 
-def _specialist_benchmark(root: Path, ledger: Path) -> Path:
-    generation, stage, *identity, _ = ledger.relative_to(root).parts
-    return Path(root, "benchmarks", generation, _TRAINS[stage], *identity).with_suffix(".tsv")
+def _benchmark(root: Path, output: Path) -> Benchmark | None:
+    """What Snakemake measured of the job that made an output."""
+    place = parse(output)
+    return read_benchmark(root / "benchmarks" / place.benchmark) if place else None
 
 
 def _meta(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections import defaultdict
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.operate.reach import reach
+from shoal.plan.paths import beside, parse, turn
 from shoal.plan.run_file import FOLDER
 from shoal.plan.running import refuse_while_running
 
@@ -21,27 +23,6 @@ if TYPE_CHECKING:
 
 _GENERATION = re.compile(r"g\d+")
 _TEMPORARY = re.compile(r"\.(\d+)-")
-_DOWNSTREAM_FIRST = (
-    "evaluate",
-    "drift",
-    "pool",
-    "gate",
-    "baselines",
-    "router",
-    "choices",
-    "rungs",
-    "trials",
-    "packs",
-    "specialists",
-    "cluster",
-    "base",
-    "embed",
-    "encode",
-    "transform",
-    "split",
-)
-_HEADS = ("manifest.json", "index.json")
-"""Files that say by being there that the files beside them are."""
 
 
 @dataclass(frozen=True)
@@ -191,20 +172,13 @@ def _emptied(folder: Path, files: set[Path]) -> list[Path]:
     return found if stays else [*found, folder]
 
 
-def _turn(inside: Path) -> tuple[int, int, str]:
-    """Place in the order of removal: what is made last goes first, a stage's fit goes last.
+def _turn(inside: Path) -> tuple[tuple[float, ...], bool, str]:
+    """Place in the order of removal: what is made last goes first.
 
-    A head goes before the files beside it, so that it never stands for files that are gone.
+    An output goes before the files beside it that it lists, so that it never stands for files that
+    are gone.
     """
-    parts = inside.parts
-    stage = parts[1] if len(parts) > 1 else ""
-    rank = _DOWNSTREAM_FIRST.index(stage) if stage in _DOWNSTREAM_FIRST else -1
-    is_fit = len(parts) == 4
-    within = 0 if inside.name in _HEADS else 2 if is_fit else 1
-    if stage == "rungs":
-        is_ranking = len(parts) == 6
-        within = -2 * int(parts[4]) - is_ranking
-    if stage == "trials":
-        is_proposal = len(parts) == 6
-        within = -2 * int(parts[4]) + is_proposal
-    return rank, within, str(inside)
+    place = parse(inside)
+    listing = place or beside(inside)
+    order = turn(listing) if listing else (math.inf,)
+    return tuple(-each for each in order), place is None, str(inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,12 @@ from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, p
 from shoal.operate.resources import Resources
 from shoal.operate.why import point_text
 from shoal.plan.jobs import Job
+from shoal.plan.slots import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
+    from shoal.formats.documents.plan import PackMember
     from shoal.plan.plan import Plan
 
 TRAINS = "train_specialist"
@@ -45,10 +47,11 @@ class PlannedPack:
 
 
 def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[PlannedPack]:
-    """Packs of the specialists among some jobs; none where packing is off.
+    """Packs of the specialists among some jobs, step by step; none where packing is off.
 
-    Expected durations come from past ledgers. Without any, rows take their place, and no pack is
-    kept below the longest walltime.
+    A pack holds trainings of one step of a search: what a later step trains is decided when those
+    of the step before are done. Expected durations come from past ledgers. Without any, rows take
+    their place, and no pack is kept below the longest walltime.
 
     Args:
         plan: The experiment.
@@ -59,30 +62,32 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
         SettingsError: A specialist would train for longer than a pack may, or not fit a GPU.
     """
     settings = plan.settings.packing
-    named = {_name(job, plan): job for job in jobs if job.rule == TRAINS}
-    if settings.devices is None or not named:
+    trained = [job for job in jobs if job.rule == TRAINS]
+    if settings.devices is None or not trained:
         return []
-    known = {name: estimate.training_seconds(job) for name, job in named.items()}
-    timed = None not in known.values()
-    memory = Resources(plan).specialist_gpu_mb or 0
-    members = [
-        Member(name, float(estimate.rows(job) if seconds is None else seconds), memory * 1e6)
-        for (name, job), seconds in zip(named.items(), known.values(), strict=True)
-    ]
+    timed = all(estimate.training_seconds(job) is not None for job in trained)
+    memory = (Resources(plan).specialist_gpu_mb or 0) * 1e6
     nodes = plan.settings.nodes
     node = nodes.classes[nodes.needs["gpu"]]
     most = 60 * node.minutes if settings.hours is None else 3600 * settings.hours
     longest = most - (estimate.start_seconds or 0) if timed else math.inf
-    largest = node.gpu_memory_mb * 1e6 if node.gpus else math.inf
-    packs = pack(members, Limits(settings.devices, longest, largest))
-    return [
-        _planned(plan, each.device, [named[m.name] for m in each.members], each.seconds, timed)
-        for each in packs
-    ]
+    limits = Limits(settings.devices, longest, node.gpu_memory_mb * 1e6 if node.gpus else math.inf)
+    packs: list[PlannedPack] = []
+    for step in range(plan.steps.count):
+        named = {_name(job, plan): job for job in trained if _step(job) == step}
+        members = [
+            Member(name, float(estimate.training_seconds(job) or estimate.rows(job)), memory)
+            for name, job in named.items()
+        ]
+        packs += [
+            _planned(plan, each.device, [named[m.name] for m in each.members], each.seconds, timed)
+            for each in pack(members, limits)
+        ]
+    return packs
 
 
-def begin_packs(plan: Plan, index: Mapping[str, Any], *, write: bool) -> dict[Path, Path]:
-    """Plan the packs of a run: each file that a pack makes, to the status that stands for it.
+def begin_packs(plan: Plan, index: Mapping[str, Any], *, write: bool) -> list[PlannedPack]:
+    """Plan the packs of a run.
 
     Args:
         plan: The experiment.
@@ -95,9 +100,27 @@ def begin_packs(plan: Plan, index: Mapping[str, Any], *, write: bool) -> dict[Pa
     jobs = [job for job in plan.layout.later_jobs(index) if job.missing]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     for each in packs if write else ():
-        write_json(plan.layout.pack_members(each.name), [job.about for job in each.members])
-    status = ((each.job.outputs[0], job.outputs) for each in packs for job in each.members)
-    return {path: stands_for for stands_for, paths in status for path in paths}
+        write_json(plan.layout.pack_members(each.name), members_of(plan, each))
+    return packs
+
+
+def members_of(plan: Plan, pack: PlannedPack) -> list[PackMember]:
+    """The members of a pack, as the process takes them that trains them."""
+    return [_member(plan, job) for job in pack.members]
+
+
+def _member(plan: Plan, job: Job) -> PackMember:
+    digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
+    decisions, states = plan.layout.search(digest, validation_of(slot)).before(int(step))
+    return {
+        "folder": str(job.outputs[0].parent),
+        "digest": digest,
+        "step": int(step),
+        "slot": slot,
+        "point": plan.grid.get(slot),
+        "decision": str(decisions[0]) if decisions else None,
+        "states": [str(path) for path in states],
+    }
 
 
 def packs_json(
@@ -113,7 +136,8 @@ def packs_json(
     Returns:
         ``devices``; ``seconds`` until the last of them is done, ``packed`` and ``alone`` with a job
         for each specialist, null where not known; ``packs``, each with its ``pack``, ``device``,
-        ``seconds`` and ``members``: ``partition``, grid ``point`` and ``about``.
+        ``seconds`` and ``members``: ``partition``, grid ``point`` (null where a decision will
+        tell) and ``about``.
     """
     devices = plan.settings.packing.devices
     if devices is None:
@@ -129,7 +153,7 @@ def packs_json(
                 "members": [
                     {
                         "partition": job.partition,
-                        "point": plan.grid[job.about.split("/")[1]],
+                        "point": plan.grid.get(job.wildcards["slot"]),
                         "about": job.about,
                     }
                     for job in each.members
@@ -144,16 +168,21 @@ def _until_done(
     packs: Sequence[PlannedPack], devices: int, estimate: Estimate
 ) -> dict[str, float | None]:
     """Seconds until the last device is done, the start of each process included."""
-    start = estimate.start_seconds
-    jobs = [job for each in packs for job in each.members]
-    alone = [estimate.training_seconds(job) for job in jobs]
-    if start is None or None in alone:
-        return {"packed": None, "alone": None}
-    loads = [0.0] * devices
+    start, done = estimate.start_seconds, {"packed": 0.0, "alone": 0.0}
+    by_step: dict[int, list[PlannedPack]] = defaultdict(list)
     for each in packs:
-        loads[each.device] += start + (each.seconds or 0.0)
-    members = [Member(str(n), start + (seconds or 0.0)) for n, seconds in enumerate(alone)]
-    return {"packed": max(loads), "alone": makespan(longest_first(members, devices))}
+        by_step[_step(each.members[0])].append(each)
+    for own in by_step.values():
+        loads = [0.0] * devices
+        alone = [estimate.training_seconds(job) for each in own for job in each.members]
+        if start is None or None in alone:
+            return {"packed": None, "alone": None}
+        for each in own:
+            loads[each.device] += start + (each.seconds or 0.0)
+        members = [Member(str(n), start + (seconds or 0.0)) for n, seconds in enumerate(alone)]
+        done["packed"] += max(loads)
+        done["alone"] += makespan(longest_first(members, devices))
+    return {**done}
 
 
 def _planned(
@@ -163,15 +192,20 @@ def _planned(
 
     Where specialists were removed by hand, the status of a pack of the same is still there.
     """
-    abouts = sorted(job.about for job in members)
-    names = (
-        settings_id(plan.layout.made["specialists"], abouts, again) for again in itertools.count()
-    )
+    folders = sorted("/".join(job.outputs[0].parts[-5:-1]) for job in members)
+    names = (settings_id(folders, again) for again in itertools.count())
     name = next(name for name in names if not plan.layout.pack_status(name).exists())
-    job = Job("train_pack", name, (plan.layout.pack_status(name),))
+    job = Job("train_pack", {"pack": name}, (plan.layout.pack_status(name),))
     return PlannedPack(name, device, tuple(members), job, seconds if timed else None)
 
 
 def _name(job: Job, plan: Plan) -> str:
     """A specialist as people know it."""
-    return f"partition {job.partition} at {point_text(plan.grid[job.about.split('/')[1]])}"
+    step, slot = job.wildcards["step"], job.wildcards["slot"]
+    if slot in plan.grid:
+        return f"partition {job.partition} at {point_text(plan.grid[slot])}"
+    return f"partition {job.partition} in slot {slot.rpartition('-')[2]} of step {step}"
+
+
+def _step(job: Job) -> int:
+    return int(job.wildcards["step"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
-from shoal.formats.documents.judgement import DriftReport
+from shoal.formats.documents.judgement import DriftReport, Lack
 from shoal.formats.json_file import read_made
 from shoal.operate.estimate import Estimate
 from shoal.operate.packs import TRAINS, packs_json, planned_packs
@@ -21,8 +21,9 @@ from shoal.operate.staleness import partition_states
 from shoal.operate.why import differences, reasons
 from shoal.plan.answers import answers_jobs
 from shoal.plan.jobs import Job
-from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.layout import Layout
 from shoal.plan.plan import placeholders
+from shoal.plan.stages import STAGES
 from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from shoal.operate.staleness import PartitionState
     from shoal.operate.why import Differences
     from shoal.plan.plan import Plan
-
-_BEFORE_INDEX = ("split", "transform", "encode", "embed", "cluster")
-"""Stages whose fits the index needs."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +144,11 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
 
 
 def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
-    """The packs of a full run, where every device gets one; those of this run, if more."""
+    """The packs of a full run, where every device gets one in each step; those of this, if more."""
     devices = now.plan.settings.packing.devices or 0
-    specialists = sum(job.rule == TRAINS for job in now.jobs)
-    count = max(len(packed), min(devices, specialists))
-    return [Job("train_pack", "", ())] * count
+    steps = Counter(job.wildcards["step"] for job in now.jobs if job.rule == TRAINS)
+    count = max(len(packed), sum(min(devices, specialists) for specialists in steps.values()))
+    return [Job("train_pack", {}, ())] * count
 
 
 def _drift(plan: Plan) -> dict[str, Any] | None:
@@ -179,9 +177,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
 
 def _fitted(layout: Layout) -> bool:
     """Whether the index takes no fit, but only what is applied to rows."""
-    return all(
-        layout.fit(stage, name).exists() for stage in _BEFORE_INDEX for name in FIT_FILES[stage]
-    )
+    return not any(job.missing for job in layout.early_jobs() if STAGES[job.rule].frozen)
 
 
 def _may_write(plan: Plan) -> bool:
@@ -197,7 +193,7 @@ def _may_write(plan: Plan) -> bool:
 
 def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
     """Apply the generation to the rows, by Snakemake, as far as the index needs it."""
-    jobs = [job for job in (*plan.layout.row_jobs(), plan.layout.partition_job()) if job.missing]
+    jobs = [job for job in plan.layout.early_jobs() if job.missing]
     say(f"bringing the partition index up to date first, at most {len(jobs)} quick jobs")
     options = ["--cores", cores, "--scheduler", "greedy"]
     options += ["--profile", profile] if profile else []
@@ -213,7 +209,7 @@ def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
 def _demo_jobs(plan: Plan) -> list[Job]:
     """The job that makes source files which are only declared so far."""
     paths = tuple(path for path, _ in plan.shards.values())
-    return [] if any(path.exists() for path in paths) else [Job("demo_data", "", paths)]
+    return [] if any(path.exists() for path in paths) else [Job("demo_data", {}, paths)]
 
 
 def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[dict[str, Any]]:
@@ -262,18 +258,14 @@ def _refit_needed(now: Now) -> list[str]:
     return found
 
 
-def _incomplete(now: Now) -> list[dict[str, Any]]:
+def _incomplete(now: Now) -> list[Lack]:
     """What the pool is made without because training failed."""
     layout = now.plan.layout
     lacks = set(layout.lacks(now.index))
     if not lacks:
         return []
     specialised = {int(entry["partition"]) for entry in layout.specialised(now.index)}
-    failures = [
-        each
-        for each in read_failed(now.plan.failed_file)
-        if each.specialists == str(layout.specialists) and each.name in lacks
-    ]
+    failures = [each for each in read_failed(now.plan.failed_file) if each.name in lacks]
     return incomplete(now.index["partitions"], specialised, failures)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate.drift_table import advice_text
 from shoal.formats.text import NONE, count_text, flops_text, seconds_text, value_text
 from shoal.operate.estimate import Cost
 from shoal.operate.why import point_text
 from shoal.plan.plan import OTHER_BASE
-from shoal.pool.incomplete import incomplete_line
+from shoal.report.words import advice_text, incomplete_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -190,10 +189,12 @@ def _devices(count: int) -> str:
 
 
 def _trained(members: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each partition: its number and its grid points."""
+    """A line for each partition: its number and its grid points, as far as they are known."""
     found: dict[int, list[str]] = {}
     for member in sorted(members, key=lambda member: int(member["partition"])):
-        found.setdefault(member["partition"], []).append(point_text(member["point"]))
+        point = member["point"]
+        text = "to be decided" if point is None else point_text(point)
+        found.setdefault(member["partition"], []).append(text)
     for partition, points in found.items():
         yield f"{partition}: {', '.join(points)}"
 

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.index import PartitionIndex
-from shoal.formats.documents.ledger import Artifact
 from shoal.formats.documents.plan import Hashes
-from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_made
-from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan.history import History
 from shoal.plan.jobs import files_of
 from shoal.plan.layout import Layout
+from shoal.plan.paths import fitted_on, index_at_fit
 from shoal.plan.plan import homes
 from shoal.plan.run_file import FOLDER
+from shoal.plan.stages import STAGES
 from shoal.training.resume import output_of
 
 if TYPE_CHECKING:
@@ -46,12 +45,12 @@ class Reach:
             ShoalError: An index or a fit's record does not read, so what it refers to is unknown.
         """
         index = layout.read_index()
-        jobs = [*layout.fit_jobs(), *layout.row_jobs()]
+        jobs = list(layout.early_jobs())
         if index is not None:
             jobs += layout.later_jobs(index)
-            self.folders.add(layout.pool(index, "manifest.json").parent)
+            self.folders.add(layout.file("pool.manifest", index).parent)
             self.files |= set(_waited_for(layout, index))
-        self.files |= {layout.index, *files_of(jobs), *_baselines(layout)}
+        self.files |= {*files_of(jobs), *_baselines(layout)}
         self.files |= {*_basis_rows(layout), *_fit_time(layout)}
         # Where an index's rows lie is said beside it.
         self.folders |= {path.parent for path in self.files if path.name == "index.json"}
@@ -123,24 +122,16 @@ def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:
 
 def _basis_rows(layout: Layout) -> Iterator[Path]:
     """Rows that the generation was fitted on: drift and removals are told by them."""
-    records = [*files_of(layout.fit_jobs()), *_baselines(layout)]
-    for shard in sorted({shard for path in records for shard in _fitted_on(path)}):
-        paths = [layout.shard_rows(stage, shard) for stage in ("cluster", "encode")]
+    fits = files_of(job for job in layout.early_jobs() if STAGES[job.rule].frozen)
+    records = (path for path in (*fits, *_baselines(layout)) if path.suffix == ".json")
+    for shard in sorted({shard for path in records for shard in fitted_on(path)}):
+        paths = [layout.file(name, shard=shard) for name in ("assign.rows", "encode.rows")]
         yield next((path for path in paths if path.exists()), paths[0])
 
 
 def _fit_time(layout: Layout) -> Iterator[Path]:
     """Index and choices of the rows that the assigner was fitted on: drift compares with them."""
-    basis = sorted(_fitted_on(layout.fit("cluster", "ledger.json")))
-    path = layout.index_of(settings_id(layout.made["cluster"], basis))
+    path = index_at_fit(layout)
     if path.exists():
         yield path
         yield from (layout.choice(entry) for entry in read_made(path, PartitionIndex)["partitions"])
-
-
-def _fitted_on(path: Path) -> set[str]:
-    """Shards whose rows ``…/rows/ID/SHARD.SUFFIX`` a fit names in its JSON file."""
-    if path.suffix != ".json" or not path.exists():
-        return set()
-    files = map(Path, read_made(path, Artifact).get(MADE_FROM, {}).get("files", {}))
-    return {file.name.split(".")[0] for file in files if file.parent.parent.name == "rows"}

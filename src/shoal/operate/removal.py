@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
-from shoal.plan.layout import BASELINES, FIT_FILES
+from shoal.plan.paths import glob, shards_of
+from shoal.plan.stages import STAGES
 from shoal.sources.shards import shard_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from shoal.plan.layout import Layout
     from shoal.plan.plan import Plan
+    from shoal.plan.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -62,28 +65,16 @@ def seen_by_fits(plan: Plan, index: Mapping[str, Any]) -> list[Seen]:
 
 
 def _bases(plan: Plan, index: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[str]]]:
-    """Each stage that is fitted, and the shards that it was fitted on."""
-    for stage in FIT_FILES:
-        record = plan.fit_record(stage)
-        if record is not None:
-            files = record.get("files", {})
-            named = _of_sources(plan, files) if stage == "split" else _of_rows(files)
-            yield stage, frozenset(named)
-    ledgers = [names[1] for names in BASELINES.values()]
-    paths = [path for name in ledgers if (path := plan.layout.baseline(index, name)).exists()]
-    if paths:
-        records = [read_made(path, Artifact).get(MADE_FROM, {}) for path in paths]
-        yield (
-            "baselines",
-            frozenset(shard for record in records for shard in _of_rows(record.get("files", {}))),
-        )
-
-
-def _of_rows(files: Iterable[str]) -> Iterator[str]:
-    """Shards whose rows are among the files ``…/rows/ID/SHARD.SUFFIX``."""
-    for path in map(Path, files):
-        if path.parent.parent.name == "rows":
-            yield path.name.split(".")[0]
+    """Each part of the generation that is fitted, and the shards that it was fitted on."""
+    found: dict[str, set[str]] = {}
+    for stage in STAGES.values():
+        if stage.frozen and stage.record:
+            path = plan.layout.file(f"{stage.name}.{stage.record}", index)
+            if path.exists():
+                files = read_made(path, Artifact).get(MADE_FROM, {}).get("files", {})
+                named = _of_sources(plan, files) if not stage.inputs else shards_of(files)
+                found.setdefault(stage.identity, set()).update(named)
+    yield from ((name, frozenset(shards)) for name, shards in found.items())
 
 
 def _of_sources(plan: Plan, files: Mapping[str, str]) -> Iterator[str]:
@@ -117,13 +108,23 @@ def _removed(plan: Plan, gone: list[str], arrived: list[str]) -> int | None:
 
 def _store(plan: Plan, shard: str) -> Path | None:
     """A store with the shard's row hashes, by today's code if there is one; None without any."""
+    by_any_code = (
+        path
+        for stage in (STAGES["encode"], STAGES["assign"])
+        for path in plan.root.glob(_by_any_code(plan.layout, stage, shard))
+    )
     own = _own_stores(plan, shard)
-    others = (path for each in own for path in each.parent.parent.glob(f"*/{each.name}"))
-    return next((path for path in (*own, *others) if path.exists()), None)
+    return next((path for path in (*own, *by_any_code) if path.exists()), None)
+
+
+def _by_any_code(layout: Layout, stage: Stage, shard: str) -> str:
+    """Pattern of what a fit of this generation made of a shard."""
+    fit = {f"{stage.identity}_id": layout.fits[stage.identity]}
+    return glob(stage, "rows", generation=layout.generation, shard=shard, **fit)
 
 
 def _own_stores(plan: Plan, shard: str) -> list[Path]:
-    return [plan.layout.shard_rows(stage, shard) for stage in ("encode", "cluster")]
+    return [plan.layout.file(name, shard=shard) for name in ("encode.rows", "assign.rows")]
 
 
 def _training_hashes(path: Path | None) -> NDArray[np.uint8]:

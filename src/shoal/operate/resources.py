@@ -7,13 +7,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.ledger import RowShape, Training
-from shoal.formats.json_file import read_made
+from shoal.formats.documents.plan import PackMember
+from shoal.formats.json_file import read_json, read_made
 from shoal.operate.estimate import Estimate
 from shoal.plan.jobs import Job
 from shoal.plan.past import benchmarks, newest
+from shoal.plan.paths import glob
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from shoal.plan.plan import Plan
     from shoal.settings.nodes import Need, NodeClass
@@ -38,8 +41,8 @@ class Resources:
     """Resources of the workflow's rules.
 
     The first jobs ask for what the settings say. Once there are past ones, a job asks for what
-    they lead to expect times ``nodes.safety``: a specialist, or its rung, for what follows from
-    its partition's rows and the budget, any other job for the most that its rule took lately.
+    they lead to expect times ``nodes.safety``: a specialist for what follows from its
+    partition's rows, its step and the budget, any other job for the most that its rule took lately.
     Each further attempt asks for ``nodes.growth`` times more, and no job for more than its class
     of node has.
     """
@@ -120,14 +123,16 @@ class Resources:
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
         if rule == "train_specialist":
-            return self._members([f"{wildcards.digest}/{wildcards.point}"])
-        if rule == "train_rung":
-            return self._members([f"{wildcards.digest}/{wildcards.rung}/{wildcards.slot}"], rule)
-        if rule == "train_trial":
-            return self._members([f"{wildcards.digest}/{wildcards.batch}/{wildcards.slot}"], rule)
+            return self._members([{key: getattr(wildcards, key) for key in STAGES[rule].keys}])
         if rule == "train_pack":
             path = self._plan.layout.pack_members(wildcards.pack)
-            return self._members(read_made(path, list[str]) if path.exists() else [])
+            members = read_json(path, list[PackMember]) if path.exists() else []
+            return self._members(
+                [
+                    {"digest": each["digest"], "step": str(each["step"]), "slot": each["slot"]}
+                    for each in members
+                ]
+            )
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
@@ -137,20 +142,15 @@ class Resources:
         memory = [each.memory_mb for each in past if each.memory_mb is not None]
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
-    def _members(
-        self, members: list[str], rule: str = "train_specialist"
-    ) -> tuple[float | None, float | None]:
-        """Of one process that trains these specialists, ``DIGEST/POINT``, in turn.
-
-        Or, by the rules for that, ``DIGEST/RUNG/SLOT`` and ``DIGEST/BATCH/SLOT``.
-        """
-        digests = [member.split("/")[0] for member in members]
+    def _members(self, members: Sequence[Mapping[str, str]]) -> tuple[float | None, float | None]:
+        """Of one process that trains slots with these wildcards in turn."""
+        digests = [member["digest"] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
             return None, None
         entries = [self._entries[digest] for digest in digests]
         seconds = self._estimate.start_seconds
         for member, entry in zip(members, entries, strict=True):
-            job = Job(rule, member, (), entry["partition"])
+            job = Job("train_specialist", member, (), entry["partition"])
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
         overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in entries)
@@ -180,8 +180,7 @@ class Resources:
 
     @cached_property
     def _past_specialists(self) -> list[Mapping[str, Any]]:
-        folders = ("specialists/*/*/*", "rungs/*/*/*/*", "trials/*/*/*/*")
-        paths = (p for each in folders for p in self._plan.root.glob(f"g*/{each}/ledger.json"))
+        paths = self._plan.root.glob(glob(STAGES["train_specialist"], "ledger"))
         return [read_made(path, Training) for path in newest(paths)]
 
     def _data_mb(self, rows: int) -> float:
@@ -190,10 +189,10 @@ class Resources:
 
     @cached_property
     def _row_bytes(self) -> int:
-        shapes = self._plan.layout.fit("encode", "shapes.json")
+        shapes = self._plan.layout.file("encode_fit.shapes")
         return 4 * math.prod(read_made(shapes, RowShape)["x_shape"]) if shapes.exists() else 0
 
     @cached_property
     def _model_bytes(self) -> int:
-        base = self._plan.layout.fit("base", "base.safetensors")
+        base = self._plan.layout.file("base_fit.base")
         return base.stat().st_size if base.exists() else 0

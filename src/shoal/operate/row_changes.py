@@ -134,7 +134,7 @@ class RowChanges:
 
     def _groups_of(self, layout: Layout, shard: str) -> Groups | None:
         """What ``assign`` counted; None where its summary is no longer there."""
-        path = layout.summary(shard)
+        path = layout.file("assign.summary", shard=shard)
         if path not in self._groups:
             self._groups[path] = _summary(path) if path.exists() else None
         return self._groups[path]
@@ -160,7 +160,7 @@ class RowChanges:
         from shoal.formats.row_store import ShardRows
 
         for shard, group in places:
-            path = layout.shard_rows("cluster", shard)
+            path = layout.file("assign.rows", shard=shard)
             if path not in self._hashes:
                 with ShardRows(path) as store:
                     self._hashes[path] = store.read("hash")
@@ -171,7 +171,7 @@ class RowChanges:
         from shoal.formats.tables import Table
 
         try:
-            table = Table(self.before.shard_rows("split", shard))
+            table = Table(self.before.file("split.table", shard=shard))
         except (SourceError, CorruptError):
             return f"shard {shard}"
         table.close()

@@ -69,15 +69,14 @@ class Total(TypedDict):
 class Variants(TypedDict):
     """The document that ``shoal variants --json`` prints.
 
-    ``rungs`` and ``batches`` list how many points train in each; they are empty where points are
-    not halved or proposed. ``among`` counts all variants, of which a sample may be listed.
-    ``varies`` has values by setting; ``best`` is the variant with the highest validation score.
+    ``steps`` lists how many slots each step of a partition's search trains. ``among`` counts all
+    variants, of which a sample may be listed. ``varies`` has values by setting; ``best`` is the
+    variant with the highest validation score.
     """
 
     experiment: str
     grid_points: int
-    rungs: list[int]
-    batches: list[int]
+    steps: list[int]
     training_jobs: int
     exact: bool
     among: int
@@ -113,7 +112,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
                 "partitions": len(plan.layout.specialised(index)),
                 "exact": known is not None,
                 "jobs": len(missing),
-                "scores": _scores(plan, plan.layout.gate(index)),
+                "scores": _scores(plan, plan.layout.file("gate.gate", index)),
             }
         )
     scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
@@ -122,9 +121,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
         values = varies.setdefault(name, [])
         if value not in values:
             values.append(value)
-    rungs, batches = plans[0].layout.slots, plans[0].layout.batches
-    points = sum(batches) or len(plans[0].grid)
-    trainings = sum(rungs) or points
+    steps = plans[0].layout.slots
     compare = answers_jobs(plans)
     more = Estimate(plans[0], {}, compare)
     run += more.cost([job for job in compare if job.missing])
@@ -132,10 +129,9 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
     page = answers_page(plans[0].record)
     return {
         "experiment": plans[0].settings.name,
-        "grid_points": points,
-        "rungs": list(rungs),
-        "batches": list(batches),
-        "training_jobs": trainings * sum(each["partitions"] for each in listed),
+        "grid_points": plans[0].steps.tried(len(plans[0].grid)),
+        "steps": list(steps),
+        "training_jobs": sum(steps) * sum(each["partitions"] for each in listed),
         "exact": all(each["exact"] for each in listed),
         "among": plans[0].variant.among,
         "varies": varies,
@@ -151,7 +147,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
 
 def _scores(plan: Plan, gate: Path) -> Scores | None:
     """Scores of what is published, if that is what the plan says."""
-    if not plan.layout.published.exists():
+    if not plan.layout.file("pool_publish.record").exists():
         return None
     metrics = read_made(plan.home / "metrics.json", Metrics)
     return {
@@ -169,16 +165,15 @@ def headline(document: Variants) -> str:
     counts = {each["partitions"] for each in variants}
     at_most = "" if document["exact"] else "≤ "
     partitions = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
-    steps = "".join(
-        f" in {name} of {' + '.join(map(str, counts))}"
-        for name, counts in (("rungs", document["rungs"]), ("batches", document["batches"]))
-        if counts
-    )
+    steps = ""
+    if len(document["steps"]) > 1:
+        steps = f" in steps of {' + '.join(map(str, document['steps']))}"
     sampled = f"{len(variants)} of " if len(variants) < document["among"] else ""
     noun = "partition" if counts == {1} else "partitions"
     return (
         f"{sampled}{_count(document['among'], 'variant')} × {at_most}{partitions} "
-        f"{noun} × {_count(points, 'grid point')}{steps} = "
+        f"{noun} × {_count(points, 'grid point')}"
+        f"{steps} = "
         f"{at_most}{_count(document['training_jobs'], 'training job')}"
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shoal.plan.stages import BEFORE_INDEX, STAGES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,16 +32,23 @@ _NO_SETTINGS = (
 )
 """Settings that no stage reads, or whose effect is seen in the rows."""
 
-_ROW_STAGES = ("split", "transform", "encode", "embed", "cluster")
-_BEFORE_INDEX = ("sources", *_ROW_STAGES[:3], "compute", *_ROW_STAGES[3:])
+_ROW_STAGES = tuple(stage.identity for stage in BEFORE_INDEX if stage.per == "shard")
 _OF_SPECIALISTS = ("model", "train_specialists")
-_CODE_NAMES = {
-    "specialists": "train_specialists",
-    "rungs": "train_specialists",
-    "proposals": "train_specialists",
-    "router": "train_router",
-    "drift": "evaluate_drift",
+_BEFORE_INDEX = tuple(
+    dict.fromkeys(
+        section
+        for stage in BEFORE_INDEX
+        for section in stage.settings
+        if section not in _OF_SPECIALISTS
+    )
+)
+_PACKAGES = {
+    stage.identity: stage.code.partition(".")[0]
+    for stage in STAGES.values()
+    if stage.code and not stage.frozen
 }
+"""Package with a stage's code, by the name of its identity."""
+
 _FILES_SHOWN = 3
 
 
@@ -94,7 +103,7 @@ def differences(plan: Plan, record: Mapping[str, Any] | None) -> Differences:
     points = [point_text(point) for name, point in plan.grid.items() if name not in earlier]
     found = Differences(
         settings=setting_changes(record["settings"], plan.settings.as_json()),
-        codes=list(dict.fromkeys(_CODE_NAMES.get(stage, stage) for stage in codes)),
+        codes=list(dict.fromkeys(_PACKAGES[stage] for stage in codes)),
         points=points,
     )
     first = ""

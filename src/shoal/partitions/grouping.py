@@ -38,7 +38,7 @@ def group_order(
 def groups(
     partition: NDArray[np.int32], fold: NDArray[np.uint8], hashes: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:
-    """One record a partition and fold of rows that are already in order.
+    """One record per partition and fold of rows that are already in order.
 
     Returns:
         ``partition``, ``fold`` (name), ``rows``, ``sum`` (of row hashes, 64 hexadecimal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,32 +20,30 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.index import PartitionEntry
 
-@dataclass
+
 class Index:
-    """The partition index and the rows stores beside it.
+    """The partition index and the row stores beside it.
 
     Attributes:
         path: ``index.json``; ``members/`` lies beside it, and it names the folder of row stores.
-        content: Its JSON; read from the file unless given.
+        content: Its content.
         rows_read: Rows read from stores through this index, whole chunks counted.
     """
 
-    path: Path
-    content: Mapping[str, Any] = field(default_factory=dict)
-    rows_read: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self.content = self.content or read_made(self.path, PartitionIndex)
+    def __init__(self, path: Path, content: PartitionIndex | None = None) -> None:
+        self.path = path
+        self.content = content or read_made(path, PartitionIndex)
+        self.rows_read = 0
 
     @property
-    def partitions(self) -> list[dict[str, Any]]:
+    def partitions(self) -> list[PartitionEntry]:
         """Entry of each partition, in order of number."""
-        entries: list[dict[str, Any]] = self.content["partitions"]
-        return entries
+        return self.content["partitions"]
 
     @property
-    def trained(self) -> list[dict[str, Any]]:
+    def trained(self) -> list[PartitionEntry]:
         """Entries of the partitions with enough rows for a specialist."""
         return [entry for entry in self.partitions if entry["trained"]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from shoal.formats.documents.index import PartitionEntry, PartitionIndex
 
 
 def wait(
@@ -42,7 +44,7 @@ def wait(
         The index. A partition that waits has the ``specialist`` it had, and ``waiting``: the
         ``index`` in which its rows were these, rows ``added`` and ``removed`` since, ``share``.
     """
-    now, before = Index(path, index), Index(before_path)
+    now, before = Index(path, cast("PartitionIndex", index)), Index(before_path)
     held = {int(entry["partition"]): entry for entry in before.trained}
     entries = []
     for entry in index["partitions"]:
@@ -57,7 +59,7 @@ def wait(
 
 
 def _waiting(
-    entry: dict[str, Any], old: Mapping[str, Any], now: Index, before: Index, share: float
+    entry: dict[str, Any], old: PartitionEntry, now: Index, before: Index, share: float
 ) -> dict[str, Any]:
     number = int(entry["partition"])
     since = old["waiting"]["index"] if "waiting" in old else before.path.parent.name

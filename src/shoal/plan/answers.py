@@ -11,6 +11,7 @@ from shoal.plan.code import code_digest
 from shoal.plan.history import PUBLISHED
 from shoal.plan.jobs import Job
 from shoal.plan.variants import CHOICE
+from shoal.search.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,8 @@ PAGE = "report.html"
 
 def answers_page(record: RunRecord) -> Path | None:
     """The page that compares what a run's choices did; None where there is one of each."""
-    plan, layout = record["plan"], record["plan"]["layout"]
-    compares = plan["changes"] or len(record["points"]) > 1 or sum(layout.get("batches", ())) > 1
-    return Path(layout["root"], ANSWERS, PAGE) if compares else None
+    plan, tried = record["plan"], Steps.from_json(record["search"]).tried(len(record["points"]))
+    return Path(plan["layout"]["root"], ANSWERS, PAGE) if plan["changes"] or tried > 1 else None
 
 
 def link_to_answers(record: RunRecord) -> Path | None:
@@ -56,4 +56,4 @@ def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
     made_of = {plan.variant.id: [plan.layout.release, plan.variant.changes] for plan in plans}
     identity = settings_id(code_digest("explore.answers.command"), made_of)
     record = first.root / ANSWERS / PUBLISHED / f"{identity}.json"
-    return [Job("answers", "", (record,))]
+    return [Job("answers", {}, (record,))]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.errors import BUG, ERROR
@@ -12,16 +13,16 @@ from shoal.pool.incomplete import Failure, read_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
+    from shoal.plan.layout import Layout
     from shoal.plan.run_log import FailedJob
 
 FAILED = "failed.json"
 """The record, in the experiment's results folder."""
 
 
-_FAILED_MEMBER = re.compile(r"(\w+)/(\w+): failed, (.*); its log: (.*)$")
-"""What a pack's log says of a member."""
+_FAILED_MEMBER = re.compile(r"(\S+): failed, (.*); its log: (.*)$")
+"""A line of a pack's log on a member."""
 
 
 def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
@@ -31,7 +32,7 @@ def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
         path: Its ``failed.json``, which is there only while there is a failure.
         found: What failed in this run.
     """
-    known = {(each.specialists, each.name): each for each in (*read_failed(path), *found)}
+    known = {each.folder: each for each in (*read_failed(path), *found)}
     failures = [known[name] for name in sorted(known) if not known[name].is_over]
     if failures:
         write_json(path, {"specialists": [each.as_json() for each in failures]})
@@ -43,8 +44,7 @@ def failed_specialists(jobs: Iterable[FailedJob]) -> Iterator[Failure]:
     """Specialists that failed jobs should have made."""
     for job in jobs:
         if job.rule == "train_specialist":
-            folder, (digest, point) = job.outputs[0].parents[2], job.outputs[0].parts[-3:-1]
-            yield Failure(str(folder), digest, point, _reason(job), str(job.log))
+            yield Failure(str(job.outputs[0].parent), _reason(job), str(job.log))
         elif job.rule == "train_pack":
             yield from _failed_members(job)
 
@@ -79,27 +79,26 @@ def reasons(jobs: Iterable[FailedJob]) -> Iterator[Reason]:
 
 
 def _failed_members(job: FailedJob) -> Iterator[Failure]:
-    status = job.outputs[0]
-    folder = status.parents[2] / "specialists" / status.parent.name
     for line in _lines(job):
         if found := _FAILED_MEMBER.match(line):
-            yield Failure(str(folder), *found.groups())
+            yield Failure(*found.groups())
 
 
-def left_out(path: Path, specialists: Path, points: Iterable[str]) -> tuple[str, ...]:
-    """Specialists ``DIGEST/POINT`` that failed and are still missing, sorted.
+def left_out(path: Path, layout: Layout) -> tuple[str, ...]:
+    """Slots ``ID/DIGEST/STEP/SLOT`` of a layout that failed and are still missing, sorted.
 
     Args:
         path: The experiment's ``failed.json``.
-        specialists: Folder of the specialists that are planned with.
-        points: Ids of the grid points.
+        layout: What is planned, with nothing left out.
     """
-    wanted = set(points)
-    return tuple(
+    folder = layout.folder / "specialists"
+    names = tuple(
         each.name
         for each in read_failed(path)
-        if each.specialists == str(specialists) and each.point in wanted and not each.is_over
+        if Path(each.folder).is_relative_to(folder) and not each.is_over
     )
+    without = replace(layout, left_out=names)
+    return tuple(sorted(name for name in names if without.has_slot(name)))
 
 
 def _reason(job: FailedJob) -> str:

@@ -34,14 +34,14 @@ class History:
     experiment: Path | None = None
 
     @property
-    def current(self) -> dict[str, Any] | None:
+    def current(self) -> Release | None:
         """Record of the published release; None before the first, or while one is published."""
         for path in sorted((self.root / PUBLISHED).glob("[!.]*.json")):
-            return dict(read_made(path, Release))
+            return read_made(path, Release)
         return None
 
     @property
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[Release]:
         """Records of all releases, the oldest first; a line cut short by a crash is left out."""
         try:
             lines = (self.root / HISTORY).read_text(errors="replace").split("\n")
@@ -54,7 +54,7 @@ class History:
             except (ValueError, RecursionError):
                 continue
             place = f"{self.root / HISTORY}: line {number}"
-            entries.append(dict(parse_json(line, place, Release)))
+            entries.append(parse_json(line, place, Release))
         return entries
 
     def withdraw(self) -> None:

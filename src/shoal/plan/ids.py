@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.formats.hashing import settings_id
 from shoal.plan.code import code_digest
-from shoal.plan.points import proposing
+from shoal.plan.slots import decided
+from shoal.plan.stages import AFTER_INDEX, STAGES
+from shoal.search.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,41 +16,20 @@ if TYPE_CHECKING:
     from shoal.settings import Section, Settings
     from shoal.settings.learning import Model
 
-FIT_MODULES = {
-    "split": "split.command",
-    "transform": "transform.command",
-    "encode": "encode.command",
-    "embed": "embed.command",
-    "cluster": "cluster.command",
-    "base": "train_specialists.command",
-    "baselines": "evaluate.command",
-}
+FIT_MODULES = {each.identity: each.code for each in STAGES.values() if each.frozen and each.code}
 """Module of the command that fits each stage's part of a generation."""
 
 PROBING_MODULE = "cluster.probe_command"
 """Module of the command that fits an assigner which trains probes."""
 
 APPLY_MODULES = {
-    "split": "split.command",
-    "transform": "transform.command",
-    "encode": "encode.command",
-    "embed": "embed.apply",
-    "cluster": "cluster.command",
-    "specialists": "train_specialists.command",
-    "rungs": "train_specialists.rungs",
-    "proposals": "train_specialists.proposals",
-    "router": "train_router.command",
-    "gate": "gate.command",
-    "pool": "pool.command",
-    "evaluate": "evaluate.judge",
-    "drift": "evaluate.drift_command",
+    each.identity: each.code
+    for each in STAGES.values()
+    if each.code and not each.frozen and each.place != "experiment"
 }
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
-_WITH_MODEL = (
-    *("base", "baselines", "specialists", "rungs", "proposals", "router"),
-    *("gate", "pool", "evaluate", "drift"),
-)
+_WITH_MODEL = ("base", *dict.fromkeys(each.identity for each in AFTER_INDEX))
 
 
 def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
@@ -71,10 +52,9 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     ids["base"] = settings_id(ids["encode"], *_json(settings.model, settings.train_specialists))
     probed = [ids["base"]] if settings.cluster.trains_probes else []
     ids["cluster"] = settings_id(ids["embed"], *_json(settings.cluster), *probed)
-    pool = [ids["cluster"], ids["base"], sorted(points), *_json(settings.train_router)]
-    pool += _json(settings.search.halving) if settings.search.halves else []
-    pool += [_proposing(settings), settings.search.grid.samples] if settings.batches else []
-    ids["baselines"] = settings_id(*pool, settings.evaluate.seed)
+    steps, first = Steps.of(settings), sorted(points)
+    pool = [ids["cluster"], ids["base"], first, steps.identity, steps.slots(len(first))]
+    ids["baselines"] = settings_id(*pool, *_json(settings.train_router), settings.evaluate.seed)
     return ids
 
 
@@ -100,16 +80,13 @@ def made_ids(
         upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
     made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
     made["check"] = settings_id(made["split"], sorted(shards))
+    steps, first = Steps.of(settings), tuple(sorted(points))
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
-    made["choices"] = settings_id(made["specialists"], sorted(points))
-    if settings.search.halves:
-        halving = settings.search.halving
-        made["rungs"] = settings_id(made["specialists"], codes["rungs"], halving.divisor(0))
-        made["choices"] = settings_id(made["rungs"], sorted(points), *_json(halving))
-    if settings.batches:
-        proposed = _proposing(settings)
-        made["proposals"] = settings_id(made["specialists"], codes["proposals"], proposed)
-        made["choices"] = settings_id(made["proposals"], settings.search.grid.samples)
+    if steps.drops:
+        made["specialists"] = settings_id(made["specialists"], steps.divisors(0))
+    made["search"] = settings_id(codes["choices"], steps.identity)
+    later = (tuple(map(str, range(count))) for count in steps.slots(len(first))[1:])
+    made["choices"] = decided(made["specialists"], made["search"], (first, *later), is_last=True)
     made["router"] = settings_id(made["choices"], *_json(settings.train_router), codes["router"])
     gated = [made["router"], fits["baselines"], settings.changes.baselines]
     made["gate"] = settings_id(*gated, *_json(settings.gate), codes["gate"])
@@ -122,12 +99,7 @@ def made_ids(
 
 def apply_codes(settings: Settings) -> dict[str, str]:
     """Digest of the code behind each stage that is no fit."""
-    modules = dict(APPLY_MODULES)
-    if not settings.search.halves:
-        del modules["rungs"]
-    if not settings.batches:
-        del modules["proposals"]
-    return _codes(settings, modules)
+    return _codes(settings, APPLY_MODULES)
 
 
 def fit_codes(settings: Settings) -> dict[str, str]:
@@ -141,13 +113,6 @@ def fit_codes(settings: Settings) -> dict[str, str]:
 def specialists_code(model: Model) -> str:
     """Digest of the code by which specialists of the user's model are trained."""
     return code_digest(APPLY_MODULES["specialists"], [model.target], model.files)
-
-
-def _proposing(settings: Settings) -> dict[str, Any]:
-    """How points are proposed: more of them add batches to those that there are."""
-    found = proposing(settings)
-    del found["sampling"]["samples"]
-    return found
 
 
 def _codes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ encoded data may stand for a value:
 - `${data:features}`: numbers in one row, all together
 - `${data:shape}`: shape of one row, such as `[8, 8]` where the only input is an image
 - `${data:outputs}`: classes, or 1 for a number
+
+The code of the class counts as part of the model: its module and the modules of the project that it
+imports, comments and docstrings aside. So does the content of data files that it reads, which
+`files` names, such as `files: [weights.bin]`. A file of the project that is read when the model is
+imported or built and is not named there is an error before the first job.
 
 A plain `torch.nn.Module` is trained with the loss and AdamW of `train_specialists`. A
 LightningModule keeps its own `training_step` and optimiser; `batch_size`, `rows_seen` and `seed`
@@ -155,9 +161,8 @@ Named for a kind of column (`encode.kinds.numeric`) or for one column (`encode.c
 `{encoder: ngrams, features: 512}`. Instead of `encoder`, `_target_` names any class with `fit` and
 `transform`, such as `sklearn.preprocessing.PowerTransformer`. Classes other than scikit-learn's for
 preprocessing, feature extraction, PCA, truncated SVD and random projections see one row at a time,
-some tenths of a millisecond each, so that a row's features depend on no other row. What missing
-and unseen values become and which encoders can be inverted is in `src/shoal/encode/__init__.py`.
-DNA as the only input,
+some tenths of a millisecond each, so that a row's features depend on no other row. A value is
+unseen if the training rows that encoders are fitted on did not have it. DNA as the only input,
 `{encoder: sequence_one_hot, alphabet: dna}`, has shape `[length, 4]`; a model that takes it flat,
 such as `shoal.models.MLP`, or as an image, such as `shoal.models.ConvNet`, works on it.
 """
@@ -168,18 +173,19 @@ def introduction() -> str:
     from shoal.encode.encoders import ENCODERS
     from shoal.transform.pipeline import STEPS
 
-    parts = [_TEXT, _STEPS, *_table("step", STEPS, "works_on", _folds), ""]
-    return "\n".join([*parts, _ENCODERS, *_table("encoder", ENCODERS, "kinds"), ""])
+    steps = _table(
+        "step", STEPS, {"columns": _kinds("works_on"), "folds": _folds, "fitted on": _fit}
+    )
+    facts = {"columns": _kinds("kinds"), "missing": _line("Missing"), "unseen": _line("Unseen")}
+    encoders = _table("encoder", ENCODERS, facts | {"inverse": _inverse})
+    return "\n".join([_TEXT, _STEPS, *steps, "", _ENCODERS, *encoders, ""])
 
 
 def _table(
-    title: str,
-    classes: Mapping[str, Any],
-    columns: str,
-    folds: Callable[[Any], str] | None = None,
+    title: str, classes: Mapping[str, Any], facts: Mapping[str, Callable[[Any], str]]
 ) -> Iterator[str]:
-    """Each class with the columns it takes, its purpose and its options."""
-    head = [title, "columns", *(["folds"] if folds else []), "what it does", "options"]
+    """Each class with its purpose, its options and some facts."""
+    head = [title, "what it does", *facts, "options"]
     yield from [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for name, kind in classes.items():
         purpose = str(inspect.getdoc(kind)).split("\n\n", maxsplit=1)[0].replace("\n", " ")
@@ -187,9 +193,33 @@ def _table(
             f"`{field.alias or option}`: {field.description}"
             for option, field in kind.Options.model_fields.items()
         )
-        where = [folds(kind)] if folds else []
-        cells = [f"`{name}`", ", ".join(getattr(kind, columns)), *where, purpose, options]
+        cells = [f"`{name}`", purpose, *(fact(kind) for fact in facts.values()), options]
         yield f"| {' | '.join(cells)} |"
+
+
+def _kinds(attribute: str) -> Callable[[Any], str]:
+    return lambda kind: ", ".join(getattr(kind, attribute))
+
+
+def _line(label: str) -> Callable[[Any], str]:
+    """The text behind a label in the docstring of a class, or of the nearest one above it."""
+
+    def line(kind: Any) -> str:  # noqa: ANN401 - a class
+        docs = (str(base.__doc__) for base in kind.__mro__)
+        lines = (re.search(rf"^ *{label}: (.*)\.$", doc, re.MULTILINE) for doc in docs)
+        return next((found[1] for found in lines if found), "-")
+
+    return line
+
+
+def _inverse(encoder: Any) -> str:  # noqa: ANN401 - a class of encoder
+    from shoal.encode.column import ColumnEncoder
+
+    return "yes" if encoder.decode is not ColumnEncoder.decode else "no"
+
+
+def _fit(step: Any) -> str:  # noqa: ANN401 - a class of step
+    return {"sample": "a sample", "all": "all rows"}.get(step.fits_on, "-")
 
 
 def _folds(step: Any) -> str:  # noqa: ANN401 - a class of step

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -16,16 +16,21 @@ class Job:
 
     Attributes:
         rule: Name of its rule.
-        about: Shard, partition digest or grid point that it is about; empty where it is the
-            only one of its rule.
+        wildcards: Shard, digests, grid point and the like by which it differs from the other jobs
+            of its rule; empty where it is the only one.
         outputs: Files that it makes.
         partition: Number of the partition that it is about, or None.
     """
 
     rule: str
-    about: str
+    wildcards: Mapping[str, str]
     outputs: tuple[Path, ...]
     partition: int | None = None
+
+    @property
+    def about(self) -> str:
+        """The wildcards in one word, such as ``DIGEST/POINT``; validation rows left out."""
+        return "/".join(v for name, v in self.wildcards.items() if name != "validation")
 
     @property
     def missing(self) -> list[Path]:

@@ -11,30 +11,101 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from shoal.formats.hashing import rows_id, settings_id
-from shoal.plan.jobs import Job
-from shoal.plan.row_layout import FIT_FILES, ROW_STAGES, RowLayout
-from shoal.plan.rungs import Rungs
-from shoal.plan.trials import Trials
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.hashing import rows_id
+from shoal.formats.json_file import read_made
+from shoal.plan import paths
+from shoal.plan.slots import Slots, validation_of
+from shoal.plan.stages import AFTER_INDEX, BEFORE_INDEX, INDEX, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from shoal.plan.slots import Search
+    from shoal.plan.jobs import Job
 
     IndexContent = Mapping[str, Any]
 
-__all__ = ["BASELINES", "FIT_FILES", "ROW_STAGES", "Layout"]
-
-BASELINES = {
-    "evaluate_generalist": ("generalist.safetensors", "generalist.json"),
-    "evaluate_random": ("random.safetensors", "random.json"),
-}
-
 
 @dataclass(frozen=True)
-class Layout(RowLayout):
-    """Paths and jobs of one experiment under one choice of settings, code and source files."""
+class Layout:
+    """Paths and jobs of one experiment under one choice of settings, code and source files.
+
+    Attributes:
+        root: The experiment's results folder.
+        home: Folder of what is published.
+        generation: Name of the generation's folder.
+        fits: Identity of each stage's settings and of everything upstream; code is no part.
+        made: Identity of what applies the fits: their ids and the code that applies them.
+        shards: Names of the shards.
+        points: Ids of the grid points.
+        index_id: Identity of the partition index.
+        release: Identity of everything that is published together.
+        refreshed: Whether the baselines are trained for the current rows, not once a generation.
+        slots: How many slots each step of a partition's search trains.
+        goes_on: Whether slots of later steps go on from the state of those before.
+        left_out: Slots ``ID/DIGEST/STEP/SLOT`` whose training failed and that the pool is made
+            without, sorted.
+        probed: Whether the assigner is fitted by probes, which start from the base.
+    """
+
+    root: str
+    home: str
+    generation: str
+    fits: dict[str, str]
+    made: dict[str, str]
+    shards: tuple[str, ...]
+    points: tuple[str, ...]
+    index_id: str
+    release: str
+    refreshed: bool
+    slots: tuple[int, ...] = ()
+    goes_on: bool = False
+    left_out: tuple[str, ...] = ()
+    probed: bool = False
+
+    @cached_property
+    def folder(self) -> Path:
+        """The generation's folder."""
+        return Path(self.root, self.generation)
+
+    @cached_property
+    def _asked(self) -> dict[tuple[str, ...], Any]:
+        """Paths that were asked for: a plan asks thousands of times, and making one takes long."""
+        return {}
+
+    def file(self, name: str, index: Mapping[str, Any] | None = None, **wildcards: str) -> Path:
+        """A file of a job.
+
+        Args:
+            name: ``STAGE.OUTPUT``, such as ``split.table``.
+            index: Content of the partition index, for jobs about the rows of all partitions.
+            wildcards: By which the job differs from others of its stage, such as ``shard``.
+        """
+        key = (name, *wildcards.values())
+        path: Path | None = self._asked.get(key)
+        if path is None:
+            stage, _, output = name.partition(".")
+            path = paths.outputs(self, STAGES[stage], wildcards, index)[output]
+            if index is None:
+                self._asked[key] = path
+        return path
+
+    def files(self, name: str) -> list[Path]:
+        """A file of each shard, such as ``split.table``."""
+        return [self.file(name, shard=shard) for shard in self.shards]
+
+    @cached_property
+    def index(self) -> Path:
+        """The partition index."""
+        return self.index_of(self.index_id)
+
+    def index_of(self, identity: str) -> Path:
+        """A partition index under the same assigner."""
+        return self.file("partition.index", index_id=identity)
+
+    def read_index(self) -> dict[str, Any] | None:
+        """Content of the partition index; None where there is none yet."""
+        return dict(read_made(self.index, PartitionIndex)) if self.index.exists() else None
 
     def as_json(self) -> dict[str, Any]:
         """The layout as JSON, from which :meth:`from_json` makes it again."""
@@ -43,23 +114,15 @@ class Layout(RowLayout):
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        names = ("shards", "points", "left_out", "slots", "batches")
-        lists = {name: tuple(content.get(name, ())) for name in names}
-        return cls(**{"home": content["root"], **content, **lists})
+        lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
+        lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
+        made = {"search": "", **content["made"]}
+        return cls(**{"home": content["root"], **content, **lists, "made": made})
 
     # After the index -------------------------------------------------------------------------
 
-    @cached_property
-    def specialists(self) -> Path:
-        """The folder of all specialists under these settings and this code."""
-        return self.folder / "specialists" / self.made["specialists"]
-
-    def specialist(self, digest: str, point: str, name: str) -> Path:
-        """A file of one specialist."""
-        return self.specialists / digest / point / name
-
     def pack_status(self, pack: str) -> Path:
-        """What a pack's job leaves when all of its specialists are there."""
+        """Written by a pack when all of its specialists are there."""
         return self._packs / f"{pack}.json"
 
     def pack_members(self, pack: str) -> Path:
@@ -70,134 +133,64 @@ class Layout(RowLayout):
     def _packs(self) -> Path:
         return self.folder / "packs" / self.made["specialists"]
 
-    def points_of(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
-        """Grid points at which a partition of the index has a specialist, or will have one."""
-        return self.points_with(entry["specialist"]) if entry["trained"] else ()
+    def search(self, digest: str, validation: str) -> Slots:
+        """The search of the partition with these training and validation rows."""
+        slots: Slots | None = self._asked.get(("search", digest, validation))
+        if slots is None:
+            slots = self._asked["search", digest, validation] = Slots(
+                self.folder,
+                self.made["specialists"],
+                self.made["search"],
+                self.points,
+                self.slots,
+                self.goes_on,
+                digest,
+                validation,
+                self._left_out,
+            )
+        return slots
 
-    def points_with(self, digest: str) -> tuple[str, ...]:
-        """Grid points at which there is a specialist of these training rows, or will be one."""
-        return tuple(p for p in self.points if f"{digest}/{p}" not in self._left_out)
+    def search_of(self, entry: Mapping[str, Any]) -> Slots:
+        """The search of a partition of the index."""
+        return self.search(entry["specialist"], entry["digests"]["validation"])
 
-    def rungs(self, digest: str, validation: str) -> Rungs:
-        """The rungs of the partition with these training and validation rows.
-
-        Raises:
-            KeyError: Points are not halved.
-        """
-        rungs = self.folder / "rungs"
-        first, later = rungs / self.made["rungs"], rungs / self.made["choices"]
-        return Rungs(first, later, self.points, self.slots, digest, validation)
-
-    def trials(self, digest: str, validation: str) -> Trials:
-        """The trials of the partition with these training and validation rows.
-
-        Raises:
-            KeyError: Points are not proposed.
-        """
-        trials = self.folder / "trials"
-        first, later = trials / self.made["specialists"], trials / self.made["proposals"]
-        return Trials(first, later, self.points, self.batches, digest, validation)
-
-    def search_of(self, entry: Mapping[str, Any]) -> Search | None:
-        """The search of a partition of the index; None where all points train to the end."""
-        rows = entry["specialist"], entry["digests"]["validation"]
-        if self.slots:
-            return self.rungs(*rows)
-        return self.trials(*rows) if self.batches else None
+    def choice(self, entry: Mapping[str, Any]) -> Path:
+        """The choice of grid point of a partition of the index."""
+        return self.search_of(entry).choice
 
     def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
         """Weights among which a partition's specialist is chosen."""
-        digest, validation = entry["specialist"], entry["digests"]["validation"]
-        found: tuple[Path, ...] | None = self._asked.get(("candidates", digest, validation))
-        if found is None:
-            if search := self.search_of(entry):
-                found = tuple(search.candidates)
-            else:
-                points = self.points_with(digest)
-                found = tuple(self.specialist(digest, p, "model.safetensors") for p in points)
-            self._asked["candidates", digest, validation] = found
-        return list(found) if entry["trained"] else []
-
-    def ledgers_of_candidates(self, entry: Mapping[str, Any]) -> list[Path]:
-        """What the trainings cost that left a partition's candidates."""
-        return [path.with_name("ledger.json") for path in self.candidates(entry)]
-
-    def training_ledgers(self, entry: Mapping[str, Any]) -> list[Path]:
-        """What training a partition's specialists at all grid points cost."""
-        if search := self.search_of(entry):
-            return search.ledgers
-        return self.ledgers_of_candidates(entry)
+        return list(self.search_of(entry).candidates) if entry["trained"] else []
 
     def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
         """Entries of the partitions that have a specialist, or will have one."""
-        return [entry for entry in index["partitions"] if self.points_of(entry)]
-
-    def choice(self, entry: Mapping[str, Any]) -> Path:
-        """The choice of grid point of a partition of the index.
-
-        Among fewer points it is the choice of a grid that has no others.
-        """
-        digest, validation = entry["specialist"], entry["digests"]["validation"]
-        identity = self.choices_of(digest) if entry["trained"] else self.made["choices"]
-        return Path(self.folder, "choices", identity, digest, f"{validation}.json")
-
-    def choices_of(self, digest: str) -> str:
-        """Identity of the choice among the specialists of these training rows."""
-        points = self.points_with(digest)
-        if points and points != self.points:
-            return settings_id(self.made["specialists"], sorted(points))
-        return self.made["choices"]
-
-    def router(self, index: IndexContent, name: str) -> Path:
-        """A file of the router."""
-        return Path(self.folder, "router", self.made["router"], self.root_of(index, "fit"), name)
-
-    def gate(self, index: IndexContent) -> Path:
-        """Where specialists serve, and where the generalist does."""
-        return self.folder / "gate" / self.made["gate"] / f"{self.root_of(index, 'fit')}.json"
-
-    def pool(self, index: IndexContent, name: str) -> Path:
-        """A file of the pool."""
-        return Path(self.folder, "pool", self.made["pool"], self.root_of(index, "fit"), name)
-
-    def baseline(self, index: IndexContent, name: str) -> Path:
-        """A file of the baselines.
-
-        Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
-        are none yet when its first such pool is made, its incomplete pools get their own.
-        """
-        basis = self.basis_of(index)
-        return Path(self.folder, "baselines", self.fits["baselines"], basis, name)
-
-    def evaluation(self, index: IndexContent, name: str) -> Path:
-        """A file of the evaluation."""
-        return Path(
-            self.folder, "evaluate", self.made["evaluate"], self.root_of(index, "all"), name
-        )
-
-    def drift(self, index: IndexContent) -> Path:
-        """How the rows differ from those that the generation was fitted on."""
-        return self.folder / "drift" / self.made["drift"] / f"{self.root_of(index, 'all')}.json"
+        return [entry for entry in index["partitions"] if self.candidates(entry)]
 
     @cached_property
     def _left_out(self) -> frozenset[str]:
         return frozenset(self.left_out)
 
     def lacks(self, index: IndexContent) -> list[str]:
-        """Specialists ``DIGEST/POINT`` of the index that the pool is made without."""
-        if not self.left_out:
-            return []
-        digests = {entry["specialist"] for entry in index.get("partitions", []) if entry["trained"]}
-        return [name for name in self.left_out if name.split("/")[0] in digests]
+        """Slots ``ID/DIGEST/STEP/SLOT`` of the index that the pool is made without."""
+        entries = index.get("partitions", []) if self.left_out else []
+        return sorted(
+            {name for each in entries if each["trained"] for name in self.search_of(each).lacks}
+        )
+
+    def has_slot(self, name: str) -> bool:
+        """Whether a search of these rows has a slot ``ID/DIGEST/STEP/SLOT``, left out or not."""
+        _, digest, _, slot = name.split("/")
+        return self.search(digest, validation_of(slot)).has(name)
 
     def frozen_baselines(self, basis: str = "generation") -> list[Path]:
         """Files of the baselines that are trained once a generation, for any of its pools.
 
         Args:
-            basis: ``generation``, or ``incomplete``: see :meth:`baseline`.
+            basis: ``generation``, or ``incomplete``: see :meth:`basis_of`.
         """
-        folder = Path(self.folder, "baselines", self.fits["baselines"], basis)
-        return [folder / name for names in BASELINES.values() for name in names]
+        stages = (stage for stage in AFTER_INDEX if stage.frozen)
+        found = (paths.outputs(self, stage, {"basis": basis}) for stage in stages)
+        return [path for files in found for path in files.values()]
 
     def root_of(self, index: IndexContent, name: str) -> str:
         """A root of the index, another one where the pool lacks specialists of it."""
@@ -205,7 +198,11 @@ class Layout(RowLayout):
         return rows_id(root, lacks) if lacks else root
 
     def basis_of(self, index: IndexContent) -> str:
-        """Which rows the baselines of an index are trained for, see :meth:`baseline`."""
+        """Which rows the baselines of an index are trained for.
+
+        Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
+        are none yet when its first such pool is made, its incomplete pools get their own.
+        """
         if self.refreshed:
             return self.root_of(index, "fit")
         if self.lacks(index) and (
@@ -217,40 +214,16 @@ class Layout(RowLayout):
     def _are_there(self, basis: str) -> bool:
         return all(path.exists() for path in self.frozen_baselines(basis))
 
-    @property
-    def published(self) -> Path:
-        """The record of the last release, which is there only while it is the published one."""
-        return Path(self.home, "published", f"{self.release}.json")
-
     # Jobs ------------------------------------------------------------------------------------
+
+    def early_jobs(self) -> Iterator[Job]:
+        """Everything up to the index, which is planned without it."""
+        return paths.jobs(self, (*BEFORE_INDEX, STAGES[INDEX]))
 
     def later_jobs(self, index: IndexContent) -> Iterator[Job]:
         """Everything after the index."""
-        for entry in self.specialised(index):
-            yield from self._partition_jobs(entry)
-        routed = ("router.safetensors", "ledger.json")
-        yield Job("train_router", "", tuple(self.router(index, name) for name in routed))
-        for rule, names in BASELINES.items():
-            yield Job(rule, "", tuple(self.baseline(index, name) for name in names))
-        yield Job("gate", "", (self.gate(index),))
-        yield Job("pool", "", (self.pool(index, "manifest.json"),))
-        judged = ("metrics.json", "report.html", "predictions.parquet")
-        yield Job("evaluate", "", tuple(self.evaluation(index, name) for name in judged))
-        yield Job("evaluate_drift", "", (self.drift(index),))
-        yield Job("pool_publish", "", (self.published,))
-
-    def _partition_jobs(self, entry: Mapping[str, Any]) -> Iterator[Job]:
-        number, digest = int(entry["partition"]), entry["specialist"]
-        search = self.search_of(entry)
-        if search:
-            yield from search.jobs(number)
-        for point in () if search else self.points_of(entry):
-            names = ("model.safetensors", "ledger.json")
-            outputs = tuple(self.specialist(digest, point, name) for name in names)
-            yield Job("train_specialist", f"{digest}/{point}", outputs, number)
-        yield Job("train_choose", digest, (self.choice(entry),), number)
+        return paths.jobs(self, AFTER_INDEX, index)
 
     def jobs(self, index: IndexContent) -> list[Job]:
         """Every job of the experiment, whether it has run or not."""
-        early = [*self.fit_jobs(), *self.row_jobs(), self.partition_job()]
-        return [*early, *self.later_jobs(index)]
+        return [*self.early_jobs(), *self.later_jobs(index)]

@@ -1,4 +1,4 @@
-"""Where the files of a stage's job lie: its outputs, its inputs, and which jobs there are.
+"""Where the files of a stage's job lie: its outputs, its inputs, which jobs there are; and back.
 
 Everything follows from the description of the stage (:mod:`shoal.plan.stages`) and the layout.
 A stage is known by name only where the assigner's fit says which rows it has seen.
@@ -7,22 +7,27 @@ A stage is known by name only where the assigner's fit says which rows it has se
 from __future__ import annotations
 
 import functools
+import itertools
+import math
+import re
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
+from shoal.plan.jobs import Job
 from shoal.plan.slots import validation_of
 from shoal.plan.stages import FITS, STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from shoal.plan.layout import Layout
+    from shoal.plan.slots import Slots
     from shoal.plan.stages import From, Input, Stage
 
     IndexContent = Mapping[str, Any]
@@ -50,8 +55,13 @@ def outputs(
         else _value(name, layout, stage, wildcards, index)
         for name in _wildcards(stage.name)
     }
-    folder = _place(layout, stage) / stage.folder.format_map(values)
-    return {name: folder / file.format_map(values) for name, file in stage.outputs.items()}
+    # One path from one text: plans have tens of thousands, and joining two takes twice as long.
+    folder = f"{_place(layout, stage)}/{stage.folder.format_map(values)}"
+    return {
+        name: Path(f"{folder}/{file.format_map(values)}")
+        for name, file in stage.outputs.items()
+        if layout.goes_on or name not in stage.carried
+    }
 
 
 def inputs(
@@ -91,6 +101,46 @@ def recorded_inputs(
     ]
 
 
+def jobs(
+    layout: Layout, stages: Iterable[Stage], index: IndexContent | None = None
+) -> Iterator[Job]:
+    """Jobs of some stages, each after those that its inputs come from.
+
+    Those of packs are not known before packs are planned, those about all variants not by one.
+
+    Args:
+        layout: The experiment's layout.
+        stages: The stages, in order.
+        index: Content of the partition index, for stages after it.
+    """
+    single = [stage for stage in stages if stage.per != "pack" and stage.place != "experiment"]
+    for is_of_partition, group in itertools.groupby(single, lambda each: "digest" in each.keys):
+        if is_of_partition:
+            yield from _partition_jobs(layout, tuple(group), index or {"partitions": []})
+            continue
+        for stage in group:
+            for wildcards in jobs_of(layout, stage, index):
+                files = outputs(layout, stage, wildcards, index)
+                yield Job(stage.name, wildcards, tuple(files.values()))
+
+
+def _partition_jobs(
+    layout: Layout, stages: tuple[Stage, ...], index: IndexContent
+) -> Iterator[Job]:
+    """Jobs about one partition after the other, step by step of its search."""
+    for entry in layout.specialised(index):
+        given = {"digest": entry["specialist"], "validation": entry["digests"]["validation"]}
+        found = [
+            (stage, wildcards)
+            for stage in stages
+            for wildcards in jobs_of(layout, stage, index, **given)
+        ]
+        found.sort(key=lambda job: float(job[1].get("step", math.inf)))
+        for stage, wildcards in found:
+            files = tuple(outputs(layout, stage, wildcards, index).values())
+            yield Job(stage.name, wildcards, files, int(entry["partition"]))
+
+
 def is_list(stage: Stage, each: Input) -> bool:
     """Whether an input of a stage may be any number of files."""
     if len(each.origins) > 1 or each.probes:
@@ -98,7 +148,7 @@ def is_list(stage: Stage, each: Input) -> bool:
     (origin,) = each.origins
     source = STAGES[origin.stage]
     expands = set(source.keys) - set(stage.keys) or source.place == "variant" != stage.place
-    return bool(expands) or origin.step != "all" or origin.at_fit
+    return bool(expands) or origin.steps != "all" or origin.at_fit
 
 
 def jobs_of(
@@ -119,42 +169,16 @@ def jobs_of(
         yield from ({"shard": shard} for shard in shards)
     elif stage.per != "pack":
         for digest, validation in _partitions(layout, index, given):
-            yield from _jobs_of_partition(layout, stage, digest, validation, given)
+            yield from _jobs_of_search(layout.search(digest, validation), stage, given)
 
 
-def _jobs_of_partition(
-    layout: Layout, stage: Stage, digest: str, validation: str, given: Wildcards
-) -> Iterator[dict[str, str]]:
-    if stage.per == "partition":
-        yield {"digest": digest, "validation": validation}
-    elif stage.per == "point":
-        if not layout.slots and not layout.batches:
-            yield from ({"digest": digest, "point": p} for p in layout.points_with(digest))
-    else:
-        first, without = _STEPS[stage.step, stage.per]
-        steps = range(first, len(_sizes(layout, stage)) - without)
-        wanted = [int(given[stage.step])] if stage.step in given else steps
-        for step in (each for each in wanted if each in steps):
-            about = {"digest": digest, stage.step: str(step)}
-            if stage.per == "step":
-                yield {**about, "validation": validation}
-                continue
-            names = [f"{validation}-{n}" for n in range(_sizes(layout, stage)[step])]
-            yield from ({**about, "slot": slot} for slot in (names if step else layout.points))
-
-
-_STEPS = {
-    ("rung", "slot"): (0, 0),
-    ("rung", "step"): (0, 1),
-    ("batch", "slot"): (0, 0),
-    ("batch", "step"): (1, 0),
-}
-"""Steps at the beginning and at the end that have no job: after the last rung nothing is ranked."""
-
-
-def _sizes(layout: Layout, stage: Stage) -> tuple[int, ...]:
-    """How many points train in each step of the search that the stage is of."""
-    return layout.slots if stage.step == "rung" else layout.batches
+def _jobs_of_search(search: Slots, stage: Stage, given: Wildcards) -> Iterator[dict[str, str]]:
+    for step in (given["step"],) if "step" in given else map(str, range(search.count)):
+        about = {"digest": search.digest, "step": step}
+        if stage.per == "step":
+            yield {**about, "validation": search.validation}
+        else:
+            yield from ({**about, "slot": slot} for slot in search.names(int(step)))
 
 
 def _partitions(
@@ -190,30 +214,58 @@ def _from(
     if origin.at_fit:
         yield from _at_fit(layout, source, origin.output)
         return
-    own = {name: wildcards[name] for name in stage.keys}
-    if "slot" in own and int(own[stage.step]):
-        own["validation"] = validation_of(own["slot"])
-    own.pop("slot", None)
-    step = own.pop(stage.step, None)
-    if origin.step == "last":
-        step = str(len(_sizes(layout, source)) - 1)
-    elif origin.step == "before" and step is not None:
-        step = str(int(step) - 1)
-    given = own if origin.step == "all" or step is None else {**own, source.step: step}
-    for job in jobs_of(layout, source, index, **given):
-        yield outputs(layout, source, job, index)[origin.output]
+    given = {name: wildcards[name] for name in stage.keys if name not in ("slot", "step")}
+    if "slot" in stage.keys:
+        given["validation"] = validation_of(wildcards["slot"])
+    if origin.steps == "all" or source.per not in ("slot", "step"):
+        found = jobs_of(layout, source, index, **given)
+    else:
+        found = _jobs_in_steps(layout, source, origin, wildcards.get("step"), index, given)
+    for job in found:
+        if origin.output in (made := outputs(layout, source, job, index)):
+            yield made[origin.output]
+
+
+def _jobs_in_steps(
+    layout: Layout,
+    source: Stage,
+    origin: From,
+    step: str | None,
+    index: IndexContent | None,
+    given: Wildcards,
+) -> Iterator[dict[str, str]]:
+    """Jobs of the steps that an input is of, for a job in a step or after the last."""
+    for digest, validation in _partitions(layout, index, given):
+        search = layout.search(digest, validation)
+        own = search.count - 1 if step is None else int(step)
+        steps = {
+            "before": search.steps_before(own),
+            "compared": search.steps_compared(own),
+            "last": range(own, own + 1),
+        }
+        for each in steps[origin.steps]:
+            yield from _jobs_of_search(search, source, {"step": str(each)})
 
 
 def _at_fit(layout: Layout, source: Stage, output: str) -> Iterator[Path]:
     """Outputs for the rows that the assigner was fitted on, of those that are kept."""
-    shards = fitted_on(outputs(layout, STAGES["cluster_fit"], {})["ledger"])
-    path = layout.index_of(settings_id(layout.made["cluster"], shards))
-    index = dict(read_made(path, PartitionIndex)) if path.exists() else None
     if source.per == "shard":
-        found = [outputs(layout, source, {"shard": shard}) for shard in shards]
+        found = [outputs(layout, source, {"shard": shard}) for shard in assigned_at_fit(layout)]
     else:
+        path = index_at_fit(layout)
+        index = dict(read_made(path, PartitionIndex)) if path.exists() else None
         found = [outputs(layout, source, job, index) for job in jobs_of(layout, source, index)]
     yield from (each[output] for each in found if each[output].exists())
+
+
+def index_at_fit(layout: Layout) -> Path:
+    """The partition index of the rows that the assigner was fitted on; it may be gone."""
+    return layout.index_of(settings_id(layout.made["cluster"], assigned_at_fit(layout)))
+
+
+def assigned_at_fit(layout: Layout) -> list[str]:
+    """Shards that the assigner was fitted on, in order; empty while it is not fitted."""
+    return fitted_on(outputs(layout, STAGES["cluster_fit"], {})["ledger"])
 
 
 def fitted_on(record: Path) -> list[str]:
@@ -224,9 +276,101 @@ def fitted_on(record: Path) -> list[str]:
     """
     if not record.exists():
         return []
-    files = map(Path, read_made(record, Artifact).get(MADE_FROM, {}).get("files", {}))
-    # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
-    return sorted({file.name.split(".")[0] for file in files if file.parent.parent.name == "rows"})
+    return shards_of(read_made(record, Artifact).get(MADE_FROM, {}).get("files", {}))
+
+
+def shards_of(files: Iterable[str | Path]) -> list[str]:
+    """Shards whose rows are among some files, in order."""
+    found = (parse(file) for file in files)
+    return sorted({each.wildcards["shard"] for each in found if each and each.stage.per == "shard"})
+
+
+class Place(NamedTuple):
+    """What a path says of its file.
+
+    Attributes:
+        stage: The stage that makes it.
+        output: Name of the output.
+        wildcards: Values of all wildcards of the path, the generation among them.
+    """
+
+    stage: Stage
+    output: str
+    wildcards: Mapping[str, str]
+
+    @property
+    def benchmark(self) -> Path:
+        """What Snakemake measures of its job, below the experiment's benchmarks."""
+        generation, *others = self.wildcards.values()
+        return Path(generation, self.stage.name, *others).with_suffix(".tsv")
+
+
+def parse(path: str | Path) -> Place | None:
+    """The stage that makes a file of a generation, and its wildcards; None for other files.
+
+    Args:
+        path: The file, wherever the results lie.
+    """
+    found = _IN_GENERATION.fullmatch(str(path))
+    for stage, output, pattern in _patterns().get(found["folder"], ()) if found else ():
+        if found and (match := pattern.fullmatch(found["inside"])):
+            return Place(stage, output, {"generation": found["generation"], **match.groupdict()})
+    return None
+
+
+def beside(path: Path) -> Place | None:
+    """The nearest output that has a folder of its own with a file in it, as a pool has.
+
+    Args:
+        path: The file.
+    """
+    found = (parse(folder / name) for folder in path.parents for name in _NAMES)
+    return next((place for place in found if place is not None), None)
+
+
+def turn(place: Place) -> tuple[float, ...]:
+    """Place of an output in the order in which outputs are made, to sort by."""
+    stage = place.stage
+    own = _ORDER.index(stage.name)
+    if stage.per in ("", "shard"):
+        return own, 0.0, 0
+    return _SEARCH, float(place.wildcards.get("step", math.inf)), own
+
+
+def glob(stage: Stage, output: str, **given: str) -> str:
+    """Pattern of an output's files in all generations, below the experiment's folder.
+
+    Args:
+        stage: The stage.
+        output: Name of its output.
+        given: Values of wildcards; others match anything.
+    """
+    values = {"generation": "g*", **dict.fromkeys(_wildcards(stage.name), "*"), **given}
+    return f"{{generation}}/{stage.folder}/{stage.outputs[output]}".format_map(values)
+
+
+_ORDER = list(STAGES)
+_SEARCH = next(n for n, stage in enumerate(STAGES.values()) if "digest" in stage.keys)
+_NAMES = {file for stage in STAGES.values() for file in stage.outputs.values() if "{" not in file}
+_FOLDERS = "|".join({stage.folder.split("/")[0] for stage in STAGES.values()})
+_IN_GENERATION = re.compile(
+    rf"(?:.*/)?(?P<generation>g\d+)/(?P<inside>(?P<folder>{_FOLDERS})/[^.].*)"
+)
+
+
+@functools.cache
+def _patterns() -> Mapping[str, list[tuple[Stage, str, re.Pattern[str]]]]:
+    """Each output with the pattern of its path in a generation, by the first folder of that."""
+    found: dict[str, list[tuple[Stage, str, re.Pattern[str]]]] = {}
+    for stage in STAGES.values():
+        for output, file in stage.outputs.items() if stage.place == "generation" else ():
+            parts = re.split(r"\{(\w+)\}", f"{stage.folder}/{file}")
+            texts = [re.escape(part) for part in parts[::2]]
+            names = [rf"(?P<{name}>[^/.][^/]*)" for name in parts[1::2]]
+            pattern = "".join(itertools.chain(*itertools.zip_longest(texts, names, fillvalue="")))
+            folder = stage.folder.split("/")[0]
+            found.setdefault(folder, []).append((stage, output, re.compile(pattern)))
+    return found
 
 
 @functools.cache
@@ -238,10 +382,10 @@ def _wildcards(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for _, name, _, _ in parsed if name))
 
 
-def _place(layout: Layout, stage: Stage) -> Path:
+def _place(layout: Layout, stage: Stage) -> str:
     if stage.place == "generation":
-        return layout.folder
-    return Path(layout.home if stage.place == "variant" else layout.root)
+        return f"{layout.root}/{layout.generation}"
+    return layout.home if stage.place == "variant" else layout.root
 
 
 def _value(
@@ -260,15 +404,9 @@ def _value(
         return str(getattr(layout, name))
     if name == "rows_id":
         return layout.made[stage.identity]
-    if name == "choices_id":
-        return layout.choices_of(wildcards["digest"])
     identity = name.removesuffix("_id")
-    # Which points later steps train hangs on how the search goes on.
-    if stage.per == "slot":
-        later = int(wildcards[stage.step]) > 0
-        identity = {
-            ("rungs", True): "choices",
-            ("trials", False): "specialists",
-            ("trials", True): "proposals",
-        }.get((identity, later), identity)
+    if stage.per in ("slot", "step"):
+        validation = wildcards.get("validation") or validation_of(wildcards["slot"])
+        search = layout.search(wildcards["digest"], validation)
+        return search.identity(int(wildcards["step"]), decided=stage.per == "step")
     return layout.fits[identity] if identity in FITS else layout.made[identity]

@@ -18,11 +18,14 @@ from shoal.plan import ids as identity
 from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
 from shoal.plan.history import History
-from shoal.plan.layout import FIT_FILES, Layout
-from shoal.plan.points import points, proposing
+from shoal.plan.layout import Layout
+from shoal.plan.paths import assigned_at_fit
 from shoal.plan.run_file import RunFile, run_file, write_once
+from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import Variant, only_variant
 from shoal.pool.incomplete import read_failed
+from shoal.search.space import points
+from shoal.search.steps import Steps
 from shoal.settings import Settings, parse
 from shoal.settings.config_files import SNAKEFILE
 from shoal.settings.targets import target_file
@@ -31,7 +34,8 @@ from shoal.sources.shards import name_shards
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shoal.formats.documents.plan import LayoutRecord, RunRecord, Waiting
+    from shoal.formats.documents.plan import LayoutRecord, Release, RunRecord, Waiting
+    from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
 
     Shards = dict[str, tuple[Path, ArraySource | None]]
@@ -64,11 +68,11 @@ class Plan:
         layout: Where its files lie.
         history: What it has published.
         logs: Folder of its jobs' logs.
-        grid: Grid points by id; where points are proposed, those of the first batch.
+        steps: The steps of each partition's search.
+        grid: Grid points of the first step by id.
         shards: Source files by shard name.
         codes: Digest of the code behind each stage that is no fit.
         fit_codes: Digest of the code behind each fit.
-        proposing: How further grid points are proposed; None where they are not.
         before: The index that partitions may wait with; None where they may not.
     """
 
@@ -95,6 +99,7 @@ class Plan:
             experiment, overrides, variant or only_variant(config_folder, experiment, overrides)
         )
         _require_modules(self.settings)
+        self.steps = Steps.of(self.settings)
         self.grid = points(
             self.settings.grid,
             self.settings.model,
@@ -104,7 +109,6 @@ class Plan:
         self.shards = _shards(self.settings, self.root)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
-        self.proposing = proposing(self.settings) if self.settings.batches else None
         self.layout = self._layout()
 
     @classmethod
@@ -126,7 +130,7 @@ class Plan:
         plan.grid = dict(run.points)
         plan.shards = {shard: run.source(shard) for shard in record["sources"]}
         plan.codes, plan.fit_codes = planned["codes"], record["fit_codes"]
-        plan.proposing = record["proposing"]
+        plan.steps = run.steps
         plan.layout, plan.before = run.layout, record["before"]
         plan.record, plan.run_file = record, path
         return plan
@@ -165,18 +169,18 @@ class Plan:
             index_id=index_id,
             release=settings_id(*release),
             refreshed=settings.changes.baselines == "current",
-            slots=settings.search.halving.slots(len(grid)),
-            batches=settings.batches,
+            slots=self.steps.slots(len(grid)),
+            goes_on=self.steps.goes_on,
             probed=settings.cluster.trains_probes,
         )
         if not settings.changes.incomplete:
             return layout
-        missing = left_out(self.failed_file, layout.specialists, grid)
+        missing = left_out(self.failed_file, layout)
         return replace(layout, left_out=missing, release=settings_id(*release, *missing))
 
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
-    ) -> dict[str, Any] | None:
+    ) -> Release | None:
         """The published release, where its specialists may wait for changes to add up."""
         published = self.history.current
         if not self.settings.changes.tolerance or published is None:
@@ -190,7 +194,7 @@ class Plan:
         return published if same else None
 
     def _index_id(
-        self, before: dict[str, Any] | None, made: Mapping[str, str], shards: tuple[str, ...]
+        self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
     ) -> str:
         """The rows' own identity; where changes may wait, also that of the index before."""
         own = settings_id(made["cluster"], list(shards))
@@ -239,7 +243,7 @@ class Plan:
                 for shard, (path, arrays) in self.shards.items()
             },
             "points": self.grid,
-            "proposing": self.proposing,
+            "search": self.steps.as_json(),
             "before": self.before,
             "failed": [each.as_json() for each in failed if each.name in without],
         }
@@ -265,23 +269,18 @@ class Plan:
         command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
         return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
 
-    def fit_record(self, stage: str) -> dict[str, Any] | None:
+    def fit_record(self, stage: Stage) -> dict[str, Any] | None:
         """What a fit of the generation was made from; None while it is not fitted."""
-        name = next(name for name in FIT_FILES[stage] if name.endswith(".json"))
-        path = self.layout.fit(stage, name)
+        path = self.layout.file(f"{stage.name}.{stage.record}")
         return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
 
-    def probed(self, stage: str, name: str) -> list[Path]:
-        """A fitted file that probes are made from, where there are any; a list of one or none."""
-        return [self.layout.fit(stage, name)] if self.settings.cluster.trains_probes else []
-
     def outdated_fits(self) -> list[str]:
-        """Stages whose code has changed since the generation was fitted."""
-        records = {stage: self.fit_record(stage) for stage in FIT_FILES}
+        """Stages up to the index whose code has changed since the generation was fitted."""
+        records = {each.identity: self.fit_record(each) for each in BEFORE_INDEX if each.frozen}
         return [
-            stage
-            for stage, record in records.items()
-            if record is not None and record.get("code") != self.fit_codes[stage]
+            name
+            for name, record in records.items()
+            if record is not None and record.get("code") != self.fit_codes[name]
         ]
 
     def require_the_bases_model(self) -> None:
@@ -292,7 +291,7 @@ class Plan:
         Raises:
             ModelError: It has.
         """
-        record = self.fit_record("base") or {}
+        record = self.fit_record(STAGES["base_fit"]) or {}
         before, now = (
             users_part(each) for each in (record.get("code", ""), self.fit_codes["base"])
         )
@@ -308,7 +307,7 @@ class Plan:
     @property
     def needs_another_base(self) -> bool:
         """Whether the published release is of this generation, but its base of other settings."""
-        if self.history.current is None or self.fit_record("base") is not None:
+        if self.history.current is None or self.fit_record(STAGES["base_fit"]) is not None:
             return False
         before, now = self.history.current["layout"], self.layout
         same = before["generation"] == now.generation
@@ -316,10 +315,7 @@ class Plan:
 
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
-        record = self.fit_record("cluster") or {}
-        files = map(Path, record.get("files", {}))
-        # Beside rows …/rows/ID/SHARD.SUFFIX it may have been fitted from the base.
-        return sorted({f.name.split(".")[0] for f in files if f.parent.parent.name == "rows"})
+        return assigned_at_fit(self.layout)
 
 
 def _require_modules(settings: Settings) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shoal.search.points import Point
+    from shoal.search.steps import Steps
     from shoal.settings.data import ArraySource
 
 FOLDER = "settings"
@@ -85,6 +86,13 @@ class RunFile:
     def points(self) -> Mapping[str, Point]:
         """Values of the grid points that are known before anything has run, by id."""
         return {point: self.record["points"][point] for point in self.layout.points}
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of each partition's search."""
+        from shoal.search.steps import Steps
+
+        return Steps.from_json(self.record["search"])
 
     def source(self, shard: str) -> tuple[Path, ArraySource | None]:
         """The source file of a shard, with its array names where it has such.

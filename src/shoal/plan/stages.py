@@ -10,6 +10,7 @@ published, and the members of a pack.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -20,37 +21,39 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "partition", "point", "step", "slot", "pack"]
-"""What one job is about; a point, a step and a slot are of a partition."""
+Per = Literal["", "shard", "step", "slot", "pack"]
+"""What one job is about; a step, and its slots, are of the search of a partition."""
+
+Steps = Literal["all", "before", "compared", "last"]
+"""Which steps of a search an input is of: all, the one before the job's, those whose slots a
+decision compares (the last one, where the job is of none), or the last one."""
 
 KEYS: Mapping[Per, tuple[str, ...]] = {
     "": (),
     "shard": ("shard",),
-    "partition": ("digest", "validation"),
-    "point": ("digest", "point"),
     "step": ("digest", "step", "validation"),
     "slot": ("digest", "step", "slot"),
     "pack": ("pack",),
 }
-"""Wildcards that tell one job of a stage from another; ``step`` has a name of the stage's own."""
+"""Wildcards that tell one job of a stage from another."""
 
 
 class From(NamedTuple):
     """An output of a stage: of its one job that is about the same, or of all of them.
 
     A job about a shard takes that shard's output of a stage that has one per shard; a job about
-    everything takes those of all shards. So it is with partitions, points, steps and slots.
+    everything takes those of all shards. So it is with partitions, steps and slots.
 
     Attributes:
         stage: Name of the stage.
         output: Name of its output.
-        step: Of a search's steps, which one's: the same, the one before, the last; else all.
+        steps: Of which steps of a search.
         at_fit: Whether it is that of the rows which the assigner was fitted on, where it is kept.
     """
 
     stage: str
     output: str
-    step: Literal["all", "same", "before", "last"] = "all"
+    steps: Steps = "all"
     at_fit: bool = False
 
 
@@ -91,7 +94,9 @@ class Stage:
         frozen: Whether its outputs are part of a generation, and are made once in it.
         root: Which digest over all partitions its path has: of the rows that fits see, or of all.
         command: Module, below ``shoal``, of its command, where that is not ``code``.
-        step: Name of the wildcard that counts the steps of its search.
+        ledger: Output that says what the job cost, if it has that output.
+        unrecorded: Outputs that do not say what they were made from.
+        carried: Outputs that there are only where a later step goes on from them.
         place: Whether it lies in the generation's folder, in that of what is published of the
             variant, or in the experiment's.
     """
@@ -107,8 +112,10 @@ class Stage:
     need: Need | Callable[[Settings], Need] | None = "light"
     frozen: bool = False
     root: Literal["fit", "all"] = "fit"
-    step: str = "step"
     command: str | None = None
+    ledger: str = "ledger"
+    unrecorded: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
     place: Literal["generation", "variant", "experiment"] = "generation"
 
     @property
@@ -119,7 +126,18 @@ class Stage:
     @property
     def keys(self) -> tuple[str, ...]:
         """Wildcards that tell its jobs from each other."""
-        return tuple(self.step if key == "step" else key for key in KEYS[self.per])
+        return KEYS[self.per]
+
+    @property
+    def record(self) -> str | None:
+        """Output that is read for what a job was made from: a JSON file, where there is one."""
+        told = [name for name in self.outputs if name not in self.unrecorded]
+        return min(told, key=lambda name: not self.outputs[name].endswith(".json"), default=None)
+
+    @property
+    def has_own_folder(self) -> bool:
+        """Whether all files of a job, and no other's, lie in a folder, which is called by them."""
+        return self.identity != "baselines" and not any("{" in f for f in self.outputs.values())
 
     @property
     def module(self) -> str:
@@ -138,14 +156,14 @@ _PLACES = {
 }
 
 
-def _made_of(stage: str, output: str, step: Literal["all", "same", "before"] = "all") -> Input:
+def _made_of(stage: str, output: str, steps: Steps = "all") -> Input:
     """An input whose hash is recorded."""
-    return Input((From(stage, output, step),))
+    return Input((From(stage, output, steps),))
 
 
-def _awaited(stage: str, output: str, step: Literal["all", "same", "before"] = "all") -> Input:
+def _awaited(stage: str, output: str, steps: Steps = "all") -> Input:
     """An input that is waited for, and that the identity of the job stands for."""
-    return Input((From(stage, output, step),), recorded=False)
+    return Input((From(stage, output, steps),), recorded=False)
 
 
 def _read(*origins: From) -> Input:
@@ -170,15 +188,9 @@ _ASSIGNER = _made_of("cluster_fit", "assigner")
 _EMBEDDER = _made_of("embed_fit", "embedder")
 _GENERALIST = _made_of("evaluate_generalist", "model")
 _INDEX = _read(From("partition", "index"))
-_CHOICES = _awaited("train_choose", "choice")
-_CANDIDATES = Input(
-    (
-        From("train_specialist", "model"),
-        From("train_rung", "model", step="last"),
-        From("train_trial", "model"),
-    )
-)
-"""Weights among which a partition's specialist is chosen; a grid is searched in one way."""
+_CHOICES = _awaited("train_choose", "choice", "last")
+_CANDIDATES = _made_of("train_specialist", "model", "compared")
+"""Weights among which a partition's specialist is chosen."""
 
 _POOL_LEDGERS = Input(
     (
@@ -186,10 +198,6 @@ _POOL_LEDGERS = Input(
         From("cluster_fit", "ledger"),
         From("base_fit", "ledger"),
         From("train_specialist", "ledger"),
-        From("train_rung", "ledger"),
-        From("train_rank", "ranking"),
-        From("train_propose", "proposals"),
-        From("train_trial", "ledger"),
         From("train_choose", "choice"),
         From("train_router", "ledger"),
     ),
@@ -264,6 +272,7 @@ _ALL = (
         settings=("encode", "compute"),
         code="encode.command",
         frozen=True,
+        unrecorded=("encoder",),
     ),
     Stage(
         "encode",
@@ -366,14 +375,26 @@ _ALL = (
     ),
     Stage(
         "train_specialist",
-        per="point",
+        per="slot",
         identity="specialists",
-        folder="specialists/{specialists_id}/{digest}/{point}",
-        outputs={"model": "model.safetensors", "ledger": "ledger.json"},
-        inputs={"base": _BASE, "shapes": _SHAPES, "index": _INDEX},
+        folder="specialists/{specialists_id}/{digest}/{step}/{slot}",
+        outputs={
+            "model": "model.safetensors",
+            "ledger": "ledger.json",
+            "state": "state.safetensors",
+        },
+        inputs={
+            "decision": _awaited("train_choose", "choice", "before"),
+            "states": _made_of("train_specialist", "state", "before"),
+            "base": _BASE,
+            "shapes": _SHAPES,
+            "index": _INDEX,
+        },
         settings=_TRAINS,
         code="train_specialists.command",
         need="gpu",
+        carried=("state",),
+        command="train_specialists.pack_command",
     ),
     Stage(
         "train_pack",
@@ -381,88 +402,27 @@ _ALL = (
         identity="specialists",
         folder="packs/{specialists_id}",
         outputs={"status": "{pack}.json"},
-        inputs={"base": _BASE, "shapes": _SHAPES, "index": _INDEX},
-        settings=_TRAINS,
-        need="gpu",
-    ),
-    Stage(
-        "train_rung",
-        per="slot",
-        identity="rungs",
-        folder="rungs/{rungs_id}/{digest}/{rung}/{slot}",
-        outputs={
-            "model": "model.safetensors",
-            "state": "state.safetensors",
-            "ledger": "ledger.json",
-        },
         inputs={
-            "ranking": _awaited("train_rank", "ranking", "before"),
-            "begun": _made_of("train_rung", "state", "before"),
-            "base": _BASE,
-            "shapes": _SHAPES,
-            "index": _INDEX,
-        },
-        settings=_TRAINS,
-        code="train_specialists.rungs",
-        need="gpu",
-        step="rung",
-    ),
-    Stage(
-        "train_rank",
-        per="step",
-        identity="choices",
-        folder="rungs/{choices_id}/{digest}/{rung}",
-        outputs={"ranking": "{validation}.json"},
-        inputs={
-            "specialists": _made_of("train_rung", "model", "same"),
-            "base": _BASE,
-            "shapes": _SHAPES,
-            "index": _INDEX,
-        },
-        settings=("model", "compute"),
-        step="rung",
-    ),
-    Stage(
-        "train_propose",
-        per="step",
-        identity="proposals",
-        folder="trials/{proposals_id}/{digest}/{batch}",
-        outputs={"proposals": "{validation}.json"},
-        inputs={
-            "before": _made_of("train_propose", "proposals", "before"),
-            "specialists": _made_of("train_trial", "model", "before"),
-            "base": _BASE,
-            "shapes": _SHAPES,
-            "index": _INDEX,
-        },
-        settings=("model", "grid", "search", "compute"),
-        code="train_specialists.proposals",
-        step="batch",
-    ),
-    Stage(
-        "train_trial",
-        per="slot",
-        identity="trials",
-        folder="trials/{trials_id}/{digest}/{batch}/{slot}",
-        outputs={"model": "model.safetensors", "ledger": "ledger.json"},
-        inputs={
-            "proposals": _awaited("train_propose", "proposals", "same"),
+            "before": _awaited("train_choose", "choice", "before"),
             "base": _BASE,
             "shapes": _SHAPES,
             "index": _INDEX,
         },
         settings=_TRAINS,
         need="gpu",
-        step="batch",
+        unrecorded=("status",),
+        command="train_specialists.pack_command",
     ),
     Stage(
         "train_choose",
-        per="partition",
+        per="step",
         identity="choices",
-        folder="choices/{choices_id}/{digest}",
+        folder="choices/{choices_id}/{digest}/{step}",
         outputs={"choice": "{validation}.json"},
         inputs={"specialists": _CANDIDATES, "base": _BASE, "shapes": _SHAPES, "index": _INDEX},
-        settings=("model", "compute"),
+        settings=("model", "grid", "search", "compute"),
+        code="train_specialists.choose",
+        ledger="choice",
     ),
     Stage(
         "train_router",
@@ -536,6 +496,7 @@ _ALL = (
         settings=("gate", "train_router", "model", "compute"),
         code="gate.command",
         need="cores",
+        ledger="gate",
     ),
     Stage(
         "pool",
@@ -571,7 +532,7 @@ _ALL = (
             "choices": _CHOICES,
             "index": _INDEX,
             "basis": _read(From("assign", "rows", at_fit=True)),
-            "choices_before": _read(From("train_choose", "choice", at_fit=True)),
+            "choices_before": _read(From("train_choose", "choice", "last", at_fit=True)),
         },
         settings=("changes",),
         code="evaluate.drift_command",
@@ -604,6 +565,7 @@ _ALL = (
         code="evaluate.judge",
         need="cores",
         root="all",
+        unrecorded=("report", "predictions"),
     ),
     Stage(
         "pool_publish",
@@ -621,6 +583,7 @@ _ALL = (
         need=None,
         place="variant",
         command="archive.publish",
+        unrecorded=("record",),
     ),
     Stage(
         "answers",
@@ -632,6 +595,7 @@ _ALL = (
         code="explore.answers.command",
         need=None,
         place="experiment",
+        unrecorded=("record",),
     ),
 )
 
@@ -640,3 +604,11 @@ STAGES: Mapping[str, Stage] = MappingProxyType({stage.name: stage for stage in _
 
 FITS = tuple(dict.fromkeys(stage.identity for stage in _ALL if stage.frozen))
 """Identities of what is frozen with a generation."""
+
+INDEX = "partition"
+"""The stage that says which partitions there are, and so which jobs the stages after it have."""
+
+BEFORE_INDEX = tuple(itertools.takewhile(lambda stage: stage.name != INDEX, _ALL))
+"""Stages whose jobs are known before anything has run."""
+
+AFTER_INDEX = _ALL[len(BEFORE_INDEX) + 1 :]

@@ -15,11 +15,12 @@ from shoal.formats.json_file import read_made, write_json
 from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
+    from shoal.formats.documents.choice import Point
     from shoal.formats.documents.plan import RunSettings
     from shoal.pool.incomplete import Failure
 
@@ -44,7 +45,7 @@ def pool(
     failures: Sequence[Failure],
     manifest_out: Path,
 ) -> None:
-    """Put everything that predicting needs into the manifest's folder; the manifest comes last.
+    """Copy everything that predicting needs into the manifest's folder; the manifest comes last.
 
     Args:
         resolved: The run's settings, of which the manifest names some.
@@ -60,13 +61,14 @@ def pool(
         choices: Chosen grid point of each partition.
         specialists: Weights of every specialist; the chosen ones are taken.
         index_path: The partition index.
-        ledgers: What the pool's making cost.
-        failures: Trainings that failed, where the pool is made without some specialists.
+        ledgers: Ledgers of the jobs that made the pool.
+        failures: Failed trainings of the specialists that the pool is made without.
         manifest_out: The manifest.
     """
     from importlib.metadata import version
 
     from shoal.formats.hashing import file_hash
+    from shoal.pool.incomplete import incomplete
     from shoal.pool.manifest import FORMAT, GENERALIST_FILE, specialist_file
     from shoal.train_router.command import chosen_specialists
 
@@ -105,24 +107,10 @@ def pool(
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
-        "incomplete": _incomplete(index, chosen, specialists, failures),
+        "incomplete": incomplete(index["partitions"], chosen, failures),
         "files": {name: file_hash(folder / name) for name in names},
     }
     write_json(manifest_out, manifest | made_from())
-
-
-def _incomplete(
-    index: Mapping[str, Any],
-    chosen: Container[int],
-    specialists: Sequence[Path],
-    failures: Sequence[Failure],
-) -> list[dict[str, Any]]:
-    """What the pool lacks because training failed."""
-    from shoal.pool.incomplete import incomplete
-
-    there = {f"{path.parent.parent.name}/{path.parent.name}" for path in specialists}
-    missing = [each for each in failures if each.name not in there]
-    return incomplete(index["partitions"], chosen, missing)
 
 
 def predict(
@@ -177,7 +165,7 @@ def _write(batches: Iterator[pa.Table], path: Path) -> None:
             writer.close()
 
 
-def _point_values(specialist: Path) -> dict[str, Any]:
+def _point_values(specialist: Path) -> Point:
     from shoal.formats.fitted_state import load_state
 
     return load_state(specialist, AtPoint)[1]["point"]

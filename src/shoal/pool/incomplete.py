@@ -1,17 +1,19 @@
-"""What a pool lacks because the training of some specialists failed."""
+"""Specialists whose training failed, and partitions of a pool that lack them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.formats.documents.plan import Failed
 from shoal.formats.json_file import read_made
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable
 
+    from shoal.formats.documents.index import PartitionEntry
+    from shoal.formats.documents.judgement import Lack
     from shoal.formats.documents.plan import FailedSpecialist
 
 
@@ -20,38 +22,38 @@ class Failure:
     """A specialist whose training failed at all its attempts.
 
     Attributes:
-        specialists: Folder of the specialists that it belongs to.
-        digest: Digest of the rows that it should be trained on.
-        point: Id of its grid point.
+        folder: Its folder, ``…/specialists/ID/DIGEST/STEP/SLOT``.
         reason: Why, in one line.
         log: Log of its job.
     """
 
-    specialists: str
-    digest: str
-    point: str
+    folder: str
     reason: str
     log: str
 
     @property
     def name(self) -> str:
-        """``DIGEST/POINT``."""
-        return f"{self.digest}/{self.point}"
+        """``ID/DIGEST/STEP/SLOT``."""
+        return "/".join(Path(self.folder).parts[-4:])
+
+    @property
+    def digest(self) -> str:
+        """Digest of the rows that it should be trained on."""
+        return Path(self.folder).parts[-3]
+
+    @property
+    def slot(self) -> str:
+        """Id of its grid point; of a later step of a search, the name of its slot."""
+        return Path(self.folder).name
 
     def as_json(self) -> FailedSpecialist:
         """As it is recorded."""
-        return {
-            "specialists": self.specialists,
-            "digest": self.digest,
-            "point": self.point,
-            "reason": self.reason,
-            "log": self.log,
-        }
+        return {"folder": self.folder, "reason": self.reason, "log": self.log}
 
     @property
     def is_over(self) -> bool:
         """Whether it has been trained since."""
-        folder = Path(self.specialists, self.name)
+        folder = Path(self.folder)
         return all((folder / name).exists() for name in ("model.safetensors", "ledger.json"))
 
 
@@ -69,9 +71,9 @@ def read_failed(path: Path) -> list[Failure]:
 
 
 def incomplete(
-    entries: Iterable[Mapping[str, Any]], specialised: Container[int], failures: Iterable[Failure]
-) -> list[dict[str, Any]]:
-    """What a pool lacks because training failed, a partition at a time.
+    entries: Iterable[PartitionEntry], specialised: Container[int], failures: Iterable[Failure]
+) -> list[Lack]:
+    """List what each partition of a pool lacks because training failed.
 
     Args:
         entries: Entries of the partition index.
@@ -79,33 +81,22 @@ def incomplete(
         failures: What was left out.
 
     Returns:
-        For each partition: its ``partition``, whether it has a ``specialist`` from another grid
-        point, the ``points`` that it lacks, and the ``reasons``, each once.
+        One entry per partition that lacks something; each reason once.
     """
     by_digest: dict[str, list[Failure]] = {}
     for failure in failures:
         by_digest.setdefault(failure.digest, []).append(failure)
-    found = []
+    found: list[Lack] = []
     for entry in entries:
-        number = int(entry["partition"])
+        number = entry["partition"]
         own = by_digest.get(entry["specialist"], [])
         if entry["trained"] and (own or number not in specialised):
             found.append(
                 {
                     "partition": number,
                     "specialist": number in specialised,
-                    "points": [failure.point for failure in own],
+                    "points": [failure.slot for failure in own],
                     "reasons": sorted({failure.reason for failure in own}),
                 }
             )
     return found
-
-
-def incomplete_line(lack: Mapping[str, Any]) -> str:
-    """One entry of :func:`incomplete` as a person reads it."""
-    without = "a specialist"
-    if lack["specialist"]:
-        count = len(lack["points"])
-        without = f"{count} grid point{'s' if count > 1 else ''}"
-    reasons = "; ".join(lack["reasons"]) or "its training failed"
-    return f"incomplete: partition {lack['partition']} without {without}, because {reasons}"

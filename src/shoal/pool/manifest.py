@@ -1,4 +1,4 @@
-"""A pool's manifest: which files it has, what each is, and one digest over all of it."""
+"""A pool's manifest: its files, what they hold, and one digest over all of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from shoal.errors import CorruptError, nearest
+from shoal.formats.documents.choice import Point
 from shoal.formats.documents.ledger import MadeFrom
 from shoal.formats.hashing import json_hash
 from shoal.formats.json_file import parse_json, read_json
@@ -44,7 +45,7 @@ class ChosenPoint(Stored):
     """The grid point that was chosen for a partition."""
 
     id: str
-    values: dict[str, Any]
+    values: Point
 
 
 class Specialist(Stored):

@@ -40,7 +40,7 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class Routed:
-    """Where rows went and what came back.
+    """Routes of rows, and the answers.
 
     Attributes:
         routes: Who was asked for each row; -1 is the base, -2 the generalist.
@@ -55,7 +55,7 @@ class _BaseFacts(Stored):
     """Facts of the base, besides its weights."""
 
     budget: dict[str, float]
-    model: dict[str, Any]
+    model: dict[str, object]
 
 
 class _SpecialistFacts(Stored):
@@ -72,7 +72,7 @@ class _GeneralistFacts(Stored):
 
     point: Point
     trained_on: dict[str, str]
-    rows: dict[str, Any]
+    rows: dict[str, object]
 
 
 class Pool:
@@ -80,7 +80,7 @@ class Pool:
 
     Attributes:
         folder: Where it was read from.
-        manifest: What its files are.
+        manifest: Its manifest.
         digest: Digest of the manifest.
     """
 
@@ -133,7 +133,7 @@ class Pool:
         return models
 
     def _model(self, sealed: Sealed, name: str, kind: type[F]) -> tuple[torch.nn.Module, F]:
-        """The model in a file, and what the file says of it."""
+        """The model in a file, and the facts beside its weights."""
         tensors, meta = sealed.state(name)
         with naming(sealed.folder / name):
             facts = as_kind(kind, meta)
@@ -205,7 +205,7 @@ class Pool:
         rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
         x = self.encoder.encode(rows, source, first_row - 1)
         routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
-        predicted: dict[str, Any] = {}
+        predicted: dict[str, object] = {}
         if self.shapes.task == "classification":
             codes = routed.answer.argmax(axis=1)
             predicted["prediction"] = pa.array(list(self.encoder.decode(codes)), pa.string())

@@ -1,4 +1,4 @@
-"""The files of a pool's folder, each read once: what is hashed is what is used."""
+"""The files of a pool's folder, each read once, so that the bytes hashed are the bytes used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sealed:
 
     Attributes:
         folder: The folder.
-        manifest: What it says.
+        manifest: The manifest.
         digest: Its digest.
     """
 

@@ -88,37 +88,14 @@ class Settings(Section):
         }
 
     @model_validator(mode="after")
-    def _rungs_are_jobs_that_all_end_well(self) -> Settings:
-        if self.search.halves and self.packing.devices is not None:
-            raise ValueError("packing.devices: rungs are not packed; set search.halving.rungs=1")
-        if self.search.halves and self.changes.incomplete:
-            raise ValueError("changes.incomplete: leaves nothing out of rungs, it must be false")
-        return self
-
-    @model_validator(mode="after")
-    def _proposed_points_are_neither_halved_nor_packed(self) -> Settings:
-        if not self.batches:
-            return self
-        sampler = self.search.grid.sampler
-        if self.search.halves:
+    def _proposed_points_are_not_halved(self) -> Settings:
+        if self.search.grid.batches(space_size(self.grid)) and self.search.halving.rungs > 1:
+            sampler = self.search.grid.sampler
             raise ValueError(
-                f"search.halving.rungs: points that {sampler} proposes are not halved; set it to "
-                f"1, or search.grid.sampler to sobol"
-            )
-        if self.packing.devices is not None:
-            raise ValueError(
-                f"packing.devices: points that {sampler} proposes are not packed; set it to null"
-            )
-        if self.changes.incomplete:
-            raise ValueError(
-                f"changes.incomplete: leaves out no points that {sampler} proposes, must be false"
+                f"search.halving.rungs: {sampler} learns from whole trainings, so points that it "
+                f"proposes are not halved; set it to 1, or search.grid.sampler to sobol"
             )
         return self
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """How many grid points each batch trains; none where they are not proposed."""
-        return self.search.grid.batches(space_size(self.grid))
 
     @model_validator(mode="after")
     def _losses_are_of_the_task(self) -> Settings:

@@ -107,21 +107,18 @@ class Halving(Section):
     )
 
     def slots(self, points: int) -> tuple[int, ...]:
-        """How many points train on each rung, of so many; none where they are not halved."""
-        if self.rungs == 1:
-            return ()
+        """How many points train on each rung, of so many."""
         return tuple(max(1, points // self.reduction_factor**rung) for rung in range(self.rungs))
 
     def divisor(self, rung: int) -> int:
-        """A point has trained one in so many of its steps when a rung ends."""
+        """A rung ends when a point has trained one in so many of its steps."""
         return int(self.reduction_factor ** (self.rungs - 1 - rung))
 
     def trainings(self, points: int) -> float:
         """Whole trainings that trying so many points amounts to."""
-        slots = self.slots(points) or (points,) * self.rungs
         shares = [1 / self.divisor(rung) for rung in range(self.rungs)]
         own = [share - before for share, before in zip(shares, [0.0, *shares], strict=False)]
-        return sum(count * share for count, share in zip(slots, own, strict=True))
+        return sum(count * share for count, share in zip(self.slots(points), own, strict=True))
 
 
 class Search(Section):
@@ -130,11 +127,6 @@ class Search(Section):
     variants: Sampling
     grid: GridSampling
     halving: Halving
-
-    @property
-    def halves(self) -> bool:
-        """Whether grid points are halved."""
-        return self.halving.rungs > 1
 
 
 def is_range(value: Any) -> bool:  # noqa: ANN401 - any plain value

@@ -32,6 +32,10 @@ class Section(BaseModel):
         return settings
 
 
+class NoOptions(Section):
+    """The options of an encoder or a step that has none."""
+
+
 def parse(kind: Any, content: Any, place: str) -> Any:  # noqa: ANN401 - any pydantic type
     """``content`` as ``kind``, or one line about the first thing that is wrong.
 

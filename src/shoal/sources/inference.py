@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from shoal.settings.data import Images
-    from shoal.sources.tensors import Layout
+    from shoal.sources.tensors import ArrayLayout
 
 WORDS = {
     "number": "numbers",
@@ -41,7 +41,7 @@ WORDS = {
 
 
 @dataclass
-class Evidence:
+class ColumnEvidence:
     """Evidence of a column's kind in the first rows of all files.
 
     Attributes:
@@ -56,7 +56,7 @@ class Evidence:
 
     source: str = ""
     storage: str = "nothing"
-    layout: Layout | None = None
+    layout: ArrayLayout | None = None
     apart: float | None = None
     rows: int = 0
     characters: int = 0
@@ -65,7 +65,7 @@ class Evidence:
 
 def gathered(
     name: str, heads: Mapping[str, pa.Table], declared: str | None, images: Images | None
-) -> Evidence:
+) -> ColumnEvidence:
     """Gather the evidence of a column.
 
     Args:
@@ -78,7 +78,7 @@ def gathered(
         SourceError: Files disagree about the column, and its kind is not declared; or its arrays
             are of several shapes.
     """
-    evidence = Evidence()
+    evidence = ColumnEvidence()
     for source, head in heads.items():
         column = plain(head[name])
         how = _storage(column, declared)
@@ -119,14 +119,14 @@ def _storage(column: pa.Array, declared: str | None) -> str:
     return "nothing" if column.null_count == len(column) else how
 
 
-def _add_strings(evidence: Evidence, column: pa.Array) -> None:
+def _add_strings(evidence: ColumnEvidence, column: pa.Array) -> None:
     present = without_missing(column).drop_null()
     evidence.rows += len(present)
     evidence.characters += pc.sum(pc.utf8_length(present)).as_py() or 0
     evidence.distinct |= set(present.to_pylist())
 
 
-def _apart(column: pa.Array, place: Place, layout: Layout) -> float | None:
+def _apart(column: pa.Array, place: Place, layout: ArrayLayout) -> float | None:
     """As :func:`scales_differ`, for arrays that could be images."""
     shape, element = layout
     if len(shape) == 1 or element == "uint8":
@@ -135,7 +135,7 @@ def _apart(column: pa.Array, place: Place, layout: Layout) -> float | None:
     return scales_differ(column, shape)
 
 
-def _add_layout(evidence: Evidence, name: str, source: str, layout: Layout) -> None:
+def _add_layout(evidence: ColumnEvidence, name: str, source: str, layout: ArrayLayout) -> None:
     """Require one shape of all files; the type is bytes only if every file has bytes."""
     if evidence.layout is None:
         evidence.layout = layout
@@ -168,7 +168,7 @@ class _Verdict:
 
     kind: str
     reason: str | None = None
-    layout: Layout | None = None
+    layout: ArrayLayout | None = None
     resized: bool = False
 
 
@@ -301,7 +301,7 @@ def _time_format(name: str, heads: Mapping[str, pa.Table]) -> str:
     return "numbers" if "numbers" in formats else "dates"
 
 
-def _judged(name: str, evidence: Evidence) -> tuple[str, str]:
+def _judged(name: str, evidence: ColumnEvidence) -> tuple[str, str]:
     """Inferred kind of a column, and why."""
     how = evidence.storage
     if how == "other":
@@ -321,7 +321,7 @@ def _judged(name: str, evidence: Evidence) -> tuple[str, str]:
     return ("categorical" if few and mean <= LONG_CHARACTERS else "text"), seen
 
 
-def _kind_of_arrays(name: str, evidence: Evidence) -> tuple[str, str]:
+def _kind_of_arrays(name: str, evidence: ColumnEvidence) -> tuple[str, str]:
     """Arrays of one axis are vectors; others are images if one scale suits all entries."""
     shape, _ = evidence.layout or ([], "")
     if len(shape) == 1:

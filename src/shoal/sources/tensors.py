@@ -151,7 +151,7 @@ def _opened(cell: Any, place: Place, index: int) -> Image.Image:  # noqa: ANN401
         raise place.error(index, f"{name}: the picture does not decode ({reason})") from None
 
 
-Layout = tuple[list[int], str]
+ArrayLayout = tuple[list[int], str]
 """Shape of one row's array, and the numpy type that it is kept in."""
 
 SCALES_APART = 1e3
@@ -169,7 +169,7 @@ def holds_arrays(kind: pa.DataType) -> bool:
     )
 
 
-def layout_of(values: pa.Array) -> Layout | None:
+def layout_of(values: pa.Array) -> ArrayLayout | None:
     """Layout of an array column by its type, or else by its first array; None without any."""
     element = _element(values.type)
     shape = _fixed_shape(values.type)
@@ -201,7 +201,7 @@ def scales_differ(values: pa.Array, shape: Sequence[int]) -> float | None:
 
 
 def arrays(
-    values: pa.Array, place: Place, kind: str, layout: Layout, *, resize: bool
+    values: pa.Array, place: Place, kind: str, layout: ArrayLayout, *, resize: bool
 ) -> NDArray[Any]:
     """Arrays of a column, ``(rows, *shape)``, all finite.
 

@@ -33,7 +33,7 @@ MOST_VALUES = 20_000
 """Distinct values beyond which a column is not checked: most of them name single rows."""
 
 
-class Value(TypedDict):
+class SpelledValue(TypedDict):
     """A value of a column and the rows that have it."""
 
     value: str
@@ -49,11 +49,11 @@ class Spelling(TypedDict):
     """
 
     column: str
-    spellings: list[Value]
+    spellings: list[SpelledValue]
     others: int
 
 
-class Check(TypedDict):
+class CheckResult(TypedDict):
     """Result of :func:`check`.
 
     Attributes:
@@ -101,7 +101,7 @@ class Spellings:
         if not groups:
             return None
         first = min(groups, key=lambda group: (-sum(self._rows[value] for value in group), group))
-        spellings = [Value(value=value, rows=self._rows[value]) for value in first]
+        spellings = [SpelledValue(value=value, rows=self._rows[value]) for value in first]
         return {"column": self.column, "spellings": spellings, "others": len(groups) - 1}
 
 
@@ -135,7 +135,7 @@ class _Scan:
     spellings: list[Spellings] = field(default_factory=list)
 
 
-def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) -> Check:
+def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) -> CheckResult:
     """Check all rows together.
 
     Args:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Batch:
+class KeyedRows:
     """Consecutive rows of a source file.
 
     Attributes:
@@ -73,7 +73,9 @@ class Planned:
         return is_of_shard(str(self.shard), Path(self.name), content, arrays)
 
 
-def read_rows(planned: Planned, columns: Columns, split: Split, batch_rows: int) -> Iterator[Batch]:
+def read_rows(
+    planned: Planned, columns: Columns, split: Split, batch_rows: int
+) -> Iterator[KeyedRows]:
     """Typed, keyed rows of one source file.
 
     Args:
@@ -92,7 +94,7 @@ def read_rows(planned: Planned, columns: Columns, split: Split, batch_rows: int)
 
 def _read_rows(
     file: SourceFile, name: str, columns: Columns, split: Split, batch_rows: int
-) -> Iterator[Batch]:
+) -> Iterator[KeyedRows]:
     wanted = needed(columns)
     fold_column = split.column if split.method == "column" else None
     if fold_column is not None:
@@ -117,7 +119,7 @@ def _read_rows(
             times=tables.numbers(table, time[0]) if time else None,
             named=named,
         )
-        yield Batch(table, basis)
+        yield KeyedRows(table, basis)
         first_row += len(raw)
 
 

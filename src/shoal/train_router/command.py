@@ -105,16 +105,15 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
         specialists: Weights of every specialist.
     """
     from shoal.errors import CorruptError
-    from shoal.formats.documents.choice import Choice
+    from shoal.formats.documents.choice import Choice, chosen_file
     from shoal.formats.json_file import read_made
 
-    by_name = {str(path): path for path in specialists}
-    chosen = {}
+    known, chosen = set(specialists), {}
     for path in choices:
         choice = read_made(path, Choice)
-        if choice["specialist"] not in by_name:
+        chosen[choice["partition"]] = file = chosen_file(path, choice)
+        if file not in known:
             raise CorruptError(f"{path}: specialist: {choice['specialist'][:200]!r} is no input")
-        chosen[choice["partition"]] = by_name[choice["specialist"]]
     return chosen
 
 

@@ -1,10 +1,13 @@
-"""Commands ``base-fit``, ``train-specialist`` and ``train-choose``."""
+"""Command ``base-fit``, and the training of a slot."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import DivergedError
+from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
 
@@ -12,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from shoal.search.points import Point
     from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.candidate import Candidate
+    from shoal.training.resume import Part
 
 
 def base_fit(
@@ -53,10 +57,10 @@ def base_fit(
     checkpoints.remove()
 
 
-def train_specialist(
+def train_slot(
     model: Model,
     training: Training,
-    point: Point,
+    candidate: Candidate,
     index_path: Path,
     digest: str,
     base_path: Path,
@@ -64,74 +68,76 @@ def train_specialist(
     out: Path,
     ledger_out: Path,
     checkpoint_seconds: float,
-    *,
-    may_diverge: bool = False,
 ) -> None:
-    """Train one specialist from the base on its partition's rows and no others.
+    """Train one slot of a search from the base on its partition's rows and no others.
 
-    Rows of classes that the generation does not know are left out. One that may diverge, and does,
-    says so in what it leaves, and ranks last.
+    Rows of classes that the generation does not know are left out. A training in parts has the
+    bits of one that is done at once. One that may diverge, and does, says so in its weights'
+    record and ranks last.
+
+    Args:
+        model: The user's model.
+        training: Settings of the training.
+        candidate: What the slot trains.
+        index_path: The partition index.
+        digest: Digest of the partition's training rows.
+        base_path: The base.
+        shapes_path: Shape of rows and labels.
+        out: The weights.
+        ledger_out: What the training cost.
+        checkpoint_seconds: Time between two checkpoints.
 
     Raises:
         DivergedError: It diverged and may not.
     """
-    from shoal.errors import DivergedError
-    from shoal.formats.fitted_state import save_state
-    from shoal.train_specialists.start import start
+    from shoal.formats.checkpoint import write_checkpoint
+    from shoal.formats.fitted_state import load_state, save_state
+    from shoal.partitions.reader import Index, training_rows
+    from shoal.search.points import at_point
+    from shoal.training.budget import Budget
     from shoal.training.fit import train_on_rows
-    from shoal.training.model import weights
+    from shoal.training.model import build_model, load_weights, weights
     from shoal.training.resume import Checkpoints, say_once
 
-    ledger = Ledger("train_specialist")
-    at = start(model, training, point, index_path, digest, base_path, shapes_path)
-    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, at.made_of)
-    meta: dict[str, Any] = {"digest": digest, "point": point, "rows": len(at.rows["y"])}
-    try:
-        if at.budget:
-            train_on_rows(at.net, at.rows, at.training, at.task, at.budget, ledger, checkpoints)
-    except DivergedError as error:
-        if not may_diverge:
-            raise
-        say_once(f"out of the search: {error}")
-        meta["diverged"] = str(error)
-    ledger.rows_read = at.rows_read
+    ledger, index = Ledger("train_specialist"), Index(index_path)
+    base, base_facts = load_state(base_path, BaseFacts)
+    shapes = Shapes.load(shapes_path)
+    rows = training_rows(index, digest)
+    model, training = at_point(model, training, candidate.point)
+    net = build_model(model, shapes, training.seed)
+    load_weights(net, base)
+    budget = Budget(**base_facts["budget"]).specialist_rows(len(rows["y"]))
+    made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
+    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
+    diverged, part = candidate.diverged, candidate.part
+    if part is not None and diverged is None:
+        _begin(part, training, budget)
+    if budget and diverged is None:
+        try:
+            train_on_rows(net, rows, training, shapes.task, budget, ledger, checkpoints, part)
+        except DivergedError as error:
+            if not candidate.may_diverge:
+                raise
+            diverged = str(error)
+    meta: dict[str, Any] = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
+    if diverged is not None:
+        say_once(f"out of the search: {diverged}")
+        meta["diverged"] = diverged
+        if part is not None:
+            write_checkpoint(part.left, {"diverged": diverged})
+    ledger.rows_read = index.rows_read
     ledger.write(ledger_out)
-    save_state(out, weights(at.net), meta)
+    save_state(out, weights(net), meta)
     checkpoints.remove()
 
 
-def train_choose(
-    model: Model,
-    index_path: Path,
-    digests: tuple[str, str],
-    base_path: Path,
-    shapes_path: Path,
-    specialists: Sequence[Path],
-    out: Path,
-) -> None:
-    """Choose a partition's best grid point on the first half of its validation rows.
+def _begin(part: Part, training: Training, budget: int) -> None:
+    """Draw as every run does, so that the state is the same; without rows it is empty."""
+    import numpy as np
 
-    Without such rows the choice is the first point in order of id, and the record says so.
+    from shoal.formats.checkpoint import write_checkpoint
 
-    Raises:
-        ModelError: All of them diverged.
-    """
-    from shoal.errors import ModelError
-    from shoal.train_specialists.choice import measure, write_measured
-
-    ledger = Ledger("train_choose")
-    measured = measure(model, index_path, digests, base_path, shapes_path, specialists, ledger)
-    best = measured.candidates[0]
-    if best.diverged is not None:
-        raise ModelError(
-            f"partition {measured.partition}: no grid point is left, of one {best.diverged}"
-        )
-    losses = {each.id: each.loss for each in measured.candidates if each.loss is not None}
-    content = {
-        "point": best.id,
-        "points": {each.id: each.point for each in measured.candidates if each.loss is not None},
-        "specialist": str(best.path),
-        "losses": losses | ({} if measured.base is None else {"base": measured.base}),
-        "margin": measured.margin,
-    }
-    write_measured(out, measured, digests, content, ledger)
+    random.seed(training.seed)
+    np.random.seed(training.seed % 2**32)  # noqa: NPY002 - a user's module may draw from it
+    if not budget:
+        write_checkpoint(part.left, {})

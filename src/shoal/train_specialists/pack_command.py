@@ -1,4 +1,4 @@
-"""Command ``train-pack``."""
+"""Commands ``train-specialist`` and ``train-pack``."""
 
 from __future__ import annotations
 
@@ -7,137 +7,249 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.errors import ERROR
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
+from shoal.formats.provenance import recording
 from shoal.terminal import reason_of
+from shoal.train_specialists.candidate import STATE, candidate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
+    from shoal.formats.documents.plan import PackMember
     from shoal.search.points import Point
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.candidate import Candidate
 
-FILES = ("model.safetensors", "ledger.json")
-"""Files of a specialist."""
+    Recover = Callable[[str, Candidate, Path, Path], bool]
+
+
+def train_specialist(
+    model: Model,
+    training: Training,
+    steps: Steps,
+    step: int,
+    slot: str,
+    points: Mapping[str, Point],
+    decision: Sequence[Path],
+    states: Sequence[Path],
+    index_path: Path,
+    digest: str,
+    base_path: Path,
+    shapes_path: Path,
+    recover: Recover,
+    model_out: Path,
+    ledger_out: Path,
+    threads: int,
+    checkpoint_seconds: float,
+) -> None:
+    """Train one slot of a partition's search, or take its specialist from the model store.
+
+    Args:
+        model: The user's model.
+        training: Settings of the training.
+        steps: The steps of the search.
+        step: Number of the slot's step.
+        slot: Its name.
+        points: Grid points of the first step, by the names of its slots.
+        decision: The decision that fills the slot; none in the first step.
+        states: What the slots of the step before left, where this one goes on from them.
+        index_path: The partition index.
+        digest: Digest of the partition's training rows.
+        base_path: The base, from which the training starts.
+        shapes_path: Shape of rows and labels.
+        recover: Takes it from the model store, see :class:`Work`.
+        model_out: The weights.
+        ledger_out: What the training cost.
+        threads: CPU threads; the bits depend on it.
+        checkpoint_seconds: Time between two checkpoints.
+    """
+    from shoal.train_specialists.command import train_slot
+    from shoal.training.determinism import deterministic
+
+    before = decision[0] if decision else None
+    own = candidate(steps, step, slot, model_out, points.get(slot), before, states)
+    if recover(digest, own, model_out, ledger_out):
+        return
+    deterministic(threads)
+    train_slot(
+        model,
+        training,
+        own,
+        index_path,
+        digest,
+        base_path,
+        shapes_path,
+        model_out,
+        ledger_out,
+        checkpoint_seconds,
+    )
 
 
 @dataclass(frozen=True)
 class Work:
-    """What the members of a pack have in common.
+    """Common arguments of a pack's trainings.
 
     Attributes:
         model: The user's model.
-        training: How it is trained.
-        grid: Grid points by id.
+        training: Settings of the training.
+        steps: The steps of the search.
         index: The partition index.
-        base: Where every specialist starts.
+        base: The base, from which every training starts.
         shapes: Shape of rows and labels.
-        specialists: Folder of specialists; a member lies below it.
-        logs: Folder of their logs, likewise.
-        recover: Writes a member's weights and ledger, given these two paths, the base and the grid
-            point, if it was trained before; whether it did.
+        logs: Folder of the specialists' logs, each as if it had trained alone.
+        recover: Takes a candidate with training rows of this digest, if it was trained before,
+            from the model store into weights and ledger; whether it could.
         threads: CPU threads.
-        checkpoint_seconds: How often the training of a member is kept.
+        checkpoint_seconds: Time between two checkpoints of a training.
     """
 
     model: Model
     training: Training
-    grid: Mapping[str, Point]
+    steps: Steps
     index: Path
     base: Path
     shapes: Path
-    specialists: Path
     logs: Path
-    recover: Callable[[Path, Path, Path, Point], bool]
+    recover: Recover
     threads: int
     checkpoint_seconds: float
 
-    def files(self, member: str) -> list[Path]:
-        """Weights and ledger of a member."""
-        return [self.specialists / member / name for name in FILES]
+    def files(self, member: PackMember) -> list[Path]:
+        """Files of a member."""
+        names = ("model.safetensors", "ledger.json", *((STATE,) if self.steps.goes_on else ()))
+        return [Path(member["folder"], name) for name in names]
 
-    def log(self, member: str) -> Path:
+    def log(self, member: PackMember) -> Path:
         """The log of a member, where it would be had it run alone."""
-        return self.logs / f"{member}.log"
-
-    def is_done(self, member: str) -> bool:
-        """Whether all files of a member are there."""
-        return all(path.exists() for path in self.files(member))
+        *parts, slot = Path(member["folder"]).parts[-4:]
+        return self.logs.joinpath(*parts, f"{slot}.log")
 
 
-def train_pack(work: Work, members: Sequence[str], status: Path) -> list[str]:
+def train_pack(
+    model: Model,
+    training: Training,
+    steps: Steps,
+    members: Sequence[PackMember],
+    index_path: Path,
+    base_path: Path,
+    shapes_path: Path,
+    recover: Recover,
+    logs: Path,
+    status_out: Path,
+    threads: int,
+    checkpoint_seconds: float,
+) -> None:
+    """Train several slots in one process, each as if alone; exit code 1 if one failed.
+
+    Args:
+        model: The user's model.
+        training: Settings of the training.
+        steps: The steps of the search.
+        members: What to train.
+        index_path: The partition index.
+        base_path: The base, from which every training starts.
+        shapes_path: Shape of rows and labels.
+        recover: Takes a specialist from the model store, see :class:`Work`.
+        logs: Folder of the specialists' logs.
+        status_out: Hashes of what was made, written when all members are there.
+        threads: CPU threads; the bits depend on it.
+        checkpoint_seconds: Time between two checkpoints of a training.
+    """
+    work = Work(
+        model,
+        training,
+        steps,
+        index_path,
+        base_path,
+        shapes_path,
+        logs,
+        recover,
+        threads,
+        checkpoint_seconds,
+    )
+    if train_members(work, members, status_out):
+        raise SystemExit(1)
+
+
+def train_members(work: Work, members: Sequence[PackMember], status: Path) -> list[PackMember]:
     """Train the members that are not there yet, one after the other, each as if alone.
 
     A member that fails is reported in its own log and in a line here, and the next one trains. The
     status is written when all are there: the hashes of each member's files.
 
     Args:
-        work: What the members have in common.
-        members: Training digest and grid point of each, ``DIGEST/POINT``.
+        work: Common arguments of their trainings.
+        members: What to train.
         status: The file to write.
 
     Returns:
         The members that failed.
     """
     failed = []
-    for member in _order(work, members):
-        if work.is_done(member):
-            _say(f"{member}: there already")
+    # Those that began before and did not end come last: one of them may have taken its process
+    # with it, and would do so again before others train.
+    for member in sorted(members, key=lambda member: work.log(member).exists()):
+        folder = member["folder"]
+        if all(path.exists() for path in work.files(member)):
+            _say(f"{folder}: there already")
             continue
         start = time.perf_counter()
         reason = _train(work, member)
         if reason is None:
-            _say(f"{member}: done in {time.perf_counter() - start:.1f} s")
+            _say(f"{folder}: done in {time.perf_counter() - start:.1f} s")
         else:
             failed.append(member)
-            _say(f"{member}: failed, {reason}; its log: {work.log(member)}")
+            _say(f"{folder}: failed, {reason}; its log: {work.log(member)}")
     if not failed:
         found = {
-            str(work.specialists / member): {
-                path.name: file_hash(path) for path in work.files(member)
-            }
+            member["folder"]: {path.name: file_hash(path) for path in work.files(member)}
             for member in members
         }
         write_json(status, found)
     return failed
 
 
-def _order(work: Work, members: Sequence[str]) -> list[str]:
-    """The members as given, but last those that began before and did not end.
-
-    One of them may have taken its process with it, and would do so again before others train.
-    """
-    return sorted(members, key=lambda member: work.log(member).exists())
-
-
-def _train(work: Work, member: str) -> str | None:
-    """Train one member, or recover it; why that failed, or None."""
-    from shoal.train_specialists.command import train_specialist
+def _train(work: Work, member: PackMember) -> str | None:
+    """Train one member, or take it from the pool store; why that failed, or None."""
+    from shoal.train_specialists.command import train_slot
     from shoal.training.determinism import as_if_alone
 
-    digest, point = member.split("/")
-    weights, ledger = work.files(member)
+    weights, ledger, *_ = work.files(member)
+    states = [Path(path) for path in member["states"]]
+    decision = Path(member["decision"]) if member["decision"] else None
     reason = None
     with _logging_to(work.log(member)), as_if_alone(work.threads):
         try:
-            if work.recover(weights, ledger, work.base, work.grid[point]):
-                return None
-            train_specialist(
-                work.model,
-                work.training,
-                work.grid[point],
-                work.index,
-                digest,
-                work.base,
-                work.shapes,
+            own = candidate(
+                work.steps,
+                member["step"],
+                member["slot"],
                 weights,
-                ledger,
-                work.checkpoint_seconds,
+                member["point"],
+                decision,
+                states,
             )
+            with recording([*states, work.base, work.shapes]):
+                if work.recover(member["digest"], own, weights, ledger):
+                    return None
+                train_slot(
+                    work.model,
+                    work.training,
+                    own,
+                    work.index,
+                    member["digest"],
+                    work.base,
+                    work.shapes,
+                    weights,
+                    ledger,
+                    work.checkpoint_seconds,
+                )
         except Exception as error:
             reason, _ = reason_of(error)
             _say(f"{ERROR}{reason}")

@@ -99,9 +99,9 @@ class RowStream(IterableDataset["Batch"]):
         blocks = self._blocks()
         counts = [self._places(*block).size for block in blocks]
         held: list[int] = []
-        for place in rng.permutation(len(blocks)):
-            held.append(place)
-            if sum(counts[block] for block in held) >= self._buffer_rows:
+        for number in rng.permutation(len(blocks)):
+            held.append(number)
+            if sum(counts[number] for number in held) >= self._buffer_rows:
                 yield self._buffer(blocks, counts, held)
                 held = []
         if held:
@@ -109,8 +109,8 @@ class RowStream(IterableDataset["Batch"]):
 
     def _buffer(self, blocks: list[tuple[int, int]], counts: list[int], held: list[int]) -> Buffer:
         """The rows of some blocks, read when they are asked for."""
-        return sum(counts[place] for place in held), lambda: _joined(
-            [self._read(*blocks[place]) for place in held]
+        return sum(counts[number] for number in held), lambda: _joined(
+            [self._read(*blocks[number]) for number in held]
         )
 
     def _all(self) -> Arrays:
@@ -213,8 +213,8 @@ def _shuffled(
                 rest = _after(drawn, whole * batch_size)
             else:
                 arrays = _joined([part.taken() for part in drawn])
-                for place in range(max(0, start - done), min(whole, steps - done)):
-                    batch = slice(place * batch_size, (place + 1) * batch_size)
+                for number in range(max(0, start - done), min(whole, steps - done)):
+                    batch = slice(number * batch_size, (number + 1) * batch_size)
                     yield tuple(torch.from_numpy(array[batch]) for array in arrays)
                 rest = _rest(tuple(array[whole * batch_size :] for array in arrays))
             done += whole

@@ -30,9 +30,9 @@ from shoal.training.processes import (
     ALONE,
     RandomState,
     of_first,
-    place,
     random_state,
     rank,
+    rank_and_count,
     set_random_state,
     sharing,
 )
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.ledger import Ledger
     from shoal.training.batches import MemoryRows, RowStream
-    from shoal.training.resume import Checkpoints, Part, Slot
+    from shoal.training.resume import Checkpoint, Checkpoints, Part
 
 PARTS = 20
 """Points of a curve, where a training has as many steps."""
@@ -121,7 +121,7 @@ class _Keep(pl.Callback):
     It does so before a step, not after one: then all that a module does after a step is done.
     """
 
-    def __init__(self, slot: Slot | None, stop: int, left: Path | None) -> None:
+    def __init__(self, slot: Checkpoint | None, stop: int, left: Path | None) -> None:
         self.told_to_end = False
         self._shared = False
         self._slot = slot
@@ -138,7 +138,7 @@ class _Keep(pl.Callback):
         if self._slot and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._tell_to_end)
         self.told_to_end = trainer.received_sigterm
-        self._shared = place() != ALONE
+        self._shared = rank_and_count() != ALONE
         # Not the same draws for other rows.
         if trainer.global_rank:
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)
@@ -191,7 +191,7 @@ class _Keep(pl.Callback):
     def _tell_to_end(self, *_: object) -> None:
         self.told_to_end = True
 
-    def _save(self, trainer: pl.Trainer, slot: Slot) -> None:
+    def _save(self, trainer: pl.Trainer, slot: Checkpoint) -> None:
         try:
             trainer.save_checkpoint(slot.path, weights_only=False)
         except ShoalError as error:
@@ -214,7 +214,7 @@ def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) 
             )
 
 
-def _head(slot: Slot | None, left: Path | None) -> dict[str, object]:
+def _head(slot: Checkpoint | None, left: Path | None) -> dict[str, object]:
     """Facts that a checkpoint holds about its training; none in a state for other jobs.
 
     Args:
@@ -225,13 +225,13 @@ def _head(slot: Slot | None, left: Path | None) -> dict[str, object]:
 
 
 def _write_once(path: Path, content: Mapping[str, object]) -> None:
-    if place()[0] == 0:
+    if rank_and_count()[0] == 0:
         write_checkpoint(path, content)
 
 
 def _end() -> NoReturn:
     # A helper that ends otherwise makes Lightning kill the first process, which may not be ready.
-    raise SystemExit(TERMINATED if place()[0] == 0 else 0)
+    raise SystemExit(TERMINATED if rank_and_count()[0] == 0 else 0)
 
 
 def _machine() -> dict[str, object]:

@@ -27,7 +27,7 @@ WORST_UNITS = least_units(0.025)
 """Fewest units that these rows must be of."""
 
 
-class Worst(TypedDict):
+class WorstPartition(TypedDict):
     """A partition, its score, and how many rows and units that is of."""
 
     partition: int
@@ -36,13 +36,13 @@ class Worst(TypedDict):
     units: int
 
 
-class Measured(TypedDict):
+class ContenderScores(TypedDict):
     """Numbers about a contender; log-loss and calibration are None in regression."""
 
     score: float
     log_loss: float | None
     calibration_error: float | None
-    worst_partition: Worst | None
+    worst_partition: WorstPartition | None
 
 
 def row_correct(probability: Array, y: Array) -> Floats:
@@ -147,9 +147,9 @@ def calibration_error(probability: Array, y: Array, bins: int) -> float:
     correct = row_correct(probability, y)
     confidence = probability.max(axis=1).astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    binned = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     # |sum of confidences - sum of hits| of a bin is its rows times its gap.
-    gaps = np.bincount(place, weights=confidence - correct, minlength=bins)
+    gaps = np.bincount(binned, weights=confidence - correct, minlength=bins)
     return float(np.abs(gaps).sum() / len(y))
 
 
@@ -162,7 +162,7 @@ def partition_scores(metric: Metric, per_row: Array, partition: Array) -> dict[i
 
 def worst_partition(
     metric: Metric, per_row: Array, partition: Array, units: Array | None = None
-) -> Worst | None:
+) -> WorstPartition | None:
     """The partition with the worst score among those with rows enough to say so.
 
     That is :data:`WORST_ROWS` rows, and :data:`WORST_UNITS` units.
@@ -189,13 +189,13 @@ def worst_partition(
         return None
     sign = 1 if metric == "accuracy" else -1
     worst = min(rows, key=lambda p: (sign * scores[p], p))
-    return Worst(partition=worst, score=scores[worst], rows=rows[worst], units=held[worst])
+    return WorstPartition(partition=worst, score=scores[worst], rows=rows[worst], units=held[worst])
 
 
 def partition_units(partition: Array, units: Array | None) -> dict[int, int]:
     """Units of each partition's rows, ascending by partition; see :mod:`shoal.formats.units`."""
-    place = numbered(units, len(partition))[0]
-    pairs = np.unique(np.stack([partition.astype(np.int64), place]), axis=1)
+    unit = numbered(units, len(partition))[0]
+    pairs = np.unique(np.stack([partition.astype(np.int64), unit]), axis=1)
     numbers, counts = np.unique(pairs[0], return_counts=True)
     return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
 
@@ -207,7 +207,7 @@ def measure(
     partition: Array,
     bins: int,
     units: Array | None = None,
-) -> tuple[Measured, Floats]:
+) -> tuple[ContenderScores, Floats]:
     """All numbers about one contender's predictions.
 
     Args:
@@ -228,7 +228,7 @@ def measure(
         errors = row_correct(prediction, y)
         loss = log_loss(prediction, y)
         calibration = calibration_error(prediction, y, bins)
-    numbers = Measured(
+    numbers = ContenderScores(
         score=score(metric, errors),
         log_loss=loss,
         calibration_error=calibration,

@@ -160,11 +160,11 @@ def predict(module: torch.nn.Module, x: NDArray[np.float32], task: str) -> NDArr
     parts = []
     some = x if len(x) else np.zeros((1, *x.shape[1:]), dtype=np.float32)
     with torch.no_grad():
-        for place, block in padded_blocks(some, "float32"):
+        for rows, block in padded_blocks(some, "float32"):
             output = module(torch.from_numpy(block)).float()
             if task == "classification":
                 output = torch.softmax(output, dim=1)
-            parts.append(output.reshape(BLOCK_ROWS, -1)[: place.stop - place.start].numpy())
+            parts.append(output.reshape(BLOCK_ROWS, -1)[: rows.stop - rows.start].numpy())
     return np.concatenate(parts)[: len(x)]
 
 

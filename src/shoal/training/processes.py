@@ -24,17 +24,18 @@ def sharing(batch_size: int, devices: int) -> int:
 
     Processes that have met in an earlier training of the job all take part, or each trains alone.
     """
-    met = place()[1]
+    met = rank_and_count()[1]
     counts = (met, 1) if met > 1 else range(devices, 0, -1)
     return next(count for count in counts if batch_size % count == 0)
 
 
 def rank() -> int:
     """Rank of this process, also before the processes have met."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if place() == ALONE else place()[0]
+    met = rank_and_count() != ALONE
+    return distributed.get_rank() if met else int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def place() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """Rank of this process and number of processes, once they have met."""
     if not distributed.is_available() or not distributed.is_initialized():
         return ALONE
@@ -43,7 +44,7 @@ def place() -> tuple[int, int]:
 
 def of_first(number: int) -> int:
     """The number that the first process gives, in all of them."""
-    if place() == ALONE:
+    if rank_and_count() == ALONE:
         return number
     shared = torch.tensor(number, device=_exchange_device())
     distributed.broadcast(shared, 0)
@@ -52,7 +53,7 @@ def of_first(number: int) -> int:
 
 def of_all(tensor: torch.Tensor) -> list[torch.Tensor]:
     """The tensors that the processes give, by rank, on the CPU; equal in shape and type."""
-    if place() == ALONE:
+    if rank_and_count() == ALONE:
         return [tensor.cpu()]
     own = tensor.to(_exchange_device())
     gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
@@ -66,7 +67,7 @@ def end_helpers() -> None:
     Raises:
         SystemExit: In every process but the first.
     """
-    if place()[0] > 0:
+    if rank_and_count()[0] > 0:
         raise SystemExit(0)
 
 
@@ -97,7 +98,7 @@ def random_state() -> RandomState:
 
 def set_random_state(state: RandomState) -> None:
     """Set what :func:`random_state` returned."""
-    number = place()[0]
+    number = rank_and_count()[0]
     torch.set_rng_state(state["torch"][number])
     if state["cuda"]:
         torch.cuda.set_rng_state(state["cuda"][number])

@@ -40,9 +40,9 @@ class Checkpoints:
     seconds: float
     ledger: Ledger
     made_of: Mapping[str, object]
-    _begun: list[Slot] = field(default_factory=list)
+    _begun: list[Checkpoint] = field(default_factory=list)
 
-    def next(self, training: Mapping[str, object]) -> Slot:
+    def next(self, training: Mapping[str, object]) -> Checkpoint:
         """The checkpoint of the job's next training.
 
         Args:
@@ -51,7 +51,7 @@ class Checkpoints:
         number = len(self._begun) + 1
         record = {"job": self.ledger.job, "number": number, **training, **self.made_of}
         record |= made_from()
-        slot = Slot(self.upcoming, self.seconds, self.ledger, record)
+        slot = Checkpoint(self.upcoming, self.seconds, self.ledger, record)
         self._begun.append(slot)
         return slot
 
@@ -69,7 +69,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Slot:
+class Checkpoint:
     """The checkpoint of one training.
 
     Attributes:

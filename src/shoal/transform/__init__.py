@@ -1,30 +1,6 @@
 """Human-readable rows to human-readable rows, by named steps.
 
-====================== ====================================== ====================== =========
-step                   options                                works on               fitted on
-====================== ====================================== ====================== =========
-``impute``             ``strategy``: mean, median,            numeric, categorical,  sample
-                       most_frequent, constant; ``value``     text
-``clip``               ``low``, ``high`` or ``low_quantile``, numeric                sample
-                       ``high_quantile``
-``log``                none: log(1 + value)                   numeric                nothing
-``lower``              none                                   categorical, text      nothing
-``chunk``              ``length``; ``place``: start, end,     categorical, text      nothing
-                       random
-``reverse_complement`` ``share``                              categorical, text      nothing
-``noise``              ``sd``, in the column's unit           numeric                nothing
-``mask``               ``share``; ``character``               numeric, categorical,  nothing
-                                                              text
-``swap``               ``share``; ``unit``: character, word   numeric, categorical,  nothing
-                                                              text
-``filter``             ``min``, ``max``, ``equals``,          all but image          nothing
-                       ``not_equals``, ``in``,
-                       ``not_missing``
-``drop_duplicates``    none                                   inputs and label       all rows
-``balance``            ``ratio``; ``sampling``: down, up      the label              all rows
-``function``           ``_target_``; ``training_only``;       numeric, categorical,  nothing
-                       ``arguments``                          text
-====================== ====================================== ====================== =========
+``config/README.md`` lists the steps: their options, columns and folds, and what they are fitted on.
 
 ``noise``, ``mask``, ``swap``, ``filter``, ``drop_duplicates`` and ``balance`` touch the training
 fold alone, and so do ``reverse_complement`` with a ``share`` and ``function`` where it says so:

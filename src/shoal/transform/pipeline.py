@@ -13,11 +13,9 @@ from shoal.formats.documents.ledger import MadeFrom
 from shoal.formats.hashing import KEY_BYTES, derived
 from shoal.formats.kinds import ColumnKind, Task
 from shoal.formats.stored import Stored, as_kind
-from shoal.transform.augment import Chunk, Mask, ReverseComplement, Swap
+from shoal.transform import augment, selection, values
 from shoal.transform.function import Function
-from shoal.transform.selection import Balance, DropDuplicates, Filter
 from shoal.transform.step import Context, Rows, TransformStep, smallest_draws, training_rows
-from shoal.transform.values import Clip, Impute, Log, Lower, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,18 +25,18 @@ if TYPE_CHECKING:
     from shoal.settings.data import Transform
 
 _CLASSES: tuple[type[TransformStep], ...] = (
-    Impute,
-    Clip,
-    Log,
-    Lower,
-    Chunk,
-    ReverseComplement,
-    Noise,
-    Mask,
-    Swap,
-    Filter,
-    DropDuplicates,
-    Balance,
+    values.Impute,
+    values.Clip,
+    values.Log,
+    values.Lower,
+    augment.Chunk,
+    augment.ReverseComplement,
+    values.Noise,
+    augment.Mask,
+    augment.Swap,
+    selection.Filter,
+    selection.DropDuplicates,
+    selection.Balance,
     Function,
 )
 STEPS: dict[str, type[TransformStep]] = {step.name: step for step in _CLASSES}

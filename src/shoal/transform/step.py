@@ -15,7 +15,7 @@ from shoal.errors import SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.hashing import KEY_BYTES, derived, uniform
 from shoal.formats.stored import as_kind
-from shoal.settings.section import Section, parse
+from shoal.settings.section import NoOptions, Section, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -137,10 +137,6 @@ def smallest_draws(
         if len(kept) == rows:
             limit = kept[_DRAW][-1].as_py()
     return None if kept is None else kept.drop_columns([_DRAW])
-
-
-class NoOptions(Section):
-    """The options of a step that has none."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def check_classes(runs: Sequence[Path], *, model: bool, encoders: bool, function
 
         first = found[0]
         grid = {name: _values(values) for name, values in first.section("grid").items()}
-        shapes = dict.fromkeys(run.layout.fit("encode", "shapes.json") for run in found)
+        shapes = dict.fromkeys(run.layout.file("encode_fit.shapes") for run in found)
         known = [Shapes.load(path) for path in shapes if path.exists()]
         check_model(first.section("model"), grid, first.section("train_specialists").seed, known)
 

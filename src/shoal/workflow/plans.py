@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
 from shoal.plan.answers import answers_jobs
-from shoal.plan.history import STORE
 from shoal.plan.stages import STAGES
 from shoal.plan.variants import variants
 from shoal.settings.compose import as_list
@@ -33,11 +32,9 @@ _NEEDS: tuple[Need, ...] = ("light", "cores", "gpu", "large")
 
 _PATTERNS = {
     "shard": r"[A-Za-z0-9_-]+",
-    "point": "[0-9a-f]{10}",
     "pack": "[0-9a-f]{10}",
     "release": "[0-9a-f]{10}",
-    "rung": r"\d+",
-    "batch": r"\d+",
+    "step": r"\d+",
     "slot": r"[0-9a-f]{10}|([0-9a-f]{24}|partition-\d+)-\d+",
     "digest": r"[0-9a-f]{24}|partition-\d+",
     "validation": r"[0-9a-f]{24}|partition-\d+",
@@ -112,11 +109,6 @@ class Plans:
         return mode_of(self._workflow)
 
     @property
-    def store(self) -> str:
-        """The model store, which variants share."""
-        return str(self.first.root / STORE)
-
-    @property
     def is_main_process(self) -> bool:
         """Whether this is the Snakemake that a person started, not that of one of its jobs."""
         return bool(self._workflow.is_main_process)
@@ -187,6 +179,12 @@ class Plans:
                 return self.of(wildcards).inputs(stage, dict(wildcards.items()))
 
         return of
+
+    def carried(self, rule: str) -> dict[str, str]:
+        """Outputs that a rule has only where later steps of a search go on from them."""
+        stage = STAGES[rule]
+        names = stage.carried if self.first.steps.goes_on else ()
+        return {name: stage.pattern(name) for name in names}
 
     def releases(self, wildcards: Any) -> Files:  # noqa: ANN401, ARG002 - Snakemake's object
         """Records of what is published of all variants."""

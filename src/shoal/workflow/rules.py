@@ -1,4 +1,4 @@
-"""The plan as the rules of the Snakefile ask it: paths, patterns, resources, settings as text."""
+"""The plan as the rules of the Snakefile ask it: what jobs wait for, and what a run makes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.index import PartitionIndex
-from shoal.formats.hashing import canonical_json
-from shoal.formats.json_file import read_made
-from shoal.operate.packs import begin_packs
+from shoal.formats.documents.plan import PackMember
+from shoal.formats.json_file import read_json, read_made
+from shoal.operate.packs import begin_packs, members_of
 from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
 from shoal.plan.paths import inputs
-from shoal.plan.plan import placeholders
+from shoal.plan.plan import Plan, placeholders
 from shoal.plan.stages import STAGES
 from shoal.sources.shards import NAMES_FILE
 from shoal.terminal import say
 from shoal.workflow.mode import Mode, mode_of
-from shoal.workflow.specialist_rules import SpecialistRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
     """Paths, as Snakemake takes them: flagged."""
 
 
-class RulesPlan(SpecialistRules):
+class RulesPlan(Plan):
     """A plan with Snakemake's workflow, which :meth:`follow` gives it."""
 
     def follow(self, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's object
         """Take Snakemake's workflow; it gets its DAG after the Snakefile is read."""
         self._workflow = workflow
         self._said = False
-        self._texts: dict[str, str] = {}
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
+        self._members: dict[str, list[PackMember]] = {}
         self._index: dict[str, Any] | None = None
         self._pending: set[Path] | None = None
 
@@ -65,15 +64,10 @@ class RulesPlan(SpecialistRules):
         """Every identity that occurs in a path of its jobs."""
         layout = self.layout
         entries = layout.specialised(layout.read_index() or {"partitions": []})
-        choices = {layout.choice(entry).parent.parent.name for entry in entries}
+        searches = [layout.search("", ""), *(layout.search_of(entry) for entry in entries)]
+        steps = {identity for search in searches for identity in search.identities}
         own = {layout.index_id, layout.release}
-        return own | choices | set(layout.fits.values()) | set(layout.made.values())
-
-    def text(self, section: str) -> str:
-        """One section of the settings as the JSON text that a command takes."""
-        if section not in self._texts:
-            self._texts[section] = canonical_json(getattr(self.settings, section).as_json())
-        return self._texts[section]
+        return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
     def demo_names(self) -> list[Path]:
         """What ``demo_data`` writes first; empty where the files are not the demo's."""
@@ -102,6 +96,8 @@ class RulesPlan(SpecialistRules):
         """
         index = self.index() if _is_later(stage) and not stage.keys else None
         found = inputs(self.layout, stage, wildcards, index)
+        if stage.per == "pack":
+            found["before"] = self._before_pack(wildcards["pack"])
         taken: dict[str, Files] = {"demo": self.demo_names()} if "sources" in stage.settings else {}
         for name, each in stage.inputs.items():
             if each.awaited:
@@ -110,12 +106,14 @@ class RulesPlan(SpecialistRules):
         if index is not None:
             waiting = self._candidates_of_missing_choices(index)
             for name, paths in taken.items():
-                taken[name] = self.awaited([path for path in paths if path not in waiting])
+                taken[name] = [path for path in paths if path not in waiting]
+        if _is_later(stage):
+            taken = {name: self.awaited(paths) for name, paths in taken.items()}
         return {name: self._flagged(stage, paths) for name, paths in taken.items()}
 
     def published(self) -> Files:
         """The record of what is published, as an input."""
-        return self._flagged(STAGES["answers"], [self.layout.published])
+        return self._flagged(STAGES["answers"], [self.layout.file("pool_publish.record")])
 
     def _flagged(self, stage: Stage, paths: Iterable[Path]) -> Files:
         """Inputs, so that Snakemake looks at nothing but the jobs that are to run.
@@ -139,7 +137,7 @@ class RulesPlan(SpecialistRules):
         if not self._workflow.is_main_process:
             return set()  # what a job of its own process takes is there
         if self._pending is None:
-            self._pending = set(self._of_jobs(self._early_jobs(), mode))
+            self._pending = set(self._of_jobs(self.layout.early_jobs(), mode))
             if self._index is not None:
                 self._pending |= set(self._of_jobs(self.layout.later_jobs(self._index), mode))
         return self._pending
@@ -153,7 +151,8 @@ class RulesPlan(SpecialistRules):
         layout, waiting = self.layout, set[Path]()
         for entry in layout.specialised(index):
             if not layout.choice(entry).exists():
-                waiting.update(layout.candidates(entry), layout.ledgers_of_candidates(entry))
+                search = layout.search_of(entry)
+                waiting.update(search.candidates, search.ledgers)
         return waiting
 
     # Targets ----------------------------------------------------------------------------------
@@ -164,19 +163,16 @@ class RulesPlan(SpecialistRules):
         A target rule that asks for nothing would be a job of every run.
         """
         mode = mode_of(self._workflow)
-        made = self._of_jobs(self._early_jobs(), mode)
-        fits = [path for path in files_of(self.layout.fit_jobs()) if path not in set(made)]
-        return [*made, *self._flagged(STAGES["encode"], fits)]
+        made = self._of_jobs(self.layout.early_jobs(), mode)
+        fits = files_of(job for job in self.layout.early_jobs() if STAGES[job.rule].frozen)
+        there = [path for path in fits if path not in set(made)]
+        return [*made, *self._flagged(STAGES["encode"], there)]
 
     def later_targets(self) -> Files:
         """What is made after the index."""
         self._judge_by_files()
         mode, jobs = mode_of(self._workflow), self.layout.later_jobs(self.index())
         return self.awaited(self._of_jobs(jobs, mode))
-
-    def _early_jobs(self) -> list[Job]:
-        layout = self.layout
-        return [*layout.fit_jobs(), *layout.row_jobs(), layout.partition_job()]
 
     def _of_jobs(self, jobs: Iterable[Job], mode: Mode) -> list[Path]:
         """Outputs of the jobs that the target rule asks for."""
@@ -201,7 +197,7 @@ class RulesPlan(SpecialistRules):
         found, mode = self.layout.read_index(), mode_of(self._workflow)
         if mode is Mode.LOOKS:
             return self._known(found or placeholders(self.settings))
-        summaries = (self.layout.summary(shard) for shard in self.layout.shards)
+        summaries = self.layout.files("assign.summary")
         if found is not None and mode is Mode.MISSING and all(p.exists() for p in summaries):
             return self._known(found)
         if self._workflow.dryrun:
@@ -237,15 +233,10 @@ class RulesPlan(SpecialistRules):
         if self._said:
             return
         self._said = True
-        partitions = len(placeholders(self.settings)["partitions"])
-        jobs, rule = partitions * len(self.grid), "train_specialist"
-        if self.layout.slots:
-            jobs, rule = partitions * sum(self.layout.slots), "train_rung"
-        if self.layout.batches:
-            jobs, rule = partitions * sum(self.layout.batches), "train_trial"
+        jobs = len(placeholders(self.settings)["partitions"]) * sum(self.layout.slots)
         say(
-            f"the partition index is out of date: this plan ends there; ≤ {jobs} {rule} jobs "
-            f"follow, `{self.command('plan')}` says which"
+            f"the partition index is out of date: this plan ends there; ≤ {jobs} train_specialist "
+            f"jobs follow, `{self.command('plan')}` says which"
         )
 
     def awaited(self, paths: Iterable[Path]) -> list[Path]:
@@ -259,8 +250,23 @@ class RulesPlan(SpecialistRules):
             return list(paths)
         if self._packed is None:
             runs = mode_of(self._workflow) is not Mode.LOOKS and not self._workflow.dryrun
-            self._packed = begin_packs(self, self.index(), write=runs)
+            packs = begin_packs(self, self.index(), write=runs)
+            self._members = {each.name: members_of(self, each) for each in packs}
+            self._packed = {
+                path: each.job.outputs[0]
+                for each in packs
+                for job in each.members
+                for path in job.outputs
+            }
         return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
+
+    def _before_pack(self, pack: str) -> list[Path]:
+        """Decisions that fill the slots of a pack, and states that these go on from."""
+        members, path = self._members.get(pack, []), self.layout.pack_members(pack)
+        if not members and path.exists():
+            members = read_json(path, list[PackMember])
+        paths = (path for each in members for path in (each["decision"], *each["states"]) if path)
+        return [Path(path) for path in dict.fromkeys(paths)]
 
 
 def _is_later(stage: Stage) -> bool:

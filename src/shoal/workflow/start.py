@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import gc
-import inspect
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
-from shoal.evaluate.leaks import doubt_lines
 from shoal.formats.documents.judgement import Check
 from shoal.formats.json_file import read_made
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
@@ -20,14 +17,15 @@ from shoal.plan.run_file import write_once
 from shoal.plan.run_log import failed_jobs, read_logs
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
+from shoal.report.words import doubt_lines
 from shoal.settings.config_files import project_config
-from shoal.terminal import command, leave, leaving, reason_of, say
+from shoal.terminal import command, leave, reason_of, say
 from shoal.workflow.class_check import check_named_classes
 from shoal.workflow.mode import Mode
 from shoal.workflow.plans import Plans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shoal.pool.incomplete import Failure
     from shoal.workflow.rules import RulesPlan
@@ -65,30 +63,6 @@ def _started_plans(plans: Plans) -> Plans:
             f"does not know; no model learns them, `{refit}` starts the next one"
         )
     return plans
-
-
-def prepare(rules: Iterable[Any]) -> None:
-    """Have the functions in some rules' inputs and params end in one line on a user's mistake.
-
-    Each holds its signature: Snakemake asks for it several times for each job, and Python works
-    it out anew each time.
-    """
-    for rule in rules:
-        for values in (rule.input, rule.params):
-            prepared = {id(each): _prepared(each) for each in values if inspect.isfunction(each)}
-            values[:] = [prepared.get(id(each), each) for each in values]
-            for name, value in vars(values).items():
-                setattr(values, name, prepared.get(id(value), value))
-
-
-def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Snakemake gives
-        with leaving():
-            return function(*arguments, **named)
-
-    vars(call)["__signature__"] = inspect.signature(function)
-    return call
 
 
 def begin(plans: Plans) -> None:
@@ -177,8 +151,7 @@ def _reasons_in_logs(plan: RulesPlan) -> Iterator[Reason]:
 
 
 def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
-    folder = str(plan.layout.specialists)
-    own = [each for each in failures if each.specialists == folder]
+    own = [each for each in failures if plan.layout.has_slot(each.name)]
     record_failed(plan.failed_file, own)
     if not own:
         return
@@ -191,7 +164,7 @@ def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
 
 def _say_doubts(plans: Plans) -> None:
     """Print the doubts that the check of all rows raised, each split's once."""
-    checks = dict.fromkeys(plan.layout.check for plan in plans.all)
+    checks = dict.fromkeys(plan.layout.file("split_check.check") for plan in plans.all)
     found = [
         line for path in checks if path.exists() for line in doubt_lines(read_made(path, Check))
     ]

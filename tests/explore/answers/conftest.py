@@ -32,10 +32,19 @@ def variant(name, changes, validation, test=0.8, winners=(), moves=(), partition
         "generalist": {"score": 0.7},
         "verdict": "helps",
     }
-    gate = {"score": validation, "rows": 60}
     since = "r0" if moves else None
     return Known(
-        "tiny", name, changes, f"r-{name}", partitions, gate, metrics, winners, since, moves
+        "tiny",
+        name,
+        changes,
+        f"r-{name}",
+        partitions,
+        validation,
+        60,
+        metrics,
+        winners,
+        since,
+        moves,
     )
 
 

@@ -1,6 +1,6 @@
 """How winners moved between two releases."""
 
-from shoal.explore.answers.moves import moves
+from shoal.explore.answers.gather import moves
 
 
 def winner(partition, train, validation, point):

@@ -1,11 +1,11 @@
 """The page that says what the choices did."""
 
-from shoal.explore.answers.compare import compare
-from shoal.explore.answers.moves import Move
+from shoal.explore.answers.gather import Move
 from shoal.explore.answers.page import answers_page
 from shoal.explore.answers.plots import plots
-from tests.evaluate.test_report import EVIL, Reader
+from shoal.explore.answers.tables import compare
 from tests.explore.answers.conftest import variant, winner
+from tests.report.test_evaluation import EVIL, Reader
 
 
 def page_of(found):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shoal.cli.stimulus import import_stimulus
 
+from shoal.cli.explore import import_stimulus
 from shoal.errors import SettingsError, ShoalError
 from shoal.explore.import_stimulus.experiment import imported
 from shoal.plan.variants import variants

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from shoal.errors import ModelError
-from shoal.explore.intermediates.facts import Layer, wanted_layer
-from shoal.explore.intermediates.forms import Kind
+from shoal.explore.intermediates.forms import Kind, Layer, wanted_layer
 from shoal.explore.intermediates.layers import activations, seconds_a_row, survey
 
 

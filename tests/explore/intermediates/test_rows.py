@@ -131,8 +131,8 @@ def test_a_row_is_found_by_its_key(release):
     block, at = rows.find(key.tobytes())
     (row,) = rows.described(block.order[[at]])
 
-    assert row["key"] == key.tobytes().hex()
-    assert (row["shard"], row["partition"], row["fold"]) == ("b", 0, "train")
+    assert row.key == key.tobytes().hex()
+    assert (row.shard, row.partition, row.fold) == ("b", 0, "train")
     with pytest.raises(SourceError, match=r"key 0{32}: no row of this release has it"):
         rows.find(bytes(16))
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from shoal.errors import ModelError
-from shoal.explore.intermediates.search import nearest, top, unit_of
+from shoal.explore.intermediates.ask import nearest, top, unit_of
 
 
 def in_blocks(values, size, seed=0):

@@ -104,7 +104,7 @@ def errors(table):
 def test_specialists_that_share_a_layer_are_found_by_its_bits(finished, tmp_path):
     """One with another's first layer shares that layer and no other, whatever else it holds."""
     folder = copy_of(finished, tmp_path)
-    one, other = sorted(folder.glob("g1/specialists/*/*/*/model.safetensors"))[:2]
+    one, other = sorted(folder.glob("g1/specialists/*/*/*/*/model.safetensors"))[:2]
     tensors, meta = load_state(one)
     others, others_meta = load_state(other)
     layer = next(iter(tensors)).rpartition(".")[0]
@@ -239,7 +239,7 @@ def test_what_is_no_query_of_the_results_is_refused_in_one_line(finished, sql, m
 def test_a_file_that_is_damaged_is_named(finished, tmp_path):
     """A table of which one file does not read gives no rows at all."""
     folder = copy_of(finished, tmp_path)
-    path = next(folder.glob("g1/specialists/*/*/*/model.safetensors"))
+    path = next(folder.glob("g1/specialists/*/*/*/*/model.safetensors"))
     path.write_bytes(path.read_bytes()[:100])
 
     with pytest.raises(CorruptError, match=f"{path}: its header does not read"):

@@ -1,1 +1,1 @@
-"""What each choice of settings did: scores, shares of their variation, winners by partition."""
+"""Comparison of an experiment's choices: scores, shares of their variation, winners."""

@@ -33,7 +33,7 @@ _QUARTERS = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Share:
-    """What one choice, or two together, explain.
+    """Share of one choice, or of two together.
 
     Attributes:
         names: The choice, or the two; one name may be that of several choices that the scores
@@ -59,7 +59,7 @@ class Explained:
     Attributes:
         scores: How many scores it is of.
         shares: Each choice; on a complete grid then each pair of choices.
-        rest: What they leave: interactions of more choices, and chance.
+        rest: The share they leave: interactions of more choices, and chance.
         complete: Whether every combination is there equally often, so that the parts are exact.
         reason: Why there is no decomposition; empty where there is one.
     """

@@ -1,13 +1,13 @@
-"""Command ``answers``: what an experiment's choices did, as tables, plots and a page."""
+"""Command ``answers``: compare an experiment's choices in tables, plots and a page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.explore.answers.compare import compare
 from shoal.explore.answers.gather import known
 from shoal.explore.answers.page import answers_page
 from shoal.explore.answers.plots import plots
+from shoal.explore.answers.tables import compare
 from shoal.formats.files import replacing
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def answers(runs: Sequence[Path], out: Path) -> None:
-    """Compare what is published of an experiment's variants and of their grid points.
+    """Compare the published variants of an experiment, and their grid points.
 
     Like a release, the answers are recorded last, and those before are withdrawn first.
 

@@ -1,13 +1,12 @@
-"""What is known of each variant: its scores, its partitions' winners, and those before."""
+"""Published results of each variant: scores, winners by partition, and how these moved."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from shoal.errors import CorruptError
-from shoal.explore.answers.moves import moves
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.judgement import GateRecord, Metrics
@@ -20,9 +19,31 @@ from shoal.plan.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shoal.explore.answers.moves import Move
+    from shoal.formats.documents import plan as documents
+    from shoal.formats.documents.choice import Margin
 
     Point = Mapping[str, Any]
+
+Moved = Literal["same rows", "kept", "moved", "new", "gone"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A partition's winner before and after a change of rows.
+
+    Attributes:
+        partition: Its number.
+        what: ``same rows``: neither its training nor its validation rows changed, so it chose
+            nothing again; ``kept`` or ``moved``: they did, and the winner is the same or another;
+            ``new`` or ``gone``: it has a specialist only now, or only had one before.
+        before: The winner's values before; None for ``new``.
+        after: The winner's values now; None for ``gone``.
+    """
+
+    partition: int
+    what: Moved
+    before: Point | None
+    after: Point | None
 
 
 @dataclass(frozen=True)
@@ -37,8 +58,7 @@ class Winner:
         losses: Mean validation loss of each grid point, by its text; empty without rows.
         points: Values of the points in ``losses``.
         rows: Validation rows that they were compared on.
-        margin: Next best ``point``, its loss minus the winner's as ``value``, and the standard
-            ``error`` of that over ``units``; None where there is nothing to compare.
+        margin: Distance to the next best point; None where there is nothing to compare.
     """
 
     partition: int
@@ -48,20 +68,21 @@ class Winner:
     losses: dict[str, float]
     points: dict[str, Point]
     rows: int
-    margin: Mapping[str, Any] | None
+    margin: Margin | None
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is published of a variant.
+    """Published results of a variant.
 
     Attributes:
         experiment: Name of the experiment.
         variant: The variant's id, the last part of its folder; empty where it is the only one.
-        changes: What tells it from the others.
+        changes: Settings that tell it from the others.
         release: Identity of the release.
         partitions: How many it has.
-        gate: The pool's mean ``score`` on validation rows that chose nothing, and those ``rows``.
+        validation: The pool's mean score on validation rows that chose nothing.
+        validation_rows: How many these are.
         metrics: Content of ``metrics.json``.
         winners: The partitions that have a specialist.
         since: The release that the winners are compared with, None where there is none.
@@ -70,23 +91,24 @@ class Known:
 
     experiment: str
     variant: str
-    changes: Mapping[str, Any]
+    changes: Point
     release: str
     partitions: int
-    gate: Mapping[str, Any]
-    metrics: Mapping[str, Any]
+    validation: float
+    validation_rows: int
+    metrics: Metrics
     winners: Sequence[Winner]
     since: str | None
     moves: Sequence[Move]
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What tells it from others that are no replicates of it: its changes but the seed."""
+    def settings(self) -> Point:
+        """Its changes but the seed: they tell it from others that are no replicates of it."""
         return {name: value for name, value in self.changes.items() if name != "seed"}
 
 
 def known(run: Path) -> Known:
-    """What is published of a variant.
+    """Read the published results of a variant.
 
     Args:
         run: The settings file of the run.
@@ -96,9 +118,9 @@ def known(run: Path) -> Known:
     """
     content = read_made(run, RunRecord)["plan"]
     layout = Layout.from_json(content["layout"])
-    record = read_made(layout.published, ReleaseNow)
+    record = read_made(layout.file("pool_publish.record"), ReleaseNow)
     index = read_made(layout.index, PartitionIndex)
-    gate = read_made(layout.gate(index), GateRecord)
+    gate = read_made(layout.file("gate.gate", index), GateRecord)
     chosen = {each["partition"]: each["point"]["values"] for each in record["winners"]}
     choices = [layout.choice(entry) for entry in layout.specialised(index)]
     root, home = Path(layout.root), Path(layout.home)
@@ -109,9 +131,10 @@ def known(run: Path) -> Known:
         changes=content["changes"],
         release=record["release"],
         partitions=len(index["partitions"]),
-        gate={"score": gate["validation"]["pool"], "rows": gate["rows"]},
-        metrics=read_made(layout.evaluation(index, "metrics.json"), Metrics),
-        winners=[_winner(path, chosen, layout.published) for path in choices],
+        validation=gate["validation"]["pool"],
+        validation_rows=gate["rows"],
+        metrics=read_made(layout.file("evaluate.metrics", index), Metrics),
+        winners=[_winner(path, chosen, layout.file("pool_publish.record")) for path in choices],
         since=None if before is None else before["release"],
         moves=[] if before is None else moves(before["winners"], record["winners"]),
     )
@@ -139,28 +162,48 @@ def _winner(path: Path, chosen: Mapping[int, Point], published: Path) -> Winner:
     )
 
 
-def _before(
-    record: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
-) -> Mapping[str, Any] | None:
+def _before(record: ReleaseNow, entries: Sequence[documents.Release]) -> documents.Release | None:
     """The last release of other rows, all else being equal: settings, code and generation."""
-    own = record["layout"]
     others = [
         entry
         for entry in entries
         if "winners" in entry
-        and entry["layout"]["index_id"] != own["index_id"]
-        and _same_but_rows(entry["layout"], own)
+        and entry["layout"]["index_id"] != record["layout"]["index_id"]
+        and _chooses_alike(entry["layout"], record["layout"])
     ]
     return others[-1] if others else None
 
 
-def _same_but_rows(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _chooses_alike(one: documents.LayoutRecord, other: documents.LayoutRecord) -> bool:
     """Whether two releases would choose the same from the same rows."""
-    names = ("generation", "left_out")
-    same = all(one[name] == other[name] for name in names)
-    return same and bool(one["made"]["choices"] == other["made"]["choices"])
+    return (
+        one["generation"] == other["generation"]
+        and one["left_out"] == other["left_out"]
+        and one["made"]["choices"] == other["made"]["choices"]
+    )
 
 
 def point_text(point: Point) -> str:
     """A grid point as people read it: ``lr 0.01, weight_decay 0``."""
     return ", ".join(f"{n} {value_text(each)}" for n, each in point.items()) or "the only one"
+
+
+def moves(before: Sequence[documents.Winner], after: Sequence[documents.Winner]) -> list[Move]:
+    """Compare each partition's winner in two releases of one generation, settings and code.
+
+    Returns:
+        One entry per partition in either, in order of number.
+    """
+    old = {each["partition"]: each for each in before}
+    new = {each["partition"]: each for each in after}
+    return [_move(number, old.get(number), new.get(number)) for number in sorted(old | new)]
+
+
+def _move(partition: int, before: documents.Winner | None, after: documents.Winner | None) -> Move:
+    old, new = (each and each["point"]["values"] for each in (before, after))
+    if before is None or after is None:
+        return Move(partition, "new" if before is None else "gone", old, new)
+    if before["train"] == after["train"] and before["validation"] == after["validation"]:
+        return Move(partition, "same rows", old, new)
+    same = before["point"]["id"] == after["point"]["id"]
+    return Move(partition, "kept" if same else "moved", old, new)

@@ -1,20 +1,19 @@
-"""Plots of what choices did, as SVG that also stands alone; on the page they take its colours."""
+"""Plots that compare choices, as SVG files; on the page they take its colours."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.explore.answers.anova import Share
 from shoal.formats.text import share_text
-from shoal.report.partition_map import COLOURS
+from shoal.report.plots import COLOURS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from shoal.explore.answers.compare import Answers
+    from shoal.explore.answers.tables import Answers, Row
 
-    Row = Mapping[str, Any]
 
 _WIDTH = 900.0
 _MOST_PAIRS = 8
@@ -32,7 +31,7 @@ def plots(answers: Answers) -> dict[str, str]:
     """Every plot by name; those of which there is nothing to show are left out.
 
     Args:
-        answers: What was found.
+        answers: The comparison.
     """
     found = {}
     if len(answers.variants) > 1:

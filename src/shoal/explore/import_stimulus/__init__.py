@@ -10,6 +10,6 @@ role ``split``              ``split: column``: 0 is train, 1 validation, 2 test
 ``split``                   one choice of ``split`` for each
 ==========================  ==================================================================
 
-What has no equal is said, and left out. The YAML is that of later versions of stimulus, JSON and
-typed headers that of earlier ones.
+Settings without an equal are reported and left out. The YAML is that of later versions of stimulus,
+JSON and typed headers that of earlier ones.
 """

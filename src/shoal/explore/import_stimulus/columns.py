@@ -1,25 +1,108 @@
-"""What the columns of a data file are, from its header and from a config."""
+"""Roles, kinds and encoders of a data file's columns, from its header and from a config."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.errors import SettingsError, SourceError, nearest
-from shoal.explore.import_stimulus.encoders import TYPES, Meaning, meaning_of
 from shoal.settings.section import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from shoal.explore.import_stimulus.formats import Column
+    from shoal.explore.import_stimulus.configs import Arguments, Column
 
 _TYPED = re.compile(r"(?P<bare>.+):(?P<role>[^:]*):(?P<type>[^:]*)")
 _ROLE = re.compile(r"(input|label|meta|split)\d*")
 _FEW_CLASSES = 20
 """Whole numbers in a label are classes if at most so many are distinct."""
+
+
+_LETTERS = {
+    frozenset("ACGT"): "dna",
+    frozenset("ACDEFGHIKLMNPQRSTVWY"): "protein",
+}
+
+
+class Meaning(NamedTuple):
+    """Meaning of a type or an encoder of stimulus in Shoal.
+
+    Attributes:
+        kind: The column's kind.
+        spec: Its encoder, None where the kind's own serves.
+        is_class: Whether a label of it is a class; None where its values tell.
+    """
+
+    kind: str
+    spec: Arguments | None = None
+    is_class: bool | None = None
+
+
+def _sequence(alphabet: str) -> Arguments:
+    return {"encoder": "sequence_one_hot", "alphabet": alphabet}
+
+
+_RANK = {"encoder": "rank"}
+
+TYPES = {
+    "dna": Meaning("text", _sequence("dna")),
+    "rna": Meaning("text", _sequence("ACGU")),
+    "prot": Meaning("text", _sequence("protein")),
+    "protein": Meaning("text", _sequence("protein")),
+    "str": Meaning("text", is_class=True),
+    "str_class": Meaning("categorical", is_class=True),
+    "int_class": Meaning("categorical", is_class=True),
+    "bool": Meaning("categorical", is_class=True),
+    "int": Meaning("numeric"),
+    "int_reg": Meaning("numeric", is_class=False),
+    "int_rank": Meaning("numeric", _RANK, is_class=False),
+    "float": Meaning("numeric", is_class=False),
+    "float_rank": Meaning("numeric", _RANK, is_class=False),
+}
+"""Meaning of each type in a header, or ``data_type``."""
+
+_VALUE = Meaning("numeric", {"encoder": "passthrough"})
+_CODE = Meaning("categorical", {"encoder": "ordinal"}, is_class=True)
+_RANKED = Meaning("numeric", _RANK, is_class=False)
+_CLASSES = {
+    "NumericEncoder": _VALUE,
+    "FloatEncoder": _VALUE,
+    "IntEncoder": _VALUE,
+    "NumericRankEncoder": _RANKED,
+    "FloatRankEncoder": _RANKED,
+    "IntRankEncoder": _RANKED,
+    "StrClassificationEncoder": _CODE,
+    "StrClassificationIntEncoder": _CODE,
+}
+
+_SAME = {"dtype", "force_cpu", "padding", "convert_lowercase"}
+"""Arguments that change no meaning: features are float32, texts are padded, case is ignored."""
+
+
+def meaning_of(name: str, params: Arguments) -> tuple[Meaning | None, list[str]]:
+    """Meaning of an encoder of stimulus in Shoal, if any, and the arguments that are lost.
+
+    Args:
+        name: Its class.
+        params: Its arguments.
+    """
+    left = {key: value for key, value in params.items() if key not in _SAME}
+    meaning = _CLASSES.get(name)
+    if name == "TextOneHotEncoder":
+        meaning = Meaning("text", _sequence(_alphabet(left.pop("alphabet", "acgt"))))
+    elif meaning is _RANKED and left.get("scale") is True:
+        left.pop("scale")  # ranks are from 0 to 1 in Shoal
+    elif meaning is _CODE and left.get("scale") is False:
+        left.pop("scale")
+    return meaning, sorted(left)
+
+
+def _alphabet(letters: Any) -> str:  # noqa: ANN401 - any argument
+    known = _LETTERS.get(frozenset(str(letters).upper()))
+    return known or str(letters)
 
 
 @dataclass
@@ -33,14 +116,14 @@ class Columns:
         kinds: Input column to kind, where it is known.
         encoders: Input column to its encoders, where they are not its kind's.
         label_is_class: Whether the label is a class; None where its values tell.
-        notes: What cannot be carried over, in words.
+        notes: Settings that cannot be carried over, in words.
     """
 
     path: Path
     names: list[str]
     roles: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
-    encoders: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    encoders: dict[str, list[Arguments]] = field(default_factory=dict)
     label_is_class: bool | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -49,7 +132,7 @@ class Columns:
         return [name for name in self.names if self.roles.get(name) == role]
 
     def named(self, name: str) -> str:
-        """The column that a config means: by its whole header, or by what stands before the colon.
+        """The column that a config means: by its whole header, or by the part before the colon.
 
         Raises:
             SettingsError: There is no such column, or several.
@@ -78,7 +161,7 @@ class Columns:
 def columns_of(path: Path, listed: Sequence[Column]) -> Columns:
     """The columns of a data file.
 
-    What a config lists counts; a column that it does not list is what its header says.
+    The config goes before the header.
 
     Raises:
         SourceError: The file is not readable, or has no label.
@@ -129,7 +212,7 @@ def _role(text: str, place: str) -> str:
 
 
 def _take_listed(columns: Columns, name: str, entry: Column) -> None:
-    """Note what a config says of a column; where it has no encoder its type says the kind."""
+    """Note a column of a config; where it has no encoder its type says the kind."""
     columns.roles[name] = _role(entry.column_type, f"columns: {entry.column_name!r}: column_type")
     match = _TYPED.fullmatch(name)
     types = [kind for kind in (entry.data_type, match and match["type"]) if kind]

@@ -1,31 +1,34 @@
-"""Questions about activations, and their answers as tables."""
+"""Nearest rows and highest activations: exact, with one block of rows in memory at a time."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.errors import SettingsError
+from shoal.errors import ModelError, SettingsError
 from shoal.explore.intermediates.forms import Kind, check_form, pooled
 from shoal.explore.intermediates.models import EMBEDDER, is_key
-from shoal.explore.intermediates.search import nearest, top, unit_of
 from shoal.formats.documents.plan import RunSettings
 from shoal.formats.json_file import read_made
 from shoal.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from shoal.explore.intermediates.models import Model
     from shoal.explore.intermediates.rows import Block
-    from shoal.explore.intermediates.search import Found
     from shoal.explore.intermediates.store import Intermediates
 
+    Blocks = Iterable[tuple[NDArray[np.int64], NDArray[Any]]]
+
 Table = tuple[list[str], list[tuple[Any, ...]]]
+_QUERIES = 512  # of which distances to a block are held at once
 _ABOUT = ("key", "shard", "partition", "fold", "label")
 
 
@@ -35,7 +38,7 @@ def nearest_rows(
     """The rows of a model whose activations are nearest to those of other rows.
 
     Args:
-        store: What is kept.
+        store: The activations.
         name: The model.
         layer: The layer.
         query: Key of a row, which is then none of its own neighbours; or a source file.
@@ -71,10 +74,10 @@ def top_rows(
     """The rows of a model at which a unit of a layer is most active.
 
     Args:
-        store: What is kept.
+        store: The activations.
         name: The model.
         layer: The layer.
-        unit: The unit; see :func:`~.search.unit_of`.
+        unit: The unit; see :func:`unit_of`.
         k: How many rows.
         form: As in :func:`nearest_rows`.
         rows: The same.
@@ -119,7 +122,7 @@ def _numbered(
 
 
 def _table(model: Model, found: Found, value: str) -> Table:
-    """A row for each query and found row."""
+    """One row per query and row that it found."""
     classes = model.release.shapes.classes
     about = _ABOUT if classes is not None else _ABOUT[:-1]
     inside = np.isfinite(found.values)
@@ -128,9 +131,9 @@ def _table(model: Model, found: Found, value: str) -> Table:
     rows = []
     for query, column in np.argwhere(inside).tolist():
         row = described[int(found.places[query, column])]
+        own = [row.key, row.shard, row.partition, row.fold]
         if classes is not None:
-            row["label"] = classes[row["y"]] if row["y"] >= 0 else None
-        own = (row[name] for name in about)
+            own.append(classes[int(row.y)] if row.y >= 0 else None)
         rows.append((query + 1, *own, float(found.values[query, column])))
     return ["query", *about, value], rows
 
@@ -167,3 +170,110 @@ def usual_budget(results: Path) -> int:
             f"give --budget"
         )
     return int(budget)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best rows of each query, the best first.
+
+    Attributes:
+        places: Numbers of the rows, int64 ``(queries, at most k)``.
+        values: Their distances or activations, float64, of the same shape.
+    """
+
+    places: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def nearest(
+    blocks: Blocks, queries: NDArray[Any], k: int, without: NDArray[np.int64] | None = None
+) -> Found:
+    """The rows with the smallest Euclidean distances; equal ones in order of their numbers.
+
+    Args:
+        blocks: Numbers of rows, ``(rows,)``, and their values, ``(rows, …)``.
+        queries: ``(queries, …)``.
+        k: How many for each query.
+        without: For each query, the number of a row that is none of its neighbours.
+    """
+    from scipy.spatial.distance import cdist
+
+    parts = [slice(at, at + _QUERIES) for at in range(0, max(1, len(queries)), _QUERIES)]
+    points = [_flat(queries[part]) for part in parts]
+    best = [_nothing(len(each)) for each in points]
+    for places, values in blocks:
+        rows = _flat(values)
+        for number, part in enumerate(parts):
+            distances = cdist(points[number], rows)
+            distances[np.isnan(distances)] = np.inf
+            if without is not None:
+                distances[without[part, None] == places[None]] = np.inf
+            best[number] = _merged(best[number], places, distances, k)
+    places = np.concatenate([each.places for each in best])
+    return _finite(Found(places, np.concatenate([each.values for each in best])))
+
+
+def top(blocks: Blocks, unit: int, k: int) -> Found:
+    """The rows with the highest activations of a unit; equal ones in order of their numbers.
+
+    Args:
+        blocks: Numbers of rows, ``(rows,)``, and their values, ``(rows, …)``.
+        unit: Place of the unit in a row, flattened.
+        k: How many.
+
+    Returns:
+        For one query.
+    """
+    best = _nothing(1)
+    for places, values in blocks:
+        activation = -_flat(values)[:, unit][None]
+        best = _merged(best, places, np.where(np.isnan(activation), np.inf, activation), k)
+    found = _finite(best)
+    return Found(found.places, -found.values + 0.0)
+
+
+def unit_of(text: str, shape: tuple[int, ...]) -> int:
+    """Place of a unit in a row, flattened.
+
+    Args:
+        text: That place, or the unit's place in each dimension, such as ``3,0,5``.
+        shape: Shape of a row.
+
+    Raises:
+        ModelError: There is no such unit.
+    """
+    parts = text.split(",")
+    if all(part.isascii() and part.isdigit() for part in parts):
+        numbers = [int(part) for part in parts]
+        if len(numbers) == 1 and numbers[0] < math.prod(shape):
+            return numbers[0]
+        inside = len(numbers) == len(shape) and all(map(int.__lt__, numbers, shape))
+        if inside:
+            return int(np.ravel_multi_index(numbers, shape))
+    raise ModelError(
+        f"unit {text!r}: the layer gives {math.prod(shape)} units per row, of shape {shape}; give "
+        f"a number from 0, or one for each dimension"
+    )
+
+
+def _flat(values: NDArray[Any]) -> NDArray[np.float64]:
+    return values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
+
+
+def _nothing(queries: int) -> Found:
+    return Found(np.empty((queries, 0), np.int64), np.empty((queries, 0)))
+
+
+def _merged(best: Found, places: NDArray[np.int64], values: NDArray[np.float64], k: int) -> Found:
+    """The ``k`` smallest values of both, with their rows."""
+    numbers = np.broadcast_to(places, values.shape)
+    numbers = np.concatenate([best.places, numbers], axis=1)
+    joined = np.concatenate([best.values, values], axis=1)
+    order = np.lexsort((numbers, joined), axis=1)[:, :k]
+    return Found(np.take_along_axis(numbers, order, 1), np.take_along_axis(joined, order, 1))
+
+
+def _finite(best: Found) -> Found:
+    """Without columns in which no query has found anything."""
+    there = np.isfinite(best.values).any(axis=0)
+    return Found(best.places[:, there], best.values[:, there])

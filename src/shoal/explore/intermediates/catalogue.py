@@ -1,16 +1,17 @@
-"""Which activations are kept and where: blocks of many models and layers, packed in few files."""
+"""The catalogue of kept activations: blocks of many models and layers, packed in few files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError
-from shoal.explore.intermediates.forms import Kind, frame, unframed
+from shoal.explore.intermediates.forms import Kind, LayerRecord, frame, unframed
 from shoal.explore.intermediates.rows import ADDRESS_BYTES
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import canonical_json, json_hash
@@ -32,8 +33,52 @@ _PACK_BYTES = 1 << 26
 _OVERHEAD = 1024  # bytes of a pack, and of each of its columns, beside the frames, at most
 
 
+class KeptLayer(TypedDict):
+    """Kept activations of a layer in a form.
+
+    Attributes:
+        layer: The layer's name.
+        form: The form.
+        wanted: Blocks that models want.
+        distinct: Different ones among them.
+        kept: Those of them that are kept.
+        rows: Rows of kept blocks.
+        bytes: Bytes of kept blocks.
+        size: Bytes per row.
+        read: Predicted seconds to read a row.
+        recompute: Predicted seconds to recompute a row.
+        note: Why others are not kept.
+    """
+
+    layer: str
+    form: str
+    wanted: int
+    distinct: int
+    kept: int
+    rows: int
+    bytes: int
+    size: float
+    read: float
+    recompute: float
+    note: str
+
+
+class Record(TypedDict, total=False):
+    """Kept with the blocks: requests, budget, the last report, and layers by architecture."""
+
+    requests: list[list[str]]
+    budget: int
+    report: list[KeptLayer]
+    architectures: dict[str, dict[str, LayerRecord]]
+
+
+class _File(Record):
+    packs: list[str]
+    columns: list[list[Any]]
+
+
 class Column(NamedTuple):
-    """What blocks have in common that lie together: a layer's name, what it gives, the form."""
+    """Blocks that lie together: the layer's name, the form, and the kind of the layer's output."""
 
     layer: str
     form: str
@@ -49,7 +94,7 @@ class Entry:
         offset: Where in the file its frame begins.
         size: Bytes of the frame.
         rows: Rows of the block.
-        column: What it is of.
+        column: Its layer and form.
         digest: Hash over the frame.
     """
 
@@ -63,17 +108,17 @@ class Entry:
 
 @dataclass
 class Catalogue:
-    """The folder of what is kept. Any number of processes may read while one writes.
+    """The folder of kept activations. Any number of processes may read while one writes.
 
     Attributes:
         folder: The folder; it comes to exist with the first write.
         entries: Address of a block to where it lies.
-        record: JSON that is kept with them.
+        record: Kept with them.
     """
 
     folder: Path
     entries: dict[bytes, Entry] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
     _pending: dict[Column, dict[bytes, tuple[bytes, int]]] = field(default_factory=dict)
     _waiting: int = 0
 
@@ -89,9 +134,12 @@ class Catalogue:
             return cls(folder)
         tensors, _ = load_state(path)
         try:
-            record = parse_json(tensors["record"].tobytes(), path, dict[str, Any])
-            packs, columns = record.pop("packs"), record.pop("columns")
-            kinds = [Column(c[0], c[1], Kind(tuple(c[2]), c[3])) for c in columns]
+            content = parse_json(tensors["record"].tobytes(), path, _File)
+            packs = content["packs"]
+            kinds = [
+                Column(layer, form, Kind(tuple(shape), dtype))
+                for layer, form, shape, dtype in content["columns"]
+            ]
             rows = zip(
                 tensors["addresses"], tensors["digests"], tensors["places"].tolist(), strict=True
             )
@@ -103,7 +151,8 @@ class Catalogue:
             }
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise CorruptError(f"{path}: no catalogue of activations ({error!r})") from None
-        return cls(folder, entries, record)
+        own = {n: each for n, each in content.items() if n not in ("packs", "columns")}
+        return cls(folder, entries, cast("Record", own))
 
     def lock(self) -> AbstractContextManager[None]:
         """Only one writer is in this block at a time."""
@@ -154,11 +203,11 @@ class Catalogue:
         return there | {address: len(c) for each in waiting for address, (c, _) in each}
 
     def add(self, address: bytes, column: Column, values: NDArray[Any], room: int) -> int:
-        """Take in a block; it counts after :meth:`commit`.
+        """Add a block; it counts after :meth:`commit`.
 
         Args:
             address: Its address.
-            column: What it is of.
+            column: Its layer and form.
             values: ``(rows, …)``, as the layer gave them.
             room: Bytes that it may take.
 
@@ -181,7 +230,7 @@ class Catalogue:
             self._write()
 
     def _write(self) -> None:
-        """Write what was added as a pack. Equal frames are written once."""
+        """Write added blocks as a pack. Equal frames are written once."""
         packed = [(c, b, _frames(b)) for c, b in sorted(self._pending.items())]
         self._pending, self._waiting = {}, 0
         if not packed:
@@ -200,10 +249,10 @@ class Catalogue:
                     self.entries[address] = Entry(*place, rows, column, digest)
 
     def commit(self, keep: Container[bytes]) -> None:
-        """Write packs and catalogue without what is not kept, then remove old files.
+        """Write packs and catalogue without blocks that are not kept, then remove old files.
 
         Args:
-            keep: Addresses of what stays beside what was added.
+            keep: Addresses of blocks that stay beside those that were added.
         """
         stale = {entry.pack for address, entry in self.entries.items() if address not in keep}
         stale |= self._small()
@@ -240,7 +289,7 @@ class Catalogue:
         listed = sorted(self.entries.items())
         columns = [[c.layer, c.form, list(c.kind.shape), c.kind.dtype] for c in kinds]
         places = [[packs[e.pack], e.offset, e.size, e.rows, kinds[e.column]] for _, e in listed]
-        record = self.record | {"packs": list(packs), "columns": columns}
+        record = {**self.record, "packs": list(packs), "columns": columns}
         tensors: dict[str, NDArray[Any]] = {
             "addresses": _bytes(address for address, _ in listed),
             "digests": _bytes(entry.digest for _, entry in listed),
@@ -255,8 +304,8 @@ def _frames(blocks: Mapping[bytes, tuple[bytes, int]]) -> dict[bytes, bytes]:
     return {_digest(content): content for content, _ in blocks.values()}
 
 
-def _about(column: Column) -> dict[str, Any]:
-    """What a pack says of a column."""
+def _about(column: Column) -> dict[str, object]:
+    """A column as a pack names it."""
     shape = column.kind.in_form(column.form).shape
     named = {"layer": column.layer, "form": column.form}
     return named | {"dtype": column.kind.dtype, "shape": list(shape)}
@@ -268,7 +317,7 @@ def overhead(columns: int, budget: int) -> int:
 
 
 def address_of(function: str, rows: bytes, form: str) -> bytes:
-    """Address of what a function gives for a block of rows, in a form."""
+    """Address of a function's values for a block of rows, in a form."""
     return _digest(b"\0".join([function.encode(), form.encode(), rows]))
 
 

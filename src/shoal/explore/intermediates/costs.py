@@ -1,4 +1,4 @@
-"""What reading and recomputing cost on this machine, measured once and kept."""
+"""Costs of reading and recomputing on this machine, measured once and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -27,7 +27,13 @@ _ROWS, _FEATURES = (32, 1024), 64
 
 
 class ArchitectureCosts(TypedDict):
-    """Costs of an architecture on a machine."""
+    """Costs of an architecture on a machine.
+
+    Attributes:
+        load: Seconds to load a model.
+        rows: Seconds to read a row that goes into it.
+        layers: Seconds for one row to reach each layer.
+    """
 
     load: float
     rows: float
@@ -35,7 +41,12 @@ class ArchitectureCosts(TypedDict):
 
 
 class MachineCosts(TypedDict):
-    """A machine's part of the file, see :class:`Costs`."""
+    """Costs on a machine.
+
+    Attributes:
+        read: For each form, seconds per block and per byte.
+        compute: Costs of each architecture.
+    """
 
     read: dict[str, list[float]]
     compute: dict[str, ArchitectureCosts]
@@ -46,27 +57,25 @@ class Costs:
     """Costs of one machine with one number of threads.
 
     Attributes:
-        folder: Folder of what is kept.
+        folder: Folder of kept activations.
         machine: Its name.
-        content: JSON: ``read`` has for each form the seconds a block and a byte; ``compute`` for
-            each architecture the seconds to ``load`` a model, to read the ``rows`` that go into it
-            (a row), and to reach each of its ``layers`` (a row).
+        content: The costs.
     """
 
     folder: Path
     machine: str
-    content: dict[str, Any] = field(default_factory=lambda: {"read": {}, "compute": {}})
+    content: MachineCosts = field(default_factory=lambda: MachineCosts(read={}, compute={}))
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> Costs:
-        """What is known of this machine."""
+        """Known costs of this machine."""
         machine = f"{platform.node()}, threads: {threads}"
         path = folder / _FILE
         known = read_json(path, dict[str, MachineCosts]).get(machine) if path.exists() else None
-        return cls(folder, machine) if known is None else cls(folder, machine, dict(known))
+        return cls(folder, machine) if known is None else cls(folder, machine, known)
 
     def save(self) -> None:
-        """Keep what is known, beside what is known of other machines."""
+        """Keep the costs, beside those of other machines."""
         update_json(self.folder / _FILE, lambda others: others | {self.machine: self.content})
 
     def measure_reading(self) -> None:
@@ -84,37 +93,27 @@ class Costs:
     def learn(
         self, architecture: str, load: float, rows: float, layers: Mapping[str, float]
     ) -> None:
-        """Keep what was measured of an architecture.
-
-        Args:
-            architecture: Its identity.
-            load: Seconds to load a model.
-            rows: Seconds to read a row that goes into it.
-            layers: Seconds for one row to reach each layer.
-        """
-        self.content["compute"][architecture] = {
-            "load": load,
-            "rows": rows,
-            "layers": dict(layers),
-        }
+        """Keep what was measured of an architecture, see :class:`ArchitectureCosts`."""
+        own: ArchitectureCosts = {"load": load, "rows": rows, "layers": dict(layers)}
+        self.content["compute"][architecture] = own
 
     def read(self, form: str, blocks: float, size: float) -> float:
         """Predicted seconds to read blocks of so many bytes together; 0 if nothing was measured."""
         per_block, per_byte = self.content["read"].get(form, (0.0, 0.0))
-        return float(per_block * blocks + per_byte * size)
+        return per_block * blocks + per_byte * size
 
     def recompute(self, architecture: str, layer: str, rows: float) -> float:
         """Predicted seconds to recompute a layer for rows, the model being loaded."""
         known = self.content["compute"][architecture]
-        return float(rows * (known["rows"] + known["layers"][layer]))
+        return rows * (known["rows"] + known["layers"][layer])
 
     def load_seconds(self, architecture: str) -> float:
         """Seconds to load a model."""
-        return float(self.content["compute"][architecture]["load"])
+        return self.content["compute"][architecture]["load"]
 
 
 def _reading(catalogue: Catalogue) -> dict[str, list[float]]:
-    """Seconds a block and a byte, for each form: the line through two sizes of block."""
+    """Seconds per block and per byte, for each form: the line through two sizes of block."""
     rng = np.random.default_rng(0)
     addresses = {}
     for form in FORMS:

@@ -1,16 +1,19 @@
-"""Forms in which activations are kept: what each leaves of them, as bytes and back."""
+"""Layers of models, and the forms in which their activations are kept as bytes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from typing_extensions import TypedDict
 
-from shoal.errors import DataError, SettingsError, nearest
+from shoal.errors import DataError, ModelError, SettingsError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     Values = NDArray[np.floating[Any]]
@@ -23,7 +26,7 @@ FORMS = {
     "pooled": "means over positions, channels first; of a vector, means of 4 neighbours",
     "pooled-last": "means over positions, features last; of a vector, means of 4 neighbours",
 }
-"""Name of each form, and what it keeps."""
+"""Name of each form, and its meaning."""
 
 _NEIGHBOURS = 4
 _LEVELS = 256
@@ -32,7 +35,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, order=True)
 class Kind:
-    """What a layer gives for one row.
+    """Shape and type of a layer's output for one row.
 
     Attributes:
         shape: Without rows.
@@ -43,12 +46,75 @@ class Kind:
     dtype: str
 
     def in_form(self, form: str) -> Kind:
-        """What is left for one row after a form was taken."""
+        """The same after a form was taken."""
         if not form.startswith("pooled") or not self.shape:
             return self
         if len(self.shape) == 1:
             return Kind((math.ceil(self.shape[0] / _NEIGHBOURS),), self.dtype)
         return Kind((self.shape[0 if form == "pooled" else -1],), self.dtype)
+
+
+class LayerRecord(TypedDict):
+    """A :class:`Layer` as JSON."""
+
+    shape: list[int] | None
+    dtype: str | None
+    reason: str
+    tensors: list[str]
+    flops: float
+    sizes: dict[str, float]
+
+
+@dataclass
+class Layer:
+    """One of a model's modules.
+
+    Attributes:
+        kind: Its output for one row; None where it cannot be kept.
+        reason: Why it cannot.
+        tensors: Names of the model's tensors that were read before its output was there.
+        flops: Floating-point operations for one row up to there.
+        sizes: Bytes per row in each form that was tried.
+    """
+
+    kind: Kind | None = None
+    reason: str = "is not called when rows go through the model"
+    tensors: frozenset[str] = frozenset()
+    flops: float = 0
+    sizes: dict[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> LayerRecord:
+        """As JSON, from which :meth:`from_json` makes it again."""
+        return {
+            "shape": None if self.kind is None else list(self.kind.shape),
+            "dtype": None if self.kind is None else self.kind.dtype,
+            "reason": self.reason,
+            "tensors": sorted(self.tensors),
+            "flops": self.flops,
+            "sizes": self.sizes,
+        }
+
+    @classmethod
+    def from_json(cls, content: LayerRecord) -> Self:
+        """From the result of :meth:`as_json`."""
+        shape, dtype = content["shape"], content["dtype"]
+        kind = Kind(tuple(shape), dtype) if shape is not None and dtype is not None else None
+        tensors = frozenset(content["tensors"])
+        return cls(kind, content["reason"], tensors, content["flops"], dict(content["sizes"]))
+
+
+def wanted_layer(layers: Mapping[str, Layer], name: str, model: str) -> tuple[Layer, Kind]:
+    """A layer that can be kept, and the kind of its output.
+
+    Raises:
+        ModelError: The model has no such layer, or what it gives cannot be kept.
+    """
+    if name not in layers:
+        raise ModelError(f"model {model}: no layer {name!r}; {nearest(name, layers)}")
+    layer = layers[name]
+    if layer.kind is None:
+        raise ModelError(f"model {model}: layer {name!r} {layer.reason}")
+    return layer, layer.kind
 
 
 def check_form(form: str) -> None:
@@ -82,7 +148,7 @@ def pooled(form: str, values: Values) -> Values:
 
 
 def packed(form: str, values: Values) -> bytes:
-    """What a form keeps of a block's values, as bytes; the same values give the same bytes.
+    """A block's values in a form, as bytes; the same values give the same bytes.
 
     Args:
         form: The form.
@@ -100,13 +166,13 @@ def packed(form: str, values: Values) -> bytes:
 
 
 def unpacked(form: str, content: bytes, rows: int, kind: Kind) -> Values:
-    """A block's values from what :func:`packed` kept.
+    """A block's values from the bytes of :func:`packed`.
 
     Args:
         form: The form.
         content: Its bytes.
         rows: Rows of the block.
-        kind: What the layer gives for a row, before a form was taken.
+        kind: Kind of the layer's output, before a form was taken.
 
     Returns:
         ``(rows, …)`` in the layer's own type.
@@ -136,7 +202,7 @@ def as_kept(form: str, values: Values) -> Values:
 
 
 def frame(form: str, values: Values) -> bytes:
-    """A block's values in a form, compressed without loss: what is stored."""
+    """A block's values in a form, compressed without loss."""
     from numcodecs import Shuffle, zstd
 
     content = packed(form, values)
@@ -144,7 +210,7 @@ def frame(form: str, values: Values) -> bytes:
 
 
 def unframed(form: str, content: bytes, rows: int, kind: Kind) -> Values:
-    """A block's values from what :func:`frame` stored.
+    """A block's values from the bytes of :func:`frame`.
 
     Raises:
         ValueError: These are no such bytes. No more memory is taken than ``rows`` need.
@@ -161,7 +227,7 @@ def unframed(form: str, content: bytes, rows: int, kind: Kind) -> Values:
 
 
 def _width(form: str, dtype: np.dtype[Any]) -> int:
-    """Bytes a value; first bytes lie together, then second ones, which zstd likes better."""
+    """Bytes per value; first bytes lie together, then second ones, which zstd likes better."""
     return {"float16": 2, "quantile8": 1}.get(form, dtype.itemsize)
 
 

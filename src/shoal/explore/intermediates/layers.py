@@ -1,4 +1,4 @@
-"""A model's layers: what each gives, what it is made from, and what reaching it costs."""
+"""Outputs of a model's layers, the tensors they are made from, and the cost of reaching them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from shoal.explore.intermediates.costs import Clock
-from shoal.explore.intermediates.facts import Layer
-from shoal.explore.intermediates.forms import Kind
+from shoal.explore.intermediates.forms import Kind, Layer
 from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
@@ -121,7 +120,21 @@ def seconds_a_row(net: torch.nn.Module, x: NDArray[np.float32]) -> dict[str, flo
     """
     _, block = next(padded_blocks(x[:BLOCK_ROWS], "float32"))
     rows = torch.from_numpy(block)
-    return {name: each / BLOCK_ROWS for name, each in _times(net.eval(), rows).items()}
+    net.eval()
+    found: dict[str, list[float]] = {}
+    clock = Clock()
+
+    def note(name: str, _: Any) -> None:  # noqa: ANN401 - the same
+        found.setdefault(name, []).append(clock.seconds)
+
+    with _watching(net, note):
+        net(rows)  # the first pass is slower
+        found.clear()
+        for _ in range(_REPEATS):
+            clock = Clock()
+            net(rows)
+    # Others may use the machine, so what is more than the least is theirs.
+    return {name: min(each) / BLOCK_ROWS for name, each in found.items()}
 
 
 def _reason(output: Any, calls: int) -> str:  # noqa: ANN401 - whatever the module gives
@@ -142,29 +155,9 @@ def _kind(output: torch.Tensor) -> Kind:
     return Kind(tuple(output.shape[1:]), "float64" if wide else "float32")
 
 
-def _times(net: torch.nn.Module, rows: torch.Tensor) -> dict[str, float]:
-    """Seconds from the start of a pass to the end of each module: the least of some passes.
-
-    Others may use the machine, so what is more than the least is theirs.
-    """
-    found: dict[str, list[float]] = {}
-    clock = Clock()
-
-    def note(name: str, _: Any) -> None:  # noqa: ANN401 - the same
-        found.setdefault(name, []).append(clock.seconds)
-
-    with _watching(net, note):
-        net(rows)  # the first pass is slower
-        found.clear()
-        for _ in range(_REPEATS):
-            clock = Clock()
-            net(rows)
-    return {name: min(each) for name, each in found.items()}
-
-
 @dataclass(frozen=True)
 class Passed:
-    """What some layers gave for some rows.
+    """Outputs of some layers for some rows.
 
     Attributes:
         values: Name of a layer to ``(rows, …)``.
@@ -184,7 +177,7 @@ def activations(
     Args:
         net: The model.
         x: Rows, float32 ``(rows, …)``.
-        names: Layers that :func:`~.facts.wanted_layer` has approved.
+        names: Layers that :func:`~.forms.wanted_layer` has approved.
         watched: Whether to note which tensors are read.
 
     Returns:

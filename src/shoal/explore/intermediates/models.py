@@ -27,23 +27,26 @@ if TYPE_CHECKING:
 
     import torch
 
+    from shoal.formats.documents import plan as documents
+    from shoal.search.points import Point
+
 EMBEDDER = "embedder"
 _SERVING = ("base", "generalist", "specialist")
 
 
 @dataclass(frozen=True)
-class Release:
-    """A release whose models are looked at.
+class ReleaseModels:
+    """A release whose models were kept.
 
     Attributes:
         root: The experiment's results folder, as it lies now.
-        kept: What was kept of it.
+        kept: Its models, as they were kept.
         record: Its line in the history.
     """
 
     root: Path
-    kept: Mapping[str, Any]
-    record: Mapping[str, Any]
+    kept: documents.KeptRelease
+    record: documents.Release
 
     @property
     def shapes(self) -> Shapes:
@@ -92,8 +95,8 @@ class Model:
     id: str
     name: str
     partition: int | None
-    release: Release
-    point: Mapping[str, Any]
+    release: ReleaseModels
+    point: Point
     tensors: Mapping[str, str]
 
     @cached_property
@@ -144,7 +147,7 @@ class Models:
         self.root = self.kept.root
         entries = {each["release"]: each for each in History(home).entries}
         self._releases = {
-            number: Release(self.root, each, entries[each["release"]])
+            number: ReleaseModels(self.root, each, entries[each["release"]])
             for number, each in enumerate(self.kept.releases)
             if each["release"] in entries
         }
@@ -152,7 +155,7 @@ class Models:
             raise SourceError(f"{home}: no release was kept here; give a folder of results")
 
     @property
-    def last(self) -> Release:
+    def last(self) -> ReleaseModels:
         """The last release."""
         return self._releases[max(self._releases)]
 
@@ -203,7 +206,7 @@ class Models:
         tensors = self.kept.load(model.id)
         return trained_model(model.settings, model.release.shapes, tensors).eval()
 
-    def encoded(self, release: Release, source: Path) -> Any:  # noqa: ANN401 - float32 (rows, …)
+    def encoded(self, release: ReleaseModels, source: Path) -> Any:  # noqa: ANN401 - float32 (rows, …)
         """Rows of a source file, encoded as a release's were.
 
         Args:
@@ -223,13 +226,13 @@ class Models:
         from shoal.transform.pipeline import Pipeline
 
         layout = release.layout
-        columns = Columns.load(layout.fit("split", "columns.json"))
+        columns = Columns.load(layout.file("split_fit.columns"))
         pipeline = Pipeline.from_state(
-            read_made(layout.fit("transform", "state.json"), dict[str, Any])
+            read_made(layout.file("transform_fit.state"), dict[str, Any])
         )
         for target in pipeline.targets:
             check_trust("the transform", target, self._trust)
-        encoder = Encoder.load(layout.fit("encode", "encoder.skops"), self._trust)
+        encoder = Encoder.load(layout.file("encode_fit.encoder"), self._trust)
         parts, rows = [np.empty((0, *release.shapes.x_shape), np.float32)], 0
         for batch in raw_batches(source, 8192):
             typed = typed_inputs(batch, columns, str(source), rows + 1)
@@ -237,7 +240,7 @@ class Models:
             rows += len(batch)
         return np.concatenate(parts)
 
-    def _release(self, name: str) -> Release:
+    def _release(self, name: str) -> ReleaseModels:
         if not name:
             return self.last
         for each in self._releases.values():
@@ -245,7 +248,7 @@ class Models:
                 return each
         raise ModelError(f"{self.kept.home}: release {name!r} is unknown; see `shoal models log`")
 
-    def _model(self, model: str, name: str, release: Release) -> Model:
+    def _model(self, model: str, name: str, release: ReleaseModels) -> Model:
         record = self.kept.store.record(model)
         if record["kind"] == "router":
             raise ModelError(f"{name}: a router has no layers; name a base or specialist")

@@ -64,10 +64,21 @@ class Block:
 
     @property
     def order(self) -> NDArray[np.int64]:
-        """A number a row by which all rows of a release are ordered: shard, then place."""
+        """One number per row, by which all rows of a release are ordered: shard, then place."""
         places = np.arange(self.start, self.stop)
         places = places if self.picked is None else places[self.picked]
         return places.astype(np.int64) + (self.number << _SHARD_BITS)
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """A row's key, shard, partition, fold, and code or value of its label."""
+
+    key: str
+    shard: str
+    partition: int
+    fold: str
+    y: float
 
 
 class ReleaseRows:
@@ -154,30 +165,30 @@ class ReleaseRows:
             f"key {key.hex()}: no row of this release has it; see table rows of `shoal query`"
         )
 
-    def described(self, places: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Key, shard, partition, fold and label code of rows.
+    def described(self, places: NDArray[np.int64]) -> list[RowFacts]:
+        """Facts about rows.
 
         Args:
-            places: What :attr:`Block.order` says of them.
+            places: Their numbers, as in :attr:`Block.order`.
         """
         stores = {number: store for store, number in self._numbers.items()}
         wanted: dict[int, list[int]] = defaultdict(list)
         for place in sorted(set(places.tolist())):
             wanted[place >> _SHARD_BITS].append(place & ((1 << _SHARD_BITS) - 1))
-        found: dict[int, dict[str, Any]] = {}
+        found: dict[int, RowFacts] = {}
         for number, own in wanted.items():
             store, first = self._store(stores[number]), own[0]
             arrays = {name: store.read(name, first, own[-1] + 1) for name in _DESCRIBED}
             for at in own:
                 key, partition, fold, y = (arrays[name][at - first] for name in _DESCRIBED)
-                found[(number << _SHARD_BITS) + at] = {
-                    "key": key.tobytes().hex(),
-                    "shard": _shard(stores[number]),
-                    "partition": int(partition),
-                    "fold": FOLD_NAMES[fold],
-                    "y": y.item(),
-                }
-        return [dict(found[place]) for place in places.tolist()]
+                found[(number << _SHARD_BITS) + at] = RowFacts(
+                    key.tobytes().hex(),
+                    _shard(stores[number]),
+                    int(partition),
+                    FOLD_NAMES[fold],
+                    y.item(),
+                )
+        return [found[place] for place in places.tolist()]
 
     def _blocks(self, partitions: list[int], bound: float | None) -> Iterator[Block]:
         """Blocks in order of shard and place, so that each row store is opened once."""

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import DataError, ModelError
 from shoal.explore.intermediates.catalogue import Catalogue, address_of
 from shoal.explore.intermediates.costs import Clock, Costs, least_seconds
-from shoal.explore.intermediates.facts import Layer, wanted_layer
-from shoal.explore.intermediates.forms import FULL, Kind, as_kept, check_form
+from shoal.explore.intermediates.forms import (
+    FULL,
+    Kind,
+    Layer,
+    as_kept,
+    check_form,
+    frame,
+    wanted_layer,
+)
 from shoal.explore.intermediates.models import EMBEDDER, Models
 
 if TYPE_CHECKING:
@@ -34,8 +41,8 @@ class Intermediates:
 
     Attributes:
         models: The experiment's models.
-        catalogue: What is kept.
-        read: Rows that were read from what is kept so far.
+        catalogue: Activations that are kept.
+        read: Kept rows that were read so far.
         recomputed: Rows that went through a model.
     """
 
@@ -48,7 +55,7 @@ class Intermediates:
 
         Raises:
             SourceError: No release was kept here.
-            CorruptError: The catalogue of what is kept is damaged.
+            CorruptError: The catalogue is damaged.
         """
         self.models = Models(home, trust)
         self.catalogue = Catalogue.load(self.models.root / FOLDER)
@@ -61,7 +68,7 @@ class Intermediates:
 
     @property
     def folder(self) -> Path:
-        """The folder of what is kept."""
+        """The folder of kept activations."""
         return self.catalogue.folder
 
     def reload(self) -> None:
@@ -70,7 +77,7 @@ class Intermediates:
         self._layers, self._costs = {}, {}
 
     def costs(self, model: Model) -> Costs:
-        """What is known of the costs on this machine."""
+        """Known costs on this machine."""
         threads = model.release.threads
         if threads not in self._costs:
             self._costs[threads] = Costs.load(self.folder, threads)
@@ -85,7 +92,7 @@ class Intermediates:
         return found
 
     def layer(self, model: Model, name: str) -> tuple[Layer, Kind]:
-        """A layer of a model, and what it gives for a row.
+        """A layer of a model, and the kind of its output.
 
         Raises:
             ModelError: There is none, or it gives nothing that can be kept.
@@ -107,7 +114,7 @@ class Intermediates:
         return self._layers[model.architecture]
 
     def learn(self, model: Model, names: Iterable[tuple[str, str]]) -> None:
-        """Measure once what layers of an architecture take, in bytes and on this machine.
+        """Measure once the bytes and costs of an architecture's layers on this machine.
 
         Args:
             model: A model of the architecture.
@@ -195,7 +202,7 @@ class Intermediates:
     def compute(
         self, model: Model, layers: Sequence[str], blocks: Iterable[Block], *, watched: bool = False
     ) -> Iterator[tuple[Block, dict[str, NDArray[Any]], dict[str, set[str]]]]:
-        """What layers give for blocks of rows, from the rows.
+        """Outputs of layers for blocks of rows, computed from the rows.
 
         Args:
             model: The model.
@@ -222,7 +229,7 @@ class Intermediates:
                 yield block, own, passed.tensors
 
     def of_rows(self, model: Model, layer: str, x: NDArray[np.float32]) -> NDArray[Any]:
-        """What a layer gives for rows that are no release's.
+        """Outputs of a layer for rows that are no release's.
 
         Args:
             model: The model.
@@ -233,7 +240,7 @@ class Intermediates:
             from shoal.embed.embedder import load_embedder
 
             _check_embedding(layer)
-            return load_embedder(model.release.layout.fit("embed", "embedder.safetensors")).embed(x)
+            return load_embedder(model.release.layout.file("embed_fit.embedder")).embed(x)
         from shoal.explore.intermediates.layers import activations
 
         self.layer(model, layer)
@@ -255,8 +262,6 @@ class Intermediates:
         return rows.read_all(blocks[:_SIZED_BLOCKS], "x")
 
     def _bytes_a_row(self, model: Model, layer: str, form: str) -> float:
-        from shoal.explore.intermediates.forms import frame
-
         rows = model.release.rows
         blocks = (rows.blocks("own", model.partition) or rows.blocks("all"))[:_SIZED_BLOCKS]
         found = self.compute(model, (layer,), blocks)

@@ -1,1 +1,1 @@
-"""Questions in SQL about what an experiment's runs have left: command ``query``."""
+"""SQL queries over the results of an experiment: command ``query``."""

@@ -1,4 +1,4 @@
-"""Tables of what models are made from: releases, datasets, partitions, transforms, lineage."""
+"""Tables of the origins of models: releases, datasets, partitions, transforms, lineage."""
 
 from __future__ import annotations
 
@@ -10,39 +10,17 @@ from shoal.explore.query.model_tables import modified
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.headers import read_made_from
 from shoal.formats.json_file import read_made
-from shoal.plan.layout import FIT_FILES, ROW_STAGES
+from shoal.plan.paths import glob, parse
+from shoal.plan.stages import BEFORE_INDEX, INDEX, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from shoal.explore.query.results import Release, Results
+    from shoal.explore.query.results import Release, Results, Row
+    from shoal.plan.stages import Stage
 
-    Row = dict[str, Any]
-
-_INDEXES = "g*/cluster/*/indexes/*/index.json"
-_RECORDS = (
-    "g*/split/*/columns.json",
-    "g*/transform/*/state.json",
-    "g*/encode/*/shapes.json",
-    "g*/embed/*/ledger.json",
-    "g*/cluster/*/ledger.json",
-    "g*/base/*/ledger.json",
-    "g*/*/*/rows/*/*.parquet",
-    "g*/*/*/rows/*/*.zarr.zip",
-    "g*/cluster/*/summary/*/*.json",
-    "g*/split/*/checks/*.json",
-    _INDEXES,
-    "g*/specialists/*/*/*/ledger.json",
-    "g*/choices/*/*/*.json",
-    "g*/router/*/*/ledger.json",
-    "g*/baselines/*/*/*.json",
-    "g*/gate/*/*.json",
-    "g*/pool/*/*/manifest.json",
-    "g*/evaluate/*/*/metrics.json",
-    "g*/drift/*/*.json",
-)
-"""One file of each artifact, which says what it was made from."""
+_INDEXES = glob(STAGES[INDEX], "index")
 
 
 def releases(results: Results) -> Iterator[Row]:
@@ -55,9 +33,9 @@ def releases(results: Results) -> Iterator[Row]:
         places: Row = {}
         if index is not None:
             places = {
-                "evaluation": results.name(layout.evaluation(index, "metrics.json")),
-                "gate": results.name(layout.gate(index)),
-                "pool": results.name(layout.pool(index, "manifest.json")),
+                "evaluation": results.name(layout.file("evaluate.metrics", index)),
+                "gate": results.name(layout.file("gate.gate", index)),
+                "pool": results.name(layout.file("pool.manifest", index)),
             }
         yield {
             "release": release.record["release"],
@@ -101,7 +79,7 @@ def _data(release: Release) -> str | None:
 
 
 def _evaluation(results: Results, release: Release) -> str:
-    return results.name(release.layout.evaluation(release.index or {}, "metrics.json"))
+    return results.name(release.layout.file("evaluate.metrics", release.index or {}))
 
 
 def partitions(results: Results) -> Iterator[Row]:
@@ -131,14 +109,15 @@ def datasets(results: Results) -> Iterator[Row]:
 
 
 def _sources(results: Results) -> Iterator[Row]:
-    for path in results.files("g*/split/*/rows/*/*.parquet"):
+    for path in results.files(glob(STAGES["split"], "table")):
         for file in read_made_from(path):
             if results.name(file) == file:
                 yield {"dataset": path.stem, "kind": "source file", "location": file}
 
 
 def _encoded(results: Results) -> Iterator[Row]:
-    for path in results.files("g*/encode/*/rows/*"):
+    paths = results.files(glob(STAGES["encode"], "rows"))
+    for path in dict.fromkeys(path.parent for path in paths):
         yield {"dataset": results.name(path), "kind": "encoded rows", "location": str(path)}
 
 
@@ -165,20 +144,20 @@ def _indexed(results: Results) -> Iterator[Row]:
 
 
 def transforms(results: Results) -> Iterator[Row]:
-    """What was fitted for each stage of data processing, and what it was fitted after."""
+    """Fits of the stages of data processing, each with the one before."""
     found: dict[str, Row] = {}
     for record, layout in results.plans:
         before = None
-        for stage in ROW_STAGES:
-            path = layout.fit(stage, FIT_FILES[stage][-1])
+        for stage in (each for each in BEFORE_INDEX if each.frozen and each.name != "base_fit"):
+            path = layout.file(f"{stage.name}.{stage.record}")
             name = results.name(path)
             if path.exists() and name not in found:
                 found[name] = {
                     "transform": name,
-                    "stage": stage,
+                    "stage": stage.identity,
                     "generation": layout.generation,
                     "after": before,
-                    "settings": json.dumps(record["settings"][stage], sort_keys=True),
+                    "settings": json.dumps(record["settings"][stage.identity], sort_keys=True),
                     "modified": modified(path),
                 }
             before = name
@@ -187,19 +166,29 @@ def transforms(results: Results) -> Iterator[Row]:
 
 def lineage(results: Results) -> Iterator[Row]:
     """From each artifact to those that it was made from, and from models to their rows."""
-    for pattern in _RECORDS:
-        for path in results.files(pattern):
+    for stage in STAGES.values():
+        for path in _records(results, stage):
             name = results.name(path)
             for file, content in read_made_from(path).items():
                 yield {"artifact": name, "made_from": results.name(file), "hash": content}
             yield from _rows_of(name, path)
 
 
+def _records(results: Results, stage: Stage) -> Iterator[Path]:
+    """One file of each artifact of a stage, which says what it was made from."""
+    told = [name for name in stage.outputs if name not in stage.unrecorded]
+    if stage.has_own_folder:
+        told = [stage.record] if stage.record else []
+    for output in told if stage.place == "generation" else ():
+        yield from results.files(glob(stage, output))
+
+
 def _rows_of(name: str, path: Path) -> Iterator[Row]:
-    """What a record of files does not say: which rows of an index."""
-    if name.split("/")[1] == "specialists":
-        yield {"artifact": name, "made_from": name.split("/")[3]}
-    elif path.name == "index.json":
+    """Rows of an index that an artifact is made from, which its record of files does not name."""
+    place = parse(path)
+    if place is not None and place.stage.per == "slot":
+        yield {"artifact": name, "made_from": place.wildcards["digest"]}
+    elif place is not None and place.stage.name == INDEX:
         index = read_made(path, PartitionIndex)
         for digest in _digests(index):
             yield {"artifact": digest, "made_from": name}
@@ -214,5 +203,5 @@ def _digests(index: Mapping[str, Any]) -> Iterator[str]:
 def rows_paths(results: Results) -> list[Path]:
     """Tables of the rows that the current releases are made of, after split."""
     current = [each.layout for each in results.releases if each.current]
-    paths = (path for layout in current for path in layout.rows("split"))
+    paths = (path for layout in current for path in layout.files("split.table"))
     return [path for path in dict.fromkeys(paths) if path.exists()]

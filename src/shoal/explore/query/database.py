@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from shoal.explore.query.results import Results
 
 _BATCH = 1000
-_OFFLINE: dict[str, Any] = {
+_OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
 
 
 class QueryError(ShoalError):
-    """A query that is no SQL, or names what is not there."""
+    """A query that is no SQL, or names a table or column that does not exist."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query gave.
+    """Result of a query.
 
     Attributes:
         columns: Names of the columns.
@@ -62,10 +62,11 @@ class Database:
         """Run one query.
 
         Args:
-            sql: One SELECT, or what DuckDB takes for one: FROM, VALUES, DESCRIBE, SUMMARIZE, SHOW.
+            sql: One SELECT, or a statement that DuckDB treats as one: FROM, VALUES, DESCRIBE,
+                SUMMARIZE, SHOW.
 
         Raises:
-            QueryError: It is something else, does not read as SQL, or names what is not there.
+            QueryError: It is something else, does not parse, or names an unknown table or column.
             ShoalError: A file that it needs is damaged.
         """
         import duckdb
@@ -90,7 +91,7 @@ class Database:
             raise QueryError(self._reason(error)) from None
 
     def _check(self, sql: str) -> None:
-        """Refuse what is not one query: that is what could write into the folder."""
+        """Refuse anything but one query: other statements could write into the folder."""
         import duckdb
 
         statements = self._connection.extract_statements(sql)
@@ -125,14 +126,14 @@ class Database:
     def _fill(self, name: str, table: Table) -> None:
         """Read a table's rows into memory."""
         rows = list(table.rows(self._results))
-        columns = ", ".join(f'"{column}" {kind}' for column, kind in table.columns.items())
-        lists = ", ".join(f"unnest(?::{kind}[])" for kind in table.columns.values())
+        columns = ", ".join(f'"{column}" {kind}' for column, kind in table.types.items())
+        lists = ", ".join(f"unnest(?::{kind}[])" for kind in table.types.values())
         values = [[row.get(column) for row in rows] for column in table.columns]
         self._connection.execute(f"CREATE TABLE {name} ({columns})")
         self._connection.execute(f"INSERT INTO {name} SELECT {lists}", values)
 
     def _reason(self, error: Exception) -> str:
-        """What DuckDB says, in one line; of a table that is not there, which ones are."""
+        """DuckDB's message in one line; for an unknown table, the ones there are."""
         said = " ".join(str(error).partition("\nLINE ")[0].split())
         missing = re.search(r"Table with name (\S+) does not exist", said)
         if missing is None:

@@ -1,4 +1,4 @@
-"""Metadata as the ml-experiments schema has it: who was trained on what, and how it scored.
+"""Metadata in the ml-experiments schema: models, the data they were trained on, their scores.
 
 Source:
     https://github.com/awslabs/ml-experiments-schema (``schema.json``, 2017); Schelter et al.,
@@ -222,5 +222,5 @@ def _milliseconds(time: datetime) -> int:
 
 
 def _without_gaps(entry: Entry) -> Entry:
-    """An entry without what is not known."""
+    """An entry without unknown values."""
     return {name: value for name, value in entry.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Tables of models: what they are, what training them cost, how they scored, what they hold."""
+"""Tables of models: their kinds, training costs, scores and tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from shoal.evaluate.verdict import CONTENDERS
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.documents.ledger import LedgerRecord
@@ -24,46 +23,41 @@ from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_json, read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.stored import as_kind, naming
+from shoal.plan.paths import glob
+from shoal.plan.stages import STAGES
+from shoal.report.words import CONTENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from shoal.explore.query.results import Results
+    from shoal.explore.query.results import Results, Row
     from shoal.formats.headers import Weights
 
-    Row = dict[str, Any]
+_KINDS = {
+    "base": "base_fit.base",
+    "specialist": "train_specialist.model",
+    "generalist": "evaluate_generalist.model",
+    "random": "evaluate_random.models",
+}
+"""Outputs that are weights, by kind."""
 
-_SPECIALISTS = ("g*/specialists/*/*/*", "g*/rungs/*/*/*/*", "g*/trials/*/*/*/*")
-_WEIGHTS = [
-    ("base", "g*/base/*/base.safetensors"),
-    *(("specialist", f"{folder}/model.safetensors") for folder in _SPECIALISTS),
-    ("generalist", "g*/baselines/*/*/generalist.safetensors"),
-    ("random", "g*/baselines/*/*/random.safetensors"),
-]
 _FACTS: dict[str, Any] = {
     "base": BaseFacts,
     "specialist": SpecialistFacts,
     "generalist": GeneralistFacts,
     "random": BaselineFacts,
 }
-"""What is kept beside the weights of each kind."""
+"""Facts that are kept beside the weights of each kind."""
 
-_LEDGERS = (
-    "g*/embed/*/ledger.json",
-    "g*/base/*/ledger.json",
-    "g*/cluster/*/ledger.json",
-    *(f"{folder}/ledger.json" for folder in _SPECIALISTS),
-    "g*/router/*/*/ledger.json",
-    "g*/baselines/*/*/*.json",
-)
-_EVALUATIONS = "g*/evaluate/*/*/metrics.json"
+_POOLS = glob(STAGES["pool"], "manifest")
+_EVALUATIONS = glob(STAGES["evaluate"], "metrics")
 
 
 def models(results: Results) -> Iterator[Row]:
     """Every set of weights, and every pool."""
-    for kind, pattern in _WEIGHTS:
-        for path in results.files(pattern):
+    for kind in _KINDS:
+        for path in _weights(results, kind):
             weights = read_weights(path)
             yield {
                 "model": results.name(path),
@@ -77,7 +71,7 @@ def models(results: Results) -> Iterator[Row]:
                 "modified": modified(path),
                 "file": str(path),
             }
-    for path in results.files("g*/pool/*/*/manifest.json"):
+    for path in results.files(_POOLS):
         manifest = read_json(path, PoolManifest)
         yield {
             "model": results.name(path),
@@ -90,6 +84,17 @@ def models(results: Results) -> Iterator[Row]:
             "modified": modified(path),
             "file": str(path),
         }
+
+
+def _weights(results: Results, kind: str) -> Iterator[Path]:
+    stage, _, output = _KINDS[kind].partition(".")
+    return results.files(glob(STAGES[stage], output))
+
+
+def _ledgers(results: Results) -> Iterator[Path]:
+    for stage in STAGES.values():
+        if "ledger" in stage.outputs:
+            yield from results.files(glob(stage, "ledger"))
 
 
 def _training(results: Results, kind: str, weights: Weights, path: Path) -> Row:
@@ -114,46 +119,46 @@ def _named(results: Results, made_from: Iterable[str], file: str) -> str | None:
 
 
 def training_runs(results: Results) -> Iterator[Row]:
-    """What each training or fit cost."""
-    for pattern in _LEDGERS:
-        for path in results.files(pattern):
-            ledger = read_made(path, LedgerRecord)
-            yield {
-                "run": results.name(path),
-                "job": ledger["job"],
-                "rows_seen": ledger["rows_seen"],
-                "flops": ledger["flops"],
-                "seconds": ledger["seconds"],
-                "peak_memory_bytes": ledger["peak_memory_bytes"],
-                "peak_gpu_memory_bytes": ledger["peak_gpu_memory_bytes"],
-                "device": ledger["device"].get("name", ledger["device"]["kind"]),
-                "threads": ledger["device"]["threads"],
-                "host": ledger["host"],
-                "versions": _text(ledger["versions"]),
-                "ended": modified(path),
-            }
+    """Cost of each training or fit."""
+    for path in _ledgers(results):
+        ledger = read_made(path, LedgerRecord)
+        yield {
+            "run": results.name(path),
+            "job": ledger["job"],
+            "rows_seen": ledger["rows_seen"],
+            "flops": ledger["flops"],
+            "seconds": ledger["seconds"],
+            "peak_memory_bytes": ledger["peak_memory_bytes"],
+            "peak_gpu_memory_bytes": ledger["peak_gpu_memory_bytes"],
+            "device": ledger["device"].get("name", ledger["device"]["kind"]),
+            "threads": ledger["device"]["threads"],
+            "host": ledger["host"],
+            "versions": _text(ledger["versions"]),
+            "ended": modified(path),
+        }
 
 
 def learning_curves(results: Results) -> Iterator[Row]:
     """The loss of each training as it went."""
-    for pattern in _LEDGERS:
-        for path in results.files(pattern):
-            curves = read_made(path, LedgerRecord).get("learning_curves", [])
-            for number, curve in enumerate(curves):
-                for step, seconds, loss in curve:
-                    yield {
-                        "run": results.name(path),
-                        "training": number,
-                        "step": int(step),
-                        "seconds": seconds,
-                        "loss": loss,
-                    }
+    for path in _ledgers(results):
+        curves = read_made(path, LedgerRecord).get("learning_curves", [])
+        for number, curve in enumerate(curves):
+            for step, seconds, loss in curve:
+                yield {
+                    "run": results.name(path),
+                    "training": number,
+                    "step": int(step),
+                    "seconds": seconds,
+                    "loss": loss,
+                }
 
 
 def choices(results: Results) -> Iterator[Row]:
-    """Each partition's candidates, the base among them, and their validation losses."""
-    for path in results.files("g*/choices/*/*/*.json"):
+    """Each partition's last candidates, the base among them, and their validation losses."""
+    for path in results.files(glob(STAGES["train_choose"], "choice")):
         choice = read_made(path, Choice)
+        if choice["next"]:
+            continue
         sources = choice.get(MADE_FROM, {}).get("files", {})
         names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
         by_point = {_point(results, name): name for name in names}
@@ -182,7 +187,7 @@ def _point(results: Results, model: str) -> str:
 
 def gates(results: Results) -> Iterator[Row]:
     """Each specialist against the generalist on validation rows."""
-    for path in results.files("g*/gate/*/*.json"):
+    for path in results.files(glob(STAGES["gate"], "gate")):
         for each in read_made(path, GateRecord)["comparisons"]:
             yield {
                 "gate": results.name(path),
@@ -240,8 +245,8 @@ def _contenders(results: Results, metrics: Metrics) -> dict[str, str]:
 
 def tensors(results: Results) -> Iterator[Row]:
     """Each tensor of each set of weights, with the hash that is recorded with it."""
-    for _, pattern in _WEIGHTS:
-        for path in results.files(pattern):
+    for kind in _KINDS:
+        for path in _weights(results, kind):
             model = results.name(path)
             for each in read_weights(path).tensors:
                 yield {

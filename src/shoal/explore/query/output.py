@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_csv(answer: Answer) -> None:
-    """Write an answer to standard output as CSV; what is null is empty."""
+    """Write an answer to standard output as CSV; null is empty."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(answer.columns)
     writer.writerows([_cell(value) for value in row] for row in answer.rows)
@@ -46,7 +46,7 @@ def table(answer: Answer) -> RenderableType:
 
 
 def tables() -> RenderableType:
-    """The tables there are: what a row of each is, and its columns."""
+    """All tables: the meaning of a row, and the columns."""
     from rich.box import SIMPLE
     from rich.table import Table
 

@@ -11,22 +11,20 @@ from shoal.errors import SourceError
 from shoal.formats.documents.plan import PlanRecord
 from shoal.formats.json_file import read_made
 from shoal.plan.history import HISTORY, History
-from shoal.plan.layout import FIT_FILES, Layout
+from shoal.plan.layout import Layout
+from shoal.plan.paths import parse
 from shoal.plan.plan import VARIANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from shoal.formats.documents import plan as documents
+
+    Row = dict[str, Any]
 
 _PLAN = "plan.json"
 _GENERATION = re.compile(r"g\d+/")
-_IN_FOLDERS = frozenset(
-    {name for names in FIT_FILES.values() for name in names}
-    | {"index.json", "model.safetensors", "router.safetensors", "manifest.json"}
-    | {"metrics.json", "predictions.parquet"}
-)
-"""Files that share a folder with others of the same artifact; the folder is its name."""
-
 _SUFFIXES = re.compile(r"(\.zarr\.zip|\.parquet|\.json|\.safetensors)$")
 
 
@@ -37,7 +35,7 @@ class Release:
     Attributes:
         variant: Id of its variant; None where the experiment has no variants.
         number: Its place in the history, from 1.
-        current: Whether it is what is published now.
+        current: Whether it is published now.
         record: The line.
         layout: Its files, in the folder that is looked at.
     """
@@ -45,7 +43,7 @@ class Release:
     variant: str | None
     number: int
     current: bool
-    record: Mapping[str, Any]
+    record: documents.Release
     layout: Layout
 
     @cached_property
@@ -86,7 +84,11 @@ class Results:
         for home in self._homes:
             history = History(home)
             current, entries = history.current, history.entries
-            places = [n for n, each in enumerate(entries) if current and _same(each, current)]
+            places = [
+                n
+                for n, each in enumerate(entries)
+                if current and each["release"] == current["release"]
+            ]
             for place, entry in enumerate(entries):
                 layout = self._layout(entry)
                 now = place == max(places, default=-1)
@@ -95,16 +97,14 @@ class Results:
         return found
 
     @cached_property
-    def plans(self) -> list[tuple[Mapping[str, Any], Layout]]:
+    def plans(self) -> list[tuple[PlanRecord, Layout]]:
         """Record and layout of every release, and of each variant's last run, if any."""
-        last = [
-            read_made(home / _PLAN, PlanRecord) for home in self._homes if (home / _PLAN).exists()
-        ]
-        known = [(each.record, each.layout) for each in self.releases]
+        last = [record for home in self._homes for record in _plan(home)]
+        known: list[tuple[PlanRecord, Layout]] = [(e.record, e.layout) for e in self.releases]
         return [*known, *((record, self._layout(record)) for record in last)]
 
     def name(self, path: str | Path) -> str:
-        """The name of a file's artifact: its place below the folder, without what is no identity.
+        """The name of a file's artifact: its place below the folder, without the file's name.
 
         Args:
             path: A file in the folder, or as an artifact's record names it.
@@ -117,8 +117,10 @@ class Results:
         inside = text.removeprefix(f"{self.root}/").removeprefix(f"{self._recorded}/")
         if not _GENERATION.match(inside):
             return text
-        folder, _, file = inside.rpartition("/")
-        return folder if file in _IN_FOLDERS else _SUFFIXES.sub("", inside)
+        place = parse(inside)
+        if place is not None and place.stage.has_own_folder:
+            return inside.rpartition("/")[0]
+        return _SUFFIXES.sub("", inside)
 
     @cached_property
     def _homes(self) -> list[Path]:
@@ -129,18 +131,16 @@ class Results:
     def _recorded(self) -> str:
         """The folder as its artifacts' records name it: results may be a copy, elsewhere."""
         for home in self._homes:
-            for record in (*History(home).entries[-1:], *_content(home / _PLAN)):
+            for record in (*History(home).entries[-1:], *_plan(home)):
                 return str(record["layout"]["root"])
         return str(self.root)
 
-    def _layout(self, record: Mapping[str, Any]) -> Layout:
+    def _layout(self, record: PlanRecord) -> Layout:
         """A recorded layout, in this folder."""
         return replace(Layout.from_json(record["layout"]), root=str(self.root))
 
 
-def _same(entry: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
-    return bool(entry["release"] == current["release"])
-
-
-def _content(path: Path) -> list[PlanRecord]:
+def _plan(home: Path) -> list[PlanRecord]:
+    """Record of the last run in a folder, if there is one."""
+    path = home / _PLAN
     return [read_made(path, PlanRecord)] if path.exists() else []

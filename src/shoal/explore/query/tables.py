@@ -1,16 +1,16 @@
-"""The tables of ``shoal query``: what each is, its columns, and where its rows come from."""
+"""The tables of ``shoal query``: meaning, columns, and source of the rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.explore.query import data_tables, model_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from shoal.explore.query.results import Results
+    from shoal.explore.query.results import Results, Row
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,24 @@ class Table:
     """A table whose rows are read from small files when a query names it.
 
     Attributes:
-        about: What a row is.
-        columns: DuckDB type of each column, by name.
+        about: Meaning of a row.
+        schema: Columns with their DuckDB types.
         rows: Gives the rows; a column that a row lacks is null.
     """
 
     about: str
-    columns: Mapping[str, str]
-    rows: Callable[[Results], Iterable[dict[str, Any]]]
+    schema: str
+    rows: Callable[[Results], Iterable[Row]]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """DuckDB type of each column, by name."""
+        return dict(column.split(" ") for column in self.schema.split(", "))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.types)
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class View:
     """A table that DuckDB computes from Parquet files or from other tables.
 
     Attributes:
-        about: What a row is.
+        about: Meaning of a row.
         columns: Its columns, as far as they are the same for all experiments.
         sql: The query; ``{files}`` in it stands for the files, as a list.
         files: Gives the Parquet files, where it reads any.
@@ -57,34 +67,17 @@ def _rows(results: Results) -> list[str]:
 
 TABLES: dict[str, Table | View] = {
     "releases": Table(
-        "a release: what a run has published",
-        {
-            "release": "VARCHAR",
-            "variant": "VARCHAR",
-            "number": "BIGINT",
-            "current": "BOOLEAN",
-            "published": "TIMESTAMP",
-            "generation": "VARCHAR",
-            "data": "VARCHAR",
-            "index": "VARCHAR",
-            "evaluation": "VARCHAR",
-            "evaluation_before": "VARCHAR",
-            "gate": "VARCHAR",
-            "pool": "VARCHAR",
-            "settings": "VARCHAR",
-        },
+        "a release: a run's published pool and scores",
+        "release VARCHAR, variant VARCHAR, number BIGINT, current BOOLEAN, "
+        "published TIMESTAMP, generation VARCHAR, data VARCHAR, index VARCHAR, "
+        "evaluation VARCHAR, evaluation_before VARCHAR, gate VARCHAR, pool VARCHAR, "
+        "settings VARCHAR",
         data_tables.releases,
     ),
     "datasets": Table(
         "a source file, encoded rows, or the rows of an index: all, a fold's, a partition's",
-        {
-            "dataset": "VARCHAR",
-            "kind": "VARCHAR",
-            "partition": "BIGINT",
-            "rows": "BIGINT",
-            "derived_from": "VARCHAR",
-            "location": "VARCHAR",
-        },
+        "dataset VARCHAR, kind VARCHAR, partition BIGINT, rows BIGINT, derived_from VARCHAR, "
+        "location VARCHAR",
         data_tables.datasets,
     ),
     "rows": View(
@@ -100,106 +93,46 @@ TABLES: dict[str, Table | View] = {
     ),
     "partitions": Table(
         "a partition of an index: how many rows, their digests, whether it has a specialist",
-        {
-            "index": "VARCHAR",
-            "partition": "BIGINT",
-            "train_rows": "BIGINT",
-            "validation_rows": "BIGINT",
-            "test_rows": "BIGINT",
-            "train": "VARCHAR",
-            "validation": "VARCHAR",
-            "test": "VARCHAR",
-            "specialist": "VARCHAR",
-            "trained": "BOOLEAN",
-            "waiting": "BOOLEAN",
-        },
+        "index VARCHAR, partition BIGINT, train_rows BIGINT, validation_rows BIGINT, "
+        "test_rows BIGINT, train VARCHAR, validation VARCHAR, test VARCHAR, "
+        "specialist VARCHAR, trained BOOLEAN, waiting BOOLEAN",
         data_tables.partitions,
     ),
     "transforms": Table(
-        "what was fitted for a stage from split to cluster, with its settings",
-        {
-            "transform": "VARCHAR",
-            "stage": "VARCHAR",
-            "generation": "VARCHAR",
-            "after": "VARCHAR",
-            "settings": "VARCHAR",
-            "modified": "TIMESTAMP",
-        },
+        "the fit of a stage from split to cluster, with its settings",
+        "transform VARCHAR, stage VARCHAR, generation VARCHAR, after VARCHAR, "
+        "settings VARCHAR, modified TIMESTAMP",
         data_tables.transforms,
     ),
     "models": Table(
         "a base, specialist, generalist, set of random specialists, or pool",
-        {
-            "model": "VARCHAR",
-            "kind": "VARCHAR",
-            "generation": "VARCHAR",
-            "trained_on": "VARCHAR",
-            "rows": "BIGINT",
-            "point": "VARCHAR",
-            "base": "VARCHAR",
-            "encoder": "VARCHAR",
-            "parameters": "BIGINT",
-            "bytes": "BIGINT",
-            "modified": "TIMESTAMP",
-            "file": "VARCHAR",
-        },
+        "model VARCHAR, kind VARCHAR, generation VARCHAR, trained_on VARCHAR, rows BIGINT, "
+        "point VARCHAR, base VARCHAR, encoder VARCHAR, parameters BIGINT, bytes BIGINT, "
+        "modified TIMESTAMP, file VARCHAR",
         model_tables.models,
     ),
     "training_runs": Table(
-        "what a training or another fit cost",
-        {
-            "run": "VARCHAR",
-            "job": "VARCHAR",
-            "rows_seen": "BIGINT",
-            "flops": "DOUBLE",
-            "seconds": "DOUBLE",
-            "peak_memory_bytes": "BIGINT",
-            "peak_gpu_memory_bytes": "BIGINT",
-            "device": "VARCHAR",
-            "threads": "BIGINT",
-            "host": "VARCHAR",
-            "versions": "VARCHAR",
-            "ended": "TIMESTAMP",
-        },
+        "the cost of a training or another fit",
+        "run VARCHAR, job VARCHAR, rows_seen BIGINT, flops DOUBLE, seconds DOUBLE, "
+        "peak_memory_bytes BIGINT, peak_gpu_memory_bytes BIGINT, device VARCHAR, "
+        "threads BIGINT, host VARCHAR, versions VARCHAR, ended TIMESTAMP",
         model_tables.training_runs,
     ),
     "learning_curves": Table(
-        "a point of a training's loss: the mean since the point before, up to 20 a training",
-        {
-            "run": "VARCHAR",
-            "training": "BIGINT",
-            "step": "BIGINT",
-            "seconds": "DOUBLE",
-            "loss": "DOUBLE",
-        },
+        "a point of a training's loss: the mean since the point before, up to 20 per training",
+        "run VARCHAR, training BIGINT, step BIGINT, seconds DOUBLE, loss DOUBLE",
         model_tables.learning_curves,
     ),
     "choices": Table(
         "a candidate of a partition, the base among them, and its loss on validation rows",
-        {
-            "choice": "VARCHAR",
-            "partition": "BIGINT",
-            "candidate": "VARCHAR",
-            "model": "VARCHAR",
-            "validation": "VARCHAR",
-            "rows": "BIGINT",
-            "loss": "DOUBLE",
-            "chosen": "BOOLEAN",
-        },
+        "choice VARCHAR, partition BIGINT, candidate VARCHAR, model VARCHAR, "
+        "validation VARCHAR, rows BIGINT, loss DOUBLE, chosen BOOLEAN",
         model_tables.choices,
     ),
     "gates": Table(
         "a specialist against the generalist on validation rows",
-        {
-            "gate": "VARCHAR",
-            "partition": "BIGINT",
-            "rows": "BIGINT",
-            "units": "BIGINT",
-            "difference": "DOUBLE",
-            "estimate": "DOUBLE",
-            "error": "DOUBLE",
-            "serves": "BOOLEAN",
-        },
+        "gate VARCHAR, partition BIGINT, rows BIGINT, units BIGINT, difference DOUBLE, "
+        "estimate DOUBLE, error DOUBLE, serves BOOLEAN",
         model_tables.gates,
     ),
     "predictions": View(
@@ -218,22 +151,10 @@ TABLES: dict[str, Table | View] = {
     ),
     "evaluations": Table(
         "a contender's scores on the test rows",
-        {
-            "evaluation": "VARCHAR",
-            "contender": "VARCHAR",
-            "model": "VARCHAR",
-            "metric": "VARCHAR",
-            "score": "DOUBLE",
-            "log_loss": "DOUBLE",
-            "calibration_error": "DOUBLE",
-            "worst_partition": "BIGINT",
-            "worst_score": "DOUBLE",
-            "rows": "BIGINT",
-            "train_flops": "DOUBLE",
-            "inference_flops_per_row": "DOUBLE",
-            "verdict": "VARCHAR",
-            "ended": "TIMESTAMP",
-        },
+        "evaluation VARCHAR, contender VARCHAR, model VARCHAR, metric VARCHAR, score DOUBLE, "
+        "log_loss DOUBLE, calibration_error DOUBLE, worst_partition BIGINT, "
+        "worst_score DOUBLE, rows BIGINT, train_flops DOUBLE, inference_flops_per_row DOUBLE, "
+        "verdict VARCHAR, ended TIMESTAMP",
         model_tables.evaluations,
     ),
     "partition_scores": View(
@@ -252,15 +173,8 @@ TABLES: dict[str, Table | View] = {
     ),
     "tensors": Table(
         "a tensor of a model: equal hashes are equal types, shapes and bits",
-        {
-            "model": "VARCHAR",
-            "tensor": "VARCHAR",
-            "layer": "VARCHAR",
-            "hash": "VARCHAR",
-            "dtype": "VARCHAR",
-            "shape": "VARCHAR",
-            "bytes": "BIGINT",
-        },
+        "model VARCHAR, tensor VARCHAR, layer VARCHAR, hash VARCHAR, dtype VARCHAR, "
+        "shape VARCHAR, bytes BIGINT",
         model_tables.tensors,
     ),
     "layers": View(
@@ -274,7 +188,7 @@ TABLES: dict[str, Table | View] = {
     ),
     "lineage": Table(
         "an artifact and one file that it was made from, with the file's hash at that time",
-        {"artifact": "VARCHAR", "made_from": "VARCHAR", "hash": "VARCHAR"},
+        "artifact VARCHAR, made_from VARCHAR, hash VARCHAR",
         data_tables.lineage,
     ),
 }

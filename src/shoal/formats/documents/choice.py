@@ -1,7 +1,9 @@
-"""Kinds of what follows from a partition's validation rows."""
+"""Kinds of decisions by a partition's validation rows."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -9,6 +11,7 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.ledger import Artifact
 
 Point = dict[str, Any]
+"""Values of a grid point by hyperparameter."""
 
 
 class Deciding(TypedDict):
@@ -27,8 +30,16 @@ class Margin(TypedDict):
     units: NotRequired[int]
 
 
+class Following(TypedDict):
+    """A :class:`shoal.search.steps.Next`."""
+
+    point: Point
+    after: str | None
+    diverged: str | None
+
+
 class Choice(Artifact):
-    """The grid point that a partition chose."""
+    """The grid point that a partition chose after a step of its search, and what follows."""
 
     partition: int
     digests: Deciding
@@ -39,32 +50,15 @@ class Choice(Artifact):
     specialist: str
     losses: dict[str, float]
     margin: Margin | None
+    next: list[Following]
 
 
-class Slot(TypedDict):
-    """A place in the order of a rung."""
+def chosen_file(path: Path, choice: Choice) -> Path:
+    """Weights of the chosen specialist.
 
-    slot: str
-    point: Point
-    diverged: str | None
-
-
-class Ranking(Artifact):
-    """Which points go on from a rung."""
-
-    order: list[Slot]
-
-
-class Told(TypedDict):
-    """A point that was tried."""
-
-    point: Point
-    loss: float | None
-    diverged: str | None
-
-
-class Proposals(Artifact):
-    """Points to try next, and what was known when they were proposed."""
-
-    told: list[Told]
-    points: list[Point]
+    Args:
+        path: The choice's file; its ``specialist`` is relative to the folder of this file, so that
+            a results folder may have another name later.
+        choice: Its content.
+    """
+    return Path(os.path.normpath(path.parent / choice["specialist"]))

@@ -1,4 +1,4 @@
-"""Kinds of what the partition index consists of, see :mod:`shoal.partitions.index`."""
+"""Kinds of the documents of the partition index, see :mod:`shoal.partitions.index`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ class Counts(TypedDict):
     train: int
     validation: int
     test: int
+
+
+class HeldRows(Counts):
+    """Rows by fold, and those outside every fold."""
+
+    outside: NotRequired[int]
 
 
 class Digests(TypedDict):
@@ -45,8 +51,8 @@ class Waiting(TypedDict):
     share: float
 
 
-class Entry(TypedDict):
-    """A partition."""
+class PartitionEntry(TypedDict):
+    """A partition of the index."""
 
     partition: int
     rows: Counts
@@ -59,12 +65,13 @@ class Entry(TypedDict):
 class PartitionIndex(Artifact):
     """``index.json``."""
 
-    partitions: list[Entry]
+    partitions: list[PartitionEntry]
     root: Roots
-    rows: Counts
+    rows: HeldRows
     untrained_rows: Counts
     unknown_labels: int
     stores: str
+    lineage: NotRequired[str]
 
 
 class Group(TypedDict):

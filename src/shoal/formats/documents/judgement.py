@@ -1,12 +1,12 @@
-"""Kinds of what is said of a pool: gate, test rows, leaks, drift."""
+"""Kinds of the documents that judge a pool: gate, evaluation, leaks, drift."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from shoal.formats.documents.index import Counts
+from shoal.formats.documents.index import HeldRows
 from shoal.formats.documents.ledger import Artifact
 
 
@@ -39,11 +39,41 @@ class GateRecord(Artifact):
     comparisons: list[Comparison]
 
 
+class Ends(TypedDict):
+    """Ends of an interval; None with too few units for one."""
+
+    low: float | None
+    high: float | None
+
+
+class Difference(Ends):
+    """A difference of two scores, with its interval."""
+
+    value: float
+
+
+class Beats(Difference):
+    """A contender's score minus the constant's, and whether it is clearly better.
+
+    None where there are too few units to tell.
+    """
+
+    beats: bool | None
+
+
+class AgainstConstant(Beats):
+    """The best contender against the constant answer."""
+
+    contender: str
+
+
 class Worst(TypedDict):
     """The partition in which a contender is worst."""
 
     partition: int
     score: float
+    rows: NotRequired[int]
+    units: NotRequired[int]
 
 
 class Scores(TypedDict):
@@ -57,10 +87,10 @@ class Scores(TypedDict):
     inference_flops_per_row: float
 
 
-class HeldRows(Counts):
-    """Rows by fold, and those that are kept out of every fold."""
+class PoolScores(Scores):
+    """The pool on the test rows."""
 
-    outside: NotRequired[int]
+    interval: NotRequired[Ends]
 
 
 class GateSummary(TypedDict):
@@ -73,48 +103,126 @@ class GateSummary(TypedDict):
     kind: NotRequired[str | None]
 
 
-class Difference(TypedDict):
-    """Of pool and generalist, with its interval."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
 class TestUnits(TypedDict):
-    """What the test rows consist of, where they belong together, and how many those are."""
+    """Units of the test rows: their kind, how many there are, how many an interval takes."""
 
     kind: str | None
     test: int
+    least: NotRequired[int]
 
 
-class Metrics(Artifact):
-    """``metrics.json``."""
+class Bootstrap(TypedDict):
+    """Resamples of the paired bootstrap and their seed."""
 
-    metric: str
+    resamples: int
+    seed: int
+
+
+class Rejection(TypedDict):
+    """Share of rows that the router gives to the base as unlike anything it knows."""
+
+    outside: float
+    test: float
+
+
+class Control(TypedDict):
+    """Pool and generalist against the constant answer on shuffled labels."""
+
+    confidence: float
+    rows: int
+    pool_top1: Beats
+    generalist: Beats
+
+
+class Repeated(TypedDict):
+    """Held-out rows with the inputs of an earlier fold, among all."""
+
+    rows: int
+    of: int
+
+
+class Near(Repeated):
+    """Held-out rows near to training rows, among those compared, and how many chance explains."""
+
+    by_chance: float
+
+
+class TellingColumn(TypedDict):
+    """A column that alone gives the label: accuracy, or R² and 0 for the constant answer."""
+
+    column: str
+    score: float
+    constant: float
+
+
+class Leaks(TypedDict):
+    """Leaks between folds and from columns."""
+
+    exact: Repeated
+    near: Near
+    columns: list[TellingColumn]
+
+
+class Spelling(TypedDict):
+    """A value as it is spelt, and the rows that hold it."""
+
+    value: str
+    rows: int
+
+
+class Spellings(TypedDict):
+    """Values of a column that differ only in case or blanks."""
+
+    column: str
+    spellings: list[Spelling]
+    others: int
+
+
+class Lack(TypedDict):
+    """Specialists that a partition of a pool lacks because training failed."""
+
+    partition: int
+    specialist: bool
+    points: list[str]
+    reasons: list[str]
+
+
+class Comparisons(TypedDict):
+    """Part of ``metrics.json``: the pool against the generalist and the constant answer."""
+
     verdict: str
     sentence: str
-    rows: HeldRows
+    units: NotRequired[TestUnits]
     difference: Difference
+    against_constant: NotRequired[AgainstConstant]
+    bootstrap: NotRequired[Bootstrap]
+
+
+class Metrics(Artifact, Comparisons):
+    """``metrics.json``."""
+
+    metric: Literal["accuracy", "rmse"]
+    rows: HeldRows
     partitions: int
-    pool_top1: Scores
+    pool_top1: PoolScores
     pool_top2: Scores
     ungated: Scores
     generalist: Scores
     random_partitions: Scores
     constant: Scores
-    control: dict[str, Any] | None
-    leaks: dict[str, Any]
-    incomplete: list[dict[str, Any]]
+    control: Control | None
+    leaks: NotRequired[Leaks]
+    spellings: NotRequired[list[Spellings]]
+    incomplete: list[Lack]
     gate: GateSummary
-    units: NotRequired[TestUnits]
+    rejection: NotRequired[Rejection | None]
 
 
 class Check(Artifact):
     """Result of ``split-check``."""
 
-    leaks: dict[str, Any]
-    spellings: list[dict[str, Any]]
+    leaks: Leaks
+    spellings: list[Spellings]
 
 
 class Advice(TypedDict):

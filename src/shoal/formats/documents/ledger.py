@@ -1,8 +1,8 @@
-"""Kinds of what :class:`shoal.formats.ledger.Ledger` writes."""
+"""Kinds of the documents of :class:`shoal.formats.ledger.Ledger`."""
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
@@ -15,7 +15,7 @@ class MadeFrom(TypedDict):
 
 
 class Artifact(TypedDict):
-    """Any document: those that a stage wrote say what they were made from."""
+    """Any document: those of stages name the files that they were made from."""
 
     made_from: NotRequired[MadeFrom]
 
@@ -42,17 +42,25 @@ class Training(Spent):
     peak_gpu_memory_bytes: int
 
 
+class Device(TypedDict):
+    """Where a job ran; GPUs have a name."""
+
+    kind: str
+    name: NotRequired[str]
+    threads: int
+
+
 class LedgerRecord(Training):
     """All that a job cost, and where it ran."""
 
     job: str
-    device: dict[str, Any]
+    device: Device
     host: str
     versions: dict[str, str]
     learning_curves: NotRequired[list[list[list[float]]]]
 
 
 class RowShape(TypedDict):
-    """Of ``shapes.json``, what tells a row's size."""
+    """Part of ``shapes.json`` that tells a row's size."""
 
     x_shape: list[int]

@@ -1,4 +1,4 @@
-"""Kinds of what a pool says about itself, as far as others than the pool read it."""
+"""Kinds of a pool's manifest, as far as others than the pool read it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class LayoutRecord(TypedDict):
     release: str
     left_out: NotRequired[list[str]]
     slots: NotRequired[list[int]]
-    batches: NotRequired[list[int]]
+    goes_on: NotRequired[bool]
     probed: NotRequired[bool]
 
 
@@ -40,11 +40,9 @@ class PlanRecord(TypedDict):
 
 
 class FailedSpecialist(TypedDict):
-    """A :class:`shoal.plan.incomplete.Failure`."""
+    """A :class:`shoal.pool.incomplete.Failure`."""
 
-    specialists: str
-    digest: str
-    point: str
+    folder: str
     reason: str
     log: str
 
@@ -73,7 +71,7 @@ class RunRecord(TypedDict):
         fit_codes: Digest of the code behind each fit.
         sources: The source file of each shard.
         points: Values of the grid points by id.
-        proposing: How further points are proposed; None where they are not.
+        search: The steps of each search, see :meth:`shoal.search.steps.Steps.as_json`.
         before: The index that partitions may wait with; None where they may not.
         failed: The trainings that failed and that the pool is made without.
     """
@@ -84,7 +82,7 @@ class RunRecord(TypedDict):
     fit_codes: dict[str, str]
     sources: dict[str, SourceFile]
     points: dict[str, dict[str, Any]]
-    proposing: dict[str, Any] | None
+    search: dict[str, Any]
     before: Waiting | None
     failed: list[FailedSpecialist]
 
@@ -175,6 +173,18 @@ class Generation(TypedDict):
     """``generation.json``."""
 
     generation: int
+
+
+class PackMember(TypedDict):
+    """A slot of a search that a pack trains, see :mod:`shoal.train_specialists.pack_command`."""
+
+    folder: str
+    digest: str
+    step: int
+    slot: str
+    point: dict[str, Any] | None
+    decision: str | None
+    states: list[str]
 
 
 class Failed(TypedDict):

@@ -1,11 +1,13 @@
-"""Kinds of what is kept beside weights, in the ``meta`` of their files."""
+"""Kinds of the ``meta`` of files of weights."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, NotRequired
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from typing_extensions import TypedDict
+
+from shoal.formats.documents.choice import Point
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,7 +29,7 @@ class BaseFacts(TypedDict):
 class AtPoint(TypedDict):
     """Of a model that was trained at a grid point."""
 
-    point: dict[str, Any]
+    point: Point
 
 
 class SpecialistFacts(AtPoint):
@@ -65,5 +67,5 @@ class RandomFacts(BaselineFacts):
     """Of specialists on random partitions: bounds of the draw and grid points, by number."""
 
     bounds: list[tuple[float, float]]
-    points: dict[int, dict[str, Any]]
+    points: dict[int, Point]
     seed: int

@@ -13,9 +13,9 @@ from shoal.errors import ShoalError
 from shoal.operate.audit.checks import CHECKS
 from shoal.operate.audit.evidence import Evidence, Finding
 from shoal.operate.audit.index import judged_index
-from shoal.operate.audit.records import check_packs, check_record, settle
+from shoal.operate.audit.records import check_packs, check_records, settle
 from shoal.plan.jobs import files_of
-from shoal.plan.layout import BASELINES, FIT_FILES
+from shoal.plan.stages import INDEX, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 
     from shoal.plan.jobs import Job
     from shoal.plan.plan import Plan
-
-_STAGE_OF_FIT = {f"{stage}_fit": stage for stage in FIT_FILES} | dict.fromkeys(
-    BASELINES, "baselines"
-)
-_BEFORE_INDEX = (
-    *("split_fit", "split", "split_check", "transform_fit", "transform", "encode_fit", "encode"),
-    *("base_fit", "embed_fit", "embed", "cluster_fit", "assign"),
-)
-"""Rules before the index, each after those that its inputs come from."""
 
 
 @dataclass(frozen=True)
@@ -88,23 +79,22 @@ def audit(plan: Plan) -> Report:
         plan: The experiment.
     """
     evidence = Evidence(plan)
-    layout = plan.layout
-    jobs = [*layout.fit_jobs(), *layout.row_jobs()]
-    jobs.sort(key=lambda job: _BEFORE_INDEX.index(job.rule))
-    _check_all(jobs, evidence)
+    jobs = list(plan.layout.early_jobs())
+    _check_all((job for job in jobs if job.rule != INDEX), evidence)
     index = judged_index(evidence)
-    later = [layout.partition_job()]
+    later = [job for job in jobs if job.rule == INDEX]
     if index is not None:
         evidence.index = index
-        later += layout.later_jobs(index)
+        later += plan.layout.later_jobs(index)
     _check_all(later, evidence)
+    jobs += later[1:]
     check_packs(evidence)
     settle(evidence)
     return Report(
-        artifacts=len(files_of([*jobs, *later])),
+        artifacts=len(files_of(jobs)),
         findings=tuple(evidence.findings),
         missing=tuple(evidence.missing),
-        refit_needed=tuple(dict.fromkeys(_refit_needed([*jobs, *later], evidence))),
+        refit_needed=tuple(dict.fromkeys(_refit_needed(jobs, evidence))),
         complete=index is not None,
     )
 
@@ -113,8 +103,7 @@ def _check_all(jobs: Iterable[Job], evidence: Evidence) -> None:
     for job in jobs:
         evidence.makers |= dict.fromkeys(job.outputs, job)
         there = [path for path in job.outputs if _is_whole(path, job, evidence)]
-        for path in there:
-            check_record(path, job, evidence)
+        check_records(there, job, evidence)
         if there == list(job.outputs) and job.rule in CHECKS:
             _check_rule(job, evidence)
 
@@ -143,9 +132,9 @@ def _check_rule(job: Job, evidence: Evidence) -> None:
 def _refit_needed(jobs: Iterable[Job], evidence: Evidence) -> Iterator[str]:
     """Stages of the generation that were fitted by other code than there is now."""
     for job in jobs:
-        stage = _STAGE_OF_FIT.get(job.rule)
-        for path in job.outputs if stage else ():
-            if stage and path.exists() and not evidence.is_blamed(path):
+        stage = STAGES[job.rule]
+        for path in job.outputs if stage.frozen else ():
+            if path.exists() and not evidence.is_blamed(path):
                 record = evidence.read(path).made_from
-                if record and record.get("code") != evidence.plan.fit_codes[stage]:
-                    yield stage
+                if record and record.get("code") != evidence.plan.fit_codes[stage.identity]:
+                    yield stage.identity

@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
+from shoal.formats.documents.choice import Choice, chosen_file
 from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
-from shoal.operate.audit.inputs import pool_state
 from shoal.plan.layout import Layout
-from shoal.plan.slots import number_of, validation_of
+from shoal.plan.paths import inputs
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
-    from shoal.search.points import Point
 
 
 def check_table(job: Job, evidence: Evidence) -> None:
     """A table was read from the content that its shard stands for, whatever the file's name."""
     (table,) = job.outputs
-    source, _ = evidence.plan.shards[job.about]
+    source, _ = evidence.plan.shards[job.wildcards["shard"]]
     files = (evidence.read(table).made_from or {})["files"]
     contents = {content for name, content in files.items() if Path(name) not in evidence.makers}
     if contents != {evidence.hash(source)}:
@@ -37,7 +37,7 @@ def check_assignment(job: Job, evidence: Evidence) -> None:
     """A shard's summary counts this store, of this shard, as its rows are."""
     rows, summary = job.outputs
     content = evidence.content(summary)
-    if content["shard"] != job.about:
+    if content["shard"] != job.wildcards["shard"]:
         evidence.blame(summary, f"is of shard {content['shard']}", evidence.remedy(job))
     if content["store"] != evidence.hash(rows):
         problem = f"is not the store that {summary} counts"
@@ -47,86 +47,43 @@ def check_assignment(job: Job, evidence: Evidence) -> None:
 
 
 def check_specialist(job: Job, evidence: Evidence) -> None:
-    """A specialist was trained on its path's rows, at its path's grid point."""
-    meta = evidence.content(job.outputs[0])
-    digest, point = job.about.split("/")
-    _check_training(job, evidence, meta, digest, evidence.plan.grid[point])
-
-
-def _check_training(
-    job: Job, evidence: Evidence, meta: Mapping[str, Any], digest: str, point: Point
-) -> None:
+    """A slot was trained on its path's rows, at the point that its path or the decision says."""
+    path = job.outputs[0]
+    meta = evidence.content(path)
+    digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
+    validation, _, number = slot.rpartition("-")
+    if step == "0":
+        point = evidence.plan.grid[slot]
+    else:
+        decision = evidence.plan.layout.search(digest, validation).decision(int(step) - 1)
+        if evidence.is_blamed(decision):
+            return
+        point = evidence.content(decision)["next"][int(number)]["point"]
     if meta["digest"] != digest:
         problem = f"was trained on rows of digest {meta['digest']}"
-        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
+        evidence.blame(path, problem, evidence.remedy(job))
     if canonical_json(meta["point"]) != canonical_json(point):
         problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
-        evidence.blame(job.outputs[0], problem, evidence.remedy(job))
-
-
-def check_rung(job: Job, evidence: Evidence) -> None:
-    """A slot was trained on its path's rows, at the point that its path or the ranking says."""
-    meta = evidence.content(job.outputs[0])
-    digest, rung, slot = job.about.split("/")
-    point = evidence.plan.grid.get(slot)
-    if point is None:
-        ranking = evidence.plan.layout.rungs(digest, validation_of(slot)).ranking(int(rung) - 1)
-        if evidence.is_blamed(ranking):
-            return
-        point = evidence.content(ranking)["order"][number_of(slot)]["point"]
-    _check_training(job, evidence, meta, digest, point)
-
-
-def check_trial(job: Job, evidence: Evidence) -> None:
-    """A trial was trained on its path's rows, at the point that its path or the proposals say."""
-    meta = evidence.content(job.outputs[0])
-    digest, batch, slot = job.about.split("/")
-    point = evidence.plan.grid.get(slot)
-    if point is None:
-        proposals = evidence.plan.layout.trials(digest, validation_of(slot)).proposals(int(batch))
-        if evidence.is_blamed(proposals):
-            return
-        point = evidence.content(proposals)["points"][number_of(slot)]
-    _check_training(job, evidence, meta, digest, point)
-
-
-def check_proposals(job: Job, evidence: Evidence) -> None:
-    """Proposals are of their path's rows, and by all trials of the batch before."""
-    (path,) = job.outputs
-    content = evidence.content(path)
-    digest, batch = job.about.split("/")
-    if content["digests"] != {"train": digest, "validation": path.stem}:
-        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    told = sum(evidence.plan.layout.batches[: int(batch)])
-    if len(content["told"]) != told:
-        evidence.blame(path, f"is not by the {told} trials before", evidence.remedy(job))
-
-
-def check_rank(job: Job, evidence: Evidence) -> None:
-    """A ranking is of its path's rows, and has every slot of its rung."""
-    (path,) = job.outputs
-    content = evidence.content(path)
-    digest, rung = job.about.split("/")
-    if content["digests"] != {"train": digest, "validation": path.stem}:
-        evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    slots = evidence.plan.layout.rungs(digest, path.stem).names(int(rung))
-    if sorted(each["slot"] for each in content["order"]) != sorted(slots):
-        evidence.blame(path, "does not rank the slots of its rung", evidence.remedy(job))
+        evidence.blame(path, problem, evidence.remedy(job))
 
 
 def check_choice(job: Job, evidence: Evidence) -> None:
-    """A choice is of its path's rows, and one of the grid."""
+    """A decision is of its path's rows, and among what was trained before it."""
     (path,) = job.outputs
     content, plan = evidence.content(path), evidence.plan
-    if content["digests"] != {"train": job.about, "validation": path.stem}:
+    digest, step = job.wildcards["digest"], job.wildcards["step"]
+    if content["digests"] != {"train": digest, "validation": path.stem}:
         evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
-    if not plan.layout.batches and content["point"] not in plan.grid:
+    if not plan.steps.proposes and content["point"] not in plan.grid:
         problem = f"chooses {content['point']}, which is no point of the grid"
         evidence.blame(path, problem, evidence.remedy(job))
-    candidates = plan.layout.candidates(evidence.index["partitions"][job.partition])
-    if Path(content["specialist"]) not in candidates:
+    search = plan.layout.search(digest, path.stem)
+    if chosen_file(path, content) not in search.compared(int(step)):
         problem = f"chooses {content['specialist']}, which is no candidate"
         evidence.blame(path, problem, evidence.remedy(job))
+    going_on = [each["after"] for each in content["next"] if each["after"] is not None]
+    if going_on and sorted(going_on) != sorted(search.names(int(step))):
+        evidence.blame(path, "does not rank the slots of its step", evidence.remedy(job))
 
 
 def check_pool(job: Job, evidence: Evidence) -> None:
@@ -146,16 +103,27 @@ def check_pool(job: Job, evidence: Evidence) -> None:
     said = {
         each["partition"]: (each["digest"], each["point"]["id"]) for each in manifest["specialists"]
     }
-    if said != {n: (each["digests"]["train"], each["point"]) for n, each in chosen.items()}:
+    if said != {n: (each["digests"]["train"], each["point"]) for n, (_, each) in chosen.items()}:
         evidence.blame(path, "does not hold the specialists that were chosen", advice)
         return
     originals = {
-        each["file"]: Path(chosen[each["partition"]]["specialist"])
-        for each in manifest["specialists"]
+        each["file"]: chosen_file(*chosen[each["partition"]]) for each in manifest["specialists"]
     }
-    originals |= pool_state(evidence.plan.layout, evidence.index)
+    originals |= {name: file for name, file in _state(job, evidence) if name in manifest["files"]}
     for name, original in originals.items():
         evidence.compare(path, original, manifest["files"][name])
+
+
+def _state(job: Job, evidence: Evidence) -> Iterator[tuple[str, Path]]:
+    """What a pool may hold beside its specialists: name in the pool and the file it is a copy of.
+
+    A copy has the name of the stage's input.
+    """
+    stage = STAGES[job.rule]
+    files = inputs(evidence.plan.layout, stage, job.wildcards, evidence.index)
+    for name, path in files.items():
+        if isinstance(path, Path) and stage.inputs[name].recorded:
+            yield f"{name}{path.suffix}", path
 
 
 def check_published(job: Job, evidence: Evidence) -> None:
@@ -166,9 +134,9 @@ def check_published(job: Job, evidence: Evidence) -> None:
     if content["release"] != layout.release or Layout.from_json(content["layout"]) != layout:
         evidence.blame(record, "is the record of another release", evidence.remedy(job))
     copies = {
-        plan.home / "metrics.json": layout.evaluation(index, "metrics.json"),
-        plan.home / "report.html": layout.evaluation(index, "report.html"),
-        plan.home / "drift.json": layout.drift(index),
+        plan.home / "metrics.json": layout.file("evaluate.metrics", index),
+        plan.home / "report.html": layout.file("evaluate.report", index),
+        plan.home / "drift.json": layout.file("evaluate_drift.drift", index),
         **_pool_copies(evidence),
     }
     advice = f"remove {record} and run the workflow again"
@@ -190,19 +158,19 @@ def _groups(rows: Path) -> list[dict[str, Any]]:
     return groups(partition, fold, hashes)
 
 
-def _chosen(evidence: Evidence) -> dict[int, Any] | None:
+def _chosen(evidence: Evidence) -> dict[int, tuple[Path, Choice]] | None:
     """The choice of each partition that has a specialist; None where one is in doubt."""
-    chosen = {}
+    chosen: dict[int, tuple[Path, Choice]] = {}
     for entry in evidence.plan.layout.specialised(evidence.index):
         path = evidence.plan.layout.choice(entry)
         if evidence.is_blamed(path):
             return None
-        chosen[entry["partition"]] = evidence.content(path)
+        chosen[entry["partition"]] = path, evidence.content(path)
     return chosen
 
 
 def _pool_copies(evidence: Evidence) -> dict[Path, Path]:
-    manifest = evidence.plan.layout.pool(evidence.index, "manifest.json")
+    manifest = evidence.plan.layout.file("pool.manifest", evidence.index)
     folder = evidence.plan.home / "pool"
     try:
         names = [*evidence.content(manifest)["files"], manifest.name]
@@ -216,10 +184,6 @@ CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
     "assign": check_assignment,
     "partition": check_index,
     "train_specialist": check_specialist,
-    "train_rung": check_rung,
-    "train_rank": check_rank,
-    "train_propose": check_proposals,
-    "train_trial": check_trial,
     "train_choose": check_choice,
     "pool": check_pool,
     "pool_publish": check_published,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ShoalError
 from shoal.formats.hashing import file_hash
 from shoal.operate.audit.files import Artifact, read_artifact
-from shoal.plan.layout import BASELINES
+from shoal.plan.stages import BEFORE_INDEX, STAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,9 +120,12 @@ class Evidence:
     def remedy(self, job: Job) -> str:
         """What to do about a wrong output of a job."""
         again = "remove it and run the workflow again"
-        if job.rule in BASELINES:
+        stage = STAGES[job.rule]
+        if not stage.frozen:
+            return again
+        if stage not in BEFORE_INDEX:
             return f"{again}: it is trained on the rows of now"
-        if not job.rule.endswith("_fit") or self._basis_is_current():
+        if self._basis_is_current():
             return again
         refit = self.plan.command("refit")
         return f"bring it back from a copy, or start the next generation: `{refit}`"

@@ -1,4 +1,4 @@
-"""Artifacts read back: whether they are whole, and what they say they were made from."""
+"""Artifacts read back: whether they are whole, and which files they were made from."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+Record = dict[str, Any]
+"""JSON values that a file keeps beside its content."""
+
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a file says about itself.
+    """Content of a file, and its record.
 
     Attributes:
         content: Its JSON, or the JSON values kept with its tensors, arrays or rows.
-        made_from: Its record of what it was made from; None where it has none.
+        made_from: The files that it was made from; None where it has no such record.
     """
 
     content: Any
-    made_from: dict[str, Any] | None
+    made_from: Record | None
 
 
 def read_artifact(path: Path) -> Artifact:
-    """What a file says about itself, after reading it as far as its hashes and checksums go.
+    """Read a file as far as its hashes and checksums go.
 
     Raises:
         CorruptError: It is not what its record says, or not a file of its kind.
@@ -44,22 +47,22 @@ def read_artifact(path: Path) -> Artifact:
     return Artifact(content, record.get(KEY))
 
 
-def _json(path: Path) -> tuple[Any, dict[str, Any]]:
+def _json(path: Path) -> tuple[Any, Record]:
     content = read_json(path, Any)
     return content, content if isinstance(content, dict) else {}
 
 
-def _safetensors(path: Path) -> tuple[Any, dict[str, Any]]:
+def _safetensors(path: Path) -> tuple[Any, Record]:
     from safetensors import safe_open
 
     from shoal.formats.fitted_state import load_state
 
     _, meta = load_state(path)
     with safe_open(path, framework="np") as file:
-        return meta, parse_json(file.metadata()["shoal"], path, dict[str, Any])
+        return meta, parse_json(file.metadata()["shoal"], path, Record)
 
 
-def _parquet(path: Path) -> tuple[Any, dict[str, Any]]:
+def _parquet(path: Path) -> tuple[Any, Record]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -69,11 +72,11 @@ def _parquet(path: Path) -> tuple[Any, dict[str, Any]]:
             for _ in file.iter_batches():
                 pass
             return {}, {}
-    record = parse_json(found, path, dict[str, Any])
+    record = parse_json(found, path, Record)
     return record, record
 
 
-def _rows(path: Path) -> tuple[Any, dict[str, Any]]:
+def _rows(path: Path) -> tuple[Any, Record]:
     from shoal.formats.row_store import ShardRows
 
     _members(path)
@@ -81,7 +84,7 @@ def _rows(path: Path) -> tuple[Any, dict[str, Any]]:
         return store.attributes, store.attributes
 
 
-def _members(path: Path) -> tuple[Any, dict[str, Any]]:
+def _members(path: Path) -> tuple[Any, Record]:
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
@@ -89,13 +92,13 @@ def _members(path: Path) -> tuple[Any, dict[str, Any]]:
     return {}, {}
 
 
-def _page(path: Path) -> tuple[Any, dict[str, Any]]:
+def _page(path: Path) -> tuple[Any, Record]:
     if not path.read_text().rstrip().endswith("</html>"):
         raise CorruptError(f"{path}: is cut short")
     return {}, {}
 
 
-_READERS: dict[str, Callable[[Path], tuple[Any, dict[str, Any]]]] = {
+_READERS: dict[str, Callable[[Path], tuple[Any, Record]]] = {
     ".json": _json,
     ".safetensors": _safetensors,
     ".parquet": _parquet,

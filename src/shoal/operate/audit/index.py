@@ -59,14 +59,14 @@ def _merged(evidence: Evidence) -> tuple[dict[str, Any], dict[int, Any]] | None:
     from shoal.partitions.index import merge_summaries
 
     layout, cluster = evidence.plan.layout, evidence.plan.settings.cluster
-    assigner = layout.fit("cluster", "assigner.safetensors")
-    paths = [layout.summary(shard) for shard in layout.shards]
+    assigner = layout.file("cluster_fit.assigner")
+    paths = layout.files("assign.summary")
     if any(evidence.is_blamed(path) for path in (assigner, *paths)):
         return None
     contents = [evidence.content(path) for path in paths]
     partitions = load_assigner(assigner).partitions
     index, members = merge_summaries(contents, partitions, cluster.min_rows, layout.fits["cluster"])
-    stores = layout.shard_rows("cluster", "").parent
+    stores = layout.file("assign.rows", shard="any").parent
     index["stores"] = os.path.relpath(stores, layout.index.parent)
     return index, members
 

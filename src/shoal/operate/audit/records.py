@@ -6,35 +6,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.errors import ShoalError
-from shoal.operate.audit.inputs import recorded_inputs
+from shoal.plan.paths import outputs, recorded_inputs
+from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
 
 _WEIGHTS = "model.safetensors"
-_UNRECORDED = ("encoder.skops", "report.html", "predictions.parquet")
-"""Artifacts that cannot carry a record; those beside them do."""
 
 
-def check_record(path: Path, job: Job, evidence: Evidence) -> None:
-    """Compare the inputs that an artifact names with those of its job, and note their hashes.
+def check_records(paths: Iterable[Path], job: Job, evidence: Evidence) -> None:
+    """Compare the inputs that artifacts name with those of their job, and note their hashes.
 
     Args:
-        path: The artifact.
-        job: The job that makes it, none of its inputs later in the audit than itself.
+        paths: Artifacts of the job.
+        job: The job that makes them, none of its inputs later in the audit than itself.
         evidence: Takes what is found; :func:`settle` then says which file is wrong.
     """
-    if path.name in _UNRECORDED or job.rule == "pool_publish":
-        return
+    stage = STAGES[job.rule]
+    of_job = evidence.plan.layout, stage, job.wildcards, evidence.index
+    inputs = None if stage.frozen else recorded_inputs(*of_job)
+    names = {path: name for name, path in outputs(*of_job).items()}
+    for path in paths:
+        if names[path] not in stage.unrecorded:
+            _check_record(path, job, inputs, evidence)
+
+
+def _check_record(path: Path, job: Job, inputs: list[Path] | None, evidence: Evidence) -> None:
+    """Compare what one artifact names; of a fit, whose inputs may be gone by design, what is there.
+
+    Its source files have moved on too.
+    """
     record = evidence.read(path).made_from
     files = None if record is None else record.get("files")
     if not isinstance(files, dict):
         evidence.blame(path, "does not say what it was made from", evidence.remedy(job))
         return
-    inputs = recorded_inputs(evidence.plan.layout, job, evidence.index)
     if inputs is None:
-        # What a fit was made from may be gone by design, and its source files have moved on.
         inputs = [each for name in files if (each := Path(name)) in evidence.makers]
     else:
         problem = _difference(set(files), {str(each) for each in inputs}, job)
@@ -77,7 +88,7 @@ def _check_noted(path: Path, content: str, status: Path, evidence: Evidence) -> 
 
 def _difference(said: set[str], expected: set[str], job: Job) -> str | None:
     """How the names of an artifact's inputs differ from those of its job."""
-    for name in sorted(said - expected if job.rule != "split" else ()):
+    for name in sorted(() if "sources" in STAGES[job.rule].settings else said - expected):
         return f"was made from {name}, which is not what this path stands for"
     for name in sorted(expected - said):
         return f"does not say that it was made from {name}"

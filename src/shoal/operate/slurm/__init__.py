@@ -1,1 +1,1 @@
-"""Slurm: what a run asks for, and what it took."""
+"""Slurm: check of the settings, and summary of a run."""

@@ -1,4 +1,4 @@
-"""What Slurm's accounting says about jobs."""
+"""Jobs in Slurm's accounting."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Accounted:
 
 
 def ask_accounts(ids: Sequence[str]) -> tuple[list[Accounted], str | None]:
-    """What ``sacct`` says about jobs, each requeued attempt by itself.
+    """Ask ``sacct`` about jobs; each requeued attempt counts by itself.
 
     Args:
         ids: Slurm's numbers.
 
     Returns:
-        What it says, and why it says nothing where it does not answer.
+        The accounts, and why there are none where it does not answer.
     """
     found = []
     for start in range(0, len(ids), _MOST):

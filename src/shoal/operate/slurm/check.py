@@ -1,4 +1,4 @@
-"""Whether the cluster has what the settings say of it, asked before the first job is submitted."""
+"""Compare the settings of nodes with the cluster, before the first job is submitted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GPU = re.compile(r"\bgpu:(?:([^:(,]+):)?(\d+)")
 
 @dataclass
 class Partition:
-    """What a Slurm partition offers at most.
+    """The most that a Slurm partition offers.
 
     Attributes:
         minutes: Longest walltime; None without a limit.
@@ -147,7 +147,7 @@ def check_account(account: str, user: str, known: Iterable[str]) -> None:
 
 
 def _ask(*command: str) -> str | None:
-    """What a Slurm command prints; None if it is not there, fails or does not answer."""
+    """Output of a Slurm command; None if it is not there, fails or does not answer."""
     try:
         result = subprocess.run(  # noqa: S603 - Slurm's own commands
             command, capture_output=True, text=True, check=True, timeout=_PATIENCE

@@ -1,0 +1,195 @@
+"""Names and sentences about an evaluation, for pages and terminals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from shoal.formats.text import count_text, score_decimals, share_text
+from shoal.formats.units import units_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shoal.formats.documents.judgement import (
+        Advice,
+        Check,
+        GateSummary,
+        Lack,
+        Leaks,
+        Metrics,
+        Repeated,
+        Scores,
+        Spellings,
+        TellingColumn,
+    )
+    from shoal.formats.kinds import Metric
+
+CONTENDERS = {
+    "pool_top1": "Pool, top 1",
+    "pool_top2": "Pool, top 2",
+    "ungated": "Pool, ungated",
+    "generalist": "Generalist",
+    "random_partitions": "Random partitions",
+    "constant": "Constant",
+}
+"""Titles of the contenders in ``metrics.json``, in the order in which they are shown."""
+
+METRIC_NAMES = {"accuracy": "accuracy", "rmse": "RMSE"}
+
+NEAR_SHARE = 0.01
+"""Share of held-out rows near to training rows, beyond chance, that is worth a warning."""
+
+
+def contenders(metrics: Metrics) -> dict[str, Scores]:
+    """The contenders in ``metrics``: the known ones in their order, then any other with a score."""
+    content = cast("Mapping[str, object]", metrics)
+    return {
+        name: cast("Scores", content[name])
+        for name in dict.fromkeys([*CONTENDERS, *content])
+        if isinstance(numbers := content.get(name), dict) and "score" in numbers
+    }
+
+
+def contender_title(name: str) -> str:
+    """Title of a contender; one that is not known gets its name in plain words."""
+    return CONTENDERS.get(name, name.replace("_", " ").capitalize())
+
+
+def best(metric: Metric, scores: Mapping[str, float]) -> set[str]:
+    """Names that share the best score."""
+    sign = 1 if metric == "accuracy" else -1
+    top = max(sign * score for score in scores.values())
+    return {name for name, score in scores.items() if sign * score == top}
+
+
+def metrics_decimals(metrics: Metrics) -> int:
+    """Decimals for every score of an experiment, so that its columns line up."""
+    difference = metrics["difference"]
+    pair = [metrics["pool_top1"]["score"], metrics["generalist"]["score"]]
+    ends = [end for end in (difference["low"], difference["high"]) if end is not None]
+    return score_decimals(metrics["metric"], pair, ends)
+
+
+def held_out(metrics: Metrics, noun: str = "") -> str:
+    """Test rows, and of how many units where they belong together: ``412 of 42 groups``.
+
+    Args:
+        metrics: Content of ``metrics.json``.
+        noun: Follows the number of rows.
+    """
+    units = metrics.get("units")  # earlier runs had none
+    rows = count_text(metrics["rows"]["test"]) + (noun and f" {noun}")
+    if units is None or units["kind"] is None:
+        return rows
+    return f"{rows} of {units_text(units['test'], units['kind'])}"
+
+
+def gate_line(gate: GateSummary) -> str:
+    """Say in a sentence how many specialists serve."""
+    serving, specialists, kind = gate["serving"], gate["specialists"], gate.get("kind")
+    if not specialists:
+        return "Gate: no partition has a specialist."
+    units, least = gate.get("units", 0), gate.get("least_units", 0)
+    where = f"{units_text(units, kind)} of validation" if kind else "validation rows"
+    if serving == specialists:
+        return f"Gate: all {specialists} specialists beat the generalist on {where}."
+    aside = "so the pool steps aside: it is the generalist."
+    if units < least:
+        return (
+            f"Gate: {units_text(units, kind)} of validation are too few to compare specialists "
+            f"with the generalist, which takes {least}, {aside}"
+        )
+    if not serving:
+        return f"Gate: none of {specialists} specialists beats the generalist on {where}, {aside}"
+    return (
+        f"Gate: {serving} of {specialists} specialists beat the generalist on {where}; it "
+        f"answers for the others, and its training is counted as the pool's."
+    )
+
+
+def incomplete_line(lack: Lack) -> str:
+    """Say what a partition lacks because training failed, and why."""
+    without = "a specialist"
+    if lack["specialist"]:
+        count = len(lack["points"])
+        without = f"{count} grid point{'s' if count > 1 else ''}"
+    reasons = "; ".join(lack["reasons"]) or "its training failed"
+    return f"incomplete: partition {lack['partition']} without {without}, because {reasons}"
+
+
+def advice_text(advice: Advice) -> str:
+    """Say what a drift report recommends, and why."""
+    numbers = ", ".join(map(str, advice["partitions"]))
+    what = {
+        "keep": "Keep everything",
+        "retrain": f"Retrain partition{'s' if len(advice['partitions']) > 1 else ''} {numbers}",
+        "refit": "Refit the generation",
+    }
+    return f"{what[advice['action']]}: {advice['reason']}."
+
+
+def doubt_lines(found: Check | Metrics) -> list[str]:
+    """Warn of each leak and each value that seems to have several spellings.
+
+    Args:
+        found: Result of ``split-check``, or metrics that hold it.
+    """
+    # Earlier runs recorded neither.
+    leaks = leak_lines(found["leaks"]) if "leaks" in found else []
+    return [*leaks, *map(_spelling_line, found.get("spellings", []))]
+
+
+def leak_lines(leaks: Leaks) -> list[str]:
+    """Warn of each kind of leak that was found; no lines for clean data."""
+    exact, near = leaks["exact"], leaks["near"]
+    lines = []
+    if exact["rows"]:
+        lines.append(
+            f"leak? {_share_of(exact)} held-out rows have the same inputs as a row of an earlier "
+            f"fold; keep one of each, or split so that they stay together"
+        )
+    by_chance = near["by_chance"]
+    if near["rows"] - by_chance > NEAR_SHARE * near["of"] + 3 * by_chance**0.5:
+        lines.append(
+            f"leak? {_share_of(near)} held-out rows are almost the same as a training row, "
+            f"{by_chance:.0f} by chance; split so that they stay together, by group or similarity"
+        )
+    return [*lines, *map(_column_line, leaks["columns"])]
+
+
+def checked_line(leaks: Leaks) -> str:
+    """Say how many rows the leak check has compared."""
+    exact, near = leaks["exact"]["of"], leaks["near"]["of"]
+    return (
+        f"{count_text(exact)} held-out rows were compared with training rows for equal inputs, "
+        f"{count_text(near)} of them for similar ones, and each column was asked for the label."
+    )
+
+
+def _share_of(counts: Repeated) -> str:
+    share = share_text(counts["rows"] / counts["of"])
+    return f"{count_text(counts['rows'])} of {count_text(counts['of'])} ({share})"
+
+
+def _column_line(found: TellingColumn) -> str:
+    if found["constant"]:
+        how = (
+            f"right in {share_text(found['score'])} of validation rows, the most frequent class "
+            f"in {share_text(found['constant'])}"
+        )
+    else:
+        how = f"R² {found['score']:.3f} on validation rows"
+    return (
+        f"leak? column {found['column']!r} alone gives the label: {how}; declare it ignore if it "
+        f"is not known when predicting"
+    )
+
+
+def _spelling_line(found: Spellings) -> str:
+    one, other = found["spellings"][:2]
+    rows = f"{count_text(one['rows'])} and {count_text(other['rows'])} rows"
+    more = f", and so do those of {found['others']} further values" if found["others"] else ""
+    return (
+        f"spelling? column {found['column']!r}: {one['value']!r} and {other['value']!r} ({rows}) "
+        f"differ only in case or blanks{more}; spell them alike if they are one value"
+    )

@@ -1,0 +1,67 @@
+"""What a slot of a search trains: read from the settings, or from the decision before its step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shoal.formats.documents.choice import Choice
+from shoal.formats.json_file import read_made
+from shoal.training.resume import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from shoal.search.points import Point
+    from shoal.search.steps import Steps
+
+STATE = "state.safetensors"
+"""Name of the file beside a slot's weights that a later step goes on from."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a slot trains.
+
+    Attributes:
+        point: The grid point.
+        part: The part of the training that its step does; all of it if None.
+        may_diverge: Whether the search goes on without it if it diverges.
+        diverged: Why it does not train; None where it does.
+    """
+
+    point: Point
+    part: Part | None = None
+    may_diverge: bool = False
+    diverged: str | None = None
+
+
+def candidate(
+    steps: Steps,
+    step: int,
+    slot: str,
+    out: Path,
+    point: Point | None,
+    decision: Path | None,
+    states: Sequence[Path],
+) -> Candidate:
+    """What a slot trains.
+
+    Args:
+        steps: The steps of the search.
+        step: Number of the slot's step.
+        slot: Its name; of a later step it ends in the slot's number.
+        out: Its weights.
+        point: Its grid point; None in a later step.
+        decision: What followed the step before; None in the first.
+        states: What the slots of that step left.
+    """
+    begun, diverged = None, None
+    if decision is not None:
+        own = read_made(decision, Choice)["next"][int(slot.rpartition("-")[2])]
+        point, diverged = own["point"], own["diverged"]
+        if own["after"] is not None:
+            (begun,) = (path for path in states if path.parent.name == own["after"])
+    part = Part(*steps.divisors(step), begun, out.with_name(STATE)) if steps.goes_on else None
+    return Candidate(point or {}, part, steps.drops, diverged)
