@@ -7,46 +7,15 @@ sys.path[:] = [folder for folder in sys.path if folder != workflow.basedir]
 
 from snakemake.utils import min_version
 
-from shoal.plan.answers import link_to_answers
-from shoal.workflow.start import begin, end_well, end_with_failures, prepare, start
+from shoal.workflow.start import begin, end_well, end_with_failures, start
 
 min_version("9.27")
 
 plans = start(config, workflow)
-plan = plans.of  # a job's own, by its wildcards
 
 
 wildcard_constraints:
-    experiment=plans.settings.name,
-    generation=plans.generations,
-    shard=plans.shard_pattern(),
-    variant="(/variants/[0-9a-f]{10})?",
-    split_id="[0-9a-f]{10}",
-    transform_id="[0-9a-f]{10}",
-    encode_id="[0-9a-f]{10}",
-    embed_id="[0-9a-f]{10}",
-    cluster_id="[0-9a-f]{10}",
-    base_id="[0-9a-f]{10}",
-    rows_id="[0-9a-f]{10}",
-    check_id="[0-9a-f]{10}",
-    index_id="[0-9a-f]{10}",
-    specialists_id="[0-9a-f]{10}",
-    choices_id="[0-9a-f]{10}",
-    router_id="[0-9a-f]{10}",
-    baselines_id="[0-9a-f]{10}",
-    evaluate_id="[0-9a-f]{10}",
-    drift_id="[0-9a-f]{10}",
-    gate_id="[0-9a-f]{10}",
-    pool_id="[0-9a-f]{10}",
-    release="[0-9a-f]{10}",
-    answers_id="[0-9a-f]{10}",
-    step=r"\d+",
-    slot=r"[0-9a-f]{10}|([0-9a-f]{24}|partition-\d+)-\d+",
-    pack="[0-9a-f]{10}",
-    digest=r"[0-9a-f]{24}|partition-\d+",
-    validation=r"[0-9a-f]{24}|partition-\d+",
-    root="[0-9a-f]{24}|planned",
-    basis="[0-9a-f]{24}|planned|generation|incomplete",
+    **plans.constraints(),
 
 
 localrules:
@@ -59,9 +28,7 @@ localrules:
 rule all:
     """Every output that is missing, of every stage, whatever failed before."""
     input:
-        plans.early_targets(),
-        *plans.later_targets(checkpoints),
-        lambda wc: plans.answers_targets(checkpoints),
+        *plans.targets(),
 
 
 include: "workflow/rules/demo.smk"
@@ -76,9 +43,6 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/gate.smk"
 include: "workflow/rules/pool.smk"
 include: "workflow/rules/answers.smk"
-
-
-prepare(workflow.rules)
 
 
 onstart:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
-from shoal.cluster.command import Tolerated, partition
+from shoal.cluster.command import partition
 from shoal.cluster.merge import Bounds
 from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import ROW_HASH_BYTES
@@ -134,8 +134,7 @@ def write_index(plan: Plan, out: Path) -> None:
     summaries = [layout.file("assign.summary", shard=shard) for shard in layout.shards]
     assigner = layout.file("cluster_fit.assigner")
     stores = layout.file("assign.rows", shard="").parent
-    lineage, tolerated = layout.fits["cluster"], Tolerated(0.0, None, ())
-    partition(summaries, assigner, cluster.min_rows, lineage, stores, tolerated, out)
+    partition(summaries, assigner, cluster.min_rows, layout.fits["cluster"], stores, out)
 
 
 def _edited_shard(plan: Plan) -> str:

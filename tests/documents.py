@@ -26,6 +26,13 @@ def plan_record(release: str, **changes: Any) -> dict[str, Any]:
     return record | {"settings": {}, "codes": {}, "changes": {}} | changes
 
 
+def run_record(release: str, **changes: Any) -> dict[str, Any]:
+    """The settings file of a run."""
+    record = {"plan": plan_record(release), "experiment": "tiny", "overrides": []}
+    record |= {"fit_codes": {}, "sources": {}, "points": {}, "search": plain_steps().as_json()}
+    return record | {"before": None, "failed": []} | changes
+
+
 def release_record(release: str, **changes: Any) -> dict[str, Any]:
     """The record of a release."""
     return plan_record(release, rows="", released=[], winners=[]) | changes

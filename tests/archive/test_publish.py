@@ -1,12 +1,14 @@
 """What is never published."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from shoal.archive.publish import Publication, publish
+from shoal.archive.publish import pool_publish
 from shoal.errors import DataError
 from shoal.formats.json_file import write_json
 from shoal.plan.history import History
-from tests.documents import metrics, plan_record, release_record
+from tests.documents import metrics, release_record, run_record
 
 
 def test_a_control_that_failed_leaves_what_was_published(tmp_path):
@@ -14,16 +16,16 @@ def test_a_control_that_failed_leaves_what_was_published(tmp_path):
     results = tmp_path / "results"
     history = History(results)
     history.publish(release_record("before"))
-    write_json(tmp_path / "plan.json", plan_record("control"))
+    write_json(tmp_path / "run.json", run_record("control"))
     leak = metrics(verdict="leak", sentence="A leak is likely.")
     write_json(tmp_path / "metrics.json", leak)
     names = ("manifest.json", "metrics.json", "report.html", "drift.json")
-    release = Publication(*(tmp_path / name for name in names))
-    record = results / "published" / "control.json"
+    release = [tmp_path / name for name in names]
+    changes = SimpleNamespace(on_drift="nothing")
 
     for _ in range(2):
         with pytest.raises(DataError, match=r"report\.html: A leak is likely\. Nothing was publ"):
-            publish(release, tmp_path / "plan.json", "nothing", results, record)
+            pool_publish(*release, changes, tmp_path / "run.json", results)
 
     assert history.current["release"] == "before"
     assert sorted(path.name for path in results.iterdir()) == ["history.jsonl", "published"]

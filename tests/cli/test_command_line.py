@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shoal.cli.commands import STAGE_COMMANDS, run
+from shoal.cli import command_of
+from shoal.cli.commands import run
 from shoal.errors import SettingsError
+from shoal.plan.stages import STAGES
 
 
 def shoal(
@@ -90,6 +92,6 @@ def test_the_shell_completes_commands_and_experiments(tmp_path: Path):
         return set(shoal(cwd=tmp_path, **asked).stdout.split())
 
     assert {"plan", "models"} <= completed("shoal ")
-    assert not completed("shoal ") & STAGE_COMMANDS.keys()
+    assert not completed("shoal ") & set(map(command_of, STAGES))
     assert completed("shoal plan mi") == {"mine", "mine-too"}
     assert completed("shoal models log d") == {"demo"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shoal.cluster.assigner import load_assigner
-from shoal.cluster.command import Tolerated, assign, cluster_fit, partition
+from shoal.cluster.command import assign, cluster_fit, partition
 from shoal.errors import DataError
 from shoal.formats.row_store import ShardRows
 from shoal.formats.tables import TRAIN
@@ -58,8 +58,7 @@ def chain(tmp_path, shards):
 
 def merge(summaries, assigner, root):
     """The index of summaries, in a folder with their row stores."""
-    strict = Tolerated(0.0, None, ())
-    partition(summaries, assigner, 1, "g1", root / "rows", strict, root / "index.json")
+    partition(summaries, assigner, 1, "g1", root / "rows", root / "index.json")
 
 
 def read_rows(root, name):

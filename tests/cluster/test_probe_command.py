@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shoal.cluster.assigner import load_assigner
-from shoal.cluster.probe_command import cluster_fit_by_probes
+from shoal.cluster.probe_command import cluster_fit
 from shoal.errors import DataError
 from shoal.formats.fitted_state import save_state
 from shoal.formats.shapes import Shapes
@@ -44,7 +44,7 @@ def fit(tmp_path, shards):
         shapes = Shapes([3], task[2], task[0], task[1], len(rows), ["a", "b", "c"], [])
         shapes.save(root / "shapes.json")
         save_state(root / "base.safetensors", weights(build_model(model, shapes, 0)), {})
-        cluster_fit_by_probes(
+        cluster_fit(
             settings,
             model,
             TRAINING,

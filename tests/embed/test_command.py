@@ -13,15 +13,24 @@ from shoal.embed.embedder import load_embedder
 from shoal.errors import DataError, SourceError
 from shoal.formats.json_file import read_json
 from shoal.formats.row_store import ShardRows
+from shoal.formats.shapes import Shapes
+
+
+@pytest.fixture
+def shapes(tmp_path_factory):
+    """The file that says what shape a row has."""
+    path = tmp_path_factory.mktemp("fit") / "shapes.json"
+    Shapes([6, 6], 2, "classification", ["a", "b"], 300, [str(n) for n in range(36)], []).save(path)
+    return path
 
 
 @pytest.mark.parametrize("method", ["identity", "pca", "scarf", "vicreg"])
-def test_fit_then_embed(method, settings, write_shard, images, tmp_path):
+def test_fit_then_embed(method, settings, write_shard, images, shapes, tmp_path):
     """Every row of a shard, of any fold, comes out in order, and none is lost."""
     shard = write_shard("a", images, np.arange(300) % 4)
     state, ledger, out = (tmp_path / n for n in ("e.safetensors", "l.json", "out.zarr.zip"))
 
-    embed_fit(settings(method), [shard], (6, 6), state, ledger, 1, 60)
+    embed_fit(settings(method), [shard], shapes, state, ledger, 1, 60)
     embed(shard, state, out, 1)
 
     with ShardRows(out) as store:
@@ -31,13 +40,15 @@ def test_fit_then_embed(method, settings, write_shard, images, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["pca", "scarf", "vicreg"])
-def test_the_same_inputs_give_the_same_bytes(method, settings, write_shard, images, tmp_path):
+def test_the_same_inputs_give_the_same_bytes(
+    method, settings, write_shard, images, shapes, tmp_path
+):
     """State and embeddings are reproduced byte for byte."""
     shard = write_shard("a", images)
     files = []
     for run in ("one", "two"):
         state, out = tmp_path / run / "e.safetensors", tmp_path / run / "out.zarr.zip"
-        embed_fit(settings(method), [shard], (6, 6), state, tmp_path / run / "l.json", 1, 60)
+        embed_fit(settings(method), [shard], shapes, state, tmp_path / run / "l.json", 1, 60)
         embed(shard, state, out, 1)
         files.append((state.read_bytes(), out.read_bytes()))
 
@@ -45,11 +56,11 @@ def test_the_same_inputs_give_the_same_bytes(method, settings, write_shard, imag
 
 
 def test_a_shard_without_rows_has_an_embedding_without_rows(
-    settings, write_shard, images, tmp_path
+    settings, write_shard, images, shapes, tmp_path
 ):
     """An empty shard is no error."""
     state, out = tmp_path / "e.safetensors", tmp_path / "out.zarr.zip"
-    embed_fit(settings("identity"), [], (6, 6), state, tmp_path / "l.json", 1, 60)
+    embed_fit(settings("identity"), [], shapes, state, tmp_path / "l.json", 1, 60)
 
     embed(write_shard("empty", images[:0]), state, out, 1)
 
@@ -57,13 +68,13 @@ def test_a_shard_without_rows_has_an_embedding_without_rows(
         assert store.read("embedding").shape == (0, 36)
 
 
-def test_a_failed_fit_writes_nothing(settings, write_shard, images, tmp_path):
+def test_a_failed_fit_writes_nothing(settings, write_shard, images, shapes, tmp_path):
     """Neither state nor ledger appears when the rows cannot be embedded."""
     shard = write_shard("a", np.zeros_like(images[:5]))
     state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
 
     with pytest.raises(DataError, match="all 5 training rows are equal"):
-        embed_fit(settings("pca", dims=36), [shard], (6, 6), state, ledger, 1, 60)
+        embed_fit(settings("pca", dims=36), [shard], shapes, state, ledger, 1, 60)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shoal.cluster.command import Tolerated, assign, cluster_fit, partition
+from shoal.cluster.command import assign, cluster_fit, partition
 from shoal.partitions.reader import Index
 from shoal.settings.discovery import ColumnPartition
 
@@ -22,8 +22,8 @@ def indexed(tmp_path, shards):
         summary, store = tmp_path / f"{name}.json", tmp_path / "rows" / f"{name}.zarr.zip"
         assign(files.encoded, files.embedding, files.table, assigner, name, store, summary, 1)
         path = tmp_path / "indexes" / name / "index.json"
-        tolerated = Tolerated(share, before.path if before else None, released)
-        partition([summary], assigner, 1, "lineage", store.parent, tolerated, path)
+        since = before.path if before else None
+        partition([summary], assigner, 1, "lineage", store.parent, path, share, since, released)
         return Index(path)
 
     return run

@@ -124,23 +124,19 @@ def build_pool(folder: Path) -> Path:
         }
         write_json(choices[-1], chosen | measured)
     Ledger("base_fit").write(fits / "ledger.json")
-    settings = {name: {} for name in ("sources", "split", "transform", "train_specialists")}
-    experiment = {"name": "tiny", "generation": 1, "model": MODEL}
-    write_json(fits / "experiment.json", settings | experiment)
     entries = [partition_entry(number, specialist="d") for number in (0, 1)]
     root = {"all": "", "fit": "ab", "train": ""}
     write_json(fits / "index.json", partition_index(*entries, root=root))
     pool(
-        fits / "experiment.json",
-        state,
-        choices,
-        specialists,
-        fits / "index.json",
-        [fits / "ledger.json"],
-        None,
-        (),
-        generalist,
-        folder / "pool" / "manifest.json",
+        {"name": "tiny", "generation": 1, "model": MODEL},
+        **{name.partition(".")[0]: path for name, path in state.items()},
+        generalist=generalist,
+        choices=choices,
+        specialists=specialists,
+        index_path=fits / "index.json",
+        ledgers=[fits / "ledger.json"],
+        failures=[],
+        manifest_out=folder / "pool" / "manifest.json",
     )
     return folder / "pool"
 

@@ -88,18 +88,6 @@ def test_a_hash_is_trusted_once_the_file_has_settled(
     assert read_json(cache, dict[str, dict[str, Any]])[str(path)]["mark"] != []
 
 
-def test_a_job_names_files_as_its_plan_did(tmp_path: Path):
-    """On a node, a file edited since keeps the planned name, and the plan's hashes stay."""
-    path, cache = write(tmp_path / "a.csv", "1"), tmp_path / "cache.json"
-    planned = names(tmp_path)["a.csv"]
-    kept = cache.read_bytes()
-    write(path, "2")
-
-    assert list(name_shards([(path, None)], cache, as_planned=True)) == [planned]
-    assert cache.read_bytes() == kept
-    assert names(tmp_path)["a.csv"] != planned
-
-
 @pytest.mark.parametrize(
     "name", ["../../x", "/tmp/x", "", ".", "a.b", "a/b", "a b", "x\n", "-" * 101, "\u00fc", 5, None]
 )

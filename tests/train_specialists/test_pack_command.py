@@ -11,7 +11,7 @@ import pytest
 from shoal.errors import ModelError
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json
-from shoal.train_specialists.pack_command import Work, train_pack
+from shoal.train_specialists.pack_command import Work, train_members
 from tests.documents import plain_steps
 
 NAMES = ["aaaa/0/1111", "bbbb/0/1111", "bbbb/0/2222"]
@@ -62,14 +62,14 @@ def trained(monkeypatch: pytest.MonkeyPatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(digest)
 
-    monkeypatch.setattr("shoal.train_specialists.command.train_specialist", train)
+    monkeypatch.setattr("shoal.train_specialists.command.train_slot", train)
     return turns, failing
 
 
 def run(*arguments: Any) -> list[Any]:
     """Train a pack; Python writes to the process's own standard error, as outside of pytest."""
     with open(2, "w", closefd=False) as own, redirect_stderr(own):
-        return train_pack(*arguments)
+        return train_members(*arguments)
 
 
 def test_the_status_has_the_hash_of_every_members_files(work, members, trained, tmp_path):
@@ -181,7 +181,7 @@ def test_random_generators_are_given_back_as_they_were(
         torch.set_default_dtype(torch.float64)
         raise ModelError("enough")
 
-    monkeypatch.setattr("shoal.train_specialists.command.train_specialist", draw)
+    monkeypatch.setattr("shoal.train_specialists.command.train_slot", draw)
 
     run(work, members, tmp_path / "status.json")
 

@@ -12,7 +12,14 @@ from shoal.formats.documents.index import Members, PartitionIndex, Summary
 from shoal.formats.documents.judgement import Check, DriftReport, GateRecord, Metrics
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.manifest import PoolManifest
-from shoal.formats.documents.plan import Answers, KeptRelease, PlanRecord, Release, RunSettings
+from shoal.formats.documents.plan import (
+    Answers,
+    KeptRelease,
+    PlanRecord,
+    Release,
+    RunRecord,
+    RunSettings,
+)
 from shoal.formats.json_file import read_json
 from shoal.plan.plan import Plan
 
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, Any] = {
     "settings.json": RunSettings,
+    "settings/*.json": RunRecord,
     "plan.json": PlanRecord,
     "published/*.json": Release,
     "models/*.json": KeptRelease,
@@ -96,9 +104,10 @@ def test_a_damaged_document_is_one_line_that_says_how_to_go_on(copied: Experimen
 def test_a_run_writes_its_records_again_whatever_they_are(
     copied: Experiment, monkeypatch: pytest.MonkeyPatch, change: Any
 ):
-    """A plan.json, a settings.json or hashes of source files that were cut short stop no run."""
+    """What jobs read, plan, settings or hashes of source files that were cut short stop no run."""
     monkeypatch.chdir(copied.folder)
-    paths = [*documents(copied, "plan.json"), *documents(copied, "settings.json")]
+    names = ("settings/*.json", "plan.json", "settings.json")
+    paths = [path for name in names for path in documents(copied, name)]
     before = [path.read_text() for path in paths]
     cache = copied.folder / "results" / "tiny" / ".source-hashes.json"
     for path in (*paths, cache):

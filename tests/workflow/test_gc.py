@@ -102,6 +102,20 @@ def test_an_older_release_goes_when_it_is_not_kept(changed):
     assert specialists() == in_use()
 
 
+def test_settings_files_stay_as_long_as_their_releases(changed):
+    """Of two runs, each with a release, the first one's goes where one release is kept."""
+    before, now = sorted(
+        Path("results/tiny/settings").iterdir(), key=lambda p: p.stat().st_mtime_ns
+    )
+    plans = [Plan("tiny", [], Path("config"))]
+
+    def garbage(keep: int) -> set[Path]:
+        return {before, now} & set(find_garbage(plans, keep).files)
+
+    assert now == plans[0].run_file
+    assert (garbage(2), garbage(1)) == (set(), {before})
+
+
 def test_the_current_plan_is_whole_after_removal(changed):
     """After removal no job has to run, every artifact agrees and nothing else is garbage."""
     command("gc", "tiny", "--keep", "1", "--remove")

@@ -9,6 +9,7 @@ import pytest
 
 from shoal.operate.resources import Resources
 from shoal.plan.layout import Layout
+from shoal.plan.stages import STAGES
 from shoal.settings.compose import compose
 from shoal.settings.nodes import Nodes
 from tests.documents import COUNTS, partition_entry, partition_index, plain_steps
@@ -132,4 +133,4 @@ def test_fitting_an_assigner_takes_a_gpu_only_where_probes_train(cluster, need):
     """Clustering runs on cores; probes train like specialists."""
     settings = compose(CONFIG, "demo", [f"cluster={cluster}"])
 
-    assert Resources(SimpleNamespace(settings=settings)).cluster_need == need
+    assert STAGES["cluster_fit"].need(settings) == need

@@ -219,8 +219,10 @@ def test_nothing_in_results_is_a_pickle(finished):
 def test_planning_imports_no_torch(finished):
     """A dry run stays light: neither torch nor Lightning nor scikit-learn is imported."""
     code = (
-        "import sys; from pathlib import Path; from shoal.workflow.plans import Plans;"
-        "Plans({'experiment': 'tiny'}, Path('config'), None);"
+        "import sys; from pathlib import Path; from types import SimpleNamespace as Facts;"
+        "from shoal.workflow.plans import Plans;"
+        "snakemake = Facts(remote_exec=False, config_settings=Facts(config_args=[]));"
+        "Plans({'experiment': 'tiny'}, Path('config'), snakemake);"
         "print([m for m in ('torch', 'pytorch_lightning', 'sklearn') if m in sys.modules])"
     )
 
@@ -233,6 +235,36 @@ def test_planning_imports_no_torch(finished):
     )
 
     assert result.stdout.strip() == "[]"
+
+
+def test_a_job_on_a_node_needs_neither_configuration_nor_sources(copied):
+    """Snakemake there gets the settings file of the run, and composes nothing."""
+    (rows,) = copied.generation.glob("encode/*/rows/*/584efeec2b1d.zarr.zip")
+    before = rows.read_bytes()
+    rows.unlink()
+    shutil.rmtree(copied.folder / "config")
+    shutil.rmtree(copied.folder / "data")
+    (run,) = (copied.folder / "results" / "tiny" / "settings").iterdir()
+    *_, encode, _, made, _ = rows.parts
+    names = {"experiment": "tiny", "generation": "g1", "encode_id": encode, "rows_id": made}
+    wildcards = ",".join(f"{name}={value}" for name, value in names.items())
+    job = f"encode:{wildcards},shard={rows.name.split('.')[0]}"
+
+    result = subprocess.run(
+        [
+            *("snakemake", "--mode", "remote", "--nolock", "--ignore-incomplete", "--force"),
+            *("--cores", "1", "--allowed-rules", "encode", "--target-jobs", job),
+            *("--config", "experiment=tiny", f"runs={run.relative_to(copied.folder)}"),
+        ],
+        cwd=copied.folder,
+        env=copied.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert rows.read_bytes() == before
 
 
 def test_partitions_that_are_all_too_small_leave_a_pool_without_specialists(copied):

@@ -4,7 +4,7 @@
 rule answers:
     """Compare variants, hyperparameters and seeds: tables, plots and a page."""
     input:
-        releases=lambda wc: [ancient(path) for path in plans.releases()],
+        releases=plans.releases,
     output:
         record="results/{experiment}/answers/published/{answers_id}.json",
     log:
@@ -14,8 +14,7 @@ rule answers:
     conda:
         "../../envs/shoal.yaml"
     params:
-        plans=lambda wc: plans.plan_files(),
-        folder=subpath(output.record, ancestor=2),
+        settings=plans.run_files,
     shell:
-        "shoal answers --plan {params.plans:q} --folder {params.folder:q}"
-        " --record {output.record:q} &> {log:q}"
+        "shoal answers --settings {params.settings:q}"
+        " --answers-id {wildcards.answers_id} &> {log:q}"

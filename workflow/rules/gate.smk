@@ -4,19 +4,7 @@
 rule gate:
     """Test each specialist against the generalist on validation rows."""
     input:
-        choices=lambda wc: ancient(plan(wc).choices(plan(wc).index(checkpoints.partition))),
-        specialists=lambda wc: ancient(
-            plan(wc).awaited_beside_choices(
-                checkpoints.partition,
-                plan(wc).specialists(plan(wc).index(checkpoints.partition)),
-            )
-        ),
-        generalist=lambda wc: ancient(
-            plan(wc).baseline(checkpoints.partition, "generalist", "model")
-        ),
-        base=lambda wc: ancient(plan(wc).layout.fit("base", "base.safetensors")),
-        assigner=lambda wc: ancient(plan(wc).layout.fit("cluster", "assigner.safetensors")),
-        shapes=lambda wc: ancient(plan(wc).layout.fit("encode", "shapes.json")),
+        unpack(plans.inputs("gate")),
     output:
         gate="results/{experiment}/{generation}/gate/{gate_id}/{root}.json",
     log:
@@ -25,19 +13,11 @@ rule gate:
         "results/{experiment}/benchmarks/{generation}/gate/{gate_id}/{root}.tsv"
     conda:
         "../../envs/shoal.yaml"
-    threads: plans.settings.compute.threads
+    threads: plans.threads
     resources:
-        **plans.resources("gate", "cores"),
+        **plans.resources("gate"),
     params:
-        index=lambda wc, input: plan(wc).layout.index,
-        specialists=lambda wc, input: plan(wc).specialists(plan(wc).index(checkpoints.partition)),
-        settings=plans.first.text("gate"),
-        routing=lambda wc: plan(wc).text("train_router"),
-        model=plans.first.text("model"),
-        threads=plans.settings.compute.threads,
+        settings=plans.run_file,
+        threads=plans.threads,
     shell:
-        "shoal gate --settings {params.settings:q} --routing {params.routing:q}"
-        " --model {params.model:q} --index {params.index:q} --assigner {input.assigner:q}"
-        " --shapes {input.shapes:q} --base {input.base:q} --generalist {input.generalist:q}"
-        " --choice {input.choices:q} --specialist {params.specialists:q} --out {output.gate:q}"
-        " --threads {params.threads} &> {log:q}"
+        "shoal gate --settings {params.settings:q} --threads {params.threads} &> {log:q}"

@@ -3,73 +3,63 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shoal.archive.keep import keep
-from shoal.errors import DataError
 from shoal.evaluate.verdict import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Metrics
 from shoal.formats.documents.manifest import PoolManifest
-from shoal.formats.documents.plan import PlanRecord, Winner
+from shoal.formats.documents.plan import RunRecord, Winner
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made
 from shoal.plan.history import History
 
-
-@dataclass(frozen=True)
-class Publication:
-    """The files that are published together.
-
-    Attributes:
-        manifest: The pool's manifest; its files lie beside it.
-        metrics: Scores and verdict of evaluate.
-        report: The report page.
-        drift: Comparison of the rows with those that the generation was fitted on.
-    """
-
-    manifest: Path
-    metrics: Path
-    report: Path
-    drift: Path
+if TYPE_CHECKING:
+    from shoal.settings.running import Changes
 
 
-def publish(files: Publication, plan: Path, on_drift: str, results: Path, record: Path) -> None:
+def pool_publish(
+    manifest: Path,
+    metrics: Path,
+    report: Path,
+    drift: Path,
+    changes: Changes,
+    run_path: Path,
+    home: Path,
+) -> None:
     """Keep the models, copy pool, report and metrics to where people look; record the release last.
 
     A crash between leaves nothing recorded as published, so that the next run publishes again.
     A control that failed is never published: what was, stays, and each further run fails again.
 
     Args:
-        files: The files.
-        plan: The record of the run, as the workflow wrote it when it started.
-        on_drift: The action that is taken by itself where the drift report recommends it.
-        results: The folder to publish in.
-        record: The path of the release's record.
+        manifest: The pool's manifest; its files lie beside it.
+        metrics: Scores and verdict of evaluate.
+        report: The report page.
+        drift: Comparison of the rows with those that the generation was fitted on.
+        changes: The action that is taken by itself where the drift report recommends it.
+        run_path: The settings file of the run.
+        home: The folder to publish in.
 
     Raises:
-        DataError: The layout is another run's, or models learnt labels that are shuffled.
+        DataError: Models learnt labels that are shuffled.
     """
-    content = read_made(plan, PlanRecord)
-    if content["release"] != record.stem:
-        raise DataError(
-            f"{plan}: is of release {content['release']}, not {record.stem}; another run of this "
-            f"experiment has started since: run the workflow again"
-        )
-    refuse_leak(read_made(files.metrics, Metrics), files.report)
-    keep(content, files.metrics, results)
-    history = History(results, Path(content["layout"]["root"]))
+    content = read_made(run_path, RunRecord)["plan"]
+    refuse_leak(read_made(metrics, Metrics), report)
+    keep(content, metrics, home)
+    history = History(home, Path(content["layout"]["root"]))
     history.withdraw()
-    manifest = read_made(files.manifest, PoolManifest)
-    _copy_pool(files.manifest, list(manifest["files"]), results / "pool")
-    _copy(files.report, results / "report.html")
-    _copy(files.drift, results / "drift.json")
-    _copy(files.metrics, results / "metrics.json")
-    advice = read_made(files.drift, DriftReport)["recommendation"]
-    released = advice["partitions"] if advice["action"] == on_drift == "retrain" else []
-    made = {"rows": manifest["rows"], "released": released, "winners": _winners(manifest)}
-    history.publish(content | made)
-    if advice["action"] == on_drift == "refit":
+    pool = read_made(manifest, PoolManifest)
+    _copy_pool(manifest, list(pool["files"]), home / "pool")
+    _copy(report, home / "report.html")
+    _copy(drift, home / "drift.json")
+    _copy(metrics, home / "metrics.json")
+    advice = read_made(drift, DriftReport)["recommendation"]
+    released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []
+    made = {"rows": pool["rows"], "released": released, "winners": _winners(pool)}
+    history.publish({**content, **made, "run": run_path.stem})
+    if advice["action"] == changes.on_drift == "refit":
         history.start_generation(int(content["settings"]["generation"]) + 1)
 
 

@@ -18,25 +18,27 @@ def main() -> None:
         threads = sys.argv[sys.argv.index("--threads") + 1]
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, threads))
     with command():
-        from shoal.cli.commands import STAGE_COMMANDS, run
-
         arguments = sys.argv[1:]
-        if arguments and arguments[0] in STAGE_COMMANDS:
-            arguments = _repeated(arguments)
+        stage = stage_of(arguments[0]) if arguments else None
+        if stage:
+            from shoal.cli.stage_command import run_stage
+
+            run_stage(stage, arguments[1:])
+            return
+        from shoal.cli.commands import run
+
         code = run(arguments)
         sys.stdout.flush()  # there may be no room, or no reader, for what it holds
         raise SystemExit(code)
 
 
-def _repeated(arguments: list[str]) -> list[str]:
-    """``--table a b`` as ``--table a --table b``: Snakemake lists a rule's files with spaces.
+def command_of(stage: str) -> str:
+    """Name of the command that does a stage's jobs; ``shoal pool`` is for people."""
+    return "pool-build" if stage == "pool" else stage.replace("_", "-")
 
-    An option whose list is empty is left out.
-    """
-    spelled, option = arguments[:1], ""
-    for argument in arguments[1:]:
-        if argument.startswith("--"):
-            option = argument
-        else:
-            spelled += [option, argument]
-    return spelled
+
+def stage_of(name: str) -> str | None:
+    """Name of the stage whose jobs a command does; None for one that people call."""
+    from shoal.plan.stages import STAGES
+
+    return {command_of(stage): stage for stage in STAGES}.get(name)

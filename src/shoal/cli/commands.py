@@ -1,4 +1,4 @@
-"""Every command, by stage. A rule of the workflow calls the command of its name."""
+"""Commands that people call, and the check of classes that a run starts with."""
 
 from __future__ import annotations
 
@@ -7,16 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shoal.cli import (
-    data,
-    delivery,
-    explore,
-    learning,
-    models,
-    operate,
-)
+from shoal.cli import explore, models, operate
 from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
-from shoal.cli.options import recorded
 from shoal.errors import SettingsError, SourceError
 from shoal.formats.files import replacing
 
@@ -109,20 +101,18 @@ for command in (
 app.add_typer(models.app, name="models")
 app.add_typer(explore.intermediates, name="intermediates")
 
-app.command(hidden=True)(learning.check_classes)
 
-STAGE_COMMANDS = {
-    function.__name__.replace("_", "-"): function
-    for function in (
-        *data.COMMANDS,
-        *learning.COMMANDS,
-        *delivery.COMMANDS,
-    )
-}
-"""Commands that rules call, by name."""
+@app.command(hidden=True)
+def check_classes(
+    settings: Annotated[list[Path], typer.Option()],
+    model: bool = False,
+    encoders: bool = False,
+    functions: bool = False,
+) -> None:
+    """Import the classes and functions that settings name; check that they take their arguments."""
+    from shoal.workflow.class_check import check_classes
 
-for name, function in STAGE_COMMANDS.items():
-    app.command(name, hidden=True)(recorded(function))
+    check_classes(settings, model=model, encoders=encoders, functions=functions)
 
 
 def run(arguments: list[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ _WRITE_ROWS = 4096
 
 def cluster_fit(
     settings: KMeansAtoms | HDBSCANAtoms | ColumnPartition,
-    encoded: Sequence[Path],
+    rows: Sequence[Path],
     embeddings: Sequence[Path],
     tables: Sequence[Path],
     out: Path,
@@ -39,7 +38,7 @@ def cluster_fit(
 
     Args:
         settings: The choices.
-        encoded: Encoded shards.
+        rows: Encoded shards.
         embeddings: Their embeddings, in the same order.
         tables: Their tables, which only an assigner by column reads.
         out: The assigner.
@@ -59,9 +58,7 @@ def cluster_fit(
         readers = (Table(path) for path in tables)
         fit_column(settings.column, readers, settings.max_partitions).save(out)
     else:
-        sample, training_rows = training_sample(
-            encoded, embeddings, settings.fit_rows, settings.seed
-        )
+        sample, training_rows = training_sample(rows, embeddings, settings.fit_rows, settings.seed)
         import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded
 
         with threadpool_limits(threads):
@@ -72,7 +69,7 @@ def cluster_fit(
 
 
 def assign(
-    encoded: Path,
+    rows: Path,
     embedding: Path,
     table: Path,
     assigner_path: Path,
@@ -86,7 +83,7 @@ def assign(
     Holds the shard's inputs in memory.
 
     Args:
-        encoded: The encoded shard.
+        rows: The encoded shard.
         embedding: Its embedding.
         table: Its table, which only an assigner by column reads.
         assigner_path: The assigner.
@@ -105,7 +102,7 @@ def assign(
     from shoal.partitions.grouping import group_order, groups
 
     assigner = load_assigner(assigner_path)
-    with ShardRows(encoded) as source, ShardRows(embedding) as embedded:
+    with ShardRows(rows) as source, ShardRows(embedding) as embedded:
         aligned(source, embedded)
         names = source.names(("x", "y", "key", "hash", "fold", UNIT))
         arrays = {name: source.read(name) for name in names}
@@ -125,29 +122,16 @@ def assign(
     _write_compact(summary_out, summary | {"store": file_hash(rows_out)} | made_from())
 
 
-@dataclass(frozen=True)
-class Tolerated:
-    """Conditions under which a changed partition keeps its specialist.
-
-    Attributes:
-        share: Share of a specialist's rows that may have changed before it is trained again.
-        before: The published index; None where there is none of the same assigner.
-        released: Partitions that wait no longer, whatever the share.
-    """
-
-    share: float
-    before: Path | None
-    released: tuple[int, ...]
-
-
 def partition(
     summaries: Sequence[Path],
     assigner_path: Path,
     min_rows: int,
     lineage: str,
     stores: Path,
-    tolerated: Tolerated,
     out: Path,
+    tolerance: float = 0.0,
+    before: Path | None = None,
+    released: Sequence[int] = (),
 ) -> None:
     """Merge the shards' summaries into the index; write ``members/`` beside it.
 
@@ -157,9 +141,12 @@ def partition(
         min_rows: Training rows below which a partition gets no specialist.
         lineage: Identity of all that was fitted and that training depends on.
         stores: Folder of the shards' row stores.
-        tolerated: Conditions to wait; row hashes are read only if some are given.
         out: ``index.json``. ``members/{partition}.json`` beside it says, for each fold, where the
             rows lie: ``[shard, start, stop]``; -1 is the rows of no partition.
+        tolerance: Share of a specialist's rows that may have changed before it is trained again;
+            row hashes are read only where it is more than none.
+        before: The published index, if there is one of the same assigner.
+        released: Partitions that wait no longer, whatever the share.
     """
     from shoal.cluster.assigner import load_assigner
     from shoal.partitions.index import merge_summaries
@@ -171,8 +158,8 @@ def partition(
     index["stores"] = os.path.relpath(stores, out.parent)
     for number, ranges in members.items():
         _write_compact(out.parent / "members" / f"{number}.json", ranges)
-    if tolerated.share > 0 and tolerated.before is not None:
-        index = wait(index, out, tolerated.before, tolerated.share, tolerated.released)
+    if tolerance > 0 and before is not None:
+        index = wait(index, out, before, tolerance, released)
     write_json(out, index | made_from())
 
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from shoal.settings.learning import Model, Training
 
 
-def cluster_fit_by_probes(
+def cluster_fit(
     settings: LossAtoms | AutoAtoms,
     model: Model,
     training: Training,
-    encoded: Sequence[Path],
+    rows: Sequence[Path],
     embeddings: Sequence[Path],
     base_path: Path,
     shapes_path: Path,
@@ -33,7 +33,7 @@ def cluster_fit_by_probes(
         settings: The choices.
         model: The user's model.
         training: How specialists are trained, and so probes.
-        encoded: Encoded shards.
+        rows: Encoded shards.
         embeddings: Their embeddings, in the same order.
         base_path: The base.
         shapes_path: Shape of rows and labels.
@@ -52,20 +52,22 @@ def cluster_fit_by_probes(
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.formats.tables import TRAIN, VALIDATION
+    from shoal.training.determinism import deterministic
 
+    deterministic(threads)
     ledger = Ledger("cluster_fit")
     recipe = ProbeRecipe(
         model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger
     )
     drawn = (settings.fit_rows, settings.seed)
-    rows, ledger.rows_read = labelled_sample(encoded, embeddings, TRAIN, *drawn)
+    sample, ledger.rows_read = labelled_sample(rows, embeddings, TRAIN, *drawn)
     import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded
 
     with threadpool_limits(threads):
         if settings.method == "loss":
-            assigner = fit_by_loss(settings, rows, ledger.rows_read, recipe)
+            assigner = fit_by_loss(settings, sample, ledger.rows_read, recipe)
         else:
-            validation, _ = labelled_sample(encoded, embeddings, VALIDATION, *drawn, half=1)
-            assigner = fit_auto(settings, rows, validation, ledger.rows_read, recipe)
+            validation, _ = labelled_sample(rows, embeddings, VALIDATION, *drawn, half=1)
+            assigner = fit_auto(settings, sample, validation, ledger.rows_read, recipe)
     assigner.save(out)
     ledger.write(ledger_out)

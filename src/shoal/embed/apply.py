@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def embed(encoded: Path, embedder: Path, out: Path, threads: int) -> None:
+def embed(rows: Path, embedder: Path, out: Path, threads: int) -> None:
     """Embed every row of one encoded shard, whatever its fold, in the shard's order."""
     from shoal.embed.embedder import load_embedder
     from shoal.formats.row_store import RowArray, ShardRows, write_rows
 
     fitted = load_embedder(embedder)
-    with on_threads(threads, fitted.method), ShardRows(encoded) as store:
+    with on_threads(threads, fitted.method), ShardRows(rows) as store:
         batches = ({"embedding": fitted.embed(block["x"])} for block in store.blocks(["x"]))
         arrays = {"embedding": RowArray((fitted.dims,), "float32")}
         write_rows(out, store.rows, arrays, batches, {"rows_in": store.rows})

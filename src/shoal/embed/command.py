@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def embed_fit(
     settings: Embed,
-    encoded: Sequence[Path],
-    x_shape: Sequence[int],
+    rows: Sequence[Path],
+    shapes_path: Path,
     out: Path,
     ledger_out: Path,
     threads: int,
@@ -28,13 +28,14 @@ def embed_fit(
     """Fit the embedder on the training fold of encoded shards, and freeze it in ``out``."""
     from shoal.formats.fitted_state import save_state
     from shoal.formats.ledger import Ledger
+    from shoal.formats.shapes import Shapes
     from shoal.training.resume import Checkpoints
 
-    ledger = Ledger("embed_fit")
+    ledger, x_shape = Ledger("embed_fit"), Shapes.load(shapes_path).x_shape
     made_of = {"settings": settings.as_json()}
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     with on_threads(threads, settings.method):
-        embedder = fit_embedder(settings, encoded, x_shape, ledger, checkpoints)
+        embedder = fit_embedder(settings, rows, x_shape, ledger, checkpoints)
     tensors, meta = embedder.state()
     ledger.write(ledger_out)
     save_state(out, tensors, meta)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def encode_fit(
-    settings: Encode, columns: Path, shards: Mapping[str, Path], out: Path, shapes: Path
+    settings: Encode, columns: Path, shards: Mapping[str, Path], out: Path, shapes_out: Path
 ) -> None:
     """Fit the encoders on the training fold.
 
@@ -25,7 +25,7 @@ def encode_fit(
         columns: The experiment's columns.
         shards: Shard name to its transformed table.
         out: The fitted encoders, one skops file.
-        shapes: Shapes that a model must fit, as :class:`shoal.formats.shapes.Shapes`.
+        shapes_out: Shapes that a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats.shapes import Shapes
@@ -43,16 +43,16 @@ def encode_fit(
         feature_names=encoder.feature_names,
         trusted=trusted,
     )
-    facts.save(shapes)
+    facts.save(shapes_out)
 
 
 def encode(
     table: Path,
     shard: str,
-    state: Path,
+    encoder_path: Path,
     content: str,
     out: Path,
-    trusted: Sequence[str] = (),
+    shapes_path: Path | None = None,
 ) -> None:
     """Encode one shard, and hash each row.
 
@@ -64,24 +64,27 @@ def encode(
     Args:
         table: The shard's transformed table.
         shard: The shard's name, for messages.
-        state: Output of :func:`encode_fit`.
+        encoder_path: Output of :func:`encode_fit`.
         content: Identity of settings and code of transform and encoder.
         out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
             ``unit`` where rows belong together.
-        trusted: Types in the state that may be loaded, from :func:`encode_fit`'s shapes.
+        shapes_path: The shapes that it wrote, which say what types outside Shoal may be loaded;
+            none by default.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats import tables
     from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, file_hash
     from shoal.formats.row_store import RowArray, write_rows
+    from shoal.formats.shapes import Shapes
     from shoal.formats.units import UNIT
     from shoal.transform.step import BATCH_ROWS
 
-    encoder = Encoder.load(state, trusted)
+    trusted = Shapes.load(shapes_path).trusted if shapes_path else ()
+    encoder = Encoder.load(encoder_path, trusted)
     source = tables.Table(table)
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"
-    salt = (content, source.record.get("state"), file_hash(state))
+    salt = (content, source.record.get("state"), file_hash(encoder_path))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         offset = 0

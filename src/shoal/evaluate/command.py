@@ -19,37 +19,40 @@ if TYPE_CHECKING:
     from shoal.evaluate.baselines import Baselines
     from shoal.search.points import Point
     from shoal.search.steps import Steps
-    from shoal.settings.learning import Model, Training
+    from shoal.settings.learning import Evaluate, Model, Training
     from shoal.training.resume import Checkpoints
 
 
 def evaluate_generalist(
     model: Model,
     training: Training,
-    grid: Mapping[str, Point],
+    points: Mapping[str, Point],
     steps: Steps,
-    shards: Sequence[Path],
+    rows: Sequence[Path],
     index_path: Path,
     base_path: Path,
     shapes_path: Path,
-    pool_ledgers: Sequence[Path],
+    ledgers: Sequence[Path],
     out: Path,
     ledger_out: Path,
+    threads: int,
     checkpoint_seconds: float,
 ) -> None:
     """Train the base on until all grid points together cost what the pool's making cost."""
     from shoal.formats.fitted_state import save_state
+    from shoal.training.determinism import deterministic
     from shoal.training.resume import Checkpoints
 
+    deterministic(threads)
     ledger = Ledger("evaluate_generalist")
-    ledgers = [read_made(path, LedgerRecord) for path in pool_ledgers]
-    total = training_flops(ledgers)
-    base = training_flops([entry for entry in ledgers if entry["job"] == "base_fit"])
+    spent = [read_made(path, LedgerRecord) for path in ledgers]
+    total = training_flops(spent)
+    base = training_flops([entry for entry in spent if entry["job"] == "base_fit"])
     index = read_made(index_path, PartitionIndex)
-    made_of = _made_of(model, training, grid, steps, index)
+    made_of = _made_of(model, training, points, steps, index)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
-        model, training, grid, steps, shards, base_path, shapes_path, checkpoints
+        model, training, points, steps, rows, base_path, shapes_path, checkpoints
     )
     tensors, point = baselines.generalist(total - base, ledger)
     ledger.detail = {"base": base, "pool": total}
@@ -62,48 +65,51 @@ def evaluate_generalist(
 def evaluate_random(
     model: Model,
     training: Training,
-    grid: Mapping[str, Point],
+    points: Mapping[str, Point],
     steps: Steps,
-    seed: int,
-    shards: Sequence[Path],
+    evaluate: Evaluate,
+    rows: Sequence[Path],
     index_path: Path,
     base_path: Path,
     shapes_path: Path,
     out: Path,
     ledger_out: Path,
     base_ledger: Path,
+    threads: int,
     checkpoint_seconds: float,
 ) -> None:
     """Train specialists on random partitions with the sizes of the trained ones."""
     from shoal.evaluate.random_partitions import random_bounds
     from shoal.formats.fitted_state import load_state, save_state
     from shoal.training.budget import Budget
+    from shoal.training.determinism import deterministic
     from shoal.training.resume import Checkpoints
 
+    deterministic(threads)
     ledger = Ledger("evaluate_random")
-    index = read_made(index_path, PartitionIndex)
+    index, seed = read_made(index_path, PartitionIndex), evaluate.seed
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     budget = Budget(**load_state(base_path, BaseFacts)[1]["budget"])
-    made_of = _made_of(model, training, grid, steps, index) | {
+    made_of = _made_of(model, training, points, steps, index) | {
         "seed": seed,
         "bounds": bounds,
     }
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
-        model, training, grid, steps, shards, base_path, shapes_path, checkpoints
+        model, training, points, steps, rows, base_path, shapes_path, checkpoints
     )
     tensors: dict[str, NDArray[Any]] = {}
-    points: dict[str, Point] = {}
+    chosen: dict[str, Point] = {}
     for number, interval in enumerate(bounds):
         trained = baselines.random_specialist(interval, seed, budget, ledger)
         if trained is not None:
-            points[str(number)] = trained[1]
+            chosen[str(number)] = trained[1]
             tensors |= {f"{number}/{name}": value for name, value in trained[0].items()}
     ledger.flops += read_made(base_ledger, LedgerRecord)["flops"]
     ledger.write(ledger_out)
     made_from = {"trained_on": index["root"], "rows": index["rows"]}
-    save_state(out, tensors, {"bounds": bounds, "points": points, "seed": seed, **made_from})
+    save_state(out, tensors, {"bounds": bounds, "points": chosen, "seed": seed, **made_from})
     checkpoints.remove()
 
 

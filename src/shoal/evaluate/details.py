@@ -10,7 +10,6 @@ import numpy as np
 from shoal.cluster.assigner import AtomAssigner
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.plan import RunSettings
 from shoal.formats.documents.weights import BaselineFacts
 from shoal.formats.hashing import uniform
 from shoal.formats.json_file import read_made
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.judge import Paths, TestRows
+    from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.partitions.reader import Index
     from shoal.pool.pool import Pool
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 def report_details(
     settings: Evaluate,
+    content: RunSettings,
     paths: Paths,
     pool: Pool,
     index: Index,
@@ -41,7 +42,6 @@ def report_details(
     metric: Metric,
 ) -> ReportDetails:
     """Everything the page needs, gathered from the run's small files."""
-    content = read_made(paths.settings, RunSettings)
     ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
     places, points = _map(settings, tested)
     rows_in, dropped, added = _accounting(paths.tables)

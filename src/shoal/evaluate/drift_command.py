@@ -30,6 +30,7 @@ from shoal.formats.units import UNIT
 from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.train_router.router import Router
+from shoal.training.determinism import deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -110,7 +111,7 @@ class _Drawn:
 
 
 def evaluate_drift(
-    settings: Drift,
+    drift: Drift,
     index_path: Path,
     basis: Sequence[Path],
     router_path: Path,
@@ -127,7 +128,7 @@ def evaluate_drift(
     300 bytes per row of either, the drawn embeddings and one store's.
 
     Args:
-        settings: The choices.
+        drift: The choices.
         index_path: The partition index of now.
         basis: Row stores of the shards that the generation was fitted on.
         router_path: The router, for assigner and threshold.
@@ -137,21 +138,22 @@ def evaluate_drift(
             partition are in ``overall`` alone) and ``recommendation``. The same bytes for the
             same rows, however they are cut into shards.
     """
+    deterministic(1)
     index = Index(index_path)
     arrived, counts = _counts(index, basis)
-    before, after = _sides(settings, router_path, basis, arrived)
+    before, after = _sides(drift, router_path, basis, arrived)
     all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
-    old, new = (side.first(settings.rows) for side in (before, after))
-    overall = compare(all_rows, old, new, settings.seed)
+    old, new = (side.first(drift.rows) for side in (before, after))
+    overall = compare(all_rows, old, new, drift.seed)
     losses = _losses(choices_before), _losses(choices)
     partitions = []
     for number in range(len(index.partitions)):
         old, new = (side.part(side.places.partition == number) for side in (before, after))
-        change = compare(counts[number], old, new, settings.seed)
+        change = compare(counts[number], old, new, drift.seed)
         partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
     trained = {int(read_made(path, Choice)["partition"]) for path in choices}
     candidates = [part for part in partitions if part.partition in trained]
-    recommendation = recommend(overall, candidates, settings.level)
+    recommendation = recommend(overall, candidates, drift.level)
     content = {
         "overall": asdict(overall),
         "partitions": [asdict(part) for part in partitions],

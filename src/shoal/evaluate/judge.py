@@ -13,7 +13,6 @@ from shoal.evaluate.random_partitions import random_draw
 from shoal.evaluate.verdict import compared, control, control_verdict
 from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.plan import RunSettings
 from shoal.formats.documents.weights import AtPoint, RandomFacts
 from shoal.formats.files import replacing
 from shoal.formats.fitted_state import load_state
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.documents.judgement import GateSummary, Lack, Metrics, Rejection, Scores
+    from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
 
@@ -45,7 +45,6 @@ _NAMES = ("x", "y", "key", "embedding", "partition", UNIT)
 class Paths:
     """The files that evaluate reads and writes."""
 
-    settings: Path
     pool: Path
     index: Path
     choices: Sequence[Path]
@@ -83,14 +82,79 @@ class TestRows:
     distance: NDArray[np.float32]
 
 
-def judge(settings: Evaluate, paths: Paths) -> None:
-    """Score pool, generalist, random partitions and constant; write all of evaluate's files."""
+def evaluate(
+    settings: Evaluate,
+    resolved: RunSettings,
+    pool: Path,
+    index: Path,
+    choices: Sequence[Path],
+    ledgers: Sequence[Path],
+    gate: Path,
+    tables: Sequence[Path],
+    check: Path,
+    generalist: Path,
+    generalist_ledger: Path,
+    random: Path,
+    random_ledger: Path,
+    metrics_out: Path,
+    report_out: Path,
+    predictions_out: Path,
+    threads: int,
+    cluster: Path | None = None,
+    answers: Path | None = None,
+) -> None:
+    """Score pool, generalist, random partitions and constant; write all of evaluate's files.
+
+    Args:
+        settings: The choices.
+        resolved: The run's settings, which the page shows.
+        pool: The pool's manifest.
+        index: The partition index.
+        choices: Chosen grid point of each partition.
+        ledgers: What the pool's making cost, the gate aside.
+        gate: What the gate decided and cost.
+        tables: Transformed shards.
+        check: What the check of all rows found.
+        generalist: Weights of the generalist.
+        generalist_ledger: What it cost.
+        random: Weights of the specialists of random partitions.
+        random_ledger: What they cost.
+        metrics_out: Every number, JSON.
+        report_out: The page.
+        predictions_out: What each contender says of each row.
+        threads: CPU threads; the bits depend on it.
+        cluster: Page on what the run took on a cluster, if there will be one.
+        answers: Page that compares the experiment's choices, if there will be one.
+    """
+    from shoal.training.determinism import deterministic
+
+    deterministic(threads)
+    paths = Paths(
+        pool=pool,
+        index=index,
+        choices=choices,
+        pool_ledgers=[*ledgers, gate],
+        tables=tables,
+        check=check,
+        generalist=generalist,
+        generalist_ledger=generalist_ledger,
+        random=random,
+        random_ledger=random_ledger,
+        metrics_out=metrics_out,
+        report_out=report_out,
+        predictions_out=predictions_out,
+        cluster=cluster,
+        answers=answers,
+    )
+    _judge(settings, resolved, paths)
+
+
+def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     from shoal.evaluate.details import report_details
     from shoal.formats.shapes import Shapes
     from shoal.report.evaluation import report_page
     from shoal.settings.data import Transform
 
-    content = read_made(paths.settings, RunSettings)
     targets = [
         content["model"]["_target_"],
         *Transform.model_validate(content["transform"]).targets,
@@ -134,7 +198,7 @@ def judge(settings: Evaluate, paths: Paths) -> None:
         "rejection": _rejection(pool, index, tested),
     }
     _write_predictions(paths.predictions_out, tested, per_row, pool)
-    details = report_details(settings, paths, pool, index, tested, per_row, metric)
+    details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
     write_json(paths.metrics_out, {**metrics, **made_from()})

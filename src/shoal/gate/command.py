@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.weights import AtPoint
@@ -26,23 +26,6 @@ if TYPE_CHECKING:
 _FOLDS = 2
 
 
-@dataclass(frozen=True)
-class Contestants:
-    """Files of the models that the gate compares.
-
-    Attributes:
-        base: Weights of the base.
-        generalist: Weights of the generalist.
-        choices: What ``train-choose`` wrote, for each partition that has a specialist.
-        specialists: Weights of every specialist; the chosen ones are read.
-    """
-
-    base: Path
-    generalist: Path
-    choices: Sequence[Path]
-    specialists: Sequence[Path]
-
-
 def gate(
     settings: Gate,
     routing: Router,
@@ -50,8 +33,12 @@ def gate(
     index_path: Path,
     assigner_path: Path,
     shapes_path: Path,
-    contestants: Contestants,
+    base: Path,
+    generalist: Path,
+    choices: Sequence[Path],
+    specialists: Sequence[Path],
     out: Path,
+    threads: int,
 ) -> None:
     """Decide whose rows the generalist answers, on the second half of the validation rows.
 
@@ -66,11 +53,15 @@ def gate(
         index_path: The partition index.
         assigner_path: The frozen map row to partition.
         shapes_path: Shapes of the encoded rows.
-        contestants: The models.
+        base: Weights of the base.
+        generalist: Weights of the generalist.
+        choices: What ``train-choose`` wrote, for each partition that has a specialist.
+        specialists: Weights of every specialist; the chosen ones are read.
         out: ``closed`` (experts whose rows go to the generalist), mean scores of these rows
             (``validation``: accuracy, or minus the squared error of standardised labels), how many
             ``rows`` were compared, of how many ``units``, and how many of these it takes at least
             (``least_units``), the comparisons, the ledger.
+        threads: CPU threads; the bits depend on it.
     """
     import numpy as np
 
@@ -79,12 +70,15 @@ def gate(
     from shoal.formats.units import UNIT, least_units, numbered
     from shoal.gate.paired import compare
     from shoal.partitions.reader import Index, halves
-    from shoal.train_router.command import routing_rows
+    from shoal.train_router.command import chosen_specialists, routing_rows
+    from shoal.training.determinism import deterministic
 
+    deterministic(threads)
     ledger = Ledger("gate")
     shapes = Shapes.load(shapes_path)
     rows = routing_rows(Index(index_path), routing)
-    experts = _experts(model, shapes, contestants)
+    chosen = chosen_specialists(choices, specialists)
+    experts = _experts(model, shapes, {BASE: base, GENERALIST: generalist} | chosen)
     routes = _routes(routing, assigner_path, experts, rows, shapes.task, ledger)
     routed = experts.mix(rows["x"], routes.experts, routes.weights)
     whole = experts.answer(GENERALIST, rows["x"])
@@ -95,10 +89,10 @@ def gate(
     ledger.flops += _forward_flops(experts, rows, int((routes.weights > 0).sum()) + len(lead))
     own, rest = compared & (lead >= 0), compared & (lead < 0)
     difference, confidence = own_scores - others, settings.confidence
-    specialists = compare(difference[own], lead[own], confidence, units[own])
-    base = compare(-difference[rest], lead[rest], confidence, units[rest])
+    winning = compare(difference[own], lead[own], confidence, units[own])
+    ahead = compare(-difference[rest], lead[rest], confidence, units[rest])
     trained = [number for number in experts.models if number >= 0]
-    closed = _closed(specialists, base, trained)
+    closed = _closed(winning, ahead, trained)
     shipped = np.where(np.isin(lead, closed), others, own_scores)
     scores = {"pool": shipped, "ungated": own_scores, "generalist": others}
     content = {
@@ -108,7 +102,7 @@ def gate(
         "rows": len(lead),
         "units": len(np.unique(units[compared])),
         "least_units": least_units(1 - confidence),
-        "comparisons": [asdict(each) for each in specialists],
+        "comparisons": [asdict(each) for each in winning],
     }
     write_json(out, content | ledger.record() | made_from())
 
@@ -126,16 +120,13 @@ def _closed(
     return [BASE, *closed] if closed or any(each.serves for each in base) else []
 
 
-def _experts(model: Model, shapes: Shapes, files: Contestants) -> Experts:
-    """Base, generalist and the chosen specialists by number."""
+def _experts(model: Model, shapes: Shapes, paths: Mapping[int, Path]) -> Experts:
+    """Models of these weights, by number."""
     from shoal.formats.fitted_state import load_state
     from shoal.search.points import model_at
-    from shoal.train_router.command import chosen_specialists
     from shoal.train_specialists.experts import Experts
     from shoal.training.model import trained_model
 
-    paths = {BASE: files.base, GENERALIST: files.generalist}
-    paths |= chosen_specialists(files.choices, files.specialists)
     models = {}
     for number, path in paths.items():
         if number == BASE:

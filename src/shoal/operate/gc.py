@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shoal.operate.reach import reach
 from shoal.plan.paths import beside, parse, turn
+from shoal.plan.run_file import FOLDER
 from shoal.plan.running import refuse_while_running
 
 if TYPE_CHECKING:
@@ -99,13 +100,13 @@ def find_garbage(plans: Sequence[Plan], keep: int) -> Garbage:
         if writer is not None:
             unreached = not _lives(writer)
         else:
-            unreached = _in_generation(inside) and not reached.covers(path)
+            unreached = _is_collected(inside) and not reached.covers(path)
         if unreached:
             files.add(path)
     folders = [
         folder
         for top in _folders(root)
-        if _in_generation(top.relative_to(root))
+        if _is_collected(top.relative_to(root))
         for folder in _emptied(top, files)
     ]
     ordered = sorted(files, key=lambda path: _turn(path.relative_to(root)))
@@ -132,8 +133,9 @@ def _files(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _in_generation(inside: Path) -> bool:
-    return _GENERATION.fullmatch(inside.parts[0]) is not None
+def _is_collected(inside: Path) -> bool:
+    """Whether a path lies in a generation, or among the settings files of runs."""
+    return inside.parts[0] == FOLDER or _GENERATION.fullmatch(inside.parts[0]) is not None
 
 
 def _writer(inside: Path) -> int | None:

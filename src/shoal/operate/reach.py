@@ -14,6 +14,7 @@ from shoal.plan.jobs import files_of
 from shoal.plan.layout import Layout
 from shoal.plan.paths import fitted_on, index_at_fit
 from shoal.plan.plan import homes
+from shoal.plan.run_file import FOLDER
 from shoal.plan.stages import STAGES
 from shoal.training.resume import output_of
 
@@ -65,12 +66,15 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
     found = Reach()
     root = plans[0].root
     for plan in plans:
+        found.files.add(plan.run_file)
         begun = replace(plan.layout, generation=f"g{plan.history.generation}")
         for layout in (plan.layout, begun):
             found.add(layout)
     for home in homes(root):
-        for layout in _released(History(home), keep):
-            found.add(layout)
+        for record in _released(History(home), keep):
+            found.add(Layout.from_json(record["layout"]))
+            if run := record.get("run"):
+                found.files.add(root / FOLDER / f"{run}.json")
     found.files |= set(_packs(root, found))
     return found
 
@@ -82,15 +86,16 @@ def _packs(root: Path, found: Reach) -> Iterator[Path]:
             yield from (status, status.parent / "members" / status.name)
 
 
-def _released(history: History, keep: int) -> list[Layout]:
+def _released(history: History, keep: int) -> list[Mapping[str, Any]]:
+    """The last releases, different from each other."""
     records = [*reversed(history.entries)]
     if history.current is not None:
         records.insert(0, history.current)
     kept: dict[str, Mapping[str, Any]] = {}
     for record in records:
         if len(kept) < keep:
-            kept.setdefault(record["release"], record["layout"])
-    return [Layout.from_json(each) for each in kept.values()]
+            kept.setdefault(record["release"], record)
+    return list(kept.values())
 
 
 def _baselines(layout: Layout) -> list[Path]:

@@ -85,16 +85,6 @@ class Resources:
                 found["gpu_model"] = node.gpu_model
         return found
 
-    @property
-    def embed_need(self) -> Need:
-        """What fitting the embedder needs: a network trains on GPUs, the rest does not."""
-        return "large" if self._plan.settings.embed.method in ("scarf", "vicreg") else "cores"
-
-    @property
-    def cluster_need(self) -> Need:
-        """What fitting the assigner needs: probes train on a GPU."""
-        return "gpu" if self._plan.settings.cluster.trains_probes else "cores"
-
     def _grown(
         self, rule: str, node: NodeClass, amount: Callable[[str, Any, float, NodeClass], int]
     ) -> Callable[[Any, int], int]:

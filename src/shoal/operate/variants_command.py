@@ -126,7 +126,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
     more = Estimate(plans[0], {}, compare)
     run += more.cost([job for job in compare if job.missing])
     full += more.cost(compare)
-    page = answers_page(plans[0])
+    page = answers_page(plans[0].record)
     return {
         "experiment": plans[0].settings.name,
         "grid_points": plans[0].steps.tried(len(plans[0].grid)),

@@ -11,10 +11,12 @@ from shoal.plan.code import code_digest
 from shoal.plan.history import PUBLISHED
 from shoal.plan.jobs import Job
 from shoal.plan.variants import CHOICE
+from shoal.search.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shoal.formats.documents.plan import RunRecord
     from shoal.plan.plan import Plan
 
 ANSWERS = "answers"
@@ -23,16 +25,16 @@ ANSWERS = "answers"
 PAGE = "report.html"
 
 
-def answers_page(plan: Plan) -> Path | None:
-    """The page that compares what the plan's choices did; None where there is one of each."""
-    compares = plan.variant.changes or plan.steps.tried(len(plan.grid)) > 1
-    return plan.root / ANSWERS / PAGE if compares else None
+def answers_page(record: RunRecord) -> Path | None:
+    """The page that compares what a run's choices did; None where there is one of each."""
+    plan, tried = record["plan"], Steps.from_json(record["search"]).tried(len(record["points"]))
+    return Path(plan["layout"]["root"], ANSWERS, PAGE) if plan["changes"] or tried > 1 else None
 
 
-def link_to_answers(plan: Plan) -> list[Path]:
-    """That page as the published report sees it; a list of one or none."""
-    page = answers_page(plan)
-    return [Path(os.path.relpath(page, plan.home))] if page else []
+def link_to_answers(record: RunRecord) -> Path | None:
+    """That page as the published report sees it."""
+    page, home = answers_page(record), record["plan"]["layout"].get("home")
+    return Path(os.path.relpath(page, home)) if page else None
 
 
 def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
@@ -49,7 +51,7 @@ def answers_jobs(plans: Sequence[Plan]) -> list[Job]:
     """
     first = plans[0]
     chosen = any(each.startswith(CHOICE) for each in first.overrides)
-    if chosen or answers_page(first) is None:
+    if chosen or answers_page(first.record) is None:
         return []
     made_of = {plan.variant.id: [plan.layout.release, plan.variant.changes] for plan in plans}
     identity = settings_id(code_digest("explore.answers.command"), made_of)

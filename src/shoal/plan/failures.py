@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
     known = {each.folder: each for each in (*read_failed(path), *found)}
     failures = [known[name] for name in sorted(known) if not known[name].is_over]
     if failures:
-        write_json(path, {"specialists": [asdict(each) for each in failures]})
+        write_json(path, {"specialists": [each.as_json() for each in failures]})
     else:
         path.unlink(missing_ok=True)
 

@@ -214,60 +214,6 @@ class Layout:
     def _are_there(self, basis: str) -> bool:
         return all(path.exists() for path in self.frozen_baselines(basis))
 
-    # Asked for by rules ------------------------------------------------------------------------
-
-    def fit(self, stage: str, name: str) -> Path:
-        """A fitted file of the generation."""
-        return self.folder / stage / self.fits[stage] / name
-
-    def shard_rows(self, stage: str, shard: str) -> Path:
-        """The rows of one shard after a stage."""
-        per_shard = (each for each in BEFORE_INDEX if each.per == "shard")
-        found = next(each for each in per_shard if each.identity == stage)
-        return self.file(f"{found.name}.{next(iter(found.outputs))}", shard=shard)
-
-    def rows(self, stage: str) -> list[Path]:
-        """The rows of every shard after a stage."""
-        return [self.shard_rows(stage, shard) for shard in self.shards]
-
-    def summary(self, shard: str) -> Path:
-        """What ``assign`` counted in one shard."""
-        return self.file("assign.summary", shard=shard)
-
-    @property
-    def check(self) -> Path:
-        """What ``split_check`` counted over all shards."""
-        return self.file("split_check.check")
-
-    def router(self, index: IndexContent, name: str) -> Path:
-        """A file of the router."""
-        return self.file(f"train_router.{name.split('.', maxsplit=1)[0]}", index)
-
-    def gate(self, index: IndexContent) -> Path:
-        """Where specialists serve, and where the generalist does."""
-        return self.file("gate.gate", index)
-
-    def pool(self, index: IndexContent, name: str) -> Path:
-        """A file of the pool."""
-        return self.file("pool.manifest", index).with_name(name)
-
-    def baseline(self, index: IndexContent, name: str) -> Path:
-        """A file of the baselines."""
-        return self.file("evaluate_random.ledger", index).with_name(name)
-
-    def evaluation(self, index: IndexContent, name: str) -> Path:
-        """A file of the evaluation."""
-        return self.file("evaluate.metrics", index).with_name(name)
-
-    def drift(self, index: IndexContent) -> Path:
-        """How the rows differ from those that the generation was fitted on."""
-        return self.file("evaluate_drift.drift", index)
-
-    @property
-    def published(self) -> Path:
-        """The record of the last release, which is there only while it is the published one."""
-        return self.file("pool_publish.record")
-
     # Jobs ------------------------------------------------------------------------------------
 
     def early_jobs(self) -> Iterator[Job]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import shlex
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from shoal.errors import ModelError, ShoalError, SourceError
+from shoal.errors import ModelError, SourceError
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.hashing import settings_id
-from shoal.formats.json_file import read_json, read_made, write_json
+from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan import ids as identity
 from shoal.plan.code import users_part
@@ -19,10 +20,13 @@ from shoal.plan.failures import FAILED, left_out
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit
+from shoal.plan.run_file import RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
-from shoal.plan.variants import only_variant
+from shoal.plan.variants import Variant, only_variant
+from shoal.pool.incomplete import read_failed
 from shoal.search.space import points
 from shoal.search.steps import Steps
+from shoal.settings import Settings, parse
 from shoal.settings.config_files import SNAKEFILE
 from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
@@ -30,10 +34,8 @@ from shoal.sources.shards import name_shards
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shoal.formats.documents.plan import Release
+    from shoal.formats.documents.plan import LayoutRecord, Release, RunRecord, Waiting
     from shoal.plan.stages import Stage
-    from shoal.plan.variants import Variant
-    from shoal.settings import Settings
     from shoal.settings.data import ArraySource
 
     Shards = dict[str, tuple[Path, ArraySource | None]]
@@ -71,6 +73,7 @@ class Plan:
         shards: Source files by shard name.
         codes: Digest of the code behind each stage that is no fit.
         fit_codes: Digest of the code behind each fit.
+        before: The index that partitions may wait with; None where they may not.
     """
 
     def __init__(
@@ -79,8 +82,6 @@ class Plan:
         overrides: list[str],
         config_folder: Path,
         variant: Variant | None = None,
-        *,
-        as_planned: bool = False,
     ) -> None:
         """Compose settings and look at the source files.
 
@@ -89,22 +90,14 @@ class Plan:
             overrides: Changes in Hydra's syntax.
             config_folder: The project's folder of settings.
             variant: One of its variants; may be left out where there is one.
-            as_planned: Whether source files have the names that the last plan gave them.
 
         Raises:
             SettingsError: The settings do not compose, or there are several variants.
             SourceError: There are no source files.
         """
-        self.variant = variant or only_variant(config_folder, experiment, overrides)
-        composed = self.variant.settings
-        self.experiment = experiment
-        self.overrides = overrides
-        self.root = Path("results") / composed.name
-        self.logs = Path("logs") / composed.name
-        self.home = self.root / VARIANTS / self.variant.id if self.variant.changes else self.root
-        self.history = History(self.home, self.root)
-        generation = composed.generation or self.history.generation
-        self.settings = composed.model_copy(update={"generation": generation})
+        self._begin(
+            experiment, overrides, variant or only_variant(config_folder, experiment, overrides)
+        )
         _require_modules(self.settings)
         self.steps = Steps.of(self.settings)
         self.grid = points(
@@ -113,18 +106,56 @@ class Plan:
             self.settings.train_specialists,
             self.settings.search.grid,
         )
-        self.shards = _shards(self.settings, self.root, as_planned)
+        self.shards = _shards(self.settings, self.root)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
         self.layout = self._layout()
+
+    @classmethod
+    def of_run(cls, path: Path) -> Self:
+        """The plan of a run that has begun, as its settings file says it.
+
+        Nothing is composed, no source file is looked at and no code is hashed, so nothing that
+        has changed since reaches a job of the run.
+
+        Args:
+            path: The file, see :mod:`shoal.plan.run_file`.
+        """
+        run = RunFile(path)
+        record, planned = run.record, run.record["plan"]
+        settings: Settings = parse(Settings, planned["settings"], "")
+        plan = cls.__new__(cls)
+        variant = Variant(planned["changes"], settings, among=1)
+        plan._begin(record["experiment"], record["overrides"], variant)
+        plan.grid = dict(run.points)
+        plan.shards = {shard: run.source(shard) for shard in record["sources"]}
+        plan.codes, plan.fit_codes = planned["codes"], record["fit_codes"]
+        plan.steps = run.steps
+        plan.layout, plan.before = run.layout, record["before"]
+        plan.record, plan.run_file = record, path
+        return plan
+
+    def _begin(self, experiment: str, overrides: list[str], variant: Variant) -> None:
+        self.experiment, self.overrides, self.variant = experiment, overrides, variant
+        composed = variant.settings
+        self.root = Path("results") / composed.name
+        self.logs = Path("logs") / composed.name
+        self.home = self.root / VARIANTS / variant.id if variant.changes else self.root
+        self.history = History(self.home, self.root)
+        generation = composed.generation or self.history.generation
+        self.settings = composed.model_copy(update={"generation": generation})
 
     def _layout(self) -> Layout:
         settings, shards, grid = self.settings, tuple(sorted(self.shards)), tuple(self.grid)
         fits = identity.fit_ids(settings, grid)
         made = identity.made_ids(settings, fits, self.codes, shards, grid)
         generation = f"g{settings.generation}"
-        self.before = self._index_before(generation, fits, made)
-        index_id = self._index_id(made, shards)
+        before = self._release_before(generation, fits, made)
+        self.before: Waiting | None = None
+        if before is not None:
+            waits = before["layout"]["index_id"], before["released"]
+            self.before = {"index_id": waits[0], "released": waits[1]}
+        index_id = self._index_id(before, made, shards)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
         layout = Layout(
@@ -147,7 +178,7 @@ class Plan:
         missing = left_out(self.failed_file, layout)
         return replace(layout, left_out=missing, release=settings_id(*release, *missing))
 
-    def _index_before(
+    def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
         """The published release, where its specialists may wait for changes to add up."""
@@ -162,10 +193,11 @@ class Plan:
         )
         return published if same else None
 
-    def _index_id(self, made: Mapping[str, str], shards: tuple[str, ...]) -> str:
+    def _index_id(
+        self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
+    ) -> str:
         """The rows' own identity; where changes may wait, also that of the index before."""
         own = settings_id(made["cluster"], list(shards))
-        before = self.before
         if before is None:
             return own
         tolerance, layout = self.settings.changes.tolerance, before["layout"]
@@ -189,19 +221,43 @@ class Plan:
         """Where the layout is written, for the record that a release leaves."""
         return self.home / "plan.json"
 
-    def write_records(self) -> None:
-        """Write the resolved settings and the layout, where they are not there already."""
-        record = {
-            "release": self.layout.release,
-            "layout": self.layout.as_json(),
-            "tolerance": self.settings.changes.tolerance,
-            "settings": self.settings.as_json(),
-            "codes": self.codes,
-            "changes": self.variant.changes,
+    @cached_property
+    def record(self) -> RunRecord:
+        """What the jobs of a run of this plan read."""
+        without = set(self.layout.left_out)
+        failed = read_failed(self.failed_file) if without else []
+        return {
+            "plan": {
+                "release": self.layout.release,
+                "layout": cast("LayoutRecord", self.layout.as_json()),
+                "tolerance": self.settings.changes.tolerance,
+                "settings": self.settings.as_json(),
+                "codes": self.codes,
+                "changes": self.variant.changes,
+            },
+            "experiment": self.experiment,
+            "overrides": self.overrides,
+            "fit_codes": self.fit_codes,
+            "sources": {
+                shard: {"path": str(path), "arrays": arrays.arrays if arrays else None}
+                for shard, (path, arrays) in self.shards.items()
+            },
+            "points": self.grid,
+            "search": self.steps.as_json(),
+            "before": self.before,
+            "failed": [each.as_json() for each in failed if each.name in without],
         }
-        for path, content in ((self.settings_file, record["settings"]), (self.plan_file, record)):
-            if not _holds(path, content):
-                write_json(path, content)
+
+    @cached_property
+    def run_file(self) -> Path:
+        """Where the record is, once a run has begun."""
+        return run_file(self.root, self.record)
+
+    def write_records(self) -> None:
+        """Write what the run's jobs read; beside what is published, settings and layout of now."""
+        write_once(self.run_file, self.record)
+        write_once(self.settings_file, self.record["plan"]["settings"])
+        write_once(self.plan_file, self.record["plan"])
 
     def command(self, name: str) -> str:
         """The command line of ``shoal NAME`` for this experiment, as a person would type it."""
@@ -217,10 +273,6 @@ class Plan:
         """What a fit of the generation was made from; None while it is not fitted."""
         path = self.layout.file(f"{stage.name}.{stage.record}")
         return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
-
-    def probed(self, stage: str, name: str) -> list[Path]:
-        """A fitted file that probes are made from, where there are any; a list of one or none."""
-        return [self.layout.fit(stage, name)] if self.settings.cluster.trains_probes else []
 
     def outdated_fits(self) -> list[str]:
         """Stages up to the index whose code has changed since the generation was fitted."""
@@ -266,14 +318,6 @@ class Plan:
         return assigned_at_fit(self.layout)
 
 
-def _holds(path: Path, content: object) -> bool:
-    """Whether a document is this one; one that does not read, cut short by a crash, is not."""
-    try:
-        return bool(read_json(path, dict) == content)
-    except ShoalError:
-        return False
-
-
 def _require_modules(settings: Settings) -> None:
     """Refuse a name whose module is nowhere; planning imports nothing, so no more is known.
 
@@ -290,7 +334,7 @@ def _require_modules(settings: Settings) -> None:
             )
 
 
-def _shards(settings: Settings, root: Path, as_planned: bool) -> Shards:
+def _shards(settings: Settings, root: Path) -> Shards:
     from shoal.demo import DEMO_FOLDER, DEMO_SHARDS
     from shoal.sources.readers import expand
 
@@ -300,7 +344,7 @@ def _shards(settings: Settings, root: Path, as_planned: bool) -> Shards:
         if settings.sources.folder != DEMO_FOLDER or any(Path(DEMO_FOLDER).glob("*")):
             raise
         return {name: (Path(DEMO_FOLDER, f"{name}.parquet"), None) for name in DEMO_SHARDS}
-    return name_shards(sources, root / ".source-hashes.json", as_planned=as_planned)
+    return name_shards(sources, root / ".source-hashes.json")
 
 
 def placeholders(settings: Settings) -> dict[str, Any]:

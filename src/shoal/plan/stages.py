@@ -93,6 +93,7 @@ class Stage:
             that runs where Snakemake does.
         frozen: Whether its outputs are part of a generation, and are made once in it.
         root: Which digest over all partitions its path has: of the rows that fits see, or of all.
+        command: Module, below ``shoal``, of its command, where that is not ``code``.
         ledger: Output that says what the job cost, if it has that output.
         unrecorded: Outputs that do not say what they were made from.
         carried: Outputs that there are only where a later step goes on from them.
@@ -111,6 +112,7 @@ class Stage:
     need: Need | Callable[[Settings], Need] | None = "light"
     frozen: bool = False
     root: Literal["fit", "all"] = "fit"
+    command: str | None = None
     ledger: str = "ledger"
     unrecorded: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
@@ -136,6 +138,11 @@ class Stage:
     def has_own_folder(self) -> bool:
         """Whether all files of a job, and no other's, lie in a folder, which is called by them."""
         return self.identity != "baselines" and not any("{" in f for f in self.outputs.values())
+
+    @property
+    def module(self) -> str:
+        """Module, below ``shoal``, of its command."""
+        return self.command or self.code or ""
 
     def pattern(self, output: str) -> str:
         """Path of an output, with wildcards, as its rule says it."""
@@ -229,6 +236,7 @@ _ALL = (
         outputs={"check": "{check_id}.json"},
         inputs={"tables": _made_of("split", "table"), "columns": _COLUMNS},
         settings=("split",),
+        command="split.command",
     ),
     Stage(
         "transform_fit",
@@ -363,6 +371,7 @@ _ALL = (
         },
         settings=("cluster", "changes"),
         need=None,
+        command="cluster.command",
     ),
     Stage(
         "train_specialist",
@@ -385,6 +394,7 @@ _ALL = (
         code="train_specialists.command",
         need="gpu",
         carried=("state",),
+        command="train_specialists.pack_command",
     ),
     Stage(
         "train_pack",
@@ -401,6 +411,7 @@ _ALL = (
         settings=_TRAINS,
         need="gpu",
         unrecorded=("status",),
+        command="train_specialists.pack_command",
     ),
     Stage(
         "train_choose",
@@ -571,6 +582,7 @@ _ALL = (
         settings=("changes",),
         need=None,
         place="variant",
+        command="archive.publish",
         unrecorded=("record",),
     ),
     Stage(

@@ -9,60 +9,82 @@ from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.judgement import GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.plan import RunSettings
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from shoal.formats.documents.choice import Point
-    from shoal.formats.documents.judgement import Lack
+    from shoal.formats.documents.plan import RunSettings
+    from shoal.pool.incomplete import Failure
 
 _BATCH_ROWS = 8192
 
 
 def pool(
-    settings_path: Path,
-    state: Mapping[str, Path],
+    resolved: RunSettings,
+    columns: Path,
+    transform: Path,
+    encoder: Path,
+    shapes: Path,
+    embedder: Path,
+    router: Path,
+    base: Path,
+    gate: Path,
+    generalist: Path,
     choices: Sequence[Path],
     specialists: Sequence[Path],
     index_path: Path,
     ledgers: Sequence[Path],
-    failed: Path | None,
-    lacks: Container[str],
-    generalist: Path,
+    failures: Sequence[Failure],
     manifest_out: Path,
 ) -> None:
     """Copy everything that predicting needs into the manifest's folder; the manifest comes last.
 
     Args:
-        settings_path: The experiment's resolved settings.
-        state: Name in the pool to file: columns, transform, encoder, shapes, and so on.
+        resolved: The run's settings, of which the manifest names some.
+        columns: Kinds of the columns.
+        transform: Fitted steps.
+        encoder: Fitted encoders.
+        shapes: Shapes of encoded rows.
+        embedder: The embedder.
+        router: The router.
+        base: Weights of the base.
+        gate: What the gate decided.
+        generalist: Weights of the generalist, which the pool holds if the gate sends rows to it.
         choices: Chosen grid point of each partition.
         specialists: Weights of every specialist; the chosen ones are taken.
         index_path: The partition index.
         ledgers: Ledgers of the jobs that made the pool.
-        failed: The record of failed trainings, where the pool is made without some specialists.
-        lacks: Their names, ``ID/DIGEST/STEP/SLOT``.
-        generalist: Weights of the generalist, which the pool holds if the gate sends rows to it.
+        failures: Failed trainings of the specialists that the pool is made without.
         manifest_out: The manifest.
     """
     from importlib.metadata import version
 
     from shoal.formats.hashing import file_hash
+    from shoal.pool.incomplete import incomplete
     from shoal.pool.manifest import FORMAT, GENERALIST_FILE, specialist_file
     from shoal.train_router.command import chosen_specialists
 
-    settings, index = read_made(settings_path, RunSettings), read_made(index_path, PartitionIndex)
-    folder = manifest_out.parent
-    if read_made(state["gate.json"], GateRecord)["closed"]:
-        state = {**state, GENERALIST_FILE: generalist}
+    index, folder = read_made(index_path, PartitionIndex), manifest_out.parent
+    state = {
+        "columns.json": columns,
+        "transform.json": transform,
+        "encoder.skops": encoder,
+        "shapes.json": shapes,
+        "embedder.safetensors": embedder,
+        "router.safetensors": router,
+        "base.safetensors": base,
+        "gate.json": gate,
+    }
+    if read_made(gate, GateRecord)["closed"]:
+        state[GENERALIST_FILE] = generalist
     for name, path in state.items():
         _copy(path, folder / name)
     write_json(folder / "ledger.json", [read_made(path, LedgerRecord) for path in ledgers])
@@ -79,29 +101,16 @@ def pool(
     manifest = {
         "format": FORMAT,
         "shoal": version("shoal"),
-        "experiment": settings["name"],
-        "generation": settings["generation"],
-        "model": settings["model"],
+        "experiment": resolved["name"],
+        "generation": resolved["generation"],
+        "model": resolved["model"],
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
-        "incomplete": _incomplete(index, chosen, lacks, failed),
+        "incomplete": incomplete(index["partitions"], chosen, failures),
         "files": {name: file_hash(folder / name) for name in names},
     }
     write_json(manifest_out, manifest | made_from())
-
-
-def _incomplete(
-    index: PartitionIndex,
-    chosen: Container[int],
-    lacks: Container[str],
-    failed: Path | None,
-) -> list[Lack]:
-    """List specialists that the pool lacks because training failed."""
-    from shoal.pool.incomplete import incomplete, read_failed
-
-    failures = [each for each in (read_failed(failed) if failed else []) if each.name in lacks]
-    return incomplete(index["partitions"], chosen, failures)
 
 
 def predict(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.documents.index import PartitionEntry
     from shoal.formats.documents.judgement import Lack
+    from shoal.formats.documents.plan import FailedSpecialist
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Failure:
     def slot(self) -> str:
         """Id of its grid point; of a later step of a search, the name of its slot."""
         return Path(self.folder).name
+
+    def as_json(self) -> FailedSpecialist:
+        """As it is recorded."""
+        return {"folder": self.folder, "reason": self.reason, "log": self.log}
 
     @property
     def is_over(self) -> bool:

@@ -19,7 +19,7 @@ from shoal.settings.search import GridSampling, Halving, Range, space_size
 from shoal.settings.section import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shoal.search.points import Point
     from shoal.search.space import Space
@@ -85,7 +85,11 @@ class Steps:
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read :meth:`as_text`."""
-        content = parse_json(text, "search", dict[str, Any])
+        return cls.from_json(parse_json(text, "search", dict[str, Any]))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read :meth:`as_json`."""
         space = {
             name: parse(Range, values, name) if isinstance(values, dict) else values
             for name, values in content["space"]
@@ -95,10 +99,10 @@ class Steps:
 
     def as_text(self) -> str:
         """The steps as JSON text."""
-        return canonical_json(self._as_json())
+        return canonical_json(self.as_json())
 
-    def _as_json(self) -> dict[str, Any]:
-        """Names are in pairs: what is drawn depends on their order, which mappings lose."""
+    def as_json(self) -> dict[str, Any]:
+        """The steps as JSON: names in pairs, as what is drawn depends on their order."""
         space = [
             [name, values.as_json() if isinstance(values, Range) else values]
             for name, values in self.space.items()
@@ -158,7 +162,7 @@ class Steps:
     def identity(self) -> Any:  # noqa: ANN401 - any JSON value
         """What decides which slots follow a step, besides losses: more samples change nothing."""
         if self.proposes:
-            content = self._as_json()
+            content = self.as_json()
             del content["halving"], content["sampling"]["samples"]
             return content
         return self.halving.as_json() if self.goes_on else None

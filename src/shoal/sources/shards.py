@@ -41,7 +41,7 @@ class Known(TypedDict):
 
 
 def name_shards(
-    sources: Sequence[tuple[Path, ArraySource | None]], cache: Path, *, as_planned: bool = False
+    sources: Sequence[tuple[Path, ArraySource | None]], cache: Path
 ) -> dict[str, tuple[Path, ArraySource | None]]:
     """Source files by shard name.
 
@@ -53,8 +53,6 @@ def name_shards(
         sources: Files, each with its array names if it has such.
         cache: JSON file of content hashes, valid while size, mtime, inode and ctime stay; that
             of a file that changed just now is not, as its next change may have the same times.
-        as_planned: Take the cache's hashes whatever has changed since, as a job does that belongs
-            to the plan which wrote them: whoever reads a file finds out.
 
     Raises:
         CorruptError: Declared names are none that a shard may have, or of several contents.
@@ -66,8 +64,7 @@ def name_shards(
         stat = path.stat()
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
         entry = known.get(str(path))
-        is_valid = entry is not None and (as_planned or entry["mark"] == mark)
-        known_hash = entry["hash"] if entry is not None and is_valid else None
+        known_hash = entry["hash"] if entry is not None and entry["mark"] == mark else None
         content = known_hash or file_hash(path)
         has_settled = time.time_ns() - stat.st_ctime_ns > _SETTLED_NS
         fresh[str(path)] = {"mark": mark if known_hash or has_settled else [], "hash": content}
@@ -77,7 +74,7 @@ def name_shards(
             copies += 1
             unique = f"{name}-{copies}"
         shards[unique] = (path, arrays)
-    if fresh != known and not as_planned:
+    if fresh != known:
         _keep(cache, fresh)
     return shards
 

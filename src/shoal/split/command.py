@@ -27,7 +27,7 @@ def split_fit(
     split: Split,
     columns_out: Path,
     folds_out: Path,
-    shards: Mapping[Path, str] | None = None,
+    planned: Mapping[Path, str] | None = None,
 ) -> None:
     """Infer the columns and print them; fit the folds that are not functions of one row.
 
@@ -39,7 +39,8 @@ def split_fit(
         columns_out: The columns, JSON.
         folds_out: Fitted bounds or table of keys, safetensors; empty for other methods; and
             the labels to draw from.
-        shards: Source file to its shard, by whose name it has a content; not looked at by default.
+        planned: Source file to its shard, by whose name it has a content; not looked at by
+            default.
 
     Raises:
         SourceError: A file cannot be read, or is not what its shard says.
@@ -49,10 +50,10 @@ def split_fit(
     from shoal.sources.readers import expand, raw_batches
     from shoal.split.reading import Planned
 
-    named = expand(sources.files)
-    if shards is not None:
-        _check_planned([path for path, _ in named], shards)
-    files = [Planned(arrays or path, (shards or {}).get(path)) for path, arrays in named]
+    named = expand(sources.in_folder().files)
+    if planned is not None:
+        _check_planned([path for path, _ in named], planned)
+    files = [Planned(arrays or path, (planned or {}).get(path)) for path, arrays in named]
     fold_column = split.column if split.method == "column" else None
     rows = min(sources.batch_rows, max(_HEAD_LEAST, _HEADS_MOST // len(files)))
     heads = {}
@@ -83,7 +84,7 @@ def split(
     source: str | Path | ArraySource,
     columns: Path,
     folds: Path,
-    settings: Split,
+    split: Split,
     batch_rows: int,
     out: Path,
     shard: str | None = None,
@@ -94,7 +95,7 @@ def split(
         source: The file, with array names where it is an NPZ file that needs them.
         columns: The columns that :func:`split_fit` wrote.
         folds: The folds that it wrote.
-        settings: How rows fall into folds.
+        split: How rows fall into folds.
         batch_rows: Rows read at a time.
         out: The table; its record names the source and says that no row was dropped.
         shard: The file's shard, by whose name it has a content; not looked at by default.
@@ -112,19 +113,19 @@ def split(
     planned = Planned(source, shard)
     frozen = tables.Columns.load(columns)
     state, meta = load_state(folds)
-    made_by = unit_kind(frozen, settings.method)
+    made_by = unit_kind(frozen, split.method)
     shuffled = ShuffledLabels.from_state(state, meta)
     record: dict[str, object] = {"dropped": {}, "source": planned.name}
     schema = frozen.schema(units=made_by is not None)
 
     def batches() -> Iterator[pa.Table]:
         rows_in = 0
-        for batch in read_rows(planned, frozen, settings, batch_rows):
+        for batch in read_rows(planned, frozen, split, batch_rows):
             rows_in += len(batch.table)
-            codes = folds_of(settings, state, batch.basis)
+            codes = folds_of(split, state, batch.basis)
             keys, table = batch.basis.keys, batch.table
             if shuffled is not None:
-                table = shuffled.replace(table, frozen.label, keys, codes, settings.seed)
+                table = shuffled.replace(table, frozen.label, keys, codes, split.seed)
             sources = source_hashes(table, frozen)
             table = table.append_column(tables.KEY, tables.key_array(keys))
             table = table.append_column(tables.SOURCE, tables.key_array(sources))
@@ -137,11 +138,11 @@ def split(
     tables.write_table(out, schema, batches(), record)
 
 
-def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Path) -> None:
+def split_check(by_source: Mapping[str, Path], columns: Path, split: Split, out: Path) -> None:
     """Check all rows together.
 
     Args:
-        tables: Source file, for messages, to its split table.
+        by_source: Source file, for messages, to its split table.
         columns: The frozen columns.
         split: How the folds were made.
         out: Counts of rows, of folds and of duplicates, JSON.
@@ -151,7 +152,7 @@ def split_check(tables: Mapping[str, Path], columns: Path, split: Split, out: Pa
     from shoal.formats.tables import Columns, Table
     from shoal.split.check import check
 
-    opened = [(source, Table(path)) for source, path in tables.items()]
+    opened = [(source, Table(path)) for source, path in by_source.items()]
     write_json(out, check(opened, Columns.load(columns), split) | made_from())
 
 

@@ -30,6 +30,7 @@ def train_router(
     shapes_path: Path,
     out: Path,
     ledger_out: Path,
+    threads: int,
 ) -> None:
     """Fit the router on the second half of the validation rows.
 
@@ -45,6 +46,7 @@ def train_router(
         out: The router.
         ledger_out: Its ledger. It also counts the passes of training and validation rows through
             embedder and assigner, which cut the partitions.
+        threads: CPU threads; the bits depend on it.
     """
     import numpy as np
 
@@ -54,8 +56,10 @@ def train_router(
     from shoal.partitions.reader import Index
     from shoal.search.points import model_at
     from shoal.train_router.fit import fit_router
+    from shoal.training.determinism import deterministic
     from shoal.training.model import trained_model
 
+    deterministic(threads)
     ledger = Ledger("train_router")
     index, shapes = Index(index_path), Shapes.load(shapes_path)
     trained = specialised(choices)

@@ -37,11 +37,13 @@ def train_choose(
     steps: Steps,
     step: int,
     index_path: Path,
-    digests: tuple[str, str],
+    digest: str,
+    validation: str,
     base_path: Path,
     shapes_path: Path,
     specialists: Sequence[Path],
     out: Path,
+    threads: int,
 ) -> None:
     """Choose a partition's best grid point so far, and after any step but the last what follows.
 
@@ -53,11 +55,13 @@ def train_choose(
         steps: The steps of the search.
         step: Number of the one that the decision follows.
         index_path: The partition index.
-        digests: Of the partition's training and validation rows.
+        digest: Digest of the partition's training rows.
+        validation: Digest of its validation rows.
         base_path: The base.
         shapes_path: Shape of rows and labels.
         specialists: Weights of the slots to compare, in order.
         out: The decision.
+        threads: CPU threads; the bits depend on it.
 
     Raises:
         ModelError: All of them diverged, and no step follows.
@@ -67,10 +71,12 @@ def train_choose(
     from shoal.formats.fitted_state import load_state
     from shoal.formats.units import UNIT, numbered
     from shoal.partitions.reader import Index, halves
+    from shoal.training.determinism import deterministic
     from shoal.training.model import margin
 
+    deterministic(threads)
     ledger, index = Ledger("train_choose"), Index(index_path)
-    partition = index.partition_with(*digests)
+    partition = index.partition_with(digest, validation)
     held = index.read(partition, "validation", ("x", "y", "key", UNIT))
     first = np.flatnonzero(halves(held) == 0) if held else np.empty(0, np.int64)
     rows = {name: array[first] for name, array in held.items()}
@@ -86,7 +92,7 @@ def train_choose(
     base = {} if _BASE not in losses else {"base": float(losses[_BASE].mean())}
     content = {
         "partition": partition,
-        "digests": {"train": digests[0], "validation": digests[1]},
+        "digests": {"train": digest, "validation": validation},
         "rows": len(first),
         "units": numbered(rows.get(UNIT), len(first))[1],
         "point": point[ranked[0]],

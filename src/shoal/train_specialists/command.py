@@ -1,4 +1,4 @@
-"""Commands ``base-fit`` and ``train-specialist``."""
+"""Command ``base-fit``, and the training of a slot."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ if TYPE_CHECKING:
 def base_fit(
     model: Model,
     training: Training,
-    shards: Sequence[Path],
+    rows: Sequence[Path],
     shapes_path: Path,
     out: Path,
     ledger_out: Path,
+    threads: int,
     checkpoint_seconds: float,
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
     from shoal.formats.fitted_state import save_state
     from shoal.training.budget import Budget
+    from shoal.training.determinism import deterministic
     from shoal.training.fit import train_on_shards
     from shoal.training.model import build_model, weights
     from shoal.training.processes import end_helpers
     from shoal.training.resume import Checkpoints
 
+    deterministic(threads)
     ledger = Ledger("base_fit")
     shapes = Shapes.load(shapes_path)
     net = build_model(model, shapes, training.seed)
     made_of = {"model": model.as_json(), "training": training.as_json()}
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
-    rows = round(training.rows_seen * training.base_share)
+    seen = round(training.rows_seen * training.base_share)
     training_rows = train_on_shards(
-        net, shards, training, shapes.task, ledger, rows=rows, checkpoints=checkpoints
+        net, rows, training, shapes.task, ledger, rows=seen, checkpoints=checkpoints
     )
     end_helpers()
     ledger.rows_read = training_rows
@@ -54,7 +57,7 @@ def base_fit(
     checkpoints.remove()
 
 
-def train_specialist(
+def train_slot(
     model: Model,
     training: Training,
     candidate: Candidate,

@@ -1,4 +1,4 @@
-"""Command ``train-pack``."""
+"""Commands ``train-specialist`` and ``train-pack``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,74 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shoal.formats.documents.plan import PackMember
+    from shoal.search.points import Point
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.candidate import Candidate
+
+    Recover = Callable[[str, Candidate, Path, Path], bool]
+
+
+def train_specialist(
+    model: Model,
+    training: Training,
+    steps: Steps,
+    step: int,
+    slot: str,
+    points: Mapping[str, Point],
+    decision: Sequence[Path],
+    states: Sequence[Path],
+    index_path: Path,
+    digest: str,
+    base_path: Path,
+    shapes_path: Path,
+    recover: Recover,
+    model_out: Path,
+    ledger_out: Path,
+    threads: int,
+    checkpoint_seconds: float,
+) -> None:
+    """Train one slot of a partition's search, or take its specialist from the model store.
+
+    Args:
+        model: The user's model.
+        training: Settings of the training.
+        steps: The steps of the search.
+        step: Number of the slot's step.
+        slot: Its name.
+        points: Grid points of the first step, by the names of its slots.
+        decision: The decision that fills the slot; none in the first step.
+        states: What the slots of the step before left, where this one goes on from them.
+        index_path: The partition index.
+        digest: Digest of the partition's training rows.
+        base_path: The base, from which the training starts.
+        shapes_path: Shape of rows and labels.
+        recover: Takes it from the model store, see :class:`Work`.
+        model_out: The weights.
+        ledger_out: What the training cost.
+        threads: CPU threads; the bits depend on it.
+        checkpoint_seconds: Time between two checkpoints.
+    """
+    from shoal.train_specialists.command import train_slot
+    from shoal.training.determinism import deterministic
+
+    before = decision[0] if decision else None
+    own = candidate(steps, step, slot, model_out, points.get(slot), before, states)
+    if recover(digest, own, model_out, ledger_out):
+        return
+    deterministic(threads)
+    train_slot(
+        model,
+        training,
+        own,
+        index_path,
+        digest,
+        base_path,
+        shapes_path,
+        model_out,
+        ledger_out,
+        checkpoint_seconds,
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +116,7 @@ class Work:
     base: Path
     shapes: Path
     logs: Path
-    recover: Callable[[str, Candidate, Path, Path], bool]
+    recover: Recover
     threads: int
     checkpoint_seconds: float
 
@@ -66,7 +131,53 @@ class Work:
         return self.logs.joinpath(*parts, f"{slot}.log")
 
 
-def train_pack(work: Work, members: Sequence[PackMember], status: Path) -> list[PackMember]:
+def train_pack(
+    model: Model,
+    training: Training,
+    steps: Steps,
+    members: Sequence[PackMember],
+    index_path: Path,
+    base_path: Path,
+    shapes_path: Path,
+    recover: Recover,
+    logs: Path,
+    status_out: Path,
+    threads: int,
+    checkpoint_seconds: float,
+) -> None:
+    """Train several slots in one process, each as if alone; exit code 1 if one failed.
+
+    Args:
+        model: The user's model.
+        training: Settings of the training.
+        steps: The steps of the search.
+        members: What to train.
+        index_path: The partition index.
+        base_path: The base, from which every training starts.
+        shapes_path: Shape of rows and labels.
+        recover: Takes a specialist from the model store, see :class:`Work`.
+        logs: Folder of the specialists' logs.
+        status_out: Hashes of what was made, written when all members are there.
+        threads: CPU threads; the bits depend on it.
+        checkpoint_seconds: Time between two checkpoints of a training.
+    """
+    work = Work(
+        model,
+        training,
+        steps,
+        index_path,
+        base_path,
+        shapes_path,
+        logs,
+        recover,
+        threads,
+        checkpoint_seconds,
+    )
+    if train_members(work, members, status_out):
+        raise SystemExit(1)
+
+
+def train_members(work: Work, members: Sequence[PackMember], status: Path) -> list[PackMember]:
     """Train the members that are not there yet, one after the other, each as if alone.
 
     A member that fails is reported in its own log and in a line here, and the next one trains. The
@@ -106,7 +217,7 @@ def train_pack(work: Work, members: Sequence[PackMember], status: Path) -> list[
 
 def _train(work: Work, member: PackMember) -> str | None:
     """Train one member, or take it from the pool store; why that failed, or None."""
-    from shoal.train_specialists.command import train_specialist
+    from shoal.train_specialists.command import train_slot
     from shoal.training.determinism import as_if_alone
 
     weights, ledger, *_ = work.files(member)
@@ -127,7 +238,7 @@ def _train(work: Work, member: PackMember) -> str | None:
             with recording([*states, work.base, work.shapes]):
                 if work.recover(member["digest"], own, weights, ledger):
                     return None
-                train_specialist(
+                train_slot(
                     work.model,
                     work.training,
                     own,

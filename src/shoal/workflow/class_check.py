@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR, ModelError
 from shoal.formats.hashing import canonical_json
+from shoal.formats.shapes import Shapes
+from shoal.plan.run_file import RunFile
+from shoal.plan.stages import STAGES
+from shoal.settings import parse
 from shoal.settings.search import Range
 from shoal.settings.targets import OURS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from shoal.workflow.plans import Plans
 
-_USE_FUNCTIONS = {"transform_fit", "transform"}
-_USE_CLASSES = {"encode_fit", "encode"}
-_TRAIN = {
-    "base_fit",
-    "train_specialist",
-    "train_pack",
-    "evaluate_generalist",
-    "evaluate_random",
-}
+    Named = dict[str, dict[str, Any]]
+    """Class or function with its arguments, by the setting that names it."""
 
 
 def check_named_classes(plans: Plans) -> None:
@@ -58,32 +56,67 @@ def check_named_classes(plans: Plans) -> None:
 
 def _options(plans: Plans, rules: set[str]) -> list[str]:
     """Options of the command; none where there is nothing to import."""
-    options = []
-    model, grid = plans.settings.model, plans.settings.grid
-    varied = {name: _values(each) for name, each in grid.items() if name.startswith("model.")}
+    used = {stage.code for rule in rules if (stage := STAGES.get(rule))}
     # What is trained after the checkpoint is planned when it has run.
-    trains = bool(rules & _TRAIN) or {"partition", "all"} <= rules
-    if trains and model.target not in OURS:
-        shapes = {plan.layout.file("encode_fit.shapes"): None for plan in plans.all}
-        options += ["--model", plans.first.text("model"), "--grid", canonical_json(varied)]
-        options += ["--seed", str(plans.settings.train_specialists.seed)]
-        options += [part for path in shapes if path.exists() for part in ("--shapes", str(path))]
+    trains = {"partition", "all"} <= rules or any(
+        "train_specialists" in STAGES[rule].settings for rule in rules if rule in STAGES
+    )
     settings = [plan.settings for plan in plans.all]
-    if rules & _USE_CLASSES:
-        options += _given("--encoder", (each.encode.classes for each in settings))
-    if rules & _USE_FUNCTIONS:
-        options += _given("--function", (each.transform.functions for each in settings))
-    return options
+    asked = {
+        "--model": trains and named_by_user([{"model": {"_target_": settings[0].model.target}}]),
+        "--encoders": "encode.command" in used
+        and named_by_user([each.encode.classes for each in settings]),
+        "--functions": "transform.command" in used
+        and named_by_user([each.transform.functions for each in settings]),
+    }
+    options = [option for option, named in asked.items() if named]
+    files = [part for plan in plans.all for part in ("--settings", str(plan.run_file))]
+    return [*options, *files] if options else []
 
 
-def _given(option: str, named: Iterable[dict[str, dict[str, Any]]]) -> list[str]:
-    """An option for each variant's own: by place, what names something of the user's."""
-    users = [
+def named_by_user(named: Iterable[Named]) -> list[Named]:
+    """What variants name that is the user's own: by place, each once."""
+    own = [
         {place: spec for place, spec in each.items() if spec["_target_"] not in OURS}
         for each in named
     ]
-    texts = dict.fromkeys(canonical_json(each) for each in users if each)
-    return [part for text in texts for part in (option, text)]
+    return list({canonical_json(each): each for each in own if each}.values())
+
+
+def check_classes(runs: Sequence[Path], *, model: bool, encoders: bool, functions: bool) -> None:
+    """Import what the settings of a run name.
+
+    Args:
+        runs: The settings file of each variant.
+        model: Whether to check the model, with the values of the grid.
+        encoders: Whether to check the classes of encoders.
+        functions: Whether to check the functions of transform steps.
+
+    Raises:
+        ModelError: A class or function does not import, is not what it is named for, or does not
+            take its arguments.
+        SettingsError: A value of the grid changes the shape of the model's parameters.
+    """
+    from shoal.encode.named import named_class
+    from shoal.transform.function import FunctionOptions, named_function
+
+    found = [RunFile(path) for path in runs]
+    if functions:
+        for named in named_by_user([run.section("transform").functions for run in found]):
+            for place, options in named.items():
+                named_function(parse(FunctionOptions, options, f"{place}: options"), place)
+    if encoders:
+        for named in named_by_user([run.section("encode").classes for run in found]):
+            for place, spec in named.items():
+                named_class(spec, place)
+    if model:
+        from shoal.train_specialists.check import check_model
+
+        first = found[0]
+        grid = {name: _values(values) for name, values in first.section("grid").items()}
+        shapes = dict.fromkeys(run.layout.file("encode_fit.shapes") for run in found)
+        known = [Shapes.load(path) for path in shapes if path.exists()]
+        check_model(first.section("model"), grid, first.section("train_specialists").seed, known)
 
 
 def _values(values: list[Any] | Range) -> list[Any]:

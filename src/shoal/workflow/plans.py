@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import string
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
 from shoal.plan.answers import answers_jobs
-from shoal.plan.history import STORE
-from shoal.plan.slots import STATE
+from shoal.plan.stages import STAGES
 from shoal.plan.variants import variants
 from shoal.settings.compose import as_list
 from shoal.terminal import leaving
-from shoal.workflow.rules import NONE, RulesPlan
+from shoal.workflow.mode import Mode, mode_of
+from shoal.workflow.rules import RulesPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
+
+    Files = list[Any]
+    """Paths, as Snakemake takes them: flagged."""
+
+RUNS = "runs"
+"""Snakemake's ``config`` holds the settings files under this name in the process of a job."""
+
+_NEEDS: tuple[Need, ...] = ("light", "cores", "gpu", "large")
+"""What jobs need, the least first."""
+
+_PATTERNS = {
+    "shard": r"[A-Za-z0-9_-]+",
+    "pack": "[0-9a-f]{10}",
+    "release": "[0-9a-f]{10}",
+    "step": r"\d+",
+    "slot": r"[0-9a-f]{10}|([0-9a-f]{24}|partition-\d+)-\d+",
+    "digest": r"[0-9a-f]{24}|partition-\d+",
+    "validation": r"[0-9a-f]{24}|partition-\d+",
+    "root": "[0-9a-f]{24}|planned",
+    "basis": "[0-9a-f]{24}|planned|generation|incomplete",
+    "variant": "(/variants/[0-9a-f]{10})?",
+}
+"""Patterns of the wildcards in paths; all others are identities."""
 
 
 class Plans:
@@ -35,10 +59,10 @@ class Plans:
         config_folder: Path,
         workflow: Any,  # noqa: ANN401 - Snakemake's object
     ) -> None:
-        """Take Snakemake's ``config``.
+        """Compose the settings; in the process of a job, read those of its run.
 
         Args:
-            config: ``experiment`` and ``overrides``.
+            config: Snakemake's: ``experiment`` and ``overrides``.
             config_folder: The folder of Hydra config groups.
             workflow: Snakemake's workflow; it gets its DAG after the Snakefile is read.
 
@@ -48,16 +72,26 @@ class Plans:
             ModelError: The model's file has changed since the generation's base was trained.
         """
         self._workflow = workflow
-        # Snakemake makes numbers of names that look like them, such as 2024 and nan.
-        experiment = str(config.get("experiment", "demo"))
-        overrides = as_list(config.get("overrides") or [])
-        self.all = [
-            RulesPlan(experiment, overrides, config_folder, variant, workflow)
-            for variant in variants(config_folder, experiment, overrides)
-        ]
+        if workflow.remote_exec and RUNS in config:
+            names = str(config[RUNS]).split(",")
+            self.all = [RulesPlan.of_run(Path(name)) for name in names]
+        else:
+            # Snakemake makes numbers of names that look like them, such as 2024 and nan.
+            experiment = str(config.get("experiment", "demo"))
+            overrides = as_list(config.get("overrides") or [])
+            self.all = [
+                RulesPlan(experiment, overrides, config_folder, variant)
+                for variant in variants(config_folder, experiment, overrides)
+            ]
+            for plan in self.all:
+                plan.require_the_bases_model()
+            # Snakemake hands its configuration on to the processes that it starts for jobs.
+            files = ",".join(str(plan.run_file) for plan in self.all)
+            workflow.config_settings.config_args.append(f"{RUNS}={files}")
         for plan in self.all:
-            plan.require_the_bases_model()
+            plan.follow(workflow)
         self._found: dict[tuple[str, ...], RulesPlan] = {}
+        self._early: list[Path] | None = None
 
     @property
     def first(self) -> RulesPlan:
@@ -70,16 +104,9 @@ class Plans:
         return self.first.settings
 
     @property
-    def store(self) -> str:
-        """The model store, which variants share."""
-        return str(self.first.root / STORE)
-
-    @property
-    def states(self) -> dict[str, str]:
-        """What ``train_specialist`` makes besides, where later steps go on from it."""
-        folder = "results/{experiment}/{generation}/specialists/{specialists_id}/{digest}"
-        goes_on = self.first.steps.goes_on
-        return {"state": f"{folder}/{{step}}/{{slot}}/{STATE}"} if goes_on else {}
+    def mode(self) -> Mode:
+        """What Snakemake was asked for."""
+        return mode_of(self._workflow)
 
     @property
     def is_main_process(self) -> bool:
@@ -127,94 +154,137 @@ class Plans:
             self._found[ids] = own[0]
         return self._found[ids]
 
-    # What patterns and resources of rules take, for all variants together -----------------------
+    # What rules take ------------------------------------------------------------------------
+
+    def constraints(self) -> dict[str, str]:
+        """Patterns of all wildcards."""
+        parsed = string.Formatter().parse
+        names = {
+            name
+            for stage in STAGES.values()
+            for output in stage.outputs
+            for _, name, _, _ in parsed(stage.pattern(output))
+            if name
+        }
+        generations = "|".join(dict.fromkeys(plan.layout.generation for plan in self.all))
+        known = {"experiment": self.settings.name, "generation": generations} | _PATTERNS
+        return {name: known.get(name, "[0-9a-f]{10}") for name in sorted(names | set(known))}
+
+    def inputs(self, rule: str) -> Callable[[Any], dict[str, Files]]:
+        """What a rule's ``input`` unpacks: the files that a job waits for, by name."""
+        stage = STAGES[rule]
+
+        def of(wildcards: Any) -> dict[str, Files]:  # noqa: ANN401 - Snakemake's object
+            with leaving():
+                return self.of(wildcards).inputs(stage, dict(wildcards.items()))
+
+        return of
+
+    def carried(self, rule: str) -> dict[str, str]:
+        """Outputs that a rule has only where later steps of a search go on from them."""
+        stage = STAGES[rule]
+        names = stage.carried if self.first.steps.goes_on else ()
+        return {name: stage.pattern(name) for name in names}
+
+    def releases(self, wildcards: Any) -> Files:  # noqa: ANN401, ARG002 - Snakemake's object
+        """Records of what is published of all variants."""
+        published = [path for plan in self.all for path in plan.published()]
+        return list(dict.fromkeys(published))
+
+    def run_file(self, wildcards: Any) -> str:  # noqa: ANN401 - the same
+        """The settings file that a job reads."""
+        return str(self.of(wildcards).run_file)
+
+    def run_files(self, wildcards: Any) -> list[str]:  # noqa: ANN401, ARG002 - the same
+        """The settings files of all variants."""
+        return [str(plan.run_file) for plan in self.all]
 
     @property
-    def generations(self) -> str:
-        """Pattern of the generations."""
-        return "|".join(dict.fromkeys(plan.layout.generation for plan in self.all))
+    def threads(self) -> int:
+        """CPU threads of a job, however few there are; the bits depend on it."""
+        return self.settings.compute.threads
 
-    def shard_pattern(self) -> str:
-        """Pattern of the shards of which some variant lacks a file."""
-        return _either(plan.shard_pattern() for plan in self.all)
-
-    def unfitted(self, stage: str) -> str:
-        """Pattern of the stage's identities whose fitted files are not all there yet."""
-        return _either(plan.unfitted(stage) for plan in self.all)
-
-    def untrained(self, rule: str) -> str:
-        """Pattern of the baselines' identities with rows for which the rule is yet to train."""
-        return _either(
-            plan.layout.fits["baselines"] for plan in self.all if plan.untrained_basis(rule) != NONE
-        )
-
-    def untrained_basis(self, rule: str) -> str:
-        """Pattern of the rows that some variant's baseline is yet to be trained for."""
-        return _either(plan.untrained_basis(rule) for plan in self.all)
-
-    @property
-    def embed_need(self) -> Need:
-        """What fitting an embedder needs, the most demanding variant's."""
-        needs = [plan.resources.embed_need for plan in self.all]
-        return "large" if "large" in needs else "cores"
-
-    @property
-    def cluster_need(self) -> Need:
-        """What fitting an assigner needs, the most demanding variant's."""
-        needs = [plan.resources.cluster_need for plan in self.all]
-        return "gpu" if "gpu" in needs else "cores"
-
-    def resources(self, rule: str, need: Need) -> dict[str, Any]:
+    def resources(self, rule: str, need: Need | None = None) -> dict[str, Any]:
         """Resources of a rule: what a job asks for follows from its own variant's past jobs."""
+        described = STAGES[rule].need if need is None else need
+        needs = [
+            described(plan.settings) if callable(described) else described or "light"
+            for plan in self.all
+        ]
+        most = max(needs, key=_NEEDS.index)
 
         def asked(name: str) -> Callable[[Any, int], int]:
             def ask(wildcards: Any, attempt: int) -> int:  # noqa: ANN401 - Snakemake's object
                 with leaving():
-                    amount = self.of(wildcards).resources.of(rule, need)[name]
+                    amount = self.of(wildcards).resources.of(rule, most)[name]
                     return int(amount(wildcards, attempt))
 
             return ask
 
-        found = self.first.resources.of(rule, need)
+        found = self.first.resources.of(rule, most)
         return {name: asked(name) if callable(own) else own for name, own in found.items()}
+
+    def cluster_option(self, wildcards: Any) -> str:  # noqa: ANN401 - Snakemake's object
+        """The option of ``evaluate`` that names the page on what a run on a cluster takes."""
+        pages = self.of(wildcards).cluster_pages()
+        return f"--cluster {pages[0]}" if pages else ""
 
     # Targets ------------------------------------------------------------------------------------
 
-    def early_targets(self) -> list[Path]:
-        """The fits, and what is missing up to each index."""
-        return list(dict.fromkeys(path for plan in self.all for path in plan.early_targets()))
+    def targets(self) -> list[Callable[[Any], Files]]:
+        """What the run makes; each variant waits for its own index alone."""
 
-    def later_targets(self, checkpoints: Any) -> list[Callable[[Any], list[Path]]]:  # noqa: ANN401 - the same
-        """For each variant what asks for what is missing after its index.
+        def later(plan: RulesPlan) -> Callable[[Any], Files]:
+            return lambda wildcards: _ending(plan.later_targets)  # noqa: ARG005 - a signature
 
-        They wait for their own index alone.
-        """
+        return [
+            lambda wildcards: _ending(self._early_targets),  # noqa: ARG005 - a signature
+            *(later(plan) for plan in self.all),
+            lambda wildcards: _ending(self._answers_targets),  # noqa: ARG005 - a signature
+        ]
 
-        def later(plan: RulesPlan) -> Callable[[Any], list[Path]]:
-            return lambda wildcards: plan.targets(checkpoints.partition)  # noqa: ARG005 - a signature
+    def _early_targets(self) -> Files:
+        """What is made up to each index."""
+        if self._early is None:
+            found = [path for plan in self.all for path in plan.early_targets()]
+            self._early = list(dict.fromkeys(found))
+        return self._early
 
-        return [later(plan) for plan in self.all]
+    def _answers_targets(self) -> Files:
+        """What compares the variants and grid points, once all indexes are there."""
+        jobs, mode = answers_jobs(self.all), self.mode
+        paths: Files = [
+            path for job in jobs for path in (job.missing if mode is Mode.MISSING else job.outputs)
+        ]
+        for plan in self.all if paths else ():
+            plan.index()
+        return [*paths, *self._shown()] if mode is Mode.LOOKS else paths
 
-    def answers_targets(self, checkpoints: Any) -> list[Path]:  # noqa: ANN401 - the same
-        """What compares the variants and grid points, once all indexes are there; if missing."""
-        missing = [path for job in answers_jobs(self.all) for path in job.missing]
-        for plan in self.all if missing else ():
-            plan.index(checkpoints.partition)
-        return missing
+    def _shown(self) -> Files:
+        """What Snakemake's report shows, as far as it is there."""
+        from snakemake.io import report
 
-    def plan_files(self) -> list[Path]:
-        """Layouts of all variants, as they are written when a run starts."""
-        return [plan.plan_file for plan in self.all]
+        root = self.first.root
+        found = [
+            report(str(path), category=category, labels={"variant": plan.home.name, "file": name})
+            for plan in self.all
+            for name, category in (("report.html", "Report"), ("metrics.json", "Metrics"))
+            if (path := plan.home / name).exists()
+        ]
+        for path, category in (
+            (root / "answers" / "report.html", "Answers"),
+            (root / "cluster.html", "Cluster"),
+        ):
+            if path.exists():
+                found.append(report(str(path), category=category, labels={"file": path.name}))
+        return found
 
-    def releases(self) -> list[Path]:
-        """Records of what is published of all variants."""
-        return [plan.layout.file("pool_publish.record") for plan in self.all]
+
+def _ending(targets: Callable[[], Files]) -> Files:
+    """Targets; a user's mistake ends the process in one line."""
+    with leaving():
+        return targets()
 
 
 def _is_identity(wildcard: str) -> bool:
     return wildcard.endswith("_id") or wildcard == "release"
-
-
-def _either(patterns: Any) -> str:  # noqa: ANN401 - an iterable of texts
-    """A pattern that matches what any of some patterns does."""
-    return "|".join(dict.fromkeys(each for each in patterns if each != NONE)) or NONE

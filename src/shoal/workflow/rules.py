@@ -1,66 +1,47 @@
-"""The plan as the rules of the Snakefile ask it: paths, patterns, resources, settings as text."""
+"""The plan as the rules of the Snakefile ask it: what jobs wait for, and what a run makes."""
 
 from __future__ import annotations
 
 import os
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.plan import PackMember
-from shoal.formats.hashing import canonical_json, settings_id
 from shoal.formats.json_file import read_json, read_made
 from shoal.operate.packs import begin_packs, members_of
 from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
-from shoal.plan.plan import placeholders
-from shoal.plan.stages import BEFORE_INDEX, STAGES
+from shoal.plan.paths import inputs
+from shoal.plan.plan import Plan, placeholders
+from shoal.plan.stages import STAGES
 from shoal.sources.shards import NAMES_FILE
 from shoal.terminal import say
-from shoal.workflow.specialist_rules import SpecialistRules
+from shoal.workflow.mode import Mode, mode_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from shoal.plan.jobs import Job
-    from shoal.plan.variants import Variant
+    from shoal.plan.stages import Stage
 
-NONE = "none"
-_FRESH = "[0-9a-f]{24}"
+    Files = list[Any]
+    """Paths, as Snakemake takes them: flagged."""
 
 
-class RulesPlan(SpecialistRules):
-    """What rules ask of a plan. A ``checkpoint`` is Snakemake's, for the partition index."""
+class RulesPlan(Plan):
+    """A plan with Snakemake's workflow, which :meth:`follow` gives it."""
 
-    def __init__(
-        self,
-        experiment: str,
-        overrides: list[str],
-        config_folder: Path,
-        variant: Variant,
-        workflow: Any,  # noqa: ANN401 - Snakemake's object
-    ) -> None:
-        """Take a variant of an experiment.
-
-        Args:
-            experiment: Name of a file in ``config/experiment``.
-            overrides: Changes in Hydra's syntax.
-            config_folder: The folder of Hydra config groups.
-            variant: One of its variants.
-            workflow: Snakemake's workflow; it gets its DAG after the Snakefile is read.
-        """
-        # The Snakemake that runs one job on a node belongs to a plan that was made before.
-        is_job = bool(getattr(workflow, "remote_exec", False))
-        super().__init__(experiment, overrides, config_folder, variant, as_planned=is_job)
+    def follow(self, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's object
+        """Take Snakemake's workflow; it gets its DAG after the Snakefile is read."""
         self._workflow = workflow
         self._said = False
-        self._texts: dict[str, str] = {}
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
         self._members: dict[str, list[PackMember]] = {}
         self._index: dict[str, Any] | None = None
+        self._pending: set[Path] | None = None
 
     @property
     def is_on_cluster(self) -> bool:
@@ -88,63 +69,6 @@ class RulesPlan(SpecialistRules):
         own = {layout.index_id, layout.release}
         return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
-    def text(self, section: str) -> str:
-        """One section of the settings as the JSON text that a command takes."""
-        if section not in self._texts:
-            self._texts[section] = canonical_json(getattr(self.settings, section).as_json())
-        return self._texts[section]
-
-    def drift_text(self) -> str:
-        """The settings of the drift report as JSON text."""
-        return canonical_json(self.settings.changes.drift.as_json())
-
-    def sources_text(self) -> str:
-        """The sources, each with its folder, as JSON text."""
-        return canonical_json(self.settings.sources.in_folder().as_json())
-
-    def source(self, shard: str) -> Path:
-        """The source file of a shard."""
-        return self.shards[shard][0]
-
-    def arrays(self, shard: str) -> str:
-        """Array names of an NPZ source as JSON text; ``null`` for other sources."""
-        arrays = self.shards[shard][1]
-        return canonical_json(arrays.arrays if arrays else None)
-
-    def shard_pattern(self) -> str:
-        """Pattern that matches the shards of which a file is yet to be made.
-
-        A file that exists is the right one. So what is made of a shard is never made again, and
-        Snakemake need not look at the jobs of the others: it takes milliseconds for each.
-        """
-        unmade = {job.wildcards.get("shard") for job in self.layout.early_jobs() if job.missing}
-        return "|".join(re.escape(shard) for shard in self.shards if shard in unmade) or NONE
-
-    def unfitted(self, stage: str) -> str:
-        """Pattern of the stage's ids whose fitted files are not all there yet.
-
-        A generation's fits are frozen: once its files exist no rule makes them again, so
-        neither new data nor new code refits them.
-        """
-        fit = next(each for each in BEFORE_INDEX if each.frozen and each.identity == stage)
-        paths = [self.layout.file(f"{fit.name}.{output}") for output in fit.outputs]
-        return NONE if all(path.exists() for path in paths) else self.layout.fits[stage]
-
-    def untrained_basis(self, rule: str) -> str:
-        """Pattern of the rows that a baseline may be trained for: those it is not trained for."""
-        index = self.layout.read_index()
-        if self.layout.refreshed and index is None:
-            return f"{_FRESH}|planned"
-        if index is not None:
-            paths = [self.layout.file(f"{rule}.{name}", index) for name in STAGES[rule].outputs]
-        else:
-            # Whether the pool will lack specialists, and then take other baselines, is not known.
-            bases = ["generation", "incomplete"] if self.layout.left_out else ["generation"]
-            frozen = [path for basis in bases for path in self.layout.frozen_baselines(basis)]
-            paths = [path for path in frozen if path.name in STAGES[rule].outputs.values()]
-        untrained = dict.fromkeys(path.parent.name for path in paths if not path.exists())
-        return "|".join(untrained) or NONE
-
     def demo_names(self) -> list[Path]:
         """What ``demo_data`` writes first; empty where the files are not the demo's."""
         from shoal.demo import DEMO_FOLDER
@@ -156,44 +80,141 @@ class RulesPlan(SpecialistRules):
     @property
     def demo_is_missing(self) -> bool:
         """Whether the demo's source files have yet to be made."""
-        return not any(path.exists() for path, _ in self.shards.values())
+        from shoal.demo import DEMO_FOLDER
 
-    def early_targets(self) -> list[Path]:
-        """The fits, and what is missing up to the index, which is planned without it."""
-        jobs = self.layout.early_jobs()
-        return files_of(job for job in jobs if job.missing or STAGES[job.rule].frozen)
+        is_demo = self.settings.sources.folder == DEMO_FOLDER
+        return is_demo and not any(path.exists() for path, _ in self.shards.values())
 
-    def targets(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
-        """What is missing after the index."""
+    # Inputs -----------------------------------------------------------------------------------
+
+    def inputs(self, stage: Stage, wildcards: Mapping[str, str]) -> dict[str, Files]:
+        """What a job of a stage waits for, by name, flagged as Snakemake needs it.
+
+        Args:
+            stage: The stage.
+            wildcards: The job's.
+        """
+        index = self.index() if _is_later(stage) and not stage.keys else None
+        found = inputs(self.layout, stage, wildcards, index)
+        if stage.per == "pack":
+            found["before"] = self._before_pack(wildcards["pack"])
+        taken: dict[str, Files] = {"demo": self.demo_names()} if "sources" in stage.settings else {}
+        for name, each in stage.inputs.items():
+            if each.awaited:
+                paths = found[name]
+                taken[name] = paths if isinstance(paths, list) else [paths]
+        if index is not None:
+            waiting = self._candidates_of_missing_choices(index)
+            for name, paths in taken.items():
+                taken[name] = [path for path in paths if path not in waiting]
+        if _is_later(stage):
+            taken = {name: self.awaited(paths) for name, paths in taken.items()}
+        return {name: self._flagged(stage, paths) for name, paths in taken.items()}
+
+    def published(self) -> Files:
+        """The record of what is published, as an input."""
+        return self._flagged(STAGES["answers"], [self.layout.file("pool_publish.record")])
+
+    def _flagged(self, stage: Stage, paths: Iterable[Path]) -> Files:
+        """Inputs, so that Snakemake looks at nothing but the jobs that are to run.
+
+        A file that exists is right, so neither its age nor the job that made it matters. Snakemake
+        would look at that job, and at all before it, which takes milliseconds for each; and would
+        fit a generation again whose rows have changed. ``before_update`` keeps it from that.
+        """
+        from snakemake.io import flag
+
+        mode, found = mode_of(self._workflow), []
+        for path in paths:
+            each = flag(str(path), "ancient") if stage.ancient else str(path)
+            if mode is not Mode.LOOKS and path not in self._to_make(mode) and path.exists():
+                each = flag(each, "before_update")
+            found.append(each)
+        return found
+
+    def _to_make(self, mode: Mode) -> set[Path]:
+        """Files of the jobs that are to run, as far as these are known."""
+        if not self._workflow.is_main_process:
+            return set()  # what a job of its own process takes is there
+        if self._pending is None:
+            self._pending = set(self._of_jobs(self.layout.early_jobs(), mode))
+            if self._index is not None:
+                self._pending |= set(self._of_jobs(self.layout.later_jobs(self._index), mode))
+        return self._pending
+
+    def _candidates_of_missing_choices(self, index: Mapping[str, Any]) -> set[Path]:
+        """Files of specialists among which the job of a choice waits to choose.
+
+        What waits for the choice need not wait for them too. Listed again for each job that
+        follows, they would be most of what Snakemake looks at.
+        """
+        layout, waiting = self.layout, set[Path]()
+        for entry in layout.specialised(index):
+            if not layout.choice(entry).exists():
+                search = layout.search_of(entry)
+                waiting.update(search.candidates, search.ledgers)
+        return waiting
+
+    # Targets ----------------------------------------------------------------------------------
+
+    def early_targets(self) -> Files:
+        """What is made up to the index, which is planned without it, and the fits that are there.
+
+        A target rule that asks for nothing would be a job of every run.
+        """
+        mode = mode_of(self._workflow)
+        made = self._of_jobs(self.layout.early_jobs(), mode)
+        fits = files_of(job for job in self.layout.early_jobs() if STAGES[job.rule].frozen)
+        there = [path for path in fits if path not in set(made)]
+        return [*made, *self._flagged(STAGES["encode"], there)]
+
+    def later_targets(self) -> Files:
+        """What is made after the index."""
         self._judge_by_files()
-        jobs = _unmade(self.layout.later_jobs(self.index(checkpoint)))
-        return self.awaited(checkpoint, files_of(jobs))
+        mode, jobs = mode_of(self._workflow), self.layout.later_jobs(self.index())
+        return self.awaited(self._of_jobs(jobs, mode))
 
-    def index(self, checkpoint: Any) -> dict[str, Any]:  # noqa: ANN401 - Snakemake's object
-        """Content of the partition index, or placeholders while a dry run has none.
+    def _of_jobs(self, jobs: Iterable[Job], mode: Mode) -> list[Path]:
+        """Outputs of the jobs that the target rule asks for."""
+        return files_of(
+            job
+            for job in jobs
+            if mode is Mode.LOOKS
+            or (mode is Mode.AGAIN and not STAGES[job.rule].frozen)
+            or job.missing
+        )
+
+    def index(self) -> dict[str, Any]:
+        """Content of the partition index, or placeholders for it.
 
         Asking the checkpoint makes Snakemake wait for it and plan what follows afterwards. A dry
-        run on changed data therefore ends there, and says so. An index that exists is the right
-        one: unless shards are to be made again first, the checkpoint is not asked, which would
-        have Snakemake build its DAG twice.
+        run on changed data therefore ends there, and says so; a view shows what there may be. An
+        index that exists is the right one: unless shards are to be made again first, the
+        checkpoint is not asked, which would have Snakemake build its DAG twice.
         """
         if self._index is not None:
             return self._index
-        index = self.layout.read_index()
-        if index is not None and all(self.layout.summary(s).exists() for s in self.layout.shards):
-            self._index = index
-            return index
+        found, mode = self.layout.read_index(), mode_of(self._workflow)
+        if mode is Mode.LOOKS:
+            return self._known(found or placeholders(self.settings))
+        summaries = self.layout.files("assign.summary")
+        if found is not None and mode is Mode.MISSING and all(p.exists() for p in summaries):
+            return self._known(found)
         if self._workflow.dryrun:
             if not any(self.layout.index.parent.parent.glob("*/index.json")):
                 return placeholders(self.settings)
             self._say_out_of_date()
-        checkpoint.get(
+        self._workflow.globals["checkpoints"].partition.get(
             experiment=self.settings.name,
             generation=self.layout.generation,
             cluster_id=self.layout.fits["cluster"],
             index_id=self.layout.index_id,
         )
-        return dict(read_made(self.layout.index, PartitionIndex))
+        return self._known(dict(read_made(self.layout.index, PartitionIndex)))
+
+    def _known(self, index: dict[str, Any]) -> dict[str, Any]:
+        self._index, self._pending = index, None
+        return index
 
     def _judge_by_files(self) -> None:
         """Have the DAG, which is being built, ignore Snakemake's records.
@@ -218,7 +239,7 @@ class RulesPlan(SpecialistRules):
             f"jobs follow, `{self.command('plan')}` says which"
         )
 
-    def awaited(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
+    def awaited(self, paths: Iterable[Path]) -> list[Path]:
         """What a job waits for that takes these files.
 
         A specialist that trains in a pack is no job of its own, so the pack's status stands for
@@ -228,8 +249,8 @@ class RulesPlan(SpecialistRules):
         if self.settings.packing.devices is None or not self._workflow.is_main_process:
             return list(paths)
         if self._packed is None:
-            index = self.index(checkpoint)
-            packs = begin_packs(self, index, write=not self._workflow.dryrun)
+            runs = mode_of(self._workflow) is not Mode.LOOKS and not self._workflow.dryrun
+            packs = begin_packs(self, self.index(), write=runs)
             self._members = {each.name: members_of(self, each) for each in packs}
             self._packed = {
                 path: each.job.outputs[0]
@@ -239,71 +260,16 @@ class RulesPlan(SpecialistRules):
             }
         return list(dict.fromkeys(self._packed.get(path, path) for path in paths))
 
-    def pack_inputs(self, checkpoint: Any, pack: str) -> list[Path]:  # noqa: ANN401 - the same
-        """What a pack waits for: decisions that fill its slots, and states that they go on from."""
+    def _before_pack(self, pack: str) -> list[Path]:
+        """Decisions that fill the slots of a pack, and states that these go on from."""
         members, path = self._members.get(pack, []), self.layout.pack_members(pack)
         if not members and path.exists():
             members = read_json(path, list[PackMember])
-        paths = [path for each in members for path in (each["decision"], *each["states"]) if path]
-        return self.awaited(checkpoint, map(Path, dict.fromkeys(paths)))
-
-    def awaited_beside_choices(self, checkpoint: Any, paths: Iterable[Path]) -> list[Path]:  # noqa: ANN401 - the same
-        """What a job waits for that takes these files of specialists, and all choices.
-
-        The job that is to make a choice waits for its candidates itself. Listed again for each job
-        that follows, they would be most of what Snakemake looks at.
-        """
-        layout, waiting = self.layout, set[Path]()
-        for entry in layout.specialised(self.index(checkpoint)):
-            if not layout.choice(entry).exists():
-                search = layout.search_of(entry)
-                waiting.update(search.candidates, search.ledgers)
-        return self.awaited(checkpoint, [path for path in paths if path not in waiting])
-
-    def baseline(self, checkpoint: Any, which: str, kind: str) -> Path:  # noqa: ANN401 - the same
-        """Model or ledger of a baseline, ``generalist`` or ``random``."""
-        suffix = {"model": "safetensors", "ledger": "json"}[kind]
-        return self.layout.baseline(self.index(checkpoint), f"{which}.{suffix}")
-
-    def tolerated_index(self) -> list[Path]:
-        """The published index, if changed partitions may wait; a list of one or none."""
-        before = self.before
-        return [self.layout.index_of(before["layout"]["index_id"])] if before else []
-
-    def released(self) -> list[int]:
-        """Partitions that the drift report let wait no longer."""
-        return list(self.before["released"]) if self.before else []
-
-    def basis_stores(self) -> list[Path]:
-        """Row stores of the shards that the assigner was fitted on, where they are still there."""
-        paths = [self.layout.shard_rows("cluster", shard) for shard in self.basis()]
-        return [path for path in paths if path.exists()]
-
-    def choices_at_fit(self) -> list[Path]:
-        """Choices of grid point for the rows that the assigner was fitted on, if there are any."""
-        path = self.layout.index_of(settings_id(self.layout.made["cluster"], self.basis()))
-        if not path.exists():
-            return []
-        entries = read_made(path, PartitionIndex)["partitions"]
-        paths = [self.layout.choice(entry) for entry in entries if self.layout.candidates(entry)]
-        return [path for path in paths if path.exists()]
-
-    def failed_files(self) -> list[Path]:
-        """The record of failed trainings, where the pool is made without some; one or none."""
-        return [self.failed_file] if self.layout.left_out else []
-
-    def pool_ledgers(self, checkpoint: Any) -> list[Path]:  # noqa: ANN401 - Snakemake's object
-        """Ledgers of all that the pool's making costs, routing included, the gate aside."""
-        index = self.index(checkpoint)
-        entries = self.layout.specialised(index)
-        return [
-            *(self.layout.fit(stage, "ledger.json") for stage in ("embed", "cluster", "base")),
-            *(path for entry in entries for path in self.layout.search_of(entry).ledgers),
-            *self.choices(index),
-            self.layout.router(index, "ledger.json"),
-        ]
+        paths = (path for each in members for path in (each["decision"], *each["states"]) if path)
+        return [Path(path) for path in dict.fromkeys(paths)]
 
 
-def _unmade(jobs: Iterable[Job]) -> Iterable[Job]:
-    """The jobs that would run."""
-    return (job for job in jobs if job.missing)
+def _is_later(stage: Stage) -> bool:
+    """Whether a stage comes after the partition index."""
+    names = list(STAGES)
+    return names.index(stage.name) > names.index("partition")

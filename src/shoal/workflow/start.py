@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import gc
-import inspect
 import os
 import time
 from pathlib import Path
@@ -15,17 +13,19 @@ from shoal.formats.documents.judgement import Check
 from shoal.formats.json_file import read_made
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
 from shoal.plan.plan import OTHER_BASE
+from shoal.plan.run_file import write_once
 from shoal.plan.run_log import failed_jobs, read_logs
 from shoal.plan.running import announce
 from shoal.pool.manifest import MANIFEST, pool_digest
 from shoal.report.words import doubt_lines
 from shoal.settings.config_files import project_config
-from shoal.terminal import command, leave, leaving, reason_of, say
+from shoal.terminal import command, leave, reason_of, say
 from shoal.workflow.class_check import check_named_classes
+from shoal.workflow.mode import Mode
 from shoal.workflow.plans import Plans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shoal.pool.incomplete import Failure
     from shoal.workflow.rules import RulesPlan
@@ -65,30 +65,6 @@ def _started_plans(plans: Plans) -> Plans:
     return plans
 
 
-def prepare(rules: Iterable[Any]) -> None:
-    """Have the functions in some rules' inputs and params end in one line on a user's mistake.
-
-    Each holds its signature: Snakemake asks for it several times for each job, and Python works
-    it out anew each time.
-    """
-    for rule in rules:
-        for values in (rule.input, rule.params):
-            prepared = {id(each): _prepared(each) for each in values if inspect.isfunction(each)}
-            values[:] = [prepared.get(id(each), each) for each in values]
-            for name, value in vars(values).items():
-                setattr(values, name, prepared.get(id(value), value))
-
-
-def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever Snakemake gives
-        with leaving():
-            return function(*arguments, **named)
-
-    vars(call)["__signature__"] = inspect.signature(function)
-    return call
-
-
 def begin(plans: Plans) -> None:
     """In the main process, before the first job: check what the run needs, write its records."""
     with command():
@@ -96,7 +72,15 @@ def begin(plans: Plans) -> None:
             from shoal.operate.slurm.check import check_cluster
 
             check_cluster(plans.settings.nodes)
+        for plan in plans.all:
+            write_once(plan.run_file, plan.record)
         check_named_classes(plans)
+        if plans.mode is Mode.AGAIN:
+            say(
+                f"generation {plans.settings.generation} stays as it was fitted, baselines "
+                f"included; all else is made again. `{plans.first.command('refit')}` starts the "
+                f"next generation"
+            )
         announce(plans.first.root)
         for plan in plans.all:
             plan.write_records()

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from shoal.explore.answers.tables import Row
 
 
-def answers(plans: Sequence[Path], folder: Path, record: Path) -> None:
+def answers(runs: Sequence[Path], out: Path) -> None:
     """Compare the published variants of an experiment, and their grid points.
 
     Like a release, the answers are recorded last, and those before are withdrawn first.
 
     Args:
-        plans: The layout of each variant, as the workflow wrote it when it started.
-        folder: Where tables (Parquet), plots (SVG) and ``report.html`` are written.
-        record: Its record, which says that they are there, and of which releases.
+        runs: The settings file of each variant.
+        out: The record, which says that they are there, and of which releases. Tables (Parquet),
+            plots (SVG) and ``report.html`` are written to the folder above its own.
 
     Raises:
         SourceError: A variant is not published.
     """
-    found = [known(path) for path in plans]
-    for path in record.parent.glob("*.json"):
+    found, folder = [known(path) for path in runs], out.parents[1]
+    for path in out.parent.glob("*.json"):
         path.unlink()
     compared = compare(found)
     drawn = plots(compared)
@@ -49,7 +49,7 @@ def answers(plans: Sequence[Path], folder: Path, record: Path) -> None:
             path.unlink()
     releases = {each.variant: each.release for each in found}
     files = {path.name: file_hash(path) for path in sorted(kept)}
-    write_json(record, {"releases": releases, "files": files})
+    write_json(out, {"releases": releases, "files": files})
 
 
 def _write_text(path: Path, text: str) -> set[Path]:

@@ -10,7 +10,7 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.judgement import GateRecord, Metrics
-from shoal.formats.documents.plan import PlanRecord, ReleaseNow
+from shoal.formats.documents.plan import ReleaseNow, RunRecord
 from shoal.formats.json_file import read_made
 from shoal.formats.text import value_text
 from shoal.plan.history import History
@@ -107,16 +107,16 @@ class Known:
         return {name: value for name, value in self.changes.items() if name != "seed"}
 
 
-def known(plan: Path) -> Known:
+def known(run: Path) -> Known:
     """Read the published results of a variant.
 
     Args:
-        plan: The layout of the last run, as the workflow wrote it when it started.
+        run: The settings file of the run.
 
     Raises:
         SourceError: It is not published.
     """
-    content = read_made(plan, PlanRecord)
+    content = read_made(run, RunRecord)["plan"]
     layout = Layout.from_json(content["layout"])
     record = read_made(layout.file("pool_publish.record"), ReleaseNow)
     index = read_made(layout.index, PartitionIndex)

@@ -39,6 +39,54 @@ class PlanRecord(TypedDict):
     changes: dict[str, Any]
 
 
+class FailedSpecialist(TypedDict):
+    """A :class:`shoal.pool.incomplete.Failure`."""
+
+    folder: str
+    reason: str
+    log: str
+
+
+class Waiting(TypedDict):
+    """Of the published release: its index, and the partitions that are to wait no longer."""
+
+    index_id: str
+    released: list[int]
+
+
+class SourceFile(TypedDict):
+    """A source file, and its array names where it has such."""
+
+    path: str
+    arrays: list[dict[str, str]] | None
+
+
+class RunRecord(TypedDict):
+    """A settings file, see :mod:`shoal.plan.run_file`.
+
+    Attributes:
+        plan: What is kept of it with a release.
+        experiment: Name of the experiment's file in ``config/experiment``.
+        overrides: What was changed of it.
+        fit_codes: Digest of the code behind each fit.
+        sources: The source file of each shard.
+        points: Values of the grid points by id.
+        search: The steps of each search, see :meth:`shoal.search.steps.Steps.as_json`.
+        before: The index that partitions may wait with; None where they may not.
+        failed: The trainings that failed and that the pool is made without.
+    """
+
+    plan: PlanRecord
+    experiment: str
+    overrides: list[str]
+    fit_codes: dict[str, str]
+    sources: dict[str, SourceFile]
+    points: dict[str, dict[str, Any]]
+    search: dict[str, Any]
+    before: Waiting | None
+    failed: list[FailedSpecialist]
+
+
 class ChosenPoint(TypedDict):
     """A grid point by its id, and its values."""
 
@@ -58,6 +106,7 @@ class Winner(TypedDict):
 class _Released(PlanRecord):
     rows: str
     released: list[int]
+    run: NotRequired[str]
     published: NotRequired[str]
 
 
@@ -136,14 +185,6 @@ class PackMember(TypedDict):
     point: dict[str, Any] | None
     decision: str | None
     states: list[str]
-
-
-class FailedSpecialist(TypedDict):
-    """A :class:`shoal.pool.incomplete.Failure`."""
-
-    folder: str
-    reason: str
-    log: str
 
 
 class Failed(TypedDict):

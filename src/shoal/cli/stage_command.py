@@ -1,0 +1,296 @@
+"""The commands that rules call: ``shoal STAGE --settings FILE``, and the wildcards of the job.
+
+A stage's command is the function of its name in the module that its description names
+(:mod:`shoal.plan.stages`). It gets by name what its parameters ask for:
+
+- ``NAME`` or ``NAME_path``: the stage's input of that name;
+- ``NAME_out``: its output of that name; ``out``: its first output;
+- a section of the settings that the stage declares; ``settings``: the first of these;
+- a wildcard of the job, ``threads``, ``checkpoint_seconds``, and what :data:`_FACTS` lists.
+
+Everything else that the settings file says stays unread, and no code is hashed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shoal.cli import command_of
+from shoal.plan.history import STORE
+from shoal.plan.paths import inputs, outputs, recorded_inputs
+from shoal.plan.run_file import RunFile
+from shoal.plan.stages import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+    from shoal.formats.documents.plan import PackMember
+    from shoal.plan.stages import Stage
+    from shoal.pool.incomplete import Failure
+    from shoal.settings.data import ArraySource
+    from shoal.train_specialists.candidate import Candidate
+
+_BESIDE = {"evaluate": {"cluster": "page on what the run takes on a cluster"}}
+"""Options of a stage's command that are neither in the settings file nor a wildcard, with help."""
+
+
+def run_stage(name: str, arguments: Sequence[str]) -> None:
+    """Do one job.
+
+    Args:
+        name: Name of the stage.
+        arguments: Options of its command.
+    """
+    parser = stage_parser(STAGES[name], describes="--help" in arguments)
+    options = vars(parser.parse_args(arguments))
+    StageJob(STAGES[name], options.pop("settings"), options).do()
+
+
+def stage_parser(stage: Stage, *, describes: bool = True) -> argparse.ArgumentParser:
+    """The options of a stage's command.
+
+    Args:
+        stage: The stage.
+        describes: Whether it says what the command does, for which its module is imported.
+    """
+    description = epilog = None
+    if describes:
+        description = _paragraph(getattr(_module(stage), stage.name))
+        epilog = f"reads {_listed(stage.inputs)}; writes {_listed(stage.outputs)}"
+    parser = argparse.ArgumentParser(
+        f"shoal {command_of(stage.name)}",
+        description=description,
+        epilog=epilog,
+        allow_abbrev=False,
+    )
+    many = stage.place == "experiment"
+    file = "settings file of the run, results/NAME/settings/HASH.json"
+    each = f"{file}, one per variant" if many else file
+    parser.add_argument(
+        "--settings", type=Path, nargs="+" if many else 1, required=True, metavar="FILE", help=each
+    )
+    for key in (f"{stage.identity}_id",) if many else stage.keys:
+        flag = f"--{key.replace('_', '-')}"
+        kind, value = (int, "N") if key == "step" else (str, "ID")
+        parser.add_argument(flag, type=kind, required=True, metavar=value, help=f"the job's {key}")
+    if "compute" in stage.settings:
+        threads = "CPU threads; the bits depend on it"
+        parser.add_argument("--threads", type=int, required=True, metavar="N", help=threads)
+    for option, text in _BESIDE.get(stage.name, {}).items():
+        parser.add_argument(f"--{option}", type=Path, metavar="FILE", help=text)
+    return parser
+
+
+def _paragraph(function: Callable[..., None]) -> str:
+    """The first paragraph of what a function says of itself."""
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(names) or "source files"
+
+
+def _module(stage: Stage, *, probed: bool = False) -> ModuleType:
+    """The module of a stage's command."""
+    if probed and any(each.probes for each in stage.inputs.values()):
+        from shoal.plan.ids import PROBING_MODULE
+
+        return import_module(f"shoal.{PROBING_MODULE}")
+    return import_module(f"shoal.{stage.module}")
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """One job of a stage, of a run that has begun.
+
+    Attributes:
+        stage: The stage.
+        runs: Settings files, one per variant where the job is about all of them.
+        options: The job's wildcards, and other values that its command was given.
+    """
+
+    stage: Stage
+    runs: Sequence[Path]
+    options: Mapping[str, Any]
+
+    @cached_property
+    def run(self) -> RunFile:
+        """The settings file, of the first variant where there are several."""
+        return RunFile(self.runs[0])
+
+    @cached_property
+    def index(self) -> dict[str, Any] | None:
+        """The partition index, for a job about the rows of all partitions."""
+        stages = list(STAGES)
+        is_later = stages.index(self.stage.name) > stages.index("partition")
+        return self.run.layout.read_index() if is_later and not self.stage.keys else None
+
+    @cached_property
+    def inputs(self) -> dict[str, Path | list[Path]]:
+        """Files that it reads, by name."""
+        return inputs(self.run.layout, self.stage, self.options, self.index)
+
+    @cached_property
+    def outputs(self) -> dict[str, Path]:
+        """Files that it writes, by name."""
+        return outputs(self.run.layout, self.stage, self.options, self.index)
+
+    def section(self, name: str) -> Any:  # noqa: ANN401 - the section's own type
+        """A section of the settings.
+
+        Raises:
+            KeyError: The stage does not declare that it reads it.
+        """
+        if name not in self.stage.settings:
+            raise KeyError(f"{self.stage.name} does not declare that it reads {name}")
+        return self.run.section(name)
+
+    @property
+    def sources(self) -> list[tuple[Path, ArraySource | None]]:
+        """Source files that it reads: its shard's, or all."""
+        if "sources" not in self.stage.settings:
+            return []
+        shard = self.options.get("shard")
+        return [self.run.source(each) for each in ([shard] if shard else self.run.layout.shards)]
+
+    def argument(self, name: str) -> Any:  # noqa: ANN401 - whatever the parameter takes
+        """What a parameter of the stage's command stands for.
+
+        Raises:
+            KeyError: Nothing that the stage declares has that name.
+        """
+        stem = name.removesuffix("_path")
+        if name in self.options:
+            return self.options[name]
+        if name == "out":
+            return next(iter(self.outputs.values()))
+        if name.endswith("_out"):
+            return self.outputs[name.removesuffix("_out")]
+        if stem in self.stage.inputs:
+            found = self.inputs[stem]
+            return found[0] if stem != name and isinstance(found, list) else found
+        if name in _FACTS:
+            return _FACTS[name](self)
+        return self.section(self.stage.settings[0] if name == "settings" else name)
+
+    def do(self) -> None:
+        """Call its command; what that writes carries the hashes of what the job was made from."""
+        from shoal.formats.provenance import recording
+
+        command = getattr(_module(self.stage, probed=self.run.layout.probed), self.stage.name)
+        arguments = {name: self.argument(name) for name in inspect.signature(command).parameters}
+        files = [path for path, _ in self.sources]
+        files += recorded_inputs(self.run.layout, self.stage, self.options, self.index)
+        code = self.run.record["fit_codes"][self.stage.identity] if self.stage.frozen else None
+        with recording(files, code):
+            command(**arguments)
+
+
+def _shards(job: StageJob) -> dict[str, Path]:
+    tables = job.inputs["tables"]
+    assert isinstance(tables, list)  # noqa: S101 - there is one per shard
+    return dict(zip(job.run.layout.shards, tables, strict=True))
+
+
+def _by_source(job: StageJob) -> dict[str, Path]:
+    return {str(job.run.source(shard)[0]): table for shard, table in _shards(job).items()}
+
+
+def _source(job: StageJob) -> Path | ArraySource:
+    path, arrays = job.sources[0]
+    return arrays or path
+
+
+def _planned(job: StageJob) -> dict[Path, str]:
+    return {job.run.source(shard)[0]: shard for shard in job.run.layout.shards}
+
+
+def _before(job: StageJob) -> Path | None:
+    before = job.run.record["before"]
+    return job.run.layout.index_of(before["index_id"]) if before else None
+
+
+def _released(job: StageJob) -> list[int]:
+    before = job.run.record["before"]
+    return before["released"] if before else []
+
+
+def _failures(job: StageJob) -> list[Failure]:
+    from shoal.pool.incomplete import Failure
+
+    lacks = job.run.layout.lacks(job.index or {})
+    failures = [Failure(**each) for each in job.run.record["failed"]]
+    return [each for each in failures if each.name in lacks]
+
+
+def _recover(job: StageJob) -> Callable[[str, Candidate, Path, Path], bool]:
+    from shoal.archive.recover import recover
+
+    layout, base = job.run.layout, job.inputs["base"]
+    assert isinstance(base, Path)  # noqa: S101 - a generation has one
+    store, made_of = Path(layout.root, STORE), layout.made["specialists"]
+
+    def take(digest: str, candidate: Candidate, weights: Path, ledger: Path) -> bool:
+        """Take a specialist from the model store, which never has a part of a training."""
+        if candidate.part is not None:
+            return False
+        return recover(store, made_of, digest, weights, ledger, base, candidate.point)
+
+    return take
+
+
+def _members(job: StageJob) -> list[PackMember]:
+    from shoal.formats.documents.plan import PackMember
+    from shoal.formats.json_file import read_json
+
+    return read_json(job.run.layout.pack_members(job.options["pack"]), list[PackMember])
+
+
+def _logs(job: StageJob) -> Path:
+    layout = job.run.layout
+    return Path("logs", Path(layout.root).name, layout.generation, "train_specialist")
+
+
+def _answers(job: StageJob) -> Path | None:
+    from shoal.plan.answers import link_to_answers
+
+    return link_to_answers(job.run.record)
+
+
+_FACTS: Mapping[str, Callable[[StageJob], Any]] = {
+    "runs": lambda job: job.runs,
+    "run_path": lambda job: job.run.path,
+    "training": lambda job: job.section("train_specialists"),
+    "routing": lambda job: job.section("train_router"),
+    "resolved": lambda job: job.run.record["plan"]["settings"],
+    "home": lambda job: Path(job.run.layout.home),
+    "points": lambda job: job.run.points,
+    "steps": lambda job: job.run.steps,
+    "recover": _recover,
+    "members": _members,
+    "logs": _logs,
+    "source": _source,
+    "batch_rows": lambda job: job.section("sources").batch_rows,
+    "planned": _planned,
+    "shards": _shards,
+    "by_source": _by_source,
+    "min_rows": lambda job: job.section("cluster").min_rows,
+    "lineage": lambda job: job.run.layout.fits["cluster"],
+    "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,
+    "tolerance": lambda job: job.section("changes").tolerance,
+    "before": _before,
+    "content": lambda job: job.run.layout.made["content"],
+    "released": _released,
+    "drift": lambda job: job.section("changes").drift,
+    "failures": _failures,
+    "checkpoint_seconds": lambda job: job.section("compute").checkpoint_seconds,
+    "answers": _answers,
+}
+"""What commands take beside files and whole sections, by the parameter's name."""
