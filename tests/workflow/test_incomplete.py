@@ -28,7 +28,8 @@ def failing(programs: Path, folder: Path) -> Path:
     wrapper = folder / "shoal"
     wrapper.write_text(
         "#!/bin/sh\n"
-        f'case " $* " in *" ${{SHOAL_FAIL:-nothing}} "*) echo "shoal: error: {REASON}"; exit 2;; esac\n'
+        'case " $* " in *" ${SHOAL_FAIL:-nothing} "*) echo "shoal: error: '
+        f'{REASON}"; exit 2;; esac\n'
         f'exec {programs}/shoal "$@"\n'
     )
     wrapper.chmod(0o755)
