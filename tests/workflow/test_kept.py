@@ -221,7 +221,7 @@ def test_a_results_folder_under_another_name_has_its_archive(copied):
     result = copied.snakemake("-c", "2", overrides="[name=other]")
 
     assert result.returncode == 0, result.stderr
-    ledgers = results.glob("other/g1/specialists/*/*/*/ledger.json")
+    ledgers = results.glob("other/g1/specialists/*/*/*/*/ledger.json")
     recovered = ["recovered" in json.loads(path.read_text()) for path in ledgers]
     assert sorted(recovered) == [False, False, True, True]
     after = {each["id"] for each in Archive(results / "other").releases[-1]["models"]}
