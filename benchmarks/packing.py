@@ -30,7 +30,6 @@ import numpy as np
 import pandas as pd
 
 from shoal.formats.fitted_state import load_state
-from shoal.formats.hashing import canonical_json
 from shoal.formats.json_file import read_json
 from shoal.operate.estimate import Estimate
 from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, pack
@@ -38,7 +37,7 @@ from shoal.operate.packs import TRAINS, begin_packs, planned_packs
 from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 INSTANCES = 200
@@ -196,37 +195,18 @@ def train_by_commands(overrides: list[str], workers: int) -> tuple[int, float]:
 
 def _commands(plan: Plan) -> list[list[str]]:
     """Command lines as the rules have them."""
+    plan.write_records()
     layout, index = plan.layout, read_json(plan.layout.index, dict[str, Any])
-    common: dict[str, Any] = {
-        "model": canonical_json(plan.settings.model.as_json()),
-        "training": canonical_json(plan.settings.train_specialists.as_json()),
-        "index": layout.index,
-        "base": layout.file("base_fit.base"),
-        "shapes": layout.file("encode_fit.shapes"),
-        "threads": plan.settings.compute.threads,
-        "checkpoint-seconds": plan.settings.compute.checkpoint_seconds,
-    }
-    common |= {"search": plan.steps.as_text(), "store": layout.folder / "store"}
-    common["made-of"] = layout.made["specialists"]
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     begin_packs(plan, index, write=True)
     if packs:
-        own_files = [
-            {"members": layout.pack_members(each.name), "status": each.job.outputs[0]}
-            for each in packs
-        ]
-        return [_command("train-pack", common | {"logs": "logs"} | own) for own in own_files]
-    alone = []
-    for job in jobs:
-        digest, step, slot = job.about.split("/")
-        own = {"digest": digest, "step": step, "slot": slot}
-        own["point"] = canonical_json(plan.grid[slot])
-        alone.append(own | dict(zip(("out", "ledger"), job.outputs, strict=True)))
-    return [_command("train-specialist", common | own) for own in alone]
+        return [_command(plan, "train-pack", {"pack": each.name}) for each in packs]
+    return [_command(plan, "train-specialist", job.wildcards) for job in jobs]
 
 
-def _command(name: str, options: dict[str, Any]) -> list[str]:
+def _command(plan: Plan, name: str, wildcards: Mapping[str, str]) -> list[str]:
+    options = {"settings": plan.run_file, **wildcards, "threads": plan.settings.compute.threads}
     pairs = [(f"--{option}", str(value)) for option, value in options.items()]
     return ["shoal", name, *(text for pair in pairs for text in pair)]
 

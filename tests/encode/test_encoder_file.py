@@ -39,7 +39,7 @@ def test_the_file_is_the_same_from_another_process(kinds, table, shard, settings
     script = (
         "import sys; from pathlib import Path; from shoal.settings.data import Encode\n"
         "from shoal.encode.command import encode_fit\n"
-        "f = Path(sys.argv[1]); s = Encode.from_text((f / 'settings.json').read_text())\n"
+        "f = Path(sys.argv[1]); s = Encode.model_validate_json((f / 'settings.json').read_text())\n"
         "encode_fit(s, f / 'columns.json', {'s': Path(sys.argv[2])}, f / 'o', f / 'o.json')\n"
     )
     subprocess.run([sys.executable, "-c", script, tmp_path, source.path], check=True)

@@ -166,7 +166,7 @@ from pathlib import Path
 from shoal.evaluate.drift_command import evaluate_drift
 from shoal.settings.running import Drift
 index, basis, out = map(Path, {files})
-settings = Drift.from_text({SETTINGS.model_dump_json()!r})
+settings = Drift.model_validate_json({SETTINGS.model_dump_json()!r})
 evaluate_drift(settings, index, [basis], Path("no-router"), [], [], out)
 print(*[name for name in ("sklearn", "scipy", "torch") if name in sys.modules])
 """

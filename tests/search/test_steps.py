@@ -1,7 +1,10 @@
 """The steps of a search."""
 
+from typing import Any
+
 import pytest
 
+from shoal.formats.json_file import read_json, write_json
 from shoal.search.steps import Next, Steps, Tried
 from shoal.settings.search import GridSampling, Halving, Range
 
@@ -72,9 +75,11 @@ def test_proposed_slots_start_anew_at_other_points():
 
 
 @pytest.mark.parametrize("asked", [("sobol", 10, 1), ("tpe", 10, 1), ("sobol", 10, 3)])
-def test_what_a_rule_passes_is_what_the_command_takes(asked):
+def test_a_job_reads_the_steps_that_its_run_wrote(asked, tmp_path):
     """Lists stay lists and ranges ranges, in their order, on which draws depend."""
-    taken = Steps.from_text(steps(*asked).as_text())
+    write_json(tmp_path / "steps.json", steps(*asked).as_json())
+
+    taken = Steps.from_json(read_json(tmp_path / "steps.json", dict[str, Any]))
 
     assert taken == steps(*asked)
     assert list(taken.space) == list(SPACE)

@@ -296,7 +296,7 @@ def test_a_kept_layout_of_another_generation_keeps_its_fits(collected):
     reached = Reach()
     reached.add(other)
 
-    assert reached.covers(other.fit("base", "base.safetensors"))
+    assert reached.covers(other.file("base_fit.base"))
     assert not reached.covers(layout.file("base_fit.base"))
 
 

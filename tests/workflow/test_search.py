@@ -17,7 +17,7 @@ from shoal.operate.gc import find_garbage
 from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, as_config, set_up
 from tests.workflow.spoil import audited
-from tests.workflow.test_incomplete import failing
+from tests.workflow.test_incomplete import failing, options_of
 from tests.workflow.test_plan_command import planned, rules
 
 GRID = "grid.lr=[0.003, 0.01, 0.03, 1e30]"
@@ -211,7 +211,7 @@ def test_a_slot_that_fails_is_left_out_of_what_follows(halved, tmp_path):
         result = halved.snakemake(
             *RUN,
             overrides=as_config(*OVERRIDES, "changes.incomplete=true"),
-            SHOAL_FAIL=f"{path.relative_to(halved.folder)}/model.safetensors",
+            SHOAL_FAIL=options_of(path),
         )
         assert result.returncode == 2, result.stderr
         document = planned(halved, *OVERRIDES, "changes.incomplete=true")

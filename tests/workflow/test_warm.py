@@ -11,26 +11,28 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shoal.formats.json_file import write_json
+from tests.documents import run_record
 from tests.workflow import warm
 from tests.workflow.small import set_up
 
 RULES = """\
 rule slow:
     output: "slow"
-    shell: "shoal transform --table pipe --shard s --state absent --out o || echo failed > {output}"
+    shell: "shoal transform --settings run.json --shard s || echo failed > {output}"
 
 rule strict:
     output: "strict"
-    shell: "shoal transform --table pipe --shard s --state absent --out {output}"
+    shell: "shoal transform --settings run.json --shard s"
 """
 
 WAIT = "shoal transform"
 """A command that hashes its inputs, and so waits where one is a pipe that nobody writes to."""
 
 
-def wait(table="pipe"):
-    """The command, for a table; it ends with exit code 2, since the state is absent."""
-    return (*WAIT.split(), "--table", table, "--shard", "s", "--state", "absent", "--out", "o")
+def wait(shard="s"):
+    """The command, for a shard; it ends with exit code 2, since the fitted steps are absent."""
+    return (*WAIT.split(), "--settings", "run.json", "--shard", shard)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,18 @@ def server(tmp_path_factory):
 def waiting(tmp_path):
     """A folder where :func:`wait` waits for its table."""
     os.mkfifo(tmp_path / "pipe")
+    record = run_record("0")
+    layout = record["plan"]["layout"]
+    layout |= {
+        "refreshed": False,
+        "fits": {"split": "0", "transform": "0"},
+        "made": {"split": "0", "transform": "0"},
+    }
+    write_json(tmp_path / "run.json", record)
+    tables = tmp_path / "results" / "tiny" / "g1" / "split" / "0" / "rows" / "0"
+    tables.mkdir(parents=True)
+    for shard in "abs":
+        (tables / f"{shard}.parquet").symlink_to(tmp_path / "pipe")
     (tmp_path / "Snakefile").write_text(RULES)
     return tmp_path
 
@@ -206,16 +220,16 @@ def test_a_signal_to_a_command_reaches_it(server, start, waiting):
 
 def test_one_command_is_killed_by_its_line(server, start, waiting):
     """``kill`` ends the command that it names, by SIGKILL, and no other."""
-    commands = [start(*wait(f"./{n}/../pipe")) for n in "ab"]
+    commands = [start(*wait(n)) for n in "ab"]
     for name in "ab":
         (waiting / name).mkdir()
     until(lambda: shoals(server) == 2)
 
-    assert server.kill(f"{WAIT} --table ./b")
+    assert server.kill(" ".join(wait("b")))
 
     assert commands[1].wait() == -signal.SIGKILL
     assert commands[0].poll() is None
-    assert not server.kill(f"{WAIT} --table ./b")
+    assert not server.kill(" ".join(wait("b")))
 
 
 def test_a_killed_workflow_leaves_its_job_to_finish(server, start, waiting):

@@ -144,6 +144,6 @@ def _made_of(
         "model": model.as_json(),
         "training": training.as_json(),
         "grid": dict(grid),
-        "search": steps.as_text(),
+        "search": steps.as_json(),
         "index": index["root"],
     }

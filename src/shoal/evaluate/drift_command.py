@@ -138,9 +138,10 @@ def evaluate_drift(
             partition are in ``overall`` alone) and ``recommendation``. The same bytes for the
             same rows, however they are cut into shards.
     """
-    deterministic(1)
     index = Index(index_path)
     arrived, counts = _counts(index, basis)
+    if len(arrived):
+        deterministic(1)
     before, after = _sides(drift, router_path, basis, arrived)
     all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
     old, new = (side.first(drift.rows) for side in (before, after))

@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from shoal.formats.hashing import canonical_json, settings_id
-from shoal.formats.json_file import parse_json
+from shoal.formats.hashing import settings_id
 from shoal.settings.search import GridSampling, Halving, Range, space_size
 from shoal.settings.section import parse
 
@@ -83,11 +82,6 @@ class Steps:
         return cls(settings.grid, settings.search.grid, settings.search.halving)
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
-        """Read :meth:`as_text`."""
-        return cls.from_json(parse_json(text, "search", dict[str, Any]))
-
-    @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read :meth:`as_json`."""
         space = {
@@ -96,10 +90,6 @@ class Steps:
         }
         sampling = parse(GridSampling, content["sampling"], "search.grid")
         return cls(space, sampling, parse(Halving, content["halving"], "search.halving"))
-
-    def as_text(self) -> str:
-        """The steps as JSON text."""
-        return canonical_json(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """The steps as JSON: names in pairs, as what is drawn depends on their order."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shoal.errors import SettingsError
-from shoal.formats.json_file import parse_json
 from shoal.formats.validation import explain, validated
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1, strict=True)]
@@ -22,14 +21,8 @@ class Section(BaseModel):
     )
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as plain JSON values, the form that ids and commands use."""
+        """The settings as plain JSON values, the form of ids and of settings files."""
         return self.model_dump(mode="json", by_alias=True)
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """Settings from the JSON text that a rule passes to its command."""
-        settings: Self = parse_text(cls, text, cls.__name__.lower())
-        return settings
 
 
 class NoOptions(Section):
@@ -46,13 +39,3 @@ def parse(kind: Any, content: Any, place: str) -> Any:  # noqa: ANN401 - any pyd
         return validated(kind, content)
     except ValidationError as error:
         raise SettingsError(explain(kind, error, place)) from None
-
-
-def parse_text(kind: Any, text: str, place: str) -> Any:  # noqa: ANN401 - any pydantic type
-    """The same of JSON text.
-
-    Raises:
-        CorruptError: It is no JSON.
-        SettingsError: A key is unknown (with the nearest known one), missing or of a wrong value.
-    """
-    return parse(kind, parse_json(text, place, dict[str, Any]), place)
