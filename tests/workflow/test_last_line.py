@@ -104,7 +104,7 @@ def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("snakemake.log").write_text(LOG)
     plan = SimpleNamespace(
         failed_file=Path("failed.json"),
-        layout=SimpleNamespace(specialists=Path("specialists"), check=Path("check.json")),
+        layout=SimpleNamespace(has_slot=lambda _: True, file=lambda _: Path("check.json")),
         logs=Path("logs"),
         shards={"a1b2": (Path("data/a.csv"), None)},
         is_on_cluster=False,
