@@ -11,7 +11,7 @@ import pytest
 
 from tests.workflow.small import Experiment
 
-FITS = ["split", "transform", "encode", "embed", "cluster", "base", "baselines"]
+FITS = ["split", "transform", "encode", "base", "embed", "cluster", "baselines"]
 
 
 def planned(experiment, *overrides: str, name: str = "tiny") -> dict[str, Any]:
