@@ -269,4 +269,4 @@ def test_outside_a_project_the_error_says_where_to_go(tmp_path: Path):
     )
 
     assert result.returncode == 2
-    assert "no folder config here; run this where the Snakefile is" in result.stderr
+    assert "no folder config here; run this in the project's folder" in result.stderr
