@@ -11,7 +11,7 @@ import pytest
 
 from tests.workflow.small import Experiment
 
-FITS = ["split", "transform", "encode", "embed", "cluster", "base", "baselines"]
+FITS = ["split", "transform", "encode", "base", "embed", "cluster", "baselines"]
 
 
 def planned(experiment, *overrides: str, name: str = "tiny") -> dict[str, Any]:
@@ -269,4 +269,4 @@ def test_outside_a_project_the_error_says_where_to_go(tmp_path: Path):
     )
 
     assert result.returncode == 2
-    assert "no folder config here; run this where the Snakefile is" in result.stderr
+    assert "no folder config here; run this in the project's folder" in result.stderr
