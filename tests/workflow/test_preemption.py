@@ -76,7 +76,7 @@ def test_a_specialist_that_was_ended_goes_on_when_the_workflow_is_run_again(
     made = specialists(copied)
     assert len(set(made) - before) == 2
     assert made == specialists(undisturbed)
-    logs = (copied.folder / "logs").rglob("train_specialist/*/*/*.log")
+    logs = (copied.folder / "logs").rglob("train_specialist/*/*/*/*.log")
     assert sum("goes on after step" in path.read_text() for path in logs) == 1
 
 

@@ -26,13 +26,13 @@ def assigned(where: Layout, shard: str, *rows: int) -> None:
     """Write a shard of training rows in partition 0, each known by a number."""
     hashes = np.zeros((len(rows), 32), dtype=np.uint8)
     hashes[:, 0] = sorted(rows)
-    store = where.shard_rows("cluster", shard)
+    store = where.file("assign.rows", shard=shard)
     arrays = {"hash": RowArray((32,), "uint8")}
     write_rows(store, len(rows), arrays, [{"hash": hashes}], {})
     places = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.uint8)
     summary = {"shard": shard, "groups": groups(*places, hashes), "unknown_labels": 0}
-    where.summary(shard).parent.mkdir(parents=True, exist_ok=True)
-    where.summary(shard).write_text(json.dumps(summary))
+    where.file("assign.summary", shard=shard).parent.mkdir(parents=True, exist_ok=True)
+    where.file("assign.summary", shard=shard).write_text(json.dumps(summary))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_rows_that_move_to_another_file_are_no_change(before: Layout):
 def test_rows_of_a_new_file_are_counted_without_reading_them(before: Layout):
     """Where nothing went, the summaries say how many came."""
     assigned(before, "c", 6, 7)
-    before.shard_rows("cluster", "c").unlink()
+    before.file("assign.rows", shard="c").unlink()
 
     assert changes(before, "a", "b", "c").count(0, "train") == (2, 0)
 
@@ -74,7 +74,7 @@ def test_rows_of_a_new_file_are_counted_without_reading_them(before: Layout):
 def test_rows_that_are_no_longer_kept_give_no_count(before: Layout):
     """Unknown is said, not guessed."""
     assigned(before, "c", 1)
-    before.shard_rows("cluster", "a").unlink()
+    before.file("assign.rows", shard="a").unlink()
 
     assert changes(before, "b", "c").count(0, "train") is None
 
