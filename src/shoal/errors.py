@@ -1,4 +1,4 @@
-"""What a user can mend: one line, exit code 2, nothing half-written."""
+"""Errors the user can fix: one line, exit code 2, no partial output."""
 
 from __future__ import annotations
 

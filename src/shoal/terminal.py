@@ -1,4 +1,4 @@
-"""What the person at the terminal is told."""
+"""Messages on standard error."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Role(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What a model was made from; its record holds it.
+    """Key of a kept model; its record holds it.
 
     Attributes:
         kind: ``base``, ``generalist``, ``router`` or ``specialist``.

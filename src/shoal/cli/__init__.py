@@ -1,4 +1,4 @@
-"""The command line: one command a rule, and those that people call themselves."""
+"""The command line: one command per rule, and those that people call themselves."""
 
 from __future__ import annotations
 

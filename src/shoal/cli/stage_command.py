@@ -161,7 +161,7 @@ class StageJob:
         return [self.run.source(each) for each in ([shard] if shard else self.run.layout.shards)]
 
     def argument(self, name: str) -> Any:  # noqa: ANN401 - whatever the parameter takes
-        """What a parameter of the stage's command stands for.
+        """Value of a parameter of the stage's command.
 
         Raises:
             KeyError: Nothing that the stage declares has that name.
@@ -293,4 +293,4 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "checkpoint_seconds": lambda job: job.section("compute").checkpoint_seconds,
     "answers": _answers,
 }
-"""What commands take beside files and whole sections, by the parameter's name."""
+"""Parameters of commands beside files and whole sections, by name."""

@@ -1,4 +1,4 @@
-"""What jobs would cost, from the ledgers and benchmarks of past ones."""
+"""Cost of jobs, estimated from the ledgers and benchmarks of past ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
 
 @dataclass(frozen=True)
 class Cost:
-    """What jobs cost.
+    """Cost of jobs.
 
     Attributes:
         jobs: How many they are.
@@ -95,7 +95,7 @@ class Estimate:
         self._packed = packed
 
     def cost(self, jobs: Iterable[Job]) -> Cost:
-        """What these jobs would cost together."""
+        """Cost of these jobs together."""
         return sum((self._job(job) for job in jobs), Cost())
 
     def rows(self, job: Job) -> int:
@@ -204,11 +204,11 @@ class Estimate:
 
 
 class _Training:
-    """What training a specialist costs by the rows that it sees, from ledgers of others."""
+    """Cost of training a specialist by the rows that it sees, from ledgers of others."""
 
     def __init__(self, root: Path, ledgers: Iterable[Path]) -> None:
         self._flops: dict[str, list[float]] = defaultdict(list)
-        """By grid point, FLOPs a row: the same in all ledgers of one model."""
+        """By grid point, FLOPs per row: the same in all ledgers of one model."""
         starts, seconds, rows = [], 0.0, 0
         for path in ledgers:
             ledger, place = read_made(path, Spent), parse(path)
@@ -230,13 +230,13 @@ class _Training:
 
 
 def _benchmark(root: Path, output: Path) -> Benchmark | None:
-    """What Snakemake measured of the job that made an output."""
+    """Snakemake's measurements of the job that made an output."""
     place = parse(output)
     return read_benchmark(root / "benchmarks" / place.benchmark) if place else None
 
 
 def _meta(path: Path) -> dict[str, Any]:
-    """What a state file says about itself; its tensors are not read."""
+    """Content of a state file beside its tensors, which are not read."""
     from shoal.formats.headers import read_weights
 
     return read_weights(path).meta

@@ -1,4 +1,4 @@
-"""What nothing reaches any more, and its removal."""
+"""Find and delete unreachable files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What nothing reaches.
+    """Unreachable files.
 
     Attributes:
         root: The experiment's results folder; nothing outside it is looked at.

@@ -37,7 +37,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the members are packed into.
+    """Limits of a pack.
 
     Attributes:
         devices: Devices, all of one kind.
@@ -124,7 +124,7 @@ def makespan(loads: Iterable[Sequence[Member]]) -> float:
 
 
 def lower_bound(members: Iterable[Member], devices: int) -> float:
-    """What no assignment beats: the mean load, the longest member, and two that must share."""
+    """Lower bound on the makespan: the mean load, the longest member, and two that must share."""
     seconds = sorted((member.seconds for member in members), reverse=True)
     if not seconds:
         return 0.0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Now:
-    """What is planned.
+    """A planned run.
 
     Attributes:
         plan: The experiment.
@@ -59,7 +59,7 @@ class Now:
 
 
 def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]:
-    """What a run would do, as JSON; makes the partition index first where only rows changed.
+    """The planned run as JSON; makes the partition index first where only rows changed.
 
     Args:
         plan: The experiment.
@@ -259,7 +259,7 @@ def _refit_needed(now: Now) -> list[str]:
 
 
 def _incomplete(now: Now) -> list[Lack]:
-    """What the pool is made without because training failed."""
+    """Specialists that the pool is made without because training failed."""
     layout = now.plan.layout
     lacks = set(layout.lacks(now.index))
     if not lacks:

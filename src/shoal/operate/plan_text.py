@@ -1,4 +1,4 @@
-"""What ``shoal plan`` prints for people."""
+"""Output of ``shoal plan`` for people."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def cost_text(cost: Cost) -> str:
 
 
 def _packs(packing: Mapping[str, Any] | None) -> Iterator[RenderableType]:
-    """What trains together, and when it is done."""
+    """Trainings that share a process, and when they are done."""
     from rich.text import Text
 
     if packing is None or not packing["packs"]:

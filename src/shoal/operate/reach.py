@@ -57,7 +57,7 @@ class Reach:
 
 
 def reach(plans: Sequence[Plan], keep: int) -> Reach:
-    """What the current plans, the generation of the next run and the last releases reach.
+    """Files that the current plans, the generation of the next run and the last releases reach.
 
     Args:
         plans: The experiment's variants. What others have published is kept like theirs.
@@ -80,7 +80,7 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
 
 
 def _packs(root: Path, found: Reach) -> Iterator[Path]:
-    """What is left of the packs that trained some specialist that is kept."""
+    """Remains of the packs that trained some specialist that is kept."""
     for status in root.glob("g*/packs/*/*.json"):
         if any(found.covers(Path(folder, "ledger.json")) for folder in read_made(status, Hashes)):
             yield from (status, status.parent / "members" / status.name)
@@ -99,7 +99,7 @@ def _released(history: History, keep: int) -> list[Mapping[str, Any]]:
 
 
 def _baselines(layout: Layout) -> list[Path]:
-    """The baselines that are trained once a generation, also where newer ones are in use."""
+    """The baselines that are trained once per generation, also where newer ones are in use."""
     return [*layout.frozen_baselines(), *layout.frozen_baselines("incomplete")]
 
 

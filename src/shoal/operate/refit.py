@@ -52,7 +52,7 @@ def newest_generation(plan: Plan) -> int:
 
 
 def _full_cost(plan: Plan) -> Cost:
-    """What everything would cost, with the partitions of the present generation if it has any."""
+    """Cost of everything, with the partitions of the present generation if it has any."""
     index = plan.layout.read_index() or placeholders(plan.settings)
     jobs = plan.layout.jobs(index)
     return Estimate(plan, index, jobs).cost(jobs)

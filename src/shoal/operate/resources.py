@@ -1,4 +1,4 @@
-"""What a job asks of a cluster: its class of node, walltime, memory, GPUs."""
+"""Resources that a job asks of a cluster: class of node, walltime, memory, GPUs."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class RowChanges:
 
     Reads the summaries of shards that are not in both, and row hashes only where rows both came
     and went in one fold of a partition; each store once. What it has read stays in memory, 32
-    bytes a row.
+    bytes per row.
 
     Attributes:
         before: Where the earlier release's files lie.
@@ -133,7 +133,7 @@ class RowChanges:
         return places
 
     def _groups_of(self, layout: Layout, shard: str) -> Groups | None:
-        """What ``assign`` counted; None where its summary is no longer there."""
+        """Summary of ``assign``; None where it is no longer there."""
         path = layout.file("assign.summary", shard=shard)
         if path not in self._groups:
             self._groups[path] = _summary(path) if path.exists() else None
@@ -186,7 +186,7 @@ def _summary(path: Path) -> Groups:
 
 
 def _contents(groups: Groups | None) -> object:
-    """What tells one shard's rows from another's; equal to nothing where they are not known."""
+    """Identity of one shard's rows; equal to nothing where they are not known."""
     if groups is None:
         return object()
     return {place: group.content for place, group in groups.items()}

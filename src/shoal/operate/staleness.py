@@ -1,4 +1,4 @@
-"""What a new partition index means for each partition, against the published one."""
+"""Compare a new partition index with the published one, partition by partition."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class SettingChange:
 
 @dataclass(frozen=True)
 class Differences:
-    """What differs from the published release, rows aside.
+    """Differences from the published release, rows aside.
 
     Attributes:
         first: Why everything is new; empty where partitions can be compared.
@@ -89,7 +89,7 @@ class Differences:
 
 
 def differences(plan: Plan, record: Mapping[str, Any] | None) -> Differences:
-    """What differs from the published release, rows aside.
+    """Differences from the published release, rows aside.
 
     Args:
         plan: The experiment now.
@@ -171,7 +171,7 @@ def _waiting_text(waiting: Mapping[str, Any]) -> str:
 
 
 def _jobs_text(changed: Differences) -> list[str]:
-    """What makes jobs of a partition run whose rows are the same."""
+    """Reasons why jobs of a partition run whose rows are the same."""
     settings = _settings_text(changed.sections(*_OF_SPECIALISTS))
     found = [settings] if settings else []
     if changed.points:

@@ -1,1 +1,1 @@
-"""What a run is to make: paths, identities, code, shards, history. No torch, no Snakemake."""
+"""The plan of a run: paths, identities, code, shards, history. No torch, no Snakemake."""

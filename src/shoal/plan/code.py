@@ -168,7 +168,7 @@ def _names(imports: Iterable[tuple[str, int, str]], package: str) -> list[str]:
 
 
 class _Source(NamedTuple):
-    """What is known of a source file: the digest of its syntax tree, and what it imports.
+    """Facts of a source file: the digest of its syntax tree, and its imports.
 
     An import is a module, how many dots are in front of it, and a name imported from it, if any.
     """

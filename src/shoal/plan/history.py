@@ -1,4 +1,4 @@
-"""What an experiment has published: the current release, those before it, the generation."""
+"""Releases of an experiment: the current one, those before it, and the generation."""
 
 from __future__ import annotations
 

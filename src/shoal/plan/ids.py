@@ -104,7 +104,7 @@ def _awaited(stage: Stage) -> list[Stage]:
 
 
 def _sections(settings: Settings, stage: Stage) -> dict[str, Any]:
-    """What a stage reads of the settings, as far as it changes its outputs."""
+    """Settings that a stage reads, as far as they change its outputs."""
     names = [name for name in stage.settings if name not in ("compute", "changes")]
     found = {name: getattr(settings, name).as_json() for name in names}
     if "changes" in stage.settings:

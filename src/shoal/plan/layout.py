@@ -40,7 +40,7 @@ class Layout:
         points: Ids of the grid points.
         index_id: Identity of the partition index.
         release: Identity of everything that is published together.
-        refreshed: Whether the baselines are trained for the current rows, not once a generation.
+        refreshed: Whether the baselines are trained for the current rows, not once per generation.
         slots: How many slots each step of a partition's search trains.
         goes_on: Whether slots of later steps go on from the state of those before.
         left_out: Slots ``ID/DIGEST/STEP/SLOT`` whose training failed and that the pool is made
@@ -183,7 +183,7 @@ class Layout:
         return self.search(digest, validation_of(slot)).has(name)
 
     def frozen_baselines(self, basis: str = "generation") -> list[Path]:
-        """Files of the baselines that are trained once a generation, for any of its pools.
+        """Files of the baselines that are trained once per generation, for any of its pools.
 
         Args:
             basis: ``generation``, or ``incomplete``: see :meth:`basis_of`.

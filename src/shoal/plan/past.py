@@ -1,4 +1,4 @@
-"""What past jobs left: benchmarks and ledgers."""
+"""Benchmarks and ledgers of past jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 50
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What Snakemake measured of one job.
+    """Snakemake's measurements of one job.
 
     Attributes:
         seconds: Wall-clock time.

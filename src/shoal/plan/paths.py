@@ -286,7 +286,7 @@ def shards_of(files: Iterable[str | Path]) -> list[str]:
 
 
 class Place(NamedTuple):
-    """What a path says of its file.
+    """Stage and wildcards of a path.
 
     Attributes:
         stage: The stage that makes it.
@@ -300,7 +300,7 @@ class Place(NamedTuple):
 
     @property
     def benchmark(self) -> Path:
-        """What Snakemake measures of its job, below the experiment's benchmarks."""
+        """Snakemake's benchmark of its job, below the experiment's benchmarks."""
         generation, *others = self.wildcards.values()
         return Path(generation, self.stage.name, *others).with_suffix(".tsv")
 

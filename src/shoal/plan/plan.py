@@ -56,7 +56,7 @@ def homes(root: Path) -> list[Path]:
 
 
 class Plan:
-    """What an experiment consists of now: under these settings, this code and these files.
+    """An experiment as it is now: under these settings, this code and these files.
 
     Attributes:
         experiment: Name of its file in ``config/experiment``.
@@ -223,7 +223,7 @@ class Plan:
 
     @cached_property
     def record(self) -> RunRecord:
-        """What the jobs of a run of this plan read."""
+        """The record that jobs of a run of this plan read."""
         without = set(self.layout.left_out)
         failed = read_failed(self.failed_file) if without else []
         return {
@@ -270,7 +270,7 @@ class Plan:
         return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
 
     def fit_record(self, stage: Stage) -> dict[str, Any] | None:
-        """What a fit of the generation was made from; None while it is not fitted."""
+        """The record of a fit of the generation; None while it is not fitted."""
         path = self.layout.file(f"{stage.name}.{stage.record}")
         return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
 

@@ -143,7 +143,7 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _comment(path: Path) -> str:
-    """What a file's first lines say."""
+    """Text of a file's first lines."""
     lines = [line for line in path.read_text().splitlines() if line.startswith("#")]
     return " ".join(line.lstrip("# ") for line in lines if "@package" not in line)
 

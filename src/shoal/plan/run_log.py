@@ -1,4 +1,4 @@
-"""What Snakemake's log of one run says about its jobs."""
+"""Jobs of one run, read from Snakemake's log."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Submission:
 
 
 def submissions(text: str) -> list[Submission]:
-    """What a run submitted to Slurm, in order.
+    """Jobs that a run submitted to Slurm, in order.
 
     Args:
         text: Snakemake's log.

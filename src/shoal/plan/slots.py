@@ -168,7 +168,7 @@ class Slots:
 
     @property
     def ledgers(self) -> list[Path]:
-        """What all slots, and all decisions but the last, cost."""
+        """Ledgers of all slots, and of all decisions but the last."""
         found: list[Path] = []
         for step in range(self.count):
             found += [*self.before(step)[0], *self.files(step, LEDGER)]

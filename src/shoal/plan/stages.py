@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shoal.settings.nodes import Need
 
 Per = Literal["", "shard", "step", "slot", "pack"]
-"""What one job is about; a step, and its slots, are of the search of a partition."""
+"""Subject of one job; a step, and its slots, are of the search of a partition."""
 
 Steps = Literal["all", "before", "compared", "last"]
 """Which steps of a search an input is of: all, the one before the job's, those whose slots a
@@ -203,7 +203,7 @@ _POOL_LEDGERS = Input(
     ),
     recorded=False,
 )
-"""What everything costs that the pool's making takes, the gate aside."""
+"""Ledgers of all that the pool's making takes, the gate aside."""
 
 _TRAINS = ("model", "train_specialists", "grid", "search", "compute")
 

@@ -150,7 +150,7 @@ class Steps:
 
     @property
     def identity(self) -> Any:  # noqa: ANN401 - any JSON value
-        """What decides which slots follow a step, besides losses: more samples change nothing."""
+        """Settings that decide, besides losses, which slots follow a step; samples do not."""
         if self.proposes:
             content = self.as_json()
             del content["halving"], content["sampling"]["samples"]

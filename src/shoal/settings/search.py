@@ -122,7 +122,7 @@ class Halving(Section):
 
 
 class Search(Section):
-    """What is tried of variants and grid points, and for how long."""
+    """How variants and grid points are searched, and for how long."""
 
     variants: Sampling
     grid: GridSampling

@@ -1,4 +1,4 @@
-"""What a slot of a search trains: read from the settings, or from the decision before its step."""
+"""The training of a slot: read from the settings, or from the decision before its step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATE = "state.safetensors"
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a slot trains.
+    """The training of a slot.
 
     Attributes:
         point: The grid point.
@@ -46,7 +46,7 @@ def candidate(
     decision: Path | None,
     states: Sequence[Path],
 ) -> Candidate:
-    """What a slot trains.
+    """The training of a slot.
 
     Args:
         steps: The steps of the search.

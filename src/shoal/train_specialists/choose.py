@@ -140,7 +140,7 @@ def _losses(
 
 
 def _tried(path: Path, facts: SpecialistFacts, losses: NDArray[np.float64] | None) -> Tried:
-    """What is known of a slot, named as its folder is."""
+    """Facts of a slot, named as its folder is."""
     diverged, loss = facts.get("diverged"), None if losses is None else float(losses.mean())
     if loss is not None and not math.isfinite(loss):
         loss, diverged = None, f"its loss on validation rows is {loss}"

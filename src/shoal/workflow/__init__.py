@@ -1,1 +1,1 @@
-"""What the Snakefile needs to know: ids, paths, shards, inputs. Does not import torch."""
+"""Functions that the Snakefile calls. They do not import torch."""

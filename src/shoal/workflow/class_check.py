@@ -75,7 +75,7 @@ def _options(plans: Plans, rules: set[str]) -> list[str]:
 
 
 def named_by_user(named: Iterable[Named]) -> list[Named]:
-    """What variants name that is the user's own: by place, each once."""
+    """The user's own classes and functions that variants name: by place, each once."""
     own = [
         {place: spec for place, spec in each.items() if spec["_target_"] not in OURS}
         for each in named

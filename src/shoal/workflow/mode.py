@@ -1,4 +1,4 @@
-"""What Snakemake was asked for, which decides what the workflow asks of it."""
+"""Modes of Snakemake: to run, to plan, or to look."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Mode(Enum):
-    """What the target rule asks for.
+    """Mode in which the target rule is asked.
 
     ``MISSING``: what is missing, as a run makes it. ``LOOKS``: everything, for views such as
     ``--dag``, ``--summary`` and ``--report``, and for a dry run with ``--forceall``. ``AGAIN``:

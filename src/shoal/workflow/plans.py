@@ -28,7 +28,7 @@ RUNS = "runs"
 """Snakemake's ``config`` holds the settings files under this name in the process of a job."""
 
 _NEEDS: tuple[Need, ...] = ("light", "cores", "gpu", "large")
-"""What jobs need, the least first."""
+"""Needs of jobs, the least first."""
 
 _PATTERNS = {
     "shard": r"[A-Za-z0-9_-]+",
@@ -46,7 +46,7 @@ _PATTERNS = {
 
 
 class Plans:
-    """One plan a variant. A job's wildcards say which variants it belongs to.
+    """One plan per variant. A job's wildcards say which variants it belongs to.
 
     Attributes:
         all: The plans; they share the source files and all settings of no data stage.
@@ -105,7 +105,7 @@ class Plans:
 
     @property
     def mode(self) -> Mode:
-        """What Snakemake was asked for."""
+        """Mode in which Snakemake was started."""
         return mode_of(self._workflow)
 
     @property
@@ -171,7 +171,7 @@ class Plans:
         return {name: known.get(name, "[0-9a-f]{10}") for name in sorted(names | set(known))}
 
     def inputs(self, rule: str) -> Callable[[Any], dict[str, Files]]:
-        """What a rule's ``input`` unpacks: the files that a job waits for, by name."""
+        """Files that a job waits for, by name, as a rule's ``input`` unpacks them."""
         stage = STAGES[rule]
 
         def of(wildcards: Any) -> dict[str, Files]:  # noqa: ANN401 - Snakemake's object
@@ -232,7 +232,7 @@ class Plans:
     # Targets ------------------------------------------------------------------------------------
 
     def targets(self) -> list[Callable[[Any], Files]]:
-        """What the run makes; each variant waits for its own index alone."""
+        """Targets of the run; each variant waits for its own index alone."""
 
         def later(plan: RulesPlan) -> Callable[[Any], Files]:
             return lambda wildcards: _ending(plan.later_targets)  # noqa: ARG005 - a signature
@@ -244,14 +244,14 @@ class Plans:
         ]
 
     def _early_targets(self) -> Files:
-        """What is made up to each index."""
+        """Targets up to each index."""
         if self._early is None:
             found = [path for plan in self.all for path in plan.early_targets()]
             self._early = list(dict.fromkeys(found))
         return self._early
 
     def _answers_targets(self) -> Files:
-        """What compares the variants and grid points, once all indexes are there."""
+        """Targets that compare the variants and grid points, once all indexes are there."""
         jobs, mode = answers_jobs(self.all), self.mode
         paths: Files = [
             path for job in jobs for path in (job.missing if mode is Mode.MISSING else job.outputs)
@@ -261,7 +261,7 @@ class Plans:
         return [*paths, *self._shown()] if mode is Mode.LOOKS else paths
 
     def _shown(self) -> Files:
-        """What Snakemake's report shows, as far as it is there."""
+        """Files of Snakemake's report, as far as they are there."""
         from snakemake.io import report
 
         root = self.first.root

@@ -70,7 +70,7 @@ class RulesPlan(Plan):
         return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
     def demo_names(self) -> list[Path]:
-        """What ``demo_data`` writes first; empty where the files are not the demo's."""
+        """First output of ``demo_data``; empty where the files are not the demo's."""
         from shoal.demo import DEMO_FOLDER
 
         names = Path(DEMO_FOLDER, NAMES_FILE)
@@ -88,7 +88,7 @@ class RulesPlan(Plan):
     # Inputs -----------------------------------------------------------------------------------
 
     def inputs(self, stage: Stage, wildcards: Mapping[str, str]) -> dict[str, Files]:
-        """What a job of a stage waits for, by name, flagged as Snakemake needs it.
+        """Files that a job of a stage waits for, by name, flagged as Snakemake needs it.
 
         Args:
             stage: The stage.
@@ -158,7 +158,7 @@ class RulesPlan(Plan):
     # Targets ----------------------------------------------------------------------------------
 
     def early_targets(self) -> Files:
-        """What is made up to the index, which is planned without it, and the fits that are there.
+        """Files up to the index, which is planned without it, and the fits that are there.
 
         A target rule that asks for nothing would be a job of every run.
         """
@@ -169,7 +169,7 @@ class RulesPlan(Plan):
         return [*made, *self._flagged(STAGES["encode"], there)]
 
     def later_targets(self) -> Files:
-        """What is made after the index."""
+        """Files after the index."""
         self._judge_by_files()
         mode, jobs = mode_of(self._workflow), self.layout.later_jobs(self.index())
         return self.awaited(self._of_jobs(jobs, mode))
@@ -240,7 +240,7 @@ class RulesPlan(Plan):
         )
 
     def awaited(self, paths: Iterable[Path]) -> list[Path]:
-        """What a job waits for that takes these files.
+        """Files that a job waits for which takes these files.
 
         A specialist that trains in a pack is no job of its own, so the pack's status stands for
         its files. Packs are planned once, when the index is known, by the process that runs the

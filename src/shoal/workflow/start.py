@@ -87,7 +87,7 @@ def begin(plans: Plans) -> None:
 
 
 def end_well(plans: Plans, logs: Sequence[str]) -> None:
-    """What is left to do when every job has ended well.
+    """Finish a run in which every job has ended well.
 
     Args:
         plans: The plans of the run.
@@ -180,7 +180,7 @@ def say_digests(plans: Plans) -> None:
 
 
 def _summarise(plan: RulesPlan, logs: Sequence[str]) -> None:
-    """What a run on a cluster took."""
+    """Write the time and memory of a run on a cluster."""
     if plan.is_on_cluster:
         from shoal.operate.slurm.summary import summarise_run
 

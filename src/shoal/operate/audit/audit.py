@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What an audit found.
+    """Findings of an audit.
 
     Attributes:
         artifacts: How many files the plan has, as far as it is known.
-        findings: What is wrong, one a file and reason.
+        findings: What is wrong, one per file and reason.
         missing: Files that are not there.
         refit_needed: Stages whose code has changed since the generation was fitted; no mismatch,
             because a generation is frozen.
@@ -50,7 +50,7 @@ class Report:
         return not self.findings and not self.missing
 
     def __add__(self, other: Report) -> Report:
-        """What both found."""
+        """Findings of both."""
         return Report(
             self.artifacts + other.artifacts,
             self.findings + other.findings,

@@ -115,7 +115,7 @@ def check_pool(job: Job, evidence: Evidence) -> None:
 
 
 def _state(job: Job, evidence: Evidence) -> Iterator[tuple[str, Path]]:
-    """What a pool may hold beside its specialists: name in the pool and the file it is a copy of.
+    """Files of a pool beside its specialists: name in the pool and the file it is a copy of.
 
     A copy has the name of the stage's input.
     """
@@ -127,7 +127,7 @@ def _state(job: Job, evidence: Evidence) -> Iterator[tuple[str, Path]]:
 
 
 def check_published(job: Job, evidence: Evidence) -> None:
-    """What people look at is a copy of the current release."""
+    """Published files are copies of the current release."""
     (record,) = job.outputs
     content, plan = evidence.content(record), evidence.plan
     layout, index = plan.layout, evidence.index

@@ -1,4 +1,4 @@
-"""What the checks of an audit share: the files, each read once, and what was found so far."""
+"""State that the checks of an audit share: the files, each read once, and the findings so far."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Evidence:
         return self._hashes[path]
 
     def read(self, path: Path) -> Artifact:
-        """What an artifact says of itself.
+        """Content of an artifact, and its record.
 
         Raises:
             CorruptError: It is not whole.
@@ -118,7 +118,7 @@ class Evidence:
             self.disputes.setdefault(source, []).append(path)
 
     def remedy(self, job: Job) -> str:
-        """What to do about a wrong output of a job."""
+        """Advice about a wrong output of a job."""
         again = "remove it and run the workflow again"
         stage = STAGES[job.rule]
         if not stage.frozen:

@@ -1,4 +1,4 @@
-"""What artifacts say they were made from, against the files that are there."""
+"""Compare the records of artifacts with the files that are there."""
 
 from __future__ import annotations
 

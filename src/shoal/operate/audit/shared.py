@@ -1,4 +1,4 @@
-"""What an experiment's variants share: its model store, and the answers about its choices."""
+"""Check what an experiment's variants share: its model store, and the answers about its choices."""
 
 from __future__ import annotations
 
