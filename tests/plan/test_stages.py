@@ -101,6 +101,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Wor
         SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api,
     ):
         patch.chdir(folder)
+        patch.setenv("PYTHONSAFEPATH", "1")  # as the Snakefile does; it is unset at the end
 
         def workflow(*overrides: str) -> Workflow:
             config = ConfigSettings(config={"experiment": "tiny", "overrides": list(overrides)})
