@@ -162,11 +162,11 @@ class RulesPlan(Plan):
 
         A target rule that asks for nothing would be a job of every run.
         """
-        mode = mode_of(self._workflow)
-        made = self._of_jobs(self.layout.early_jobs(), mode)
-        fits = files_of(job for job in self.layout.early_jobs() if STAGES[job.rule].frozen)
-        there = [path for path in fits if path not in set(made)]
-        return [*made, *self._flagged(STAGES["encode"], there)]
+        jobs = list(self.layout.early_jobs())
+        made = self._of_jobs(jobs, mode_of(self._workflow))
+        fits = files_of(job for job in jobs if STAGES[job.rule].frozen)
+        there = set(fits).difference(made)
+        return [*made, *self._flagged(STAGES["encode"], [path for path in fits if path in there])]
 
     def later_targets(self) -> Files:
         """Files after the index."""
