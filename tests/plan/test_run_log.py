@@ -58,8 +58,10 @@ def test_logs_that_are_shown_within_are_no_part_of_it():
 def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path):
     """A pack's log names each, with its reason and its log; those that trained are none."""
     log = tmp_path / "pack.log"
+    folder = "results/x/g1/specialists/s"
     log.write_text(
-        "r/a1/0/p1: done in 1.0 s\nr/b2/0/p1: failed, the loss is nan; its log: logs/b2.log\n"
+        f"{folder}/a1/0/p1: done in 1.0 s\n"
+        f"{folder}/b2/0/p1: failed, the loss is nan; its log: logs/b2.log\n"
     )
     text = (
         "Error in rule train_pack:\n    jobid: 3\n    output: results/x/g1/packs/s/0.json\n"
@@ -68,5 +70,6 @@ def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path)
 
     (failure,) = failed_specialists(failed_jobs(text))
 
-    assert (failure.name, failure.reason) == ("r/b2/0/p1", "the loss is nan")
+    assert (failure.name, failure.reason) == ("s/b2/0/p1", "the loss is nan")
+    assert (failure.folder, failure.digest, failure.slot) == (f"{folder}/b2/0/p1", "b2", "p1")
     assert failure.log == "logs/b2.log"

@@ -45,13 +45,16 @@ def test_a_decision_compares_a_rung_or_all_trials():
     assert [len(HALVED.compared(step)) for step in range(3)] == [4, 2, 1]
     assert [len(PROPOSED.compared(step)) for step in range(3)] == [2, 4, 5]
     assert list(PROPOSED.candidates) == PROPOSED.compared(2)
+    names = [path.parent.name for path in PROPOSED.candidates]
+    assert PROPOSED.names_compared(2) == names
 
 
 def test_a_slot_takes_the_decision_before_it_and_states_where_it_goes_on():
     """The first step takes neither."""
-    assert HALVED.before(0) == PROPOSED.before(0) == ([], [])
-    assert HALVED.before(1) == ([HALVED.decision(0)], HALVED.files(0, STATE))
-    assert PROPOSED.before(2) == ([PROPOSED.decision(1)], [])
+    assert HALVED.before(0) == PROPOSED.before(0) == ([], {})
+    states = dict(zip(HALVED.names(0), HALVED.files(0, STATE), strict=True))
+    assert HALVED.before(1) == ([HALVED.decision(0)], states)
+    assert PROPOSED.before(2) == ([PROPOSED.decision(1)], {})
 
 
 @pytest.mark.parametrize("search", [HALVED, PROPOSED])
@@ -101,8 +104,7 @@ def test_a_point_that_failed_leaves_the_search_of_the_others():
 
 def test_a_later_slot_that_failed_moves_what_is_decided_after_it():
     """The slots beside it and before it stay where they are."""
-    identity = HALVED.files(1, WEIGHTS)[0].parts[2]
-    failed = f"{identity}/rows/1/held-0"
+    failed = HALVED.full_name(1, "held-0")
     without = replace(HALVED, left_out=frozenset({failed}))
 
     assert without.has(failed)

@@ -15,7 +15,8 @@ ENTRIES = [
 
 
 def failure(folder: Path, digest: str, point: str = "p", reason: str = "no memory") -> Failure:
-    return Failure(str(folder / digest / "0" / point), reason, "logs/x.log")
+    path = folder / digest / "0" / point
+    return Failure(str(path), folder.name, digest, "0", point, reason, "logs/x.log")
 
 
 def trained(each: Failure) -> None:

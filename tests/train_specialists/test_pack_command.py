@@ -23,7 +23,7 @@ def work(tmp_path: Path) -> Any:
     path, steps = tmp_path / "unused", plain_steps()
     path.touch()
     never = lambda *_: False  # noqa: E731 - a store that has nothing
-    return Work(None, None, steps, path, path, path, tmp_path / "logs", never, 1, 60)  # type: ignore[arg-type]
+    return Work(None, None, steps, path, path, path, never, 1, 60)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -35,7 +35,8 @@ def members(tmp_path: Path) -> list[Any]:
 def member(tmp_path: Path, name: str) -> Any:
     digest, step, slot = name.split("/")
     found = {"folder": str(tmp_path / "made" / "id" / name), "digest": digest, "step": int(step)}
-    return found | {"slot": slot, "point": {"lr": slot}, "decision": None, "states": []}
+    found |= {"slot": slot, "point": {"lr": slot}, "decision": None, "states": {}}
+    return found | {"log": str(tmp_path / "logs" / "id" / f"{name}.log")}
 
 
 def names(members: list[Any]) -> list[str]:

@@ -142,7 +142,7 @@ CHOICE = {
 
 def test_a_slot_of_a_plain_grid_trains_its_point_as_a_whole(tmp_path):
     """It fails if it diverges."""
-    found = candidate(steps(), 0, "ab", tmp_path / "model", {"lr": 1}, None, [])
+    found = candidate(steps(), 0, "ab", tmp_path / "model", {"lr": 1}, None, {})
 
     assert found == Candidate({"lr": 1})
 
@@ -154,14 +154,14 @@ def test_under_halving_a_slot_goes_on_from_the_state_of_the_one_that_was_kept(tm
         {"point": {"lr": 1}, "after": "a", "diverged": "its loss"},
     ]
     path, out = decision(tmp_path, following), tmp_path / "model.safetensors"
-    states = [tmp_path / slot / "state.safetensors" for slot in "ab"]
+    states = {slot: tmp_path / slot / "state.safetensors" for slot in "ab"}
     left = tmp_path / "state.safetensors"
 
     found = [candidate(steps(rungs=3), 1, f"v-{n}", out, None, path, states) for n in (0, 1)]
 
     assert found == [
-        Candidate({"lr": 2}, Part(3, 9, states[1], left), True),
-        Candidate({"lr": 1}, Part(3, 9, states[0], left), True, "its loss"),
+        Candidate({"lr": 2}, Part(3, 9, states["b"], left), True),
+        Candidate({"lr": 1}, Part(3, 9, states["a"], left), True, "its loss"),
     ]
 
 
@@ -170,6 +170,6 @@ def test_a_proposed_slot_starts_anew(tmp_path):
     following = [{"point": {"lr": lr}, "after": None, "diverged": None} for lr in (3, 4)]
     path = decision(tmp_path, following)
 
-    found = [candidate(steps("tpe"), 1, f"v-{n}", tmp_path, None, path, []) for n in (0, 1)]
+    found = [candidate(steps("tpe"), 1, f"v-{n}", tmp_path, None, path, {}) for n in (0, 1)]
 
     assert found == [Candidate({"lr": lr}, may_diverge=True) for lr in (3, 4)]

@@ -256,7 +256,7 @@ def test_rows_that_a_waiting_partition_was_trained_on_stay(collected):
         folds = {fold: [] for fold in ("train", "validation", "test", "outside")}
         write_json(since.parent / "members" / f"{number}.json", folds | {"train": [["gone", 0, 3]]})
     index["partitions"][0]["waiting"] = {
-        "index": "0123456789",
+        "index": "../0123456789/index.json",
         "added": 1,
         "removed": 0,
         "share": 0.01,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ import numpy as np
 from shoal.archive.kept import Archive, kept_files
 from shoal.archive.recipes import drop_unneeded, joined, recipe_of, record_of, short_keys
 from shoal.errors import SourceError
-from shoal.formats.documents.index import Members
 from shoal.formats.documents.plan import KeptRelease
-from shoal.formats.json_file import read_json, read_made, update_json
+from shoal.formats.json_file import read_json, update_json
 from shoal.formats.row_store import ShardRows
+from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.plan.history import STORE
 from shoal.plan.plan import homes
@@ -167,10 +168,6 @@ def _keys(root: Path) -> Iterator[NDArray[np.uint64]]:
 
 def _row_stores(index: Index) -> set[Path]:
     """The row stores that have rows of any partition, or of none, in any fold."""
-    members = (index.path.parent / "members").glob("*.json")
-    return {
-        path
-        for each in members
-        for fold in read_made(each, Members)
-        for path, _, _ in index.places(int(each.stem), fold)
-    }
+    members = (index.members(number) for number in (UNASSIGNED, *range(len(index.partitions))))
+    ranges = itertools.chain.from_iterable(rows for each in members for rows in each.values())
+    return {index.store(shard) for shard, _, _ in ranges}

@@ -26,6 +26,7 @@ from shoal.plan.history import STORE
 from shoal.plan.paths import inputs, outputs, recorded_inputs
 from shoal.plan.run_file import RunFile
 from shoal.plan.stages import STAGES
+from shoal.search.slot_names import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -253,9 +254,14 @@ def _members(job: StageJob) -> list[PackMember]:
     return read_json(job.run.layout.pack_members(job.options["pack"]), list[PackMember])
 
 
-def _logs(job: StageJob) -> Path:
-    layout = job.run.layout
-    return Path("logs", Path(layout.root).name, layout.generation, "train_specialist")
+def _left(job: StageJob) -> dict[str, Path]:
+    slot, step = job.options["slot"], job.options["step"]
+    return job.run.layout.search(job.options["digest"], validation_of(slot)).before(step)[1]
+
+
+def _slots(job: StageJob) -> list[str]:
+    search = job.run.layout.search(job.options["digest"], job.options["validation"])
+    return search.names_compared(job.options["step"])
 
 
 def _answers(job: StageJob) -> Path | None:
@@ -275,7 +281,8 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "steps": lambda job: job.run.steps,
     "recover": _recover,
     "members": _members,
-    "logs": _logs,
+    "left": _left,
+    "slots": _slots,
     "source": _source,
     "batch_rows": lambda job: job.section("sources").batch_rows,
     "planned": _planned,

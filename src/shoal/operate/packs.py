@@ -15,7 +15,8 @@ from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, p
 from shoal.operate.resources import Resources
 from shoal.operate.why import point_text
 from shoal.plan.jobs import Job
-from shoal.plan.slots import validation_of
+from shoal.plan.paths import parse
+from shoal.search.slot_names import number_of, validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -112,6 +113,8 @@ def members_of(plan: Plan, pack: PlannedPack) -> list[PackMember]:
 def _member(plan: Plan, job: Job) -> PackMember:
     digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
     decisions, states = plan.layout.search(digest, validation_of(slot)).before(int(step))
+    place = parse(job.outputs[0])
+    assert place is not None  # noqa: S101 - a specialist is a stage's output
     return {
         "folder": str(job.outputs[0].parent),
         "digest": digest,
@@ -119,7 +122,8 @@ def _member(plan: Plan, job: Job) -> PackMember:
         "slot": slot,
         "point": plan.grid.get(slot),
         "decision": str(decisions[0]) if decisions else None,
-        "states": [str(path) for path in states],
+        "states": {name: str(path) for name, path in states.items()},
+        "log": str(plan.logs / place.log),
     }
 
 
@@ -192,8 +196,8 @@ def _planned(
 
     Where specialists were removed by hand, the status of a pack of the same is still there.
     """
-    folders = sorted("/".join(job.outputs[0].parts[-5:-1]) for job in members)
-    names = (settings_id(folders, again) for again in itertools.count())
+    own = sorted(_full_name(job, plan) for job in members)
+    names = (settings_id(own, again) for again in itertools.count())
     name = next(name for name in names if not plan.layout.pack_status(name).exists())
     job = Job("train_pack", {"pack": name}, (plan.layout.pack_status(name),))
     return PlannedPack(name, device, tuple(members), job, seconds if timed else None)
@@ -204,7 +208,13 @@ def _name(job: Job, plan: Plan) -> str:
     step, slot = job.wildcards["step"], job.wildcards["slot"]
     if slot in plan.grid:
         return f"partition {job.partition} at {point_text(plan.grid[slot])}"
-    return f"partition {job.partition} in slot {slot.rpartition('-')[2]} of step {step}"
+    return f"partition {job.partition} in slot {number_of(slot)} of step {step}"
+
+
+def _full_name(job: Job, plan: Plan) -> str:
+    slot = job.wildcards["slot"]
+    search = plan.layout.search(job.wildcards["digest"], validation_of(slot))
+    return search.full_name(_step(job), slot)
 
 
 def _step(job: Job) -> int:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.index import PartitionIndex, waited_for
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
 from shoal.plan.history import History
 from shoal.plan.jobs import files_of
 from shoal.plan.layout import Layout
-from shoal.plan.paths import fitted_on, index_at_fit
+from shoal.plan.paths import fitted_on, glob, index_at_fit
 from shoal.plan.plan import homes
 from shoal.plan.run_file import FOLDER
 from shoal.plan.stages import STAGES
@@ -81,7 +81,7 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
 
 def _packs(root: Path, found: Reach) -> Iterator[Path]:
     """Remains of the packs that trained some specialist that is kept."""
-    for status in root.glob("g*/packs/*/*.json"):
+    for status in root.glob(glob(STAGES["train_pack"], "status")):
         if any(found.covers(Path(folder, "ledger.json")) for folder in read_made(status, Hashes)):
             yield from (status, status.parent / "members" / status.name)
 
@@ -109,9 +109,8 @@ def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:
     from shoal.partitions.index import UNASSIGNED
     from shoal.partitions.reader import Index
 
-    waiting = [entry["waiting"]["index"] for entry in index["partitions"] if "waiting" in entry]
-    for identity in dict.fromkeys(waiting):
-        path = layout.index_of(identity)
+    waiting = (entry["waiting"] for entry in index["partitions"] if "waiting" in entry)
+    for path in dict.fromkeys(waited_for(layout.index, each) for each in waiting):
         yield path
         if path.exists():
             since = Index(path)

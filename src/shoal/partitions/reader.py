@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DataError
-from shoal.formats.documents.index import Members, PartitionIndex
+from shoal.formats.documents.index import Members, PartitionIndex, waited_for
 from shoal.formats.hashing import multiset_digest, multiset_sum, row_order
 from shoal.formats.json_file import read_made
 from shoal.formats.row_store import ShardRows, known_labels
@@ -64,9 +64,16 @@ class Index:
 
     def places(self, partition: int, fold: str) -> list[tuple[Path, int, int]]:
         """Where one partition's rows of one fold lie: row store, first row, row after the last."""
-        members = read_made(self.path.parent / "members" / f"{partition}.json", Members)
-        stores = Path(os.path.normpath(self.path.parent / self.content["stores"]))
-        return [(stores / f"{shard}.zarr.zip", start, stop) for shard, start, stop in members[fold]]
+        return [(self.store(shard), *rows) for shard, *rows in self.members(partition)[fold]]
+
+    def members(self, partition: int) -> Members:
+        """Where one partition's rows lie, by fold: shard, first row, row after the last."""
+        return read_made(self.path.parent / "members" / f"{partition}.json", Members)
+
+    def store(self, shard: str) -> Path:
+        """The row store of a shard."""
+        stores = os.path.normpath(self.path.parent / self.content["stores"])
+        return Path(stores, f"{shard}.zarr.zip")
 
     def specialist_rows(self, partition: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         """Arrays of the training rows that a partition's specialist is made from.
@@ -77,7 +84,7 @@ class Index:
         entry = self.partitions[partition]
         index = self
         if "waiting" in entry:
-            index = Index(self.path.parent.parent / entry["waiting"]["index"] / "index.json")
+            index = Index(waited_for(self.path, entry["waiting"]))
         rows = index.read(partition, "train", (*names, "hash"))
         self.rows_read += 0 if index is self else index.rows_read
         digest = multiset_digest(

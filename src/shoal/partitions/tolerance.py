@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from shoal.formats.documents.index import waited_for
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_change
 from shoal.formats.row_store import ShardRows
 from shoal.partitions.index import roots
@@ -62,14 +64,15 @@ def _waiting(
     entry: dict[str, Any], old: PartitionEntry, now: Index, before: Index, share: float
 ) -> dict[str, Any]:
     number = int(entry["partition"])
-    since = old["waiting"]["index"] if "waiting" in old else before.path.parent.name
-    trained_on = Index(before.path.parent.parent / since / before.path.name)
+    since = waited_for(before.path, old["waiting"]) if "waiting" in old else before.path
+    trained_on = Index(since)
     added, removed = row_changes(trained_on, now, number, "train")
     rows = trained_on.partitions[number]["rows"]["train"]
     changed = max(added, removed) / rows
     if changed > share:
         return entry
-    waiting = {"index": since, "added": added, "removed": removed, "share": round(changed, 6)}
+    place = os.path.relpath(since, now.path.parent)
+    waiting = {"index": place, "added": added, "removed": removed, "share": round(changed, 6)}
     return {**entry, "specialist": old["specialist"], "waiting": waiting}
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from shoal.errors import BUG, ERROR
 from shoal.formats.json_file import write_json
+from shoal.plan.paths import parse
+from shoal.plan.slots import WEIGHTS
 from shoal.pool.incomplete import Failure, read_failed
 
 if TYPE_CHECKING:
@@ -44,9 +46,9 @@ def failed_specialists(jobs: Iterable[FailedJob]) -> Iterator[Failure]:
     """Specialists that failed jobs should have made."""
     for job in jobs:
         if job.rule == "train_specialist":
-            yield Failure(str(job.outputs[0].parent), _reason(job), str(job.log))
+            yield from _failure(str(job.outputs[0].parent), _reason(job), str(job.log))
         elif job.rule == "train_pack":
-            yield from _failed_members(job)
+            yield from (each for line in _failed_members(job) for each in _failure(*line))
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,26 @@ def reasons(jobs: Iterable[FailedJob]) -> Iterator[Reason]:
     """Why jobs failed, each once; for a pack each of its members that failed."""
     for job in jobs:
         members = list(_failed_members(job)) if job.rule == "train_pack" else []
-        yield from (Reason(each.reason) for each in members)
+        yield from (Reason(reason) for _, reason, _ in members)
         if not members:
             text = _reason(job)
             is_told = f"{ERROR}{text}" in _lines(job)
             yield Reason(text if is_told else f"{job.rule}: {text}; its log: {job.log}", is_told)
 
 
-def _failed_members(job: FailedJob) -> Iterator[Failure]:
+def _failed_members(job: FailedJob) -> Iterator[tuple[str, str, str]]:
+    """Folder, reason and log of each member that a pack's log reports."""
     for line in _lines(job):
         if found := _FAILED_MEMBER.match(line):
-            yield Failure(*found.groups())
+            folder, reason, log = found.groups()
+            yield folder, reason, log
+
+
+def _failure(folder: str, reason: str, log: str) -> Iterator[Failure]:
+    """The failure of the specialist whose folder this is; none for another folder."""
+    if place := parse(f"{folder}/{WEIGHTS}"):
+        _, identity, digest, step, slot = place.wildcards.values()
+        yield Failure(folder, identity, digest, step, slot, reason, log)
 
 
 def left_out(path: Path, layout: Layout) -> tuple[str, ...]:
@@ -92,13 +103,13 @@ def left_out(path: Path, layout: Layout) -> tuple[str, ...]:
         layout: What is planned, with nothing left out.
     """
     folder = layout.folder / "specialists"
-    names = tuple(
-        each.name
+    found = [
+        each
         for each in read_failed(path)
         if Path(each.folder).is_relative_to(folder) and not each.is_over
-    )
-    without = replace(layout, left_out=names)
-    return tuple(sorted(name for name in names if without.has_slot(name)))
+    ]
+    without = replace(layout, left_out=tuple(each.name for each in found))
+    return tuple(sorted(each.name for each in found if without.has_slot(each)))
 
 
 def _reason(job: FailedJob) -> str:

@@ -15,13 +15,15 @@ from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.hashing import rows_id
 from shoal.formats.json_file import read_made
 from shoal.plan import paths
-from shoal.plan.slots import Slots, validation_of
+from shoal.plan.slots import Slots
 from shoal.plan.stages import AFTER_INDEX, BEFORE_INDEX, INDEX, STAGES
+from shoal.search.slot_names import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shoal.plan.jobs import Job
+    from shoal.pool.incomplete import Failure
 
     IndexContent = Mapping[str, Any]
 
@@ -177,10 +179,9 @@ class Layout:
             {name for each in entries if each["trained"] for name in self.search_of(each).lacks}
         )
 
-    def has_slot(self, name: str) -> bool:
-        """Whether a search of these rows has a slot ``ID/DIGEST/STEP/SLOT``, left out or not."""
-        _, digest, _, slot = name.split("/")
-        return self.search(digest, validation_of(slot)).has(name)
+    def has_slot(self, failure: Failure) -> bool:
+        """Whether a search of these rows has the slot of a failed training, left out or not."""
+        return self.search(failure.digest, validation_of(failure.slot)).has(failure.name)
 
     def frozen_baselines(self, basis: str = "generation") -> list[Path]:
         """Files of the baselines that are trained once per generation, for any of its pools.

@@ -20,8 +20,8 @@ from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan.jobs import Job
-from shoal.plan.slots import validation_of
 from shoal.plan.stages import FITS, STAGES
+from shoal.search.slot_names import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -301,8 +301,17 @@ class Place(NamedTuple):
     @property
     def benchmark(self) -> Path:
         """Snakemake's benchmark of its job, below the experiment's benchmarks."""
+        return self._of_job.with_suffix(".tsv")
+
+    @property
+    def log(self) -> Path:
+        """The log of its job, below the experiment's logs."""
+        return self._of_job.with_suffix(".log")
+
+    @property
+    def _of_job(self) -> Path:
         generation, *others = self.wildcards.values()
-        return Path(generation, self.stage.name, *others).with_suffix(".tsv")
+        return Path(generation, self.stage.name, *others)
 
 
 def parse(path: str | Path) -> Place | None:

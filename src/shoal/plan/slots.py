@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from shoal.formats.hashing import settings_id
+from shoal.search.slot_names import later_slot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +79,7 @@ class Slots:
         for step, count in enumerate(self.counts):
             most = min(count, len(trained[-1])) if trained and self.goes_on else count
             every = self.points if not step else tuple(map(str, range(most)))
-            names = {each: f"{self.validation}-{each}" if step else each for each in every}
+            names = {each: later_slot(self.validation, each) if step else each for each in every}
             place = f"{identity}/{self.digest}/{step}"
             kept = tuple(e for e in every if f"{place}/{names[e]}" not in self.left_out)
             trained.append(kept)
@@ -101,11 +102,15 @@ class Slots:
 
     def has(self, name: str) -> bool:
         """Whether it has a slot ``ID/DIGEST/STEP/SLOT``, left out or not."""
-        identity, digest, step, slot = name.split("/")
-        own = [each for number, each in enumerate(self._steps) if str(number) == step]
-        return digest == self.digest and any(
-            identity == each.identity and slot in each.every for each in own
+        return any(
+            name == self.full_name(step, slot)
+            for step, own in enumerate(self._steps)
+            for slot in own.every
         )
+
+    def full_name(self, step: int, slot: str) -> str:
+        """Name ``ID/DIGEST/STEP/SLOT`` of a step's slot."""
+        return f"{self._steps[step].identity}/{self.digest}/{step}/{slot}"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -149,11 +154,16 @@ class Slots:
         """Weights that the decision after a step compares, in order."""
         return [path for each in self.steps_compared(step) for path in self.files(each, WEIGHTS)]
 
-    def before(self, step: int) -> tuple[list[Path], list[Path]]:
-        """The decision that fills a step's slots, and states that they go on from, if any."""
+    def names_compared(self, step: int) -> list[str]:
+        """Names of the slots whose weights those are."""
+        return [name for each in self.steps_compared(step) for name in self.names(each)]
+
+    def before(self, step: int) -> tuple[list[Path], dict[str, Path]]:
+        """The decision that fills a step's slots, and states that they go on from, by slot."""
         if not step:
-            return [], []
-        states = self.files(step - 1, STATE) if self.goes_on else []
+            return [], {}
+        names, files = self.names(step - 1), self.files(step - 1, STATE)
+        states = dict(zip(names, files, strict=True)) if self.goes_on else {}
         return [self.decision(step - 1)], states
 
     @property
@@ -173,8 +183,3 @@ class Slots:
         for step in range(self.count):
             found += [*self.before(step)[0], *self.files(step, LEDGER)]
         return found
-
-
-def validation_of(slot: str) -> str:
-    """Digest of the validation rows in a slot's name; empty in the first step."""
-    return slot.rpartition("-")[0]

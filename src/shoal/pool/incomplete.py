@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from shoal.formats.documents.plan import Failed
 from shoal.formats.json_file import read_made
@@ -23,32 +23,30 @@ class Failure:
 
     Attributes:
         folder: Its folder, ``…/specialists/ID/DIGEST/STEP/SLOT``.
+        identity: Identity of its settings and code, or of the decision that filled its slot.
+        digest: Digest of the rows that it should be trained on.
+        step: Number of its step.
+        slot: Id of its grid point; of a later step of a search, the name of its slot.
         reason: Why, in one line.
         log: Log of its job.
     """
 
     folder: str
+    identity: str
+    digest: str
+    step: str
+    slot: str
     reason: str
     log: str
 
     @property
     def name(self) -> str:
         """``ID/DIGEST/STEP/SLOT``."""
-        return "/".join(Path(self.folder).parts[-4:])
-
-    @property
-    def digest(self) -> str:
-        """Digest of the rows that it should be trained on."""
-        return Path(self.folder).parts[-3]
-
-    @property
-    def slot(self) -> str:
-        """Id of its grid point; of a later step of a search, the name of its slot."""
-        return Path(self.folder).name
+        return f"{self.identity}/{self.digest}/{self.step}/{self.slot}"
 
     def as_json(self) -> FailedSpecialist:
         """As it is recorded."""
-        return {"folder": self.folder, "reason": self.reason, "log": self.log}
+        return cast("FailedSpecialist", asdict(self))
 
     @property
     def is_over(self) -> bool:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from shoal.formats.documents.choice import Choice
 from shoal.formats.json_file import read_made
+from shoal.search.slot_names import number_of
 from shoal.training.resume import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from shoal.search.points import Point
@@ -44,24 +45,24 @@ def candidate(
     out: Path,
     point: Point | None,
     decision: Path | None,
-    states: Sequence[Path],
+    states: Mapping[str, Path],
 ) -> Candidate:
     """The training of a slot.
 
     Args:
         steps: The steps of the search.
         step: Number of the slot's step.
-        slot: Its name; of a later step it ends in the slot's number.
+        slot: Its name.
         out: Its weights.
         point: Its grid point; None in a later step.
         decision: What followed the step before; None in the first.
-        states: What the slots of that step left.
+        states: States that the slots of that step left, by name.
     """
     begun, diverged = None, None
     if decision is not None:
-        own = read_made(decision, Choice)["next"][int(slot.rpartition("-")[2])]
+        own = read_made(decision, Choice)["next"][number_of(slot)]
         point, diverged = own["point"], own["diverged"]
         if own["after"] is not None:
-            (begun,) = (path for path in states if path.parent.name == own["after"])
+            begun = states[own["after"]]
     part = Part(*steps.divisors(step), begun, out.with_name(STATE)) if steps.goes_on else None
     return Candidate(point or {}, part, steps.drops, diverged)

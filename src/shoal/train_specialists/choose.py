@@ -42,6 +42,7 @@ def train_choose(
     base_path: Path,
     shapes_path: Path,
     specialists: Sequence[Path],
+    slots: Sequence[str],
     out: Path,
     threads: int,
 ) -> None:
@@ -60,6 +61,7 @@ def train_choose(
         base_path: The base.
         shapes_path: Shape of rows and labels.
         specialists: Weights of the slots to compare, in order.
+        slots: Names of these slots.
         out: The decision.
         threads: CPU threads; the bits depend on it.
 
@@ -82,7 +84,10 @@ def train_choose(
     rows = {name: array[first] for name, array in held.items()}
     states = {path: load_state(path, SpecialistFacts) for path in specialists}
     losses = _losses(model, states, rows, base_path, shapes_path, ledger) if len(first) else {}
-    tried = {path: _tried(path, facts, losses.get(path)) for path, (_, facts) in states.items()}
+    tried = {
+        path: _tried(slot, states[path][1], losses.get(path))
+        for path, slot in zip(specialists, slots, strict=True)
+    }
     ranked = sorted(specialists, key=lambda path: tried[path].rank)
     best, is_last = tried[ranked[0]], step == steps.count - 1
     if is_last and best.diverged is not None:
@@ -139,9 +144,8 @@ def _losses(
     return {Path(name): by_row for name, by_row in found.items()}
 
 
-def _tried(path: Path, facts: SpecialistFacts, losses: NDArray[np.float64] | None) -> Tried:
-    """Facts of a slot, named as its folder is."""
+def _tried(slot: str, facts: SpecialistFacts, losses: NDArray[np.float64] | None) -> Tried:
     diverged, loss = facts.get("diverged"), None if losses is None else float(losses.mean())
     if loss is not None and not math.isfinite(loss):
         loss, diverged = None, f"its loss on validation rows is {loss}"
-    return Tried(path.parent.name, facts["point"], loss, diverged)
+    return Tried(slot, facts["point"], loss, diverged)

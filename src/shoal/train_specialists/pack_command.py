@@ -37,7 +37,7 @@ def train_specialist(
     slot: str,
     points: Mapping[str, Point],
     decision: Sequence[Path],
-    states: Sequence[Path],
+    left: Mapping[str, Path],
     index_path: Path,
     digest: str,
     base_path: Path,
@@ -58,7 +58,7 @@ def train_specialist(
         slot: Its name.
         points: Grid points of the first step, by the names of its slots.
         decision: The decision that fills the slot; none in the first step.
-        states: What the slots of the step before left, where this one goes on from them.
+        left: States that the slots of the step before left, by name, where this one goes on.
         index_path: The partition index.
         digest: Digest of the partition's training rows.
         base_path: The base, from which the training starts.
@@ -73,7 +73,7 @@ def train_specialist(
     from shoal.training.determinism import deterministic
 
     before = decision[0] if decision else None
-    own = candidate(steps, step, slot, model_out, points.get(slot), before, states)
+    own = candidate(steps, step, slot, model_out, points.get(slot), before, left)
     if recover(digest, own, model_out, ledger_out):
         return
     deterministic(threads)
@@ -102,7 +102,6 @@ class Work:
         index: The partition index.
         base: The base, from which every training starts.
         shapes: Shape of rows and labels.
-        logs: Folder of the specialists' logs, each as if it had trained alone.
         recover: Takes a candidate with training rows of this digest, if it was trained before,
             from the model store into weights and ledger; whether it could.
         threads: CPU threads.
@@ -115,7 +114,6 @@ class Work:
     index: Path
     base: Path
     shapes: Path
-    logs: Path
     recover: Recover
     threads: int
     checkpoint_seconds: float
@@ -124,11 +122,6 @@ class Work:
         """Files of a member."""
         names = ("model.safetensors", "ledger.json", *((STATE,) if self.steps.goes_on else ()))
         return [Path(member["folder"], name) for name in names]
-
-    def log(self, member: PackMember) -> Path:
-        """The log of a member, where it would be had it run alone."""
-        *parts, slot = Path(member["folder"]).parts[-4:]
-        return self.logs.joinpath(*parts, f"{slot}.log")
 
 
 def train_pack(
@@ -140,7 +133,6 @@ def train_pack(
     base_path: Path,
     shapes_path: Path,
     recover: Recover,
-    logs: Path,
     status_out: Path,
     threads: int,
     checkpoint_seconds: float,
@@ -156,7 +148,6 @@ def train_pack(
         base_path: The base, from which every training starts.
         shapes_path: Shape of rows and labels.
         recover: Takes a specialist from the model store, see :class:`Work`.
-        logs: Folder of the specialists' logs.
         status_out: Hashes of what was made, written when all members are there.
         threads: CPU threads; the bits depend on it.
         checkpoint_seconds: Time between two checkpoints of a training.
@@ -168,7 +159,6 @@ def train_pack(
         index_path,
         base_path,
         shapes_path,
-        logs,
         recover,
         threads,
         checkpoint_seconds,
@@ -194,7 +184,7 @@ def train_members(work: Work, members: Sequence[PackMember], status: Path) -> li
     failed = []
     # Those that began before and did not end come last: one of them may have taken its process
     # with it, and would do so again before others train.
-    for member in sorted(members, key=lambda member: work.log(member).exists()):
+    for member in sorted(members, key=lambda member: Path(member["log"]).exists()):
         folder = member["folder"]
         if all(path.exists() for path in work.files(member)):
             _say(f"{folder}: there already")
@@ -205,7 +195,7 @@ def train_members(work: Work, members: Sequence[PackMember], status: Path) -> li
             _say(f"{folder}: done in {time.perf_counter() - start:.1f} s")
         else:
             failed.append(member)
-            _say(f"{folder}: failed, {reason}; its log: {work.log(member)}")
+            _say(f"{folder}: failed, {reason}; its log: {member['log']}")
     if not failed:
         found = {
             member["folder"]: {path.name: file_hash(path) for path in work.files(member)}
@@ -221,10 +211,10 @@ def _train(work: Work, member: PackMember) -> str | None:
     from shoal.training.determinism import as_if_alone
 
     weights, ledger, *_ = work.files(member)
-    states = [Path(path) for path in member["states"]]
+    states = {name: Path(path) for name, path in member["states"].items()}
     decision = Path(member["decision"]) if member["decision"] else None
     reason = None
-    with _logging_to(work.log(member)), as_if_alone(work.threads):
+    with _logging_to(Path(member["log"])), as_if_alone(work.threads):
         try:
             own = candidate(
                 work.steps,
@@ -235,7 +225,7 @@ def _train(work: Work, member: PackMember) -> str | None:
                 decision,
                 states,
             )
-            with recording([*states, work.base, work.shapes]):
+            with recording([*states.values(), work.base, work.shapes]):
                 if work.recover(member["digest"], own, weights, ledger):
                     return None
                 train_slot(

@@ -13,7 +13,7 @@ from shoal.formats.json_file import read_json, read_made
 from shoal.operate.packs import begin_packs, members_of
 from shoal.operate.resources import Resources
 from shoal.plan.jobs import files_of
-from shoal.plan.paths import inputs
+from shoal.plan.paths import glob, inputs
 from shoal.plan.plan import Plan, placeholders
 from shoal.plan.stages import STAGES
 from shoal.sources.shards import NAMES_FILE
@@ -201,7 +201,7 @@ class RulesPlan(Plan):
         if found is not None and mode is Mode.MISSING and all(p.exists() for p in summaries):
             return self._known(found)
         if self._workflow.dryrun:
-            if not any(self.layout.index.parent.parent.glob("*/index.json")):
+            if not self._has_some_index():
                 return placeholders(self.settings)
             self._say_out_of_date()
         self._workflow.globals["checkpoints"].partition.get(
@@ -211,6 +211,12 @@ class RulesPlan(Plan):
             index_id=self.layout.index_id,
         )
         return self._known(dict(read_made(self.layout.index, PartitionIndex)))
+
+    def _has_some_index(self) -> bool:
+        """Whether there is an index of the current assigner, of whatever rows."""
+        layout = self.layout
+        about = {"generation": layout.generation, "cluster_id": layout.fits["cluster"]}
+        return any(self.root.glob(glob(STAGES["partition"], "index", **about)))
 
     def _known(self, index: dict[str, Any]) -> dict[str, Any]:
         self._index, self._pending = index, None
@@ -265,8 +271,8 @@ class RulesPlan(Plan):
         members, path = self._members.get(pack, []), self.layout.pack_members(pack)
         if not members and path.exists():
             members = read_json(path, list[PackMember])
-        paths = (path for each in members for path in (each["decision"], *each["states"]) if path)
-        return [Path(path) for path in dict.fromkeys(paths)]
+        paths = (path for each in members for path in (each["decision"], *each["states"].values()))
+        return [Path(path) for path in dict.fromkeys(paths) if path]
 
 
 def _is_later(stage: Stage) -> bool:

@@ -151,7 +151,7 @@ def _reasons_in_logs(plan: RulesPlan) -> Iterator[Reason]:
 
 
 def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
-    own = [each for each in failures if plan.layout.has_slot(each.name)]
+    own = [each for each in failures if plan.layout.has_slot(each)]
     record_failed(plan.failed_file, own)
     if not own:
         return

@@ -17,7 +17,6 @@ from shoal.partitions.index import UNASSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,8 +36,7 @@ class Block:
     Attributes:
         partition: Their partition; -1 is none.
         shard: Name of the shard.
-        store: Its row store.
-        start: The first row's place in it.
+        start: The first row's place in its row store.
         stop: The place after the last row's.
         picked: Places from ``start`` on of the rows that belong to a sample; None for all.
         number: Of the shard among the release's, by which rows are ordered.
@@ -47,7 +45,6 @@ class Block:
 
     partition: int
     shard: str
-    store: Path
     start: int
     stop: int
     picked: NDArray[np.int64] | None
@@ -94,8 +91,7 @@ class ReleaseRows:
         self._open: ShardRows | None = None
         self._known: dict[tuple[str, int | None], list[Block]] = {}
         self._ranges = dict(enumerate_ranges(index))
-        stores = {store for ranges in self._ranges.values() for store, _, _ in ranges}
-        self._numbers = {store: number for number, store in enumerate(sorted(stores))}
+        self._shards = sorted({shard for ranges in self._ranges.values() for shard, _, _ in ranges})
 
     def close(self) -> None:
         """Close the row store that is open."""
@@ -132,7 +128,7 @@ class ReleaseRows:
 
     def read(self, block: Block, name: str) -> NDArray[Any]:
         """An array of a block's rows."""
-        rows = self._store(block.store).read(name, block.start, block.stop)
+        rows = self._store(block.shard).read(name, block.start, block.stop)
         return rows if block.picked is None else rows[block.picked]
 
     def read_all(self, blocks: Sequence[Block], name: str) -> NDArray[Any]:
@@ -143,7 +139,7 @@ class ReleaseRows:
             first, end = blocks[at], at + 1
             while end < len(blocks) and _follow(blocks[end - 1], blocks[end]):
                 end += 1
-            rows = self._store(first.store).read(name, first.start, blocks[end - 1].stop)
+            rows = self._store(first.shard).read(name, first.start, blocks[end - 1].stop)
             for block in blocks[at:end]:
                 own = rows[block.start - first.start : block.stop - first.start]
                 parts.append(own if block.picked is None else own[block.picked])
@@ -171,19 +167,18 @@ class ReleaseRows:
         Args:
             places: Their numbers, as in :attr:`Block.order`.
         """
-        stores = {number: store for store, number in self._numbers.items()}
         wanted: dict[int, list[int]] = defaultdict(list)
         for place in sorted(set(places.tolist())):
             wanted[place >> _SHARD_BITS].append(place & ((1 << _SHARD_BITS) - 1))
         found: dict[int, RowFacts] = {}
         for number, own in wanted.items():
-            store, first = self._store(stores[number]), own[0]
+            store, first = self._store(self._shards[number]), own[0]
             arrays = {name: store.read(name, first, own[-1] + 1) for name in _DESCRIBED}
             for at in own:
                 key, partition, fold, y = (arrays[name][at - first] for name in _DESCRIBED)
                 found[(number << _SHARD_BITS) + at] = RowFacts(
                     key.tobytes().hex(),
-                    _shard(stores[number]),
+                    self._shards[number],
                     int(partition),
                     FOLD_NAMES[fold],
                     y.item(),
@@ -192,17 +187,19 @@ class ReleaseRows:
 
     def _blocks(self, partitions: list[int], bound: float | None) -> Iterator[Block]:
         """Blocks in order of shard and place, so that each row store is opened once."""
-        by_store: dict[Path, list[tuple[int, int, int]]] = defaultdict(list)
+        by_shard: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
         for partition in partitions:
-            for store, start, stop in self._ranges[partition]:
-                by_store[store].append((start, stop, partition))
-        for store in sorted(by_store):
-            ranges = sorted(by_store[store])
+            for shard, start, stop in self._ranges[partition]:
+                by_shard[shard].append((start, stop, partition))
+        for number, shard in enumerate(self._shards):
+            if shard not in by_shard:
+                continue
+            ranges = sorted(by_shard[shard])
             first, last = ranges[0][0], ranges[-1][1]
-            hashes = self._store(store).read("hash", first, last)
+            hashes = self._store(shard).read("hash", first, last)
             drawn = None
             if bound is not None:
-                drawn = _draw(self._store(store).read("key", first, last)) <= bound
+                drawn = _draw(self._store(shard).read("key", first, last)) <= bound
             for start, stop, partition in ranges:
                 for begin in range(start, stop, MOST_ROWS):
                     end = min(begin + MOST_ROWS, stop)
@@ -210,16 +207,17 @@ class ReleaseRows:
                     picked = None if drawn is None else np.flatnonzero(drawn[inside])
                     if picked is None or len(picked):
                         own = hashes[inside] if picked is None else hashes[inside][picked]
-                        place = partition, _shard(store), store, begin, end, picked
-                        yield Block(*place, self._numbers[store], _address(own))
+                        place = partition, shard, begin, end, picked
+                        yield Block(*place, number, _address(own))
 
     def _bound(self, rows: int) -> float:
         """The draw below or at which as many rows lie."""
-        draws = [_draw(self._store(store).read("key")) for store in sorted(self._numbers)]
+        draws = [_draw(self._store(shard).read("key")) for shard in self._shards]
         joined = np.concatenate(draws) if draws else np.empty(0)
         return float(np.partition(joined, rows - 1)[rows - 1]) if rows < len(joined) else 1.0
 
-    def _store(self, path: Path) -> ShardRows:
+    def _store(self, shard: str) -> ShardRows:
+        path = self._index.store(shard)
         if self._open is None or self._open.path != path:
             self.close()
             if not path.exists():
@@ -231,26 +229,22 @@ class ReleaseRows:
         return self._open
 
 
-def enumerate_ranges(index: Index) -> Iterator[tuple[int, list[tuple[Path, int, int]]]]:
+def enumerate_ranges(index: Index) -> Iterator[tuple[int, list[tuple[str, int, int]]]]:
     """For each partition, and -1 for none, where its rows lie: whole ranges, folds joined."""
     for partition in (UNASSIGNED, *range(len(index.partitions))):
-        joined: list[tuple[Path, int, int]] = []
-        found = [place for fold in FOLD_NAMES for place in index.places(partition, fold)]
-        for store, start, stop in sorted(found):
-            if joined and joined[-1][0] == store and joined[-1][2] == start:
-                joined[-1] = (store, joined[-1][1], stop)
+        joined: list[tuple[str, int, int]] = []
+        members = index.members(partition)
+        for shard, start, stop in sorted(rows for fold in FOLD_NAMES for rows in members[fold]):
+            if joined and joined[-1][0] == shard and joined[-1][2] == start:
+                joined[-1] = (shard, joined[-1][1], stop)
             else:
-                joined.append((store, start, stop))
+                joined.append((shard, start, stop))
         yield partition, joined
 
 
 def _follow(one: Block, other: Block) -> bool:
     """Whether a block begins where another ends."""
-    return one.store == other.store and one.stop == other.start
-
-
-def _shard(store: Path) -> str:
-    return store.name.removesuffix(".zarr.zip")
+    return one.shard == other.shard and one.stop == other.start
 
 
 def _draw(keys: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -110,9 +110,10 @@ def datasets(results: Results) -> Iterator[Row]:
 
 def _sources(results: Results) -> Iterator[Row]:
     for path in results.files(glob(STAGES["split"], "table")):
+        shard = results.place(path).wildcards["shard"]
         for file in read_made_from(path):
             if results.name(file) == file:
-                yield {"dataset": path.stem, "kind": "source file", "location": file}
+                yield {"dataset": shard, "kind": "source file", "location": file}
 
 
 def _encoded(results: Results) -> Iterator[Row]:

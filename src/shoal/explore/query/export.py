@@ -182,7 +182,7 @@ def _prediction(row: Row) -> Entry:
         "id": _prediction_id(row),
         "name": row["contender"],
         "computedByModelId": row["model"],
-        "computedOnDatasetId": row["evaluation"].rpartition("/")[2],
+        "computedOnDatasetId": row["dataset"],
         "creationTime": _milliseconds(row["ended"]),
         "location": row["predictions"],
     }
@@ -196,7 +196,7 @@ def _evaluation(row: Row) -> Entry:
         "name": row["contender"],
         "forPredictionId": _prediction_id(row),
         "computedByModelId": row["model"],
-        "computedOnDatasetId": row["evaluation"].rpartition("/")[2],
+        "computedOnDatasetId": row["dataset"],
         "creationTime": _milliseconds(row["ended"]),
         "scores": [_score(names.get(name, name), value) for name, value in scores.items()],
     }

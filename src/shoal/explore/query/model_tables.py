@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.choice import Choice
@@ -23,13 +24,12 @@ from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_json, read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.stored import as_kind, naming
-from shoal.plan.paths import glob
+from shoal.plan.paths import glob, parse
 from shoal.plan.stages import STAGES
 from shoal.report.words import CONTENDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from shoal.explore.query.results import Results, Row
     from shoal.formats.headers import Weights
@@ -50,6 +50,13 @@ _FACTS: dict[str, Any] = {
 }
 """Facts that are kept beside the weights of each kind."""
 
+_CONTENDERS = {
+    "pool": ("pool_top1", "pool_top2", "ungated"),
+    "evaluate_generalist": ("generalist",),
+    "evaluate_random": ("random_partitions",),
+}
+"""Contenders behind which the model of a stage is."""
+
 _POOLS = glob(STAGES["pool"], "manifest")
 _EVALUATIONS = glob(STAGES["evaluate"], "metrics")
 
@@ -62,7 +69,7 @@ def models(results: Results) -> Iterator[Row]:
             yield {
                 "model": results.name(path),
                 "kind": kind,
-                "generation": results.name(path).partition("/")[0],
+                "generation": results.place(path).wildcards["generation"],
                 **_training(results, kind, weights, path),
                 "base": _named(results, weights.made_from, "base.safetensors"),
                 "encoder": _named(results, weights.made_from, "shapes.json"),
@@ -107,8 +114,8 @@ def _training(results: Results, kind: str, weights: Weights, path: Path) -> Row:
         rows, trained_on = meta["rows"]["train"], meta["trained_on"]["train"]
         return {"trained_on": trained_on, "rows": rows, "point": _text(meta["point"])}
     if kind == "base":
-        encoded = next((results.name(f) for f in weights.made_from if f.endswith(".zip")), None)
-        folder = encoded.rpartition("/")[0] if encoded else None
+        encoded = next((Path(file) for file in weights.made_from if file.endswith(".zip")), None)
+        folder = results.name(encoded.parent) if encoded else None
         return {"trained_on": folder, "rows": meta["budget"]["training_rows"]}
     return {"trained_on": meta["trained_on"]["train"]}
 
@@ -160,8 +167,8 @@ def choices(results: Results) -> Iterator[Row]:
         if choice["next"]:
             continue
         sources = choice.get(MADE_FROM, {}).get("files", {})
-        names = [results.name(file) for file in sources if file.endswith("model.safetensors")]
-        by_point = {_point(results, name): name for name in names}
+        files = [file for file in sources if file.endswith("model.safetensors")]
+        by_point = {_point(results, file): results.name(file) for file in files}
         candidates = {"base": _named(results, sources, "base.safetensors")} | by_point
         for candidate, model in candidates.items():
             yield {
@@ -176,11 +183,11 @@ def choices(results: Results) -> Iterator[Row]:
             }
 
 
-def _point(results: Results, model: str) -> str:
-    """Id of a specialist's grid point, by which its folder is called unless it is a later slot."""
-    path = results.root / model / "model.safetensors"
+def _point(results: Results, file: str) -> str:
+    """Id of a specialist's grid point, by which its slot is called unless it is a later one."""
+    path = results.root / results.name(file) / "model.safetensors"
     if not path.exists():  # collected as garbage
-        return model.rpartition("/")[2]
+        return results.place(file).wildcards["slot"]
     with naming(path):
         return settings_id(as_kind(AtPoint, read_weights(path).meta)["point"])
 
@@ -212,6 +219,7 @@ def evaluations(results: Results) -> Iterator[Row]:
             worst = scores["worst_partition"] or {}
             yield {
                 "evaluation": results.name(path),
+                "dataset": results.place(path).wildcards["root"],
                 "contender": contender,
                 "model": kinds.get(contender),
                 "metric": metrics["metric"],
@@ -233,12 +241,8 @@ def _contenders(results: Results, metrics: Metrics) -> dict[str, str]:
     """The model behind each contender; the constant is none."""
     found = {}
     for path in metrics.get(MADE_FROM, {}).get("files", {}):
-        file = path.rpartition("/")[2]
-        for contender in {
-            "manifest.json": ("pool_top1", "pool_top2", "ungated"),
-            "generalist.safetensors": ("generalist",),
-            "random.safetensors": ("random_partitions",),
-        }.get(file, ()):
+        place = parse(path)
+        for contender in _CONTENDERS.get(place.stage.name, ()) if place else ():
             found[contender] = results.name(path)
     return found
 

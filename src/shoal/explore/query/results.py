@@ -12,7 +12,7 @@ from shoal.formats.documents.plan import PlanRecord
 from shoal.formats.json_file import read_made
 from shoal.plan.history import HISTORY, History
 from shoal.plan.layout import Layout
-from shoal.plan.paths import parse
+from shoal.plan.paths import Place, parse
 from shoal.plan.plan import VARIANTS
 
 if TYPE_CHECKING:
@@ -102,6 +102,12 @@ class Results:
         last = [record for home in self._homes for record in _plan(home)]
         known: list[tuple[PlanRecord, Layout]] = [(e.record, e.layout) for e in self.releases]
         return [*known, *((record, self._layout(record)) for record in last)]
+
+    def place(self, path: str | Path) -> Place:
+        """Stage and wildcards of a file that is a stage's output."""
+        found = parse(path)
+        assert found is not None  # noqa: S101 - it is one
+        return found
 
     def name(self, path: str | Path) -> str:
         """The name of a file's artifact: its place below the folder, without the file's name.

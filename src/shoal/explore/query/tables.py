@@ -151,8 +151,8 @@ TABLES: dict[str, Table | View] = {
     ),
     "evaluations": Table(
         "a contender's scores on the test rows",
-        "evaluation VARCHAR, contender VARCHAR, model VARCHAR, metric VARCHAR, score DOUBLE, "
-        "log_loss DOUBLE, calibration_error DOUBLE, worst_partition BIGINT, "
+        "evaluation VARCHAR, dataset VARCHAR, contender VARCHAR, model VARCHAR, metric VARCHAR, "
+        "score DOUBLE, log_loss DOUBLE, calibration_error DOUBLE, worst_partition BIGINT, "
         "worst_score DOUBLE, rows BIGINT, train_flops DOUBLE, inference_flops_per_row DOUBLE, "
         "verdict VARCHAR, ended TIMESTAMP",
         model_tables.evaluations,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -43,7 +45,7 @@ class Roots(TypedDict):
 
 
 class Waiting(TypedDict):
-    """Why a partition keeps a specialist of other rows."""
+    """Why a partition keeps a specialist of other rows; ``index`` is the file that has them."""
 
     index: str
     added: int
@@ -91,3 +93,14 @@ class Summary(Artifact):
     shard: str
     groups: list[Group]
     unknown_labels: int
+
+
+def waited_for(path: Path, waiting: Waiting) -> Path:
+    """The index in which the rows of a waiting partition were those of its specialist.
+
+    Args:
+        path: The index's file; paths in it are relative to its folder, so that a results folder
+            may have another name later.
+        waiting: What it says of the partition.
+    """
+    return Path(os.path.normpath(path.parent / waiting["index"]))

@@ -6,6 +6,8 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from shoal.formats.documents.choice import Point
+
 Hashes = dict[str, dict[str, str]]
 """Hashes of files by their names, for each folder."""
 
@@ -43,6 +45,10 @@ class FailedSpecialist(TypedDict):
     """A :class:`shoal.pool.incomplete.Failure`."""
 
     folder: str
+    identity: str
+    digest: str
+    step: str
+    slot: str
     reason: str
     log: str
 
@@ -182,9 +188,10 @@ class PackMember(TypedDict):
     digest: str
     step: int
     slot: str
-    point: dict[str, Any] | None
+    point: Point | None
     decision: str | None
-    states: list[str]
+    states: dict[str, str]
+    log: str
 
 
 class Failed(TypedDict):

@@ -12,6 +12,7 @@ from shoal.operate.audit.index import check_index
 from shoal.plan.layout import Layout
 from shoal.plan.paths import inputs
 from shoal.plan.stages import STAGES
+from shoal.search.slot_names import number_of, validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,14 +52,14 @@ def check_specialist(job: Job, evidence: Evidence) -> None:
     path = job.outputs[0]
     meta = evidence.content(path)
     digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
-    validation, _, number = slot.rpartition("-")
     if step == "0":
         point = evidence.plan.grid[slot]
     else:
-        decision = evidence.plan.layout.search(digest, validation).decision(int(step) - 1)
+        search = evidence.plan.layout.search(digest, validation_of(slot))
+        decision = search.decision(int(step) - 1)
         if evidence.is_blamed(decision):
             return
-        point = evidence.content(decision)["next"][int(number)]["point"]
+        point = evidence.content(decision)["next"][number_of(slot)]["point"]
     if meta["digest"] != digest:
         problem = f"was trained on rows of digest {meta['digest']}"
         evidence.blame(path, problem, evidence.remedy(job))
@@ -71,13 +72,13 @@ def check_choice(job: Job, evidence: Evidence) -> None:
     """A decision is of its path's rows, and among what was trained before it."""
     (path,) = job.outputs
     content, plan = evidence.content(path), evidence.plan
-    digest, step = job.wildcards["digest"], job.wildcards["step"]
-    if content["digests"] != {"train": digest, "validation": path.stem}:
+    digest, step, validation = (job.wildcards[name] for name in ("digest", "step", "validation"))
+    if content["digests"] != {"train": digest, "validation": validation}:
         evidence.blame(path, "was made on rows of other digests", evidence.remedy(job))
     if not plan.steps.proposes and content["point"] not in plan.grid:
         problem = f"chooses {content['point']}, which is no point of the grid"
         evidence.blame(path, problem, evidence.remedy(job))
-    search = plan.layout.search(digest, path.stem)
+    search = plan.layout.search(digest, validation)
     if chosen_file(path, content) not in search.compared(int(step)):
         problem = f"chooses {content['specialist']}, which is no candidate"
         evidence.blame(path, problem, evidence.remedy(job))

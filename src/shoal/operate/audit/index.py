@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
+from shoal.formats.documents.index import waited_for
 from shoal.formats.provenance import KEY as MADE_FROM
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _with_waiting(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[st
 
 def _has_waited(entry: Mapping[str, Any], evidence: Evidence) -> bool:
     """Whether the index that a partition waits since gave its specialist."""
-    since = evidence.plan.layout.index_of(entry["waiting"]["index"])
+    since = waited_for(evidence.plan.layout.index, entry["waiting"])
     try:
         entries = evidence.content(since)["partitions"]
     except ShoalError:

@@ -10,7 +10,7 @@ from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json
 from shoal.operate.audit.audit import Report
 from shoal.operate.audit.evidence import Finding
-from shoal.plan.answers import answers_jobs
+from shoal.plan.answers import ANSWERS, answers_jobs
 from shoal.plan.history import STORE
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def audit_shared(plans: Sequence[Plan]) -> Report:
             findings.append(Finding(path, "is no record of answers", _again(path)))
             continue
         artifacts += len(files)
-        findings += _of_answers(path, files)
+        findings += _of_answers(path, files, plans[0].root / ANSWERS)
     missing = tuple(path for path in records if path not in there)
     return Report(artifacts, tuple(findings), missing, (), complete=True)
 
@@ -52,8 +52,7 @@ def _of_store(root: Path) -> Iterator[Finding]:
         yield Finding(folder, problem, "bring the folder back from a copy")
 
 
-def _of_answers(record: Path, files: dict[str, str]) -> Iterator[Finding]:
-    folder = record.parent.parent
+def _of_answers(record: Path, files: dict[str, str], folder: Path) -> Iterator[Finding]:
     for name, content in files.items():
         path = folder / name
         if not path.is_file():
