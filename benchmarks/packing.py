@@ -24,11 +24,12 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_json
 from shoal.operate.estimate import Estimate
@@ -196,7 +197,7 @@ def train_by_commands(overrides: list[str], workers: int) -> tuple[int, float]:
 def _commands(plan: Plan) -> list[list[str]]:
     """Command lines as the rules have them."""
     plan.write_records()
-    layout, index = plan.layout, read_json(plan.layout.index, dict[str, Any])
+    layout, index = plan.layout, read_json(plan.layout.index, PartitionIndex)
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     begin_packs(plan, index, write=True)

@@ -13,6 +13,7 @@ import numpy as np
 from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.command import partition
 from shoal.cluster.merge import Bounds
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import ROW_HASH_BYTES
 from shoal.formats.json_file import read_json, write_json
@@ -83,7 +84,7 @@ def complete(folder: Path, scale: Scale, seed: int) -> int:
                 _write_generated(plan, scale, shard, rng)
         write_json(plan.layout.file("split_check.check"), {"leaks": {}})
         write_index(plan, plan.layout.index)
-        index = read_json(plan.layout.index, dict[str, Any])
+        index = read_json(plan.layout.index, PartitionIndex)
         for job in plan.layout.later_jobs(index):
             for output in job.outputs:
                 _write_minimal(output, job.rule)

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.regimes.datasets import dataset_named, known_datasets, write_dataset
 from benchmarks.regimes.pools import layout_of, run_pool
 from shoal.errors import ShoalError
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.json_file import read_json
 from shoal.terminal import leave
 
@@ -73,7 +74,7 @@ def measured(
     chosen = ["packing.devices=1", f"seed={seed}", *settings]
     run_pool(folder, chosen, folder / "numbers.json", folder / "rows.parquet")
     layout = layout_of(folder, chosen)
-    index = read_json(folder / layout.index, dict[str, Any])
+    index = read_json(folder / layout.index, PartitionIndex)
     gate = read_json(folder / layout.file("gate.gate", index), dict[str, Any])
     flops = read_json(folder / "numbers.json", dict[str, Any])["ungated"]["train_flops"]
     gained = sum(each["rows"] * each["difference"] for each in gate["comparisons"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.regimes.datasets import EXPERIMENT
 from shoal.errors import ShoalError
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_json, write_json
 
@@ -39,7 +40,7 @@ def run_pool(folder: Path, overrides: Sequence[str], numbers: Path, rows: Path) 
     _snakemake(folder, overrides)
     seconds = time.perf_counter() - start
     layout = layout_of(folder, overrides)
-    index = read_json(folder / layout.index, dict[str, Any])
+    index = read_json(folder / layout.index, PartitionIndex)
     metrics = read_json(folder / layout.file("evaluate.metrics", index), dict[str, Any])
     _write_rows(folder, layout, index, metrics["metric"], rows)
     cost = {"workflow_seconds": seconds, "training_seconds": _seconds(folder, layout, index)}
@@ -68,7 +69,7 @@ def _snakemake(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def _write_rows(
-    folder: Path, layout: Layout, index: dict[str, Any], metric: str, out: Path
+    folder: Path, layout: Layout, index: PartitionIndex, metric: str, out: Path
 ) -> None:
     import pandas as pd
     import pyarrow as pa
@@ -91,7 +92,7 @@ def _write_rows(
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), aside)
 
 
-def _seconds(folder: Path, layout: Layout, index: dict[str, Any]) -> float:
+def _seconds(folder: Path, layout: Layout, index: PartitionIndex) -> float:
     """Time of the jobs whose FLOPs count for the pool."""
     paths = [layout.file(f"{fit}.ledger") for fit in ("embed_fit", "cluster_fit", "base_fit")]
     entries = layout.specialised(index)

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.regimes.contenders import CONTENDERS, REFERENCE, overrides
 from benchmarks.regimes.finished import Finished
 from benchmarks.regimes.pools import layout_of
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.json_file import read_json
 from shoal.pool.pool import Pool
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
@@ -107,7 +108,7 @@ def lines(cell: Path, chosen: list[str]) -> Iterator[tuple[str, Line]]:
     """Every router's numbers in one cell."""
     run = Finished(cell, chosen, 0.0)
     layout = layout_of(cell, chosen)
-    index = read_json(cell / layout.index, dict[str, Any])
+    index = read_json(cell / layout.index, PartitionIndex)
     folder = (cell / layout.file("pool.manifest", index)).parent
     pool = Pool.load(folder, trust=run.shapes.trusted)
     trained = sorted(number for number in pool.experts.models if number >= 0)

@@ -35,6 +35,7 @@ from shoal.plan.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from shoal.formats.documents.index import PlannedEntry
     from shoal.model_store import ModelStore
 
 _AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
@@ -164,7 +165,7 @@ def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     yield _File(key, router, ledger, code=codes["router"])
 
 
-def _specialists(layout: Layout, entry: Mapping[str, Any], code: str) -> Iterator[_File]:
+def _specialists(layout: Layout, entry: PlannedEntry, code: str) -> Iterator[_File]:
     """The candidates of a partition; those whose files are gone are known by the choice."""
     choice, digest = read_made(layout.choice(entry), Choice), entry["specialist"]
     # Halving cuts trainings short, so it is part of what their weights are made from.

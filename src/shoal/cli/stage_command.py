@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
+    from shoal.formats.documents.index import PartitionIndex
     from shoal.formats.documents.plan import PackMember
     from shoal.plan.stages import Stage
     from shoal.pool.incomplete import Failure
@@ -127,7 +128,7 @@ class StageJob:
         return RunFile(self.runs[0])
 
     @cached_property
-    def index(self) -> dict[str, Any] | None:
+    def index(self) -> PartitionIndex | None:
         """The partition index, for a job about the rows of all partitions."""
         stages = list(STAGES)
         is_later = stages.index(self.stage.name) > stages.index("partition")
@@ -226,7 +227,7 @@ def _released(job: StageJob) -> list[int]:
 def _failures(job: StageJob) -> list[Failure]:
     from shoal.pool.incomplete import Failure
 
-    lacks = job.run.layout.lacks(job.index or {})
+    lacks = job.run.layout.lacks(job.index) if job.index else []
     failures = [Failure(**each) for each in job.run.record["failed"]]
     return [each for each in failures if each.name in lacks]
 

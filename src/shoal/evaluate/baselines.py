@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.choice import Point
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
-    from shoal.search.points import Point
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.training.budget import Budget

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.baselines import Baselines
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
     from shoal.search.steps import Steps
     from shoal.settings.learning import Evaluate, Model, Training
     from shoal.training.resume import Checkpoints

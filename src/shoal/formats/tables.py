@@ -44,13 +44,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.index import Fold
+
 KEY = "_key"
 FOLD = "_fold"
 SOURCE = "_source"
 UNIT = "_unit"
 RESERVED = (KEY, FOLD, SOURCE, UNIT)
 """Names of the columns that Shoal adds."""
-FOLDS = ("train", "validation", "test")
+FOLDS: tuple[Fold, ...] = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 OUTSIDE = 3
 """Code of rows kept out of every fold, such as queries known to be out of scope."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.ledger import Flops, Spent
 from shoal.formats.documents.plan import Hashes
+from shoal.formats.documents.weights import BaseFacts
+from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_made
+from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
 from shoal.plan.stages import STAGES
@@ -22,6 +25,8 @@ from shoal.training.resume import one_in
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from shoal.formats.documents.index import PlannedIndex
+    from shoal.operate.plan_document import CostRecord, Percent
     from shoal.plan.jobs import Job
     from shoal.plan.past import Benchmark
     from shoal.plan.plan import Plan
@@ -54,18 +59,17 @@ class Cost:
             _sum(self.flops, other.flops),
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> CostRecord:
         """The cost as JSON."""
-        return asdict(self)
+        return {"jobs": self.jobs, "seconds": self.seconds, "flops": self.flops}
 
-    def percent_of(self, other: Cost) -> dict[str, float | None]:
+    def percent_of(self, other: Cost) -> Percent:
         """Jobs, seconds and FLOPs as a percentage of ``other``'s; None where not known."""
-        shares = {}
-        for name, value in asdict(self).items():
-            whole = getattr(other, name)
-            known = value is not None and whole
-            shares[name] = round(100 * value / whole, 2) if known else None
-        return shares
+        return {
+            "jobs": _percent(self.jobs, other.jobs),
+            "seconds": _percent(self.seconds, other.seconds),
+            "flops": _percent(self.flops, other.flops),
+        }
 
 
 class Estimate:
@@ -77,7 +81,7 @@ class Estimate:
     """
 
     def __init__(
-        self, plan: Plan, index: Mapping[str, Any], jobs: Iterable[Job], *, packed: bool = False
+        self, plan: Plan, index: PlannedIndex, jobs: Iterable[Job], *, packed: bool = False
     ) -> None:
         """Take what is planned; nothing is read yet.
 
@@ -100,7 +104,7 @@ class Estimate:
 
     def rows(self, job: Job) -> int:
         """Rows that a specialist would see in its step, in whole batches, repeats counted."""
-        entries: list[dict[str, Any]] = self._index["partitions"]
+        entries = self._index["partitions"]
         training = self._plan.settings.train_specialists
         budget = self._budget
         own = entries[job.partition or 0].get("rows")
@@ -157,7 +161,8 @@ class Estimate:
         """The budget frozen with the base; until there is one, what it would be."""
         path = self._plan.layout.file("base_fit.base")
         if path.exists():
-            return Budget(**_meta(path)["budget"])
+            with naming(path):
+                return Budget(**as_kind(BaseFacts, read_weights(path).meta)["budget"])
         if "rows" not in self._index:
             return None
         training = self._plan.settings.train_specialists
@@ -235,16 +240,13 @@ def _benchmark(root: Path, output: Path) -> Benchmark | None:
     return read_benchmark(root / "benchmarks" / place.benchmark) if place else None
 
 
-def _meta(path: Path) -> dict[str, Any]:
-    """Content of a state file beside its tensors, which are not read."""
-    from shoal.formats.headers import read_weights
-
-    return read_weights(path).meta
-
-
 def _mean(values: Iterable[float]) -> float | None:
     known = list(values)
     return fmean(known) if known else None
+
+
+def _percent(part: float | None, whole: float | None) -> float | None:
+    return round(100 * part / whole, 2) if part is not None and whole else None
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import write_json
@@ -19,9 +19,11 @@ from shoal.plan.paths import parse
 from shoal.search.slot_names import number_of, validation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from shoal.formats.documents.index import PlannedIndex
     from shoal.formats.documents.plan import PackMember
+    from shoal.operate.plan_document import DoneAfter, Packing
     from shoal.plan.plan import Plan
 
 TRAINS = "train_specialist"
@@ -87,7 +89,7 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
     return packs
 
 
-def begin_packs(plan: Plan, index: Mapping[str, Any], *, write: bool) -> list[PlannedPack]:
+def begin_packs(plan: Plan, index: PlannedIndex, *, write: bool) -> list[PlannedPack]:
     """Plan the packs of a run.
 
     Args:
@@ -127,21 +129,13 @@ def _member(plan: Plan, job: Job) -> PackMember:
     }
 
 
-def packs_json(
-    plan: Plan, packs: Sequence[PlannedPack], estimate: Estimate
-) -> dict[str, Any] | None:
+def packs_json(plan: Plan, packs: Sequence[PlannedPack], estimate: Estimate) -> Packing | None:
     """The packs for programs; None where packing is off.
 
     Args:
         plan: The experiment.
         packs: What :func:`planned_packs` gave.
         estimate: What its jobs would cost.
-
-    Returns:
-        ``devices``; ``seconds`` until the last of them is done, ``packed`` and ``alone`` with a job
-        for each specialist, null where not known; ``packs``, each with its ``pack``, ``device``,
-        ``seconds`` and ``members``: ``partition``, grid ``point`` (null where a decision will
-        tell) and ``about``.
     """
     devices = plan.settings.packing.devices
     if devices is None:
@@ -168,25 +162,23 @@ def packs_json(
     }
 
 
-def _until_done(
-    packs: Sequence[PlannedPack], devices: int, estimate: Estimate
-) -> dict[str, float | None]:
+def _until_done(packs: Sequence[PlannedPack], devices: int, estimate: Estimate) -> DoneAfter:
     """Seconds until the last device is done, the start of each process included."""
-    start, done = estimate.start_seconds, {"packed": 0.0, "alone": 0.0}
+    start, packed, alone = estimate.start_seconds, 0.0, 0.0
     by_step: dict[int, list[PlannedPack]] = defaultdict(list)
     for each in packs:
         by_step[_step(each.members[0])].append(each)
     for own in by_step.values():
         loads = [0.0] * devices
-        alone = [estimate.training_seconds(job) for each in own for job in each.members]
-        if start is None or None in alone:
+        each_alone = [estimate.training_seconds(job) for each in own for job in each.members]
+        if start is None or None in each_alone:
             return {"packed": None, "alone": None}
         for each in own:
             loads[each.device] += start + (each.seconds or 0.0)
-        members = [Member(str(n), start + (seconds or 0.0)) for n, seconds in enumerate(alone)]
-        done["packed"] += max(loads)
-        done["alone"] += makespan(longest_first(members, devices))
-    return {**done}
+        members = [Member(str(n), start + (seconds or 0.0)) for n, seconds in enumerate(each_alone)]
+        packed += max(loads)
+        alone += makespan(longest_first(members, devices))
+    return {"packed": packed, "alone": alone}
 
 
 def _planned(

@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.errors import ERROR
 from shoal.formats.documents.judgement import DriftReport, Lack
@@ -28,8 +28,12 @@ from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from shoal.formats.documents.index import Fold, PartitionIndex, PlannedIndex
+    from shoal.formats.documents.judgement import Advice
+    from shoal.formats.documents.plan import Release
+    from shoal.operate.plan_document import PlanDocument, PlannedJob, PlannedPartition, Removed
     from shoal.operate.staleness import PartitionState
     from shoal.operate.why import Differences
     from shoal.plan.plan import Plan
@@ -50,54 +54,21 @@ class Now:
     """
 
     plan: Plan
-    index: Mapping[str, Any]
+    index: PlannedIndex
     exact: bool
     jobs: list[Job]
     run: list[Job]
-    record: Mapping[str, Any] | None
-    before: Mapping[str, Any] | None
+    record: Release | None
+    before: PartitionIndex | None
 
 
-def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]:
+def plan_document(plan: Plan, profile: str | None, cores: str) -> PlanDocument:
     """The planned run as JSON; makes the partition index first where only rows changed.
 
     Args:
         plan: The experiment.
         profile: Snakemake's profile for making the index.
         cores: Its number of cores for that, or ``all``.
-
-    Returns:
-        One document:
-
-        - ``experiment``; ``generation``: its number; ``release``: the published one it is
-          compared with, or null; ``exact``: false while the generation is not fitted, or the
-          index is out of date where nobody may write; counts of jobs are upper bounds then.
-        - ``partitions``: for each its ``partition``, ``status`` (see
-          :class:`shoal.operate.staleness.PartitionState`), ``rows`` ``before`` and ``after`` by
-          fold, ``changes``: for each fold that changed ``[added, removed]``, or null where the
-          earlier rows are no longer kept; ``waiting`` as in the index, or null; ``why``: reasons;
-          ``files``: source files behind them, each with ``path`` and ``kind``; ``cost``.
-        - ``settings``: changed ones, each with ``name``, ``before``, ``after``; ``codes``: stages
-          with changed code; ``other_base``: whether the base is to be trained anew, as its model
-          or settings changed; ``refit_needed``: reasons to start another generation.
-        - ``removed``: partitions ``retrained`` without training rows that are gone, partitions
-          ``waiting`` that still hold some, and ``seen``: ``stages`` of the generation whose fits
-          have seen ``rows`` rows (null: not known; an upper bound unless ``exact``) that are gone.
-        - ``incomplete``: what the pool is made without because training failed: for each
-          partition concerned its ``partition``, whether it has a ``specialist`` all the same, the
-          grid ``points`` that it lacks, and ``reasons``.
-        - ``drift``: what the published release's drift report recommends (``action``,
-          ``partitions``, ``reason``), or null.
-        - ``jobs``: those that would run, each with ``rule``, ``about``, ``partition``,
-          ``outputs``.
-        - ``packs``: which specialists train together (see
-          :func:`shoal.operate.packs.packs_json`), or null where packing is off. A partition's
-          cost then counts its specialists' training, ``train_pack`` among the rules the rest.
-        - ``rules``: cost of those that are about no partition, by rule.
-        - ``total``: cost of the ``run`` and of a ``full`` one, and ``percent`` of the one in the
-          other.
-
-        A cost is ``jobs``, ``seconds`` and ``flops``; what past jobs do not tell is null.
 
     Raises:
         SettingsError: A specialist would train for longer than a pack may.
@@ -125,7 +96,7 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> dict[str, Any]
         "release": now.record["release"] if now.record else None,
         "exact": now.exact,
         "partitions": partitions,
-        "settings": [asdict(change) for change in changed.settings],
+        "settings": [change.as_json() for change in changed.settings],
         "codes": changed.codes,
         "other_base": plan.needs_another_base,
         "refit_needed": _refit_needed(now),
@@ -151,9 +122,9 @@ def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
     return [Job("train_pack", {}, ())] * count
 
 
-def _drift(plan: Plan) -> dict[str, Any] | None:
+def _drift(plan: Plan) -> Advice | None:
     path = plan.home / "drift.json"
-    return dict(read_made(path, DriftReport)["recommendation"]) if path.exists() else None
+    return read_made(path, DriftReport)["recommendation"] if path.exists() else None
 
 
 def _now(plan: Plan, profile: str | None, cores: str) -> Now:
@@ -212,7 +183,7 @@ def _demo_jobs(plan: Plan) -> list[Job]:
     return [] if any(path.exists() for path in paths) else [Job("demo_data", {}, paths)]
 
 
-def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[dict[str, Any]]:
+def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[PlannedPartition]:
     run: dict[int, list[Job]] = defaultdict(list)
     for job in now.run:
         if job.partition is not None:
@@ -221,7 +192,7 @@ def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[dict
     if now.before is not None and now.record is not None:
         sources = {shard: path for shard, (path, _) in now.plan.shards.items()}
         rows = RowChanges(Layout.from_json(now.record["layout"]), now.plan.layout, sources)
-    found = []
+    found: list[PlannedPartition] = []
     failed = {lack["partition"] for lack in _incomplete(now) if not lack["specialist"]}
     for state in partition_states(now.before, now.index, run, failed):
         jobs = run.get(state.partition, [])
@@ -241,7 +212,7 @@ def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[dict
     return found
 
 
-def _changes(state: PartitionState, rows: RowChanges | None) -> dict[str, list[int] | None]:
+def _changes(state: PartitionState, rows: RowChanges | None) -> dict[Fold, list[int] | None]:
     """Rows added and removed in each fold that changed."""
     if rows is None:
         return {}
@@ -269,7 +240,7 @@ def _incomplete(now: Now) -> list[Lack]:
     return incomplete(now.index["partitions"], specialised, failures)
 
 
-def _removed(now: Now, partitions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _removed(now: Now, partitions: Sequence[PlannedPartition]) -> Removed:
     """Where training rows that are gone have left something behind."""
     retrained, waiting = [], []
     for part in partitions:
@@ -282,11 +253,11 @@ def _removed(now: Now, partitions: Sequence[Mapping[str, Any]]) -> dict[str, Any
     return {
         "retrained": retrained,
         "waiting": waiting,
-        "seen": [asdict(each) for each in seen],
+        "seen": [each.as_json() for each in seen],
     }
 
 
-def _job_json(job: Job) -> dict[str, Any]:
+def _job_json(job: Job) -> PlannedJob:
     return {
         "rule": job.rule,
         "about": job.about,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.formats.text import NONE, count_text, flops_text, seconds_text, value_text
 from shoal.operate.estimate import Cost
@@ -12,10 +13,18 @@ from shoal.plan.plan import OTHER_BASE
 from shoal.report.words import advice_text, incomplete_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
+
+    from shoal.operate.plan_document import (
+        BeforeAfter,
+        PackedSpecialist,
+        Packing,
+        PlanDocument,
+        PlannedPartition,
+    )
 
 _UNKNOWN = "?"
 _QUIET = {"fresh": "Fresh", "untrained": "Too few training rows for a specialist"}
@@ -25,7 +34,7 @@ _LEFT = ("status", "changed", "cost of", "pack", "trains, partition: grid points
 _COST_HEADS = ("jobs", "time", "training")
 
 
-def plan_text(document: Mapping[str, Any], refit: str) -> RenderableType:
+def plan_text(document: PlanDocument, refit: str) -> RenderableType:
     """A plan for the terminal: what changed, what would run and why, what it would cost.
 
     Args:
@@ -56,14 +65,14 @@ def plan_text(document: Mapping[str, Any], refit: str) -> RenderableType:
     )
 
 
-def _drift_lines(document: Mapping[str, Any]) -> Iterator[str]:
+def _drift_lines(document: PlanDocument) -> Iterator[str]:
     """The advice of the last run's drift report, where it is to do something."""
     advice = document["drift"]
     if advice is not None and advice["action"] != "keep":
         yield f"Drift, as of the last run: {advice_text(advice)}"
 
 
-def _opening(document: Mapping[str, Any]) -> Iterator[str]:
+def _opening(document: PlanDocument) -> Iterator[str]:
     release = document["release"]
     against = f"against its published release {release}" if release else "nothing is published yet"
     yield f"{document['experiment']}, generation {document['generation']}: {against}"
@@ -79,7 +88,7 @@ def _opening(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"Code changed: {', '.join(document['codes'])}"
 
 
-def _partition_table(partitions: Sequence[Mapping[str, Any]]) -> Table:
+def _partition_table(partitions: Sequence[PlannedPartition]) -> Table:
     table = _table("partition", "status", "training rows", "changed", *_COST_HEADS)
     for part in partitions:
         changed = "\n".join(
@@ -91,10 +100,10 @@ def _partition_table(partitions: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _training_rows(rows: Mapping[str, Any]) -> str:
+def _training_rows(rows: BeforeAfter) -> str:
     """Before and after, once where they are as many: ``220 → 221``."""
-    counts = [None if side is None else side["train"] for side in rows.values()]
-    return " → ".join(count_text(n) for n in dict.fromkeys(counts) if n is not None)
+    counts = (side["train"] for side in (rows["before"], rows["after"]) if side is not None)
+    return " → ".join(map(count_text, dict.fromkeys(counts)))
 
 
 def _moved(pair: Sequence[int] | None) -> str:
@@ -102,7 +111,7 @@ def _moved(pair: Sequence[int] | None) -> str:
     return _UNKNOWN if pair is None else f"+{count_text(pair[0])} -{count_text(pair[1])}"
 
 
-def _reason_lines(partitions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _reason_lines(partitions: Sequence[PlannedPartition]) -> Iterator[str]:
     """Each reason once, with its partitions."""
     found: dict[str, list[int]] = {}
     for part in partitions:
@@ -112,7 +121,7 @@ def _reason_lines(partitions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{_named(numbers)}: {reason}"
 
 
-def _quiet_lines(partitions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _quiet_lines(partitions: Sequence[PlannedPartition]) -> Iterator[str]:
     for status, words in _QUIET.items():
         numbers = [part["partition"] for part in partitions if part["status"] == status]
         if numbers:
@@ -128,7 +137,7 @@ def _named(numbers: Sequence[int]) -> str:
     return f"{'Partition' if len(numbers) == 1 else 'Partitions'} {text}"
 
 
-def _removal_lines(document: Mapping[str, Any], refit: str) -> Iterator[str]:
+def _removal_lines(document: PlanDocument, refit: str) -> Iterator[str]:
     removed = document["removed"]
     if removed["retrained"]:
         yield f"{_named(removed['retrained'])}: trained again without rows removed or edited"
@@ -150,12 +159,12 @@ def _counted(rows: int | None, at_most: str) -> tuple[str, str]:
     return f"{count} training rows that were", "them"
 
 
-def _refit_lines(document: Mapping[str, Any], refit: str) -> Iterator[str]:
+def _refit_lines(document: PlanDocument, refit: str) -> Iterator[str]:
     for reason in document["refit_needed"]:
         yield f"Refit needed: {reason}; the generation stays as it is, `{refit}` starts the next"
 
 
-def _nothing(document: Mapping[str, Any]) -> str:
+def _nothing(document: PlanDocument) -> str:
     full = Cost(**document["total"]["full"])
     return f"Nothing to do. A full run: {full.jobs} jobs, {cost_text(full)}"
 
@@ -168,7 +177,7 @@ def cost_text(cost: Cost) -> str:
     return f"{seconds} of job time, {flops}"
 
 
-def _packs(packing: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+def _packs(packing: Packing | None) -> Iterator[RenderableType]:
     """Trainings that share a process, and when they are done."""
     from rich.text import Text
 
@@ -179,7 +188,7 @@ def _packs(packing: Mapping[str, Any] | None) -> Iterator[RenderableType]:
         trained = "\n".join(_trained(pack["members"]))
         table.add_row(pack["pack"], str(pack["device"]), trained, _time(pack["seconds"]))
     yield table
-    packed, alone = (_time(packing["seconds"][way]) for way in ("packed", "alone"))
+    packed, alone = map(_time, (packing["seconds"]["packed"], packing["seconds"]["alone"]))
     devices = _devices(packing["devices"])
     yield Text(f"Specialists are done after {packed} on {devices}; with a job each after {alone}")
 
@@ -188,13 +197,13 @@ def _devices(count: int) -> str:
     return "1 device" if count == 1 else f"{count} devices"
 
 
-def _trained(members: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _trained(members: Sequence[PackedSpecialist]) -> Iterator[str]:
     """A line for each partition: its number and its grid points, as far as they are known."""
-    found: dict[int, list[str]] = {}
-    for member in sorted(members, key=lambda member: int(member["partition"])):
+    found: dict[int | None, list[str]] = defaultdict(list)
+    for member in sorted(members, key=lambda member: member["partition"] or 0):
         point = member["point"]
         text = "to be decided" if point is None else point_text(point)
-        found.setdefault(member["partition"], []).append(text)
+        found[member["partition"]].append(text)
     for partition, points in found.items():
         yield f"{partition}: {', '.join(points)}"
 
@@ -203,7 +212,7 @@ def _time(seconds: float | None) -> str:
     return _UNKNOWN if seconds is None else seconds_text(seconds)
 
 
-def _cost_table(document: Mapping[str, Any]) -> Table:
+def _cost_table(document: PlanDocument) -> Table:
     """Partitions together, other rules one by one, and the sum against a full run."""
     at_most = "" if document["exact"] else "≤ "
     table = _table("cost of", *_COST_HEADS)
@@ -218,7 +227,8 @@ def _cost_table(document: Mapping[str, Any]) -> Table:
     table.add_row("this run", *_cells(run, at_most), style="bold")
     if run.jobs < full.jobs:
         table.add_row("a full run", *_cells(full, at_most))
-        shares = (total["percent"][name] for name in ("jobs", "seconds", "flops"))
+        percent = total["percent"]
+        shares = (percent["jobs"], percent["seconds"], percent["flops"])
         texts = [_UNKNOWN if share is None else f"{share:.1f} %" for share in shares]
         table.add_row("this of a full run", *texts, style="bold")
     return table

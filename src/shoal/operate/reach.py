@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.formats.documents.index import PartitionIndex, waited_for
 from shoal.formats.documents.plan import Hashes
@@ -19,8 +19,9 @@ from shoal.plan.stages import STAGES
 from shoal.training.resume import output_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from shoal.formats.documents.plan import Release
     from shoal.plan.plan import Plan
 
 
@@ -86,12 +87,12 @@ def _packs(root: Path, found: Reach) -> Iterator[Path]:
             yield from (status, status.parent / "members" / status.name)
 
 
-def _released(history: History, keep: int) -> list[Mapping[str, Any]]:
+def _released(history: History, keep: int) -> list[Release]:
     """The last releases, different from each other."""
     records = [*reversed(history.entries)]
     if history.current is not None:
         records.insert(0, history.current)
-    kept: dict[str, Mapping[str, Any]] = {}
+    kept: dict[str, Release] = {}
     for record in records:
         if len(kept) < keep:
             kept.setdefault(record["release"], record)
@@ -103,7 +104,7 @@ def _baselines(layout: Layout) -> list[Path]:
     return [*layout.frozen_baselines(), *layout.frozen_baselines("incomplete")]
 
 
-def _waited_for(layout: Layout, index: Mapping[str, Any]) -> Iterator[Path]:
+def _waited_for(layout: Layout, index: PartitionIndex) -> Iterator[Path]:
     """Indexes that have the rows of specialists in use, and the row stores they name."""
     from shoal.partitions.grouping import FOLD_NAMES
     from shoal.partitions.index import UNASSIGNED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import read_made
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.index import PlannedIndex
+    from shoal.operate.plan_document import SeenRows
     from shoal.plan.layout import Layout
     from shoal.plan.plan import Plan
     from shoal.plan.stages import Stage
@@ -40,8 +42,12 @@ class Seen:
     rows: int | None
     exact: bool
 
+    def as_json(self) -> SeenRows:
+        """As the document of a plan has it."""
+        return {"stages": self.stages, "rows": self.rows, "exact": self.exact}
 
-def seen_by_fits(plan: Plan, index: Mapping[str, Any]) -> list[Seen]:
+
+def seen_by_fits(plan: Plan, index: PlannedIndex) -> list[Seen]:
     """Training rows, removed or edited since, that fits of the generation have seen.
 
     A row is its encoded content: one that moved to another file, or came back, is not gone.
@@ -64,7 +70,7 @@ def seen_by_fits(plan: Plan, index: Mapping[str, Any]) -> list[Seen]:
     return found
 
 
-def _bases(plan: Plan, index: Mapping[str, Any]) -> Iterator[tuple[str, frozenset[str]]]:
+def _bases(plan: Plan, index: PlannedIndex) -> Iterator[tuple[str, frozenset[str]]]:
     """Each part of the generation that is fitted, and the shards that it was fitted on."""
     found: dict[str, set[str]] = {}
     for stage in STAGES.values():

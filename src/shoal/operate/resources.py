@@ -18,6 +18,7 @@ from shoal.plan.stages import STAGES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from shoal.formats.documents.index import PlannedEntry, PlannedIndex
     from shoal.plan.plan import Plan
     from shoal.settings.nodes import Need, NodeClass
 
@@ -157,11 +158,11 @@ class Resources:
         return seconds, None if overhead is None else overhead + self._data_mb(rows)
 
     @cached_property
-    def _index(self) -> Mapping[str, Any]:
+    def _index(self) -> PlannedIndex:
         return self._plan.layout.read_index() or {"partitions": []}
 
     @cached_property
-    def _entries(self) -> dict[str, Mapping[str, Any]]:
+    def _entries(self) -> dict[str, PlannedEntry]:
         return {entry["specialist"]: entry for entry in self._index["partitions"]}
 
     @cached_property
@@ -179,7 +180,7 @@ class Resources:
         return max(unexplained, default=None)
 
     @cached_property
-    def _past_specialists(self) -> list[Mapping[str, Any]]:
+    def _past_specialists(self) -> list[Training]:
         paths = self._plan.root.glob(glob(STAGES["train_specialist"], "ledger"))
         return [read_made(path, Training) for path in newest(paths)]
 

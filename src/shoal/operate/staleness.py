@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from shoal.formats.tables import FOLDS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container
 
-    Entry = Mapping[str, Any]
+    from shoal.formats.documents.index import Counts, Fold, PlannedEntry, PlannedIndex, Waiting
 
 Status = Literal["fresh", "changed", "new", "gone", "waiting", "untrained", "failed"]
 
@@ -36,16 +36,16 @@ class PartitionState:
 
     partition: int
     status: Status
-    rows_before: Mapping[str, int] | None
-    rows_after: Mapping[str, int] | None
-    folds: tuple[str, ...]
-    waiting: Mapping[str, Any] | None = None
+    rows_before: Counts | None
+    rows_after: Counts | None
+    folds: tuple[Fold, ...]
+    waiting: Waiting | None = None
     waited: bool = False
 
 
 def partition_states(
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any],
+    before: PlannedIndex | None,
+    after: PlannedIndex,
     stale: Container[int],
     failed: Container[int] = (),
 ) -> list[PartitionState]:
@@ -57,10 +57,8 @@ def partition_states(
         stale: Numbers of the partitions of which a job would run.
         failed: Numbers of those that the pool is made without a specialist of.
     """
-    held: dict[int, Entry] = {
-        int(entry["partition"]): entry for entry in (before or {"partitions": []})["partitions"]
-    }
-    found: dict[int, Entry] = {int(entry["partition"]): entry for entry in after["partitions"]}
+    held = {entry["partition"]: entry for entry in before["partitions"]} if before else {}
+    found = {entry["partition"]: entry for entry in after["partitions"]}
     return [
         replace(state, status="failed") if number in failed else state
         for number in sorted({*held, *found})
@@ -68,15 +66,17 @@ def partition_states(
     ]
 
 
-def _state(number: int, old: Entry | None, new: Entry | None, stale: bool) -> PartitionState:
-    folds: tuple[str, ...] = ()
+def _state(
+    number: int, old: PlannedEntry | None, new: PlannedEntry | None, stale: bool
+) -> PartitionState:
+    folds: tuple[Fold, ...] = ()
     if old is not None and new is not None:
         folds = tuple(fold for fold in FOLDS if old["digests"][fold] != new["digests"][fold])
     waiting = None if new is None else new.get("waiting")
     return PartitionState(
         partition=number,
         status=_status(old, new, bool(folds) or stale),
-        rows_before=None if old is None else old["rows"],
+        rows_before=None if old is None else old.get("rows"),
         rows_after=None if new is None else new.get("rows"),
         folds=folds,
         waiting=waiting,
@@ -84,7 +84,7 @@ def _state(number: int, old: Entry | None, new: Entry | None, stale: bool) -> Pa
     )
 
 
-def _status(old: Entry | None, new: Entry | None, different: bool) -> Status:
+def _status(old: PlannedEntry | None, new: PlannedEntry | None, different: bool) -> Status:
     had = old is not None and bool(old["trained"])
     if new is None or not new["trained"]:
         return "gone" if had else "untrained"

@@ -10,6 +10,7 @@ from shoal.formats.documents.judgement import GateRecord, Metrics
 from shoal.formats.json_file import read_made
 from shoal.formats.text import value_text
 from shoal.operate.estimate import Cost, Estimate
+from shoal.operate.plan_document import CostRecord
 from shoal.operate.plan_text import cost_text
 from shoal.plan.answers import answers_jobs, answers_page
 from shoal.plan.plan import placeholders
@@ -62,8 +63,8 @@ class AnswersPage(TypedDict):
 class Total(TypedDict):
     """Cost of this run and of a full one; jobs that variants share are counted once."""
 
-    run: dict[str, Any]
-    full: dict[str, Any]
+    run: CostRecord
+    full: CostRecord
 
 
 class Variants(TypedDict):
@@ -123,7 +124,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
             values.append(value)
     steps = plans[0].layout.slots
     compare = answers_jobs(plans)
-    more = Estimate(plans[0], {}, compare)
+    more = Estimate(plans[0], {"partitions": []}, compare)
     run += more.cost([job for job in compare if job.missing])
     full += more.cost(compare)
     page = answers_page(plans[0].record)

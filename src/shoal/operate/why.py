@@ -10,6 +10,10 @@ from shoal.plan.stages import BEFORE_INDEX, STAGES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from shoal.formats.documents.choice import Point
+    from shoal.formats.documents.index import Waiting
+    from shoal.formats.documents.plan import PlanRecord
+    from shoal.operate.plan_document import ChangedSetting
     from shoal.operate.row_changes import FileChange
     from shoal.operate.staleness import PartitionState
     from shoal.plan.plan import Plan
@@ -65,6 +69,10 @@ class SettingChange:
         """The part of the settings that it belongs to."""
         return self.name.split(".")[0]
 
+    def as_json(self) -> ChangedSetting:
+        """As the document of a plan has it."""
+        return {"name": self.name, "before": self.before, "after": self.after}
+
 
 @dataclass(frozen=True)
 class Differences:
@@ -88,7 +96,7 @@ class Differences:
         return [name for name in wanted if name in changed]
 
 
-def differences(plan: Plan, record: Mapping[str, Any] | None) -> Differences:
+def differences(plan: Plan, record: PlanRecord | None) -> Differences:
     """Differences from the published release, rows aside.
 
     Args:
@@ -163,7 +171,7 @@ def _rows_text(state: PartitionState, changed: Differences, files: Sequence[File
     return f"{only}rows, by the code of {', '.join(stages)}" if stages else f"{only}rows"
 
 
-def _waiting_text(waiting: Mapping[str, Any]) -> str:
+def _waiting_text(waiting: Waiting) -> str:
     return (
         f"waits: {waiting['added']} added, {waiting['removed']} removed since its specialist was "
         f"trained ({100 * waiting['share']:.1f} %)"
@@ -188,7 +196,7 @@ def _settings_text(sections: Sequence[str]) -> str:
     return f"settings of {', '.join(sections)} changed" if sections else ""
 
 
-def point_text(point: Mapping[str, Any]) -> str:
+def point_text(point: Point) -> str:
     """A grid point in one line."""
     return " ".join(f"{name}={value}" for name, value in point.items()) or "the settings' own"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.hashing import rows_id
@@ -22,10 +22,11 @@ from shoal.search.slot_names import validation_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from shoal.formats.documents.index import PlannedEntry, PlannedIndex
+    from shoal.formats.documents.plan import LayoutRecord
     from shoal.plan.jobs import Job
+    from shoal.plan.stages import Root
     from shoal.pool.incomplete import Failure
-
-    IndexContent = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Layout:
         """Paths that were asked for: a plan asks thousands of times, and making one takes long."""
         return {}
 
-    def file(self, name: str, index: Mapping[str, Any] | None = None, **wildcards: str) -> Path:
+    def file(self, name: str, index: PlannedIndex | None = None, **wildcards: str) -> Path:
         """A file of a job.
 
         Args:
@@ -105,13 +106,13 @@ class Layout:
         """A partition index under the same assigner."""
         return self.file("partition.index", index_id=identity)
 
-    def read_index(self) -> dict[str, Any] | None:
+    def read_index(self) -> PartitionIndex | None:
         """Content of the partition index; None where there is none yet."""
-        return dict(read_made(self.index, PartitionIndex)) if self.index.exists() else None
+        return read_made(self.index, PartitionIndex) if self.index.exists() else None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> LayoutRecord:
         """The layout as JSON, from which :meth:`from_json` makes it again."""
-        return asdict(self)
+        return cast("LayoutRecord", asdict(self))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -152,19 +153,19 @@ class Layout:
             )
         return slots
 
-    def search_of(self, entry: Mapping[str, Any]) -> Slots:
+    def search_of(self, entry: PlannedEntry) -> Slots:
         """The search of a partition of the index."""
         return self.search(entry["specialist"], entry["digests"]["validation"])
 
-    def choice(self, entry: Mapping[str, Any]) -> Path:
+    def choice(self, entry: PlannedEntry) -> Path:
         """The choice of grid point of a partition of the index."""
         return self.search_of(entry).choice
 
-    def candidates(self, entry: Mapping[str, Any]) -> list[Path]:
+    def candidates(self, entry: PlannedEntry) -> list[Path]:
         """Weights among which a partition's specialist is chosen."""
         return list(self.search_of(entry).candidates) if entry["trained"] else []
 
-    def specialised(self, index: IndexContent) -> list[Mapping[str, Any]]:
+    def specialised(self, index: PlannedIndex) -> list[PlannedEntry]:
         """Entries of the partitions that have a specialist, or will have one."""
         return [entry for entry in index["partitions"] if self.candidates(entry)]
 
@@ -172,9 +173,9 @@ class Layout:
     def _left_out(self) -> frozenset[str]:
         return frozenset(self.left_out)
 
-    def lacks(self, index: IndexContent) -> list[str]:
+    def lacks(self, index: PlannedIndex) -> list[str]:
         """Slots ``ID/DIGEST/STEP/SLOT`` of the index that the pool is made without."""
-        entries = index.get("partitions", []) if self.left_out else []
+        entries = index["partitions"] if self.left_out else []
         return sorted(
             {name for each in entries if each["trained"] for name in self.search_of(each).lacks}
         )
@@ -193,12 +194,12 @@ class Layout:
         found = (paths.outputs(self, stage, {"basis": basis}) for stage in stages)
         return [path for files in found for path in files.values()]
 
-    def root_of(self, index: IndexContent, name: str) -> str:
+    def root_of(self, index: PlannedIndex, name: Root) -> str:
         """A root of the index, another one where the pool lacks specialists of it."""
-        root, lacks = str(index["root"][name]), self.lacks(index)
+        root, lacks = index["root"][name], self.lacks(index)
         return rows_id(root, lacks) if lacks else root
 
-    def basis_of(self, index: IndexContent) -> str:
+    def basis_of(self, index: PlannedIndex) -> str:
         """Which rows the baselines of an index are trained for.
 
         Those of a generation are never trained to the FLOPs of an incomplete pool. Where there
@@ -221,10 +222,10 @@ class Layout:
         """Everything up to the index, which is planned without it."""
         return paths.jobs(self, (*BEFORE_INDEX, STAGES[INDEX]))
 
-    def later_jobs(self, index: IndexContent) -> Iterator[Job]:
+    def later_jobs(self, index: PlannedIndex) -> Iterator[Job]:
         """Everything after the index."""
         return paths.jobs(self, AFTER_INDEX, index)
 
-    def jobs(self, index: IndexContent) -> list[Job]:
+    def jobs(self, index: PlannedIndex) -> list[Job]:
         """Every job of the experiment, whether it has run or not."""
         return [*self.early_jobs(), *self.later_jobs(index)]

@@ -12,7 +12,7 @@ import math
 import re
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.ledger import Artifact
@@ -26,16 +26,16 @@ from shoal.search.slot_names import validation_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from shoal.formats.documents.index import PlannedIndex
     from shoal.plan.layout import Layout
     from shoal.plan.slots import Slots
     from shoal.plan.stages import From, Input, Stage
 
-    IndexContent = Mapping[str, Any]
     Wildcards = Mapping[str, str]
 
 
 def outputs(
-    layout: Layout, stage: Stage, wildcards: Wildcards, index: IndexContent | None = None
+    layout: Layout, stage: Stage, wildcards: Wildcards, index: PlannedIndex | None = None
 ) -> dict[str, Path]:
     """Files that a job makes, by name.
 
@@ -65,7 +65,7 @@ def outputs(
 
 
 def inputs(
-    layout: Layout, stage: Stage, wildcards: Wildcards, index: IndexContent | None = None
+    layout: Layout, stage: Stage, wildcards: Wildcards, index: PlannedIndex | None = None
 ) -> dict[str, Path | list[Path]]:
     """Files that a job takes, by name; a list where it may be any number of files.
 
@@ -83,7 +83,7 @@ def inputs(
 
 
 def recorded_inputs(
-    layout: Layout, stage: Stage, wildcards: Wildcards, index: IndexContent | None = None
+    layout: Layout, stage: Stage, wildcards: Wildcards, index: PlannedIndex | None = None
 ) -> list[Path]:
     """Files whose hashes the outputs of a job carry, source files aside.
 
@@ -102,7 +102,7 @@ def recorded_inputs(
 
 
 def jobs(
-    layout: Layout, stages: Iterable[Stage], index: IndexContent | None = None
+    layout: Layout, stages: Iterable[Stage], index: PlannedIndex | None = None
 ) -> Iterator[Job]:
     """Jobs of some stages, each after those that its inputs come from.
 
@@ -125,7 +125,7 @@ def jobs(
 
 
 def _partition_jobs(
-    layout: Layout, stages: tuple[Stage, ...], index: IndexContent
+    layout: Layout, stages: tuple[Stage, ...], index: PlannedIndex
 ) -> Iterator[Job]:
     """Jobs about one partition after the other, step by step of its search."""
     for entry in layout.specialised(index):
@@ -152,7 +152,7 @@ def is_list(stage: Stage, each: Input) -> bool:
 
 
 def jobs_of(
-    layout: Layout, stage: Stage, index: IndexContent | None = None, **given: str
+    layout: Layout, stage: Stage, index: PlannedIndex | None = None, **given: str
 ) -> Iterator[dict[str, str]]:
     """Wildcards of a stage's jobs; those of packs are not known before packs are planned.
 
@@ -182,7 +182,7 @@ def _jobs_of_search(search: Slots, stage: Stage, given: Wildcards) -> Iterator[d
 
 
 def _partitions(
-    layout: Layout, index: IndexContent | None, given: Wildcards
+    layout: Layout, index: PlannedIndex | None, given: Wildcards
 ) -> Iterator[tuple[str, str]]:
     """Digests of training and validation rows of the partitions that have a specialist."""
     if "digest" in given:
@@ -197,7 +197,7 @@ def _paths(
     stage: Stage,
     each: Input,
     wildcards: Wildcards,
-    index: IndexContent | None,
+    index: PlannedIndex | None,
 ) -> list[Path]:
     if each.probes and not layout.probed:
         return []
@@ -207,7 +207,7 @@ def _paths(
 
 
 def _from(
-    layout: Layout, stage: Stage, origin: From, wildcards: Wildcards, index: IndexContent | None
+    layout: Layout, stage: Stage, origin: From, wildcards: Wildcards, index: PlannedIndex | None
 ) -> Iterator[Path]:
     """An output of the jobs of a stage that agree with a job in what both are about."""
     source = STAGES[origin.stage]
@@ -231,7 +231,7 @@ def _jobs_in_steps(
     source: Stage,
     origin: From,
     step: str | None,
-    index: IndexContent | None,
+    index: PlannedIndex | None,
     given: Wildcards,
 ) -> Iterator[dict[str, str]]:
     """Jobs of the steps that an input is of, for a job in a step or after the last."""
@@ -253,7 +253,7 @@ def _at_fit(layout: Layout, source: Stage, output: str) -> Iterator[Path]:
         found = [outputs(layout, source, {"shard": shard}) for shard in assigned_at_fit(layout)]
     else:
         path = index_at_fit(layout)
-        index = dict(read_made(path, PartitionIndex)) if path.exists() else None
+        index = read_made(path, PartitionIndex) if path.exists() else None
         found = [outputs(layout, source, job, index) for job in jobs_of(layout, source, index)]
     yield from (each[output] for each in found if each[output].exists())
 
@@ -402,13 +402,13 @@ def _value(
     layout: Layout,
     stage: Stage,
     wildcards: Wildcards,
-    index: IndexContent | None,
+    index: PlannedIndex | None,
 ) -> str:
     """Value of a wildcard that is no key of its stage: an identity, or digests of rows."""
-    if name == "root":
-        return layout.root_of(index or {}, stage.root)
-    if name == "basis":
-        return layout.basis_of(index or {})
+    if name in ("root", "basis"):
+        if index is None:
+            raise KeyError(name)
+        return layout.root_of(index, stage.root) if name == "root" else layout.basis_of(index)
     if name in ("index_id", "release"):
         return str(getattr(layout, name))
     if name == "rows_id":

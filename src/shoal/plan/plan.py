@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from shoal.errors import ModelError, SourceError
 from shoal.formats.documents.ledger import Artifact
@@ -34,7 +34,8 @@ from shoal.sources.shards import name_shards
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shoal.formats.documents.plan import LayoutRecord, Release, RunRecord, Waiting
+    from shoal.formats.documents.index import PlannedEntry, PlannedIndex
+    from shoal.formats.documents.plan import Release, RunRecord, Waiting
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
 
@@ -229,7 +230,7 @@ class Plan:
         return {
             "plan": {
                 "release": self.layout.release,
-                "layout": cast("LayoutRecord", self.layout.as_json()),
+                "layout": self.layout.as_json(),
                 "tolerance": self.settings.changes.tolerance,
                 "settings": self.settings.as_json(),
                 "codes": self.codes,
@@ -269,19 +270,18 @@ class Plan:
         command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
         return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
 
-    def fit_record(self, stage: Stage) -> dict[str, Any] | None:
-        """The record of a fit of the generation; None while it is not fitted."""
+    def fit_code(self, stage: Stage) -> str | None:
+        """Digest of the code that made a fit of the generation; None while it is not fitted."""
         path = self.layout.file(f"{stage.name}.{stage.record}")
-        return dict(read_made(path, Artifact).get(MADE_FROM, {})) if path.exists() else None
+        if not path.exists():
+            return None
+        made_from = read_made(path, Artifact).get(MADE_FROM)
+        return made_from.get("code", "") if made_from else ""
 
     def outdated_fits(self) -> list[str]:
         """Stages up to the index whose code has changed since the generation was fitted."""
-        records = {each.identity: self.fit_record(each) for each in BEFORE_INDEX if each.frozen}
-        return [
-            name
-            for name, record in records.items()
-            if record is not None and record.get("code") != self.fit_codes[name]
-        ]
+        codes = {each.identity: self.fit_code(each) for each in BEFORE_INDEX if each.frozen}
+        return [name for name, code in codes.items() if code not in (None, self.fit_codes[name])]
 
     def require_the_bases_model(self) -> None:
         """Refuse a model whose code or data files have changed since the base was trained.
@@ -291,10 +291,8 @@ class Plan:
         Raises:
             ModelError: It has.
         """
-        record = self.fit_record(STAGES["base_fit"]) or {}
-        before, now = (
-            users_part(each) for each in (record.get("code", ""), self.fit_codes["base"])
-        )
+        code = self.fit_code(STAGES["base_fit"]) or ""
+        before, now = users_part(code), users_part(self.fit_codes["base"])
         if before and now and before != now:
             target = self.settings.model.target
             raise ModelError(
@@ -307,7 +305,7 @@ class Plan:
     @property
     def needs_another_base(self) -> bool:
         """Whether the published release is of this generation, but its base of other settings."""
-        if self.history.current is None or self.fit_record(STAGES["base_fit"]) is not None:
+        if self.history.current is None or self.fit_code(STAGES["base_fit"]) is not None:
             return False
         before, now = self.history.current["layout"], self.layout
         same = before["generation"] == now.generation
@@ -347,10 +345,10 @@ def _shards(settings: Settings, root: Path) -> Shards:
     return name_shards(sources, root / ".source-hashes.json")
 
 
-def placeholders(settings: Settings) -> dict[str, Any]:
+def placeholders(settings: Settings) -> PlannedIndex:
     """An index with as many partitions as the settings allow, for planning without data."""
     names = [f"partition-{number}" for number in range(settings.cluster.most_partitions)]
-    partitions = [
+    partitions: list[PlannedEntry] = [
         {
             "partition": number,
             "trained": True,

@@ -22,7 +22,7 @@ from shoal.plan.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
     from shoal.search.steps import Steps
     from shoal.settings.data import ArraySource
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Per = Literal["", "shard", "step", "slot", "pack"]
 """Subject of one job; a step, and its slots, are of the search of a partition."""
 
+Root = Literal["fit", "all"]
+"""Digest over all partitions: of the rows that fits see, or of all."""
+
 Steps = Literal["all", "before", "compared", "last"]
 """Which steps of a search an input is of: all, the one before the job's, those whose slots a
 decision compares (the last one, where the job is of none), or the last one."""
@@ -111,7 +114,7 @@ class Stage:
     code: str | None = None
     need: Need | Callable[[Settings], Need] | None = "light"
     frozen: bool = False
-    root: Literal["fit", "all"] = "fit"
+    root: Root = "fit"
     command: str | None = None
     ledger: str = "ledger"
     unrecorded: tuple[str, ...] = ()

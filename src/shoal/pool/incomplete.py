@@ -12,7 +12,7 @@ from shoal.formats.json_file import read_made
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from shoal.formats.documents.index import PartitionEntry
+    from shoal.formats.documents.index import PlannedEntry
     from shoal.formats.documents.judgement import Lack
     from shoal.formats.documents.plan import FailedSpecialist
 
@@ -69,7 +69,7 @@ def read_failed(path: Path) -> list[Failure]:
 
 
 def incomplete(
-    entries: Iterable[PartitionEntry], specialised: Container[int], failures: Iterable[Failure]
+    entries: Iterable[PlannedEntry], specialised: Container[int], failures: Iterable[Failure]
 ) -> list[Lack]:
     """List what each partition of a pool lacks because training failed.
 

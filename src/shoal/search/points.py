@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.errors import SettingsError, nearest
 from shoal.formats.shapes import PREFIX
@@ -13,7 +13,8 @@ from shoal.settings.targets import OURS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Point = dict[str, Any]
+    from shoal.formats.documents.choice import Point
+
 _MODEL = "model."
 _NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows", "lanes")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
     from shoal.search.space import Space
     from shoal.search.steps import Tried
     from shoal.settings.search import GridSampling

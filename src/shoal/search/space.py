@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
     from shoal.settings.learning import Model, Training
     from shoal.settings.search import GridSampling, Sampling
 

@@ -20,7 +20,7 @@ from shoal.settings.section import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
     from shoal.search.space import Space
     from shoal.settings import Settings
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
     from shoal.search.steps import Steps
 
 STATE = "state.safetensors"

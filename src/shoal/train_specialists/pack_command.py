@@ -20,8 +20,8 @@ from shoal.train_specialists.candidate import STATE, candidate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from shoal.formats.documents.choice import Point
     from shoal.formats.documents.plan import PackMember
-    from shoal.search.points import Point
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.candidate import Candidate

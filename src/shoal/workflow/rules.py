@@ -23,6 +23,7 @@ from shoal.workflow.mode import Mode, mode_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shoal.formats.documents.index import PlannedIndex
     from shoal.plan.jobs import Job
     from shoal.plan.stages import Stage
 
@@ -40,7 +41,7 @@ class RulesPlan(Plan):
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
         self._members: dict[str, list[PackMember]] = {}
-        self._index: dict[str, Any] | None = None
+        self._index: PlannedIndex | None = None
         self._pending: set[Path] | None = None
 
     @property
@@ -142,7 +143,7 @@ class RulesPlan(Plan):
                 self._pending |= set(self._of_jobs(self.layout.later_jobs(self._index), mode))
         return self._pending
 
-    def _candidates_of_missing_choices(self, index: Mapping[str, Any]) -> set[Path]:
+    def _candidates_of_missing_choices(self, index: PlannedIndex) -> set[Path]:
         """Files of specialists among which the job of a choice waits to choose.
 
         What waits for the choice need not wait for them too. Listed again for each job that
@@ -184,7 +185,7 @@ class RulesPlan(Plan):
             or job.missing
         )
 
-    def index(self) -> dict[str, Any]:
+    def index(self) -> PlannedIndex:
         """Content of the partition index, or placeholders for it.
 
         Asking the checkpoint makes Snakemake wait for it and plan what follows afterwards. A dry
@@ -210,7 +211,7 @@ class RulesPlan(Plan):
             cluster_id=self.layout.fits["cluster"],
             index_id=self.layout.index_id,
         )
-        return self._known(dict(read_made(self.layout.index, PartitionIndex)))
+        return self._known(read_made(self.layout.index, PartitionIndex))
 
     def _has_some_index(self) -> bool:
         """Whether there is an index of the current assigner, of whatever rows."""
@@ -218,7 +219,7 @@ class RulesPlan(Plan):
         about = {"generation": layout.generation, "cluster_id": layout.fits["cluster"]}
         return any(self.root.glob(glob(STAGES["partition"], "index", **about)))
 
-    def _known(self, index: dict[str, Any]) -> dict[str, Any]:
+    def _known(self, index: PlannedIndex) -> PlannedIndex:
         self._index, self._pending = index, None
         return index
 

@@ -56,7 +56,8 @@ def _started_plans(plans: Plans) -> Plans:
         )
     if any(plan.needs_another_base for plan in plans.all):
         say(f"refit of the base: {OTHER_BASE}")
-    unknown = max((plan.layout.read_index() or {}).get("unknown_labels", 0) for plan in plans.all)
+    indexes = filter(None, (plan.layout.read_index() for plan in plans.all))
+    unknown = max((index["unknown_labels"] for index in indexes), default=0)
     if unknown:
         say(
             f"refit needed: {unknown} training rows are of classes that generation {generation} "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from shoal.formats.documents import plan as documents
-    from shoal.search.points import Point
+    from shoal.formats.documents.choice import Point
 
 EMBEDDER = "embedder"
 _SERVING = ("base", "generalist", "specialist")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from shoal.explore.query.model_tables import modified
 from shoal.formats.documents.index import PartitionIndex
@@ -14,7 +14,7 @@ from shoal.plan.paths import glob, parse
 from shoal.plan.stages import BEFORE_INDEX, INDEX, STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from shoal.explore.query.results import Release, Results, Row
@@ -79,7 +79,7 @@ def _data(release: Release) -> str | None:
 
 
 def _evaluation(results: Results, release: Release) -> str:
-    return results.name(release.layout.file("evaluate.metrics", release.index or {}))
+    return results.name(release.layout.file("evaluate.metrics", release.index))
 
 
 def partitions(results: Results) -> Iterator[Row]:
@@ -88,7 +88,7 @@ def partitions(results: Results) -> Iterator[Row]:
 
     for path in results.files(_INDEXES):
         for entry in read_made(path, PartitionIndex)["partitions"]:
-            rows, digests = dict(entry["rows"]), dict(entry["digests"])
+            rows, digests = entry["rows"], entry["digests"]
             yield {
                 "index": results.name(path),
                 "partition": entry["partition"],
@@ -137,7 +137,7 @@ def _indexed(results: Results) -> Iterator[Row]:
         yield {"dataset": root["fit"], "kind": "train and validation", "rows": fitted} | everything
         yield {"dataset": root["train"], "kind": "train", "rows": rows["train"]} | everything
         for entry in index["partitions"]:
-            own_rows, digests = dict(entry["rows"]), dict(entry["digests"])
+            own_rows, digests = entry["rows"], entry["digests"]
             for fold in FOLDS:
                 own = {"rows": own_rows[fold], "partition": entry["partition"]}
                 kind = f"{fold} of a partition"
@@ -195,10 +195,13 @@ def _rows_of(name: str, path: Path) -> Iterator[Row]:
             yield {"artifact": digest, "made_from": name}
 
 
-def _digests(index: Mapping[str, Any]) -> Iterator[str]:
-    yield from index["root"].values()
+def _digests(index: PartitionIndex) -> Iterator[str]:
+    from shoal.formats.tables import FOLDS
+
+    root = index["root"]
+    yield from (root["all"], root["fit"], root["train"])
     for entry in index["partitions"]:
-        yield from entry["digests"].values()
+        yield from (entry["digests"][fold] for fold in FOLDS)
 
 
 def rows_paths(results: Results) -> list[Path]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.formats.documents import plan as documents
+    from shoal.formats.documents.index import PartitionIndex
 
     Row = dict[str, Any]
 
@@ -47,7 +48,7 @@ class Release:
     layout: Layout
 
     @cached_property
-    def index(self) -> dict[str, Any] | None:
+    def index(self) -> PartitionIndex | None:
         """Its partition index; None where `shoal gc` has removed it."""
         return self.layout.read_index()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import TypedDict
+from typing_extensions import ReadOnly, TypedDict
 
 from shoal.formats.documents.ledger import Artifact
+
+Fold = Literal["train", "validation", "test"]
 
 Members = dict[str, list[list[Any]]]
 """Where a partition's rows lie, by fold: shard, first row, row after the last."""
@@ -74,6 +77,41 @@ class PartitionIndex(Artifact):
     unknown_labels: int
     stores: str
     lineage: NotRequired[str]
+
+
+class PlannedDigests(TypedDict):
+    """Digests of the rows that a partition's jobs are about; of test rows where these are known."""
+
+    train: ReadOnly[str]
+    validation: ReadOnly[str]
+    test: ReadOnly[NotRequired[str]]
+
+
+class PlannedEntry(TypedDict):
+    """A partition of an index, or one that there may be, of which no rows are known."""
+
+    partition: ReadOnly[int]
+    digests: ReadOnly[PlannedDigests]
+    trained: ReadOnly[bool]
+    specialist: ReadOnly[str]
+    rows: ReadOnly[NotRequired[Counts]]
+    waiting: ReadOnly[NotRequired[Waiting]]
+
+
+class PlannedRoots(TypedDict):
+    """Digests over all partitions that are part of paths."""
+
+    all: ReadOnly[str]
+    fit: ReadOnly[str]
+
+
+class PlannedIndex(TypedDict):
+    """A :class:`PartitionIndex`, or what takes its place where there is none yet."""
+
+    partitions: ReadOnly[Sequence[PlannedEntry]]
+    root: ReadOnly[NotRequired[PlannedRoots]]
+    rows: ReadOnly[NotRequired[HeldRows]]
+    unknown_labels: ReadOnly[NotRequired[int]]
 
 
 class Group(TypedDict):

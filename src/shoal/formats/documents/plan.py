@@ -87,7 +87,7 @@ class RunRecord(TypedDict):
     overrides: list[str]
     fit_codes: dict[str, str]
     sources: dict[str, SourceFile]
-    points: dict[str, dict[str, Any]]
+    points: dict[str, Point]
     search: dict[str, Any]
     before: Waiting | None
     failed: list[FailedSpecialist]
@@ -97,7 +97,7 @@ class ChosenPoint(TypedDict):
     """A grid point by its id, and its values."""
 
     id: str
-    values: dict[str, Any]
+    values: Point
 
 
 class Winner(TypedDict):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
+from shoal.formats.documents.index import PlannedIndex
 from shoal.formats.hashing import file_hash
 from shoal.operate.audit.files import Artifact, read_artifact
 from shoal.plan.stages import BEFORE_INDEX, STAGES
@@ -47,7 +48,7 @@ class Evidence:
 
     Attributes:
         plan: The experiment.
-        index: The partition index, as its summaries give it; empty until they are checked.
+        index: The partition index, as its summaries give it; no partitions until they are checked.
         members: Where the summaries put the rows of each partition; empty until then.
         findings: What is wrong so far.
         missing: What is not there.
@@ -57,7 +58,7 @@ class Evidence:
     """
 
     plan: Plan
-    index: dict[str, Any] = field(default_factory=dict)
+    index: PlannedIndex = field(default_factory=lambda: PlannedIndex(partitions=[]))
     members: dict[int, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)

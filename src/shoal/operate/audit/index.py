@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from shoal.errors import ShoalError
 from shoal.formats.documents.index import waited_for
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from shoal.formats.documents.index import PlannedEntry, PlannedIndex
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
 
 
-def judged_index(evidence: Evidence) -> dict[str, Any] | None:
+def judged_index(evidence: Evidence) -> PlannedIndex | None:
     """The index that the summaries give, its waiting partitions taken from the file.
 
     Notes where the summaries put the rows. Where a summary is missing or wrong, the index is the
@@ -33,20 +34,22 @@ def judged_index(evidence: Evidence) -> dict[str, Any] | None:
     merged = _merged(evidence)
     if merged is not None:
         index, evidence.members = merged
-        return _with_waiting(index, content)
-    return content if _is_index(content, evidence) else None
+        content = _with_waiting(index, content)
+    elif not _is_index(content, evidence):
+        return None
+    return cast("PlannedIndex", content)
 
 
 def check_index(job: Job, evidence: Evidence) -> None:
     """The file and the members beside it agree with the summaries."""
     (path,) = job.outputs
     remedy = evidence.remedy(job)
-    content = _without_record(evidence.content(path))
-    if content != evidence.index:
-        names = sorted(content.keys() | evidence.index.keys())
-        wrong = [name for name in names if content.get(name) != evidence.index.get(name)]
+    content, expected = _without_record(evidence.content(path)), {**evidence.index}
+    if content != expected:
+        names = sorted(content.keys() | expected.keys())
+        wrong = [name for name in names if content.get(name) != expected.get(name)]
         evidence.blame(path, f"not what the summaries give: {', '.join(wrong)}", remedy)
-    for entry in evidence.index.get("partitions", []):
+    for entry in evidence.index["partitions"]:
         if "waiting" in entry and not _has_waited(entry, evidence):
             number = entry["partition"]
             problem = f"partition {number} waits with a specialist of rows that it never had"
@@ -102,7 +105,7 @@ def _with_waiting(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[st
     return index | {"root": roots(index)}
 
 
-def _has_waited(entry: Mapping[str, Any], evidence: Evidence) -> bool:
+def _has_waited(entry: PlannedEntry, evidence: Evidence) -> bool:
     """Whether the index that a partition waits since gave its specialist."""
     since = waited_for(evidence.plan.layout.index, entry["waiting"])
     try:
