@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from shoal.encode.encoders import ENCODERS
-from shoal.plan.reference import reference
+from shoal.plan.reference import reference, with_stages
+from shoal.plan.stages import STAGES
 from shoal.transform.pipeline import STEPS
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -20,6 +21,15 @@ def page() -> str:
 def test_the_page_on_disk_is_what_settings_and_files_say(page: str):
     """A changed setting, description or file shows: run python -m shoal.plan.reference."""
     assert (CONFIG / "README.md").read_text() == page
+
+
+def test_the_table_of_stages_is_what_their_descriptions_say():
+    """A stage that is added or changed shows: run python -m shoal.plan.reference."""
+    page = (CONFIG.parent / "docs" / "architecture.md").read_text()
+
+    assert page == with_stages(page)
+    for name in STAGES:
+        assert f"\n| `{name}` | " in page
 
 
 def test_every_setting_has_a_description(page: str):

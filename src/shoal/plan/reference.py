@@ -1,6 +1,7 @@
 """Writes ``config/README.md`` from the settings' types and the files in ``config/``.
 
-``python -m shoal.plan.reference`` in the repository's root; a test says when it is due.
+``python -m shoal.plan.reference`` in the repository's root; a test says when it is due. It also
+writes the table of stages in ``docs/architecture.md``, from their descriptions.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from shoal.plan.introduction import introduction
+from shoal.plan.stages import STAGES
 from shoal.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic.fields import FieldInfo
+
+    from shoal.plan.stages import Stage
 
 _HEAD = ["| setting | here | kind of value | what it is |", "| --- | --- | --- | --- |"]
 _WORDS = {
@@ -31,6 +35,14 @@ _WORDS = {
 }
 _CONTAINERS = {list: "list: {}", dict: "mapping: {} to {}"}
 _BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+_STAGES = "<!-- stages -->"
+"""Stands before and after the table of stages."""
+
+_STAGE_HEAD = (
+    "| stage, rule | a job is about | takes | makes | command |\n| --- | --- | --- | --- | --- |\n"
+)
+_JOBS = {"": "everything", "step": "a step of a search", "slot": "a slot of a step"}
 
 
 def reference(config: Path) -> str:
@@ -54,6 +66,28 @@ def reference(config: Path) -> str:
         for path in sorted((config / group).glob("*.yaml"), key=lambda p: (p.stem != default, p)):
             lines += ["", *_choice(group, path, is_default=path.stem == default)]
     return "\n".join(lines) + "\n"
+
+
+def with_stages(page: str) -> str:
+    """A page with the table of stages as it is now.
+
+    Args:
+        page: Its text, with a line ``<!-- stages -->`` before the table and one after it.
+    """
+    before, _, after = page.split(f"{_STAGES}\n")
+    table = "".join([_STAGE_HEAD, *map(_stage, STAGES.values())])
+    return f"{before}{_STAGES}\n{table}{_STAGES}\n{after}"
+
+
+def _stage(stage: Stage) -> str:
+    """The row of a stage; files that are there because others are count as taken too."""
+    files = ["source files"] if "sources" in stage.settings else []
+    origins = (origin.stage for each in stage.inputs.values() for origin in each.origins)
+    takes = [*files, *(f"`{name}`" for name in dict.fromkeys(origins))]
+    makes = ", ".join(f"`{name}`" for name in stage.outputs)
+    about = "a generation" if stage.frozen else _JOBS.get(stage.per, f"a {stage.per}")
+    command = f"`{stage.module.replace('.', '/')}.py`"
+    return f"| `{stage.name}` | {about} | {', '.join(takes)} | {makes} | {command} |\n"
 
 
 def sections(group: str) -> list[type[BaseModel]]:
@@ -150,3 +184,5 @@ def _comment(path: Path) -> str:
 
 if __name__ == "__main__":
     Path("config/README.md").write_text(reference(Path("config")))
+    _architecture = Path("docs/architecture.md")
+    _architecture.write_text(with_stages(_architecture.read_text()))
