@@ -9,7 +9,7 @@ import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
 from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, uniform
-from shoal.settings.learning import Classifier, NearestNeighbours
+from shoal.settings.learning import NearestNeighbours
 from shoal.train_router.router import (
     ByClassifier,
     ByDistance,
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.cluster.assigner import ColumnAssigner
-    from shoal.settings.learning import NearestAtom
+    from shoal.settings.learning import Router as Settings
 
-    Settings = NearestAtom | NearestNeighbours | Classifier
     Rows = NDArray[np.float32]
     Float64 = NDArray[np.float64]
 
