@@ -531,6 +531,20 @@ _ALL = (
         code="pool.command",
     ),
     Stage(
+        "drift_sample",
+        per="",
+        identity="sample",
+        folder="drift/samples",
+        outputs={"sample": "{sample_id}.safetensors"},
+        inputs={
+            "assigner": _ASSIGNER,
+            "assigned": _awaited("assign", "summary"),
+            "basis": _read(From("assign", "rows", at_fit=True)),
+        },
+        settings=("changes",),
+        code="evaluate.drift_command",
+    ),
+    Stage(
         "evaluate_drift",
         per="",
         identity="drift",
@@ -538,6 +552,7 @@ _ALL = (
         outputs={"drift": "{root}.json"},
         inputs={
             "router": _made_of("train_router", "router"),
+            "sample": _made_of("drift_sample", "sample"),
             "choices": _CHOICES,
             "index": _INDEX,
             "basis": _read(From("assign", "rows", at_fit=True)),
