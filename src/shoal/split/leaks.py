@@ -190,7 +190,7 @@ class Sample:
     """Rows of each fold with the smallest keys: keys are hashes, so this is a draw.
 
     Samples of parts give that of the whole, however it is cut: among rows of one key, the hash of
-    inputs and label decides. Memory: twice the rows that are kept, and those being added.
+    inputs and label decides. Memory: a quarter more than the rows that are kept, and those added.
 
     Source:
         Bottom-k sampling, Cohen and Kaplan 2007.
@@ -217,7 +217,7 @@ class Sample:
             is_small = keys <= self._last[name] if name in self._last else True
             wanted |= np.isin(folds, own) & is_small
         self._rows = pa.concat_tables([self._rows, rows.select(self._names).filter(wanted)])
-        if len(self._rows) > 2 * sum(most for _, most in self._parts.values()):
+        if len(self._rows) > 1.25 * sum(most for _, most in self._parts.values()):
             self._cut()
 
     def merge(self, path: Path) -> int:
