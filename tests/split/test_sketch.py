@@ -12,7 +12,7 @@ from shoal.formats import tables
 from shoal.formats.tables import OUTSIDE, Columns, Table, write_table
 from shoal.split import leaks, sketch
 from shoal.split.check import Shard, check
-from shoal.split.keys import row_keys, source_hashes
+from shoal.split.keys import row_keys, value_hashes
 from shoal.split.leaks import Sample
 from shoal.split.sketch import Hashes, Sketch, merged
 
@@ -26,10 +26,11 @@ def made(columns, content, folds):
     """A split table of some values."""
     arrays = {name: pa.array(list(values)) for name, values in content.items()}
     table = pa.table(arrays)
+    contents = [repr(row) for row in table.select([*columns.inputs, columns.label]).to_pylist()]
     added = {
         tables.KEY: tables.key_array(row_keys(table, columns)),
         tables.FOLD: pa.array(folds, pa.uint8()),
-        tables.SOURCE: tables.key_array(source_hashes(table, columns)),
+        tables.SOURCE: tables.key_array(value_hashes(np.array(contents, dtype=object))),
     }
     return pa.table(arrays | added).select(columns.schema().names).cast(columns.schema())
 

@@ -136,11 +136,9 @@ class Sketch:
         """Take the next rows of the table."""
         columns, folds = self._columns, tables.folds(rows)
         places = np.arange(self._rows, self._rows + len(rows), dtype=np.uint32)
-        # Without these columns the two hashes are over the same values.
-        more = columns.of_kind("group", "time")
-        content = content_hashes(rows, columns) if more else tables.keys(rows, tables.SOURCE)
+        content = as_numbers(content_hashes(rows, columns))[:, 0]
         keys = as_numbers(tables.keys(rows))
-        self._parts["key"].append((keys, folds, places, as_numbers(content)[:, 0]))
+        self._parts["key"].append((keys, folds, places, content))
         if has_inputs_of_its_own(columns):
             inputs = as_numbers(input_hashes(rows, columns))
             self._parts["input"].append((inputs, folds, places))
