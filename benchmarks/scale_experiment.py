@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EDITED = Path("data", "part-00000.csv")
 ROWS = ("split.table", "transform.table", "encode.rows", "embed.embedding", "assign.rows")
+UNREAD = ("split.hashes", "split.sample")
+"""Files of a shard that no plan reads."""
 SHARES = (0.7, 0.15, 0.15)
 """Of a shard's rows of one partition in each fold."""
 
@@ -202,7 +204,7 @@ def _write_generated(plan: Plan, scale: Scale, shard: str, rng: np.random.Genera
     number, fold = _places(scale)
     found = groups(number, fold, np.zeros((len(number), ROW_HASH_BYTES), np.uint8))
     drawn = [group | {"sum": rng.bytes(ROW_HASH_BYTES).hex()} for group in found]
-    for name in ROWS:
+    for name in (*ROWS, *UNREAD):
         _write_minimal(plan.layout.file(name, shard=shard), name.partition(".")[0])
     _write_summary(plan, shard, len(number), drawn)
 
@@ -220,6 +222,8 @@ def _write_shard(plan: Plan, scale: Scale, shard: str, hashes: NDArray[np.uint8]
     for name in ROWS[:2]:
         record = {"source": str(EDITED)}
         write_table(layout.file(name, shard=shard), table.schema, [table], record)
+    for name in UNREAD:
+        _write_minimal(layout.file(name, shard=shard), name.partition(".")[0])
     _write_summary(plan, shard, len(number), groups(number, fold, hashes))
 
 

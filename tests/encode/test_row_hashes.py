@@ -18,6 +18,7 @@ from shoal.settings.section import parse
 from shoal.split.command import split, split_fit
 from shoal.transform.command import transform_fit
 from tests.encode.row_digests import digests
+from tests.split_files import split_files
 
 KINDS = {
     "id": "id",
@@ -93,7 +94,7 @@ class Chain:
         """Read the source rows again."""
         columns, folds = self.folder / "columns.json", self.folder / "folds.safetensors"
         source, out = self.folder / "rows.csv", self.folder / "split.parquet"
-        split(source, columns, folds, SPLIT, 100, out)
+        split(source, columns, folds, SPLIT, 100, *split_files(out))
 
     def digests(self, rows=None, content="c"):
         """Digests by fold, after a change of the source."""

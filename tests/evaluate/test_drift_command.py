@@ -11,7 +11,7 @@ import pytest
 from shoal.cluster.assigner import AtomAssigner, ColumnAssigner
 from shoal.cluster.merge import Bounds
 from shoal.errors import SourceError
-from shoal.evaluate.drift_command import evaluate_drift
+from shoal.evaluate.drift_command import drift_sample, evaluate_drift
 from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import KEY_BYTES, hash_rows
 from shoal.formats.json_file import write_json
@@ -48,6 +48,7 @@ class World:
         self.assign = ASSIGNER.assign
         self.stores = folder / "stores"
         self.router = folder / "router.safetensors"
+        self.sample = folder / "sample.safetensors"
         self.out = folder / "drift.json"
         self.fit(ASSIGNER, made_rows(4000, 99)[0])
 
@@ -97,8 +98,13 @@ class World:
         write_json(path, content | unread)
         return path
 
-    def drift(self, now, basis, choices=(), choices_before=(), settings=SETTINGS, min_rows=1):
-        """Run the command for the shards of now against those of the basis."""
+    def drift(
+        self, now, basis, choices=(), choices_before=(), settings=SETTINGS, min_rows=1, unread=()
+    ):
+        """Run both commands for the shards of now against those of the basis.
+
+        Between them the stores of shards that may not be read are removed.
+        """
         index = self.index(now, min_rows)
         for name in set(basis) - set(now):
             self.store(name, *basis[name])
@@ -107,7 +113,10 @@ class World:
         entries = json.loads(index.read_text())["partitions"]
         trained = [entry["partition"] for entry in entries if entry["trained"]]
         choices = [*choices, *(self.choice("now", p, None) for p in trained if p not in told)]
-        files = (index, paths, self.router, choices, choices_before, self.out)
+        drift_sample(settings, paths, self.sample)
+        for name in unread:
+            (self.stores / f"{name}.zarr.zip").unlink()
+        files = (index, paths, self.sample, self.router, choices, choices_before, self.out)
         evaluate_drift(settings, *files)
         return json.loads(self.out.read_text())
 
@@ -167,7 +176,7 @@ from shoal.evaluate.drift_command import evaluate_drift
 from shoal.settings.running import Drift
 index, basis, out = map(Path, {files})
 settings = Drift.model_validate_json({SETTINGS.model_dump_json()!r})
-evaluate_drift(settings, index, [basis], Path("no-router"), [], [], out)
+evaluate_drift(settings, index, [basis], Path("no-sample"), Path("no-router"), [], [], out)
 print(*[name for name in ("sklearn", "scipy", "torch") if name in sys.modules])
 """
 
@@ -310,6 +319,20 @@ def test_bytes_do_not_depend_on_shards(world, tmp_path):
     assert world.out.read_bytes() == other.out.read_bytes()
 
 
+def test_stores_that_did_not_change_are_not_read(world):
+    """After an edit of one shard the rows of the others, then and now, are not looked at."""
+    shards = {name: made_rows(200, seed) for seed, name in enumerate("abcdef")}
+    x, fold = shards["f"]
+    edited = np.concatenate([x[2:], x[:2] + np.float32(0.5)]), np.concatenate([fold[2:], fold[:2]])
+    others = {name: shards[name] for name in "abcde"}
+
+    found = world.drift({**others, "g": edited}, shards, unread=others)
+
+    overall = found["overall"]
+    assert (overall["rows_before"], overall["arrived"], overall["gone"]) == (1200, 2, 2)
+    assert overall["compared_before"] == SETTINGS.rows
+
+
 def test_copies_of_one_row_do_not_look_like_drift(world):
     """A row that is there a hundred times is drawn by copies, not as a whole or not at all."""
     shared = CENTRES[:1] + np.float32(0.5)
@@ -334,9 +357,12 @@ def test_a_missing_store_of_the_basis_is_named(world):
     missing = world.stores / "gone.zarr.zip"
 
     with pytest.raises(SourceError, match=r"gone\.zarr\.zip: no such file"):
-        evaluate_drift(SETTINGS, index, [missing], world.router, [], [], world.out)
+        drift_sample(SETTINGS, [missing], world.sample)
+    with pytest.raises(SourceError, match=r"gone\.zarr\.zip: no such file"):
+        evaluate_drift(SETTINGS, index, [missing], world.sample, world.router, [], [], world.out)
 
     assert not world.out.exists()
+    assert not world.sample.exists()
 
 
 def patients(count, seed):

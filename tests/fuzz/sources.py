@@ -19,6 +19,7 @@ from shoal.split.command import split, split_fit
 from tests.fuzz.harness import Case, Target, end_as_commands_do, run_command
 from tests.fuzz.material import lay_out
 from tests.fuzz.mutate import spoiled
+from tests.split_files import split_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +115,8 @@ def _read(path: Path, task: str, method: str, kinds: dict[str, str]) -> None:
     here = path.parent
     columns, folds = here / "columns.json", here / "folds.safetensors"
     end_as_commands_do(lambda: split_fit(sources, settings, columns, folds))
-    end_as_commands_do(lambda: split(path, columns, folds, settings, 3, here / "t.parquet"))
+    files = split_files(here / "t.parquet")
+    end_as_commands_do(lambda: split(path, columns, folds, settings, 3, *files))
 
 
 def _table(rng: Random) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ from shoal.settings import parse
 from shoal.settings.data import Sources, Split
 from shoal.sources.readers import expand
 from shoal.split.command import split, split_check, split_fit
+from tests.split_files import split_files
 
 
 @pytest.fixture
@@ -58,11 +59,14 @@ def run(tmp_path, split_settings, source_settings):
         out = tmp_path / "out"
         fitted = (out / "columns.json", out / "folds.safetensors")
         split_fit(sources, settings, *fitted)
-        written = {}
+        written, sketches = {}, []
         for path, arrays in expand(sources.files):
             written[str(path)] = out / f"{path.name}.parquet"
-            split(arrays or path, *fitted, settings, sources.batch_rows, written[str(path)])
-        split_check(written, fitted[0], settings, out / "check.json")
+            made = split_files(written[str(path)])
+            split(arrays or path, *fitted, settings, sources.batch_rows, *made)
+            sketches.append(made[1:])
+        hashes, samples = zip(*sketches, strict=True)
+        split_check(written, hashes, samples, fitted[0], settings, out / "check.json")
         tables = {path.rpartition("/")[2]: Table(table) for path, table in written.items()}
         return tables, read_json(out / "check.json", Any)
 

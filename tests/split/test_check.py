@@ -4,10 +4,11 @@ import pytest
 
 from shoal.errors import DataError
 from shoal.formats import tables
-from shoal.formats.tables import Columns, Table, write_table
-from shoal.split import check as check_module
-from shoal.split.check import check
+from shoal.formats.tables import Columns, write_table
+from shoal.split import spellings
+from shoal.split.check import Shard, check
 from shoal.split.keys import value_hashes
+from shoal.split.sketch import Sketch
 
 PLAIN = Columns({"x": "numeric", "y": "label"}, "classification", {}, {}, {})
 NAMED = Columns({"i": "id", "x": "numeric", "y": "label"}, "classification", {}, {}, {})
@@ -20,21 +21,26 @@ def checked(tmp_path, split_settings):
     """The check of source files, each given as rows of (key, fold, values by column)."""
 
     def checked(columns, *files, split=None):
-        sources = []
+        shards = []
         for number, rows in enumerate(files):
             keys = value_hashes(np.array([row[0] for row in rows], dtype=object))
+            values = np.array([repr(row[2]) for row in rows], dtype=object)
+            sources = value_hashes(values)
             content = {name: [row[2][name] for row in rows] for name in rows[0][2]}
             content |= {
                 tables.KEY: tables.key_array(keys),
                 tables.FOLD: [row[1] for row in rows],
-                tables.SOURCE: tables.key_array(keys),
+                tables.SOURCE: tables.key_array(sources),
             }
-            path = tmp_path / f"{number}.parquet"
             schema = columns.schema()
             table = pa.table(content).select(schema.names).cast(schema)
-            write_table(path, schema, [table], {"rows_in": len(rows), "dropped": {}})
-            sources.append((f"file{number}.csv", Table(path)))
-        return check(sources, columns, split or split_settings())
+            files = [tmp_path / f"{number}.{each}" for each in ("parquet", "hashes", "sample")]
+            write_table(files[0], schema, [table], {"rows_in": len(rows), "dropped": {}})
+            sketch = Sketch(columns)
+            sketch.add(table)
+            sketch.save(*files[1:])
+            shards.append(Shard(f"file{number}.csv", *files))
+        return check(shards, columns, split or split_settings())
 
     return checked
 
@@ -169,7 +175,7 @@ def test_spellings_that_differ_in_case_or_blanks_are_found(checked):
 
 def test_names_of_single_rows_are_not_compared(checked, monkeypatch):
     """Memory is bounded: a column of very many values is left out, whatever their order."""
-    monkeypatch.setattr(check_module, "MOST_VALUES", 3)
+    monkeypatch.setattr(spellings, "MOST_VALUES", 3)
 
     few = [row("p", 0, y="a"), row("q", 0, y="A"), row("r", 1, y="b"), row("u", 2, y="b")]
     assert checked(PLAIN, few)["spellings"]

@@ -10,6 +10,7 @@ from shoal.formats.fitted_state import load_state
 from shoal.formats.tables import Columns, Table, folds, keys
 from shoal.settings.data import ArraySource
 from shoal.split.command import split, split_fit
+from tests.split_files import split_files
 
 
 def csv(path, rows):
@@ -291,11 +292,11 @@ def test_a_generation_refuses_a_column_that_no_longer_fits(people, tmp_path, spl
     good = csv(tmp_path / "good.csv", ["z,y,x", "q,a,1"])
     bad = csv(tmp_path / "bad.csv", ["x,y", "tall,a"])
 
-    split(good, *split_fitted, split_settings(), 10, tmp_path / "good.parquet")
+    split(good, *split_fitted, split_settings(), 10, *split_files(tmp_path / "good.parquet"))
 
     assert Table(tmp_path / "good.parquet").rows == 1
     with pytest.raises(SourceError, match=r"bad\.csv: row 1, column 'x': 'tall' is not a number"):
-        split(str(bad), *split_fitted, split_settings(), 10, tmp_path / "bad.parquet")
+        split(str(bad), *split_fitted, split_settings(), 10, *split_files(tmp_path / "bad.parquet"))
 
 
 def test_a_gzip_cut_off_leaves_nothing(people, tmp_path, run):

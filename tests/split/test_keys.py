@@ -1,9 +1,10 @@
 import numpy as np
 import pyarrow as pa
 
+from shoal.formats import tables
 from shoal.formats.tables import Columns
 from shoal.sources.columns import typed
-from shoal.split.keys import content_hashes, row_keys
+from shoal.split.keys import content_hashes, row_keys, value_hashes
 
 CONTENT = Columns(
     {"x": "numeric", "k": "categorical", "g": "group", "y": "label"}, "classification", {}, {}, {}
@@ -61,6 +62,9 @@ def test_content_covers_what_the_table_keeps():
         CONTENT,
         "a.csv",
     )
+
+    sources = value_hashes(tables.texts(table, "y"))  # all that differs among inputs and label
+    table = table.append_column(tables.SOURCE, tables.key_array(sources))
 
     hashes = [row.tobytes() for row in content_hashes(table, CONTENT)]
 

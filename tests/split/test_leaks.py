@@ -7,11 +7,13 @@ import pyarrow as pa
 import pytest
 
 from shoal.formats import tables
-from shoal.formats.tables import Columns, Table, write_table
+from shoal.formats.tables import Columns
 from shoal.report.words import leak_lines
 from shoal.split import leaks
-from shoal.split.keys import input_hashes, row_keys
-from shoal.split.leaks import find_leaks, near_rows, repeated_inputs
+from shoal.split.check import Shard, check
+from shoal.split.keys import row_keys
+from shoal.split.leaks import near_rows
+from shoal.split.sketch import Sketch
 
 KINDS = {"a": "numeric", "b": "numeric", "c": "categorical", "t": "text", "y": "label"}
 ROWS = 1200
@@ -35,8 +37,16 @@ def some_folds(rows):
     return rng().choice(3, size=rows, p=[0.6, 0.2, 0.2]).astype(np.uint8)
 
 
+def shard(path, table, columns):
+    """A shard's sketch."""
+    sketch = Sketch(columns)
+    sketch.add(table)
+    sketch.save(path.with_suffix(".hashes"), path.with_suffix(".sample"))
+    return Shard(path.name, path, path.with_suffix(".hashes"), path.with_suffix(".sample"))
+
+
 @pytest.fixture
-def found(tmp_path):
+def found(tmp_path, split_settings):
     """What the leak check says of columns of values, in files of 500 rows."""
 
     def found(values, kinds=None, task="classification", folds=None):
@@ -52,14 +62,8 @@ def found(tmp_path):
         table = pa.table(content, schema=columns.schema())
         opened = []
         for start in range(0, rows, 500):
-            path = tmp_path / f"{start}.parquet"
-            write_table(path, table.schema, [table.slice(start, 500)], {})
-            opened.append(Table(path))
-        flat, inputs = (
-            np.ascontiguousarray(h).view("S16").ravel()
-            for h in (keys, input_hashes(table, columns))
-        )
-        return find_leaks(opened, columns, flat, folds, repeated_inputs(inputs, folds))
+            opened.append(shard(tmp_path / f"{start}", table.slice(start, 500), columns))
+        return check(opened, columns, split_settings())["leaks"]
 
     return found
 
@@ -133,7 +137,7 @@ def test_categories_beside_a_number_are_near_by_chance():
 def test_too_few_rows_are_not_compared(found):
     """Nothing can be said about chance, not even where every held-out row is a copy."""
     values = {name: column[:120] for name, column in clean().items()}
-    folds = np.repeat([0, 1], [80, 40]).astype(np.uint8)
+    folds = np.repeat([0, 1, 2], [80, 39, 1]).astype(np.uint8)
 
     assert found(values, folds=folds)["near"] == {"rows": 0, "by_chance": 0.0, "of": 40}
     for name, column in values.items():
@@ -258,7 +262,7 @@ def test_wide_rows_are_sampled_more_thinly(found, monkeypatch):
     assert out["near"]["of"] == math.ceil(2000 * 2_000_000 / ((2 * 512 + 2) * 10_000))
 
 
-def test_images_are_compared_but_not_asked_alone(tmp_path):
+def test_images_are_compared_but_not_asked_alone(tmp_path, split_settings):
     """Copies of pictures with a little noise are near; an image column is never named."""
     columns = Columns(
         {"i": "image", "n": "numeric", "y": "label"},
@@ -281,10 +285,8 @@ def test_images_are_compared_but_not_asked_alone(tmp_path):
     }
     content[tables.SOURCE] = content[tables.KEY]
     table = pa.table(content).select(columns.schema().names).cast(columns.schema())
-    write_table(tmp_path / "t.parquet", table.schema, [table], {})
-    keys = np.ascontiguousarray(tables.keys(table)).view("S16").ravel()
 
-    out = find_leaks([Table(tmp_path / "t.parquet")], columns, keys, folds, folds > 3)
+    out = check([shard(tmp_path / "t", table, columns)], columns, split_settings())["leaks"]
 
     assert 50 <= out["near"]["rows"] <= 52
     assert out["near"]["by_chance"] < 1

@@ -10,6 +10,7 @@ from shoal.formats.tables import Table
 from shoal.split.command import split, split_fit
 from shoal.split.keys import value_hashes
 from shoal.split.shuffle import ShuffledLabels
+from tests.split_files import split_files
 
 KEYS = value_hashes(np.arange(4000).astype(str).astype(object))
 
@@ -103,7 +104,7 @@ def written(tmp_path, split_settings, source_settings):
         split_fit(sources, settings, *fitted)
         tables = []
         for path in files:
-            split(path, *fitted, settings, 64, out / path.stem)
+            split(path, *fitted, settings, 64, *split_files(out / path.stem))
             tables += Table(out / path.stem).batches(10_000)
         return pa.concat_tables(tables).to_pandas()
 

@@ -14,6 +14,7 @@ from shoal.settings.data import ArraySource
 from shoal.sources.shards import name_shards
 from shoal.split import reading
 from shoal.split.command import split, split_fit
+from tests.split_files import split_files
 
 COLUMNS = {"id": "id", "y": "label"}
 CHANGED = r"changed while the run read it; start the run again"
@@ -35,8 +36,8 @@ def planned(tmp_path, source_settings, split_settings):
             split_fit(self.sources, split_settings(method), *self.fitted, self.shards)
 
         def split(self, path):
-            arguments = (*self.fitted, split_settings(), 4, self.out, self.shards[path])
-            split(path, *arguments)
+            arguments = (*self.fitted, split_settings(), 4, *split_files(self.out))
+            split(path, *arguments, self.shards[path])
             (rows,) = Table(self.out).batches(100)
             return rows["x"].to_pylist()
 
@@ -72,7 +73,7 @@ def test_a_file_that_was_edited_after_the_plan_is_refused(planned, tmp_path, nam
     shutil.copy2(kept, path)
 
     assert plan.split(path) == list(range(20))
-    assert sorted(file.name for file in plan.out.parent.iterdir()) == ["rows.parquet"]
+    assert [file for file in plan.out.parent.iterdir() if file.is_file()] == [plan.out]
 
 
 def test_a_file_that_was_edited_and_restored_while_it_was_read_is_refused(
@@ -153,6 +154,8 @@ def test_copies_and_named_arrays_are_the_shards_that_they_were_planned_as(
     split_fit(source_settings(sources, COLUMNS), split_settings(), *fitted, shards)
     for source in sources:
         out = tmp_path / "rows.parquet"
-        split(source, *fitted, split_settings(), 4, out, shards[tmp_path / source.path])
+        split(
+            source, *fitted, split_settings(), 4, *split_files(out), shards[tmp_path / source.path]
+        )
 
     assert Table(out).rows == 8

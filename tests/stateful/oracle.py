@@ -89,7 +89,7 @@ class Oracle:
         jobs |= {(rule, fitted, learned) for rule in ("train_router", "gate", "pool")}
         jobs |= {("evaluate_generalist", learned), ("evaluate_random", learned)}
         jobs |= {("evaluate", judged, learned, choices.bootstrap)}
-        jobs |= {("evaluate_drift", judged, learned)}
+        jobs |= {("drift_sample",), ("evaluate_drift", judged, learned)}
         return jobs
 
     def release(self, data: Dataset, choices: Choices) -> Identity:

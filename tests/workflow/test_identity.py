@@ -24,7 +24,7 @@ GATED = {"gate", "pool"} | EVALUATED
 POOLED = {"router", "drift"} | GATED
 CHOSEN = {"choices"} | POOLED
 TRAINED = {"specialists"} | CHOSEN
-CLUSTERED = {"cluster"} | TRAINED
+CLUSTERED = {"cluster", "sample"} | TRAINED
 EMBEDDED = {"embed"} | CLUSTERED
 ENCODED = {"encode", "content"} | EMBEDDED
 TRANSFORMED = {"transform"} | ENCODED
@@ -65,7 +65,7 @@ def changed(before, after):
         ("evaluate.bootstrap=9", set(), EVALUATED),
         ("evaluate.seed=9", set(), GATED),
         ("changes.baselines=current", set(), GATED),
-        ("changes.drift.level=0.2", set(), {"drift"}),
+        ("changes.drift.level=0.2", set(), {"sample", "drift"}),
         ("changes.tolerance=0.1", set(), set()),
         ("changes.on_drift=refit", set(), set()),
         ("sources.batch_rows=9", set(), set()),
@@ -162,17 +162,18 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
 @pytest.mark.parametrize(
     ("stage", "made"),
     [
-        ("split", EVERYTHING - TRAINED - {"content"}),
-        ("transform", TRANSFORMED - TRAINED),
-        ("encode", ENCODED - TRAINED),
-        ("embed", EMBEDDED - TRAINED),
-        ("cluster", {"cluster"}),
+        ("split", (EVERYTHING - TRAINED - {"content"}) | {"drift"}),
+        ("transform", (TRANSFORMED - TRAINED) | {"drift"}),
+        ("encode", (ENCODED - TRAINED) | {"drift"}),
+        ("embed", (EMBEDDED - TRAINED) | {"drift"}),
+        ("cluster", {"cluster", "sample", "drift"}),
         ("specialists", TRAINED),
         ("choices", {"search"} | CHOSEN),
         ("router", POOLED - {"gate"}),  # the gate fits routers of its own
         ("gate", GATED),
         ("pool", {"pool", "evaluate"}),
         ("evaluate", EVALUATED),
+        ("sample", {"sample", "drift"}),
         ("drift", {"drift"}),
     ],
 )
@@ -205,7 +206,7 @@ def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypat
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines"}
-    assert changed(applied, later_applied) == TRAINED
+    assert changed(applied, later_applied) == TRAINED | {"sample"}
 
 
 def test_the_users_function_is_code_of_the_transform(tmp_path, monkeypatch):
@@ -255,4 +256,4 @@ def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeyp
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines", "cluster"}
-    assert changed(applied, later_applied) == TRAINED
+    assert changed(applied, later_applied) == TRAINED | {"sample"}

@@ -74,6 +74,26 @@ rule evaluate:
         " --threads {params.threads} &> {log:q}"
 
 
+rule drift_sample:
+    """Draw rows that the generation was fitted on, for rows that arrive to be compared with."""
+    input:
+        unpack(plans.inputs("drift_sample")),
+    output:
+        sample="results/{experiment}/{generation}/drift/samples/{sample_id}.safetensors",
+    log:
+        "logs/{experiment}/{generation}/drift_sample/{sample_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/drift_sample/{sample_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    resources:
+        **plans.resources("drift_sample"),
+    params:
+        settings=plans.run_file,
+    shell:
+        "shoal drift-sample --settings {params.settings:q} &> {log:q}"
+
+
 rule evaluate_drift:
     """Compare the rows with those that the generation was fitted on; recommend what to do."""
     input:

@@ -1,4 +1,4 @@
-"""Command ``evaluate-drift``: compare rows that arrived with those that the generation has seen.
+"""Commands ``drift-sample`` and ``evaluate-drift``: rows that arrived against rows before.
 
 Rows are found by content. Embeddings are read for drawn rows alone.
 """
@@ -20,7 +20,7 @@ from shoal.evaluate.drift import (
     recommend,
 )
 from shoal.formats.documents.choice import Choice
-from shoal.formats.fitted_state import load_state
+from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import ROW_HASH_BYTES, row_order, uniform
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.provenance import made_from
@@ -89,31 +89,63 @@ class _Drawn:
     """Rows drawn on one side, in order of draw, at most so many of each partition.
 
     Attributes:
-        places: The rows.
         embedding: float32 ``(rows, dims)``.
-        beyond: Which rows the assigner does not cover, ``(rows,)``.
+        partition: int32 ``(rows,)``.
+        unit: Unit of each row, uint64 ``(rows,)``; None where each is its own.
     """
 
-    places: RowPlaces
     embedding: Rows
+    partition: NDArray[np.int32]
+    unit: NDArray[np.uint64] | None = None
+
+    @classmethod
+    def of(cls, rows: RowPlaces, settings: Drift, purpose: str) -> _Drawn:
+        """Draw some of the rows and read their embeddings."""
+        drawn = smallest_draws(rows, settings.rows, settings.seed, purpose)
+        return cls(read_embeddings(drawn), drawn.partition, drawn.unit)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Rows drawn on one side, and which of them the assigner does not cover, ``(rows,)``."""
+
+    rows: _Drawn
     beyond: Flags
 
     def part(self, chosen: NDArray[Any]) -> Sample:
         """Some of the rows."""
-        return Sample(self.embedding[chosen], self.beyond[chosen])
+        return Sample(self.rows.embedding[chosen], self.beyond[chosen])
 
     def first(self, limit: int) -> Sample:
         """The first rows of all partitions together, one of each unit."""
-        units = self.places.unit
+        units = self.rows.unit
         if units is None:
-            return self.part(np.arange(min(limit, len(self.places))))
+            return self.part(np.arange(min(limit, len(self.beyond))))
         return self.part(np.sort(np.unique(units, return_index=True)[1])[:limit])
+
+
+def drift_sample(drift: Drift, basis: Sequence[Path], out: Path) -> None:
+    """Draw rows that the generation was fitted on, for all rows that arrive to be compared with.
+
+    They are of the validation and test folds, see :mod:`shoal.evaluate.drift`. Holds some 100
+    bytes per row of these, the drawn embeddings and those of one store.
+
+    Args:
+        drift: The choices.
+        basis: Row stores of the shards that the generation was fitted on.
+        out: The rows in order of draw, safetensors: ``embedding``, ``partition``, and ``unit``
+            where rows belong together.
+    """
+    drawn = _Drawn.of(read_places(basis, _UNSEEN), drift, "before")
+    tensors = {"embedding": drawn.embedding, "partition": drawn.partition}
+    save_state(out, tensors if drawn.unit is None else tensors | {UNIT: drawn.unit}, {})
 
 
 def evaluate_drift(
     drift: Drift,
     index_path: Path,
     basis: Sequence[Path],
+    sample_path: Path,
     router_path: Path,
     choices: Sequence[Path],
     choices_before: Sequence[Path],
@@ -122,15 +154,16 @@ def evaluate_drift(
     """Compare rows that arrived since the generation was fitted with those that it was fitted on.
 
     Rows are those of the training, validation and test folds; two are the same if their content
-    and partition are. Rows before are represented by those that no fit has seen (see
-    :mod:`shoal.evaluate.drift`). Reads the hashes of stores that are not in use both then and
-    now, and where something arrived those of rows before and the stores of drawn rows. Holds some
-    300 bytes per row of either, the drawn embeddings and one store's.
+    and partition are. Rows before are represented by those that :func:`drift_sample` drew. Reads
+    the hashes of stores that are not in use both then and now, and the embeddings of those that
+    hold rows which arrived. Holds some 300 bytes per row of these, the drawn embeddings and those
+    of one store.
 
     Args:
         drift: The choices.
         index_path: The partition index of now.
         basis: Row stores of the shards that the generation was fitted on.
+        sample_path: What :func:`drift_sample` drew; read where something arrived.
         router_path: The router, for assigner and threshold.
         choices: The choice of each partition of now.
         choices_before: The same of the time when the generation was fitted; may be empty.
@@ -142,14 +175,14 @@ def evaluate_drift(
     arrived, counts = _counts(index, basis)
     if len(arrived):
         deterministic(1)
-    before, after = _sides(drift, router_path, basis, arrived)
+    before, after = _sides(drift, router_path, sample_path, arrived)
     all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
     old, new = (side.first(drift.rows) for side in (before, after))
     overall = compare(all_rows, old, new, drift.seed)
     losses = _losses(choices_before), _losses(choices)
     partitions = []
     for number in range(len(index.partitions)):
-        old, new = (side.part(side.places.partition == number) for side in (before, after))
+        old, new = (side.part(side.rows.partition == number) for side in (before, after))
         change = compare(counts[number], old, new, drift.seed)
         partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
     trained = {int(read_made(path, Choice)["partition"]) for path in choices}
@@ -185,22 +218,18 @@ def _counts(
 
 
 def _sides(
-    settings: Drift, router_path: Path, basis: Sequence[Path], arrived: RowPlaces
-) -> tuple[_Drawn, _Drawn]:
+    settings: Drift, router_path: Path, sample_path: Path, arrived: RowPlaces
+) -> tuple[_Side, _Side]:
     """Rows before and rows that arrived, drawn; no rows on either side where nothing arrived."""
-    unseen = read_places(basis if len(arrived) else [], _UNSEEN)
-    drawn = [
-        smallest_draws(rows, settings.rows, settings.seed, purpose)
-        for rows, purpose in ((unseen, "before"), (arrived, "arrived"))
-    ]
-    embeddings = [read_embeddings(rows) for rows in drawn]
-    beyond = [rows.partition == UNASSIGNED for rows in drawn]
+    after = _Drawn.of(arrived, settings, "arrived")
+    before = _Drawn(**load_state(sample_path)[0]) if len(arrived) else after
+    beyond = [rows.partition == UNASSIGNED for rows in (before, after)]
     if len(arrived):
         router = Router.from_state(*load_state(router_path))
         if isinstance(router.assigner, AtomAssigner):
+            embeddings = (before.embedding, after.embedding)
             beyond = _far(router.assigner, router.threshold, embeddings)
-    before, after = (_Drawn(*rows) for rows in zip(drawn, embeddings, beyond, strict=True))
-    return before, after
+    return _Side(before, beyond[0]), _Side(after, beyond[1])
 
 
 def _far(assigner: AtomAssigner, threshold: float, embeddings: Sequence[Rows]) -> list[Flags]:

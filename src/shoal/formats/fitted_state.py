@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
@@ -18,7 +19,7 @@ from shoal.formats.stored import as_kind, naming
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -110,6 +111,28 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
         return tensors, meta
     with naming(path):
         return tensors, as_kind(kind, meta)
+
+
+@contextmanager
+def sliced(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A file that :func:`save_state` wrote, open for parts of tensors (``get_slice``).
+
+    Parts are not compared with the tensors' hashes.
+
+    Raises:
+        SourceError: There is no such file.
+        CorruptError: It does not read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        check_header(path)
+        with safe_open(path, framework="np") as opened:
+            yield opened
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise _unreadable(path, error) from None
 
 
 def parse_state(content: bytes, path: object) -> Loaded:

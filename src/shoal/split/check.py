@@ -1,56 +1,44 @@
 """Checks of all rows together: duplicates, groups across folds, empty folds, a constant label.
 
-Values of a column that differ only in case or blanks are counted too: most often they are one
-value, spelled twice.
+Shards are read by their sketches (:mod:`shoal.split.sketch`), a range of hashes at a time. Tables
+are read for a group's name in a message alone.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from typing_extensions import TypedDict
 
 from shoal.errors import DataError
 from shoal.formats import tables
-from shoal.formats.tables import FOLDS, OUTSIDE, TRAIN
-from shoal.split.keys import content_hashes, flat_keys, input_hashes, value_hashes
-from shoal.split.leaks import Leaks, find_leaks, repeated_inputs
+from shoal.formats.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION, Table
+from shoal.split.keys import input_hashes
+from shoal.split.leaks import Leaks, Sample, find_leaks
+from shoal.split.sketch import (
+    Hashes,
+    as_numbers,
+    has_inputs_of_its_own,
+    merged,
+    spellings_of,
+)
+from shoal.split.spellings import Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from shoal.formats.tables import Columns, Table
+    from shoal.formats.tables import Columns
     from shoal.settings.data import Split
+    from shoal.split.sketch import Entries
 
-MOST_VALUES = 20_000
-"""Distinct values beyond which a column is not checked: most of them name single rows."""
+    Flags = NDArray[np.bool_]
 
-
-class SpelledValue(TypedDict):
-    """A value of a column and the rows that have it."""
-
-    value: str
-    rows: int
-
-
-class Spelling(TypedDict):
-    """A column with values that may be one.
-
-    Attributes:
-        spellings: Values that differ only in case or blanks, the most frequent first.
-        others: Further values with several spellings.
-    """
-
-    column: str
-    spellings: list[SpelledValue]
-    others: int
+_BATCH_ROWS = 8192
 
 
 class CheckResult(TypedDict):
@@ -69,77 +57,27 @@ class CheckResult(TypedDict):
     spellings: list[Spelling]
 
 
-class Spellings:
-    """The distinct values of one column, with their rows."""
-
-    def __init__(self, column: str) -> None:
-        self.column = column
-        self._rows: Counter[str] = Counter()
-        self._too_many = False
-
-    def add(self, values: pa.ChunkedArray) -> None:
-        """Take some rows' values."""
-        if self._too_many:
-            return
-        for count in pc.value_counts(values.combine_chunks()).to_pylist():
-            if count["values"] is not None:
-                self._rows[count["values"]] += count["counts"]
-        if len(self._rows) > MOST_VALUES:
-            self._too_many = True
-            self._rows.clear()
-
-    def ambiguous(self) -> Spelling | None:
-        """The value with several spellings that has the most rows; None if no value has."""
-        alike: dict[str, list[str]] = defaultdict(list)
-        for value in self._rows:
-            alike[" ".join(value.casefold().split())].append(value)
-        groups = [
-            sorted(group, key=lambda value: (-self._rows[value], value))
-            for group in alike.values()
-            if len(group) > 1
-        ]
-        if not groups:
-            return None
-        first = min(groups, key=lambda group: (-sum(self._rows[value] for value in group), group))
-        spellings = [SpelledValue(value=value, rows=self._rows[value]) for value in first]
-        return {"column": self.column, "spellings": spellings, "others": len(groups) - 1}
-
-
-_BATCH_ROWS = 8192
-
-
-@dataclass
-class _Scan:
-    """Hashes and codes of all rows, about 70 bytes per row, in the order of the tables.
+class Shard(NamedTuple):
+    """A shard's files.
 
     Attributes:
-        keys: Row keys, one part per batch.
-        contents: Content hashes.
-        inputs: Hashes of the inputs, where keys are those of ids.
-        folds: Fold codes.
-        groups: Hash of each row's group, where there are groups.
-        grouped: Whether the row has a group.
-        labels: At most two labels of the training fold.
-        starts: First row of each table among all rows.
-        spellings: Values of labels, categories and groups.
+        source: The source file, for messages.
+        table: Its split table.
+        hashes: Entries, labels and spellings of its sketch.
+        sample: The sample of its sketch.
     """
 
-    keys: list[NDArray[np.uint8]] = field(default_factory=list)
-    contents: list[NDArray[np.uint8]] = field(default_factory=list)
-    inputs: list[NDArray[np.uint8]] = field(default_factory=list)
-    folds: list[NDArray[np.uint8]] = field(default_factory=list)
-    groups: list[NDArray[np.uint8]] = field(default_factory=list)
-    grouped: list[NDArray[np.bool_]] = field(default_factory=list)
-    labels: set[Any] = field(default_factory=set)
-    starts: list[int] = field(default_factory=list)
-    spellings: list[Spellings] = field(default_factory=list)
+    source: str
+    table: Path
+    hashes: Path
+    sample: Path
 
 
-def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) -> CheckResult:
+def check(shards: Sequence[Shard], columns: Columns, split: Split) -> CheckResult:
     """Check all rows together.
 
     Args:
-        sources: Source file and its split table, in which every row of the file is.
+        shards: All shards, by whose order and rows messages tell which row is first.
         columns: The frozen columns.
         split: How the folds were made.
 
@@ -147,119 +85,189 @@ def check(sources: Sequence[tuple[str, Table]], columns: Columns, split: Split) 
         DataError: An id stands for two contents, a group is in two folds, a fold is empty, or
             the label is the same in all of the training fold.
     """
-    scan = _scanned(sources, columns)
-    folds = np.concatenate(scan.folds)
-    duplicates = _check_duplicates(scan, folds, sources, columns)
-    if scan.groups:
-        _check_groups(scan, folds, sources, columns)
-    counts = np.bincount(folds, minlength=OUTSIDE + 1)
+    opened = [Hashes.open(shard.hashes) for shard in shards]
+    sample = Sample(columns)
+    for shard in shards:
+        sample.merge(shard.sample)
+    places = _Places(shards, [each.summary["rows"] for each in opened])
+    own = has_inputs_of_its_own(columns)
+    held_out = sample.part("held_out")
+    inputs = as_numbers(input_hashes(held_out, columns) if own else tables.keys(held_out))
+    repeated = _Repeated(inputs, tables.folds(held_out))
+    duplicates = _Duplicates()
+    for entries in merged(opened, "key"):
+        duplicates.add(entries)
+        if not own:
+            repeated.add(entries)
+    if columns.of_kind("id"):
+        _refuse_contents(duplicates, columns.of_kind("id")[0], places)
+    for entries in merged(opened, "input") if own else ():
+        repeated.add(entries)
+    for column in columns.of_kind("group"):
+        _check_groups(opened, column, places)
+    counts = np.sum([each.summary["folds"] for each in opened], axis=0)
     _check_folds(counts, split)
-    if len(scan.labels) == 1:
-        (label,) = scan.labels
+    labels = {label for each in opened for label in each.summary["labels"]}
+    if len(labels) == 1:
+        (label,) = labels
         raise DataError(
             f"column {columns.label!r}: the label is {label!r} in all {counts[TRAIN]} rows of the "
             f"training fold; there is nothing to learn"
         )
-    keys = flat_keys(np.concatenate(scan.keys))
-    inputs = flat_keys(np.concatenate(scan.inputs)) if scan.inputs else keys
-    repeated = repeated_inputs(inputs, folds)
     named = {fold: int(counts[code]) for code, fold in enumerate(FOLDS)}
+    held = int(counts[VALIDATION] + counts[TEST])
     return {
-        "rows": len(folds),
+        "rows": int(counts.sum()),
         "folds": named | {"outside": int(counts[OUTSIDE])},
-        "duplicates": duplicates,
-        "leaks": find_leaks([table for _, table in sources], columns, keys, folds, repeated),
-        "spellings": list(filter(None, (column.ambiguous() for column in scan.spellings))),
+        "duplicates": {
+            "rows": duplicates.rows,
+            "same_key": duplicates.same_key,
+            "across_folds": duplicates.across_folds,
+        },
+        "leaks": find_leaks(sample, {"rows": repeated.rows, "of": held}, repeated.flags(), columns),
+        "spellings": _ambiguous(opened, columns),
     }
 
 
-def _scanned(sources: Sequence[tuple[str, Table]], columns: Columns) -> _Scan:
-    """One pass over all tables."""
-    kinds = ("label", "categorical", "group")
-    named_values = [
-        name for name in columns.of_kind(*kinds) if columns.arrow_type(name) == pa.string()
-    ]
-    scan = _Scan(spellings=[Spellings(name) for name in named_values])
-    rows = 0
-    group = columns.of_kind("group")
-    named = bool(columns.of_kind("id") and columns.inputs)
-    for _, table in sources:
-        scan.starts.append(rows)
-        for batch in table.batches(_BATCH_ROWS):
-            rows += len(batch)
-            folds = tables.folds(batch)
-            scan.keys.append(tables.keys(batch))
-            scan.contents.append(content_hashes(batch, columns))
-            if named:
-                scan.inputs.append(input_hashes(batch, columns))
-            scan.folds.append(folds)
-            for spellings in scan.spellings:
-                spellings.add(batch[spellings.column])
-            if len(scan.labels) < 2:
-                training = batch[columns.label].filter(folds == TRAIN)
-                scan.labels |= set(training.unique().to_pylist()[:2])
-            if group:
-                names = tables.texts(batch, group[0])
-                scan.groups.append(value_hashes(names))
-                scan.grouped.append(np.array([name is not None for name in names], dtype=bool))
-    return scan
+class _Places:
+    """Shard and row of a place among all rows."""
+
+    def __init__(self, shards: Sequence[Shard], rows: Sequence[int]) -> None:
+        self._shards = shards
+        self._starts = np.cumsum([0, *rows])
+
+    def find(self, place: int) -> tuple[Shard, int]:
+        """The shard, and the row in it, from 0."""
+        number = int(np.searchsorted(self._starts, place, side="right")) - 1
+        return self._shards[number], place - int(self._starts[number])
+
+    def name(self, place: int) -> str:
+        """Source file and row, from 1."""
+        shard, row = self.find(place)
+        return f"{shard.source}: row {row + 1}"
+
+    def value(self, place: int, column: str) -> object:
+        """A value of the table."""
+        shard, row = self.find(place)
+        for batch in Table(shard.table).batches(_BATCH_ROWS, [column]):
+            if row < len(batch):
+                return batch[column][row].as_py()
+            row -= len(batch)
+        raise IndexError(place)
 
 
-def _check_duplicates(
-    scan: _Scan,
-    folds: NDArray[np.uint8],
-    sources: Sequence[tuple[str, Table]],
-    columns: Columns,
-) -> dict[str, int]:
-    """Count repeated rows; refuse rows of one id with different content."""
-    keys, contents = flat_keys(np.concatenate(scan.keys)), flat_keys(np.concatenate(scan.contents))
-    order = np.lexsort((contents, keys))
-    same_key = keys[order][1:] == keys[order][:-1]
-    same_content = same_key & (contents[order][1:] == contents[order][:-1])
-    differing = np.flatnonzero(same_key & ~same_content)
-    identity = columns.of_kind("id")
-    if identity and len(differing):
-        pairs = np.sort(np.stack([order[differing], order[differing + 1]]), axis=0)
-        one, other = pairs[:, np.lexsort((pairs[0], pairs[1]))[0]].tolist()
+@dataclass
+class _Duplicates:
+    """Rows that are there again.
+
+    Attributes:
+        rows: Rows beyond the first of their content.
+        same_key: Rows beyond the first of their key.
+        across_folds: Keys that are in more than one fold.
+        differing: Contents beyond the first of their key.
+        first: The first row whose key an earlier row of other content has, and that row, as
+            places among all rows; the later one goes first.
+    """
+
+    rows: int = 0
+    same_key: int = 0
+    across_folds: int = 0
+    differing: int = 0
+    first: tuple[int, int] | None = None
+
+    def add(self, entries: Entries) -> None:
+        """Take the entries of a range of keys."""
+        alike = entries.alike()
+        new = _new(alike)
+        new_content = new.copy()
+        new_content[1:] |= alike.content[1:] != alike.content[:-1]
+        rows = int(entries.rows.sum()) - len(entries) + len(alike)
+        self.same_key += rows - int(new.sum())
+        self.rows += rows - int(new_content.sum())
+        if not len(alike):
+            return
+        starts, number = np.flatnonzero(new), np.cumsum(new) - 1
+        lowest = np.minimum.reduceat(alike.fold, starts)
+        highest = np.maximum.reduceat(np.where(alike.fold == OUTSIDE, TRAIN, alike.fold), starts)
+        self.across_folds += int((lowest < highest).sum())
+        if new_content.sum() == new.sum():
+            return
+        self.differing += int(new_content.sum() - new.sum())
+        one = np.minimum.reduceat(alike.first, starts)
+        content = alike.content[alike.first == one[number]][number]
+        never = np.iinfo(np.int64).max
+        other = np.minimum.reduceat(np.where(alike.content == content, never, alike.first), starts)
+        place = int(other.argmin())
+        found = int(other[place]), int(one[place])
+        self.first = min(found, self.first or found)
+
+
+class _Repeated:
+    """Held-out rows whose inputs an earlier fold has as well.
+
+    Attributes:
+        rows: How many there are.
+    """
+
+    def __init__(self, hashes: NDArray[np.uint64], folds: NDArray[np.uint8]) -> None:
+        """Take the rows about which to know: hash of the inputs and fold of each."""
+        self.rows = 0
+        self._asked = list(zip(*hashes.T.tolist(), folds.tolist(), strict=True))
+        self._first_halves = np.unique(hashes[:, 0])
+        self._found: set[tuple[int, int, int]] = set()
+
+    def add(self, entries: Entries) -> None:
+        """Take the entries of a range of inputs."""
+        alike = entries.alike()
+        new = _new(alike)
+        if not len(alike):
+            return
+        lowest = np.minimum.reduceat(alike.fold, np.flatnonzero(new))[np.cumsum(new) - 1]
+        found = alike.take((alike.fold > lowest) & (alike.fold != OUTSIDE))
+        self.rows += int(found.rows.sum())
+        found = found.take(np.isin(found.hash[:, 0], self._first_halves))
+        self._found.update(zip(*found.hash.T.tolist(), found.fold.tolist(), strict=True))
+
+    def flags(self) -> Flags:
+        """Which of the rows they are."""
+        return np.array([row in self._found for row in self._asked], dtype=bool)
+
+
+def _new(entries: Entries) -> Flags:
+    """Which ordered entries have another hash than the one before."""
+    new = np.ones(len(entries), dtype=bool)
+    new[1:] = (entries.hash[1:] != entries.hash[:-1]).any(axis=1)
+    return new
+
+
+def _refuse_contents(duplicates: _Duplicates, identity: str, places: _Places) -> None:
+    """Refuse rows of one id with different content."""
+    if duplicates.first is not None:
+        other, one = duplicates.first
         raise DataError(
-            f"{_where(other, scan, sources)} has the same {identity[0]!r} as "
-            f"{_where(one, scan, sources)}, but different content; {len(differing)} rows in all; "
-            f"keep one of them or give them ids of their own"
+            f"{places.name(other)} has the same {identity!r} as {places.name(one)}, but different "
+            f"content; {duplicates.differing} rows in all; keep one of them or give them ids of "
+            f"their own"
         )
-    inside = folds != OUTSIDE
-    keys, folds = keys[inside], folds[inside]
-    by_fold = np.lexsort((folds, keys))
-    crossing = (keys[by_fold][1:] == keys[by_fold][:-1]) & (np.diff(folds[by_fold]) != 0)
-    return {
-        "rows": int(same_content.sum()),
-        "same_key": int(same_key.sum()),
-        "across_folds": len(np.unique(keys[by_fold][1:][crossing])),
-    }
 
 
-def _check_groups(
-    scan: _Scan,
-    folds: NDArray[np.uint8],
-    sources: Sequence[tuple[str, Table]],
-    columns: Columns,
-) -> None:
-    """Refuse a group that is in two folds; rows outside of all folds do not count."""
-    counted = np.flatnonzero(np.concatenate(scan.grouped) & (folds != OUTSIDE))
-    groups, folds = flat_keys(np.concatenate(scan.groups))[counted], folds[counted]
-    order = np.lexsort((counted, folds, groups))
-    same = groups[order][1:] == groups[order][:-1]
-    crossing = np.flatnonzero(same & (np.diff(folds[order]) != 0))
-    if not len(crossing):
-        return
-    one, other = order[crossing[0]], order[crossing[0] + 1]
-    (column,) = columns.of_kind("group")
-    name = _value(int(counted[one]), column, scan, sources)
-    raise DataError(
-        f"column {column!r}: group {name!r} is in {FOLDS[folds[one]]} "
-        f"({_where(int(counted[one]), scan, sources)}) and in {FOLDS[folds[other]]} "
-        f"({_where(int(counted[other]), scan, sources)}); split by group, or give the column "
-        f"another kind"
-    )
+def _check_groups(opened: Sequence[Hashes], column: str, places: _Places) -> None:
+    """Refuse a group that is in two folds."""
+    for entries in merged(opened, "group"):
+        alike = entries.alike()
+        new = _new(alike)
+        crossing = np.flatnonzero(~new[1:] & (alike.fold[1:] != alike.fold[:-1]))
+        if not len(crossing):
+            continue
+        other = int(crossing[0]) + 1
+        one = int(np.flatnonzero(new[:other])[-1])
+        folds = [FOLDS[alike.fold[each]] for each in (one, other)]
+        where = [places.name(int(alike.first[each])) for each in (one, other)]
+        name = places.value(int(alike.first[one]), column)
+        raise DataError(
+            f"column {column!r}: group {name!r} is in {folds[0]} ({where[0]}) and in {folds[1]} "
+            f"({where[1]}); split by group, or give the column another kind"
+        )
 
 
 def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
@@ -283,19 +291,10 @@ def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
         )
 
 
-def _where(row: int, scan: _Scan, sources: Sequence[tuple[str, Table]]) -> str:
-    """Source file and row, from 1, of a row counted over all tables."""
-    table = int(np.searchsorted(scan.starts, row, side="right")) - 1
-    return f"{sources[table][0]}: row {row - scan.starts[table] + 1}"
-
-
-def _value(row: int, column: str, scan: _Scan, sources: Sequence[tuple[str, Table]]) -> Any:  # noqa: ANN401 - a value of the table
-    """One value, read again."""
-    table = int(np.searchsorted(scan.starts, row, side="right")) - 1
-    place = row - scan.starts[table]
-    batches: Iterator[pa.Table] = sources[table][1].batches(_BATCH_ROWS, [column])
-    for batch in batches:
-        if place < len(batch):
-            return batch[column][place].as_py()
-        place -= len(batch)
-    raise IndexError(row)
+def _ambiguous(opened: Sequence[Hashes], columns: Columns) -> list[Spelling]:
+    """Columns with values that may be one."""
+    found = spellings_of(columns)
+    for spellings in found:
+        for shard in opened:
+            spellings.merge(shard.values(spellings.column))
+    return [each for spellings in found if (each := spellings.ambiguous()) is not None]

@@ -87,9 +87,13 @@ def split(
     split: Split,
     batch_rows: int,
     out: Path,
+    hashes_out: Path,
+    sample_out: Path,
     shard: str | None = None,
 ) -> None:
     """Read one source file: typed columns, a key and a fold for every row, and its unit, if any.
+
+    Also write what the check of all rows needs of them (:mod:`shoal.split.sketch`).
 
     Args:
         source: The file, with array names where it is an NPZ file that needs them.
@@ -98,6 +102,8 @@ def split(
         split: How rows fall into folds.
         batch_rows: Rows read at a time.
         out: The table; its record names the source and says that no row was dropped.
+        hashes_out: Hashes of the rows, safetensors.
+        sample_out: A sample of the rows, Parquet.
         shard: The file's shard, by whose name it has a content; not looked at by default.
 
     Raises:
@@ -109,6 +115,7 @@ def split(
     from shoal.split.keys import source_hashes
     from shoal.split.reading import Planned, read_rows
     from shoal.split.shuffle import ShuffledLabels
+    from shoal.split.sketch import Sketch
 
     planned = Planned(source, shard)
     frozen = tables.Columns.load(columns)
@@ -117,6 +124,7 @@ def split(
     shuffled = ShuffledLabels.from_state(state, meta)
     record: dict[str, object] = {"dropped": {}, "source": planned.name}
     schema = frozen.schema(units=made_by is not None)
+    sketch = Sketch(frozen)
 
     def batches() -> Iterator[pa.Table]:
         rows_in = 0
@@ -132,28 +140,42 @@ def split(
             if made_by is not None:
                 units = units_of(made_by, state, batch.basis)
                 table = table.append_column(tables.UNIT, [units])
-            yield table.append_column(tables.FOLD, [codes]).select(schema.names)
+            table = table.append_column(tables.FOLD, [codes])
+            table = table.select(schema.names).cast(schema)
+            sketch.add(table)
+            yield table
         record["rows_in"] = rows_in
 
     tables.write_table(out, schema, batches(), record)
+    sketch.save(hashes_out, sample_out)
 
 
-def split_check(by_source: Mapping[str, Path], columns: Path, split: Split, out: Path) -> None:
-    """Check all rows together.
+def split_check(
+    by_source: Mapping[str, Path],
+    hashes: Sequence[Path],
+    samples: Sequence[Path],
+    columns: Path,
+    split: Split,
+    out: Path,
+) -> None:
+    """Check all rows together, by what :func:`split` keeps of each file.
 
     Args:
-        by_source: Source file, for messages, to its split table.
+        by_source: Source file, for messages, to its split table, which messages alone need.
+        hashes: Hashes of each file's rows, in the same order.
+        samples: A sample of each file's rows, in the same order.
         columns: The frozen columns.
         split: How the folds were made.
         out: Counts of rows, of folds and of duplicates, JSON.
     """
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
-    from shoal.formats.tables import Columns, Table
-    from shoal.split.check import check
+    from shoal.formats.tables import Columns
+    from shoal.split.check import Shard, check
 
-    opened = [(source, Table(path)) for source, path in by_source.items()]
-    write_json(out, check(opened, Columns.load(columns), split) | made_from())
+    files = zip(by_source.items(), hashes, samples, strict=True)
+    shards = [Shard(*named, hashed, sampled) for named, hashed, sampled in files]
+    write_json(out, check(shards, Columns.load(columns), split) | made_from())
 
 
 def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:

@@ -37,9 +37,15 @@ def row_keys(table: pa.Table, columns: Columns) -> NDArray[Any]:
 
 
 def content_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
-    """Hash over all that a table keeps of each row, label included; uint8 ``(rows, 16)``."""
-    kept = [name for name, kind in columns.kinds.items() if kind not in ("id", "ignore")]
-    return _hashes(table, columns, kept, CONTENT_BYTES)
+    """Hash over all that a split table keeps of each row, label included; uint8 ``(rows, 16)``.
+
+    It is ``_source``, or made from that, so that inputs are not hashed again.
+    """
+    sources, more = tables.keys(table, tables.SOURCE), columns.of_kind("group", "time")
+    if not more:
+        return sources
+    others = {name: _array(table, columns, name) for name in more}
+    return hash_rows({tables.SOURCE: sources, **others}, CONTENT_BYTES)
 
 
 def input_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:

@@ -9,6 +9,7 @@ Such rows and columns may be rightful, so they are counted and named, never refu
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any, NotRequired
 
@@ -17,14 +18,15 @@ import pyarrow as pa
 from typing_extensions import TypedDict
 
 from shoal.formats import tables
-from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
+from shoal.formats.tables import TEST, TRAIN, VALIDATION, Table, write_table
+from shoal.split.keys import flat_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from shoal.formats.tables import Columns, Table
+    from shoal.formats.tables import Columns
 
     Floats = NDArray[np.float32]
 
@@ -144,7 +146,6 @@ def near_rows(train: Floats, others: Floats) -> tuple[int, float]:
     return below[3], min(rest, float(len(others)))
 
 
-_BATCH_ROWS = 8192
 _MOST_TRAINING, _MOST_VALIDATION, _MOST_COMPARED = 10_000, 5_000, 2_000
 _MOST_NUMBERS = 1 << 25
 """Numbers in the vectors of the training rows, at most: 128 MiB."""
@@ -153,6 +154,7 @@ DETERMINES = 0.95
 _LEAST_ERRORS = 10
 """Validation rows that the constant answer must get wrong for a share of them to mean anything."""
 _LEAF_ROWS = 5
+_SAMPLE_ROWS = 1024
 
 
 class Counted(TypedDict):
@@ -184,81 +186,103 @@ class Leaks(TypedDict):
     columns: list[Telling]
 
 
-def repeated_inputs(inputs: NDArray[np.bytes_], folds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which rows of validation and test have inputs that an earlier fold has as well.
+class Sample:
+    """Rows of each fold with the smallest keys: keys are hashes, so this is a draw.
 
-    Args:
-        inputs: Hash of each row's inputs.
-        folds: Fold of each row; rows outside every fold count for nothing.
+    Samples of parts give that of the whole, however it is cut: among rows of one key, the hash of
+    inputs and label decides. Memory: a quarter more than the rows that are kept, and those added.
+
+    Source:
+        Bottom-k sampling, Cohen and Kaplan 2007.
     """
-    order = np.lexsort((folds, inputs))
-    starts = np.append(True, inputs[order][1:] != inputs[order][:-1])
-    first = folds[order][np.flatnonzero(starts)][np.cumsum(starts) - 1]
-    repeated = np.empty(len(folds), dtype=bool)
-    repeated[order] = (folds[order] > first) & (folds[order] != OUTSIDE)
-    return repeated
+
+    def __init__(self, columns: Columns) -> None:
+        """Take the frozen columns."""
+        share = min(1.0, _MOST_NUMBERS / (widest(columns) * _MOST_TRAINING))
+        self._parts = {
+            "training": ((TRAIN,), math.ceil(share * _MOST_TRAINING)),
+            "validation": ((VALIDATION,), math.ceil(share * _MOST_VALIDATION)),
+            "held_out": ((VALIDATION, TEST), math.ceil(share * _MOST_COMPARED)),
+        }
+        self._names = [*columns.inputs, columns.label, tables.KEY, tables.FOLD, tables.SOURCE]
+        self._schema = pa.schema([columns.schema().field(name) for name in self._names])
+        self._last: dict[str, np.bytes_] = {}
+        self._rows = self._schema.empty_table()
+
+    def add(self, rows: pa.Table) -> None:
+        """Take some rows."""
+        folds, keys = tables.folds(rows), flat_keys(tables.keys(rows))
+        wanted = np.zeros(len(rows), dtype=bool)
+        for name, (own, _) in self._parts.items():
+            is_small = keys <= self._last[name] if name in self._last else True
+            wanted |= np.isin(folds, own) & is_small
+        self._rows = pa.concat_tables([self._rows, rows.select(self._names).filter(wanted)])
+        if len(self._rows) > 1.25 * sum(most for _, most in self._parts.values()):
+            self._cut()
+
+    def merge(self, path: Path) -> int:
+        """Take the rows of a file that :meth:`save` wrote; returns how many were read of it."""
+        read = 0
+        with contextlib.closing(Table(path)) as table:
+            for batch in table.batches(_SAMPLE_ROWS):
+                read += len(batch)
+                self.add(batch)
+                key = flat_keys(tables.keys(batch))[-1]
+                if len(self._last) == len(self._parts) and key > max(self._last.values()):
+                    break
+        return read
+
+    def save(self, path: Path) -> None:
+        """Write the rows in order of key, so that a few of many files are enough."""
+        self._cut()
+        starts = range(0, len(self._rows), _SAMPLE_ROWS)
+        batches = (self._rows[start : start + _SAMPLE_ROWS] for start in starts)
+        write_table(path, self._schema, batches, {})
+
+    def part(self, name: str) -> pa.Table:
+        """The rows of ``training``, ``validation`` or ``held_out``, in order of key."""
+        self._cut()
+        return self._rows.take(self._places(name, tables.folds(self._rows)))
+
+    def _places(self, name: str, folds: NDArray[np.uint8]) -> NDArray[np.int64]:
+        own, most = self._parts[name]
+        return np.flatnonzero(np.isin(folds, own))[:most]
+
+    def _cut(self) -> None:
+        """Keep the sample alone, in order of key."""
+        folds = tables.folds(self._rows)
+        keys, sources = (tables.keys(self._rows, name) for name in (tables.KEY, tables.SOURCE))
+        whole = np.concatenate([keys, sources, folds[:, None]], axis=1)
+        order = np.argsort(flat_keys(whole), kind="stable")
+        kept = np.zeros(len(order), dtype=bool)
+        for name, (_, most) in self._parts.items():
+            places = self._places(name, folds[order])
+            kept[places] = True
+            if len(places) == most:
+                self._last[name] = flat_keys(keys[order[places[-1:]]])[0]
+        self._rows = self._rows.take(order[kept]).combine_chunks()
 
 
 def find_leaks(
-    opened: Sequence[Table],
-    columns: Columns,
-    keys: NDArray[np.bytes_],
-    folds: NDArray[np.uint8],
-    repeated: NDArray[np.bool_],
+    sample: Sample, exact: Counted, repeated: NDArray[np.bool_], columns: Columns
 ) -> Leaks:
-    """Look for all three kinds, for the last two in a bounded sample that keys alone decide.
+    """Look for near rows and telling columns in a sample, beside the exact copies of all rows.
 
     Args:
-        opened: The split tables.
+        sample: The sample of all rows.
+        exact: Held-out rows whose inputs an earlier fold has as well.
+        repeated: Which of the sample's held-out rows they are.
         columns: The frozen columns.
-        keys: Key of each row, in the tables' order.
-        folds: Its fold.
-        repeated: What :func:`repeated_inputs` gave.
-
     """
-    held_out = (folds == VALIDATION) | (folds == TEST)
-    share = min(1.0, _MOST_NUMBERS / (widest(columns) * _MOST_TRAINING))
-
-    def smallest(rows: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-        """Rows with the smallest keys: keys are hashes, so this is a sample by chance."""
-        places = np.flatnonzero(rows)
-        return places[np.argsort(keys[places], kind="stable")[: math.ceil(share * most)]]
-
-    training = smallest(folds == TRAIN, _MOST_TRAINING)
-    validation = smallest(folds == VALIDATION, _MOST_VALIDATION)
-    compared = smallest(held_out & ~repeated, _MOST_COMPARED)
-    chosen = np.unique(np.concatenate([training, validation, compared]))
-    sample = _read(opened, chosen, [*columns.inputs, columns.label])
-
-    def rows_of(places: NDArray[np.int64]) -> pa.Table:
-        return sample.take(np.searchsorted(chosen, np.sort(places)))
-
-    train = rows_of(training)
+    train, compared = sample.part("training"), sample.part("held_out").filter(~repeated)
     near, by_chance = 0, 0.0
-    if columns.inputs and min(len(training), len(compared)) >= LEAST_ROWS:
-        near, by_chance = near_rows(*vectors(train, rows_of(compared), columns))
+    if columns.inputs and min(len(train), len(compared)) >= LEAST_ROWS:
+        near, by_chance = near_rows(*vectors(train, compared, columns))
     return {
-        "exact": {"rows": int(repeated.sum()), "of": int(held_out.sum())},
+        "exact": exact,
         "near": {"rows": near, "by_chance": by_chance, "of": len(compared)},
-        "columns": telling_columns(train, rows_of(validation), columns),
+        "columns": telling_columns(train, sample.part("validation"), columns),
     }
-
-
-def _read(opened: Sequence[Table], rows: NDArray[np.int64], names: list[str]) -> pa.Table:
-    """Some rows, ascending, counted over all tables."""
-
-    def parts() -> Iterator[pa.Table]:
-        start = 0
-        for table in opened:
-            end = start + table.rows
-            if ((start <= rows) & (rows < end)).any():
-                for batch in table.batches(_BATCH_ROWS, names):
-                    inside = (start <= rows) & (rows < start + len(batch))
-                    yield batch.take(rows[inside] - start)
-                    start += len(batch)
-            start = end
-
-    return pa.concat_tables(parts())
 
 
 def telling_columns(train: pa.Table, held_out: pa.Table, columns: Columns) -> list[Telling]:
