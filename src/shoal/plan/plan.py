@@ -355,6 +355,7 @@ def placeholders(settings: Settings) -> dict[str, Any]:
             "partition": number,
             "trained": True,
             "specialist": name,
+            "ask": name,
             "digests": {"train": name, "validation": name},
         }
         for number, name in enumerate(names)

@@ -9,7 +9,10 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.ledger import Artifact
 
 Members = dict[str, list[list[Any]]]
-"""Where a partition's rows lie, by fold: shard, first row, row after the last."""
+"""Where a partition's rows lie, by fold: shard, first row, row after the last.
+
+So also, under ``asked validation`` and ``asked test``, rows elsewhere whose runner-up it is.
+"""
 
 
 class Counts(TypedDict):
@@ -59,7 +62,14 @@ class PartitionEntry(TypedDict):
     digests: Digests
     trained: bool
     specialist: str
+    ask: NotRequired[str]
     waiting: NotRequired[Waiting]
+
+
+class Unassigned(Digests):
+    """Digests of rows of no partition; ``ask`` is None where there are none."""
+
+    ask: str | None
 
 
 class PartitionIndex(Artifact):
@@ -71,6 +81,7 @@ class PartitionIndex(Artifact):
     untrained_rows: Counts
     unknown_labels: int
     stores: str
+    unassigned: NotRequired[Unassigned]
     lineage: NotRequired[str]
 
 
@@ -85,9 +96,20 @@ class Group(TypedDict):
     stop: int
 
 
+class AskedRows(TypedDict):
+    """A shard's rows of one fold that have one runner-up, ``partition``."""
+
+    partition: int
+    fold: str
+    rows: int
+    sum: str
+    places: list[list[int]]
+
+
 class Summary(Artifact):
     """Counts of a shard, which ``assign`` writes."""
 
     shard: str
     groups: list[Group]
+    asked: list[AskedRows]
     unknown_labels: int
