@@ -13,12 +13,10 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shoal.ask.answers import Answers
 from shoal.ask.command import ask
@@ -29,6 +27,7 @@ from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, settings_id, uniform
 from shoal.formats.json_file import read_made, write_json
+from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import RowArray, ShardRows, write_rows
 from shoal.formats.shapes import Shapes
 from shoal.gate.command import gate
@@ -42,6 +41,11 @@ from shoal.settings.learning import Gate, Model, NearestAtom
 from shoal.train_router.command import train_router
 from shoal.training.model import build_model, weights
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
 DIMS = 4
 SITE_ROWS = 2048
 MODEL = Model.model_validate(
@@ -51,6 +55,15 @@ ROUTER = NearestAtom(
     method="nearest_atom", top_k=2, temperature=1.0, fallback_quantile=0.99, seed=0
 )
 SHAPES = Shapes([DIMS], 2, "classification", ["no", "yes"], 1, list("abcd"), [])
+
+
+class Job(NamedTuple):
+    """A job: its wildcards, and the files that it takes and makes, by name."""
+
+    layout: Layout
+    wildcards: Mapping[str, str]
+    taken: Mapping[str, Any]
+    made: Mapping[str, Path]
 
 
 class Lab:
@@ -124,7 +137,7 @@ class Lab:
             made = outputs(layout, stage, job, index)
             if not all(path.exists() for path in made.values()):
                 taken: dict[str, Any] = inputs(layout, stage, job, index)
-                getattr(self, f"_{name}")(layout, job, taken, made)
+                getattr(self, f"_{name}")(Job(layout, job, taken, made))
                 ledger = made.get(stage.ledger)
                 if ledger is not None and ledger.exists():
                     self.read[name] += read_made(ledger, LedgerRecord)["rows_read"]
@@ -136,7 +149,8 @@ class Lab:
         if path.exists():
             return
         y = (x.sum(axis=1) > 0).astype(np.int64)
-        key = hash_rows({"place": np.arange(len(x)) + 1e6 * int(shard.split("-")[0])}, KEY_BYTES)
+        place = np.arange(len(x)) + 1e6 * int(shard.partition("-")[0])
+        key = hash_rows({"place": place}, KEY_BYTES)
         fold = np.digitize(uniform(key, "fold"), [0.7, 0.85, 0.99]).astype(np.uint8)
         rows = {"x": x, "y": y, "key": key, "fold": fold}
         rows["hash"] = hash_rows({"x": x, "y": y}, ROW_HASH_BYTES)
@@ -174,57 +188,59 @@ class Lab:
         about |= {"bounds": random_bounds([1, 1]), "points": {"0": {}, "1": {}}}
         save_state(layout.file("evaluate_random.models", **basis), random, about)
 
-    def _assign(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:  # noqa: ARG002
-        files = (taken["rows"], taken["embedding"], taken["table"], taken["assigner"])
-        assign(*files, job["shard"], *made.values(), threads=1)
-        with ShardRows(taken["rows"]) as rows:
+    def _assign(self, job: Job) -> None:
+        files = (job.taken[name] for name in ("rows", "embedding", "table", "assigner"))
+        assign(*files, job.wildcards["shard"], *job.made.values(), threads=1)
+        with ShardRows(job.taken["rows"]) as rows:
             self.read["assign"] += rows.rows
 
-    def _partition(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:  # noqa: ARG002
-        stores = layout.file("assign.rows", shard="any").parent
-        partition(taken["summaries"], taken["assigner"], 50, "lineage", stores, made["index"])
+    def _partition(self, job: Job) -> None:
+        stores = job.layout.file("assign.rows", shard="any").parent
+        summaries, assigner = job.taken["summaries"], job.taken["assigner"]
+        partition(summaries, assigner, 50, "lineage", stores, job.made["index"])
 
-    def _train_specialist(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:  # noqa: ARG002
-        index = Index(taken["index"])
-        index.specialist_rows(index.partition_with(job["digest"]), ("x", "y"))
-        self.read["train_specialist"] += index.rows_read
-        facts = {"digest": job["digest"], "point": {}, "rows": 0}
-        save_state(made["model"], _weights(int(job["digest"][:8], 16)), facts)
-        made["ledger"].write_text("")
+    def _train_specialist(self, job: Job) -> None:
+        index = Index(job.taken["index"])
+        index.specialist_rows(index.partition_with(job.wildcards["digest"]), ("x", "y"))
+        facts = {"digest": job.wildcards["digest"], "point": {}, "rows": 0}
+        save_state(job.made["model"], _weights(int(job.wildcards["digest"][:8], 16)), facts)
+        ledger = Ledger("train_specialist", rows_read=index.rows_read)
+        ledger.write(job.made["ledger"])
 
-    def _train_choose(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:
-        index = Index(taken["index"])
-        number = index.partition_with(job["digest"], job["validation"])
+    def _train_choose(self, job: Job) -> None:
+        index = Index(job.taken["index"])
+        digest, validation = job.wildcards["digest"], job.wildcards["validation"]
+        number = index.partition_with(digest, validation)
         index.read(number, "validation", ("x", "y"))
-        self.read["train_choose"] += index.rows_read
-        (specialist,) = taken["specialists"]
+        (specialist,) = job.taken["specialists"]
         choice = {
             "partition": number,
-            "digests": {"train": job["digest"], "validation": job["validation"]},
+            "digests": {"train": digest, "validation": validation},
             "rows": 0,
-            "point": layout.points[0],
-            "points": {layout.points[0]: {}},
-            "specialist": str(Path("../../../..", specialist.relative_to(layout.folder))),
+            "point": job.layout.points[0],
+            "points": {job.layout.points[0]: {}},
+            "specialist": str(Path("../../../..", specialist.relative_to(job.layout.folder))),
             "losses": {},
             "margin": None,
             "next": [],
         }
-        write_json(made["choice"], choice)
+        ledger = Ledger("train_choose", rows_read=index.rows_read)
+        write_json(job.made["choice"], choice | ledger.record())
 
-    def _train_router(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:  # noqa: ARG002
+    def _train_router(self, job: Job) -> None:
         names = ("index", "assigner", "choices", "specialists", "embedder", "shapes", "distances")
-        files = (taken[name] for name in names)
-        train_router(ROUTER, MODEL, *files, *made.values(), threads=1)
+        files = (job.taken[name] for name in names)
+        train_router(ROUTER, MODEL, *files, *job.made.values(), threads=1)
 
-    def _ask(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:  # noqa: ARG002
+    def _ask(self, job: Job) -> None:
         names = ("index", "shapes", "base", "generalist", "random", "choices", "specialists")
-        files = (taken[name] for name in names)
-        ask(MODEL, *files, job["partition"], *made.values(), threads=1)
+        files = (job.taken[name] for name in names)
+        ask(MODEL, *files, job.wildcards["partition"], *job.made.values(), threads=1)
 
-    def _gate(self, layout: Layout, job: Any, taken: Any, made: Any) -> None:  # noqa: ARG002
+    def _gate(self, job: Job) -> None:
         names = ("index", "assigner", "shapes", "asked", "choices", "specialists")
-        files = (taken[name] for name in names)
-        gate(Gate(confidence=0.95), ROUTER, MODEL, *files, made["gate"], threads=1)
+        files = (job.taken[name] for name in names)
+        gate(Gate(confidence=0.95), ROUTER, MODEL, *files, job.made["gate"], threads=1)
 
 
 def _weights(seed: int) -> dict[str, NDArray[Any]]:
@@ -261,8 +277,8 @@ def main() -> None:
             found = after_edit(Path(folder), sites)
         whole, again = found["whole"].total(), found["again"].total()
         print(
-            f"{found['rows']:>8,} rows, {found['partitions']:>3} partitions: {whole:>9,} rows read by "
-            f"a whole run, {again:>7,} after an edit of two rows: {dict(found['again'])}"
+            f"{found['rows']:>8,} rows, {found['partitions']:>3} partitions: {whole:>9,} rows are "
+            f"read by a whole run, {again:>7,} after an edit of two: {dict(found['again'])}"
         )
 
 

@@ -15,6 +15,7 @@ from shoal.formats.hashing import multiset_digest, multiset_sum, row_order
 from shoal.formats.json_file import read_made
 from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
 from shoal.formats.units import coin
+from shoal.partitions.index import UNASSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -124,6 +125,10 @@ class Index:
         parts = [rows for number in partitions if (rows := self.read(number, fold, wanted))]
         there = [name for name in names if parts and name in parts[0]]
         return {name: np.concatenate([part[name] for part in parts]) for name in there}
+
+    def everywhere(self, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of all rows of a fold, those of no partition first, then by partition."""
+        return self.gather([UNASSIGNED, *range(len(self.partitions))], fold, names)
 
 
 def _read_runs(
