@@ -60,7 +60,8 @@ def metrics(**changes: Any) -> dict[str, Any]:
 def partition_entry(partition: int, **changes: Any) -> dict[str, Any]:
     """A partition of an index."""
     facts = {"rows": COUNTS, "digests": dict.fromkeys(COUNTS, "")}
-    return {"partition": partition, "trained": True, "specialist": ""} | facts | changes
+    facts |= {"trained": True, "specialist": "", "ask": ""}
+    return {"partition": partition} | facts | changes
 
 
 def partition_index(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -99,10 +99,9 @@ class Finished:
         """Arrays of a fold, with ``regime`` (-1 where it is unknown)."""
         import pandas as pd
 
-        from shoal.evaluate.judge import gather
         from shoal.formats.hashing import row_order
 
-        rows = gather(self._index, name, _NAMES)
+        rows = self._index.everywhere(name, _NAMES)
         order = row_order(rows["hash"])
         arrays = {key: array[order] for key, array in rows.items()}
         arrays["regime"] = joined_regimes(arrays["key"], pd.read_parquet(self._regimes))

@@ -75,7 +75,6 @@ def _write_rows(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from shoal.evaluate.judge import gather
     from shoal.partitions.reader import Index
 
     value = "correct" if metric == "accuracy" else "squared_error"
@@ -84,7 +83,7 @@ def _write_rows(
     tested = predictions[["key", "partition", *names]].rename(columns=names)
     others = []
     for fold in ("train", "validation"):
-        found = gather(Index(folder / layout.index), fold, ("key", "partition"))
+        found = Index(folder / layout.index).everywhere(fold, ("key", "partition"))
         keys = [key.tobytes() for key in found["key"]]
         others.append(pd.DataFrame({"key": keys, "partition": found["partition"]}))
     table = pd.concat([tested.assign(fold="test"), *others], ignore_index=True)

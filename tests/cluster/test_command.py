@@ -9,8 +9,11 @@ import pytest
 from shoal.cluster.assigner import load_assigner
 from shoal.cluster.command import assign, cluster_fit, partition
 from shoal.errors import DataError
+from shoal.formats.fitted_state import load_state
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import TRAIN
+from shoal.formats.tables import TEST, TRAIN, VALIDATION
+from shoal.partitions.index import asked_name
+from shoal.partitions.reader import Index, halves
 from shoal.settings.discovery import ColumnPartition, KMeansAtoms
 
 KMEANS = KMeansAtoms(
@@ -25,7 +28,7 @@ KMEANS = KMeansAtoms(
     seed=0,
 )
 COLUMN = ColumnPartition(method="column", column="colour", max_partitions=8, min_rows=1, seed=0)
-NAMES = ("x", "y", "key", "hash", "fold", "embedding", "partition")
+NAMES = ("x", "y", "key", "hash", "fold", "embedding", "partition", "runner_up")
 
 
 @pytest.fixture
@@ -43,8 +46,8 @@ def chain(tmp_path, shards):
         summaries = []
         for name, f in files.items():
             summaries.append(root / "summary" / f"{name}.json")
-            rows = root / "rows" / f"{name}.zarr.zip"
-            assign(f.encoded, f.embedding, f.table, assigner, name, rows, summaries[-1], 1)
+            out = (root / "rows" / f"{name}.zarr.zip", summaries[-1], distances(root, name))
+            assign(f.encoded, f.embedding, f.table, assigner, name, *out, 1)
         merge(summaries, assigner, root)
         return SimpleNamespace(
             root=root,
@@ -59,6 +62,10 @@ def chain(tmp_path, shards):
 def merge(summaries, assigner, root):
     """The index of summaries, in a folder with their row stores."""
     partition(summaries, assigner, 1, "g1", root / "rows", root / "index.json")
+
+
+def distances(root, name):
+    return root / "distances" / f"{name}.safetensors"
 
 
 def read_rows(root, name):
@@ -124,6 +131,56 @@ def test_members_lead_to_the_rows(chain, shards):
     assert found == 400
 
 
+def test_the_runner_up_is_the_second_nearest_partition(chain, shards):
+    """Of validation and test rows; others, and rows partitioned by column, have none."""
+    rows = shards.random_rows(300)
+    done = chain({"a": rows})
+    written = read_rows(done.root, "a")
+
+    distance = load_assigner(done.assigner).distances_to_partitions(written["embedding"])
+
+    second = np.argsort(distance, axis=1, kind="stable")[:, 1]
+    is_asked = np.isin(written["fold"], [VALIDATION, TEST])
+    assert is_asked.any()
+    np.testing.assert_array_equal(written["runner_up"], np.where(is_asked, second, -1))
+    by_column = chain({"a": rows}, COLUMN, folder="column")
+    assert set(read_rows(by_column.root, "a")["runner_up"]) == {-1}
+
+
+def test_members_lead_to_the_rows_elsewhere_that_a_specialist_is_asked_about(chain, shards):
+    """Read through the index, they are all rows of this fold with this runner-up, once."""
+    rows = shards.random_rows(600)
+    done = chain({"a": rows[:250], "b": rows[250:]})
+    written = [read_rows(done.root, name) for name in "ab"]
+    x = {h.tobytes(): x.tobytes() for part in written for h, x in zip(part["hash"], part["x"], strict=True)}
+    index = Index(done.root / "index.json")
+
+    for number in range(4):
+        for fold, code in (("validation", VALIDATION), ("test", TEST)):
+            found = index.read(number, asked_name(fold), ("x", "partition"))
+            hashes = [
+                h.tobytes()
+                for part in written
+                for h in part["hash"][(part["runner_up"] == number) & (part["fold"] == code)]
+            ]
+            assert [h.tobytes() for h in found["hash"]] == sorted(hashes)
+            assert number not in found["partition"]
+            assert [x[h.tobytes()] for h in found["hash"]] == [row.tobytes() for row in found["x"]]
+
+
+def test_distances_are_of_the_validation_rows(chain, shards):
+    """To the nearest prototype, with the half that chooses or fits; in any order."""
+    rows = shards.random_rows(400)
+    done = chain({"a": rows[:150], "b": rows[150:]})
+
+    for name in "ab":
+        written, (found, _) = read_rows(done.root, name), load_state(distances(done.root, name))
+        own = written["fold"] == VALIDATION
+        nearest = load_assigner(done.assigner).nearest(written["embedding"][own])[2]
+        pairs = zip(nearest, halves({"key": written["key"][own]}), strict=True)
+        assert sorted(zip(found["distance"], found["half"], strict=True)) == sorted(pairs)
+
+
 def test_training_partitions_keep_the_bounds(chain, shards):
     """Every partition's training rows lie within the bounds that the assigner keeps."""
     done = chain({"a": shards.random_rows(800)})
@@ -155,7 +212,7 @@ def test_files_are_the_same_for_rows_in_another_order(chain, shards):
     one = chain({"a": rows}, folder="one")
     two = chain({"a": rows[order]}, folder="two")
 
-    for name in ("rows/a.zarr.zip", "summary/a.json", "members/0.json"):
+    for name in ("rows/a.zarr.zip", "summary/a.json", "members/0.json", "distances/a.safetensors"):
         assert (one.root / name).read_bytes() == (two.root / name).read_bytes()
 
 
@@ -235,6 +292,7 @@ def test_table_of_other_data_is_an_error(chain, shards, tmp_path):
             "b",
             tmp_path / "r.zarr.zip",
             tmp_path / "s.json",
+            tmp_path / "d.safetensors",
             1,
         )
 
@@ -247,7 +305,7 @@ def test_infinite_embedding_is_not_assigned(chain, shards, tmp_path):
     done = chain({"a": rows})
     rows.x[3, 0] = np.nan
     files = shards.write(tmp_path / "more", "b", rows)
-    out = (tmp_path / "r.zarr.zip", tmp_path / "s.json")
+    out = (tmp_path / "r.zarr.zip", tmp_path / "s.json", tmp_path / "d.safetensors")
 
     with pytest.raises(DataError, match=r"b\.zarr\.zip: the embedding of row 4 is not finite"):
         assign(files.encoded, files.embedding, files.table, done.assigner, "b", *out, 1)

@@ -64,14 +64,15 @@ class World:
         """Write a shard's rows as ``assign`` does; returns its summary."""
         hashes, keys = hash_rows({"x": x}, 32), hash_rows({"x": x}, KEY_BYTES)
         partition = self.assign(x)
-        order = group_order(partition, fold, hashes, keys)
+        order = group_order(partition, fold, hashes, keys, np.full(len(x), -1))
         arrays = {"hash": hashes, "fold": fold, "partition": partition, "embedding": x}
         arrays |= {} if unit is None else {"unit": unit}
         arrays = {name: array[order] for name, array in arrays.items()}
         specs = {n: RowArray(array.shape[1:], str(array.dtype)) for n, array in arrays.items()}
         write_rows(self.stores / f"{name}.zarr.zip", len(x), specs, [arrays], {})
         own = groups(arrays["partition"], arrays["fold"], arrays["hash"])
-        return {"shard": name, "rows": len(x), "groups": own, "unknown_labels": 0}
+        counts = {"shard": name, "rows": len(x), "groups": own, "asked": []}
+        return counts | {"unknown_labels": 0}
 
     def index(self, shards, min_rows=1):
         """Write shards and their index."""

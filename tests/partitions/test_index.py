@@ -14,7 +14,7 @@ from shoal.formats.hashing import (
     multiset_digest,
     multiset_sum,
 )
-from shoal.partitions.grouping import FOLD_NAMES, group_order, groups
+from shoal.partitions.grouping import FOLD_NAMES, asked, group_order, groups
 from shoal.partitions.index import merge_summaries
 
 PARTITIONS = 3
@@ -24,7 +24,9 @@ FOLDS = ("train", "validation", "test")
 class Rows:
     """Rows with a partition (-1 allowed) and a fold, and the hash of their content."""
 
-    def __init__(self, content, partition, fold):
+    def __init__(self, content, partition, fold, runner_up=None):
+        self.runner_up = np.full(len(fold), -1) if runner_up is None else np.asarray(runner_up)
+        self.runner_up = self.runner_up.astype(np.int32)
         self.content = np.asarray(content, dtype=float)
         self.partition = np.asarray(partition, dtype=np.int32)
         self.fold = np.asarray(fold, dtype=np.uint8)
@@ -32,7 +34,12 @@ class Rows:
         self.key = hash_rows({"x": self.content}, KEY_BYTES)
 
     def __getitem__(self, rows):
-        return Rows(self.content[rows], self.partition[rows], self.fold[rows])
+        return Rows(self.content[rows], self.partition[rows], self.fold[rows], self.runner_up[rows])
+
+    @property
+    def facts(self):
+        """What decides their order."""
+        return self.partition, self.fold, self.hash, self.key, self.runner_up
 
     def __len__(self):
         return len(self.content)
@@ -41,21 +48,25 @@ class Rows:
 def random_rows(count, seed=0):
     rng = np.random.default_rng(seed)
     partition = rng.integers(-1, PARTITIONS, count)
-    return Rows(rng.integers(0, 40, count), partition, rng.integers(0, 4, count))
+    content, fold = rng.integers(0, 40, count), rng.integers(0, 4, count)
+    other = (partition + 1 + content % 2) % PARTITIONS
+    return Rows(content, partition, fold, np.where(np.isin(fold, [1, 2]), other, -1))
 
 
-def appended(rows, partition, fold):
+def appended(rows, partition, fold, runner_up=-1):
     return Rows(
         np.append(rows.content, 999.0),
         np.append(rows.partition, partition),
         np.append(rows.fold, fold),
+        np.append(rows.runner_up, runner_up),
     )
 
 
 def summary(rows, shard):
-    order = group_order(rows.partition, rows.fold, rows.hash, rows.key)
-    found = groups(rows.partition[order], rows.fold[order], rows.hash[order])
-    return {"shard": shard, "rows": len(rows), "groups": found, "unknown_labels": 0}
+    rows = rows[group_order(*rows.facts)]
+    counts = {"shard": shard, "rows": len(rows), "unknown_labels": 0}
+    counts["groups"] = groups(rows.partition, rows.fold, rows.hash)
+    return counts | {"asked": asked(rows.runner_up, rows.fold, rows.hash)}
 
 
 def index_of(*parts, lineage="g1", min_rows=1):
@@ -73,14 +84,18 @@ def changed(before, after):
     return {place for place in old if old[place] != new[place]}
 
 
-def test_order_is_by_partition_fold_hash_and_key():
-    """Rows stand by partition, then fold, then hash, then key."""
+def test_order_is_by_partition_fold_runner_up_hash_and_key():
+    """In this order of importance."""
     rows = random_rows(300)
 
-    order = group_order(rows.partition, rows.fold, rows.hash, rows.key)
+    order = group_order(*rows.facts)
 
     sortable = [
-        (int(rows.partition[i]), int(rows.fold[i]), rows.hash[i].tobytes(), rows.key[i].tobytes())
+        (
+            *(int(array[i]) for array in (rows.partition, rows.fold, rows.runner_up)),
+            rows.hash[i].tobytes(),
+            rows.key[i].tobytes(),
+        )
         for i in order
     ]
     assert sortable == sorted(sortable)
@@ -92,7 +107,7 @@ def test_rows_of_equal_content_stand_by_key():
     rows = Rows([1.0] * 5, [0] * 5, [0] * 5)
     key = hash_rows({"id": np.arange(5.0)}, KEY_BYTES)
 
-    order = group_order(rows.partition, rows.fold, rows.hash, key)
+    order = group_order(rows.partition, rows.fold, rows.hash, key, rows.runner_up)
 
     assert [key[i].tobytes() for i in order] == sorted(row.tobytes() for row in key)
 
@@ -100,8 +115,7 @@ def test_rows_of_equal_content_stand_by_key():
 def test_groups_cover_every_row_once():
     """Groups are consecutive, of one partition and fold each, with the sum of their hashes."""
     rows = random_rows(300)
-    order = group_order(rows.partition, rows.fold, rows.hash, rows.key)
-    rows = rows[order]
+    rows = rows[group_order(*rows.facts)]
 
     found = groups(rows.partition, rows.fold, rows.hash)
 
@@ -218,7 +232,7 @@ def test_partition_with_few_training_rows_is_not_trained():
 
 def test_members_say_where_rows_lie():
     """Members name, for each partition and fold, the rows' places, sorted by shard."""
-    rows = Rows(range(5), [0, 0, 1, -1, 1], [0, 2, 1, 0, 3])
+    rows = Rows(range(5), [0, 0, 1, -1, 1], [0, 2, 1, 0, 3], [-1, -1, 0, -1, -1])
 
     summaries = [summary(rows, "b"), summary(rows[:2], "a")]
     members = merge_summaries(summaries, PARTITIONS, 1, "g")[1]
@@ -228,10 +242,60 @@ def test_members_say_where_rows_lie():
         "validation": [],
         "test": [["a", 1, 2], ["b", 2, 3]],
         "outside": [],
+        "asked validation": [["b", 3, 4]],
+        "asked test": [],
     }
     assert members[1]["outside"] == [["b", 4, 5]]
     assert members[-1]["train"] == [["b", 0, 1]]
     assert set(members) == {-1, 0, 1, 2}
+
+
+def test_rows_elsewhere_are_found_by_their_runner_up():
+    """Every validation and test row with one is in a run of it, once, with the sum of hashes."""
+    rows = random_rows(300)
+    rows = rows[group_order(*rows.facts)]
+
+    found = asked(rows.runner_up, rows.fold, rows.hash)
+
+    places = [np.r_[tuple(slice(*run) for run in each["places"])] for each in found]
+    assert sorted(np.concatenate(places)) == np.flatnonzero(rows.runner_up >= 0).tolist()
+    for each, inside in zip(found, places, strict=True):
+        assert set(rows.runner_up[inside]) == {each["partition"]}
+        assert {FOLD_NAMES[fold] for fold in rows.fold[inside]} == {each["fold"]}
+        assert int(each["sum"], 16) == multiset_sum(rows.hash[inside])
+        assert each["rows"] == len(inside)
+    runs = sum(len(each["places"]) for each in found)
+    assert runs <= len(set(zip(rows.partition, rows.fold, rows.runner_up, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("fold", "runner_up", "asks"), [(0, -1, {0}), (1, -1, {0}), (2, 2, {0, 2}), (3, -1, {0})]
+)
+def test_a_row_changes_what_its_partition_and_its_runner_up_are_asked(fold, runner_up, asks):
+    """And no other's."""
+    rows = random_rows(60)
+
+    before, after = index_of(rows), index_of(appended(rows, 0, fold, runner_up))
+
+    pairs = zip(before["partitions"], after["partitions"], strict=True)
+    assert {old["partition"] for old, new in pairs if old["ask"] != new["ask"]} == asks
+
+
+def test_a_row_that_changes_its_fold_changes_what_its_runner_up_is_asked():
+    """A file of answers says which rows are of which fold."""
+    rows = random_rows(60)
+
+    one, two = (index_of(appended(rows, 0, fold, 2)) for fold in (1, 2))
+
+    assert one["partitions"][2]["ask"] != two["partitions"][2]["ask"]
+
+
+def test_rows_of_no_partition_are_asked_about_where_there_are_some():
+    """Else there is no digest of them."""
+    some, none = Rows([1, 2], [0, -1], [0, 2]), Rows([1, 2], [0, 1], [0, 2])
+
+    assert index_of(none)["unassigned"]["ask"] is None
+    assert index_of(some)["unassigned"]["ask"] is not None
 
 
 def test_a_thousand_summaries_merge():
@@ -249,7 +313,7 @@ def test_a_thousand_summaries_merge():
         for n in range(192)
     ]
     summaries = [
-        {"shard": f"{n:04}", "rows": 192, "groups": groups_of_one, "unknown_labels": 0}
+        {"shard": f"{n:04}", "groups": groups_of_one, "asked": [], "unknown_labels": 0}
         for n in range(1000)
     ]
 

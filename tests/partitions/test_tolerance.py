@@ -20,7 +20,8 @@ def indexed(tmp_path, shards):
             lists = [files.encoded], [files.embedding], [files.table]
             cluster_fit(COLUMN, *lists, assigner, tmp_path / "ledger.json", 1)
         summary, store = tmp_path / f"{name}.json", tmp_path / "rows" / f"{name}.zarr.zip"
-        assign(files.encoded, files.embedding, files.table, assigner, name, store, summary, 1)
+        out = (store, summary, tmp_path / f"{name}.safetensors")
+        assign(files.encoded, files.embedding, files.table, assigner, name, *out, 1)
         path = tmp_path / "indexes" / name / "index.json"
         since = before.path if before else None
         partition([summary], assigner, 1, "lineage", store.parent, path, share, since, released)

@@ -180,13 +180,14 @@ class Lab:
         return found
 
     def places(self) -> dict[int, Place]:
-        """Fold and partition of each row of the universe, from a run on all of them."""
+        """Where each row of the universe is put, from a run on all of them."""
         (table,) = self.generation.glob("split/*/rows/*/*.parquet")
         (rows,) = self.generation.glob("cluster/*/rows/*/*.zarr.zip")
         keys = [key for batch in Table(table).batches(1000) for key in batch["_key"].to_pylist()]
         with ShardRows(rows) as store:
-            facts = zip(store.read("key"), store.read("fold"), store.read("partition"), strict=True)
-            by_key = {k.tobytes(): Place(FOLDS[fold], int(p)) for k, fold, p in facts}
+            names = ("key", "fold", "partition", "runner_up")
+            facts = zip(*(store.read(name) for name in names), strict=True)
+            by_key = {k.tobytes(): Place(FOLDS[fold], int(p), int(r)) for k, fold, p, r in facts}
         return {row.number: by_key[key] for (_, row), key in zip(UNIVERSE, keys, strict=True)}
 
 

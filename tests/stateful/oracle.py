@@ -1,7 +1,7 @@
 """What has to run after an edit, worked out from rows and settings alone.
 
-Nothing of the package is used here but one frozen fact of the generation: the fold and the
-partition of each row of the universe.
+Nothing of the package is used here but frozen facts of the generation: the fold, the partition and
+the runner-up of each row of the universe.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Place(NamedTuple):
 
     fold: str
     partition: int
+    runner_up: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Oracle:
     """Which jobs are done and which are needed.
 
     Attributes:
-        places: Fold and partition of each row of the universe.
+        places: Fold, partition and runner-up of each row of the universe.
         min_rows: Training rows below which a partition has no specialist.
         done: Jobs whose results lie in the results folder.
         published: The release that was published last.
@@ -88,6 +89,11 @@ class Oracle:
         learned = (decay, frozenset(grid), temperature)
         jobs |= {(rule, fitted, learned) for rule in ("train_router", "gate", "pool")}
         jobs |= {("evaluate_generalist", learned), ("evaluate_random", learned)}
+        asked = self.by_place(data, "runner_up")
+        for number in numbers:
+            own = tuple(rows[number, fold] for fold in FOLDS)
+            others = tuple(asked.get((number, fold)) for fold in FOLDS)
+            jobs.add(("ask", number, own, others, learned))
         jobs |= {("evaluate", judged, learned, choices.bootstrap)}
         jobs |= {("drift_sample",), ("evaluate_drift", judged, learned)}
         return jobs
@@ -111,14 +117,18 @@ class Oracle:
         if len(choices.grid) > 1:
             self.answered = self.published
 
-    def by_place(self, data: Dataset) -> dict[tuple[int, str], frozenset[tuple[Hashable, int]]]:
-        """Content of each partition and fold: rows without their notes, and how often."""
+    def by_place(
+        self, data: Dataset, name: str = "partition"
+    ) -> dict[tuple[int, str], frozenset[tuple[Hashable, int]]]:
+        """Content of each partition, or runner-up, and fold: rows without notes, how often."""
         counts: dict[tuple[int, str], Counter[Hashable]] = {
-            (place.partition, fold): Counter() for place in self.places.values() for fold in FOLDS
+            (getattr(place, name), fold): Counter()
+            for place in self.places.values()
+            for fold in FOLDS
         }
         for row, times in data.rows.items():
             place = self.places[row.number]
-            counts[place.partition, place.fold][row.number, row.label] += times
+            counts[getattr(place, name), place.fold][row.number, row.label] += times
         return {place: frozenset(found.items()) for place, found in counts.items()}
 
     def trained(self, data: Dataset) -> list[int]:

@@ -33,7 +33,7 @@ SEED = os.environ.get("SHOAL_SEED")
 SCRIPT = 20
 """Steps of one script; each script starts from the same finished run."""
 FAILING = ("split", "encode", "assign", "partition", "train-specialist", "train-choose")
-FAILING += ("train-router", "pool", "evaluate", "evaluate-drift", "pool-publish")
+FAILING += ("train-router", "ask", "pool", "evaluate", "evaluate-drift", "pool-publish")
 
 
 class Script(Steps):

@@ -56,7 +56,7 @@ CASES: list[tuple[str, str, Callable[[Path], None], str]] = [
     ("train-choose", "base.safetensors", with_nan, "its loss on validation rows is nan"),
     ("train-specialist", "base.safetensors", without_budget, "budget: key is missing"),
     (
-        "evaluate",
+        "ask",
         "random.safetensors",
         of_another_partition,
         "tensor '9/weight' is of no random partition",

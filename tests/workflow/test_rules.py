@@ -192,13 +192,16 @@ def test_what_takes_all_choices_lists_no_file_that_a_choice_waits_for(plan: Rule
     first, *others = index["partitions"]
 
     def specialists() -> list[str]:
-        return plan.inputs(STAGES["gate"], {})["specialists"]
+        return plan.inputs(STAGES["train_router"], {})["specialists"]
 
     assert specialists() == []
 
     make([plan.layout.choice(first)])
     assert others
     assert specialists() == list(map(str, plan.layout.candidates(first)))
+    job, other = ({"partition": str(each["partition"]), "rows": ""} for each in (first, others[0]))
+    assert plan.inputs(STAGES["ask"], job)["specialists"] == specialists()
+    assert plan.inputs(STAGES["ask"], other)["specialists"] == []
 
 
 def test_a_mistake_that_a_rules_function_finds_is_one_line(

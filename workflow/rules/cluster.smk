@@ -31,6 +31,7 @@ rule assign:
     output:
         rows="results/{experiment}/{generation}/cluster/{cluster_id}/rows/{rows_id}/{shard}.zarr.zip",
         summary="results/{experiment}/{generation}/cluster/{cluster_id}/summary/{rows_id}/{shard}.json",
+        distances="results/{experiment}/{generation}/cluster/{cluster_id}/distances/{rows_id}/{shard}.safetensors",
     log:
         "logs/{experiment}/{generation}/assign/{cluster_id}/{rows_id}/{shard}.log",
     benchmark:

@@ -129,10 +129,10 @@ class StageJob:
 
     @cached_property
     def index(self) -> PartitionIndex | None:
-        """The partition index, for a job about the rows of all partitions."""
+        """The partition index, for a job whose inputs depend on it."""
         stages = list(STAGES)
         is_later = stages.index(self.stage.name) > stages.index("partition")
-        return self.run.layout.read_index() if is_later and not self.stage.keys else None
+        return self.run.layout.read_index() if is_later and self.stage.asks_index else None
 
     @cached_property
     def inputs(self) -> dict[str, Path | list[Path]]:

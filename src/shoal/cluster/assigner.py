@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Self
 
 import numpy as np
 from pydantic import NonNegativeInt
@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     from shoal.formats.fitted_state import Tensors
 
     Rows = NDArray[np.float32]
+
+
+class Placed(NamedTuple):
+    """Where rows belong.
+
+    Attributes:
+        partition: Partition of each row, int32 ``(rows,)``; UNASSIGNED only by column.
+        runner_up: The partition with the second nearest prototype, int32 ``(rows,)``, ties to the
+            lowest; -1 where there is no other, or a column decides.
+        distance: To the nearest prototype, float32 ``(rows,)``; 0 where a column decides.
+    """
+
+    partition: NDArray[np.int32]
+    runner_up: NDArray[np.int32]
+    distance: Rows
 
 
 class CandidateLoss(TypedDict):
@@ -80,6 +95,15 @@ class Assigner(ABC):
     @abstractmethod
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:
         """Partition of each row, int32 ``(rows,)``; UNASSIGNED only by column.
+
+        Args:
+            embedding: float32 ``(rows, dims)``.
+            values: The column's values, where ``column`` is not None.
+        """
+
+    @abstractmethod
+    def place(self, embedding: Rows, values: Sequence[Any] | None = None) -> Placed:
+        """Partition, runner-up and distance of each row.
 
         Args:
             embedding: float32 ``(rows, dims)``.
@@ -155,6 +179,15 @@ class AtomAssigner(Assigner):
         atom = self.prototype_atom[prototype[row, partition]]
         return partition.astype(np.int32), atom, distance[row, partition]
 
+    def place(self, embedding: Rows, values: Sequence[Any] | None = None) -> Placed:  # noqa: ARG002 - the column assigner's
+        """Partition, runner-up and distance of each row."""
+        distance, row = self.distances_to_partitions(embedding), np.arange(len(embedding))
+        partition = distance.argmin(axis=1)
+        nearest = distance[row, partition]
+        distance[row, partition] = np.inf
+        second = distance.argmin(axis=1) if self.partitions > 1 else np.full(len(row), UNASSIGNED)
+        return Placed(partition.astype(np.int32), second.astype(np.int32), nearest)
+
     def distances_to_partitions(self, embedding: Rows) -> Rows:
         """Distance of each row to each partition's nearest prototype, float32 ``(rows, P)``."""
         return self._nearest_by_partition(embedding)[1]
@@ -226,6 +259,12 @@ class ColumnAssigner(Assigner):
         if values is None:
             raise ValueError(f"this assigner needs the values of column {self.column!r}")
         return self.from_values(values)
+
+    def place(self, embedding: Rows, values: Sequence[Any] | None = None) -> Placed:
+        """Partition of each row, without runner-up or distance."""
+        partition = self.assign(embedding, values)
+        nowhere = np.full(len(partition), UNASSIGNED, dtype=np.int32)
+        return Placed(partition, nowhere, np.zeros(len(partition), dtype=np.float32))
 
     def from_values(self, values: Sequence[Any]) -> NDArray[np.int32]:
         """Partition of each value, int32 ``(rows,)``."""

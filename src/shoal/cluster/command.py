@@ -76,6 +76,7 @@ def assign(
     shard: str,
     rows_out: Path,
     summary_out: Path,
+    distances_out: Path,
     threads: int,
 ) -> None:
     """Group one shard's rows by partition and fold, with a digest's share for each group.
@@ -88,18 +89,30 @@ def assign(
         table: Its table, which only an assigner by column reads.
         assigner_path: The assigner.
         shard: Name of the shard.
-        rows_out: The rows in order of partition (-1 first), fold and row hash.
-        summary_out: Place, count and sum of row hashes of each group.
+        rows_out: The rows in order of partition (-1 first), fold, runner-up and row hash.
+        summary_out: Place, count and sum of row hashes of each group, and of the rows of each
+            runner-up.
+        distances_out: Distance to the nearest prototype of each validation row that has a
+            partition, and its half (:func:`shoal.partitions.reader.halves`).
         threads: CPU threads; the bits depend on it.
     """
     from threadpoolctl import threadpool_limits
 
     from shoal.cluster.assigner import load_assigner
     from shoal.cluster.sample import aligned, check_finite
+    from shoal.formats.fitted_state import save_state
     from shoal.formats.row_store import ShardRows, known_labels
-    from shoal.formats.tables import TRAIN
+    from shoal.formats.tables import FOLDS, TRAIN, VALIDATION
     from shoal.formats.units import UNIT
-    from shoal.partitions.grouping import group_order, groups
+    from shoal.partitions.grouping import (
+        ASKED_FOLDS,
+        NO_RUNNER_UP,
+        asked,
+        group_order,
+        groups,
+    )
+    from shoal.partitions.index import UNASSIGNED
+    from shoal.partitions.reader import halves
 
     assigner = load_assigner(assigner_path)
     with ShardRows(rows) as source, ShardRows(embedding) as embedded:
@@ -112,11 +125,24 @@ def assign(
     if assigner.column is not None:
         values = _aligned_values(table, assigner.column, arrays["key"])
     with threadpool_limits(threads):
-        arrays["partition"] = assigner.assign(arrays["embedding"], values)
-    order = group_order(arrays["partition"], arrays["fold"], arrays["hash"], arrays["key"])
-    small = [arrays[name][order] for name in ("partition", "fold", "hash")]
+        placed = assigner.place(arrays["embedding"], values)
+    arrays["partition"] = placed.partition
+    is_asked = np.isin(arrays["fold"], [FOLDS.index(fold) for fold in ASKED_FOLDS])
+    arrays["runner_up"] = np.where(is_asked, placed.runner_up, np.int32(NO_RUNNER_UP))
+    keys = ("partition", "fold", "hash", "key", "runner_up")
+    order = group_order(*(arrays[name] for name in keys))
+    partition, fold, hashes, _, runner_up = (arrays[name][order] for name in keys)
     _write_ordered(rows_out, arrays, order)
-    summary = {"shard": shard, "rows": len(order), "groups": groups(*small)}
+    held = order[(fold == VALIDATION) & (partition != UNASSIGNED)]
+    half = halves({name: arrays[name][held] for name in ("key", UNIT) if name in arrays})
+    distances = {"distance": placed.distance[held], "half": half.astype(np.uint8)}
+    save_state(distances_out, distances, {})
+    summary = {
+        "shard": shard,
+        "rows": len(order),
+        "groups": groups(partition, fold, hashes),
+        "asked": asked(runner_up, fold, hashes),
+    }
     unknown = ~known_labels(arrays["y"]) & (arrays["fold"] == TRAIN)
     summary["unknown_labels"] = int(unknown.sum())
     _write_compact(summary_out, summary | {"store": file_hash(rows_out)} | made_from())

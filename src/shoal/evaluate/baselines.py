@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DivergedError, ModelError
-from shoal.evaluate.random_partitions import random_draw
 from shoal.formats.hashing import row_order, settings_id
 from shoal.formats.row_store import ShardRows
 from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.formats.units import UNIT
+from shoal.partitions.random_partitions import random_draw
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried

@@ -79,8 +79,8 @@ def evaluate_random(
     checkpoint_seconds: float,
 ) -> None:
     """Train specialists on random partitions with the sizes of the trained ones."""
-    from shoal.evaluate.random_partitions import random_bounds
     from shoal.formats.fitted_state import load_state, save_state
+    from shoal.partitions.random_partitions import random_bounds
     from shoal.training.budget import Budget
     from shoal.training.determinism import deterministic
     from shoal.training.resume import Checkpoints

@@ -7,24 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from shoal.ask.answers import Answers
 from shoal.cluster.assigner import partition_values
-from shoal.errors import CorruptError
-from shoal.evaluate.random_partitions import random_draw
 from shoal.evaluate.verdict import compared, control, control_verdict
 from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
-from shoal.formats.documents.weights import AtPoint, RandomFacts
 from shoal.formats.files import replacing
-from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import training_flops
 from shoal.formats.provenance import made_from
 from shoal.formats.units import UNIT
-from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
 from shoal.split.folds import unit_kind
-from shoal.train_specialists.experts import BASE, Experts
+from shoal.train_specialists.experts import BASE, GENERALIST
 from shoal.training.metrics import measure
 
 if TYPE_CHECKING:
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
 
-_NAMES = ("x", "y", "key", "embedding", "partition", UNIT)
-
 
 @dataclass(frozen=True)
 class Paths:
@@ -51,6 +45,7 @@ class Paths:
     pool_ledgers: Sequence[Path]
     tables: Sequence[Path]
     check: Path
+    asked: Sequence[Path]
     generalist: Path
     generalist_ledger: Path
     random: Path
@@ -92,6 +87,7 @@ def evaluate(
     gate: Path,
     tables: Sequence[Path],
     check: Path,
+    asked: Sequence[Path],
     generalist: Path,
     generalist_ledger: Path,
     random: Path,
@@ -115,9 +111,10 @@ def evaluate(
         gate: What the gate decided and cost.
         tables: Transformed shards.
         check: What the check of all rows found.
-        generalist: Weights of the generalist.
+        asked: What the models say of each partition's test rows.
+        generalist: The generalist, for the rows that it was trained on.
         generalist_ledger: What it cost.
-        random: Weights of the specialists of random partitions.
+        random: The specialists of random partitions, for the same.
         random_ledger: What they cost.
         metrics_out: Every number, JSON.
         report_out: The page.
@@ -136,6 +133,7 @@ def evaluate(
         pool_ledgers=[*ledgers, gate],
         tables=tables,
         check=check,
+        asked=asked,
         generalist=generalist,
         generalist_ledger=generalist_ledger,
         random=random,
@@ -162,7 +160,8 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     ]
     pool = Pool.load(paths.pool.parent, trust=targets)
     index = Index(paths.index)
-    tested = _answers(pool, index, paths)
+    said = Answers(paths.asked, index, "test", pool.experts.answer)
+    tested = _tested(pool, said)
     metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
     made_by = unit_kind(pool.columns, content["split"]["method"])
     scores, per_row = _scores(settings, metric, tested, pool, paths)
@@ -195,7 +194,7 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "partitions": len(index.partitions),
         "incomplete": [cast("Lack", lack.model_dump()) for lack in pool.manifest.incomplete],
         "gate": _gate(pool, made_by),
-        "rejection": _rejection(pool, index, tested),
+        "rejection": _rejection(pool, said, tested),
     }
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
@@ -217,69 +216,27 @@ def _gate(pool: Pool, made_by: str | None) -> GateSummary:
     }
 
 
-def gather(index: Index, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Rows of a fold in every partition, those of no partition included."""
-    numbers = [UNASSIGNED, *(int(entry["partition"]) for entry in index.partitions)]
-    return index.gather(numbers, fold, names)
-
-
-def _answers(pool: Pool, index: Index, paths: Paths) -> TestRows:
-    rows = gather(index, "test", _NAMES)
-    x, embedding = rows["x"], rows["embedding"]
-    values = partition_values(pool.router.assigner, rows["partition"])
-    first = pool.route(x, embedding, values, 1)
-    answers = {
-        "pool_top1": first.answer,
-        "pool_top2": pool.route(x, embedding, values, 2).answer,
-        "ungated": pool.route(x, embedding, values, 1, gated=False).answer,
-        "generalist": _generalist(pool, paths, x),
-        "random_partitions": _random(pool, paths, x, rows["key"]),
-        "constant": _constant(pool, index, len(x)),
+def _tested(pool: Pool, said: Answers) -> TestRows:
+    rows, router = said.rows, pool.router
+    values = partition_values(router.assigner, rows["partition"])
+    ungated, second = (router.route(rows["embedding"], values, k) for k in (1, 2))
+    routes = {
+        "pool_top1": pool.gate.apply(ungated),
+        "pool_top2": pool.gate.apply(second),
+        "ungated": ungated,
+    }
+    answers = {name: said.mix(each.experts, each.weights) for name, each in routes.items()}
+    answers |= {
+        "generalist": said.answer(GENERALIST, np.arange(len(rows["y"]))),
+        "random_partitions": said.by_chance,
+        "constant": np.tile(said.label_shares().astype(np.float32), (len(rows["y"]), 1)),
     }
     y = rows["y"]
     if pool.shapes.task == "regression":
         answers = {name: pool.encoder.decode(a[:, 0]) for name, a in answers.items()}
         y = pool.encoder.decode(y)
-    return TestRows(rows, answers, y, first.routes.leading, first.routes.distance)
-
-
-def _generalist(pool: Pool, paths: Paths, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    tensors, meta = load_state(paths.generalist, AtPoint)
-    models = {0: pool.model_with(tensors, meta["point"])}
-    return Experts(models, pool.shapes.task).answer(0, x)
-
-
-def _random(
-    pool: Pool, paths: Paths, x: NDArray[np.float32], keys: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Each row's answer from the specialist of the random partition that its key falls into.
-
-    The base answers for a partition that has none, and for all rows where there is no partition.
-    """
-    tensors, meta = load_state(paths.random, RandomFacts)
-    states: dict[int, dict[str, NDArray[Any]]] = {n: {} for n in meta["points"]}
-    of = {str(n): own for n, own in states.items()}
-    for name, tensor in tensors.items():
-        number, _, rest = name.partition("/")
-        if number not in of:
-            raise CorruptError(f"{paths.random}: tensor {name[:80]!r} is of no random partition")
-        of[number][rest] = tensor
-    edges = [high for _, high in meta["bounds"]]
-    place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
-    experts = np.where(np.isin(place, list(states)), place, BASE).astype(np.int32)[:, None]
-    weights = np.ones_like(experts, dtype=np.float32)
-    models = {n: pool.model_with(own, meta["points"][n]) for n, own in states.items()}
-    models[BASE] = pool.experts.models[BASE]
-    return Experts(models, pool.shapes.task).mix(x, experts, weights)
-
-
-def _constant(pool: Pool, index: Index, rows: int) -> NDArray[np.float32]:
-    """Class shares of the training fold, or its mean, for every row."""
-    y = gather(index, "train", ("y",))["y"]
-    if pool.shapes.task == "regression":
-        return np.full((rows, 1), y.mean(), dtype=np.float32)
-    shares = np.bincount(y[y >= 0], minlength=pool.shapes.outputs) / len(y)
-    return np.tile(shares.astype(np.float32), (rows, 1))
+    first = routes["pool_top1"]
+    return TestRows(rows, answers, y, first.leading, first.distance)
 
 
 def _scores(
@@ -330,9 +287,9 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
     }
 
 
-def _rejection(pool: Pool, index: Index, tested: TestRows) -> Rejection | None:
+def _rejection(pool: Pool, said: Answers, tested: TestRows) -> Rejection | None:
     """Share of rows beyond the router's threshold: of those outside every fold, and of test."""
-    outside = gather(index, "outside", ("embedding", "partition"))
+    outside = said.outside
     if not outside:
         return None
     values = partition_values(pool.router.assigner, outside["partition"])

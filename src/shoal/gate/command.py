@@ -5,22 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
-from shoal.gate.gate import GENERALIST
 from shoal.train_router.router import BASE, Routes
+from shoal.train_specialists.experts import GENERALIST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
+    from shoal.ask.answers import Answers
     from shoal.gate.paired import Comparison
     from shoal.settings.learning import Gate, Model, Router
-    from shoal.train_specialists.experts import Experts
 
+    Ask = Callable[[int, NDArray[np.float32]], NDArray[np.float32]]
     Rows = Mapping[str, NDArray[Any]]
 
 _FOLDS = 2
@@ -33,8 +37,7 @@ def gate(
     index_path: Path,
     assigner_path: Path,
     shapes_path: Path,
-    base: Path,
-    generalist: Path,
+    asked: Sequence[Path],
     choices: Sequence[Path],
     specialists: Sequence[Path],
     out: Path,
@@ -53,46 +56,48 @@ def gate(
         index_path: The partition index.
         assigner_path: The frozen map row to partition.
         shapes_path: Shapes of the encoded rows.
-        base: Weights of the base.
-        generalist: Weights of the generalist.
+        asked: What the models say of each partition's validation rows.
         choices: What ``train-choose`` wrote, for each partition that has a specialist.
-        specialists: Weights of every specialist; the chosen ones are read.
+        specialists: Weights of every specialist; the chosen ones are read if they have to be asked
+            about rows that they were not asked about yet.
         out: ``closed`` (experts whose rows go to the generalist), mean scores of these rows
             (``validation``: accuracy, or minus the squared error of standardised labels), how many
             ``rows`` were compared, of how many ``units``, and how many of these it takes at least
             (``least_units``), the comparisons, the ledger.
         threads: CPU threads; the bits depend on it.
     """
-    import numpy as np
-
+    from shoal.ask.answers import Answers
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
     from shoal.formats.units import UNIT, least_units, numbered
     from shoal.gate.paired import compare
     from shoal.partitions.reader import Index, halves
-    from shoal.train_router.command import chosen_specialists, routing_rows
+    from shoal.train_router.command import routing_places
     from shoal.training.determinism import deterministic
 
     deterministic(threads)
     ledger = Ledger("gate")
-    shapes = Shapes.load(shapes_path)
-    rows = routing_rows(Index(index_path), routing)
-    chosen = chosen_specialists(choices, specialists)
-    experts = _experts(model, shapes, {BASE: base, GENERALIST: generalist} | chosen)
-    routes = _routes(routing, assigner_path, experts, rows, shapes.task, ledger)
-    routed = experts.mix(rows["x"], routes.experts, routes.weights)
-    whole = experts.answer(GENERALIST, rows["x"])
-    own_scores, others = (_scores(said, rows["y"], shapes.task) for said in (routed, whole))
+    shapes, index = Shapes.load(shapes_path), Index(index_path)
+    ask = _specialists(model, shapes, choices, specialists)
+    answers = Answers(asked, index, "validation", ask)
+    places = routing_places(answers.rows, routing, index_path)
+    rows = {name: values[places] for name, values in answers.rows.items()}
+    routes = _routes(routing, assigner_path, answers, places, rows, shapes.task, ledger)
+    routed = answers.mix(routes.experts, routes.weights, places)
+    whole = answers.answer(GENERALIST, places)
+    own_scores, others = (_scores(each, rows["y"], shapes.task) for each in (routed, whole))
     lead = routes.leading
     compared = halves(rows) == 1
     units = numbered(rows.get(UNIT), len(lead))[0].astype(np.uint64)
-    ledger.flops += _forward_flops(experts, rows, int((routes.weights > 0).sum()) + len(lead))
+    said = answers.flops * (int((routes.weights > 0).sum()) + len(lead))
+    ledger.detail["answers"] += said
+    ledger.flops += said
+    ledger.rows_read = index.rows_read
     own, rest = compared & (lead >= 0), compared & (lead < 0)
     difference, confidence = own_scores - others, settings.confidence
     winning = compare(difference[own], lead[own], confidence, units[own])
     ahead = compare(-difference[rest], lead[rest], confidence, units[rest])
-    trained = [number for number in experts.models if number >= 0]
-    closed = _closed(winning, ahead, trained)
+    closed = _closed(winning, ahead, answers.specialised)
     shipped = np.where(np.isin(lead, closed), others, own_scores)
     scores = {"pool": shipped, "ungated": own_scores, "generalist": others}
     content = {
@@ -120,46 +125,52 @@ def _closed(
     return [BASE, *closed] if closed or any(each.serves for each in base) else []
 
 
-def _experts(model: Model, shapes: Shapes, paths: Mapping[int, Path]) -> Experts:
-    """Models of these weights, by number."""
+def _specialists(
+    model: Model, shapes: Shapes, choices: Sequence[Path], specialists: Sequence[Path]
+) -> Ask:
+    """Answers of a partition's chosen specialist, which is loaded when it is asked."""
+    import functools
+
     from shoal.formats.fitted_state import load_state
     from shoal.search.points import model_at
-    from shoal.train_specialists.experts import Experts
-    from shoal.training.model import trained_model
+    from shoal.train_router.command import chosen_specialists
+    from shoal.training.model import predict, trained_model
 
-    models = {}
-    for number, path in paths.items():
-        if number == BASE:
-            models[number] = trained_model(model, shapes, load_state(path)[0])
-            continue
-        tensors, meta = load_state(path, AtPoint)
-        models[number] = trained_model(model_at(model, meta["point"]), shapes, tensors)
-    return Experts(models, shapes.task)
+    @functools.cache
+    def chosen() -> Mapping[int, Path]:
+        return chosen_specialists(choices, specialists)
+
+    @functools.cache
+    def net(number: int) -> torch.nn.Module:
+        tensors, meta = load_state(chosen()[number], AtPoint)
+        return trained_model(model_at(model, meta["point"]), shapes, tensors)
+
+    return lambda number, x: predict(net(number), x, shapes.task)
 
 
 def _routes(
     routing: Router,
     assigner_path: Path,
-    experts: Experts,
+    answers: Answers,
+    places: NDArray[np.int64],
     rows: Rows,
     task: str,
     ledger: Ledger,
 ) -> Routes:
     """Where each row goes, by a router that was fitted without it."""
-    import numpy as np
-
     from shoal.cluster.assigner import load_assigner, partition_values
     from shoal.formats.units import coin
-    from shoal.train_router.command import specialist_losses
     from shoal.train_router.fit import fit_router
+    from shoal.training.model import row_losses
 
-    assigner = load_assigner(assigner_path)
-    trained = sorted(number for number in experts.models if number >= 0)
-    losses = np.empty((len(rows["y"]), 0))
+    assigner, trained = load_assigner(assigner_path), answers.specialised
+    losses = np.empty((len(places), 0))
     if routing.method != "nearest_atom" and trained:
-        losses = specialist_losses([experts.models[n] for n in trained], rows, task, ledger)
+        columns = [row_losses(answers.answer(n, places), rows["y"], task) for n in trained]
+        losses = np.stack(columns, axis=1)
+    ledger.flops = ledger.detail["answers"] = answers.flops * losses.size
     fold = coin(rows, 1)
-    parts, places = [], []
+    parts, own_places = [], []
     for held in range(_FOLDS):
         known, own = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
         embedding, partition = rows["embedding"], rows["partition"]
@@ -168,10 +179,9 @@ def _routes(
         )
         ledger.flops += router.fit_flops
         parts.append(router.route(embedding[own], partition_values(assigner, partition[own])))
-        places.append(own)
-    order = np.argsort(np.concatenate(places), kind="stable")
-    columns = zip(*parts, strict=True)
-    return Routes(*(np.concatenate(column)[order] for column in columns))
+        own_places.append(own)
+    order = np.argsort(np.concatenate(own_places), kind="stable")
+    return Routes(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
 
 
 def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
@@ -179,12 +189,3 @@ def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
     from shoal.training.metrics import row_correct, row_squared_error
 
     return -row_squared_error(answer, y) if task == "regression" else row_correct(answer, y)
-
-
-def _forward_flops(experts: Experts, rows: Rows, answers: int) -> float:
-    """FLOPs of so many answers to one row."""
-    import torch
-
-    from shoal.training.flops import forward_flops
-
-    return float(forward_flops(experts.models[BASE], torch.from_numpy(rows["x"][:1])) * answers)

@@ -11,12 +11,10 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.judgement import GateRecord
 from shoal.formats.stored import as_kind
 from shoal.train_router.router import BASE, Routes
+from shoal.train_specialists.experts import GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-GENERALIST = -2
-"""Number of the expert that was trained on everything to the pool's total FLOPs."""
 
 
 @dataclass(frozen=True)

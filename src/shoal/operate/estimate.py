@@ -194,6 +194,8 @@ class Estimate:
         flops = float(ledger["flops"])
         if ledger["job"] == "train_router":
             return flops - sum(float(ledger["detail"][part]) for part in _IN_ROUTER.values())
+        if ledger["job"] == "gate":
+            return flops - float(ledger["detail"]["answers"])
         if ledger["job"] in ("evaluate_generalist", "evaluate_random"):
             bases = self._ledgers("base_fit")
             base = ledger["detail"].get("base", bases[0]["flops"] if bases else 0.0)

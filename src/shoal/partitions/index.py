@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.hashing import ROW_HASH_BYTES, json_hash, multiset_digest
+from shoal.formats.hashing import ROW_HASH_BYTES, json_hash, multiset_digest, rows_id
 from shoal.formats.tables import FOLDS
-from shoal.partitions.grouping import FOLD_NAMES
+from shoal.partitions.grouping import ASKED_FOLDS, FOLD_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Summary = Mapping[str, Any]
     Members = dict[int, dict[str, list[list[Any]]]]
 
-VERSION = 2
+VERSION = 3
 UNASSIGNED = -1
 """Partition of rows that belong to none: the base serves them."""
 
@@ -37,13 +37,15 @@ def merge_summaries(
 
     Returns:
         The index as JSON, and for each partition (-1: no partition) and fold a list of
-        ``[shard, start, stop]``, sorted.
+        ``[shard, start, stop]``, sorted; so also for the rows elsewhere that it is the runner-up
+        of, see :func:`asked_name`. Each partition's ``ask`` is a digest of all these rows.
     """
     unknown = 0
     sums: dict[tuple[int, str], int] = defaultdict(int)
     rows: dict[tuple[int, str], int] = defaultdict(int)
     numbers = [UNASSIGNED, *range(partitions)]
-    members: Members = {p: {fold: [] for fold in FOLD_NAMES} for p in numbers}
+    names = (*FOLD_NAMES, *map(asked_name, ASKED_FOLDS))
+    members: Members = {p: {name: [] for name in names} for p in numbers}
     for summary in summaries:
         unknown += summary["unknown_labels"]
         for group in summary["groups"]:
@@ -52,14 +54,20 @@ def merge_summaries(
             rows[place] += group["rows"]
             where = [summary["shard"], group["start"], group["stop"]]
             members[place[0]][place[1]].append(where)
+        for group in summary["asked"]:
+            place = (group["partition"], asked_name(group["fold"]))
+            sums[place] += int(group["sum"], 16)
+            rows[place] += group["rows"]
+            members[place[0]][place[1]] += [[summary["shard"], *run] for run in group["places"]]
     for folds in members.values():
         for ranges in folds.values():
             ranges.sort()
     digests = {
-        (p, fold): multiset_digest(sums[p, fold] % _MODULUS, rows[p, fold], lineage)
+        (p, name): multiset_digest(sums[p, name] % _MODULUS, rows[p, name], lineage)
         for p in numbers
-        for fold in FOLD_NAMES
+        for name in names
     }
+    asks = {p: rows_id([digests[p, name] for name in names]) for p in numbers}
     entries = [
         {
             "partition": p,
@@ -67,6 +75,7 @@ def merge_summaries(
             "digests": {fold: digests[p, fold] for fold in FOLDS},
             "trained": rows[p, "train"] >= min_rows,
             "specialist": digests[p, "train"],
+            "ask": asks[p],
         }
         for p in range(partitions)
     ]
@@ -81,10 +90,16 @@ def merge_summaries(
         "outside": {"rows": outside, "digest": multiset_digest(outside_sum, outside, lineage)},
         "untrained_rows": {fold: rows[UNASSIGNED, fold] for fold in FOLDS},
         "unknown_labels": unknown,
-        "unassigned": {fold: digests[UNASSIGNED, fold] for fold in FOLDS},
+        "unassigned": {fold: digests[UNASSIGNED, fold] for fold in FOLDS}
+        | {"ask": asks[UNASSIGNED] if any(rows[UNASSIGNED, name] for name in names) else None},
     }
     index["root"] = roots(index)
     return index, members
+
+
+def asked_name(fold: str) -> str:
+    """Name, among the members of a partition, of a fold's rows elsewhere whose runner-up it is."""
+    return f"asked {fold}"
 
 
 def roots(index: Mapping[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from shoal.errors import DataError
 from shoal.formats.documents.index import Members, PartitionIndex, waited_for
 from shoal.formats.hashing import multiset_digest, multiset_sum, row_order
 from shoal.formats.json_file import read_made
-from shoal.formats.row_store import ShardRows, known_labels
+from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
 from shoal.formats.units import coin
+from shoal.partitions.index import UNASSIGNED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,12 +104,19 @@ class Index:
         """Arrays of one partition's rows of one fold, in canonical order (by row hash).
 
         Units are left out where rows do not belong together; no rows, no arrays.
+
+        Args:
+            partition: Number of the partition.
+            fold: Name of a fold, or what :func:`shoal.partitions.index.asked_name` makes of it.
+            names: Names of the arrays.
         """
         parts: dict[str, list[NDArray[Any]]] = {}
-        for path, start, stop in self.places(partition, fold):
+        by_store = itertools.groupby(self.places(partition, fold), lambda place: place[0])
+        for path, places in by_store:
+            runs = [(start, stop) for _, start, stop in places]
             with ShardRows(path) as store:
                 for name in store.names(dict.fromkeys((*names, "hash"))):
-                    parts.setdefault(name, []).append(store.read(name, start, stop))
+                    parts.setdefault(name, []).extend(_read_runs(store, name, runs))
                 self.rows_read += store.rows_read["hash"]
         if not parts:
             return {}
@@ -123,6 +132,26 @@ class Index:
         parts = [rows for number in partitions if (rows := self.read(number, fold, wanted))]
         there = [name for name in names if parts and name in parts[0]]
         return {name: np.concatenate([part[name] for part in parts]) for name in there}
+
+    def everywhere(self, fold: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of all rows of a fold, those of no partition first, then by partition."""
+        return self.gather([UNASSIGNED, *range(len(self.partitions))], fold, names)
+
+
+def _read_runs(
+    store: ShardRows, name: str, runs: Iterable[tuple[int, int]]
+) -> Iterator[NDArray[Any]]:
+    """Runs of rows of a store, ascending; no chunk is read twice."""
+    together: list[list[tuple[int, int]]] = []
+    for start, stop in runs:
+        if together and start // CHUNK_ROWS <= (together[-1][-1][1] - 1) // CHUNK_ROWS:
+            together[-1].append((start, stop))
+        else:
+            together.append([(start, stop)])
+    for near in together:
+        first = near[0][0]
+        rows = store.read(name, first, near[-1][1])
+        yield from (rows[start - first : stop - first] for start, stop in near)
 
 
 def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.hashing import rows_id
 from shoal.formats.json_file import read_made
+from shoal.partitions.index import UNASSIGNED
 from shoal.plan import paths
 from shoal.plan.slots import Slots
 from shoal.plan.stages import AFTER_INDEX, BEFORE_INDEX, INDEX, STAGES
@@ -165,9 +166,35 @@ class Layout:
         """Weights among which a partition's specialist is chosen."""
         return list(self.search_of(entry).candidates) if entry["trained"] else []
 
-    def specialised(self, index: PlannedIndex) -> list[PlannedEntry]:
-        """Entries of the partitions that have a specialist, or will have one."""
-        return [entry for entry in index["partitions"] if self.candidates(entry)]
+    def specialised(self, index: PlannedIndex, partition: str | None = None) -> list[PlannedEntry]:
+        """Entries of the partitions that have a specialist, or will have one.
+
+        Args:
+            index: The partition index.
+            partition: Number of the only partition that is of interest.
+        """
+        entries = index["partitions"]
+        if partition is not None:
+            number = int(partition)
+            entries = entries[number : number + 1] if number >= 0 else []
+        return [entry for entry in entries if self.candidates(entry)]
+
+    def asked(self, index: PlannedIndex) -> Iterator[tuple[str, str]]:
+        """Of each partition the number, and an identity of all that its rows' answers are from.
+
+        Those are its rows and those of others that its specialist is asked about, its specialist,
+        if it has one, and the baselines. Rows of no partition have the number -1.
+        """
+        basis = self.basis_of(index)
+        for entry in index["partitions"]:
+            chosen = None
+            if self.candidates(entry):
+                search = self.search_of(entry)
+                decision = search.identity(search.count - 1, decided=True)
+                chosen = [decision, search.digest, search.validation]
+            yield str(entry["partition"]), rows_id(entry["ask"], chosen, basis)
+        if "unassigned" in index and (outside := index["unassigned"]["ask"]):
+            yield str(UNASSIGNED), rows_id(outside, None, basis)
 
     @cached_property
     def _left_out(self) -> frozenset[str]:

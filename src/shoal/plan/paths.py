@@ -167,6 +167,9 @@ def jobs_of(
     elif stage.per == "shard":
         shards = (given["shard"],) if "shard" in given else layout.shards
         yield from ({"shard": shard} for shard in shards)
+    elif stage.per == "partition":
+        asked = layout.asked(index or {"partitions": []})
+        yield from ({"partition": each, "rows": rows} for each, rows in asked)
     elif stage.per != "pack":
         for digest, validation in _partitions(layout, index, given):
             yield from _jobs_of_search(layout.search(digest, validation), stage, given)
@@ -188,7 +191,7 @@ def _partitions(
     if "digest" in given:
         yield given["digest"], given.get("validation", "")
     else:
-        for entry in layout.specialised(index or {"partitions": []}):
+        for entry in layout.specialised(index or {"partitions": []}, given.get("partition")):
             yield entry["specialist"], entry["digests"]["validation"]
 
 
@@ -341,7 +344,7 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    if stage.per in ("", "shard"):
+    if stage.per in ("", "shard", "partition"):
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 

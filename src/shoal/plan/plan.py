@@ -353,6 +353,7 @@ def placeholders(settings: Settings) -> PlannedIndex:
             "partition": number,
             "trained": True,
             "specialist": name,
+            "ask": name,
             "digests": {"train": name, "validation": name},
         }
         for number, name in enumerate(names)

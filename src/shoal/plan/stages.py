@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "step", "slot", "pack"]
-"""Subject of one job; a step, and its slots, are of the search of a partition."""
+Per = Literal["", "shard", "step", "slot", "pack", "partition"]
+"""Subject of one job; a step, and its slots, are of the search of a partition.
+
+Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
+partition where there are some.
+"""
 
 Root = Literal["fit", "all"]
 """Digest over all partitions: of the rows that fits see, or of all."""
@@ -37,6 +41,7 @@ KEYS: Mapping[Per, tuple[str, ...]] = {
     "step": ("digest", "step", "validation"),
     "slot": ("digest", "step", "slot"),
     "pack": ("pack",),
+    "partition": ("partition", "rows"),
 }
 """Wildcards that tell one job of a stage from another."""
 
@@ -130,6 +135,11 @@ class Stage:
     def keys(self) -> tuple[str, ...]:
         """Wildcards that tell its jobs from each other."""
         return KEYS[self.per]
+
+    @property
+    def asks_index(self) -> bool:
+        """Whether what its jobs take depends on the partition index, if it comes after that."""
+        return self.per in ("", "partition")
 
     @property
     def record(self) -> str | None:
@@ -360,6 +370,7 @@ _ALL = (
         outputs={
             "rows": "rows/{rows_id}/{shard}.zarr.zip",
             "summary": "summary/{rows_id}/{shard}.json",
+            "distances": "distances/{rows_id}/{shard}.safetensors",
         },
         inputs={
             "embedding": _made_of("embed", "embedding"),
@@ -449,6 +460,7 @@ _ALL = (
             "embedder": _EMBEDDER,
             "shapes": _SHAPES,
             "index": _INDEX,
+            "distances": _read(From("assign", "distances")),
         },
         settings=("train_router", "model", "compute"),
         code="train_router.command",
@@ -491,16 +503,38 @@ _ALL = (
         frozen=True,
     ),
     Stage(
+        "ask",
+        per="partition",
+        identity="ask",
+        folder="ask/{ask_id}/{partition}/{rows}",
+        outputs={
+            "validation": "validation.safetensors",
+            "test": "test.safetensors",
+            "ledger": "ledger.json",
+        },
+        inputs={
+            "choices": _CHOICES,
+            "specialists": _CANDIDATES,
+            "generalist": _GENERALIST,
+            "random": _made_of("evaluate_random", "models"),
+            "base": _BASE,
+            "shapes": _SHAPES,
+            "index": _INDEX,
+        },
+        settings=("model", "compute"),
+        code="ask.command",
+        need="cores",
+    ),
+    Stage(
         "gate",
         per="",
         identity="gate",
         folder="gate/{gate_id}",
         outputs={"gate": "{root}.json"},
         inputs={
-            "choices": _CHOICES,
-            "specialists": _CANDIDATES,
-            "generalist": _GENERALIST,
-            "base": _BASE,
+            "asked": _made_of("ask", "validation"),
+            "choices": _read(From("train_choose", "choice", "last")),
+            "specialists": _read(From("train_specialist", "model", "compared")),
             "assigner": _ASSIGNER,
             "shapes": _SHAPES,
             "index": _INDEX,
@@ -580,6 +614,7 @@ _ALL = (
             "ledgers": _POOL_LEDGERS,
             "choices": _CHOICES,
             "gate": _awaited("gate", "gate"),
+            "asked": _made_of("ask", "test"),
             "generalist": _GENERALIST,
             "generalist_ledger": _awaited("evaluate_generalist", "ledger"),
             "random": _made_of("evaluate_random", "models"),

@@ -14,12 +14,12 @@ from shoal.formats.documents.choice import Point
 from shoal.formats.shapes import Shapes
 from shoal.formats.stored import Stored, as_kind, check_numbers, naming
 from shoal.formats.tables import Columns
-from shoal.gate.gate import GENERALIST, Gate
+from shoal.gate.gate import Gate
 from shoal.pool.manifest import GENERALIST_FILE
 from shoal.pool.sealed import Sealed
 from shoal.search.points import model_at
 from shoal.settings.targets import check_trust
-from shoal.train_specialists.experts import BASE, Experts
+from shoal.train_specialists.experts import BASE, GENERALIST, Experts
 from shoal.training.model import trained_model
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import DataError
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import torch
+    import numpy as np
     from numpy.typing import NDArray
 
     from shoal.partitions.reader import Index
@@ -28,6 +29,7 @@ def train_router(
     specialists: Sequence[Path],
     embedder_path: Path,
     shapes_path: Path,
+    distances: Sequence[Path],
     out: Path,
     ledger_out: Path,
     threads: int,
@@ -40,38 +42,34 @@ def train_router(
         index_path: The partition index.
         assigner_path: The frozen map row to partition.
         choices: Outputs of ``train-choose``, for each partition that has a specialist.
-        specialists: Weights of every specialist; the chosen ones are read.
+        specialists: Weights of every specialist; the chosen ones are read by routers that learn.
         embedder_path: The embedder, for what a row costs.
-        shapes_path: Shapes of the encoded rows.
+        shapes_path: Shapes of the encoded rows, for routers that learn.
+        distances: What ``assign`` wrote of each shard's validation rows, for one that does not.
         out: The router.
         ledger_out: Its ledger. It also counts the passes of training and validation rows through
             embedder and assigner, which cut the partitions.
         threads: CPU threads; the bits depend on it.
     """
-    import numpy as np
-
     from shoal.cluster.assigner import load_assigner
     from shoal.embed.embedder import load_embedder
-    from shoal.formats.fitted_state import load_state, save_state
+    from shoal.formats.fitted_state import save_state
     from shoal.partitions.reader import Index
-    from shoal.search.points import model_at
-    from shoal.train_router.fit import fit_router
+    from shoal.train_router.fit import fit_router, nearest_atom
     from shoal.training.determinism import deterministic
-    from shoal.training.model import trained_model
 
     deterministic(threads)
     ledger = Ledger("train_router")
-    index, shapes = Index(index_path), Shapes.load(shapes_path)
+    index, assigner = Index(index_path), load_assigner(assigner_path)
     trained = specialised(choices)
-    rows = routing_rows(index, settings)
-    losses = np.empty((len(rows["y"]), 0))
-    if settings.method != "nearest_atom" and trained:
-        chosen = chosen_specialists(choices, specialists)
-        states = [load_state(chosen[partition], AtPoint) for partition in trained]
-        nets = [trained_model(model_at(model, meta["point"]), shapes, own) for own, meta in states]
-        losses = specialist_losses(nets, rows, shapes.task, ledger)
-    assigner = load_assigner(assigner_path)
-    router = fit_router(settings, assigner, trained, rows["embedding"], rows["partition"], losses)
+    if settings.method == "nearest_atom":
+        router = nearest_atom(settings, assigner, trained, _distances(distances, index_path))
+    else:
+        rows, chosen = routing_rows(index, settings), chosen_specialists(choices, specialists)
+        paths, shapes = [chosen[partition] for partition in trained], Shapes.load(shapes_path)
+        losses = _losses(paths, model, rows, shapes, ledger)
+        embedding, partition = rows["embedding"], rows["partition"]
+        router = fit_router(settings, assigner, trained, embedding, partition, losses)
     ledger.rows_read = index.rows_read
     fitted_on = index.content["rows"]["train"] + index.content["rows"]["validation"]
     ledger.detail = {
@@ -119,42 +117,83 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
 
 def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
     """Validation rows that no grid point was chosen on, at most ``fit_rows`` of them."""
-    import numpy as np
-
-    from shoal.errors import DataError
-    from shoal.formats.hashing import uniform
     from shoal.formats.units import UNIT
-    from shoal.partitions.reader import halves
 
     names = ("x", "y", "key", "embedding", "partition", UNIT)
     numbers = [int(entry["partition"]) for entry in index.partitions]
     rows = index.gather(numbers, "validation", names)
-    if not rows:
-        raise DataError(f"{index.path}: no partition has a validation row to fit a router on")
-    second = np.flatnonzero(halves(rows) == 1)
-    limit = getattr(settings, "fit_rows", len(second))
-    order = np.argsort(uniform(rows["key"][second], settings.seed, "router"), kind="stable")
-    kept = np.sort(second[order[:limit]])
-    if not len(kept):
-        kept = np.arange(len(rows["y"]))
+    kept = routing_places(rows, settings, index.path)
     return {name: values[kept] for name, values in rows.items()}
 
 
-def specialist_losses(
-    nets: Sequence[torch.nn.Module],
+def routing_places(
+    rows: Mapping[str, NDArray[Any]], settings: Router, index_path: Path
+) -> NDArray[np.int64]:
+    """Places of the rows of :func:`routing_rows` among validation rows, ascending.
+
+    Args:
+        rows: ``key`` and ``partition`` of all validation rows, ``unit`` where they belong together.
+        settings: The router.
+        index_path: The partition index, for the message.
+
+    Raises:
+        DataError: No row is of a partition.
+    """
+    import numpy as np
+
+    from shoal.formats.hashing import uniform
+    from shoal.partitions.reader import halves
+
+    own = np.flatnonzero(rows["partition"] >= 0) if rows else np.empty(0, dtype=np.int64)
+    if not len(own):
+        raise _nothing_to_fit_on(index_path)
+    second = own[halves(rows)[own] == 1]
+    limit = getattr(settings, "fit_rows", len(second))
+    order = np.argsort(uniform(rows["key"][second], settings.seed, "router"), kind="stable")
+    kept: NDArray[np.int64] = np.sort(second[order[:limit]])
+    return kept if len(kept) else own
+
+
+def _distances(paths: Sequence[Path], index_path: Path) -> NDArray[np.float32]:
+    """Distances to the nearest prototype of the rows of :func:`routing_rows`, in any order."""
+    import numpy as np
+
+    from shoal.formats.fitted_state import load_state
+
+    shards = [load_state(path)[0] for path in paths]
+    distance, half = (
+        np.concatenate([shard[name] for shard in shards]) for name in ("distance", "half")
+    )
+    if not len(distance):
+        raise _nothing_to_fit_on(index_path)
+    second = distance[half == 1]
+    return second if len(second) else distance
+
+
+def _nothing_to_fit_on(index_path: Path) -> DataError:
+    return DataError(f"{index_path}: no partition has a validation row to fit a router on")
+
+
+def _losses(
+    specialists: Sequence[Path],
+    model: Model,
     rows: Mapping[str, NDArray[Any]],
-    task: str,
+    shapes: Shapes,
     ledger: Ledger,
-) -> NDArray[Any]:
+) -> NDArray[np.float64]:
     """Loss of every row under every specialist, ``(rows, specialists)``."""
     import numpy as np
     import torch
 
+    from shoal.formats.fitted_state import load_state
+    from shoal.search.points import model_at
     from shoal.training.flops import forward_flops
-    from shoal.training.model import predict, row_losses
+    from shoal.training.model import predict, row_losses, trained_model
 
-    x, y = rows["x"], rows["y"]
-    columns = [row_losses(predict(net, x, task), y, task) for net in nets]
-    one_row = forward_flops(nets[0], torch.from_numpy(x[:1]))
-    ledger.flops += float(one_row * len(x) * len(nets))
-    return np.stack(columns, axis=1)
+    x, y, columns = rows["x"], rows["y"], []
+    for path in specialists:
+        tensors, meta = load_state(path, AtPoint)
+        net = trained_model(model_at(model, meta["point"]), shapes, tensors)
+        columns.append(row_losses(predict(net, x, shapes.task), y, shapes.task))
+        ledger.flops += float(forward_flops(net, torch.from_numpy(x[:1])) * len(x))
+    return np.stack(columns, axis=1) if columns else np.empty((len(y), 0))

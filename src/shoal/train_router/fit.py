@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,31 +60,58 @@ def fit_router(
     Raises:
         ValueError: A loss that is needed is not a number.
     """
-    ordered = tuple(sorted(trained))
-    threshold, scale = _distances(assigner, embedding, settings.fallback_quantile)
-    scores: Scores = ByDistance(scale)
-    method, flops = "nearest_atom", 0.0
-    usable = np.isin(partition, ordered)
-    if settings.method != "nearest_atom" and usable.any() and len(ordered) > 1:
-        rows = np.flatnonzero(usable)
-        known = losses[:, np.argsort(trained)]
-        rows = rows[_sample(embedding[rows], known[rows], settings.fit_rows, settings.seed)]
-        home = np.searchsorted(ordered, partition[rows])
-        target = soft_targets(home, known[rows], settings.atom_weight, settings.loss_temperature)
-        method = settings.method
-        if isinstance(settings, NearestNeighbours):
-            scores = ByNeighbours(embedding[rows], target.astype(np.float32), settings.neighbours)
-        else:
-            scores, flops = _logistic(embedding[rows], target, settings.penalty)
+    distance = np.zeros(len(embedding), dtype=np.float32)
+    if isinstance(assigner, AtomAssigner):
+        distance = assigner.nearest(embedding)[2]
+    router = nearest_atom(settings, assigner, trained, distance)
+    ordered, usable = router.trained, np.isin(partition, router.trained)
+    if settings.method == "nearest_atom" or not usable.any() or len(ordered) < 2:
+        return router
+    rows = np.flatnonzero(usable)
+    known = losses[:, np.argsort(trained)]
+    rows = rows[_sample(embedding[rows], known[rows], settings.fit_rows, settings.seed)]
+    home = np.searchsorted(ordered, partition[rows])
+    target = soft_targets(home, known[rows], settings.atom_weight, settings.loss_temperature)
+    scores: Scores
+    if isinstance(settings, NearestNeighbours):
+        scores = ByNeighbours(embedding[rows], target.astype(np.float32), settings.neighbours)
+        flops = 0.0
+    else:
+        scores, flops = _logistic(embedding[rows], target, settings.penalty)
+    return replace(
+        router, method=settings.method, scores=scores, fit_flops=flops + router.fit_flops
+    )
+
+
+def nearest_atom(
+    settings: Settings,
+    assigner: AtomAssigner | ColumnAssigner,
+    trained: Sequence[int],
+    distance: NDArray[np.float32],
+) -> Router:
+    """The router that sends a row to the specialist of the partition of its nearest atom.
+
+    Args:
+        settings: The choices.
+        assigner: Row to partition.
+        trained: Numbers of the partitions that have a specialist.
+        distance: Distance of each validation row to its nearest prototype, float32 ``(rows,)``, in
+            any order. Where a column decides, or without rows, there is no threshold.
+    """
+    threshold, scale = np.inf, 1.0
+    if isinstance(assigner, AtomAssigner) and len(distance):
+        wide = distance.astype(np.float64)
+        threshold = float(np.quantile(wide, settings.fallback_quantile))
+        scale = float(np.median(wide)) or 1.0
     return Router(
         assigner,
-        ordered,
-        method,
-        scores,
+        tuple(sorted(trained)),
+        "nearest_atom",
+        ByDistance(scale),
         settings.top_k,
         settings.temperature,
         threshold,
-        flops + assigner.flops_per_row * len(embedding),
+        assigner.flops_per_row * len(distance),
     )
 
 
@@ -111,16 +139,6 @@ def soft_targets(
     aim = (1.0 - atom_weight) * np.exp(log_softmax(-losses.astype(np.float64) / loss_temperature))
     aim[np.arange(len(home)), home] += atom_weight
     return aim
-
-
-def _distances(
-    assigner: AtomAssigner | ColumnAssigner, embedding: Rows, quantile: float
-) -> tuple[float, float]:
-    """Threshold of the fallback and scale of distances; no threshold without rows to fit it."""
-    if not isinstance(assigner, AtomAssigner) or not len(embedding):
-        return np.inf, 1.0
-    distance = assigner.nearest(embedding)[2].astype(np.float64)
-    return float(np.quantile(distance, quantile)), float(np.median(distance)) or 1.0
 
 
 def _sample(embedding: Rows, losses: Float64, limit: int, seed: int) -> NDArray[np.int64]:

@@ -9,12 +9,14 @@ import numpy as np
 from shoal.training.model import predict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from numpy.typing import NDArray
 
 BASE = -1
+GENERALIST = -2
+"""Number of the expert that was trained on everything to the pool's total FLOPs."""
 
 
 class Experts:
@@ -50,13 +52,30 @@ class Experts:
         Returns:
             float32 ``(rows, classes)`` or ``(rows, 1)``; a row depends on no other.
         """
-        mixed: NDArray[np.float32] | None = None
-        for expert in np.unique(experts):
-            rows, places = np.nonzero((experts == expert) & (weights > 0))
-            if not len(rows):
-                continue
-            answer = self.answer(int(expert), x[rows]) * weights[rows, places][:, None]
-            if mixed is None:
-                mixed = np.zeros((len(x), answer.shape[1]), dtype=np.float32)
-            np.add.at(mixed, rows, answer)
-        return self.answer(next(iter(self.models)), x) if mixed is None else mixed
+        if not len(x):
+            return self.answer(next(iter(self.models)), x)
+        return mixed(lambda expert, rows: self.answer(expert, x[rows]), experts, weights)
+
+
+def mixed(
+    answer: Callable[[int, NDArray[np.int64]], NDArray[np.float32]],
+    experts: NDArray[np.int32],
+    weights: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Weighted mean of the answers of each row's experts; there is a row at least.
+
+    Args:
+        answer: Answers of an expert to some of the rows, by their places.
+        experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base.
+        weights: Their weights, ``(rows, k)``, each row summing to one.
+    """
+    mixture = np.empty(0, dtype=np.float32)
+    for expert in np.unique(experts):
+        rows, places = np.nonzero((experts == expert) & (weights > 0))
+        if not len(rows):
+            continue
+        weighted = answer(int(expert), rows) * weights[rows, places][:, None]
+        if not len(mixture):
+            mixture = np.zeros((len(experts), weighted.shape[1]), dtype=np.float32)
+        np.add.at(mixture, rows, weighted)
+    return mixture

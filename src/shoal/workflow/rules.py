@@ -95,7 +95,7 @@ class RulesPlan(Plan):
             stage: The stage.
             wildcards: The job's.
         """
-        index = self.index() if _is_later(stage) and not stage.keys else None
+        index = self.index() if _is_later(stage) and stage.asks_index else None
         found = inputs(self.layout, stage, wildcards, index)
         if stage.per == "pack":
             found["before"] = self._before_pack(wildcards["pack"])
@@ -105,7 +105,7 @@ class RulesPlan(Plan):
                 paths = found[name]
                 taken[name] = paths if isinstance(paths, list) else [paths]
         if index is not None:
-            waiting = self._candidates_of_missing_choices(index)
+            waiting = self._candidates_of_missing_choices(index, wildcards.get("partition"))
             for name, paths in taken.items():
                 taken[name] = [path for path in paths if path not in waiting]
         if _is_later(stage):
@@ -143,14 +143,16 @@ class RulesPlan(Plan):
                 self._pending |= set(self._of_jobs(self.layout.later_jobs(self._index), mode))
         return self._pending
 
-    def _candidates_of_missing_choices(self, index: PlannedIndex) -> set[Path]:
+    def _candidates_of_missing_choices(
+        self, index: PlannedIndex, partition: str | None
+    ) -> set[Path]:
         """Files of specialists among which the job of a choice waits to choose.
 
         What waits for the choice need not wait for them too. Listed again for each job that
         follows, they would be most of what Snakemake looks at.
         """
         layout, waiting = self.layout, set[Path]()
-        for entry in layout.specialised(index):
+        for entry in layout.specialised(index, partition):
             if not layout.choice(entry).exists():
                 search = layout.search_of(entry)
                 waiting.update(search.candidates, search.ledgers)

@@ -14,7 +14,10 @@ from shoal.formats.documents.ledger import Artifact
 Fold = Literal["train", "validation", "test"]
 
 Members = dict[str, list[list[Any]]]
-"""Where a partition's rows lie, by fold: shard, first row, row after the last."""
+"""Where a partition's rows lie, by fold: shard, first row, row after the last.
+
+So also, under ``asked validation`` and ``asked test``, rows elsewhere whose runner-up it is.
+"""
 
 
 class Counts(TypedDict):
@@ -64,7 +67,14 @@ class PartitionEntry(TypedDict):
     digests: Digests
     trained: bool
     specialist: str
+    ask: NotRequired[str]
     waiting: NotRequired[Waiting]
+
+
+class Unassigned(Digests):
+    """Digests of rows of no partition; ``ask`` is None where there are none."""
+
+    ask: str | None
 
 
 class PartitionIndex(Artifact):
@@ -76,6 +86,7 @@ class PartitionIndex(Artifact):
     untrained_rows: Counts
     unknown_labels: int
     stores: str
+    unassigned: NotRequired[Unassigned]
     lineage: NotRequired[str]
 
 
@@ -94,6 +105,7 @@ class PlannedEntry(TypedDict):
     digests: ReadOnly[PlannedDigests]
     trained: ReadOnly[bool]
     specialist: ReadOnly[str]
+    ask: ReadOnly[NotRequired[str]]
     rows: ReadOnly[NotRequired[Counts]]
     waiting: ReadOnly[NotRequired[Waiting]]
 
@@ -112,6 +124,7 @@ class PlannedIndex(TypedDict):
     root: ReadOnly[NotRequired[PlannedRoots]]
     rows: ReadOnly[NotRequired[HeldRows]]
     unknown_labels: ReadOnly[NotRequired[int]]
+    unassigned: ReadOnly[NotRequired[Unassigned]]
 
 
 class Group(TypedDict):
@@ -125,11 +138,22 @@ class Group(TypedDict):
     stop: int
 
 
+class AskedRows(TypedDict):
+    """A shard's rows of one fold that have one runner-up, ``partition``."""
+
+    partition: int
+    fold: str
+    rows: int
+    sum: str
+    places: list[list[int]]
+
+
 class Summary(Artifact):
     """Counts of a shard, which ``assign`` writes."""
 
     shard: str
     groups: list[Group]
+    asked: list[AskedRows]
     unknown_labels: int
 
 

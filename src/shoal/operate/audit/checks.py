@@ -36,14 +36,14 @@ def check_table(job: Job, evidence: Evidence) -> None:
 
 def check_assignment(job: Job, evidence: Evidence) -> None:
     """A shard's summary counts this store, of this shard, as its rows are."""
-    rows, summary = job.outputs
+    rows, summary, _ = job.outputs
     content = evidence.content(summary)
     if content["shard"] != job.wildcards["shard"]:
         evidence.blame(summary, f"is of shard {content['shard']}", evidence.remedy(job))
     if content["store"] != evidence.hash(rows):
         problem = f"is not the store that {summary} counts"
         evidence.blame(rows, problem, evidence.remedy(job))
-    elif content["groups"] != _groups(rows):
+    elif {name: content[name] for name in ("groups", "asked")} != _counted(rows):
         evidence.blame(summary, "does not count the rows of its store", evidence.remedy(job))
 
 
@@ -149,14 +149,18 @@ def check_published(job: Job, evidence: Evidence) -> None:
             evidence.blame(path, "is left from another release", advice)
 
 
-def _groups(rows: Path) -> list[dict[str, Any]]:
-    """A row store's groups, counted again."""
+def _counted(rows: Path) -> dict[str, Any]:
+    """A row store's groups, and the rows of each runner-up, counted again."""
     from shoal.formats.row_store import ShardRows
-    from shoal.partitions.grouping import groups
+    from shoal.partitions.grouping import asked, groups
 
     with ShardRows(rows) as store:
-        partition, fold, hashes = (store.read(name) for name in ("partition", "fold", "hash"))
-    return groups(partition, fold, hashes)
+        names = ("partition", "fold", "hash", "runner_up")
+        partition, fold, hashes, runner_up = (store.read(name) for name in names)
+    return {
+        "groups": groups(partition, fold, hashes),
+        "asked": asked(runner_up, fold, hashes),
+    }
 
 
 def _chosen(evidence: Evidence) -> dict[int, tuple[Path, Choice]] | None:

@@ -1,0 +1,179 @@
+"""Command ``ask``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NotRequired
+
+import numpy as np
+import torch
+from typing_extensions import TypedDict
+
+from shoal.errors import CorruptError
+from shoal.formats.documents.answers import AnswersFacts, Labels
+from shoal.formats.documents.choice import Point
+from shoal.formats.documents.weights import RandomFacts
+from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
+from shoal.formats.units import UNIT
+from shoal.partitions.grouping import ASKED_FOLDS
+from shoal.partitions.index import asked_name
+from shoal.partitions.random_partitions import random_draw
+from shoal.partitions.reader import Index
+from shoal.search.points import model_at
+from shoal.train_router.command import chosen_specialists
+from shoal.train_specialists.experts import BASE, mixed
+from shoal.training.determinism import deterministic
+from shoal.training.flops import forward_flops
+from shoal.training.model import predict, trained_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.settings.learning import Model
+
+
+_NAMES = ("x", "y", "key", "hash", "embedding", UNIT)
+
+
+class _Facts(TypedDict):
+    """Facts of weights: their grid point, where they have one."""
+
+    point: NotRequired[Point]
+
+
+def ask(
+    model: Model,
+    index_path: Path,
+    shapes_path: Path,
+    base: Path,
+    generalist: Path,
+    random: Path,
+    choices: Sequence[Path],
+    specialists: Sequence[Path],
+    partition: str,
+    validation_out: Path,
+    test_out: Path,
+    ledger_out: Path,
+    threads: int,
+) -> None:
+    """Ask every model that may answer a row of one partition, and its own about others' rows.
+
+    Each file has the partition's rows of one fold in canonical order: ``key``, ``hash``, ``y``,
+    ``embedding``, ``unit`` where rows belong together, and the answers of ``base``, ``generalist``
+    and, where there is one, ``specialist``. The rows elsewhere whose runner-up the partition is are
+    known by ``asked.hash``, with the specialist's ``asked.answer``. The test rows also have the
+    answers of ``random``, and with them are the ``outside`` embeddings and the training ``labels``.
+
+    Args:
+        model: The user's model.
+        index_path: The partition index.
+        shapes_path: Shapes of the encoded rows.
+        base: Weights of the base.
+        generalist: Weights of the generalist.
+        random: Weights of the specialists of random partitions.
+        choices: The partition's choice of grid point; none where it has no specialist.
+        specialists: Weights among which that chooses.
+        partition: Number of the partition; -1 are the rows of none.
+        validation_out: Answers about validation rows.
+        test_out: Answers about test rows.
+        ledger_out: The ledger. What the answers cost is counted by who needs them, too.
+        threads: CPU threads; the bits depend on it.
+    """
+    deterministic(threads)
+    ledger, number = Ledger("ask"), int(partition)
+    shapes, index = Shapes.load(shapes_path), Index(index_path)
+    chosen = chosen_specialists(choices, specialists)
+    paths = {"base": base, "generalist": generalist}
+    paths |= {"specialist": chosen[number]} if number in chosen else {}
+    nets = {name: _net(path, model, shapes) for name, path in paths.items()}
+    asked = _Asked(nets, shapes.task)
+    flops = float(forward_flops(nets["base"], torch.zeros((1, *shapes.x_shape))))
+    meta: AnswersFacts = {"partition": number, "specialist": number in chosen, "flops": flops}
+    for fold, out in zip(ASKED_FOLDS, (validation_out, test_out), strict=True):
+        rows, about = index.read(number, fold, _NAMES), AnswersFacts(**meta)
+        x = rows.pop("x", None)
+        if x is not None:
+            rows |= {name: asked.answer(name, x) for name in nets}
+        if fold == "test":
+            if x is not None:
+                rows["random"] = asked.by_chance(x, rows["key"], random, model, shapes)
+            if outside := index.read(number, "outside", ("embedding",)):
+                rows["outside"] = outside["embedding"]
+            about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)
+        if "specialist" in nets and (others := index.read(number, asked_name(fold), ("x",))):
+            rows["asked.hash"] = others["hash"]
+            rows["asked.answer"] = asked.answer("specialist", others["x"])
+        save_state(out, rows, {**about})
+    ledger.rows_read, ledger.flops = index.rows_read, flops * asked.answers
+    ledger.write(ledger_out)
+
+
+class _Asked:
+    """The models, and how many answers they gave."""
+
+    def __init__(self, nets: Mapping[str, torch.nn.Module], task: str) -> None:
+        self._nets = nets
+        self._task = task
+        self.answers = 0
+
+    def answer(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Answers of a model, float32 ``(rows, outputs)``."""
+        return self._of(self._nets[name], x)
+
+    def by_chance(
+        self,
+        x: NDArray[np.float32],
+        keys: NDArray[np.uint8],
+        path: Path,
+        model: Model,
+        shapes: Shapes,
+    ) -> NDArray[np.float32]:
+        """Each row's answer from the specialist of the random partition that its key falls into.
+
+        The base answers for a partition that has none, and for all rows where there is no
+        partition.
+        """
+        tensors, meta = load_state(path, RandomFacts)
+        states: dict[int, dict[str, NDArray[Any]]] = {n: {} for n in meta["points"]}
+        of = {str(n): own for n, own in states.items()}
+        for name, tensor in tensors.items():
+            number, _, rest = name.partition("/")
+            if number not in of:
+                raise CorruptError(f"{path}: tensor {name[:80]!r} is of no random partition")
+            of[number][rest] = tensor
+        edges = [high for _, high in meta["bounds"]]
+        place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
+        experts = np.where(np.isin(place, list(states)), place, BASE).astype(np.int32)[:, None]
+
+        def answer(expert: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            if expert == BASE:
+                return self.answer("base", x[rows])
+            at_point = model_at(model, meta["points"][expert])
+            return self._of(trained_model(at_point, shapes, states[expert]), x[rows])
+
+        return mixed(answer, experts, np.ones_like(experts, dtype=np.float32))
+
+    def _of(self, net: torch.nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.answers += len(x)
+        return predict(net, x, self._task)
+
+
+def _net(path: Path, model: Model, shapes: Shapes) -> torch.nn.Module:
+    """The model of these weights; the base has no grid point of its own."""
+    tensors, meta = load_state(path, _Facts)
+    return trained_model(model_at(model, meta.get("point", {})), shapes, tensors)
+
+
+def _labels(y: NDArray[Any] | None, shapes: Shapes) -> Labels:
+    """Count and sum of training labels, of classes one by one."""
+    if y is None:
+        return {"rows": 0, "sums": []}
+    if shapes.task == "regression":
+        return {"rows": len(y), "sums": [math.fsum(y.tolist())]}
+    counts = np.bincount(y[y >= 0], minlength=shapes.outputs)
+    return {"rows": len(y), "sums": counts.tolist()}
