@@ -184,7 +184,11 @@ def write_table(
         record: JSON values kept with the table; read after the last batch was taken from
             ``batches``, so a generator may fill it: ``rows_in``, ``dropped`` by step.
     """
-    with replacing(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+    repeated = [each.name for each in schema if each.type in (pa.string(), pa.uint8())]
+    with (
+        replacing(path) as aside,
+        pq.ParquetWriter(aside, schema, compression="zstd", use_dictionary=repeated) as writer,
+    ):
         for batch in batches:
             if len(batch):
                 writer.write_table(batch.cast(schema))
@@ -243,8 +247,14 @@ def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
-    """A string column as an object array, None where missing."""
-    return np.asarray(table[name].to_pylist(), dtype=object)
+    """A string column as an object array, None where missing; equal values share an object."""
+    values = table[name].combine_chunks()
+    encoded = values.dictionary_encode()
+    if len(encoded.dictionary) > len(values) // 2:
+        return np.asarray(values.to_pylist(), dtype=object)
+    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    codes = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+    return np.asarray(distinct[codes])
 
 
 def without_gaps(values: NDArray[Any]) -> list[str]:

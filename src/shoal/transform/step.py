@@ -112,7 +112,7 @@ def smallest_draws(
 
     Args:
         batches: Tables of rows with their keys.
-        rows: Most rows that are kept; memory is bounded by them and one batch.
+        rows: Most rows that are kept; memory is bounded by a quarter more, and one batch.
         label: Name of the label column.
         salt: Distinguishes this sample from others: a seed, a purpose.
 
@@ -122,21 +122,25 @@ def smallest_draws(
     Source:
         Bottom-k sampling, Cohen and Kaplan 2007.
     """
-    kept: pa.Table | None = None
-    limit = np.inf
+    kept: list[pa.Table] = []
+    limit, held = np.inf, 0
     for batch in batches:
         draws = uniform(tables.keys(batch), *salt)
         near = draws <= limit
-        candidates = batch.append_column(_DRAW, pa.array(draws)).filter(pa.array(near))
-        if not len(candidates):
-            continue
-        joined = candidates if kept is None else pa.concat_tables([kept, candidates])
-        order = [(_DRAW, "ascending"), (label, "ascending")]
-        first = pc.sort_indices(joined.select([_DRAW, label]), sort_keys=order)[:rows]
-        kept = joined.take(first)
-        if len(kept) == rows:
-            limit = kept[_DRAW][-1].as_py()
-    return None if kept is None else kept.drop_columns([_DRAW])
+        kept.append(batch.append_column(_DRAW, pa.array(draws)).filter(pa.array(near)))
+        held += len(kept[-1])
+        if held > rows + rows // 4:
+            kept, held = [_smallest(kept, rows, label)], rows
+            limit = kept[0][_DRAW][-1].as_py()
+    sample = _smallest(kept, rows, label) if kept else None
+    return sample.drop_columns([_DRAW]) if sample else None
+
+
+def _smallest(parts: list[pa.Table], rows: int, label: str) -> pa.Table:
+    """The first rows in order of draw and label."""
+    joined = pa.concat_tables(parts)
+    order = [(_DRAW, "ascending"), (label, "ascending")]
+    return joined.take(pc.sort_indices(joined.select([_DRAW, label]), sort_keys=order)[:rows])
 
 
 @dataclass(frozen=True)
