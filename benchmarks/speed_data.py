@@ -268,6 +268,7 @@ class Chain:
             "planned": None,
             "threads": 1,
             "checkpoint_seconds": 60.0,
+            "memory": settings.compute.memory,
         }
         wanted = inspect.signature(command).parameters
         return lambda: command(**{name: values[name] for name in wanted})

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from shoal.errors import SettingsError, nearest
 from shoal.formats import tables
+from shoal.formats.blocks import block_rows
 from shoal.formats.hashing import KEY_BYTES, derived, uniform
 from shoal.formats.stored import as_kind
 from shoal.settings.section import NoOptions, Section, parse
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BATCH_ROWS = 4096
 _DRAW = "_draw"
 
 
@@ -92,7 +92,7 @@ def training_rows(shards: Mapping[str, tables.Table]) -> Iterator[Rows]:
     for shard in sorted(shards):
         offset, seen = 0, set[tuple[int, str]]()
         source = shards[shard].record.get("source", shard)
-        for batch in shards[shard].batches(BATCH_ROWS):
+        for batch in shards[shard].batches(block_rows(shards[shard].row_bytes)):
             training = tables.folds(batch) == tables.TRAIN
             positions = np.arange(offset, offset + len(batch), dtype=np.int64)
             yield Rows(batch, shard, source, positions, training, seen).where(training)
