@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.formats.blocks import MEMORY
 from shoal.formats.documents.index import Summary
 from shoal.formats.files import replacing
 from shoal.formats.hashing import file_hash
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.cluster.assigner import AtomAssigner, ColumnAssigner
+    from shoal.formats.row_store import ShardRows
     from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
 
 _WRITE_ROWS = 4096
@@ -77,10 +80,12 @@ def assign(
     rows_out: Path,
     summary_out: Path,
     threads: int,
+    memory: int = MEMORY,
 ) -> None:
     """Group one shard's rows by partition and fold, with a digest's share for each group.
 
-    Holds the shard's inputs in memory.
+    Holds about 100 bytes per row of the shard; inputs and embeddings are gathered from it in as
+    many passes as the memory asks for.
 
     Args:
         rows: The encoded shard.
@@ -91,11 +96,12 @@ def assign(
         rows_out: The rows in order of partition (-1 first), fold and row hash.
         summary_out: Place, count and sum of row hashes of each group.
         threads: CPU threads; the bits depend on it.
+        memory: Bytes that the process may hold; no result depends on it.
     """
     from threadpoolctl import threadpool_limits
 
     from shoal.cluster.assigner import load_assigner
-    from shoal.cluster.sample import aligned, check_finite
+    from shoal.cluster.sample import aligned
     from shoal.formats.row_store import ShardRows, known_labels
     from shoal.formats.tables import TRAIN
     from shoal.formats.units import UNIT
@@ -104,18 +110,17 @@ def assign(
     assigner = load_assigner(assigner_path)
     with ShardRows(rows) as source, ShardRows(embedding) as embedded:
         aligned(source, embedded)
-        names = source.names(("x", "y", "key", "hash", "fold", UNIT))
+        names = source.names(("y", "key", "hash", "fold", UNIT))
         arrays = {name: source.read(name) for name in names}
-        arrays["embedding"] = embedded.read("embedding")
-    check_finite(arrays["embedding"], embedding)
-    values = None
-    if assigner.column is not None:
-        values = _aligned_values(table, assigner.column, arrays["key"])
-    with threadpool_limits(threads):
-        arrays["partition"] = assigner.assign(arrays["embedding"], values)
-    order = group_order(arrays["partition"], arrays["fold"], arrays["hash"], arrays["key"])
-    small = [arrays[name][order] for name in ("partition", "fold", "hash")]
-    _write_ordered(rows_out, arrays, order)
+        values = None
+        if assigner.column is not None:
+            values = _aligned_values(table, assigner.column, arrays["key"])
+        with threadpool_limits(threads):
+            arrays["partition"] = _assigned(assigner, embedded, values)
+        order = group_order(arrays["partition"], arrays["fold"], arrays["hash"], arrays["key"])
+        small = [arrays[name][order] for name in ("partition", "fold", "hash")]
+        streamed = {"x": source, "embedding": embedded}
+        _write_ordered(rows_out, arrays, order, streamed, memory)
     summary = {"shard": shard, "rows": len(order), "groups": groups(*small)}
     unknown = ~known_labels(arrays["y"]) & (arrays["fold"] == TRAIN)
     summary["unknown_labels"] = int(unknown.sum())
@@ -180,16 +185,74 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
     return values
 
 
-def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:
+def _assigned(
+    assigner: AtomAssigner | ColumnAssigner, embedded: ShardRows, values: Sequence[Any] | None
+) -> NDArray[np.int32]:
+    """Partition of each row, block by block, int32 ``(rows,)``.
+
+    Raises:
+        DataError: An embedding is not finite.
+    """
+    from shoal.cluster.sample import check_finite
+
+    parts, start = [np.empty(0, np.int32)], 0
+    for block in embedded.blocks(["embedding"]):
+        check_finite(block["embedding"], embedded.path, start)
+        stop = start + len(block["embedding"])
+        known = None if values is None else values[start:stop]
+        parts.append(assigner.assign(block["embedding"], known))
+        start = stop
+    return np.concatenate(parts)
+
+
+def _write_ordered(
+    path: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    order: NDArray[np.int64],
+    streamed: Mapping[str, ShardRows],
+    memory: int,
+) -> None:
+    """Write rows in order.
+
+    Args:
+        path: The row store.
+        arrays: Arrays that are held.
+        order: Place of each row to be written, int64 ``(rows,)``.
+        streamed: Arrays that are not, by name, each with the store that it is in.
+        memory: Bytes that the process may hold. As many rows as fit a quarter of it are gathered
+            by one pass over the stores.
+    """
     from shoal.formats.row_store import RowArray, write_rows
 
-    def batches() -> Iterator[dict[str, NDArray[Any]]]:
-        for start in range(0, len(order), _WRITE_ROWS):
-            rows = order[start : start + _WRITE_ROWS]
-            yield {name: array[rows] for name, array in arrays.items()}
-
     specs = {name: RowArray(array.shape[1:], str(array.dtype)) for name, array in arrays.items()}
+    specs |= {name: store.row_array(name) for name, store in streamed.items()}
+    row_bytes = sum(specs[name].row_bytes for name in streamed)
+    size = max(1, memory // (4 * row_bytes))
+
+    def batches() -> Iterator[dict[str, NDArray[Any]]]:
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            gathered = {name: _gathered(store, name, rows) for name, store in streamed.items()}
+            for first in range(0, len(rows), _WRITE_ROWS):
+                part = slice(first, first + _WRITE_ROWS)
+                held = {name: array[rows[part]] for name, array in arrays.items()}
+                yield held | {name: array[part] for name, array in gathered.items()}
+
     write_rows(path, len(order), specs, batches(), {"rows_in": len(order)})
+
+
+def _gathered(store: ShardRows, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Some rows of an array, in the order asked for, by one pass over its blocks."""
+    spec = store.row_array(name)
+    out = np.empty((len(rows), *spec.shape), dtype=spec.dtype)
+    ascending = np.argsort(rows, kind="stable")
+    ordered, start = rows[ascending], 0
+    for block in store.blocks([name]):
+        stop = start + len(block[name])
+        first, last = np.searchsorted(ordered, (start, stop))
+        out[ascending[first:last]] = block[name][ordered[first:last] - start]
+        start = stop
+    return out
 
 
 def _write_compact(path: Path, content: Mapping[str, object]) -> None:

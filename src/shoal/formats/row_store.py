@@ -264,9 +264,21 @@ class ShardRows:
         """The wanted arrays that there are: all but units, where rows do not belong together."""
         return [name for name in wanted if name != UNIT or name in self]
 
+    def row_array(self, name: str) -> RowArray:
+        """Shape and type of one row of an array."""
+        array = self._array(name)
+        return RowArray(array.shape[1:], array.dtype.name)
+
     def row_shape(self, name: str) -> tuple[int, ...]:
         """Shape of one row of an array."""
         return self._array(name).shape[1:]
+
+    @cached_property
+    def chunk_rows(self) -> int:
+        """Rows of a chunk, the same for all arrays of a file."""
+        suffix = "/zarr.json"
+        first = next(name for name in self._archive.namelist() if name.endswith(suffix))
+        return self._array(first.removesuffix(suffix)).chunk_rows
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows ``start`` to ``stop`` (exclusive; all by default) of an array."""
@@ -306,7 +318,7 @@ class ShardRows:
             names: The arrays.
             rows: Most rows of a block; by default those of the file's chunks.
         """
-        size = rows or (self._array(names[0]).chunk_rows if names else CHUNK_ROWS)
+        size = rows or self.chunk_rows
         for start in range(0, self.rows, size):
             yield {name: self.read(name, start, start + size) for name in names}
 
