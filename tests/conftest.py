@@ -24,7 +24,7 @@ from shoal.formats.tables import (
     key_array,
     write_table,
 )
-from shoal.split.keys import source_hashes
+from shoal.split.keys import row_keys, source_hashes
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.warm import Server
 
@@ -77,7 +77,7 @@ def rows():
         arrays[KEY] = pa.array(digests, pa.binary(16))
         arrays[FOLD] = pa.array(folds, pa.uint8())
         typed = pa.table(arrays)
-        arrays[SOURCE] = key_array(source_hashes(typed, columns))
+        arrays[SOURCE] = key_array(source_hashes(typed, columns, row_keys(typed, columns)))
         return pa.table(arrays, schema=columns.schema())
 
     return make

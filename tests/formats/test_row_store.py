@@ -1,10 +1,13 @@
 """Row-aligned arrays of a shard in a zarr zip file."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
+from zarr.storage import ZipStore
 
 from shoal.errors import CorruptError, SourceError
 from shoal.formats.row_store import CHUNK_ROWS, RowArray, ShardRows, write_rows
@@ -48,6 +51,55 @@ def test_reading_a_range_reads_its_chunks_and_no_more(tmp_path: Path):
         rows.read("x", CHUNK_ROWS, CHUNK_ROWS + 3)
 
         assert rows.rows_read == {"x": CHUNK_ROWS}
+
+
+def test_wide_rows_have_shorter_chunks(tmp_path: Path):
+    """A chunk is about a mebibyte, so that reading a few images does not decode thousands."""
+    path, rows = tmp_path / "a.zarr.zip", 600
+    arrays = {"x": RowArray((3, 32, 32), "float32"), "y": RowArray((), "int64")}
+    x = np.arange(rows * 3072, dtype=np.float32).reshape(rows, 3, 32, 32)
+
+    write_rows(path, rows, arrays, [{"x": x, "y": np.arange(rows)}], {})
+
+    with ShardRows(path) as store:
+        assert (store.read("x", 70, 72) == x[70:72]).all()
+        assert store.rows_read == {"x": 64}
+        assert [len(block["y"]) for block in store.blocks(["x", "y"])] == [64] * 9 + [24]
+
+
+def test_zarr_reads_the_file(tmp_path: Path):
+    """The file is a group of zarr's, of every type and shape of array that stages write."""
+    rng, path, rows = np.random.default_rng(0), tmp_path / "a.zarr.zip", 9000
+    arrays = {
+        "x": rng.normal(size=(rows, 3, 4)).astype(np.float32),
+        "hash": rng.integers(0, 256, (rows, 32), dtype=np.uint8),
+        "y": rng.integers(-1, 5, rows),
+        "unit": rng.integers(0, 2**63, rows, dtype=np.uint64),
+        "partition": rng.integers(-1, 5, rows, dtype=np.int32),
+    }
+    specs = {name: RowArray(each.shape[1:], str(each.dtype)) for name, each in arrays.items()}
+
+    write_rows(path, rows, specs, [arrays], {"n": 1})
+
+    group = zarr.open_group(ZipStore(path, mode="r"), mode="r")
+    assert group.attrs["n"] == 1
+    assert sorted(name for name, _ in group.arrays()) == sorted(arrays)
+    for name, values in arrays.items():
+        assert group[name].dtype == values.dtype
+        assert (group[name][:] == values).all()
+
+
+def test_a_lost_chunk_is_not_read_as_zeros(tmp_path: Path):
+    """A file without one of its members is damaged."""
+    path, cut = tmp_path / "a.zarr.zip", tmp_path / "b.zarr.zip"
+    write_rows(path, 600, ARRAYS, batches(600), {})
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(cut, "w") as new:
+        for name in old.namelist():
+            if name != "y/c/0":
+                new.writestr(name, old.read(name))
+
+    with ShardRows(cut) as rows, pytest.raises(CorruptError, match="array 'y' does not read"):
+        rows.read("y")
 
 
 def test_fewer_rows_than_announced_leave_no_file(tmp_path: Path):

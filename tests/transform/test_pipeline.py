@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shoal.errors import CorruptError, SettingsError, SourceError
+from shoal.formats.hashing import json_hash
 from shoal.formats.json_file import write_json
 from shoal.formats.tables import Table, write_table
 from shoal.transform.command import transform, transform_fit
@@ -29,6 +30,23 @@ def test_a_step_is_fitted_on_what_earlier_steps_leave(kinds, rows, shard, settin
     pipeline = fit_pipeline(settings(*steps), kinds, {"s": shard(table)})
 
     assert pipeline.shard("s").apply(table)["x"].to_pylist() == [1.0, 3.0, 2.0]
+
+
+def test_without_steps_rows_stay_where_they_are(kinds, rows, shard, settings, tmp_path):
+    """The transformed table holds its own record and no copy of the rows."""
+    table = rows(kinds, range(2000), [0] * 2000, x=range(2000), c=["u"] * 2000, y=["a"] * 2000)
+    source = shard(table)
+    fitted = fit_pipeline(settings(), kinds, {"s": source}).state()
+    write_json(tmp_path / "state.json", fitted)
+
+    transform(source.path, "s", tmp_path / "state.json", tmp_path / "out.parquet")
+
+    out = Table(tmp_path / "out.parquet")
+    (found,) = out.batches(10_000)
+    assert found.equals(table)
+    assert out.path.stat().st_size < source.path.stat().st_size / 4
+    assert out.record | {"dropped": {}, "rows_in": 2000} == out.record
+    assert out.record["state"] == json_hash(fitted)
 
 
 @pytest.mark.parametrize("fold", [1, 2, 3])

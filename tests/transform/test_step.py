@@ -48,7 +48,7 @@ def test_sample_of_nothing_is_none():
 
 def test_training_rows_know_their_places(columns, rows, shard, monkeypatch):
     """Training rows keep the place that they have in their shard, other folds left out."""
-    monkeypatch.setattr("shoal.transform.step.BATCH_ROWS", 3)
+    monkeypatch.setattr("shoal.transform.step.block_rows", lambda _: 3)
     kinds = columns(x="numeric", y="label")
     table = rows(kinds, range(4), [1, 0, 3, 0], x=range(4), y=["a"] * 4)
 

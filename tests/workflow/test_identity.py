@@ -71,6 +71,7 @@ def changed(before, after):
         ("changes.on_drift=refit", set(), set()),
         ("sources.batch_rows=9", set(), set()),
         ("compute.checkpoint_seconds=9", set(), set()),
+        ("compute.memory=1000000000", set(), set()),
         ("sources.folder=elsewhere", set(), set()),
         ("name=other", set(), set()),
         ("search.variants.samples=2", set(), set()),

@@ -6,7 +6,8 @@ A stage's command is the function of its name in the module that its description
 - ``NAME`` or ``NAME_path``: the stage's input of that name;
 - ``NAME_out``: its output of that name; ``out``: its first output;
 - a section of the settings that the stage declares; ``settings``: the first of these;
-- a wildcard of the job, ``threads``, ``checkpoint_seconds``, and what :data:`_FACTS` lists.
+- a wildcard of the job, ``threads``, ``checkpoint_seconds``, ``memory``, and what
+  :data:`_FACTS` lists.
 
 Everything else that the settings file says stays unread, and no code is hashed.
 """
@@ -299,6 +300,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "drift": lambda job: job.section("changes").drift,
     "failures": _failures,
     "checkpoint_seconds": lambda job: job.section("compute").checkpoint_seconds,
+    "memory": lambda job: job.run.section("compute").memory,
     "answers": _answers,
 }
 """Parameters of commands beside files and whole sections, by name."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.formats.blocks import MEMORY
 from shoal.formats.documents.index import Summary
 from shoal.formats.files import replacing
 from shoal.formats.hashing import file_hash
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.cluster.assigner import AtomAssigner, ColumnAssigner, Placed
+    from shoal.formats.row_store import ShardRows
     from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
 
 _WRITE_ROWS = 4096
@@ -78,10 +81,12 @@ def assign(
     summary_out: Path,
     distances_out: Path,
     threads: int,
+    memory: int = MEMORY,
 ) -> None:
     """Group one shard's rows by partition and fold, with a digest's share for each group.
 
-    Holds the shard's inputs in memory.
+    Holds about 100 bytes per row of the shard; inputs and embeddings are gathered from it in as
+    many passes as the memory asks for.
 
     Args:
         rows: The encoded shard.
@@ -95,11 +100,12 @@ def assign(
         distances_out: Distance to the nearest prototype of each validation row that has a
             partition, and its half (:func:`shoal.partitions.reader.halves`).
         threads: CPU threads; the bits depend on it.
+        memory: Bytes that the process may hold; no result depends on it.
     """
     from threadpoolctl import threadpool_limits
 
     from shoal.cluster.assigner import load_assigner
-    from shoal.cluster.sample import aligned, check_finite
+    from shoal.cluster.sample import aligned
     from shoal.formats.fitted_state import save_state
     from shoal.formats.row_store import ShardRows, known_labels
     from shoal.formats.tables import FOLDS, TRAIN, VALIDATION
@@ -117,22 +123,21 @@ def assign(
     assigner = load_assigner(assigner_path)
     with ShardRows(rows) as source, ShardRows(embedding) as embedded:
         aligned(source, embedded)
-        names = source.names(("x", "y", "key", "hash", "fold", UNIT))
+        names = source.names(("y", "key", "hash", "fold", UNIT))
         arrays = {name: source.read(name) for name in names}
-        arrays["embedding"] = embedded.read("embedding")
-    check_finite(arrays["embedding"], embedding)
-    values = None
-    if assigner.column is not None:
-        values = _aligned_values(table, assigner.column, arrays["key"])
-    with threadpool_limits(threads):
-        placed = assigner.place(arrays["embedding"], values)
-    arrays["partition"] = placed.partition
-    is_asked = np.isin(arrays["fold"], [FOLDS.index(fold) for fold in ASKED_FOLDS])
-    arrays["runner_up"] = np.where(is_asked, placed.runner_up, np.int32(NO_RUNNER_UP))
-    keys = ("partition", "fold", "hash", "key", "runner_up")
-    order = group_order(*(arrays[name] for name in keys))
+        values = None
+        if assigner.column is not None:
+            values = _aligned_values(table, assigner.column, arrays["key"])
+        with threadpool_limits(threads):
+            placed = _placed(assigner, embedded, values)
+        arrays["partition"] = placed.partition
+        is_asked = np.isin(arrays["fold"], [FOLDS.index(fold) for fold in ASKED_FOLDS])
+        arrays["runner_up"] = np.where(is_asked, placed.runner_up, np.int32(NO_RUNNER_UP))
+        keys = ("partition", "fold", "hash", "key", "runner_up")
+        order = group_order(*(arrays[name] for name in keys))
+        streamed = {"x": source, "embedding": embedded}
+        _write_ordered(rows_out, arrays, order, streamed, memory)
     partition, fold, hashes, _, runner_up = (arrays[name][order] for name in keys)
-    _write_ordered(rows_out, arrays, order)
     held = order[(fold == VALIDATION) & (partition != UNASSIGNED)]
     half = halves({name: arrays[name][held] for name in ("key", UNIT) if name in arrays})
     distances = {"distance": placed.distance[held], "half": half.astype(np.uint8)}
@@ -206,16 +211,76 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
     return values
 
 
-def _write_ordered(path: Path, arrays: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:
+def _placed(
+    assigner: AtomAssigner | ColumnAssigner, embedded: ShardRows, values: Sequence[Any] | None
+) -> Placed:
+    """Partition, runner-up and distance of each row, block by block.
+
+    Raises:
+        DataError: An embedding is not finite.
+    """
+    from shoal.cluster.assigner import Placed
+    from shoal.cluster.sample import check_finite
+
+    parts = [Placed(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))]
+    start = 0
+    for block in embedded.blocks(["embedding"]):
+        check_finite(block["embedding"], embedded.path, start)
+        stop = start + len(block["embedding"])
+        known = None if values is None else values[start:stop]
+        parts.append(assigner.place(block["embedding"], known))
+        start = stop
+    return Placed(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _write_ordered(
+    path: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    order: NDArray[np.int64],
+    streamed: Mapping[str, ShardRows],
+    memory: int,
+) -> None:
+    """Write rows in order.
+
+    Args:
+        path: The row store.
+        arrays: Arrays that are held.
+        order: Place of each row to be written, int64 ``(rows,)``.
+        streamed: Arrays that are not, by name, each with the store that it is in.
+        memory: Bytes that the process may hold. As many rows as fit a quarter of it are gathered
+            by one pass over the stores.
+    """
     from shoal.formats.row_store import RowArray, write_rows
 
-    def batches() -> Iterator[dict[str, NDArray[Any]]]:
-        for start in range(0, len(order), _WRITE_ROWS):
-            rows = order[start : start + _WRITE_ROWS]
-            yield {name: array[rows] for name, array in arrays.items()}
-
     specs = {name: RowArray(array.shape[1:], str(array.dtype)) for name, array in arrays.items()}
+    specs |= {name: store.row_array(name) for name, store in streamed.items()}
+    row_bytes = sum(specs[name].row_bytes for name in streamed)
+    size = max(1, memory // (4 * row_bytes))
+
+    def batches() -> Iterator[dict[str, NDArray[Any]]]:
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            gathered = {name: _gathered(store, name, rows) for name, store in streamed.items()}
+            for first in range(0, len(rows), _WRITE_ROWS):
+                part = slice(first, first + _WRITE_ROWS)
+                held = {name: array[rows[part]] for name, array in arrays.items()}
+                yield held | {name: array[part] for name, array in gathered.items()}
+
     write_rows(path, len(order), specs, batches(), {"rows_in": len(order)})
+
+
+def _gathered(store: ShardRows, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Some rows of an array, in the order asked for, by one pass over its blocks."""
+    spec = store.row_array(name)
+    out = np.empty((len(rows), *spec.shape), dtype=spec.dtype)
+    ascending = np.argsort(rows, kind="stable")
+    ordered, start = rows[ascending], 0
+    for block in store.blocks([name]):
+        stop = start + len(block[name])
+        first, last = np.searchsorted(ordered, (start, stop))
+        out[ascending[first:last]] = block[name][ordered[first:last] - start]
+        start = stop
+    return out
 
 
 def _write_compact(path: Path, content: Mapping[str, object]) -> None:

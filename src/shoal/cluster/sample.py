@@ -66,7 +66,9 @@ def embedded_blocks(
             aligned(shard, embedded)
             start = 0
             pairs = zip(
-                shard.blocks(shard.names(names)), embedded.blocks(["embedding"]), strict=True
+                shard.blocks(shard.names(names)),
+                embedded.blocks(["embedding"], shard.chunk_rows),
+                strict=True,
             )
             for arrays, vectors in pairs:
                 check_finite(vectors["embedding"], embedding_path, start)

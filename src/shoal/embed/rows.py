@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.row_store import CHUNK_ROWS, ShardRows, SmallestDraws
+from shoal.formats.row_store import ShardRows, SmallestDraws
 from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.ledger import Ledger
 
-READ_ROWS = 8 * CHUNK_ROWS
+READ_ROWS = 2048
 
 
 def training_rows(

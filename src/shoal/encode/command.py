@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.formats.blocks import MEMORY, block_rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
@@ -53,6 +55,7 @@ def encode(
     content: str,
     out: Path,
     shapes_path: Path | None = None,
+    memory: int = MEMORY,
 ) -> None:
     """Encode one shard, and hash each row.
 
@@ -70,6 +73,7 @@ def encode(
             ``unit`` where rows belong together.
         shapes_path: The shapes that it wrote, which say what types outside Shoal may be loaded;
             none by default.
+        memory: Bytes that the process may hold; no result depends on it.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats import tables
@@ -77,19 +81,20 @@ def encode(
     from shoal.formats.row_store import RowArray, write_rows
     from shoal.formats.shapes import Shapes
     from shoal.formats.units import UNIT
-    from shoal.transform.step import BATCH_ROWS
 
     trusted = Shapes.load(shapes_path).trusted if shapes_path else ()
     encoder = Encoder.load(encoder_path, trusted)
     source = tables.Table(table)
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"
+    row_bytes = source.row_bytes + 2 * 4 * len(encoder.feature_names)
     salt = (content, source.record.get("state"), file_hash(encoder_path))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         offset = 0
-        for batch in source.batches(BATCH_ROWS):
-            x = encoder.encode(batch, place, offset) + np.float32(0)  # no -0.0: it hashes as 0.0
+        for batch in source.batches(block_rows(row_bytes, memory)):
+            x = encoder.encode(batch, place, offset)
+            x += 0  # no -0.0: equal rows have equal bits
             y = encoder.labels(batch, place, offset)
             keys, folds = tables.keys(batch), np.asarray(tables.folds(batch))
             units = tables.units(batch)

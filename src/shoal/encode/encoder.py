@@ -116,14 +116,16 @@ class Encoder:
         """
         if not len(table):
             return np.empty((0, *self.x_shape), dtype=np.float32)
-        parts = []
+        x = np.empty((len(table), len(self.feature_names)), dtype=np.float32)
+        first = 0
         for encoder in self.encoders:
             values = _values(table, encoder)
             part = encoder.encode(values)
             _check_finite(part, values, f"{shard}: row", offset, encoder.column)
-            parts.append(part.reshape(len(table), -1))
-        x = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        return np.ascontiguousarray(x).reshape(len(table), *self.x_shape)
+            last = first + part[0].size
+            x[:, first:last] = part.reshape(len(table), -1)
+            first = last
+        return x.reshape(len(table), *self.x_shape)
 
     def labels(self, table: pa.Table, shard: str = "input", offset: int = 0) -> NDArray[Any]:
         """Coded labels, ``(rows,)``: int64 class codes (-1 for an unseen class) or float32.
@@ -269,9 +271,9 @@ def _varies(values: NDArray[Any]) -> NDArray[np.bool_]:
 def _check_finite(
     encoded: NDArray[Any], values: NDArray[Any], where: str, offset: int, column: str
 ) -> None:
-    finite = np.isfinite(encoded.reshape(len(values), -1)).all(axis=1)
-    if finite.all():
+    if np.isfinite(encoded).all():
         return
+    finite = np.isfinite(encoded.reshape(len(values), -1)).all(axis=1)
     row = int(np.flatnonzero(~finite)[0])
     value = values[row] if values.ndim == 1 else "a pixel"
     raise DataError(

@@ -54,8 +54,10 @@ class ClassLabel(Stored):
 
     def encode(self, table: pa.Table) -> NDArray[Any]:
         """Class codes of a table's labels, int64 ``(rows,)``."""
-        labels = table[self.column].to_pylist()
-        return np.array([self._codes.get(name, -1) for name in labels], dtype=np.int64)
+        encoded = table[self.column].combine_chunks().dictionary_encode()
+        known = [self._codes.get(name, -1) for name in encoded.dictionary.to_pylist()]
+        places = np.asarray(encoded.indices.fill_null(len(known)))
+        return np.array([*known, -1], dtype=np.int64)[places]
 
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Class names, an object array ``(rows,)``; None for -1."""
@@ -146,7 +148,8 @@ class LabelSurvey:
         """Take more training rows."""
         self.rows += len(table)
         if self._task == "classification":
-            self._counts.update(table[self._column].to_pylist())
+            for each in table[self._column].value_counts().to_pylist():
+                self._counts[each["values"]] += each["counts"]
         else:
             self._numbers.append(tables.numbers(table, self._column).copy())
 

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired
 
 import numpy as np
+import pyarrow as pa
 
 from shoal.encode.column import (
     ColumnEncoder,
@@ -132,6 +133,13 @@ class _Categorical(ColumnEncoder):
     Fitted: ClassVar[Any] = Estimator
 
     def encode(self, values: NDArray[Any]) -> Floats:
+        encoded = pa.array(values, pa.string()).dictionary_encode()
+        distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+        features: Floats = self.encode_distinct(distinct)
+        return features[np.asarray(encoded.indices.fill_null(len(distinct) - 1))]
+
+    def encode_distinct(self, values: NDArray[Any]) -> Floats:
+        """Features of some categories, ``(categories, features)``."""
         encoded = self.fitted["estimator"].transform(values[:, np.newaxis])
         return np.asarray(encoded, dtype=np.float32)
 
@@ -197,9 +205,9 @@ class Ordinal(_Categorical):
             raise no_value(self.column, len(values))
         self.fitted = {"estimator": self.estimator(len(present)).fit(present[:, np.newaxis])}
 
-    def encode(self, values: NDArray[Any]) -> Floats:
+    def encode_distinct(self, values: NDArray[Any]) -> Floats:
         """One feature, a whole number."""
-        encoded = super().encode(values)
+        encoded = super().encode_distinct(values)
         encoded[[value is None for value in values]] = -2
         return encoded
 

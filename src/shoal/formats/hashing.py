@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     Bytes = NDArray[np.uint8]
@@ -48,22 +49,23 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hash_rows(columns: Mapping[str, NDArray[Any]], digest_bytes: int) -> Bytes:
+def hash_rows(columns: Mapping[str, NDArray[Any] | pa.ChunkedArray], digest_bytes: int) -> Bytes:
     """Hash each row: one BLAKE2b over the canonical bytes of its values.
 
     Args:
-        columns: Name to array; first dimension rows. Object arrays hold strings or ``None``;
-            numbers are hashed as float64, whatever their type, so that 1 and 1.0 agree; all
-            NaN agree, and so do 0.0 and -0.0. uint8 and other array columns are hashed alike. A
-            text counts by a digest of its own, so that all rows are equally long.
+        columns: Name to array; first dimension rows. Arrow columns and object arrays hold strings,
+            null or ``None`` where missing. Single numbers are hashed as float64, whatever their
+            type, so that 1 and 1.0 agree; arrays of numbers are hashed as they are, so that rows
+            agree where their type does. All NaN agree, and so do 0.0 and -0.0. A text counts by a
+            digest of its own, so that all rows are equally long.
         digest_bytes: Length of each hash.
 
     Returns:
         uint8 ``(rows, digest_bytes)``. Independent of the order of the columns.
     """
     names = sorted(columns)
-    matrix = np.concatenate([_column_bytes(columns[name]) for name in names], axis=1)
-    return _hashed(matrix, names, digest_bytes)
+    parts = [_column_bytes(columns[name]) for name in names]
+    return _hashed(np.concatenate(parts, axis=1), names, digest_bytes)
 
 
 def _hashed(rows: Bytes, salt: Any, size: int) -> Bytes:  # noqa: ANN401 - any JSON value
@@ -78,16 +80,31 @@ def _hashed(rows: Bytes, salt: Any, size: int) -> Bytes:  # noqa: ANN401 - any J
     return np.frombuffer(bytes(out), dtype=np.uint8).reshape(len(rows), size)
 
 
-def _column_bytes(values: NDArray[Any]) -> Bytes:
+def _column_bytes(values: NDArray[Any] | pa.ChunkedArray) -> Bytes:
     """One column as uint8 ``(rows, width)``."""
-    rows = len(values)
+    if not isinstance(values, np.ndarray):
+        return _text_bytes(values)
     if values.dtype == object:
-        digests = {value: _text_digest(value) for value in set(values.tolist())}
-        joined = b"".join(digests[value] for value in values.tolist())
-        return np.frombuffer(joined, dtype=np.uint8).reshape(rows, 16)
-    numbers = np.ascontiguousarray(values, dtype="<f8") + 0.0
-    numbers[np.isnan(numbers)] = np.nan
-    return numbers.reshape(rows, math.prod(values.shape[1:])).view(np.uint8)
+        import pyarrow as pa
+
+        return _text_bytes(pa.chunked_array([pa.array(values, pa.string())]))
+    single = values.ndim == 1
+    numbers = np.ascontiguousarray(
+        values, dtype="<f8" if single else values.dtype.newbyteorder("<")
+    )
+    if numbers.dtype.kind == "f":
+        numbers = numbers + numbers.dtype.type(0)
+        numbers[np.isnan(numbers)] = np.nan
+    return numbers.reshape(len(values), math.prod(values.shape[1:])).view(np.uint8)
+
+
+def _text_bytes(values: pa.ChunkedArray) -> Bytes:
+    """A column of strings by digests of 16 bytes, worked out once for those that are equal."""
+    encoded = values.combine_chunks().dictionary_encode()
+    distinct = [*encoded.dictionary.to_pylist(), None]
+    digests = np.frombuffer(b"".join(map(_text_digest, distinct)), np.uint8).reshape(-1, 16)
+    codes = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+    return digests[codes]
 
 
 def _text_digest(value: str | None) -> bytes:

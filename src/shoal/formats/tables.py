@@ -21,7 +21,10 @@ drew for them.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -39,7 +42,6 @@ from shoal.formats.provenance import made_from
 from shoal.formats.stored import as_kind, naming
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
@@ -50,6 +52,7 @@ KEY = "_key"
 FOLD = "_fold"
 SOURCE = "_source"
 UNIT = "_unit"
+_ROWS_OF = "rows_of"
 RESERVED = (KEY, FOLD, SOURCE, UNIT)
 """Names of the columns that Shoal adds."""
 FOLDS: tuple[Fold, ...] = ("train", "validation", "test")
@@ -186,7 +189,11 @@ def write_table(
         record: JSON values kept with the table; read after the last batch was taken from
             ``batches``, so a generator may fill it: ``rows_in``, ``dropped`` by step.
     """
-    with replacing(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+    repeated = [each.name for each in schema if each.type in (pa.string(), pa.uint8())]
+    with (
+        replacing(path) as aside,
+        pq.ParquetWriter(aside, schema, compression="zstd", use_dictionary=repeated) as writer,
+    ):
         for batch in batches:
             if len(batch):
                 writer.write_table(batch.cast(schema))
@@ -194,8 +201,20 @@ def write_table(
         writer.add_key_value_metadata({"shoal": content})
 
 
+def write_link(path: str | os.PathLike[str], rows_of: Table, record: Mapping[str, object]) -> None:
+    """Write a table that has the rows of another one, and holds its own record alone.
+
+    Args:
+        path: The file.
+        rows_of: The table with the rows, which is named by its path from this one's folder.
+        record: As :func:`write_table` takes it.
+    """
+    place = os.path.relpath(rows_of.path, Path(path).parent)
+    write_table(path, rows_of.schema, [], {**record, _ROWS_OF: place, "rows": rows_of.rows})
+
+
 class Table:
-    """Reader of a table that :func:`write_table` wrote."""
+    """Reader of a table that :func:`write_table` or :func:`write_link` wrote."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Open the file.
@@ -212,11 +231,38 @@ class Table:
         except pa.ArrowInvalid as error:
             raise CorruptError(f"{path}: not readable as Parquet ({error})") from None
         self.schema: pa.Schema = self._file.schema_arrow.remove_metadata()
-        self.rows: int = self._file.metadata.num_rows
         about = (self._file.metadata.metadata or {}).get(b"shoal")
         if about is None:
             raise CorruptError(f"{path}: a Parquet file without Shoal's record")
         self.record = parse_json(about, path, dict[str, Any])
+        self.rows: int = self.record.get("rows", self._file.metadata.num_rows)
+
+    @cached_property
+    def _rows_file(self) -> pq.ParquetFile:
+        """The file with the rows.
+
+        Raises:
+            CorruptError: It is another one, which is missing or does not read.
+        """
+        if _ROWS_OF not in self.record:
+            return self._file
+        path = Path(self.path).parent / self.record[_ROWS_OF]
+        try:
+            return pq.ParquetFile(path)
+        except (FileNotFoundError, pa.ArrowInvalid):
+            raise CorruptError(
+                f"{self.path}: its rows are those of {path}, which is missing or does not read; "
+                f"remove both and run the workflow again"
+            ) from None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in memory, about: those of its numbers and of its texts."""
+        fixed = sum(_cell_bytes(each.type) for each in self.schema)
+        stored = self._rows_file.metadata
+        groups = (stored.row_group(number) for number in range(stored.num_row_groups))
+        written = sum(group.total_byte_size for group in groups)
+        return max(fixed, written // max(1, self.rows))
 
     def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Consecutive rows, at most ``rows`` at a time, of all or some columns.
@@ -224,7 +270,7 @@ class Table:
         Raises:
             CorruptError: A page does not read.
         """
-        batches = self._file.iter_batches(batch_size=rows, columns=columns)
+        batches = self._rows_file.iter_batches(batch_size=rows, columns=columns)
         while True:
             try:
                 batch = next(batches, None)
@@ -239,14 +285,27 @@ class Table:
         self._file.close()
 
 
+def _cell_bytes(kind: pa.DataType) -> int:
+    """Bytes of one value; of a text those of a short one."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return int(np.prod(kind.shape)) * kind.value_type.bit_width // 8
+    return 32 if kind == pa.string() else kind.bit_width // 8
+
+
 def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
     """A float64 column, NaN where missing."""
     return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
-    """A string column as an object array, None where missing."""
-    return np.asarray(table[name].to_pylist(), dtype=object)
+    """A string column as an object array, None where missing; equal values share an object."""
+    values = table[name].combine_chunks()
+    encoded = values.dictionary_encode()
+    if len(encoded.dictionary) > len(values) // 2:
+        return np.asarray(values.to_pylist(), dtype=object)
+    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    codes = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+    return np.asarray(distinct[codes])
 
 
 def without_gaps(values: NDArray[Any]) -> list[str]:

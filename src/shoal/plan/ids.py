@@ -47,7 +47,7 @@ def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
     ids = {"split": settings_id(columns, *_json(settings.split), *units)}
     ids["transform"] = settings_id(ids["split"], *_json(settings.transform))
     compute = settings.compute.as_json()
-    del compute["checkpoint_seconds"]
+    del compute["checkpoint_seconds"], compute["memory"]
     ids["encode"] = settings_id(ids["transform"], *_json(settings.encode), compute)
     ids["embed"] = settings_id(ids["encode"], *_json(settings.embed))
     ids["base"] = settings_id(ids["encode"], *_json(settings.model, settings.train_specialists))

@@ -32,6 +32,11 @@ class Compute(Section):
     checkpoint_seconds: NonNegativeFloat = Field(
         description="time between two checkpoints of a training; no result depends on it"
     )
+    memory: int = Field(
+        ge=250_000_000,
+        description="bytes that a job which reads, encodes or groups rows may hold; what it holds "
+        "at a time follows from it, no result does",
+    )
 
 
 class Intermediates(Section):

@@ -97,14 +97,17 @@ def _by_distinct(values: pa.Array, text: Callable[[Any], str | None]) -> pa.Arra
 
 def _strings(values: pa.Array) -> pa.Array:
     """Strings, those of them changed that spell a number, a truth value or a time."""
-    number = pc.match_substring_regex(values, f"^{_SPELLED_NUMBER}$")
-    whole = pc.match_substring_regex(values, _PLAIN_WHOLE)
-    truth = pc.is_in(values, pa.array(TRUE[1:] + FALSE[1:]))
-    moment = pc.match_substring_regex(values, f"^{_SPELLED_TIME}$")
-    other = pc.or_(pc.or_(pc.and_not(number, whole), truth), moment).fill_null(False)
+    encoded = values.dictionary_encode()
+    distinct = encoded.dictionary
+    number = pc.match_substring_regex(distinct, f"^{_SPELLED_NUMBER}$")
+    whole = pc.match_substring_regex(distinct, _PLAIN_WHOLE)
+    truth = pc.is_in(distinct, pa.array(TRUE[1:] + FALSE[1:]))
+    moment = pc.match_substring_regex(distinct, f"^{_SPELLED_TIME}$")
+    other = pc.or_(pc.or_(pc.and_not(number, whole), truth), moment)
     if not pc.any(other).as_py():
         return values
-    return pc.replace_with_mask(values, other, _by_distinct(values.filter(other), _of_string))
+    texts = pa.array([_of_string(text) for text in distinct.filter(other).to_pylist()], pa.string())
+    return pc.replace_with_mask(distinct, other, texts).take(encoded.indices)
 
 
 def _moments(values: pa.Array) -> pa.Array:

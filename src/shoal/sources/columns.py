@@ -100,6 +100,8 @@ def storage(kind: pa.DataType) -> str:
 def without_missing(values: pa.Array) -> pa.Array:
     """Strings with null for those that spell a missing value."""
     missing = pc.is_in(values, pa.array(MISSING))
+    if not pc.any(missing).as_py():
+        return values
     return pc.if_else(missing, pa.scalar(None, pa.string()), values)
 
 
@@ -149,6 +151,12 @@ def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Arra
 
 def _parsed(values: pa.Array, place: Place) -> pa.Array:
     """Numbers that strings spell."""
+    try:
+        parsed = without_missing(values).cast(pa.float64())
+    except pa.ArrowInvalid:
+        parsed = None
+    if parsed is not None and not pc.any(pc.is_nan(parsed)).as_py():
+        return parsed
     strings = without_missing(pc.utf8_trim_whitespace(values))
     bad = np.flatnonzero(bad_numbers(strings))
     if len(bad):

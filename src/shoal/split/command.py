@@ -134,7 +134,7 @@ def split(
             keys, table = batch.basis.keys, batch.table
             if shuffled is not None:
                 table = shuffled.replace(table, frozen.label, keys, codes, split.seed)
-            sources = source_hashes(table, frozen)
+            sources = source_hashes(table, frozen, keys)
             table = table.append_column(tables.KEY, tables.key_array(keys))
             table = table.append_column(tables.SOURCE, tables.key_array(sources))
             if made_by is not None:

@@ -53,9 +53,16 @@ def input_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
     return _hashes(table, columns, columns.inputs, CONTENT_BYTES)
 
 
-def source_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
-    """Hash over all that a model is made from: inputs and label; uint8 ``(rows, KEY_BYTES)``."""
-    return _hashes(table, columns, [*columns.inputs, columns.label], KEY_BYTES)
+def source_hashes(table: pa.Table, columns: Columns, keys: NDArray[Any]) -> NDArray[Any]:
+    """Hash over all that a model is made from: inputs and label; uint8 ``(rows, KEY_BYTES)``.
+
+    Args:
+        table: Typed rows.
+        columns: The frozen columns.
+        keys: Their keys, which are a hash of the inputs where no column is an id.
+    """
+    inputs = input_hashes(table, columns) if columns.of_kind("id") else keys
+    return hash_rows({"inputs": inputs, "label": _array(table, columns, columns.label)}, KEY_BYTES)
 
 
 def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
@@ -90,10 +97,10 @@ def _hashes(
     return hash_rows({name: _array(table, columns, name) for name in names}, digest_bytes)
 
 
-def _array(table: pa.Table, columns: Columns, name: str) -> NDArray[Any]:
+def _array(table: pa.Table, columns: Columns, name: str) -> NDArray[Any] | pa.ChunkedArray:
     kind = columns.kinds[name]
     if kind in tables.ARRAY_KINDS:
         return tables.images(table, name)
     if kind in ("numeric", "time") or (kind == "label" and columns.task == "regression"):
         return tables.numbers(table, name)
-    return tables.texts(table, name)
+    return table[name]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
+from shoal.formats.row_store import ShardRows, known_labels
 from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Batch = tuple[torch.Tensor, ...]
     Buffer = tuple[int, Callable[[], Arrays]]
 
-_BLOCK_ROWS = 8 * CHUNK_ROWS
+_BLOCK_ROWS = 2048
 
 
 class RowStream(IterableDataset["Batch"]):

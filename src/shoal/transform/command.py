@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shoal.formats.blocks import MEMORY, block_rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -35,22 +37,22 @@ def transform_fit(
     write_json(out, pipeline.state() | made_from())
 
 
-def transform(table: Path, shard: str, state: Path, out: Path) -> None:
-    """Apply the fitted steps to one shard.
+def transform(table: Path, shard: str, state: Path, out: Path, memory: int = MEMORY) -> None:
+    """Apply the fitted steps to one shard; without steps, its rows stay where they are.
 
     Args:
         table: The shard's split table.
         shard: The shard's name.
         state: Output of :func:`transform_fit`.
         out: The shard's transformed table; its record holds rows in, rows dropped by step and a
-            hash of the fitted state.
+            hash of the fitted state. Without steps it refers to the split table for its rows.
+        memory: Bytes that the process may hold; no result depends on it.
     """
     from shoal.errors import CorruptError
     from shoal.formats.hashing import json_hash
     from shoal.formats.json_file import read_made
-    from shoal.formats.tables import Table, write_table
+    from shoal.formats.tables import Table, write_link, write_table
     from shoal.transform.pipeline import Pipeline
-    from shoal.transform.step import BATCH_ROWS
 
     try:
         fitted = Pipeline.from_state(read_made(state, dict[str, object]))
@@ -60,10 +62,13 @@ def transform(table: Path, shard: str, state: Path, out: Path) -> None:
     file = source.record.get("source")
     record: dict[str, object] = {"state": json_hash(fitted.state())}
     record |= {} if file is None else {"source": file}
+    if not fitted.steps:
+        write_link(out, source, record | {"rows_in": source.rows, "dropped": {}})
+        return
     pipeline = fitted.shard(shard, file)
 
     def batches() -> Iterator[pa.Table]:
-        for batch in source.batches(BATCH_ROWS):
+        for batch in source.batches(block_rows(source.row_bytes, memory)):
             yield pipeline.apply(batch)
         record.update(pipeline.record)
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from shoal.errors import SettingsError, nearest
 from shoal.formats import tables
+from shoal.formats.blocks import block_rows
 from shoal.formats.hashing import KEY_BYTES, derived, uniform
 from shoal.formats.stored import as_kind
 from shoal.settings.section import NoOptions, Section, parse
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BATCH_ROWS = 4096
 _DRAW = "_draw"
 
 
@@ -92,7 +92,7 @@ def training_rows(shards: Mapping[str, tables.Table]) -> Iterator[Rows]:
     for shard in sorted(shards):
         offset, seen = 0, set[tuple[int, str]]()
         source = shards[shard].record.get("source", shard)
-        for batch in shards[shard].batches(BATCH_ROWS):
+        for batch in shards[shard].batches(block_rows(shards[shard].row_bytes)):
             training = tables.folds(batch) == tables.TRAIN
             positions = np.arange(offset, offset + len(batch), dtype=np.int64)
             yield Rows(batch, shard, source, positions, training, seen).where(training)
@@ -112,7 +112,7 @@ def smallest_draws(
 
     Args:
         batches: Tables of rows with their keys.
-        rows: Most rows that are kept; memory is bounded by them and one batch.
+        rows: Most rows that are kept; memory is bounded by a quarter more, and one batch.
         label: Name of the label column.
         salt: Distinguishes this sample from others: a seed, a purpose.
 
@@ -122,21 +122,25 @@ def smallest_draws(
     Source:
         Bottom-k sampling, Cohen and Kaplan 2007.
     """
-    kept: pa.Table | None = None
-    limit = np.inf
+    kept: list[pa.Table] = []
+    limit, held = np.inf, 0
     for batch in batches:
         draws = uniform(tables.keys(batch), *salt)
         near = draws <= limit
-        candidates = batch.append_column(_DRAW, pa.array(draws)).filter(pa.array(near))
-        if not len(candidates):
-            continue
-        joined = candidates if kept is None else pa.concat_tables([kept, candidates])
-        order = [(_DRAW, "ascending"), (label, "ascending")]
-        first = pc.sort_indices(joined.select([_DRAW, label]), sort_keys=order)[:rows]
-        kept = joined.take(first)
-        if len(kept) == rows:
-            limit = kept[_DRAW][-1].as_py()
-    return None if kept is None else kept.drop_columns([_DRAW])
+        kept.append(batch.append_column(_DRAW, pa.array(draws)).filter(pa.array(near)))
+        held += len(kept[-1])
+        if held > rows + rows // 4:
+            kept, held = [_smallest(kept, rows, label)], rows
+            limit = kept[0][_DRAW][-1].as_py()
+    sample = _smallest(kept, rows, label) if kept else None
+    return sample.drop_columns([_DRAW]) if sample else None
+
+
+def _smallest(parts: list[pa.Table], rows: int, label: str) -> pa.Table:
+    """The first rows in order of draw and label."""
+    joined = pa.concat_tables(parts)
+    order = [(_DRAW, "ascending"), (label, "ascending")]
+    return joined.take(pc.sort_indices(joined.select([_DRAW, label]), sort_keys=order)[:rows])
 
 
 @dataclass(frozen=True)
