@@ -84,7 +84,7 @@ def fit_router(
         settings.top_k,
         settings.temperature,
         threshold,
-        flops + assigner.flops_per_row * len(embedding),
+        flops,
     )
 
 
@@ -134,7 +134,8 @@ def _sample(embedding: Rows, losses: Float64, limit: int, seed: int) -> NDArray[
 def _logistic(embedding: Rows, target: Float64, penalty: float) -> tuple[ByClassifier, float]:
     """Logistic regression towards soft targets: each row once per class, weighted by its target.
 
-    FLOPs: ``4 n d T`` per iteration, the product for the logits and the one for the gradient.
+    FLOPs: ``4 n d T`` per iteration for n rows, however often each counts: the product for the
+    logits and the one for the gradient.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -161,5 +162,5 @@ def _logistic(embedding: Rows, target: Float64, penalty: float) -> tuple[ByClass
         intercept = np.concatenate([np.zeros_like(intercept), intercept])
     weight[:, present] = (coefficients / spread).T
     bias[present] = intercept - (coefficients / spread) @ mean
-    flops = 4.0 * len(row) * embedding.shape[1] * classes * int(np.max(model.n_iter_))
+    flops = 4.0 * embedding.size * classes * int(np.max(model.n_iter_))
     return ByClassifier(weight, bias), flops
