@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ from shoal.evaluate.random_partitions import RandomRows, random_bounds, random_d
 from shoal.formats.hashing import row_order
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import TRAIN, VALIDATION
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS = 3000
 BOUNDS = random_bounds([500, 0, 100, 400])
