@@ -122,9 +122,8 @@ class Assigner(ABC):
 class AtomAssigner(Assigner):
     """Row -> nearest prototype -> atom -> partition.
 
-    A row's result is the same in any batch and on every processor. FLOPs per row: ``3 m d`` for m
-    prototypes, and ``3 P d`` for the exact distances (subtract, square and add for each point and
-    dimension, as Lloyd 1982 counts).
+    A row's result is the same in any batch and on every processor. FLOPs per row: ``2 m d`` for m
+    prototypes, a product; distances differ from it by norms.
 
     Attributes:
         prototypes: float32 ``(prototypes, dims)``.
@@ -153,7 +152,7 @@ class AtomAssigner(Assigner):
         self.partitions = int(atom_partition.max()) + 1
         self.dims = int(prototypes.shape[1])
         self.column = None
-        self.flops_per_row = 3.0 * (len(prototypes) + self.partitions) * self.dims
+        self.flops_per_row = 2.0 * prototypes.size
         self.candidates: list[CandidateLoss] = []
         owner = atom_partition[self.prototype_atom]
         self._starts = np.searchsorted(owner, np.arange(self.partitions))

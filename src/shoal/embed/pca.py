@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _SCATTER_FEATURES = 4096
 """Features up to which their scatter matrix is held; it has 128 MiB then."""
+_BLOCK_ROWS = 2048
+"""Rows whose products are added at a time."""
 _MERGED_ROWS = 512
 """Wider rows that are decomposed at a time, unless more components are wanted."""
 
@@ -90,21 +92,20 @@ def fit_pca(
         DataError: There are no training rows, or all are equal.
 
     Source:
-        Up to 4096 features, eigenvectors of the scatter matrix, updated as by Chan, Golub and
-        LeVeque 1979. For wider rows Ross et al. 2008, incremental learning for robust visual
-        tracking.
+        Up to 4096 features, eigenvectors of the scatter matrix. For wider rows Ross et al. 2008,
+        incremental learning for robust visual tracking, by the method of snapshots (Sirovich 1987).
     """
     features = math.prod(x_shape)
     directions: _Scatter | _Leading | None = None
     for block in training_rows(paths, ("x",), ledger):
         rows = block["x"].reshape(len(block["x"]), features)
         if directions is None:
-            narrow = features <= _SCATTER_FEATURES
-            directions = _Scatter(rows[0]) if narrow else _Leading(rows[0], dims)
+            kind = _Scatter if features <= _SCATTER_FEATURES else _Leading
+            directions = kind(rows, dims)
         directions.add(rows)
     if directions is None:
         raise DataError("embed: the training fold has no rows")
-    components = directions.components(dims)
+    components = directions.components()
     if not len(components):
         raise DataError(
             f"embed: all {directions.rows} training rows are equal once encoded, so they have no "
@@ -115,91 +116,82 @@ def fit_pca(
     return PCAEmbedder(x_shape, directions.mean, _signed(components))
 
 
-class _Mean:
-    """Mean of the rows added so far.
+class _Scatter:
+    """The scatter matrix, in one pass: a symmetric product of ``rows features²`` FLOPs.
 
-    Rows are taken relative to the first, so that a constant feature varies by nothing at all.
-
-    Attributes:
-        rows: Rows added.
-        flops: Floating-point operations spent on them.
+    Rows are taken relative to the mean of those before them, the first relative to their own, so
+    that a constant feature varies by nothing at all.
     """
 
-    def __init__(self, first: NDArray[np.float32]) -> None:
-        self.rows = 0
-        self.flops = 0.0
-        self._first = first.astype(np.float64)
-        self._mean = np.zeros(len(first))
-
-    @property
-    def mean(self) -> Float64:
-        """Mean of the rows, ``(features,)``."""
-        return self._first + self._mean
-
-    def _centred(self, rows: NDArray[np.float32]) -> tuple[Float64, Float64]:
-        """Rows less their mean, and one that stands for how far it is from the mean so far."""
-        moved = rows.astype(np.float64) - self._first
-        mean = moved.mean(axis=0)
-        step = mean - self._mean
-        before, self.rows = self.rows, self.rows + len(rows)
-        self._mean = self._mean + step * (len(rows) / self.rows)
-        return moved - mean, step * math.sqrt(before * len(rows) / self.rows)
-
-
-class _Scatter(_Mean):
-    """The scatter matrix: a symmetric product of ``rows features²`` FLOPs."""
-
-    def __init__(self, first: NDArray[np.float32]) -> None:
-        super().__init__(first)
-        self._matrix = np.zeros((len(first), len(first)))
+    def __init__(self, first: NDArray[np.float32], dims: int) -> None:
+        self.rows, self.flops = 0, 0.0
+        self._dims = dims
+        self.mean = first[:_BLOCK_ROWS].mean(axis=0, dtype=np.float64)
+        self._matrix = np.zeros((first.shape[1], first.shape[1]))
 
     def add(self, rows: NDArray[np.float32]) -> None:
         """Take rows, ``(rows, features)``."""
-        centred, between = self._centred(rows)
-        self._matrix += centred.T @ centred
-        self._matrix += np.outer(between, between)
-        self.flops += float(len(rows) * len(between) ** 2)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            moved = rows[start : start + _BLOCK_ROWS] - self.mean
+            total = moved.sum(axis=0)
+            self.rows += len(moved)
+            self._matrix += moved.T @ moved
+            self._matrix -= np.outer(total, total / self.rows)
+            self.mean = self.mean + total / self.rows
+        self.flops += float(rows.size * rows.shape[1])
 
-    def components(self, dims: int) -> Float64:
+    def components(self) -> Float64:
         """At most ``dims`` orthonormal directions, the one of most variance first."""
-        from scipy.linalg import eigh
-
-        size = len(self._matrix)
-        kept = min(dims, size)
-        values, vectors = eigh(self._matrix, subset_by_index=[size - kept, size - 1])
-        self.flops += eigen_flops(size, kept)
-        varies = values > values[-1] * size * np.finfo(np.float64).eps
-        return np.asarray(vectors.T[varies][::-1])
+        vectors, flops = _leading(self._matrix, self._dims)
+        self.flops += flops
+        return np.ascontiguousarray(vectors.T)
 
 
-class _Leading(_Mean):
-    """The leading directions, each as long as its singular value."""
+class _Leading:
+    """The leading directions, each as long as its singular value, merged with block after block.
+
+    Singular vectors come from the product of a block's rows with each other, which is small.
+    """
 
     def __init__(self, first: NDArray[np.float32], dims: int) -> None:
-        super().__init__(first)
+        self.rows, self.flops = 0, 0.0
         self._dims = dims
-        self._kept = np.zeros((0, len(first)))
+        self.mean = first.mean(axis=0, dtype=np.float64)
+        self._kept = np.zeros((0, first.shape[1]))
 
     def add(self, rows: NDArray[np.float32]) -> None:
         """Take rows, ``(rows, features)``."""
-        from scipy.linalg import svd
-
         step = max(_MERGED_ROWS, 2 * self._dims)
         for start in range(0, len(rows), step):
-            centred, between = self._centred(rows[start : start + step])
-            stacked = np.concatenate([self._kept, centred, between[None]])
-            # This driver is slower than the usual one, and converges for rows of low rank, too.
-            basis, triangle = np.linalg.qr(stacked.T)
-            left, values, _ = svd(triangle, lapack_driver="gesvd")
-            varies = values > values[0] * max(stacked.shape) * np.finfo(np.float64).eps
-            kept = np.flatnonzero(varies)[: self._dims]
-            self._kept = (basis @ left[:, kept] * values[kept]).T
-            self.flops += svd_flops(*stacked.shape)
+            moved = rows[start : start + step] - self.mean
+            shift = moved.mean(axis=0)
+            moved -= shift
+            before, self.rows = self.rows, self.rows + len(moved)
+            between = shift * math.sqrt(before * len(moved) / self.rows)
+            self.mean = self.mean + shift * (len(moved) / self.rows)
+            stacked = np.concatenate([self._kept, moved, between[None]])
+            vectors, flops = _leading(stacked @ stacked.T, self._dims)
+            self._kept = vectors.T @ stacked
+            self.flops += flops + stacked.size * (len(stacked) + 2 * vectors.shape[1])
 
-    def components(self, dims: int) -> Float64:
+    def components(self) -> Float64:
         """At most ``dims`` orthonormal directions, the one of most variance first."""
-        kept = self._kept[:dims]
-        return np.asarray(kept / np.linalg.norm(kept, axis=1, keepdims=True))
+        return np.asarray(np.linalg.qr(self._kept.T)[0].T)
+
+
+def _leading(product: Float64, dims: int) -> tuple[Float64, float]:
+    """Eigenvectors of a symmetric matrix with the largest eigenvalues above zero, and FLOPs.
+
+    Returns:
+        At most ``dims``, ``(size, vectors)``, the one with the largest eigenvalue first.
+    """
+    from scipy.linalg import eigh
+
+    size = len(product)
+    kept = min(dims, size)
+    values, vectors = eigh(product, subset_by_index=[size - kept, size - 1])
+    varies = values > values[-1] * size * np.finfo(np.float64).eps
+    return vectors[:, varies][:, ::-1], eigen_flops(size, kept)
 
 
 def _signed(components: Float64) -> Float64:
@@ -217,13 +209,3 @@ def eigen_flops(size: int, kept: int) -> float:
         tridiagonal matrix, and its ``n - 2`` reflections applied to ``k`` vectors.
     """
     return 4 * size**3 / 3 + 2 * size**2 * kept
-
-
-def svd_flops(rows: int, columns: int) -> int:
-    """FLOPs of a thin singular value decomposition: 6 m n² + 20 n³ for m ≥ n.
-
-    Source:
-        Golub and Van Loan, Matrix Computations, 4th edition, figure 8.6.1 (R-SVD, thin U and V).
-    """
-    long, short = max(rows, columns), min(rows, columns)
-    return 6 * long * short**2 + 20 * short**3

@@ -12,7 +12,6 @@ from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError
 from shoal.training.batches import RowStream
-from shoal.training.exact import BLOCK_ROWS
 from shoal.training.flops import forward_flops, step_flops
 from shoal.training.loop import run_steps
 from shoal.training.processes import end_helpers, visible_devices
@@ -89,7 +88,6 @@ def _train(
     ledger.rows_seen += stream.steps * stream.batch_size
     ledger.rows_read += stream.training_rows
     ledger.flops += training
-    ledger.detail["training"] = float(training)
     return encoder
 
 
@@ -112,7 +110,10 @@ def _network(
 def _standardised(
     architecture: Architecture, encoder: nn.Module, paths: Sequence[Path], ledger: Ledger
 ) -> NeuralEmbedder:
-    """The encoder with the mean and scale of its output over the training fold."""
+    """The encoder with the mean and scale of its output over the training fold.
+
+    No FLOPs: the router's ledger counts that every row passes the encoder, once.
+    """
     from sklearn.preprocessing import StandardScaler
 
     dims = architecture.dims
@@ -120,12 +121,7 @@ def _standardised(
     flops_per_row = forward_flops(encoder, torch.zeros(1, *architecture.x_shape))
     raw = NeuralEmbedder(architecture, encoder, zero, one, flops_per_row)
     scaler = StandardScaler()
-    rows = 0
     for block in training_rows(paths, ("x",), ledger):
         scaler.partial_fit(raw.embed(block["x"]).astype(np.float64))
-        rows += -(-len(block["x"]) // BLOCK_ROWS) * BLOCK_ROWS
-    passed = float(rows * flops_per_row)
-    ledger.flops += passed
-    ledger.detail["standardisation"] = passed
     mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
     return NeuralEmbedder(architecture, encoder, mean, scale, flops_per_row)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DivergedError, ModelError
-from shoal.formats.hashing import row_order, settings_id
+from shoal.formats.hashing import settings_id
 from shoal.formats.row_store import ShardRows
 from shoal.formats.tables import TRAIN, VALIDATION
-from shoal.formats.units import UNIT
-from shoal.partitions.random_partitions import random_draw
+from shoal.partitions.random_partitions import BASELINE_ROWS, RandomRows, in_canonical_order
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried
@@ -28,7 +27,7 @@ from shoal.training.processes import end_helpers
 from shoal.training.resume import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -94,32 +93,39 @@ class Baselines:
                 part=part,
             )
 
-        return self._search(train, self._rows(VALIDATION, _EVERYWHERE))
+        return self._search(train, self._validation())
 
-    def random_specialist(
-        self, bounds: tuple[float, float], seed: int, budget: Budget, ledger: Ledger
-    ) -> tuple[Tensors, Point] | None:
-        """The specialist of one random partition, at the same rate as the pool's.
+    def random_specialists(
+        self, bounds: Sequence[tuple[float, float]], seed: int, budget: Budget, ledger: Ledger
+    ) -> Iterator[tuple[Tensors, Point] | None]:
+        """The specialist of each random partition, at the same rate as the pool's.
 
         Args:
-            bounds: The rows whose draw lies in this interval are the partition.
+            bounds: The rows whose draw lies in an interval are a partition.
             seed: Seed of the draw.
             budget: Frozen with the base.
             ledger: Is charged.
 
-        Returns:
+        Yields:
             Weights and the chosen point; None where no training row falls in.
         """
-        rows = self._rows(TRAIN, bounds, seed)
-        if not len(rows["y"]):
-            return None
-        seen = budget.specialist_rows(len(rows["y"]))
-        task = self._shapes.task
+        with RandomRows(self._shards, bounds, seed, self._checkpoints.out.parent) as drawn:
+            for number in range(len(bounds)):
+                rows = drawn.rows(number, TRAIN)
+                if not len(rows["y"]):
+                    yield None
+                    continue
+                train = self._on_rows(rows, budget.specialist_rows(len(rows["y"])), ledger)
+                yield self._search(train, drawn.rows(number, VALIDATION))
+
+    def _on_rows(self, rows: Tensors, seen: int, ledger: Ledger) -> Train:
+        """Trains on rows in memory until so many are seen."""
 
         def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
-            train_on_rows(net, rows, training, task, seen, ledger, self._checkpoints, part)
+            task, checkpoints = self._shapes.task, self._checkpoints
+            train_on_rows(net, rows, training, task, seen, ledger, checkpoints, part)
 
-        return self._search(train, self._rows(VALIDATION, bounds, seed))
+        return train
 
     def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
         """Search grid points by the pool's steps; weights and point of the best."""
@@ -165,19 +171,13 @@ class Baselines:
         begun[name] = left
         return net
 
-    def _rows(self, fold: int, bounds: tuple[float, float], seed: int = 0) -> Tensors:
-        """Rows of a fold whose draw lies within bounds, in canonical order."""
+    def _validation(self) -> Tensors:
+        """All validation rows, in canonical order."""
         parts: list[Tensors] = []
         for path in self._shards:
             with ShardRows(path) as shard:
-                for block in shard.blocks(shard.names(_NAMES)):
-                    draw = random_draw(block["key"], seed)
-                    inside = (block["fold"] == fold) & (bounds[0] <= draw) & (draw < bounds[1])
+                for block in shard.blocks(shard.names((*BASELINE_ROWS, "fold"))):
+                    inside = block.pop("fold") == VALIDATION
                     parts.append({name: array[inside] for name, array in block.items()})
         rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        order = row_order(rows["hash"])
-        return {name: array[order] for name, array in rows.items()}
-
-
-_NAMES = ("x", "y", "key", "hash", "fold", UNIT)
-_EVERYWHERE = (0.0, 1.0)
+        return in_canonical_order(rows)

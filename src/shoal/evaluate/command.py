@@ -101,8 +101,7 @@ def evaluate_random(
     )
     tensors: dict[str, NDArray[Any]] = {}
     chosen: dict[str, Point] = {}
-    for number, interval in enumerate(bounds):
-        trained = baselines.random_specialist(interval, seed, budget, ledger)
+    for number, trained in enumerate(baselines.random_specialists(bounds, seed, budget, ledger)):
         if trained is not None:
             chosen[str(number)] = trained[1]
             tensors |= {f"{number}/{name}": value for name, value in trained[0].items()}

@@ -111,7 +111,7 @@ def nearest_atom(
         settings.top_k,
         settings.temperature,
         threshold,
-        assigner.flops_per_row * len(distance),
+        0.0,
     )
 
 
@@ -151,7 +151,8 @@ def _sample(embedding: Rows, losses: Float64, limit: int, seed: int) -> NDArray[
 def _logistic(embedding: Rows, target: Float64, penalty: float) -> tuple[ByClassifier, float]:
     """Logistic regression towards soft targets: each row once per class, weighted by its target.
 
-    FLOPs: ``4 n d T`` per iteration, the product for the logits and the one for the gradient.
+    FLOPs: ``4 n d T`` per iteration for n rows, however often each counts: the product for the
+    logits and the one for the gradient.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -178,5 +179,5 @@ def _logistic(embedding: Rows, target: Float64, penalty: float) -> tuple[ByClass
         intercept = np.concatenate([np.zeros_like(intercept), intercept])
     weight[:, present] = (coefficients / spread).T
     bias[present] = intercept - (coefficients / spread) @ mean
-    flops = 4.0 * len(row) * embedding.shape[1] * classes * int(np.max(model.n_iter_))
+    flops = 4.0 * embedding.size * classes * int(np.max(model.n_iter_))
     return ByClassifier(weight, bias), flops

@@ -98,7 +98,7 @@ class ByNeighbours:
         neighbours: Rows that vote; all where there are fewer.
 
     Source:
-        Cover and Hart 1967. FLOPs: ``3 n d`` for n references.
+        Cover and Hart 1967. FLOPs: ``2 n d`` for n references, a product.
     """
 
     reference: Rows
@@ -123,8 +123,8 @@ class ByNeighbours:
 
     @property
     def flops_per_row(self) -> float:
-        """``3 n d``."""
-        return 3.0 * int(self.reference.size)
+        """``2 n d``."""
+        return 2.0 * int(self.reference.size)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class ByClassifier:
 
     @property
     def flops_per_row(self) -> float:
-        """``6 d T`` for T trained partitions: the exact product is three."""
+        """``2 d T`` for T trained partitions."""
         return float(self._product.flops_per_row)
 
 
@@ -251,7 +251,7 @@ class Router:
         top_k: Specialists asked for a row unless said otherwise.
         temperature: Softness of their weights.
         threshold: Distance beyond which a row goes to the base.
-        fit_flops: FLOPs of fitting it.
+        fit_flops: FLOPs of fitting its scores; the distances of rows are those of their assignment.
     """
 
     assigner: AtomAssigner | ColumnAssigner
