@@ -40,8 +40,11 @@ def deterministic(threads: int) -> None:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # With the next line, what use_deterministic_algorithms sets; but that imports the compiler to
+    # set its part, which takes longer than all of torch.
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
 
 
 @contextmanager

@@ -1,13 +1,14 @@
-"""FLOPs of models, counted by torch. Imports no Lightning, which is slow."""
+"""FLOPs of models, by torch's formulas. Imports no Lightning and no compiler, which are slow."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 
 from shoal.errors import ModelError
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytorch_lightning as pl
+
+
+class Counting(_FlopCounterMode):  # type: ignore[no-untyped-call]
+    """Has a ``FlopCounterMode`` count what is called within it, all modules together.
+
+    Entered itself, that one attributes FLOPs to modules, and imports the compiler in order to be
+    skipped by it, which takes longer than the import of all of torch.
+    """
+
+    __torch_dispatch__ = inspect.unwrap(_FlopCounterMode.__torch_dispatch__)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
 
 
 def step_flops(module: pl.LightningModule, batch: Sequence[torch.Tensor]) -> int:
@@ -29,7 +44,7 @@ def step_flops(module: pl.LightningModule, batch: Sequence[torch.Tensor]) -> int
     counter = FlopCounterMode(display=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*trying to `self.log.*")
-        with counter, torch.enable_grad():
+        with Counting(counter), torch.enable_grad():
             _loss(twin, twin.training_step(tuple(batch), *_number(twin))).backward()
     return int(counter.get_total_flops())
 
@@ -58,6 +73,6 @@ def forward_flops(module: torch.nn.Module, x: torch.Tensor) -> int:
     """FLOPs of the forward pass over ``x``, counted on a copy of the module."""
     twin = copy.deepcopy(module).cpu().eval()
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with Counting(counter), torch.no_grad():
         twin(x)
     return int(counter.get_total_flops())
