@@ -11,7 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-import shoal.training.loop
+import shoal.training.curve
 from examples.housing_net import HousingNet
 from shoal.embed.train import fit_neural
 from shoal.formats.fitted_state import save_state
@@ -181,17 +181,17 @@ def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | Non
 
 def _signal_after(step: int, number: int) -> None:
     """Have this process get a signal when it has done so many steps, earlier attempts' counted."""
-    original = shoal.training.loop.LearningCurve.on_train_batch_end
+    original = shoal.training.curve.LearningCurve.add
     done = 0
 
-    def counted(self, trainer, *arguments):
+    def counted(self, own, loss):
         nonlocal done
-        original(self, trainer, *arguments)
-        done = done + 1 if done else trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        original(self, own, loss)
+        done = done + 1 if done else own
         if done == step:
             os.kill(os.getpid(), number)
 
-    shoal.training.loop.LearningCurve.on_train_batch_end = counted
+    shoal.training.curve.LearningCurve.add = counted
 
 
 def run_attempt(kind: str, folder: Path, seconds: float = 0, kill=None) -> int:

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from shoal.errors import CorruptError, ModelError
-from shoal.formats.checkpoint import SafetensorsIO, read_checkpoint, write_checkpoint
+from shoal.formats.checkpoint import read_checkpoint, write_checkpoint
 from shoal.formats.fitted_state import load_state
 from shoal.formats.ledger import Ledger
 from shoal.training.resume import Checkpoints, output_of
+from shoal.training.with_lightning import SafetensorsIO
 from tests.trainings import STEPS, run_attempt
 
 KILLED = -signal.SIGKILL

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from shoal.evaluate import random_partitions
+from shoal.partitions import random_partitions
 from shoal.partitions.random_partitions import RandomRows, random_bounds, random_draw
 from shoal.formats.hashing import row_order
 from shoal.formats.row_store import RowArray, write_rows

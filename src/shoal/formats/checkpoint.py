@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 
 from shoal.errors import CorruptError, ModelError
 from shoal.formats.fitted_state import load_state, save_state
@@ -29,35 +27,6 @@ if TYPE_CHECKING:
 
 _SEQUENCES = {"list": list, "tuple": tuple, "set": set}
 _MAPPINGS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
-_HYPER_PARAMETERS = ("hyper_parameters", "hparams_name", "hparams_type")
-
-
-class SafetensorsIO(CheckpointIO):
-    """Lightning's checkpoints as safetensors files."""
-
-    def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | os.PathLike[str],
-        storage_options: object = None,
-    ) -> None:
-        """Write a checkpoint.
-
-        The arguments that a LightningModule was built with are left out: settings build it again.
-        """
-        del storage_options
-        kept = {name: checkpoint[name] for name in checkpoint if name not in _HYPER_PARAMETERS}
-        write_checkpoint(path, kept)
-
-    def load_checkpoint(
-        self, path: str | os.PathLike[str], *_: object, **__: object
-    ) -> dict[str, Any]:
-        """Read a checkpoint."""
-        return read_checkpoint(path)
-
-    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Remove a checkpoint's file."""
-        Path(path).unlink(missing_ok=True)
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, object]) -> None:

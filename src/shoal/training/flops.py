@@ -11,12 +11,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
 
 from shoal.errors import ModelError
+from shoal.training.module import is_lightning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytorch_lightning as pl
 
+    from shoal.training.module import Supervised
 
 class Counting(_FlopCounterMode):  # type: ignore[no-untyped-call]
     """Has a ``FlopCounterMode`` count what is called within it, all modules together.
@@ -32,7 +34,7 @@ class Counting(_FlopCounterMode):  # type: ignore[no-untyped-call]
         return False
 
 
-def step_flops(module: pl.LightningModule, batch: Sequence[torch.Tensor]) -> int:
+def step_flops(module: Supervised | pl.LightningModule, batch: Sequence[torch.Tensor]) -> int:
     """FLOPs of one forward and backward pass over a batch, counted on a copy of the module.
 
     Matrix products, convolutions and attention are counted; element-wise work is not.
@@ -49,7 +51,7 @@ def step_flops(module: pl.LightningModule, batch: Sequence[torch.Tensor]) -> int
     return int(counter.get_total_flops())
 
 
-def _loss(module: pl.LightningModule, result: Any) -> Any:  # noqa: ANN401 - backward has no types
+def _loss(module: torch.nn.Module, result: Any) -> Any:  # noqa: ANN401 - backward has no types
     """The loss that a ``training_step`` gave, on its own or in a mapping."""
     loss = result.get("loss") if isinstance(result, dict) else result
     if isinstance(loss, torch.Tensor):
@@ -61,8 +63,10 @@ def _loss(module: pl.LightningModule, result: Any) -> Any:  # noqa: ANN401 - bac
     )
 
 
-def _number(module: pl.LightningModule) -> tuple[int, ...]:
+def _number(module: Supervised | pl.LightningModule) -> tuple[int, ...]:
     """The batch's number, where ``training_step`` takes it: as Lightning decides."""
+    if not is_lightning(module):
+        return ()
     from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 
     step = module.training_step

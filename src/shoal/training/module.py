@@ -1,82 +1,101 @@
-"""The user's model as something that trains: a LightningModule as it is, others wrapped."""
+"""The user's model as something that trains. Imports no Lightning, which is slow."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, TypeGuard
 
-import pytorch_lightning as pl
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytorch_lightning as pl
+    from typing_extensions import TypeIs
+
     from shoal.settings.learning import Training
 
 
-class Supervised(pl.LightningModule):
-    """A plain module with a loss, AdamW and a half-cosine learning rate."""
+class Supervised(torch.nn.Module):
+    """A plain module with a loss; AdamW trains it at a learning rate that falls to zero.
+
+    Attributes:
+        model: The user's module.
+        weight_decay: AdamW's.
+    """
 
     def __init__(self, model: torch.nn.Module, loss: str, training: Training) -> None:
         super().__init__()
         self.model = model
+        self.weight_decay = training.weight_decay
         self._loss = _LOSSES[loss]
-        self._training = training
+        self._lr = training.lr
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The module's own output."""
-        result: torch.Tensor = self.model(x)
-        return result
-
-    def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Loss of one batch."""
-        x, y = batch
-        loss: torch.Tensor = self._loss(self.model(x), y)
-        return loss
+        return self._loss(self.model(x), y)
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union
-        """AdamW whose rate falls to zero over the planned steps."""
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self._training.lr, weight_decay=self._training.weight_decay
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
+    def training_step(self, batch: tuple[torch.Tensor, ...], _: int = 0) -> torch.Tensor:
+        """Loss of one batch."""
+        return self.forward(*batch)
 
-        def half_cosine(step: int) -> float:
-            return 0.5 * (1 + math.cos(math.pi * step / steps))
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of a step: half a cosine over all of them."""
+        return self._lr * 0.5 * (1 + math.cos(math.pi * step / steps))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, half_cosine)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+
+def _cross_entropy(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(output, y, reduction="none").mean()
 
 
 def _mse(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.mse_loss(output.reshape(-1), y)
+    return torch.nn.functional.mse_loss(output.reshape(-1), y, reduction="none").mean()
 
 
 def _huber(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.huber_loss(output.reshape(-1), y)
+    return torch.nn.functional.huber_loss(output.reshape(-1), y, reduction="none").mean()
 
 
 _LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "cross_entropy": torch.nn.functional.cross_entropy,
+    # A mean of rows' losses, whose sum is taken alike for one model and for several in lanes.
+    "cross_entropy": _cross_entropy,
     "mse": _mse,
     "huber": _huber,
 }
 
 
-def trainable(model: torch.nn.Module, training: Training, task: str) -> pl.LightningModule:
-    """The model itself if it is a LightningModule; else wrapped with the settings' loss.
+def is_lightning(module: torch.nn.Module) -> TypeIs[pl.LightningModule]:
+    """Whether a module is a LightningModule, whose class has imported Lightning."""
+    lightning = sys.modules.get("pytorch_lightning")
+    return lightning is not None and isinstance(module, lightning.LightningModule)
+
+
+def trainable(
+    model: torch.nn.Module, training: Training, task: str
+) -> Supervised | pl.LightningModule:
+    """The model itself if it is a LightningModule; else with the settings' loss and optimiser.
 
     Args:
         model: The user's model, trained in place either way.
         training: Loss and optimiser of a plain module; a LightningModule keeps its own.
         task: ``classification`` or ``regression``, for the loss ``auto``.
     """
-    if isinstance(model, pl.LightningModule):
+    if is_lightning(model):
         return model
     loss = training.loss
     if loss == "auto":
         loss = "cross_entropy" if task == "classification" else "mse"
     return Supervised(model, loss, training)
+
+
+def is_lean(module: torch.nn.Module, devices: int) -> TypeGuard[Supervised]:
+    """Whether a module trains in Shoal's own loop (:mod:`shoal.training.lean`), not in Lightning.
+
+    The rule: a plain module whose trained parameters are all float32, on one device.
+    """
+    return (
+        isinstance(module, Supervised)
+        and devices == 1
+        and all(p.dtype == torch.float32 for p in module.parameters() if p.requires_grad)
+    )

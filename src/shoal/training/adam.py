@@ -1,0 +1,86 @@
+"""AdamW by torch's fused kernel, without ``torch.optim``, whose import takes a second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    Tensors = list[torch.Tensor]
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+_KERNEL = getattr(torch, "_fused_adamw_", None)
+
+
+def adamw_(
+    parameters: Tensors,
+    gradients: Tensors,
+    means: Tensors,
+    squares: Tensors,
+    counts: Tensors,
+    lr: float,
+    weight_decay: float,
+) -> None:
+    """One step of AdamW in place, with the bits of ``torch.optim.AdamW(fused=True)``.
+
+    torch's kernel is private. Where a version of torch has none, its public function is called.
+
+    Args:
+        parameters: Tensors to change, float32.
+        gradients: Of the same shapes.
+        means: Running means of the gradients.
+        squares: Running means of their squares.
+        counts: Steps done, float32 of no dimension, for each parameter.
+        lr: Learning rate of this step.
+        weight_decay: Decay per step, times the rate.
+    """
+    if _KERNEL is None:
+        _public(parameters, gradients, means, squares, counts, lr, weight_decay)
+        return
+    torch._foreach_add_(counts, 1)
+    _KERNEL(
+        parameters,
+        gradients,
+        means,
+        squares,
+        [],
+        counts,
+        lr=lr,
+        beta1=BETA1,
+        beta2=BETA2,
+        weight_decay=weight_decay,
+        eps=EPS,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def _public(
+    parameters: Tensors,
+    gradients: Tensors,
+    means: Tensors,
+    squares: Tensors,
+    counts: Tensors,
+    lr: float,
+    weight_decay: float,
+) -> None:
+    from torch.optim.adamw import adamw
+
+    adamw(
+        parameters,
+        gradients,
+        means,
+        squares,
+        [],
+        counts,
+        fused=True,
+        lr=lr,
+        beta1=BETA1,
+        beta2=BETA2,
+        weight_decay=weight_decay,
+        eps=EPS,
+        amsgrad=False,
+        maximize=False,
+    )
