@@ -152,7 +152,11 @@ def test_members_lead_to_the_rows_elsewhere_that_a_specialist_is_asked_about(cha
     rows = shards.random_rows(600)
     done = chain({"a": rows[:250], "b": rows[250:]})
     written = [read_rows(done.root, name) for name in "ab"]
-    x = {h.tobytes(): x.tobytes() for part in written for h, x in zip(part["hash"], part["x"], strict=True)}
+    x = {
+        h.tobytes(): x.tobytes()
+        for part in written
+        for h, x in zip(part["hash"], part["x"], strict=True)
+    }
     index = Index(done.root / "index.json")
 
     for number in range(4):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from shoal.partitions import random_partitions
-from shoal.partitions.random_partitions import RandomRows, random_bounds, random_draw
 from shoal.formats.hashing import row_order
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import TRAIN, VALIDATION
+from shoal.partitions import random_partitions
+from shoal.partitions.random_partitions import RandomRows, random_bounds, random_draw
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from shoal.training.module import Supervised
 
+
 class Counting(_FlopCounterMode):  # type: ignore[no-untyped-call]
     """Has a ``FlopCounterMode`` count what is called within it, all modules together.
 
