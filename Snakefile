@@ -31,7 +31,6 @@ rule all:
         *plans.targets(),
 
 
-include: "workflow/rules/demo.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/transform.smk"
 include: "workflow/rules/encode.smk"

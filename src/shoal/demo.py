@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoal.formats.files import replacing
+from shoal.sources.shards import declare_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,18 @@ DEMO_SHARDS = tuple(f"digits-{number}" for number in range(8))
 ORIENTATIONS = 4
 _SHIFT = 3
 _SEED = 0
+
+
+def make_demo(folder: Path) -> list[Path]:
+    """Make the demo's folder of source files, whose shards are named as the files are.
+
+    Args:
+        folder: Where it goes; empty, if it is there.
+    """
+    with replacing(folder) as aside:
+        paths = write_demo(aside)
+        declare_names({path: path.stem for path in paths})
+    return paths
 
 
 def write_demo(folder: Path) -> list[Path]:

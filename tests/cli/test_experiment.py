@@ -6,6 +6,8 @@ import pytest
 
 from shoal.cli.experiment import Experiment
 from shoal.errors import SettingsError
+from shoal.formats.json_file import write_json
+from tests.documents import run_record
 
 MINE = "# @package _global_\nname: mine\nsources: {files: ['*.csv']}\ngrid: {lr: [0.1]}\n"
 
@@ -29,6 +31,30 @@ def test_a_name_and_a_folder_are_the_same_experiment(project: Path):
     assert {each.pool.resolve() for each in named} == {project / "results" / "mine" / "pool"}
     (settings,) = {each.variants([])[0].settings.name for each in named}
     assert settings == "mine"
+
+
+def test_a_folder_with_another_name_is_that_of_the_run_that_made_it(project: Path):
+    """The last run says which experiment it was, and what was changed of it."""
+    root, runs = project / "results" / "other", []
+    for rate in (0.2, 0.3):
+        changes = ["name=other", f"grid.lr=[{rate}]"]
+        record = run_record("0", overrides=changes, experiment="mine")
+        record["plan"]["layout"]["root"] = "results/other"
+        record["plan"]["tolerance"] = rate
+        runs.append(record["plan"])
+        write_json(root / "settings" / f"{rate}.json", record)
+
+    for plan, rate in zip(runs, (0.2, 0.3), strict=True):
+        write_json(root / "plan.json", plan)
+        for text in ("other", "results/other"):
+            (variant,) = Experiment(text).variants(["seed=5"])
+            assert variant.settings.name == "other"
+            assert variant.settings.grid == {"lr": [rate]}
+            assert variant.settings.split.seed == 5
+
+    root.rename(project / "results" / "copy")
+    with pytest.raises(SettingsError, match="copy"):
+        Experiment("results/copy").variants([])
 
 
 def test_the_folder_of_a_variant_chooses_it():

@@ -19,9 +19,7 @@ from shoal.settings import Settings
 from tests.documents import partition_entry, partition_index
 from tests.workflow.small import set_up
 
-OTHER_RULES = {"all", "demo_data"}
-OF_SOURCES = {"demo"}
-"""Inputs that make the demo's source files, which are no stage's output."""
+OTHER_RULES = {"all"}
 
 TRAINED = ("a" * 24, "b" * 24)
 OTHERS = ("c" * 24, "d" * 24)
@@ -83,8 +81,7 @@ class Workflow:
         rule, values = self.rules[stage.name], dict[str, str]()
         for name, path in outputs(self.layout, stage, job, self.index).items():
             values |= getattr(rule.output, name).match(str(path)).groupdict()
-        found = rule.input[0]._file.callable(Wildcards(fromdict=values))
-        return {name: value for name, value in found.items() if name not in OF_SOURCES}
+        return dict(rule.input[0]._file.callable(Wildcards(fromdict=values)))
 
 
 def as_list(value: Any) -> list[Any]:

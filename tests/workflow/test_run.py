@@ -13,6 +13,7 @@ import pytest
 from shoal.formats.row_store import CHUNK_ROWS, ShardRows
 from shoal.formats.tables import Table
 from shoal.report.words import CONTENDERS
+from tests.workflow.small import jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,17 +31,25 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_the_demo_plans_without_its_data(experiment):
-    """On a fresh clone, before the demo's files exist, every stage is in the plan."""
+    """On a fresh clone every stage is in the plan; a run makes the files, with the names in it."""
     demo = ROOT / "config" / "experiment" / "demo.yaml"
     (experiment.folder / "config" / "experiment" / "demo.yaml").symlink_to(demo)
 
     planned = Counter(experiment.plan(name="demo"))
 
-    assert planned["demo_data"] == 1
     assert planned["split"] == planned["embed"] == planned["assign"] == 8
     assert planned["train_specialist"] == 8 * 2
     assert planned["evaluate"] == planned["pool"] == 1
     assert not (experiment.folder / "results").exists()
+    assert not (experiment.folder / "data" / "demo").exists()
+
+    result = experiment.snakemake("-c", "1", "--until", "split_fit", name="demo")
+
+    assert jobs(result.stderr) == ["split_fit"]
+    made = {path.stem for path in (experiment.folder / "data" / "demo").glob("*.parquet")}
+    (record,) = (experiment.folder / "results" / "demo" / "settings").glob("*.json")
+    assert made == set(json.loads(record.read_text())["sources"])
+    assert len(made) == 8
 
 
 def test_metrics_hold_every_contender_and_equal_training_flops(finished):

@@ -14,6 +14,7 @@ from shoal.formats.documents.plan import RunRecord, Winner
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made
 from shoal.plan.history import History
+from shoal.plan.run_file import run_id
 
 if TYPE_CHECKING:
     from shoal.settings.running import Changes
@@ -45,7 +46,8 @@ def pool_publish(
     Raises:
         DataError: Models learnt labels that are shuffled.
     """
-    content = read_made(run_path, RunRecord)["plan"]
+    record = read_made(run_path, RunRecord)
+    content = record["plan"]
     refuse_leak(read_made(metrics, Metrics), report)
     keep(content, metrics, home)
     history = History(home, Path(content["layout"]["root"]))
@@ -58,7 +60,7 @@ def pool_publish(
     advice = read_made(drift, DriftReport)["recommendation"]
     released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []
     made = {"rows": pool["rows"], "released": released, "winners": _winners(pool)}
-    history.publish({**content, **made, "run": run_path.stem})
+    history.publish({**content, **made, "run": run_id(record)})
     if advice["action"] == changes.on_drift == "refit":
         history.start_generation(int(content["settings"]["generation"]) + 1)
 

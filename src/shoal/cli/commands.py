@@ -10,7 +10,6 @@ import typer
 from shoal.cli import explore, models, operate
 from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
 from shoal.errors import SettingsError, SourceError
-from shoal.formats.files import replacing
 
 app = typer.Typer(
     help="Data-driven model scaling: one model and one dataset become a pool of specialists.",
@@ -75,15 +74,11 @@ def demo_data(
     folder: Annotated[Path, typer.Argument(help="where the files go")],
 ) -> None:
     """Write the demo's source files: digits in four orientations, each with its own labels."""
-    from shoal.demo import write_demo
-    from shoal.sources.shards import declare_names
+    from shoal.demo import make_demo
 
     if folder.exists() and any(folder.iterdir()):
         raise SourceError(f"{folder}: not empty; the demo's files go into a folder of their own")
-    with replacing(folder) as aside:
-        paths = write_demo(aside)
-        declare_names({path: path.stem for path in paths})
-    typer.echo(f"{len(paths)} files: {folder}")
+    typer.echo(f"{len(make_demo(folder))} files: {folder}")
 
 
 for command in (

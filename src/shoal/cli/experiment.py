@@ -76,9 +76,9 @@ class Experiment:
         """
         from shoal.plan.variants import variants
 
-        name, chosen = self._in_project()
+        name, changes = self._in_project(overrides)
         with _config_with(name) as config:
-            return variants(config, Path(name).stem, [*overrides, *chosen])
+            return variants(config, Path(name).stem, changes)
 
     def plans(self, overrides: list[str]) -> list[Plan]:
         """The plans of its variants.
@@ -89,8 +89,7 @@ class Experiment:
         """
         from shoal.plan.plan import Plan
 
-        name, chosen = self._in_project()
-        changes = [*overrides, *chosen]
+        name, changes = self._in_project(overrides)
         found = self.variants(overrides)
         return [Plan(Path(name).stem, changes, CONFIG, variant) for variant in found]
 
@@ -103,14 +102,20 @@ class Experiment:
         """
         from shoal.plan.plan import Plan
 
-        name, chosen = self._in_project()
-        return Plan(name, [*overrides, *chosen], CONFIG)
+        name, changes = self._in_project(overrides)
+        return Plan(name, changes, CONFIG)
 
-    def _in_project(self) -> tuple[str, list[str]]:
-        """Name of the file with its settings, and what chooses a variant whose folder was given."""
+    def _in_project(self, overrides: list[str]) -> tuple[str, list[str]]:
+        """Name of the file with its settings, and all that is changed of it.
+
+        Changes made it another name, or choose the variant whose folder was given.
+        """
         require_project()
-        if self._is_name or self.text.endswith(".yaml"):
-            return self.text, []
+        if self.text.endswith(".yaml"):
+            return self.text, overrides
+        if self._is_name:
+            name, changes = _last_run(self.text)
+            return name, [*changes, *overrides]
         from shoal.plan.plan import VARIANTS
         from shoal.plan.variants import CHOICE
 
@@ -118,13 +123,42 @@ class Experiment:
         parts = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
         match parts:
             case (name,):
-                return name, []
+                name, changes = _last_run(name)
+                return name, [*changes, *overrides]
             case (name, folder_name, variant) if folder_name == VARIANTS:
-                return name, [f"{CHOICE}{variant}"]
+                name, changes = _last_run(name)
+                return name, [*changes, *overrides, f"{CHOICE}{variant}"]
         raise SettingsError(
             f"{self.text}: no results folder of this project; give an experiment's name, or its "
             f"folder, such as {_RESULTS / 'demo'}"
         )
+
+
+def _last_run(name: str) -> tuple[str, list[str]]:
+    """The experiment that a results folder is of, and what its last run changed.
+
+    The folder is called as the experiment is, unless ``name`` was changed.
+
+    Args:
+        name: The folder's name.
+    """
+    from shoal.formats.documents.plan import PlanRecord
+    from shoal.formats.json_file import read_made
+    from shoal.plan.plan import PLAN, homes
+    from shoal.plan.run_file import FOLDER, RunFile
+    from shoal.plan.variants import CHOICE
+    from shoal.settings.config_files import EXPERIMENT, choices
+
+    root = _RESULTS / name
+    if name in choices(CONFIG, EXPERIMENT) or not root.is_dir():
+        return name, []
+    last = [read_made(path, PlanRecord) for home in homes(root) if (path := home / PLAN).exists()]
+    for file in sorted((root / FOLDER).glob("[!.]*.json")):
+        record = RunFile(file).record
+        if record["plan"] in last and record["plan"]["layout"]["root"] == str(root):
+            changes = [each for each in record["overrides"] if not each.startswith(CHOICE)]
+            return record["experiment"], changes
+    return name, []
 
 
 def _known(incomplete: str) -> list[str]:

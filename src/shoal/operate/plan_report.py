@@ -136,7 +136,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
         index = layout.read_index()
     exact = index is not None
     content = index if index is not None else placeholders(plan.settings)
-    jobs = [*_demo_jobs(plan), *layout.jobs(content), *answers_jobs([plan])]
+    jobs = [*layout.jobs(content), *answers_jobs([plan])]
     record = plan.history.current or next(reversed(plan.history.entries), None)
     before = None
     if record is not None and exact:
@@ -175,12 +175,6 @@ def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
         reasons = [line for line in lines if line.startswith(ERROR)]
         sys.stderr.writelines(reasons or lines)
         raise SystemExit(result.returncode)
-
-
-def _demo_jobs(plan: Plan) -> list[Job]:
-    """The job that makes source files which are only declared so far."""
-    paths = tuple(path for path, _ in plan.shards.values())
-    return [] if any(path.exists() for path in paths) else [Job("demo_data", {}, paths)]
 
 
 def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[PlannedPartition]:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
     Shards = dict[str, tuple[Path, ArraySource | None]]
 
+PLAN = "plan.json"
+"""Layout and settings of the last run, beside what is published."""
+
 VARIANTS = "variants"
 """Folder of the variants' own folders."""
 
@@ -220,7 +223,7 @@ class Plan:
     @property
     def plan_file(self) -> Path:
         """Where the layout is written, for the record that a release leaves."""
-        return self.home / "plan.json"
+        return self.home / PLAN
 
     @cached_property
     def record(self) -> RunRecord:

@@ -30,6 +30,11 @@ FOLDER = "settings"
 """Folder of these files, in an experiment's results; variants share it."""
 
 
+def run_id(record: RunRecord) -> str:
+    """Identity of a run: a hash of all that its jobs read."""
+    return settings_id(record)
+
+
 def run_file(root: Path, record: RunRecord) -> Path:
     """Where the record of a run lies.
 
@@ -37,7 +42,7 @@ def run_file(root: Path, record: RunRecord) -> Path:
         root: The experiment's results folder.
         record: What the run's jobs read.
     """
-    return root / FOLDER / f"{settings_id(record)}.json"
+    return root / FOLDER / f"{run_id(record)}.json"
 
 
 def write_once(path: Path, content: object) -> None:

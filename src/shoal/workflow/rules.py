@@ -16,7 +16,6 @@ from shoal.plan.jobs import files_of
 from shoal.plan.paths import glob, inputs
 from shoal.plan.plan import Plan, placeholders
 from shoal.plan.stages import STAGES
-from shoal.sources.shards import NAMES_FILE
 from shoal.terminal import say
 from shoal.workflow.mode import Mode, mode_of
 
@@ -70,22 +69,6 @@ class RulesPlan(Plan):
         own = {layout.index_id, layout.release}
         return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
-    def demo_names(self) -> list[Path]:
-        """First output of ``demo_data``; empty where the files are not the demo's."""
-        from shoal.demo import DEMO_FOLDER
-
-        names = Path(DEMO_FOLDER, NAMES_FILE)
-        is_demo = self.settings.sources.folder == DEMO_FOLDER
-        return [names] if is_demo and (names.exists() or self.demo_is_missing) else []
-
-    @property
-    def demo_is_missing(self) -> bool:
-        """Whether the demo's source files have yet to be made."""
-        from shoal.demo import DEMO_FOLDER
-
-        is_demo = self.settings.sources.folder == DEMO_FOLDER
-        return is_demo and not any(path.exists() for path, _ in self.shards.values())
-
     # Inputs -----------------------------------------------------------------------------------
 
     def inputs(self, stage: Stage, wildcards: Mapping[str, str]) -> dict[str, Files]:
@@ -99,7 +82,7 @@ class RulesPlan(Plan):
         found = inputs(self.layout, stage, wildcards, index)
         if stage.per == "pack":
             found["before"] = self._before_pack(wildcards["pack"])
-        taken: dict[str, Files] = {"demo": self.demo_names()} if "sources" in stage.settings else {}
+        taken: dict[str, Files] = {}
         for name, each in stage.inputs.items():
             if each.awaited:
                 paths = found[name]

@@ -75,6 +75,7 @@ def begin(plans: Plans) -> None:
             check_cluster(plans.settings.nodes)
         for plan in plans.all:
             write_once(plan.run_file, plan.record)
+        _make_demo(plans.first)
         check_named_classes(plans)
         if plans.mode is Mode.AGAIN:
             say(
@@ -85,6 +86,15 @@ def begin(plans: Plans) -> None:
         announce(plans.first.root)
         for plan in plans.all:
             plan.write_records()
+
+
+def _make_demo(plan: RulesPlan) -> None:
+    """Make the demo's source files where a plan has them and they are not there."""
+    from shoal.demo import DEMO_FOLDER, make_demo
+
+    is_there = any(path.exists() for path, _ in plan.shards.values())
+    if plan.settings.sources.folder == DEMO_FOLDER and not is_there:
+        make_demo(Path(DEMO_FOLDER))
 
 
 def end_well(plans: Plans, logs: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from shoal.formats.json_file import read_made
 from shoal.plan.history import HISTORY, History
 from shoal.plan.layout import Layout
 from shoal.plan.paths import Place, parse
-from shoal.plan.plan import VARIANTS
+from shoal.plan.plan import PLAN, VARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_PLAN = "plan.json"
 _GENERATION = re.compile(r"g\d+/")
 _SUFFIXES = re.compile(r"(\.zarr\.zip|\.parquet|\.json|\.safetensors)$")
 
@@ -131,7 +130,7 @@ class Results:
 
     @cached_property
     def _homes(self) -> list[Path]:
-        own = [self.root] if (self.root / HISTORY).exists() or (self.root / _PLAN).exists() else []
+        own = [self.root] if (self.root / HISTORY).exists() or (self.root / PLAN).exists() else []
         return [*own, *self.files(f"{VARIANTS}/*")]
 
     @cached_property
@@ -149,5 +148,5 @@ class Results:
 
 def _plan(home: Path) -> list[PlanRecord]:
     """Record of the last run in a folder, if there is one."""
-    path = home / _PLAN
+    path = home / PLAN
     return [read_made(path, PlanRecord)] if path.exists() else []
