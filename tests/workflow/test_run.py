@@ -1,6 +1,7 @@
 """A small experiment from source files to pool, by the real Snakemake."""
 
 import json
+import pickletools
 import shutil
 import subprocess
 import sys
@@ -219,10 +220,14 @@ def test_a_pool_with_a_changed_file_does_not_load(finished, tmp_path: Path):
 
 
 def test_nothing_in_results_is_a_pickle(finished):
-    """No file in the results folder begins as a pickle does."""
+    """No file in the results folder begins as a pickle does and goes on as one.
+
+    Headers of safetensors begin with their length, which may be the same byte.
+    """
     for path in (finished.folder / "results").rglob("*"):
-        if path.is_file():
-            assert path.read_bytes()[:1] != b"\x80", path
+        if path.is_file() and (content := path.read_bytes())[:1] == b"\x80":
+            with pytest.raises(ValueError, match="opcode"):
+                list(pickletools.genops(content))
 
 
 def test_planning_imports_no_torch(finished):

@@ -122,14 +122,18 @@ def _row_hashes(
     folds: NDArray[np.uint8],
     salt: tuple[Any, ...],
 ) -> NDArray[np.uint8]:
-    """Hash of each row; key and unit are left out for training rows, since training reads none."""
-    from shoal.formats.hashing import ROW_HASH_BYTES, derived
+    """Hash of each row; key and unit are left out for training rows, since training reads none.
+
+    It begins with ``_source``, so that the order of rows, in which training visits them, is that
+    of the data, whatever the code.
+    """
+    from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, derived
     from shoal.formats.tables import TRAIN
 
     training = folds == TRAIN
     named = [values.view(np.uint8).reshape(len(folds), -1) for values in ids]
-    hashes = np.empty((len(folds), ROW_HASH_BYTES), np.uint8)
-    hashes[training] = derived(sources[training], ROW_HASH_BYTES, *salt)
+    rest = np.empty((len(folds), ROW_HASH_BYTES - KEY_BYTES), np.uint8)
+    rest[training] = derived(sources[training], rest.shape[1], *salt)
     others = np.concatenate([sources, *named], axis=1)[~training]
-    hashes[~training] = derived(others, ROW_HASH_BYTES, *salt)
-    return hashes
+    rest[~training] = derived(others, rest.shape[1], *salt)
+    return np.concatenate([sources, rest], axis=1)
