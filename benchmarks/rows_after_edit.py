@@ -11,6 +11,7 @@ its rows are read.
 from __future__ import annotations
 
 import argparse
+import inspect
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -42,7 +43,7 @@ from shoal.train_router.command import train_router
 from shoal.training.model import build_model, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -64,6 +65,13 @@ class Job(NamedTuple):
     wildcards: Mapping[str, str]
     taken: Mapping[str, Any]
     made: Mapping[str, Path]
+
+    def call(self, command: Callable[..., None], **given: Any) -> None:  # noqa: ANN401 - sections
+        """Call a stage's command; its parameters are called by what they take."""
+        known = {**self.wildcards, **given, "threads": 1, "out": next(iter(self.made.values()))}
+        known |= {f"{name}_out": path for name, path in self.made.items()}
+        known |= {**self.taken} | {f"{name}_path": path for name, path in self.taken.items()}
+        command(**{name: known[name] for name in inspect.signature(command).parameters})
 
 
 class Lab:
@@ -175,22 +183,20 @@ class Lab:
             seed=0,
         )
         rows, embeddings = (layout.files(name) for name in ("encode.rows", "embed.embedding"))
-        made = [layout.file(f"cluster_fit.{name}") for name in ("assigner", "ledger")]
-        cluster_fit(atoms, rows, embeddings, [], *made, threads=1)
+        made = layout.file("cluster_fit.assigner"), layout.file("cluster_fit.ledger")
+        cluster_fit(atoms, rows, embeddings, [], *made, 1)
         SHAPES.save(layout.file("encode_fit.shapes"))
         save_state(layout.file("embed_fit.embedder"), *IdentityEmbedder([DIMS]).state())
         save_state(layout.file("base_fit.base"), _weights(1), {})
-        basis = {"basis": "generation"}
-        generalist = layout.file("evaluate_generalist.model", **basis)
+        generalist = layout.file("evaluate_generalist.model", basis="generation")
         save_state(generalist, _weights(2), {"point": {}})
         random = {f"{n}/{name}": w for n in range(2) for name, w in _weights(3 + n).items()}
         about = {"trained_on": {"train": ""}, "rows": {"train": 0}, "seed": 0}
         about |= {"bounds": random_bounds([1, 1]), "points": {"0": {}, "1": {}}}
-        save_state(layout.file("evaluate_random.models", **basis), random, about)
+        save_state(layout.file("evaluate_random.models", basis="generation"), random, about)
 
     def _assign(self, job: Job) -> None:
-        files = (job.taken[name] for name in ("rows", "embedding", "table", "assigner"))
-        assign(*files, job.wildcards["shard"], *job.made.values(), threads=1)
+        job.call(assign)
         with ShardRows(job.taken["rows"]) as rows:
             self.read["assign"] += rows.rows
 
@@ -228,19 +234,13 @@ class Lab:
         write_json(job.made["choice"], choice | ledger.record())
 
     def _train_router(self, job: Job) -> None:
-        names = ("index", "assigner", "choices", "specialists", "embedder", "shapes", "distances")
-        files = (job.taken[name] for name in names)
-        train_router(ROUTER, MODEL, *files, *job.made.values(), threads=1)
+        job.call(train_router, settings=ROUTER, model=MODEL)
 
     def _ask(self, job: Job) -> None:
-        names = ("index", "shapes", "base", "generalist", "random", "choices", "specialists")
-        files = (job.taken[name] for name in names)
-        ask(MODEL, *files, job.wildcards["partition"], *job.made.values(), threads=1)
+        job.call(ask, model=MODEL)
 
     def _gate(self, job: Job) -> None:
-        names = ("index", "assigner", "shapes", "asked", "choices", "specialists")
-        files = (job.taken[name] for name in names)
-        gate(Gate(confidence=0.95), ROUTER, MODEL, *files, job.made["gate"], threads=1)
+        job.call(gate, settings=Gate(confidence=0.95), routing=ROUTER, model=MODEL)
 
 
 def _weights(seed: int) -> dict[str, NDArray[Any]]:

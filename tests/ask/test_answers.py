@@ -64,7 +64,9 @@ class Asked:
         self.asked_anew.append(len(x))
         return self.experts.answer(expert, x)
 
-    def routes(self, layout: Layout, k: int, settings: NearestAtom) -> tuple[NDArray, NDArray]:
+    def routes(
+        self, layout: Layout, k: int, settings: NearestAtom
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Of the nearest atoms."""
         assigner = load_assigner(layout.file("cluster_fit.assigner"))
         router = nearest_atom(settings, assigner, self.numbers, np.empty(0, dtype=np.float32))
