@@ -247,15 +247,15 @@ def _write_ordered(
         arrays: Arrays that are held.
         order: Place of each row to be written, int64 ``(rows,)``.
         streamed: Arrays that are not, by name, each with the store that it is in.
-        memory: Bytes that the process may hold. As many rows as fit a quarter of it are gathered
-            by one pass over the stores.
+        memory: Bytes that the process may hold. As many rows as fit an eighth of it are gathered
+            by one pass over the stores, while those before may still be held.
     """
     from shoal.formats.row_store import RowArray, write_rows
 
     specs = {name: RowArray(array.shape[1:], str(array.dtype)) for name, array in arrays.items()}
     specs |= {name: store.row_array(name) for name, store in streamed.items()}
     row_bytes = sum(specs[name].row_bytes for name in streamed)
-    size = max(1, memory // (4 * row_bytes))
+    size = max(1, memory // (8 * row_bytes))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         for start in range(0, len(order), size):

@@ -258,11 +258,10 @@ class Table:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row in memory, about: those of its numbers and of its texts."""
-        fixed = sum(_cell_bytes(each.type) for each in self.schema)
         stored = self._rows_file.metadata
         groups = (stored.row_group(number) for number in range(stored.num_row_groups))
         written = sum(group.total_byte_size for group in groups)
-        return max(fixed, written // max(1, self.rows))
+        return max(row_bytes(self.schema), written // max(1, self.rows))
 
     def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Consecutive rows, at most ``rows`` at a time, of all or some columns.
@@ -270,7 +269,7 @@ class Table:
         Raises:
             CorruptError: A page does not read.
         """
-        batches = self._rows_file.iter_batches(batch_size=rows, columns=columns)
+        batches = self._rows_file.iter_batches(rows, columns=columns, use_threads=False)
         while True:
             try:
                 batch = next(batches, None)
@@ -283,6 +282,11 @@ class Table:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """Bytes of one row in memory, where texts are short."""
+    return sum(_cell_bytes(each.type) for each in schema)
 
 
 def _cell_bytes(kind: pa.DataType) -> int:

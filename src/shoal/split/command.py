@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from shoal.formats.blocks import MEMORY, block_rows
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -90,6 +92,7 @@ def split(
     hashes_out: Path,
     sample_out: Path,
     shard: str | None = None,
+    memory: int = MEMORY,
 ) -> None:
     """Read one source file: typed columns, a key and a fold for every row, and its unit, if any.
 
@@ -105,6 +108,7 @@ def split(
         hashes_out: Hashes of the rows, safetensors.
         sample_out: A sample of the rows, Parquet.
         shard: The file's shard, by whose name it has a content; not looked at by default.
+        memory: Bytes that the process may hold; of wide rows fewer are read at a time.
 
     Raises:
         SourceError: The file cannot be read, or is not what its shard says.
@@ -125,6 +129,7 @@ def split(
     record: dict[str, object] = {"dropped": {}, "source": planned.name}
     schema = frozen.schema(units=made_by is not None)
     sketch = Sketch(frozen)
+    batch_rows = min(batch_rows, block_rows(tables.row_bytes(schema), memory))
 
     def batches() -> Iterator[pa.Table]:
         rows_in = 0
