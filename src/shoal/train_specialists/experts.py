@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,19 +45,22 @@ class Experts:
 
         Args:
             x: Encoded rows, float32 ``(rows, …)``.
-            experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base.
+            experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base. None twice a row with
+                a weight above zero.
             weights: Their weights, ``(rows, k)``, each row summing to one.
 
         Returns:
             float32 ``(rows, classes)`` or ``(rows, 1)``; a row depends on no other.
         """
         mixed: NDArray[np.float32] | None = None
-        for expert in np.unique(experts):
-            rows, places = np.nonzero((experts == expert) & (weights > 0))
-            if not len(rows):
-                continue
-            answer = self.answer(int(expert), x[rows]) * weights[rows, places][:, None]
+        asked = np.nonzero(weights > 0)
+        order = np.argsort(experts[asked], kind="stable")
+        rows, share, expert = asked[0][order], weights[asked][order], experts[asked][order]
+        starts = np.flatnonzero(np.diff(expert, prepend=expert[:1] - 1))
+        for start, stop in itertools.pairwise([*starts.tolist(), len(expert)]):
+            own, model = rows[start:stop], self.models[int(expert[start])]
+            answer = predict(model, x, self._task, own) * share[start:stop, None]
             if mixed is None:
                 mixed = np.zeros((len(x), answer.shape[1]), dtype=np.float32)
-            np.add.at(mixed, rows, answer)
+            mixed[own] += answer
         return self.answer(next(iter(self.models)), x) if mixed is None else mixed
