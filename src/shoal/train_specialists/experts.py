@@ -10,7 +10,7 @@ import numpy as np
 from shoal.training.model import predict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from numpy.typing import NDArray
@@ -45,22 +45,40 @@ class Experts:
 
         Args:
             x: Encoded rows, float32 ``(rows, …)``.
-            experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base. None twice a row with
-                a weight above zero.
+            experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base.
             weights: Their weights, ``(rows, k)``, each row summing to one.
 
         Returns:
             float32 ``(rows, classes)`` or ``(rows, 1)``; a row depends on no other.
         """
-        mixed: NDArray[np.float32] | None = None
-        asked = np.nonzero(weights > 0)
-        order = np.argsort(experts[asked], kind="stable")
-        rows, share, expert = asked[0][order], weights[asked][order], experts[asked][order]
-        starts = np.flatnonzero(np.diff(expert, prepend=expert[:1] - 1))
-        for start, stop in itertools.pairwise([*starts.tolist(), len(expert)]):
-            own, model = rows[start:stop], self.models[int(expert[start])]
-            answer = predict(model, x, self._task, own) * share[start:stop, None]
-            if mixed is None:
-                mixed = np.zeros((len(x), answer.shape[1]), dtype=np.float32)
-            mixed[own] += answer
-        return self.answer(next(iter(self.models)), x) if mixed is None else mixed
+        if not len(x):
+            return self.answer(next(iter(self.models)), x)
+        return mixed(
+            lambda expert, rows: predict(self.models[expert], x, self._task, rows), experts, weights
+        )
+
+
+def mixed(
+    answer: Callable[[int, NDArray[np.int64]], NDArray[np.float32]],
+    experts: NDArray[np.int32],
+    weights: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Weighted mean of the answers of each row's experts; there is a row at least.
+
+    Args:
+        answer: Answers of an expert to some of the rows, by their places.
+        experts: Partitions to ask, ``(rows, k)``; none twice a row with a weight above zero.
+        weights: Their weights, ``(rows, k)``, each row summing to one.
+    """
+    mixture = np.empty(0, dtype=np.float32)
+    asked = np.nonzero(weights > 0)
+    order = np.argsort(experts[asked], kind="stable")
+    rows, shares, expert = asked[0][order], weights[asked][order], experts[asked][order]
+    starts = np.flatnonzero(np.diff(expert, prepend=expert[0] - 1)).tolist()
+    for start, stop in itertools.pairwise([*starts, len(rows)]):
+        own = rows[start:stop]
+        weighted = answer(int(expert[start]), own) * shares[start:stop, None]
+        if not len(mixture):
+            mixture = np.zeros((len(experts), weighted.shape[1]), dtype=np.float32)
+        mixture[own] += weighted
+    return mixture
