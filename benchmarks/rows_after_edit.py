@@ -139,7 +139,7 @@ class Lab:
     def _all(self, layout: Layout, stage: str) -> list[dict[str, str]]:
         return list(jobs_of(layout, STAGES[stage], layout.read_index()))
 
-    def _jobs(self, layout: Layout, name: str, index: Mapping[str, Any] | None) -> None:
+    def _jobs(self, layout: Layout, name: str, index: PlannedIndex | None) -> None:
         stage = STAGES[name]
         for job in jobs_of(layout, stage, index):
             made = outputs(layout, stage, job, index)

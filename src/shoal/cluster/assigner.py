@@ -172,11 +172,15 @@ class AtomAssigner(Assigner):
             int32 ``(rows,)``, int32 ``(rows,)`` and float32 ``(rows,)``; ties go to the lowest
             partition.
         """
-        prototype, distance = self._nearest_by_partition(embedding)
-        partition = distance.argmin(axis=1)
-        row = np.arange(len(embedding))
-        atom = self.prototype_atom[prototype[row, partition]]
-        return partition.astype(np.int32), atom, distance[row, partition]
+        near = self._targets.surely_nearest(embedding, _ONE_GROUP)
+        prototype, distance = near.points[:, 0], np.sqrt(near.squared[:, 0]).astype(np.float32)
+        doubtful = np.flatnonzero(prototype < 0)
+        if len(doubtful):
+            those, far = self._nearest_by_partition(embedding[doubtful])
+            row, closest = np.arange(len(doubtful)), far.argmin(axis=1)
+            prototype[doubtful], distance[doubtful] = those[row, closest], far[row, closest]
+        atom = self.prototype_atom[prototype]
+        return self.atom_partition[atom].astype(np.int32), atom, distance
 
     def place(self, embedding: Rows, values: Sequence[Any] | None = None) -> Placed:  # noqa: ARG002 - the column assigner's
         """Partition, runner-up and distance of each row."""
@@ -330,6 +334,7 @@ def load_assigner(path: str | os.PathLike[str]) -> AtomAssigner | ColumnAssigner
 
 
 _BATCH_ROWS = 65536
+_ONE_GROUP = np.zeros(1, np.int64)
 
 
 def fit_column(column: str, tables: Iterable[Table], max_partitions: int) -> ColumnAssigner:

@@ -12,7 +12,6 @@ from pydantic import PositiveInt
 from shoal.errors import CorruptError, DataError
 from shoal.formats.fitted_state import State, load_state
 from shoal.formats.stored import Stored, as_kind, naming
-from shoal.training.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     import os
@@ -55,14 +54,11 @@ class Embedder(ABC):
                 f"the embedder was fitted on rows of shape {self.x_shape}, but these have shape "
                 f"{x.shape[1:]}; encode them with the state of the same generation"
             )
-        out = np.empty((len(x), self.dims), dtype=np.float32)
-        for rows, block in padded_blocks(x, "float32"):
-            out[rows] = self._block(block)[: rows.stop - rows.start]
-        return out
+        return self._embedded(x)
 
     @abstractmethod
-    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embedding of exactly ``BLOCK_ROWS`` rows."""
+    def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As :meth:`embed`, for rows of the right shape."""
 
     @abstractmethod
     def state(self) -> State:
@@ -84,8 +80,8 @@ class IdentityEmbedder(Embedder):
         self.dims = math.prod(self.x_shape)
         self.flops_per_row = 0
 
-    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return x.reshape(BLOCK_ROWS, -1)
+    def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array(x.reshape(len(x), self.dims), dtype=np.float32)
 
     def state(self) -> State:
         """The row's shape; there are no tensors."""

@@ -17,6 +17,7 @@ from shoal.formats.fitted_state import State
 from shoal.formats.stored import Stored, as_kind, check_numbers, check_range, tensor_of
 from shoal.models import MLP, channels_and_sides, channels_first
 from shoal.training.bounded import check_layout
+from shoal.training.exact import padded_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,10 +114,13 @@ class NeuralEmbedder(Embedder):
         self._scale = scale
         self.flops_per_row = flops_per_row
 
-    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        out = np.empty((len(x), self.dims), dtype=np.float32)
         with torch.no_grad():
-            output: NDArray[np.float32] = self._encoder(torch.from_numpy(x)).numpy()
-        return (output - self._mean) / self._scale
+            for rows, block in padded_blocks(x, "float32"):
+                output = self._encoder(torch.from_numpy(block)).numpy()[: rows.stop - rows.start]
+                out[rows] = (output - self._mean) / self._scale
+        return out
 
     def state(self) -> State:
         """Weights, mean and scale; the encoder's architecture and cost."""

@@ -58,8 +58,8 @@ class PCAEmbedder(Embedder):
         self._product = ExactProduct(components.T, mean)
         self.flops_per_row = self._product.flops_per_row
 
-    def _block(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._product(x.reshape(len(x), -1)).astype(np.float32)
+    def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._product(x.reshape(len(x), len(self._mean))).astype(np.float32)
 
     def state(self) -> State:
         """Mean and components."""

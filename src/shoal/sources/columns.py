@@ -117,6 +117,8 @@ def numeric(values: pa.Array, place: Place) -> pa.Array:
     if how not in ("number", "string"):
         raise place.whole(f"holds {article(how)}, but its kind is a number")
     parsed = _parsed(values, place) if how == "string" else widened(values)
+    if not parsed.null_count and np.isfinite(np.asarray(parsed)).all():
+        return parsed
     parsed = pc.if_else(pc.is_nan(parsed), pa.scalar(None, pa.float64()), parsed)
     infinite = np.flatnonzero(np.isinf(np.asarray(parsed.fill_null(0.0))))
     if len(infinite):
@@ -144,9 +146,12 @@ def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Arra
         return pa.nulls(len(values), pa.string())
     if how in ("array", "other"):
         raise place.whole(f"holds {article(how)}, but its kind is a text or a category")
-    if how == "string":
-        values = without_missing(values)
-    return values if how == "string" and as_written else canonical(values)
+    if how != "string":
+        return canonical(values)
+    encoded = values.dictionary_encode()
+    distinct = without_missing(encoded.dictionary)
+    distinct = distinct if as_written else canonical(distinct)
+    return values if distinct.equals(encoded.dictionary) else distinct.take(encoded.indices)
 
 
 def _parsed(values: pa.Array, place: Place) -> pa.Array:

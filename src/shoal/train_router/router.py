@@ -223,6 +223,8 @@ class Routes(NamedTuple):
     @property
     def leading(self) -> NDArray[np.int32]:
         """The expert with the largest weight for each row, int32 ``(rows,)``."""
+        if self.experts.shape[1] == 1:
+            return self.experts[:, 0]
         largest = self.weights.argmax(axis=1)
         lead: NDArray[np.int32] = self.experts[np.arange(len(largest)), largest]
         return lead
@@ -284,12 +286,19 @@ class Router:
         if k is not None and k < 1:
             raise SettingsError(f"top_k: 1 or more specialists are asked for a row, not {k}")
         slots = max(1, min(k or self.top_k, len(self.trained)))
-        partition, distance, nearest = self._place(embedding, values)
-        known = np.isin(partition, self.trained) & (nearest.astype(np.float64) <= self.threshold)
+        # Where the nearest partition is asked alone, it needs no scores.
+        scored = bool(self.trained) and (slots > 1 or self.method != "nearest_atom")
+        by_distance = scored and self.method == "nearest_atom"
+        partition, distance, nearest = self._place(embedding, values, by_distance=by_distance)
+        has_specialist = np.zeros(self.assigner.partitions + 1, dtype=bool)  # the last: of none
+        has_specialist[list(self.trained)] = True
+        known = has_specialist[partition] & (nearest.astype(np.float64) <= self.threshold)
         experts = np.full((len(embedding), slots), BASE, dtype=np.int32)
         weights = np.zeros((len(embedding), slots), dtype=np.float32)
         weights[:, 0] = 1.0
-        if self.trained:
+        if not scored:
+            experts[known, 0] = partition[known]
+        else:
             score = self._scores(embedding, partition, distance)
             best = np.argsort(-score, axis=1, kind="stable")[:, :slots]
             weights[known] = self._weights(np.take_along_axis(score, best, axis=1))[known]
@@ -303,16 +312,22 @@ class Router:
         return self.assigner.flops_per_row + self.scores.flops_per_row
 
     def _place(
-        self, embedding: Rows, values: Sequence[Any] | None
+        self, embedding: Rows, values: Sequence[Any] | None, *, by_distance: bool
     ) -> tuple[NDArray[np.int32], Rows, Rows]:
-        """Partition, distance to each trained partition, and to the nearest of all partitions."""
-        if isinstance(self.assigner, AtomAssigner):
-            distance = self.assigner.distances_to_partitions(embedding)
-            partition = distance.argmin(axis=1).astype(np.int32)
-            return partition, distance[:, list(self.trained)], distance.min(axis=1)
-        partition = self.assigner.assign(embedding, values)
+        """Partition, distance to each trained partition, and to the nearest of all partitions.
+
+        The second is zero where scores are not ``by_distance``.
+        """
         nothing = np.zeros((len(embedding), len(self.trained)), dtype=np.float32)
-        return partition, nothing, np.zeros(len(embedding), dtype=np.float32)
+        if not isinstance(self.assigner, AtomAssigner):
+            partition = self.assigner.assign(embedding, values)
+            return partition, nothing, np.zeros(len(embedding), dtype=np.float32)
+        if not by_distance:
+            partition, _, nearest = self.assigner.nearest(embedding)
+            return partition, nothing, nearest
+        distance = self.assigner.distances_to_partitions(embedding)
+        partition = distance.argmin(axis=1).astype(np.int32)
+        return partition, distance[:, list(self.trained)], distance.min(axis=1)
 
     def _scores(self, embedding: Rows, partition: NDArray[np.int32], distance: Rows) -> Float64:
         """Float64 ``(rows, trained)``; by column without learning, the value alone decides."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +55,9 @@ class Experts:
         """
         if not len(x):
             return self.answer(next(iter(self.models)), x)
-        return mixed(lambda expert, rows: self.answer(expert, x[rows]), experts, weights)
+        return mixed(
+            lambda expert, rows: predict(self.models[expert], x, self._task, rows), experts, weights
+        )
 
 
 def mixed(
@@ -66,16 +69,18 @@ def mixed(
 
     Args:
         answer: Answers of an expert to some of the rows, by their places.
-        experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base.
+        experts: Partitions to ask, ``(rows, k)``; none twice a row with a weight above zero.
         weights: Their weights, ``(rows, k)``, each row summing to one.
     """
     mixture = np.empty(0, dtype=np.float32)
-    for expert in np.unique(experts):
-        rows, places = np.nonzero((experts == expert) & (weights > 0))
-        if not len(rows):
-            continue
-        weighted = answer(int(expert), rows) * weights[rows, places][:, None]
+    asked = np.nonzero(weights > 0)
+    order = np.argsort(experts[asked], kind="stable")
+    rows, shares, expert = asked[0][order], weights[asked][order], experts[asked][order]
+    starts = np.flatnonzero(np.diff(expert, prepend=expert[0] - 1)).tolist()
+    for start, stop in itertools.pairwise([*starts, len(rows)]):
+        own = rows[start:stop]
+        weighted = answer(int(expert[start]), own) * shares[start:stop, None]
         if not len(mixture):
             mixture = np.zeros((len(experts), weighted.shape[1]), dtype=np.float32)
-        np.add.at(mixture, rows, weighted)
+        mixture[own] += weighted
     return mixture

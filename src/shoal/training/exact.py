@@ -122,10 +122,14 @@ def _cut(values: Float64, axis: int, bits: int) -> tuple[Float64, Float64, Float
 
 def row_sums(values: Float64) -> Float64:
     """Sums over the last axis, by halves: one order of additions, whatever the memory's layout."""
-    while (width := values.shape[-1]) > 1:
+    return first_sums(np.array(np.moveaxis(values, -1, 0), order="C"))
+
+
+def first_sums(values: Float64) -> Float64:
+    """The same over the first axis, in place of the values."""
+    while (width := len(values)) > 1:
         half = (width + 1) // 2
-        folded = values[..., :half].copy()
-        folded[..., : width - half] += values[..., half:]
-        values = folded
-    sums: Float64 = values.sum(axis=-1)
+        values[: width - half] += values[half:]
+        values = values[:half]
+    sums: Float64 = values.sum(axis=0)
     return sums

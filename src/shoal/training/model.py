@@ -15,7 +15,7 @@ from shoal.models import has_channels_last
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.bounded import check_layout
-from shoal.training.exact import BLOCK_ROWS, padded_blocks
+from shoal.training.exact import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,27 +145,45 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]]) -
         ) from None
 
 
-def predict(module: torch.nn.Module, x: NDArray[np.float32], task: str) -> NDArray[np.float32]:
+def predict(
+    module: torch.nn.Module,
+    x: NDArray[np.float32],
+    task: str,
+    places: NDArray[np.int64] | None = None,
+) -> NDArray[np.float32]:
     """Class probabilities or numbers of rows, bit for bit the same in any batch.
 
     Args:
         module: The model, in evaluation mode during the call.
         x: Rows, float32 ``(rows, …)``.
         task: ``classification`` or ``regression``.
+        places: The rows that are asked for; all by default.
 
     Returns:
         float32: probabilities ``(rows, classes)``, or standardised numbers ``(rows, 1)``.
     """
     module.eval()
-    parts = []
-    some = x if len(x) else np.zeros((1, *x.shape[1:]), dtype=np.float32)
+    rows = len(x) if places is None else len(places)
+    block = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=np.float32)
+    inputs = torch.from_numpy(block)
+    answer: NDArray[np.float32] | None = None
     with torch.no_grad():
-        for rows, block in padded_blocks(some, "float32"):
-            output = module(torch.from_numpy(block)).float()
+        for start in range(0, max(1, rows), BLOCK_ROWS):
+            count = min(BLOCK_ROWS, rows - start)
+            some = slice(start, start + count)
+            if places is None:
+                block[:count] = x[some]
+            else:
+                np.take(x, places[some], axis=0, out=block[:count], mode="clip")
+            block[count:] = 0
+            output = module(inputs).float()
             if task == "classification":
                 output = torch.softmax(output, dim=1)
-            parts.append(output.reshape(BLOCK_ROWS, -1)[: rows.stop - rows.start].numpy())
-    return np.concatenate(parts)[: len(x)]
+            if answer is None:
+                answer = np.empty((rows, output.numel() // BLOCK_ROWS), dtype=np.float32)
+            answer[some] = output.reshape(BLOCK_ROWS, -1)[:count].numpy()
+    assert answer is not None  # noqa: S101 - there is at least one block
+    return answer
 
 
 def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArray[np.float64]:
