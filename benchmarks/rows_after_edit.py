@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.index import PlannedIndex
+
 DIMS = 4
 SITE_ROWS = 2048
 MODEL = Model.model_validate(
