@@ -3,8 +3,8 @@
 import numpy as np
 
 from shoal.gate.gate import Gate
-from shoal.train_specialists.experts import GENERALIST
 from shoal.train_router.router import BASE, Routes
+from shoal.train_specialists.experts import GENERALIST
 
 
 def routes():
