@@ -115,7 +115,8 @@ def test_a_run_asks_for_what_is_missing_and_names_the_fits_that_are_there(plan: 
     summary.unlink()
 
     rows = plan.layout.file("assign.rows", shard=shard)
-    assert asked() == [rows, summary, plan.layout.index]
+    distances = plan.layout.file("assign.distances", shard=shard)
+    assert asked() == [rows, summary, distances, plan.layout.index]
 
 
 def test_an_index_that_exists_is_taken_without_the_checkpoint(plan: RulesPlan):

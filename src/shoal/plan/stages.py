@@ -532,9 +532,12 @@ _ALL = (
         folder="gate/{gate_id}",
         outputs={"gate": "{root}.json"},
         inputs={
-            "asked": _made_of("ask", "validation"),
-            "choices": _read(From("train_choose", "choice", "last")),
-            "specialists": _read(From("train_specialist", "model", "compared")),
+            # Their paths know test rows, the gate's does not: it records what they are made from.
+            "asked": _awaited("ask", "validation"),
+            "choices": _CHOICES,
+            "specialists": _CANDIDATES,
+            "generalist": _GENERALIST,
+            "base": _BASE,
             "assigner": _ASSIGNER,
             "shapes": _SHAPES,
             "index": _INDEX,
