@@ -125,7 +125,9 @@ class _Writer:
         number = (self.written - 1) // self._chunk_rows
         for name, chunk in self._chunk.items():
             chunk[filled:] = 0
-            self._member(_chunk_name(name, number, chunk.ndim), self._compress(chunk))
+            self._member(
+                _chunk_name(name, number, chunk.ndim), self._compress(chunk.data.cast("B"))
+            )
 
     def _member(self, name: str, content: bytes) -> None:
         self._archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content)
