@@ -290,7 +290,7 @@ def row_bytes(schema: pa.Schema) -> int:
 def _cell_bytes(kind: pa.DataType) -> int:
     """Bytes of one value; of a text those of a short one."""
     if isinstance(kind, pa.FixedShapeTensorType):
-        return int(np.prod(kind.shape)) * kind.value_type.bit_width // 8
+        return int(np.prod(kind.shape)) * int(kind.value_type.bit_width) // 8
     return 32 if kind == pa.string() else int(kind.bit_width) // 8
 
 
