@@ -24,13 +24,15 @@ import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
 FEW = 2_000
 NUMBERS, CATEGORIES = 16, 7
@@ -123,7 +125,7 @@ def measure(folder: Path, rows: int, options: argparse.Namespace) -> None:
     row("all", 0, total(list(costs.values())), rival)
     chain = [folder / name for name in ("split", "transform", "encode", "embed", "assign")]
     kept = disk(chain)
-    print(f"\ndisk: {kept / 1e6:.1f} MB, {kept / size:.2f} × the source (CSV or Parquet as it is)")
+    print(f"\ndisk: {kept / 1e6:.1f} MB, {kept / size:.2f} × the source")
     for path in chain:
         print(f"  {path.name}: {disk([path]) / size:.2f} ×")
 
@@ -170,7 +172,7 @@ def write_source(folder: Path, rows: int, options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     for shard in range(options.shards):
         count = rows // options.shards
-        columns: dict[str, object] = {}
+        columns: dict[str, NDArray[Any]] = {}
         for number in range(NUMBERS):
             values = np.round(rng.normal(number, 1 + number, count), 1 + number % 6)
             values[rng.random(count) < GAPS.get(number, 0.0)] = np.nan
@@ -179,7 +181,7 @@ def write_source(folder: Path, rows: int, options: argparse.Namespace) -> None:
             codes = np.minimum(rng.geometric(2 / (levels + 1), count), levels)
             names = np.array([f"level {code}" for code in range(levels + 1)], dtype=object)
             columns[f"c{number}"] = names[codes]
-        columns["label"] = np.where(columns["n0"] + rng.normal(0, 1, count) > 0, "yes", "no")  # type: ignore[operator]
+        columns["label"] = np.where(columns["n0"] + rng.normal(0, 1, count) > 0, "yes", "no")
         frame = pd.DataFrame(columns)
         path = folder / "data" / f"{shard}.{options.format}"
         if options.format == "csv":
@@ -203,7 +205,8 @@ def do_step(step: str, folder: Path, shard: int | None) -> None:
 def peak() -> float:
     """Most memory that this process held, bytes; ``ru_maxrss`` counts the process it came from."""
     status = Path("/proc/self/status").read_text()
-    return 1024.0 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+    (held,) = re.findall(r"VmHWM:\s+(\d+)", status)
+    return 1024.0 * int(held)
 
 
 def rival(folder: Path) -> Callable[[], None]:
@@ -323,6 +326,11 @@ class Chain:
             "embedding": stores["embed"][place],
             "assigner_path": fit / "assigner",
             "rows_out": stores["assign"][place],
+            "hashes_out": of("split", ".hashes.safetensors")[place],
+            "hashes": of("split", ".hashes.safetensors"),
+            "sample_out": of("split", ".sample.parquet")[place],
+            "samples": of("split", ".sample.parquet"),
+            "distances_out": of("assign", ".distances.safetensors")[place],
             "summary_out": fit / f"summary-{shard}.json",
         }
 

@@ -71,7 +71,8 @@ def test_zarr_reads_the_file(tmp_path: Path):
     """The file is a group of zarr's, of every type and shape of array that stages write."""
     rng, path, rows = np.random.default_rng(0), tmp_path / "a.zarr.zip", 9000
     arrays = {
-        "x": rng.normal(size=(rows, 3, 4)).astype(np.float32),
+        "image": rng.normal(size=(rows, 3, 4)).astype(np.float32),
+        "x": rng.normal(size=(rows, 5)).astype(np.float32),
         "hash": rng.integers(0, 256, (rows, 32), dtype=np.uint8),
         "y": rng.integers(-1, 5, rows),
         "unit": rng.integers(0, 2**63, rows, dtype=np.uint64),

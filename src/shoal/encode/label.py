@@ -57,7 +57,8 @@ class ClassLabel(Stored):
         encoded = table[self.column].combine_chunks().dictionary_encode()
         known = [self._codes.get(name, -1) for name in encoded.dictionary.to_pylist()]
         places = np.asarray(encoded.indices.fill_null(len(known)))
-        return np.array([*known, -1], dtype=np.int64)[places]
+        codes: NDArray[Any] = np.array([*known, -1], dtype=np.int64)[places]
+        return codes
 
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Class names, an object array ``(rows,)``; None for -1."""

@@ -135,8 +135,9 @@ class _Categorical(ColumnEncoder):
     def encode(self, values: NDArray[Any]) -> Floats:
         encoded = pa.array(values, pa.string()).dictionary_encode()
         distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-        features: Floats = self.encode_distinct(distinct)
-        return features[np.asarray(encoded.indices.fill_null(len(distinct) - 1))]
+        places = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+        features: Floats = self.encode_distinct(distinct)[places]
+        return features
 
     def encode_distinct(self, values: NDArray[Any]) -> Floats:
         """Features of some categories, ``(categories, features)``."""

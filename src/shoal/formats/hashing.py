@@ -103,8 +103,8 @@ def _text_bytes(values: pa.ChunkedArray) -> Bytes:
     encoded = values.combine_chunks().dictionary_encode()
     distinct = [*encoded.dictionary.to_pylist(), None]
     digests = np.frombuffer(b"".join(map(_text_digest, distinct)), np.uint8).reshape(-1, 16)
-    codes = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
-    return digests[codes]
+    hashed: Bytes = digests[np.asarray(encoded.indices.fill_null(len(distinct) - 1))]
+    return hashed
 
 
 def _text_digest(value: str | None) -> bytes:

@@ -261,7 +261,7 @@ class Table:
         stored = self._rows_file.metadata
         groups = (stored.row_group(number) for number in range(stored.num_row_groups))
         written = sum(group.total_byte_size for group in groups)
-        return max(row_bytes(self.schema), written // max(1, self.rows))
+        return max(row_bytes(self.schema), int(written) // max(1, self.rows))
 
     def batches(self, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Consecutive rows, at most ``rows`` at a time, of all or some columns.
@@ -292,8 +292,8 @@ def row_bytes(schema: pa.Schema) -> int:
 def _cell_bytes(kind: pa.DataType) -> int:
     """Bytes of one value; of a text those of a short one."""
     if isinstance(kind, pa.FixedShapeTensorType):
-        return int(np.prod(kind.shape)) * kind.value_type.bit_width // 8
-    return 32 if kind == pa.string() else kind.bit_width // 8
+        return int(np.prod(kind.shape)) * int(kind.value_type.bit_width) // 8
+    return 32 if kind == pa.string() else int(kind.bit_width) // 8
 
 
 def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:

@@ -214,8 +214,12 @@ def seconds(values: pa.Array, place: Place, written: str) -> pa.Array:
             value = values[index].as_py()
             raise place.error(index, f"{value!r} is not a number, but times of this column are")
         return numeric(values, place)
-    texts = enumerate(_texts(values).to_pylist())
-    return pa.array([_seconds(text, place, index) for index, text in texts], pa.float64())
+    encoded = _texts(values).dictionary_encode()
+    first = dict(zip(*np.unique(encoded.indices.drop_null(), return_index=True), strict=True))
+    present = np.flatnonzero(encoded.indices.is_valid())
+    distinct = enumerate(encoded.dictionary.to_pylist())
+    moments = [_seconds(text, place, int(present[first[code]])) for code, text in distinct]
+    return pa.array(moments, pa.float64()).take(encoded.indices)
 
 
 def time_formats(values: pa.Array) -> set[str]:
@@ -254,9 +258,7 @@ def _is_compact_date(number: str) -> bool:
         return False
 
 
-def _seconds(value: str | None, place: Place, index: int) -> float | None:
-    if value is None:
-        return None
+def _seconds(value: str, place: Place, index: int) -> float:
     is_number = re.match(NUMBER, value)
     try:
         if is_number and not _is_compact_date(value):
