@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from shoal.formats.tables import Columns
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
+_REMEMBERED = 4096
 NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
 
 
@@ -149,9 +151,26 @@ def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Arra
     if how != "string":
         return canonical(values)
     encoded = values.dictionary_encode()
-    distinct = without_missing(encoded.dictionary)
-    distinct = distinct if as_written else canonical(distinct)
-    return values if distinct.equals(encoded.dictionary) else distinct.take(encoded.indices)
+    distinct = encoded.dictionary
+    if len(distinct) > _REMEMBERED // 4:
+        texts = without_missing(distinct)
+        texts = texts if as_written else canonical(texts)
+    else:
+        meaning = _present if as_written else _canonical_string
+        texts = pa.array([meaning(each) for each in distinct.to_pylist()], pa.string())
+    return values if texts.equals(distinct) else texts.take(encoded.indices)
+
+
+def _present(string: str) -> str | None:
+    """A string, None where it spells a missing value."""
+    return None if string in MISSING else string
+
+
+@lru_cache(_REMEMBERED)
+def _canonical_string(string: str) -> str | None:
+    """The canonical text of a string; categories recur in each batch."""
+    text: str | None = canonical(without_missing(pa.array([string], pa.string())))[0].as_py()
+    return text
 
 
 def _parsed(values: pa.Array, place: Place) -> pa.Array:

@@ -176,13 +176,13 @@ def predict(
             else:
                 np.take(x, places[some], axis=0, out=block[:count], mode="clip")
             block[count:] = 0
-            output = module(inputs).float()
-            if task == "classification":
-                output = torch.softmax(output, dim=1)
+            output = module(inputs).float().reshape(BLOCK_ROWS, -1)
             if answer is None:
-                answer = np.empty((rows, output.numel() // BLOCK_ROWS), dtype=np.float32)
-            answer[some] = output.reshape(BLOCK_ROWS, -1)[:count].numpy()
-    assert answer is not None  # noqa: S101 - there is at least one block
+                answer = np.empty((rows, output.shape[1]), dtype=np.float32)
+            answer[some] = output[:count].numpy()
+        assert answer is not None  # noqa: S101 - there is at least one block
+        if task == "classification":  # a row's softmax depends on no other
+            answer = torch.softmax(torch.from_numpy(answer), dim=1).numpy()
     return answer
 
 
