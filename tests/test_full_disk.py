@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.encode import skops_file
 from shoal.errors import ShoalError
 from shoal.explore.answers.command import _write_table
 from shoal.formats.checkpoint import write_checkpoint
@@ -61,7 +60,6 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
         path, len(NOISE), {"a": RowArray((), "float64")}, [{"a": NOISE}], {}
     ),
     "archive.zarr.zip": write_archive,
-    "encoder.skops": lambda path: skops_file.save(path, {"a": NOISE}),
     "predictions.csv": write_predictions,
     "predictions.parquet": write_predictions,
 }

@@ -22,12 +22,12 @@ def digests(folder: Path, content: str = "c") -> dict[str, str]:
     """Digest of each fold's rows, and of all transformed values.
 
     Args:
-        folder: ``split.parquet``, and the fitted ``state.json`` and ``encoder.skops``.
+        folder: ``split.parquet``, and the fitted ``state.json`` and ``encoder.safetensors``.
         content: Identity of settings and code.
     """
     transform(folder / "split.parquet", "s", folder / "state.json", folder / "transformed.parquet")
     out = folder / "rows.zarr.zip"
-    encode(folder / "transformed.parquet", "s", folder / "encoder.skops", content, out)
+    encode(folder / "transformed.parquet", "s", folder / "encoder.safetensors", content, out)
     with ShardRows(out) as rows:
         fold, hashes = rows.read("fold"), rows.read("hash")
         found = {

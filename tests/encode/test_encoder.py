@@ -177,7 +177,7 @@ def test_codes_depend_neither_on_the_batch_nor_on_the_fold(
     }
     both = rows(kinds, range(12), [0] * 6 + [1, 2, 1, 2, 1, 2], **values)
     kinds.save(tmp_path / "columns.json")
-    state, shapes = tmp_path / "state.skops", tmp_path / "shapes.json"
+    state, shapes = tmp_path / "state.safetensors", tmp_path / "shapes.json"
     encode_fit(
         settings(**OWN[own]), tmp_path / "columns.json", {"s": shard(both).path}, state, shapes
     )
@@ -273,7 +273,7 @@ def test_commands_write_every_row(kinds, table, shard, settings, tmp_path):
     """Arrays are row by row those of the table; the shapes say what a model must fit."""
     kinds.save(tmp_path / "columns.json")
     source = shard(table)
-    state, out = tmp_path / "state.skops", tmp_path / "out.zarr.zip"
+    state, out = tmp_path / "state.safetensors", tmp_path / "out.zarr.zip"
 
     encode_fit(
         settings(), tmp_path / "columns.json", {"s": source.path}, state, tmp_path / "shapes.json"
@@ -297,10 +297,10 @@ def test_commands_write_every_row(kinds, table, shard, settings, tmp_path):
 
 def test_a_shard_without_rows_is_written(kinds, table, shard, settings, tmp_path):
     """A shard that transform emptied is an empty store."""
-    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.safetensors")
     empty = shard(table.slice(0, 0), "empty")
 
-    encode(empty.path, "empty", tmp_path / "state.skops", "c", tmp_path / "out.zarr.zip")
+    encode(empty.path, "empty", tmp_path / "state.safetensors", "c", tmp_path / "out.zarr.zip")
 
     with ShardRows(tmp_path / "out.zarr.zip") as stored:
         assert stored.rows == 0
@@ -311,12 +311,12 @@ def test_a_rows_unit_counts_outside_training_alone(columns, rows, shard, setting
     """Another unit changes what halves and tests are made of, and nothing that is trained."""
     kinds = columns(n="numeric", y="label")
     table = rows(kinds, "abcd", [0, 0, 1, 2], n=[1, 2, 3, 4], y=["p", "q", "p", "q"])
-    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
+    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.safetensors")
     hashes = {}
     for name, units in (("none", None), ("one", [1, 1, 2, 3]), ("other", [7, 8, 9, 3])):
         own = table if units is None else table.append_column(UNIT, pa.array(units, pa.uint64()))
         out = tmp_path / f"{name}.zarr.zip"
-        encode(shard(own, name).path, name, tmp_path / "state.skops", "c", out)
+        encode(shard(own, name).path, name, tmp_path / "state.safetensors", "c", out)
         with ShardRows(out) as stored:
             hashes[name] = [row.tobytes() for row in stored.read("hash")]
             assert units == (stored.read("unit").tolist() if "unit" in stored else None)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 import zipfile
 
+import pyarrow.parquet as pq
 import pytest
 
 from shoal.encode.command import encode, encode_fit
 from shoal.encode.encoder import Encoder
 from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.formats.fitted_state import load_state
 from shoal.formats.shapes import Shapes
 from tests.encode.columns import OWN
 
@@ -54,8 +57,8 @@ def test_encoders_survive_their_file_without_trust(kinds, table, shard, settings
     """A loaded encoder encodes to the same bits, and nothing had to be trusted for it."""
     encoder = Encoder.fit(settings(**OWN[name]), kinds, {"s": shard(table)})
 
-    needed = encoder.save(tmp_path / "state.skops")
-    again = Encoder.load(tmp_path / "state.skops")
+    needed = encoder.save(tmp_path / "state.safetensors")
+    again = Encoder.load(tmp_path / "state.safetensors")
 
     assert needed == []
     assert again.encode(table).tobytes() == encoder.encode(table).tobytes()
@@ -72,7 +75,7 @@ def test_a_users_class_must_be_trusted_by_name(
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "halving_encoder.py").write_text(USER_MODULE)
     own = settings(n={"_target_": "halving_encoder.Halver"})
-    state = tmp_path / "state.skops"
+    state = tmp_path / "state.safetensors"
 
     encoder = Encoder.fit(own, kinds, {"s": shard(table)})
 
@@ -95,7 +98,7 @@ def test_a_run_trusts_the_types_that_its_own_fit_holds(
     (tmp_path / "doubling_encoder.py").write_text(USER_MODULE)
     own = settings(n={"_target_": "doubling_encoder.Halver"})
     kinds.save(tmp_path / "columns.json")
-    source, state, shapes = shard(table), tmp_path / "state.skops", tmp_path / "shapes.json"
+    source, state, shapes = shard(table), tmp_path / "state.safetensors", tmp_path / "shapes.json"
     encode_fit(own, tmp_path / "columns.json", {"s": source.path}, state, shapes)
 
     encode(source.path, "s", state, "c", tmp_path / "rows.zarr.zip", shapes)
@@ -107,12 +110,35 @@ def test_a_run_trusts_the_types_that_its_own_fit_holds(
 
 
 def test_the_file_holds_no_pickle(kinds, table, shard, settings, tmp_path):
-    """Members are the schema and numpy arrays."""
-    Encoder.fit(settings(), kinds, {"s": shard(table)}).save(tmp_path / "state.skops")
+    """A class that settings name is a schema and numpy arrays, beside JSON and other arrays."""
+    own = settings(t={"_target_": "sklearn.feature_extraction.text.TfidfVectorizer"})
+    Encoder.fit(own, kinds, {"s": shard(table)}).save(tmp_path / "state.safetensors")
 
-    names = zipfile.ZipFile(tmp_path / "state.skops").namelist()
+    tensors, _ = load_state(tmp_path / "state.safetensors")
+    (estimator,) = (name for name in tensors if name.endswith(".estimator"))
+    names = zipfile.ZipFile(io.BytesIO(tensors[estimator].tobytes())).namelist()
 
     assert {name.rpartition(".")[2] for name in names} == {"json", "npy"}
+
+
+def test_encoders_of_shoal_need_no_scikit_learn(kinds, table, shard, settings, tmp_path):
+    """A process that encodes with them, as every job and pool does, imports none of it."""
+    own = settings(n={"encoder": "scale"}, c={"encoder": "target"}, t={"encoder": "one_hot"})
+    Encoder.fit(own, kinds, {"s": shard(table)}).save(tmp_path / "state.safetensors")
+    pq.write_table(table, tmp_path / "rows.parquet")
+    script = (
+        "import sys; from pathlib import Path; import pyarrow.parquet as pq\n"
+        "from shoal.encode.encoder import Encoder\n"
+        "f = Path(sys.argv[1]); rows = pq.read_table(f / 'rows.parquet')\n"
+        "Encoder.load(f / 'state.safetensors').encode(rows)\n"
+        "print(*({'skops', 'sklearn', 'scipy', 'torch'} & set(sys.modules)))\n"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], check=True, capture_output=True, text=True
+    )
+
+    assert ran.stdout.split() == []
 
 
 def test_files_that_are_no_state_are_refused(tmp_path):
@@ -121,17 +147,17 @@ def test_files_that_are_no_state_are_refused(tmp_path):
 
     with pytest.raises(SourceError, match="absent: no such file"):
         Encoder.load(tmp_path / "absent")
-    with pytest.raises(CorruptError, match="broken: not readable as skops"):
+    with pytest.raises(CorruptError, match="broken: not readable as safetensors"):
         Encoder.load(tmp_path / "broken")
 
 
 @pytest.mark.parametrize("at", [0.3, 0.6, 0.95])
 def test_a_truncated_state_is_refused(kinds, table, shard, settings, tmp_path, at):
     """A file cut short never loads."""
-    state = tmp_path / "state.skops"
+    state = tmp_path / "state.safetensors"
     Encoder.fit(settings(), kinds, {"s": shard(table)}).save(state)
     content = state.read_bytes()
     state.write_bytes(content[: int(at * len(content))])
 
-    with pytest.raises(CorruptError, match="not readable as skops"):
+    with pytest.raises(CorruptError, match="not readable as safetensors"):
         Encoder.load(state)

@@ -90,7 +90,7 @@ class Chain:
         digests_of = {"kinds": ENCODERS, "columns": {}, "fit_rows": 100, "seed": 0}
         encoders = parse(Encode, digests_of, "encode")
         shapes = self.folder / "shapes.json"
-        encode_fit(encoders, columns, {"s": table}, self.folder / "encoder.skops", shapes)
+        encode_fit(encoders, columns, {"s": table}, self.folder / "encoder.safetensors", shapes)
 
     def cut(self):
         """Read the source rows again."""

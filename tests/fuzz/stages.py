@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tests.fuzz.harness import Case, Target, run_command
 from tests.fuzz.headers import spoiled_state
-from tests.fuzz.manifests import spoiled_encoder
 from tests.fuzz.material import lay_out
 from tests.fuzz.mutate import spoiled, spoiled_json
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 JOBS = "jobs.json"
 """Beside the experiment: what :func:`jobs_of` found."""
 
-_SPOIL = {".json": spoiled_json, ".safetensors": spoiled_state, ".skops": spoiled_encoder}
+_SPOIL = {".json": spoiled_json, ".safetensors": spoiled_state}
 
 
 def jobs_of(folder: Path) -> list[tuple[list[str], list[str]]]:

@@ -71,7 +71,7 @@ def _fits(folder: Path) -> dict[str, Path]:
         encoder.classes,
         encoder.training_rows,
         encoder.feature_names,
-        encoder.save(folder / "encoder.skops"),
+        encoder.save(folder / "encoder.safetensors"),
     )
     shapes.save(folder / "shapes.json")
     save_state(folder / "embedder.safetensors", *IdentityEmbedder(shapes.x_shape).state())

@@ -35,7 +35,9 @@ def test_a_folder_without_a_manifest_is_no_pool(tmp_path):
         shoal.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["base.safetensors", "encoder.skops", "ledger.json", "gate.json"])
+@pytest.mark.parametrize(
+    "name", ["base.safetensors", "encoder.safetensors", "ledger.json", "gate.json"]
+)
 def test_every_file_is_listed(small_pool, name):
     """A pool without one of its files in the manifest is refused, as is one that lists none."""
     files = manifest(small_pool)["files"]
@@ -169,7 +171,7 @@ def test_another_format_is_named(small_pool):
     """A pool of another version of Shoal is not taken for a broken one."""
     reseal(small_pool, format=1)
 
-    refused(small_pool, "manifest.json: format 1, this version of Shoal reads format 2")
+    refused(small_pool, "manifest.json: format 1, this version of Shoal reads format 3")
 
 
 def test_the_digest_is_that_of_the_content(small_pool, tmp_path):

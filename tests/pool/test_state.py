@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 
 import shoal
-from shoal.encode import skops_file
 from shoal.encode.column import ColumnSetting
 from shoal.encode.encoders import make_encoder
 from shoal.errors import CorruptError
@@ -193,26 +191,8 @@ def test_a_specialist_that_diverged_is_in_no_pool(small_pool):
     refused(small_pool, "specialists/1.safetensors", "diverged: Input should be None")
 
 
-def encoder(folder: Path) -> Json:
-    content: Json = skops.io.loads((folder / "encoder.skops").read_bytes())
-    return content
-
-
-def estimator_with(**values: object) -> Callable[[Json], None]:
-    def change(content: Json) -> None:
-        vars(content["encoders"][0]["fitted"]["estimator"]).update(values)
-
-    return change
-
-
-def another_estimator(content: Json) -> None:
-    from sklearn.preprocessing import FunctionTransformer
-
-    content["encoders"][0]["fitted"]["estimator"] = FunctionTransformer()
-
-
 ENCODERS = [
-    (put("encoders.0.fitted.fill", float("nan")), "column 'a': fill: Input should be a finite"),
+    (put("encoders.0.fitted.fill", "x"), "column 'a': fill: Input should be a valid number"),
     (put("encoders.0.fitted", {}), "column 'a': fill: key is missing"),
     (put("encoders.0.column", "b"), "columns: .*, but the pool's other files have"),
     (put("encoders.0.kind", "text"), "encode: encoder 'scale' works on numeric"),
@@ -224,22 +204,29 @@ ENCODERS = [
         "label.sd: Input should be greater",
     ),
     (put("task", "regression"), "task: 'regression', but the pool's other files have"),
-    (estimator_with(scale_=np.zeros(1)), "column 'a': a row is of shape .*, or not finite"),
-    (estimator_with(mean_=np.array([np.nan])), "column 'a': tensor 'mean_' holds nan"),
-    (estimator_with(mean_=np.zeros((10**5, 1))), "column 'a': "),
-    (estimator_with(mean_=None), "column 'a': does not encode|column 'a': a row"),
-    (another_estimator, "column 'a': a FunctionTransformer where encoder 'scale' has a Standard"),
+    (put("encoders.0.fitted.spread", 0.0), "column 'a': spread: Input should be greater than 0"),
+    (put("encoders.0.fitted.mean", -1e300), "column 'a': a row is of shape .*, or not finite"),
+    (put("encoders.0.fitted.mean", None), "column 'a': mean: Input should be a valid number"),
+    (put("encoders.1.fitted.more", 1), "column 'town': more: unknown key"),
 ]
 
 
 @pytest.mark.parametrize(("change", "line"), ENCODERS)
 def test_an_encoders_state_is_possible(small_pool, change, line):
     """Each column's fitted state is what its encoder fits, and encodes a row."""
-    content = encoder(small_pool)
+    path = small_pool / "encoder.safetensors"
+    tensors, content = load_state(path)
     change(content)
-    skops_file.save(small_pool / "encoder.skops", content)
+    save_state(path, tensors, content)
 
-    refused(small_pool, "encoder.skops", line)
+    refused(small_pool, "encoder.safetensors", line)
+
+
+GAPS = {"fill": 0.0, "marked": False}
+
+
+def categories(text: str) -> Json:
+    return {"categories": np.frombuffer(text.encode(), np.uint8)}
 
 
 FITTED = [
@@ -255,7 +242,25 @@ FITTED = [
     ("image", "image", {"mean": 0.0, "spread": 1.0, "shape": [2, -2]}, "shape.1: Input should be"),
     ("sequence_integer", "text", {"length": 0}, "length: Input should be greater than 0"),
     ("ngrams", "text", {"more": 1}, "more: Input should be None"),
-    ("ordinal", "categorical", {"estimator": None}, "a NoneType where .* has a OrdinalEncoder"),
+    ("ordinal", "categorical", {"categories": None}, "has no tensor 'categories'"),
+    ("ordinal", "categorical", categories("[]"), "tensor 'categories' names none of them"),
+    ("one_hot", "text", categories('["a", "a"]'), "tensor 'categories' names one of them twice"),
+    ("one_hot", "text", categories('["a", 1]'), "tensor 'categories': 1: "),
+    ("one_hot", "text", categories('["a"'), "tensor 'categories': not readable as JSON"),
+    (
+        "target",
+        "text",
+        categories('["a"]') | {"names": ["v"], "means": np.zeros((1, 1))},
+        "tensor 'means' is of shape",
+    ),
+    ("rank", "numeric", {**GAPS, "quantiles": np.array([1.0, 0.0])}, "tensor 'quantiles' is not"),
+    ("quantile", "numeric", {**GAPS, "quantiles": np.array([np.nan])}, "tensor 'quantiles' holds"),
+    (
+        "_target_",
+        "numeric",
+        {**GAPS, "width": 1, "estimator": np.zeros(9, np.uint8)},
+        "not readable as skops",
+    ),
 ]
 
 
@@ -264,6 +269,8 @@ def test_what_an_encoder_takes_over_is_of_its_kind(name, kind, fitted, line):
     """Each kind of encoder knows what it fits."""
     options = {"ngrams": {"features": 4}, "sequence_integer": {"alphabet": "dna"}}
     spec = {"encoder": name} | options.get(name, {})
+    if name == "_target_":
+        spec = {name: "sklearn.preprocessing.Binarizer"}
 
     with pytest.raises(CorruptError, match=f"^column 'v': {line}"):
         make_encoder(spec, ColumnSetting("v", kind, "encode", 0)).restore(fitted)

@@ -176,7 +176,7 @@ def files(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.suffix in {".safetensors", ".zip", ".parquet", ".skops"}
+        if path.suffix in {".safetensors", ".zip", ".parquet"}
         or path.name in {"index.json", "settings.json"}
     }
 

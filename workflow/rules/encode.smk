@@ -6,7 +6,7 @@ rule encode_fit:
     input:
         unpack(plans.inputs("encode_fit")),
     output:
-        encoder="results/{experiment}/{generation}/encode/{encode_id}/encoder.skops",
+        encoder="results/{experiment}/{generation}/encode/{encode_id}/encoder.safetensors",
         shapes="results/{experiment}/{generation}/encode/{encode_id}/shapes.json",
     log:
         "logs/{experiment}/{generation}/encode_fit/{encode_id}.log",

@@ -12,11 +12,11 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError, DataError, ModelError, SettingsError
-from shoal.formats.stored import as_kind, check_numbers, naming
+from shoal.formats.stored import as_kind, naming
 from shoal.settings.section import NoOptions, Section, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,7 +67,7 @@ class ColumnEncoder(ABC):
         kinds: Kinds of column that it accepts.
         Options: Type of its settings; their descriptions are its documentation.
         Fitted: Type of its fitted state.
-        fitted: The fitted state: plain JSON values and scikit-learn estimators.
+        fitted: The fitted state: JSON values and arrays.
     """
 
     name: ClassVar[str]
@@ -91,28 +91,32 @@ class ColumnEncoder(ABC):
         """The options, checked."""
         return parse(self.Options, options, self.place.setting)
 
-    def restore(self, fitted: object) -> None:
+    def stored(self) -> tuple[Mapping[str, object], Sequence[str]]:
+        """The fitted state for a file: JSON values and arrays, and types to trust for it."""
+        return self.fitted, ()
+
+    def restore(self, fitted: object, trusted: Sequence[str] = ()) -> None:
         """Set the fitted state to that of a file.
+
+        Args:
+            fitted: What :meth:`stored` gave.
+            trusted: Types or modules outside Shoal that may be imported for it.
 
         Raises:
             CorruptError: It is of another type.
+            ModelError: It needs a type that is not trusted.
         """
+        del trusted
         with naming(self._stored):
             self.fitted = dict(as_kind(self.Fitted, fitted))
-        stored, wanted = type(self.fitted.get("estimator")), type(self.estimator(1))
-        if stored is not wanted:
-            raise CorruptError(
-                f"{self._stored}: a {stored.__name__} where encoder {self.name!r} has a "
-                f"{wanted.__name__}"
-            )
+            self.check_arrays()
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002 - any estimator
-        """The estimator that is fitted, unfitted; None for encoders without one.
+    def check_arrays(self) -> None:  # noqa: B027 - nothing to check where there are none
+        """Compare the arrays of the fitted state with what a fit gives.
 
-        Args:
-            rows: Training rows that it will be fitted on.
+        Raises:
+            CorruptError: One is missing or of another type, shape or content.
         """
-        return None
 
     @property
     def width(self) -> int:
@@ -132,10 +136,6 @@ class ColumnEncoder(ABC):
         Raises:
             CorruptError: It fails, or the result is no row of features.
         """
-        for name, value in getattr(self.fitted.get("estimator"), "__dict__", {}).items():
-            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-                with naming(self._stored):
-                    check_numbers(value, name, finite=True)
         try:
             with np.errstate(all="ignore"):
                 features = self.encode(self._nothing())
@@ -196,14 +196,6 @@ class Gaps(TypedDict):
 
     fill: FiniteFloat
     marked: bool
-
-
-class Estimator(TypedDict):
-    """An estimator alone."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
-    estimator: Any
 
 
 def no_value(column: str, rows: int) -> DataError:

@@ -26,7 +26,7 @@ def encode_fit(
         settings: The encoders.
         columns: The experiment's columns.
         shards: Shard name to its transformed table.
-        out: The fitted encoders, one skops file.
+        out: The fitted encoders, one safetensors file.
         shapes_out: Shapes that a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder

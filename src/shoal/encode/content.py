@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, model_validato
 from typing_extensions import TypedDict
 
 from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
-from shoal.formats.stored import check_range, naming, tensor_of
+from shoal.formats.stored import check_range, tensor_of
 from shoal.formats.tables import without_gaps
 from shoal.settings.section import Section
 
@@ -151,13 +151,11 @@ class Vector(ColumnEncoder):
     kinds = ("vector",)
     Fitted: ClassVar[Any] = _VectorFitted
 
-    def restore(self, fitted: object) -> None:
-        """Take over each feature's mean and deviation."""
-        super().restore(fitted)
-        with naming(self._stored):
-            mean = tensor_of(self.fitted, "mean", "float64", (None,))
-            spread = tensor_of(self.fitted, "spread", "float64", mean.shape)
-            check_range(spread, "spread", float(np.finfo(np.float64).smallest_subnormal))
+    def check_arrays(self) -> None:
+        """Compare each feature's mean and deviation with what a fit gives."""
+        mean = tensor_of(self.fitted, "mean", "float64", (None,))
+        spread = tensor_of(self.fitted, "spread", "float64", mean.shape)
+        check_range(spread, "spread", float(np.finfo(np.float64).smallest_subnormal))
 
     def _nothing(self) -> NDArray[Any]:
         mean: NDArray[Any] = self.fitted["mean"][np.newaxis]

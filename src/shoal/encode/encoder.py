@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import NonNegativeInt
 
-from shoal.encode import skops_file
 from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
 from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import LabelSurvey, label_from_state
 from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
+from shoal.formats.fitted_state import parse_state, save_state
 from shoal.formats.kinds import Task
 from shoal.formats.stored import Stored, as_kind, naming
 from shoal.transform.step import smallest_draws, training_rows
@@ -146,29 +146,39 @@ class Encoder:
         return self.label.decode(y)
 
     def save(self, path: Path) -> list[str]:
-        """Write one skops file; the same fit gives the same bytes.
+        """Write one safetensors file; the same fit gives the same bytes.
 
         Returns:
             Types in it that are passed to :meth:`load` as trusted; none for encoders by name.
+
+        Raises:
+            ModelError: An encoder that the user names cannot be kept without pickle.
         """
-        content = {
-            "format": 1,
+        tensors: dict[str, NDArray[Any]] = {}
+        entries: list[dict[str, object]] = []
+        trusted: set[str] = set()
+        for place, encoder in enumerate(self.encoders):
+            fitted, types = encoder.stored()
+            arrays = {name: each for name, each in fitted.items() if isinstance(each, np.ndarray)}
+            tensors |= {f"{place}.{name}": array for name, array in arrays.items()}
+            trusted.update(types)
+            named = {} if "_target_" in encoder.given else {"encoder": encoder.name}
+            entry: dict[str, object] = {
+                "column": encoder.column,
+                "kind": encoder.place.kind,
+                "spec": named | encoder.given,
+                "fitted": {name: each for name, each in fitted.items() if name not in arrays},
+            }
+            entries.append(entry)
+        meta = {
+            "format": 2,
             "task": self.task,
             "label": self.label.model_dump(),
             "training_rows": self.training_rows,
-            "encoders": [
-                {
-                    "column": encoder.column,
-                    "kind": encoder.place.kind,
-                    "spec": encoder.given
-                    if "_target_" in encoder.given
-                    else {"encoder": encoder.name, **encoder.given},
-                    "fitted": encoder.fitted,
-                }
-                for encoder in self.encoders
-            ],
+            "encoders": entries,
         }
-        return skops_file.save(path, content)
+        save_state(path, tensors, meta, recorded=False)
+        return sorted(trusted)
 
     @classmethod
     def load(cls, path: Path, trusted: Sequence[str] = (), features: int | None = None) -> Encoder:
@@ -194,14 +204,20 @@ class Encoder:
         cls, raw: bytes, path: Path, trusted: Sequence[str] = (), features: int | None = None
     ) -> Encoder:
         """The same from the file's bytes."""
-        content = skops_file.parse(raw, path, trusted)
+        tensors, meta = parse_state(raw, path)
         with naming(path):
-            stored = as_kind(_State, content)
+            stored = as_kind(_State, meta)
             encoders = []
-            for entry in stored.encoders:
+            for number, entry in enumerate(stored.encoders):
                 place = ColumnSetting(entry.column, entry.kind, "encode", 0)
                 encoder = make_encoder(entry.spec, place)
-                encoder.restore(entry.fitted)
+                start = f"{number}."
+                arrays = {
+                    name.removeprefix(start): tensor
+                    for name, tensor in tensors.items()
+                    if name.startswith(start)
+                }
+                encoder.restore(entry.fitted | arrays, trusted)
                 encoders.append(encoder)
             width = sum(encoder.width for encoder in encoders)
             if not encoders or (features is not None and width != features):
@@ -222,7 +238,7 @@ class _Column(Stored):
 class _State(Stored):
     """The content that :meth:`Encoder.save` writes."""
 
-    format: Literal[1]
+    format: Literal[2]
     task: Task
     label: dict[str, object]
     training_rows: NonNegativeInt

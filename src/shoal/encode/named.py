@@ -12,15 +12,17 @@ import numpy as np
 from pydantic import ConfigDict, FiniteFloat, PositiveInt
 from typing_extensions import TypedDict
 
+from shoal.encode import skops_file
 from shoal.encode.column import ColumnEncoder, Target, fill_gaps, fit_gaps, gap_names
 from shoal.errors import CorruptError, ModelError
+from shoal.formats.stored import naming, tensor_of
 from shoal.formats.tables import ARRAY_KINDS, without_gaps
 from shoal.settings.targets import import_target
 from shoal.settings.user_code import check_arguments
 from shoal.training.exact import BLOCK_ROWS, ExactProduct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -120,13 +122,18 @@ class Named(ColumnEncoder):
     kinds = ("numeric", "categorical", "text", *ARRAY_KINDS)
     Fitted: ClassVar[Any] = _NamedFitted
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
-        """The fitted one: whichever class was trusted."""
-        return self.fitted["estimator"]
+    def stored(self) -> tuple[Mapping[str, object], Sequence[str]]:
+        """The estimator as an array of the bytes of a skops file."""
+        raw = skops_file.dumps(self.fitted["estimator"], self._stored)
+        array = np.frombuffer(raw, np.uint8)
+        return self.fitted | {"estimator": array}, skops_file.types_to_trust(raw)
 
-    def restore(self, fitted: object) -> None:
+    def restore(self, fitted: object, trusted: Sequence[str] = ()) -> None:
         """Set estimator and width, and the gaps of numbers."""
         super().restore(fitted)
+        with naming(self._stored):
+            raw = tensor_of(self.fitted, "estimator", "uint8", (None,)).tobytes()
+        self.fitted["estimator"] = skops_file.parse(raw, self._stored, trusted)
         if self.place.kind == "numeric" and not {"fill", "marked"} <= self.fitted.keys():
             raise CorruptError(f"{self._stored}: fill and marked are missing, what fills its gaps")
 

@@ -1,4 +1,8 @@
-"""Fitted estimators in one skops file: no pickle, equal content is equal bytes."""
+"""A fitted estimator of a class that the user names, by skops: no pickle, equal bytes if equal.
+
+The import of skops takes twice as long as torch's, so Shoal's own encoders keep their state
+otherwise, see :mod:`shoal.encode.column`.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,11 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, ModelError
-from shoal.formats.files import replacing
 from shoal.formats.json_file import parse_json
 from shoal.settings.targets import check_trust, import_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _SCHEMA = "schema.json"
 _GROWTH = 4
@@ -26,24 +28,30 @@ _LONGEST = 1 << 25
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def save(path: Path, content: dict[str, object]) -> list[str]:
-    """Write plain values and estimators, atomically.
+def dumps(estimator: object, place: str) -> bytes:
+    """A fitted estimator as the bytes of a skops file.
 
-    Returns:
-        Types in it that :func:`parse` loads only if they are named as trusted.
+    Args:
+        estimator: The estimator.
+        place: Begins an error.
 
     Raises:
-        ModelError: An estimator holds something that cannot be written without pickle.
+        ModelError: It holds something that cannot be written without pickle.
     """
     import skops.io
 
     try:
-        raw = skops.io.dumps(content)
+        raw = skops.io.dumps(estimator)
     except Exception as error:  # a user's class may hold anything
         problem = f"an encoder cannot be kept without pickle: {_brief(error)}"
-        raise ModelError(f"{path}: {problem}") from error
-    with replacing(path) as aside:
-        aside.write_bytes(_canonical(raw))
+        raise ModelError(f"{place}: {problem}") from error
+    return _canonical(raw)
+
+
+def types_to_trust(raw: bytes) -> list[str]:
+    """Types in an estimator of :func:`dumps` that :func:`parse` loads only if they are trusted."""
+    import skops.io
+
     return sorted(skops.io.get_untrusted_types(data=raw))
 
 
@@ -82,12 +90,12 @@ def _anonymous(node: dict[str, object], names: dict[str, str]) -> dict[str, obje
     return node
 
 
-def parse(raw: bytes, path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - what was saved
-    """Content of a file that :func:`save` wrote.
+def parse(raw: bytes, place: str, trusted: Sequence[str] = ()) -> Any:  # noqa: ANN401 - any class
+    """The estimator that :func:`dumps` wrote.
 
     Args:
-        raw: The file's content.
-        path: The file, for messages.
+        raw: Its bytes.
+        place: Begins each error.
         trusted: Types, or modules exactly as types name them, that may be imported and built
             beyond those of numpy, scipy and scikit-learn that skops knows.
 
@@ -98,45 +106,45 @@ def parse(raw: bytes, path: Path, trusted: Sequence[str] = ()) -> Any:  # noqa: 
     import skops.io
 
     try:
-        _check_size(raw, path)
+        _check_size(raw, place)
         needed = skops.io.get_untrusted_types(data=raw)
     except CorruptError:
         raise
     except Exception as error:  # skops raises whatever its parsers raise
-        raise CorruptError(f"{path}: not readable as skops ({_brief(error)})") from None
+        raise CorruptError(f"{place}: not readable as skops ({_brief(error)})") from None
     for kind in needed:
-        check_trust(f"{path}: a part of it", kind, trusted)
+        check_trust(f"{place}: a part of it", kind, trusted)
     for kind in needed:
         import_target(kind, "state")
     try:
         return skops.io.loads(raw, trusted=needed)
     except ImportError as error:
-        raise ModelError(f"{path}: a type in it does not import: {_brief(error)}") from error
+        raise ModelError(f"{place}: a type in it does not import: {_brief(error)}") from error
     except Exception as error:  # as above
-        raise CorruptError(f"{path}: not readable as skops ({_brief(error)})") from error
+        raise CorruptError(f"{place}: not readable as skops ({_brief(error)})") from error
 
 
-def _check_size(raw: bytes, path: Path) -> None:
+def _check_size(raw: bytes, place: str) -> None:
     """Refuse a file that unpacks to much more than it is, or names its arrays again and again.
 
-    :func:`save` compresses nothing, except that scipy compresses its sparse matrices, which are
+    :func:`dumps` compresses nothing, except that scipy compresses its sparse matrices, which are
     zip files within the file.
     """
     with zipfile.ZipFile(io.BytesIO(raw)) as file:
         members = file.infolist()
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
-                raise CorruptError(f"{path}: {member.filename!r} is compressed, as none here is")
+                raise CorruptError(f"{place}: {member.filename!r} is compressed, as none here is")
         if sum(member.file_size for member in members) > len(raw):
-            raise CorruptError(f"{path}: its parts are longer than the file")
+            raise CorruptError(f"{place}: its parts are longer than the file")
         sizes = {member.filename: _unpacked(file, member.filename) for member in members}
         schema = parse_json(
-            file.read(_SCHEMA), f"{path}: {_SCHEMA}", dict[str, object], limit=_LONGEST
+            file.read(_SCHEMA), f"{place}: {_SCHEMA}", dict[str, object], limit=_LONGEST
         )
     total = sum(sizes.get(name, 0) for name in _named(schema))
     if total > _GROWTH * len(raw) + _ALWAYS:
         raise CorruptError(
-            f"{path}: its {len(raw)} bytes would take {total} in memory, more than "
+            f"{place}: its {len(raw)} bytes would take {total} in memory, more than "
             f"{_GROWTH} times as many"
         )
 

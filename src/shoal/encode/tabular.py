@@ -1,16 +1,22 @@
-"""Encoders of numeric and categorical columns, one feature or several per column."""
+"""Encoders of numeric and categorical columns, one feature or several per column.
+
+Some are fitted by scikit-learn; none needs it to encode, and gives what scikit-learn would, bit for
+bit.
+"""
 
 from __future__ import annotations
 
+import json
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, NotRequired
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
+from pydantic import ConfigDict, Field, FiniteFloat
+from typing_extensions import TypedDict
 
 from shoal.encode.column import (
     ColumnEncoder,
-    Estimator,
     Gaps,
     Target,
     fill_gaps,
@@ -19,18 +25,22 @@ from shoal.encode.column import (
     no_value,
     open_gaps,
 )
-from shoal.errors import DataError
+from shoal.errors import CorruptError, DataError
+from shoal.formats.json_file import parse_json
+from shoal.formats.stored import tensor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from shoal.encode.column import Floats
 
+    Float64 = NDArray[np.float64]
+
 _QUANTILES = 1000
-
-
-class _NumericFitted(Gaps):
-    estimator: NotRequired[Any]
+_NEAR = 1e-7
+"""How near to the least and largest training value counts as that value, as in scikit-learn."""
 
 
 class _Numeric(ColumnEncoder):
@@ -40,30 +50,41 @@ class _Numeric(ColumnEncoder):
     """
 
     kinds = ("numeric",)
-    Fitted: ClassVar[Any] = _NumericFitted
+    Fitted: ClassVar[Any] = Gaps
 
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
-        self.fitted = fit_gaps(values, self.column)
-        estimator = self.estimator(len(values))
-        if estimator is not None:
-            self.fitted["estimator"] = estimator.fit(fill_gaps(values, self.fitted)[0])
+        gaps = fit_gaps(values, self.column)
+        self.fitted = {**gaps, **self._learn(fill_gaps(values, gaps)[0])}
 
     def encode(self, values: NDArray[Any]) -> Floats:
         filled, marks = fill_gaps(values, self.fitted)
-        if "estimator" in self.fitted:
-            filled = self.fitted["estimator"].transform(filled)
         with np.errstate(over="ignore"):  # what is not finite is reported by the caller
-            return np.concatenate([filled.astype(np.float32), marks], axis=1)
+            return np.concatenate([self._apply(filled).astype(np.float32), marks], axis=1)
 
-    def decode(self, features: Floats) -> NDArray[np.float64]:
-        values = features[:, :1].astype(np.float64)
-        if "estimator" in self.fitted:
-            values = self.fitted["estimator"].inverse_transform(values)
-        return open_gaps(values[:, 0], features, self.fitted)
+    def decode(self, features: Floats) -> Float64:
+        values = self._undo(features[:, 0].astype(np.float64))
+        return open_gaps(values, features, self.fitted)
+
+    def _learn(self, values: Float64) -> dict[str, object]:  # noqa: ARG002
+        """Fitted state beside the gaps, from training values ``(rows, 1)``."""
+        return {}
+
+    def _apply(self, values: Float64) -> Float64:
+        """Encoded values, of the same shape."""
+        return values
+
+    def _undo(self, encoded: Float64) -> Float64:
+        """Values that were encoded so."""
+        return encoded
 
     @property
     def names(self) -> list[str]:
         return [self.column, *gap_names(self.column, self.fitted)]
+
+
+class _ScaleFitted(Gaps):
+    mean: FiniteFloat
+    spread: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Scale(_Numeric):
@@ -73,15 +94,76 @@ class Scale(_Numeric):
     """
 
     name = "scale"
+    Fitted: ClassVar[Any] = _ScaleFitted
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
-        """scikit-learn's."""
+    def _learn(self, values: Float64) -> dict[str, object]:
         from sklearn.preprocessing import StandardScaler
 
-        return StandardScaler()
+        scaler = StandardScaler().fit(values)
+        return {"mean": float(scaler.mean_[0]), "spread": float(scaler.scale_[0])}
+
+    def _apply(self, values: Float64) -> Float64:
+        scaled: Float64 = (values - self.fitted["mean"]) / self.fitted["spread"]
+        return scaled
+
+    def _undo(self, encoded: Float64) -> Float64:
+        values: Float64 = encoded * self.fitted["spread"] + self.fitted["mean"]
+        return values
 
 
-class Quantile(_Numeric):
+class _QuantileFitted(Gaps):
+    quantiles: Any
+
+
+class _Quantiles(_Numeric):
+    """A value's place among training values, from 0 to 1."""
+
+    Fitted: ClassVar[Any] = _QuantileFitted
+
+    def _learn(self, values: Float64) -> dict[str, object]:
+        from sklearn.preprocessing import QuantileTransformer
+
+        count = self._count(len(values))
+        fitted = QuantileTransformer(n_quantiles=count, subsample=None).fit(values)
+        return {"quantiles": fitted.quantiles_[:, 0]}
+
+    def _count(self, rows: int) -> int:
+        """Quantiles that are kept of so many training rows."""
+        return rows
+
+    def check_arrays(self) -> None:
+        """Compare the quantiles with what a fit gives."""
+        if (np.diff(tensor_of(self.fitted, "quantiles", "float64", (None,))) < 0).any():
+            raise CorruptError("tensor 'quantiles' is not in order")
+
+    @cached_property
+    def _ranks(self) -> Float64:
+        """Rank of each quantile."""
+        return np.linspace(0, 1, len(self.fitted["quantiles"]))
+
+    def _apply(self, values: Float64) -> Float64:
+        # Equal quantiles have several ranks: the mean of the first and the last.
+        quantiles, ranks = self.fitted["quantiles"], self._ranks
+        low = -np.interp(-values, -quantiles[::-1], -ranks[::-1])
+        encoded: Float64 = 0.5 * (np.interp(values, quantiles, ranks) + low)
+        encoded[self._is_end(values, quantiles[-1], 1)] = 1
+        encoded[self._is_end(values, quantiles[0], -1)] = 0
+        return encoded
+
+    def _undo(self, encoded: Float64) -> Float64:
+        quantiles = self.fitted["quantiles"]
+        values: Float64 = np.interp(encoded, self._ranks, quantiles)
+        values[self._is_end(encoded, 1, 1)] = quantiles[-1]
+        values[self._is_end(encoded, 0, -1)] = quantiles[0]
+        return values
+
+    def _is_end(self, values: Float64, end: float, side: int) -> NDArray[np.bool_]:  # noqa: ARG002
+        """Which values count as the largest (``side`` 1) or least (-1)."""
+        is_end: NDArray[np.bool_] = values == end
+        return is_end
+
+
+class Quantile(_Quantiles):
     """The normal deviate of the value's quantile among training rows; robust to outliers.
 
     Unseen: mapped, beyond the ends to the end.
@@ -89,29 +171,33 @@ class Quantile(_Numeric):
 
     name = "quantile"
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401
-        """scikit-learn's."""
-        from sklearn.preprocessing import QuantileTransformer
+    def _count(self, rows: int) -> int:
+        return min(_QUANTILES, rows)
 
-        return QuantileTransformer(
-            n_quantiles=min(_QUANTILES, rows), output_distribution="normal", subsample=None
-        )
+    def _apply(self, values: Float64) -> Float64:
+        from scipy.special import ndtri
+
+        least = _NEAR - np.spacing(1)
+        encoded: Float64 = np.clip(ndtri(super()._apply(values)), ndtri(least), ndtri(1 - least))
+        return encoded
+
+    def _undo(self, encoded: Float64) -> Float64:
+        from scipy.special import ndtr
+
+        return super()._undo(ndtr(encoded))
+
+    def _is_end(self, values: Float64, end: float, side: int) -> NDArray[np.bool_]:
+        is_end: NDArray[np.bool_] = (values + side * _NEAR - end) * side > 0
+        return is_end
 
 
-class Rank(_Numeric):
+class Rank(_Quantiles):
     """The value's rank among training values, from 0 to 1; between two of them in proportion.
 
     Unseen: mapped, beyond the ends to the end.
     """
 
     name = "rank"
-
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401
-        """scikit-learn's."""
-        from sklearn.preprocessing import QuantileTransformer
-
-        # As many quantiles as rows: the training values themselves. Equal ones share a rank.
-        return QuantileTransformer(n_quantiles=rows, subsample=None)
 
 
 class Passthrough(_Numeric):
@@ -123,6 +209,12 @@ class Passthrough(_Numeric):
     name = "passthrough"
 
 
+class _CategoricalFitted(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    categories: Any
+
+
 class _Categorical(ColumnEncoder):
     """A category.
 
@@ -130,19 +222,43 @@ class _Categorical(ColumnEncoder):
     """
 
     kinds = ("categorical", "text")
-    Fitted: ClassVar[Any] = Estimator
+    Fitted: ClassVar[Any] = _CategoricalFitted
 
-    def encode(self, values: NDArray[Any]) -> Floats:
-        encoded = pa.array(values, pa.string()).dictionary_encode()
-        distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-        places = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
-        features: Floats = self.encode_distinct(distinct)[places]
-        return features
+    def check_arrays(self) -> None:
+        """Compare the categories with what a fit gives."""
+        tensor_of(self.fitted, "categories", "uint8", (None,))
+        if len(self._codes) < len(self.categories):
+            raise CorruptError("tensor 'categories' names one of them twice")
 
-    def encode_distinct(self, values: NDArray[Any]) -> Floats:
-        """Features of some categories, ``(categories, features)``."""
-        encoded = self.fitted["estimator"].transform(values[:, np.newaxis])
-        return np.asarray(encoded, dtype=np.float32)
+    @cached_property
+    def categories(self) -> list[str | None]:
+        """Those of the training fold, sorted; None, for a missing value, last.
+
+        Raises:
+            CorruptError: A state from a file holds none.
+        """
+        raw = self.fitted["categories"].tobytes()
+        found: list[str | None] = parse_json(
+            raw, "tensor 'categories'", list[str | None], limit=len(raw)
+        )
+        if not found:
+            raise CorruptError("tensor 'categories' names none of them")
+        return found
+
+    @cached_property
+    def _codes(self) -> dict[str | None, int]:
+        return {category: code for code, category in enumerate(self.categories)}
+
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Place of each value among the categories, int64 ``(rows,)``; -1 for others."""
+        known = self._codes
+        return np.fromiter((known.get(value, -1) for value in values), np.int64, len(values))
+
+
+def _as_array(categories: Iterable[str | None]) -> NDArray[np.uint8]:
+    """Categories as the bytes of a JSON text, sorted, None last."""
+    ordered = sorted(set(categories), key=lambda category: (category is None, category or ""))
+    return np.frombuffer(json.dumps(ordered, ensure_ascii=False).encode(), np.uint8)
 
 
 class OneHot(_Categorical):
@@ -153,28 +269,31 @@ class OneHot(_Categorical):
 
     name = "one_hot"
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
-        """scikit-learn's."""
-        from sklearn.preprocessing import OneHotEncoder
-
-        return OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         """Learn the categories."""
-        self.fitted = {"estimator": self.estimator(len(values)).fit(values[:, np.newaxis])}
+        self.fitted = {"categories": _as_array(values)}
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        """0 or 1, ``(rows, categories)``."""
+        codes = self.codes(values)
+        features = np.zeros((len(values), len(self.categories)), np.float32)
+        known = np.flatnonzero(codes >= 0)
+        features[known, codes[known]] = 1
+        return features
 
     def decode(self, features: Floats) -> NDArray[Any]:
         """Categories; None for a gap, and where no feature is 1."""
-        values = self.fitted["estimator"].inverse_transform(features)
-        return np.asarray(values, dtype=object)[:, 0]
+        known: NDArray[Any] = np.array([*self.categories, None], dtype=object)
+        codes = np.where(features.any(axis=1), features.argmax(axis=1), -1)
+        values: NDArray[Any] = known[codes]
+        return values
 
     @property
     def names(self) -> list[str]:
         """``column=category``, and ``column (missing)``."""
-        (categories,) = self.fitted["estimator"].categories_
         return [
             f"{self.column} (missing)" if category is None else f"{self.column}={category}"
-            for category in categories.tolist()
+            for category in self.categories
         ]
 
 
@@ -187,36 +306,27 @@ class Ordinal(_Categorical):
 
     name = "ordinal"
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
-        """scikit-learn's."""
-        from sklearn.preprocessing import OrdinalEncoder
-
-        return OrdinalEncoder(
-            handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32
-        )
-
     def fit(self, values: NDArray[Any], target: Target) -> None:  # noqa: ARG002
         """Learn the categories, sorted.
 
         Raises:
             DataError: The column has no value at all.
         """
-        present = np.array([value for value in values if value is not None], dtype=object)
-        if not len(present):
+        present = [value for value in values if value is not None]
+        if not present:
             raise no_value(self.column, len(values))
-        self.fitted = {"estimator": self.estimator(len(present)).fit(present[:, np.newaxis])}
+        self.fitted = {"categories": _as_array(present)}
 
-    def encode_distinct(self, values: NDArray[Any]) -> Floats:
+    def encode(self, values: NDArray[Any]) -> Floats:
         """One feature, a whole number."""
-        encoded = super().encode_distinct(values)
-        encoded[[value is None for value in values]] = -2
-        return encoded
+        codes = self.codes(values)
+        codes[[value is None for value in values]] = -2
+        return codes.astype(np.float32)[:, np.newaxis]
 
     def decode(self, features: Floats) -> NDArray[Any]:
         """Categories; None for a gap, and for an unseen category."""
-        (categories,) = self.fitted["estimator"].categories_
         # -1 and -2 find the two that stand last.
-        known: NDArray[Any] = np.array([*categories, None, None], dtype=object)
+        known: NDArray[Any] = np.array([*self.categories, None, None], dtype=object)
         values: NDArray[Any] = known[features[:, 0].astype(np.int64)]
         return values
 
@@ -226,7 +336,8 @@ class Ordinal(_Categorical):
         return [self.column]
 
 
-class _TargetFitted(Estimator):
+class _TargetFitted(_CategoricalFitted):
+    means: Any
     names: list[str]
 
 
@@ -246,11 +357,11 @@ class TargetMean(_Categorical):
     name = "target"
     Fitted: ClassVar[Any] = _TargetFitted
 
-    def estimator(self, rows: int) -> Any:  # noqa: ANN401, ARG002
-        """scikit-learn's."""
-        from sklearn.preprocessing import TargetEncoder
-
-        return TargetEncoder(random_state=self.place.seed)
+    def check_arrays(self) -> None:
+        """Compare categories and means with what a fit gives."""
+        super().check_arrays()
+        shape = (len(self.categories) + 1, len(self.fitted["names"]))
+        tensor_of(self.fitted, "means", "float64", shape)
 
     def fit(self, values: NDArray[Any], target: Target) -> None:
         """Learn the label's mean in each category.
@@ -258,6 +369,8 @@ class TargetMean(_Categorical):
         Raises:
             DataError: The sample holds one class only.
         """
+        from sklearn.preprocessing import TargetEncoder
+
         kind = "continuous"
         names = [f"{self.column} (mean label)"]
         if target.classes is not None:
@@ -270,12 +383,23 @@ class TargetMean(_Categorical):
             kind = "binary" if len(codes) == 2 else "multiclass"
             shown = codes[1:] if len(codes) == 2 else codes
             names = [f"{self.column} (share of {target.classes[code]})" for code in shown]
-        encoder = self.estimator(len(values)).set_params(target_type=kind)
+        encoder = TargetEncoder(target_type=kind, random_state=self.place.seed)
         with warnings.catch_warnings():
             # Many classes are no mistake here: the type of the label is known.
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             encoder.fit(values[:, np.newaxis], target.y)
-        self.fitted = {"estimator": encoder, "names": names}
+        means = np.column_stack(encoder.encodings_)
+        others = np.atleast_1d(encoder.target_mean_)[np.newaxis]
+        self.fitted = {
+            "categories": _as_array(encoder.categories_[0].tolist()),
+            "means": np.concatenate([means, others]).astype(np.float64),
+            "names": names,
+        }
+
+    def encode(self, values: NDArray[Any]) -> Floats:
+        """Means of the categories; the last row of the table, which -1 finds, is of all others."""
+        means: Floats = self.fitted["means"].astype(np.float32)
+        return means[self.codes(values)]
 
     @property
     def names(self) -> list[str]:

@@ -61,13 +61,22 @@ def save_state(
     path: str | os.PathLike[str],
     tensors: Tensors,
     meta: Mapping[str, object],
+    *,
+    recorded: bool = True,
 ) -> None:
-    """Write tensors and JSON ``meta`` to a safetensors file, atomically and byte for byte alike."""
+    """Write tensors and JSON ``meta`` to a safetensors file, atomically and byte for byte alike.
+
+    Args:
+        path: The file.
+        tensors: Arrays by name.
+        meta: JSON values.
+        recorded: Whether it says what it was made from; without, equal state is equal bytes.
+    """
     from safetensors.numpy import save_file
 
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     hashes = {name: tensor_hash(array) for name, array in arrays.items()}
-    record = {"meta": dict(meta), "hashes": hashes} | made_from()
+    record = {"meta": dict(meta), "hashes": hashes} | (made_from() if recorded else {})
     header = {"shoal": canonical_json(record)}
     with replacing(path) as aside:
         save_file(arrays, aside, metadata=header)

@@ -76,7 +76,7 @@ def pool(
     state = {
         "columns.json": columns,
         "transform.json": transform,
-        "encoder.skops": encoder,
+        "encoder.safetensors": encoder,
         "shapes.json": shapes,
         "embedder.safetensors": embedder,
         "router.safetensors": router,

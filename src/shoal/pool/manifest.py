@@ -17,13 +17,13 @@ from shoal.settings.learning import Model
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 GENERALIST_FILE = "generalist.safetensors"
 STATE_FILES = (
     "columns.json",
     "transform.json",
-    "encoder.skops",
+    "encoder.safetensors",
     "shapes.json",
     "embedder.safetensors",
     "router.safetensors",
@@ -81,7 +81,7 @@ class Manifest(Stored):
     Names are those that a pool's files have and no others: none leads out of the folder.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     shoal: str
     experiment: str
     generation: PositiveInt

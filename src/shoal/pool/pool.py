@@ -107,8 +107,8 @@ class Pool:
         for target in self.pipeline.targets:
             check_trust("the pool's transform", target, trust)
         self.encoder: Encoder = Encoder.parse(
-            sealed.read("encoder.skops"),
-            folder / "encoder.skops",
+            sealed.read("encoder.safetensors"),
+            folder / "encoder.safetensors",
             trust,
             math.prod(self.shapes.x_shape),
         )
@@ -257,9 +257,12 @@ def check_together(pool: Pool) -> None:
     wants_generalist = bool(pool.gate.closed)
     column = router.assigner.column
     facts = {
-        ("encoder.skops", "task"): (encoder.task, columns.task),
-        ("encoder.skops", "label"): (encoder.label.column, columns.label),
-        ("encoder.skops", "columns"): (kinds, [(n, columns.kinds[n]) for n in columns.inputs]),
+        ("encoder.safetensors", "task"): (encoder.task, columns.task),
+        ("encoder.safetensors", "label"): (encoder.label.column, columns.label),
+        ("encoder.safetensors", "columns"): (
+            kinds,
+            [(n, columns.kinds[n]) for n in columns.inputs],
+        ),
         ("shapes.json", "task"): (shapes.task, columns.task),
         ("shapes.json", "x_shape"): (tuple(shapes.x_shape), tuple(encoder.x_shape)),
         ("shapes.json", "classes"): (shapes.classes, encoder.classes),

@@ -103,6 +103,5 @@ _READERS: dict[str, Callable[[Path], tuple[Any, Record]]] = {
     ".safetensors": _safetensors,
     ".parquet": _parquet,
     ".zip": _rows,
-    ".skops": _members,
     ".html": _page,
 }
