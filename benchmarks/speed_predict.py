@@ -35,6 +35,12 @@ from shoal.cluster.merge import Bounds
 from shoal.embed.pca import fit_pca
 from shoal.embed.rows import training_rows
 from shoal.encode.encoder import Encoder
+from shoal.formats.fitted_state import save_state
+from shoal.formats.json_file import write_json
+from shoal.formats.ledger import Ledger
+from shoal.formats.row_store import RowArray, ShardRows, write_rows
+from shoal.formats.shapes import Shapes
+from shoal.formats.tables import TRAIN, VALIDATION, Columns, Table, write_table
 from shoal.partitions.random_partitions import (
     BASELINE_ROWS,
     RandomRows,
@@ -42,12 +48,6 @@ from shoal.partitions.random_partitions import (
     random_bounds,
     random_draw,
 )
-from shoal.formats.fitted_state import save_state
-from shoal.formats.json_file import write_json
-from shoal.formats.ledger import Ledger
-from shoal.formats.row_store import RowArray, ShardRows, write_rows
-from shoal.formats.shapes import Shapes
-from shoal.formats.tables import TRAIN, VALIDATION, Columns, Table, write_table
 from shoal.pool.command import pool
 from shoal.pool.pool import Pool
 from shoal.settings.data import Encode

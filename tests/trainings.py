@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 import shoal.training.curve
+import shoal.training.lanes
 from examples.housing_net import HousingNet
 from shoal.embed.train import fit_neural
 from shoal.formats.fitted_state import save_state
@@ -22,7 +23,8 @@ from shoal.models import MLP
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
 from shoal.training.determinism import deterministic
-from shoal.training.fit import train_on_rows, train_on_shards
+from shoal.training.fit import begin_on_rows, train_on_rows, train_on_shards
+from shoal.training.lanes import Lanes
 from shoal.training.model import weights
 from shoal.training.processes import end_helpers
 from shoal.training.resume import Checkpoints
@@ -163,6 +165,28 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
     return weights(net)
 
 
+def in_lanes(_: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints):
+    """Weights of five models that step together, each with a checkpoint of its own."""
+    shoal.training.lanes.FEWEST = 2
+    settings = TRAINING.model_copy(update={"batch_size": 32})
+    nets, begun, own = [MLP(4, 2, 8, 1) for _ in range(5)], [], []
+    for number, net in enumerate(nets):
+        rows = {name: array[number:] for name, array in table().items()}
+        out = folder / f"{number}.safetensors"
+        own.append(Checkpoints(out, checkpoints.seconds, ledger, {"number": number}))
+        begun.append(
+            begin_on_rows(
+                net, rows, settings, "classification", 32 * (20 + number), ledger, own[-1], None, {}
+            )
+        )
+    for run in Lanes().train(("kind", each.lean) for each in begun):
+        assert run.failure is None
+    for each, checkpoint in zip(begun, own, strict=True):
+        each.close()
+        checkpoint.remove()
+    return {f"{n}/{k}": v for n, net in enumerate(nets) for k, v in weights(net).items()}
+
+
 def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | None) -> None:
     """Train; write ``out.safetensors``, ledger and log; get a signal after a step, if asked to."""
     mode = os.O_APPEND if "LOCAL_RANK" in os.environ else os.O_TRUNC
@@ -173,7 +197,7 @@ def attempt(kind: str, folder: Path, seconds: float, kill: tuple[int, int] | Non
     ledger = Ledger("test")
     out = folder / "out.safetensors"
     checkpoints = Checkpoints(out, seconds, ledger, {"kind": kind})
-    tensors = train(kind, folder, ledger, checkpoints)
+    tensors = (in_lanes if kind == "lanes" else train)(kind, folder, ledger, checkpoints)
     ledger.write(folder / "ledger.json")
     save_state(out, tensors, {})
     checkpoints.remove()

@@ -11,6 +11,7 @@ import pytest
 from shoal.errors import ModelError
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json
+from shoal.train_specialists.command import Common
 from shoal.train_specialists.pack_command import Work, train_members
 from tests.documents import plain_steps
 
@@ -23,7 +24,8 @@ def work(tmp_path: Path) -> Any:
     path, steps = tmp_path / "unused", plain_steps()
     path.touch()
     never = lambda *_: False  # noqa: E731 - a store that has nothing
-    return Work(None, None, steps, path, path, path, never, 1, 60)  # type: ignore[arg-type]
+    common = Common(None, None, path, path, path, 60)  # type: ignore[arg-type]
+    return Work(common, steps, never, 1)
 
 
 @pytest.fixture
@@ -53,17 +55,26 @@ def trained(monkeypatch: pytest.MonkeyPatch):
     turns: list[str] = []
     failing: dict[str, Exception] = {}
 
-    def train(model, training, candidate, index, digest, base, shapes, out, ledger, seconds):
-        assert candidate.point == {"lr": out.parent.name}
-        turns.append("/".join(out.parts[-4:-1]))
-        os.write(1, f"training {digest}\n".encode())
-        if digest in failing:
-            raise failing[digest]
-        for path in (out, ledger):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(digest)
+    class Stand:
+        """A slot that trains without lanes."""
 
-    monkeypatch.setattr("shoal.train_specialists.command.train_slot", train)
+        lean = None
+
+        def __init__(self, common, candidate, digest, out, ledger_out):
+            assert candidate.point == {"lr": out.parent.name}
+            turns.append("/".join(out.parts[-4:-1]))
+            os.write(1, f"training {digest}\n".encode())
+            self._digest, self._paths = digest, (out, ledger_out)
+
+        def train(self):
+            """Fail, or write the files."""
+            if self._digest in failing:
+                raise failing[self._digest]
+            for path in self._paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(self._digest)
+
+    monkeypatch.setattr("shoal.train_specialists.command.Slot", Stand)
     return turns, failing
 
 
@@ -182,7 +193,7 @@ def test_random_generators_are_given_back_as_they_were(
         torch.set_default_dtype(torch.float64)
         raise ModelError("enough")
 
-    monkeypatch.setattr("shoal.train_specialists.command.train_slot", draw)
+    monkeypatch.setattr("shoal.train_specialists.command.Slot", draw)
 
     run(work, members, tmp_path / "status.json")
 

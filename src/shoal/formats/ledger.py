@@ -14,7 +14,7 @@ from shoal.formats.json_file import write_json
 from shoal.formats.provenance import made_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shoal.formats.documents.ledger import Device, Flops, LedgerRecord
 
@@ -30,7 +30,7 @@ class Ledger:
         flops: Floating-point operations, counted or by a published formula.
         detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
         learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
-            loss since the point before; see :class:`shoal.training.loop.LearningCurve`.
+            loss since the point before; see :class:`shoal.training.curve.LearningCurve`.
     """
 
     job: str
@@ -39,13 +39,20 @@ class Ledger:
     flops: float = 0.0
     detail: dict[str, float] = field(default_factory=dict)
     learning_curves: list[list[list[float]]] = field(default_factory=list)
+    _clock: Callable[[], float] = time.perf_counter
     _start: float = field(default_factory=time.perf_counter)
     _earlier: float = 0
 
     @property
     def seconds(self) -> float:
         """Time spent on the job, that before an interruption included."""
-        return self._earlier + time.perf_counter() - self._start
+        return self._earlier + self._clock() - self._start
+
+    def time_by(self, clock: Callable[[], float]) -> None:
+        """Go on by another clock: the job's share of what several jobs do together."""
+        self._earlier = self.seconds
+        self._clock = clock
+        self._start = clock()
 
     def resume(self, seconds: float) -> None:
         """Add the seconds of earlier attempts, as their last checkpoint has them."""

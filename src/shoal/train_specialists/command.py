@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DivergedError
@@ -12,11 +13,12 @@ from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.candidate import Candidate
+    from shoal.training.loop import Begun
     from shoal.training.resume import Part
 
 
@@ -57,78 +59,161 @@ def base_fit(
     checkpoints.remove()
 
 
-def train_slot(
-    model: Model,
-    training: Training,
-    candidate: Candidate,
-    index_path: Path,
-    digest: str,
-    base_path: Path,
-    shapes_path: Path,
-    out: Path,
-    ledger_out: Path,
-    checkpoint_seconds: float,
-) -> None:
-    """Train one slot of a search from the base on its partition's rows and no others.
+@dataclass(frozen=True)
+class Common:
+    """What the slots of a search have in common.
+
+    Attributes:
+        model: The user's model.
+        training: Settings of the training.
+        index: The partition index.
+        base: The base, from which every training starts.
+        shapes: Shape of rows and labels.
+        checkpoint_seconds: Time between two checkpoints of a training.
+        costs: FLOPs of a step, by kind of model and shape of a batch.
+    """
+
+    model: Model
+    training: Training
+    index: Path
+    base: Path
+    shapes: Path
+    checkpoint_seconds: float
+    costs: dict[str, dict[Hashable, int]] = field(default_factory=lambda: defaultdict(dict))
+
+
+class Slot:
+    """The training of one slot from the base on its partition's rows and no others.
 
     Rows of classes that the generation does not know are left out. A training in parts has the
     bits of one that is done at once. One that may diverge, and does, says so in its weights'
     record and ranks last.
 
-    Args:
-        model: The user's model.
-        training: Settings of the training.
-        candidate: What the slot trains.
-        index_path: The partition index.
-        digest: Digest of the partition's training rows.
-        base_path: The base.
-        shapes_path: Shape of rows and labels.
-        out: The weights.
-        ledger_out: What the training cost.
-        checkpoint_seconds: Time between two checkpoints.
+    Attributes:
+        ledger: Its account.
+        kind: What it has in common with trainings that may step together with it.
+        lean: Its steps, where some are left and are done without Lightning; else None.
+    """
+
+    def __init__(
+        self, common: Common, candidate: Candidate, digest: str, out: Path, ledger_out: Path
+    ) -> None:
+        """Read what it needs, and begin or go on.
+
+        Args:
+            common: What it shares with others.
+            candidate: What the slot trains.
+            digest: Digest of the partition's training rows.
+            out: The weights.
+            ledger_out: What the training cost.
+        """
+        from shoal.formats.fitted_state import load_state
+        from shoal.formats.hashing import json_hash
+        from shoal.partitions.reader import Index, training_rows
+        from shoal.search.points import at_point
+        from shoal.training.budget import Budget
+        from shoal.training.fit import begin_on_rows
+        from shoal.training.model import build_model, load_weights
+        from shoal.training.resume import Checkpoints
+
+        self._candidate = candidate
+        self._out = out
+        self._ledger_out = ledger_out
+        self.ledger, index = Ledger("train_specialist"), Index(common.index)
+        base, base_facts = load_state(common.base, BaseFacts)
+        shapes = Shapes.load(common.shapes)
+        rows = training_rows(index, digest)
+        self.ledger.rows_read = index.rows_read
+        model, training = at_point(common.model, common.training, candidate.point)
+        self._net = build_model(model, shapes, training.seed)
+        load_weights(self._net, base)
+        budget = Budget(**base_facts["budget"]).specialist_rows(len(rows["y"]))
+        made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
+        self._checkpoints = Checkpoints(out, common.checkpoint_seconds, self.ledger, made_of)
+        self._meta = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
+        self._begun: Begun | None = None
+        self.kind = json_hash([model.as_json(), training.loss])
+        part = candidate.part
+        if part is not None and candidate.diverged is None:
+            _begin(part, training, budget)
+        if budget and candidate.diverged is None:
+            self._begun = begin_on_rows(
+                self._net,
+                rows,
+                training,
+                shapes.task,
+                budget,
+                self.ledger,
+                self._checkpoints,
+                part,
+                common.costs[self.kind],
+            )
+        self.lean = self._begun.lean if self._begun else None
+        if self.lean is not None:
+            self.kind += f" {self.lean.batch_size}"
+
+    def train(self) -> None:
+        """Do the steps that are left and write.
+
+        Raises:
+            DivergedError: It diverged and may not.
+            ModelError: The user's model raised something.
+        """
+        from shoal.training.fit import calling
+
+        failure = None
+        if self._begun is not None:
+            try:
+                with calling(self._net):
+                    self._begun.run()
+            except DivergedError as error:
+                failure = error
+        self.write(failure)
+
+    def write(self, failure: Exception | None = None) -> None:
+        """Write weights and account.
+
+        Args:
+            failure: Why its steps ended early, if they did.
+
+        Raises:
+            DivergedError: It diverged and may not.
+            ModelError: The user's model raised something.
+        """
+        from shoal.formats.checkpoint import write_checkpoint
+        from shoal.formats.fitted_state import save_state
+        from shoal.training.fit import calling
+        from shoal.training.model import weights
+        from shoal.training.resume import say_once
+
+        part, diverged = self._candidate.part, self._candidate.diverged
+        if isinstance(failure, DivergedError) and self._candidate.may_diverge:
+            diverged = str(failure)
+        elif failure is not None:
+            with calling(self._net):
+                raise failure
+        elif self._begun is not None:
+            self._begun.close()
+        meta: dict[str, Any] = self._meta
+        if diverged is not None:
+            say_once(f"out of the search: {diverged}")
+            meta["diverged"] = diverged
+            if part is not None:
+                write_checkpoint(part.left, {"diverged": diverged})
+        self.ledger.write(self._ledger_out)
+        save_state(self._out, weights(self._net), meta)
+        self._checkpoints.remove()
+
+
+def train_slot(
+    common: Common, candidate: Candidate, digest: str, out: Path, ledger_out: Path
+) -> None:
+    """Train one slot; see :class:`Slot`.
 
     Raises:
         DivergedError: It diverged and may not.
     """
-    from shoal.formats.checkpoint import write_checkpoint
-    from shoal.formats.fitted_state import load_state, save_state
-    from shoal.partitions.reader import Index, training_rows
-    from shoal.search.points import at_point
-    from shoal.training.budget import Budget
-    from shoal.training.fit import train_on_rows
-    from shoal.training.model import build_model, load_weights, weights
-    from shoal.training.resume import Checkpoints, say_once
-
-    ledger, index = Ledger("train_specialist"), Index(index_path)
-    base, base_facts = load_state(base_path, BaseFacts)
-    shapes = Shapes.load(shapes_path)
-    rows = training_rows(index, digest)
-    model, training = at_point(model, training, candidate.point)
-    net = build_model(model, shapes, training.seed)
-    load_weights(net, base)
-    budget = Budget(**base_facts["budget"]).specialist_rows(len(rows["y"]))
-    made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
-    checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
-    diverged, part = candidate.diverged, candidate.part
-    if part is not None and diverged is None:
-        _begin(part, training, budget)
-    if budget and diverged is None:
-        try:
-            train_on_rows(net, rows, training, shapes.task, budget, ledger, checkpoints, part)
-        except DivergedError as error:
-            if not candidate.may_diverge:
-                raise
-            diverged = str(error)
-    meta: dict[str, Any] = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
-    if diverged is not None:
-        say_once(f"out of the search: {diverged}")
-        meta["diverged"] = diverged
-        if part is not None:
-            write_checkpoint(part.left, {"diverged": diverged})
-    ledger.rows_read = index.rows_read
-    ledger.write(ledger_out)
-    save_state(out, weights(net), meta)
-    checkpoints.remove()
+    Slot(common, candidate, digest, out, ledger_out).train()
 
 
 def _begin(part: Part, training: Training, budget: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.candidate import Candidate
+    from shoal.train_specialists.command import Common, Slot
+    from shoal.training.lean import LeanRun
 
     Recover = Callable[[str, Candidate, Path, Path], bool]
 
@@ -69,7 +73,7 @@ def train_specialist(
         threads: CPU threads; the bits depend on it.
         checkpoint_seconds: Time between two checkpoints.
     """
-    from shoal.train_specialists.command import train_slot
+    from shoal.train_specialists.command import Common, train_slot
     from shoal.training.determinism import deterministic
 
     before = decision[0] if decision else None
@@ -77,46 +81,26 @@ def train_specialist(
     if recover(digest, own, model_out, ledger_out):
         return
     deterministic(threads)
-    train_slot(
-        model,
-        training,
-        own,
-        index_path,
-        digest,
-        base_path,
-        shapes_path,
-        model_out,
-        ledger_out,
-        checkpoint_seconds,
-    )
+    common = Common(model, training, index_path, base_path, shapes_path, checkpoint_seconds)
+    train_slot(common, own, digest, model_out, ledger_out)
 
 
 @dataclass(frozen=True)
 class Work:
-    """Common arguments of a pack's trainings.
+    """What the trainings of a pack have in common.
 
     Attributes:
-        model: The user's model.
-        training: Settings of the training.
+        common: Settings, index, base and the like.
         steps: The steps of the search.
-        index: The partition index.
-        base: The base, from which every training starts.
-        shapes: Shape of rows and labels.
         recover: Takes a candidate with training rows of this digest, if it was trained before,
             from the model store into weights and ledger; whether it could.
         threads: CPU threads.
-        checkpoint_seconds: Time between two checkpoints of a training.
     """
 
-    model: Model
-    training: Training
+    common: Common
     steps: Steps
-    index: Path
-    base: Path
-    shapes: Path
     recover: Recover
     threads: int
-    checkpoint_seconds: float
 
     def files(self, member: PackMember) -> list[Path]:
         """Files of a member."""
@@ -152,113 +136,177 @@ def train_pack(
         threads: CPU threads; the bits depend on it.
         checkpoint_seconds: Time between two checkpoints of a training.
     """
-    work = Work(
-        model,
-        training,
-        steps,
-        index_path,
-        base_path,
-        shapes_path,
-        recover,
-        threads,
-        checkpoint_seconds,
-    )
+    from shoal.train_specialists.command import Common
+
+    common = Common(model, training, index_path, base_path, shapes_path, checkpoint_seconds)
+    work = Work(common, steps, recover, threads)
     if train_members(work, members, status_out):
         raise SystemExit(1)
 
 
 def train_members(work: Work, members: Sequence[PackMember], status: Path) -> list[PackMember]:
-    """Train the members that are not there yet, one after the other, each as if alone.
+    """Train the members that are not there yet, each with the bits that it has alone.
 
-    A member that fails is reported in its own log and in a line here, and the next one trains. The
-    status is written when all are there: the hashes of each member's files.
+    Small ones step together, see :mod:`shoal.training.lanes`; others train one after the other. A
+    member that fails is reported in its own log and in a line here, and others train. The status is
+    written when all are there: the hashes of each member's files.
 
     Args:
-        work: Common arguments of their trainings.
+        work: What their trainings have in common.
         members: What to train.
         status: The file to write.
 
     Returns:
         The members that failed.
     """
-    failed = []
-    # Those that began before and did not end come last: one of them may have taken its process
-    # with it, and would do so again before others train.
-    for member in sorted(members, key=lambda member: Path(member["log"]).exists()):
-        folder = member["folder"]
+    from shoal.training.determinism import as_if_alone
+
+    missing = []
+    for member in members:
         if all(path.exists() for path in work.files(member)):
-            _say(f"{folder}: there already")
-            continue
-        start = time.perf_counter()
-        reason = _train(work, member)
-        if reason is None:
-            _say(f"{folder}: done in {time.perf_counter() - start:.1f} s")
+            _say(f"{member['folder']}: there already")
         else:
-            failed.append(member)
-            _say(f"{folder}: failed, {reason}; its log: {member['log']}")
-    if not failed:
+            missing.append(member)
+    # Those that began before and did not end come last and alone: one of them may have taken its
+    # process with it, and would do so again before others train.
+    again = [member for member in missing if Path(member["log"]).exists()]
+    pack = _Pack(work)
+    with as_if_alone(work.threads):
+        pack.train([member for member in missing if member not in again])
+    for member in again:
+        with as_if_alone(work.threads):
+            pack.train_alone(member)
+    if not pack.failed:
         found = {
             member["folder"]: {path.name: file_hash(path) for path in work.files(member)}
             for member in members
         }
         write_json(status, found)
-    return failed
+    return pack.failed
 
 
-def _train(work: Work, member: PackMember) -> str | None:
-    """Train one member, or take it from the pool store; why that failed, or None."""
-    from shoal.train_specialists.command import train_slot
-    from shoal.training.determinism import as_if_alone
+class _Pack:
+    """Trains members and reports them.
 
-    weights, ledger, *_ = work.files(member)
-    states = {name: Path(path) for name, path in member["states"].items()}
-    decision = Path(member["decision"]) if member["decision"] else None
-    reason = None
-    with _logging_to(Path(member["log"])), as_if_alone(work.threads):
-        try:
-            own = candidate(
-                work.steps,
-                member["step"],
-                member["slot"],
-                weights,
-                member["point"],
-                decision,
-                states,
-            )
-            with recording([*states.values(), work.base, work.shapes]):
-                if work.recover(member["digest"], own, weights, ledger):
-                    return None
-                train_slot(
-                    work.model,
-                    work.training,
-                    own,
-                    work.index,
-                    member["digest"],
-                    work.base,
-                    work.shapes,
-                    weights,
-                    ledger,
-                    work.checkpoint_seconds,
-                )
-        except Exception as error:
-            reason, _ = reason_of(error)
-            _say(f"{ERROR}{reason}")
-    return reason
+    Attributes:
+        failed: Members that failed.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.failed: list[PackMember] = []
+        self._work = work
+        self._begun: dict[LeanRun, tuple[PackMember, Slot, float]] = {}
+
+    def train(self, members: Sequence[PackMember]) -> None:
+        """Train members, as many together as there are lanes."""
+        from shoal.training.lanes import Lanes
+
+        for run in Lanes().train(self._steps_of(members)):
+            member, slot, since = self._begun.pop(run)
+            slot.ledger.time_by(time.perf_counter)
+            self._attempt(member, partial(slot.write, run.failure), since, "ab")
+
+    def _steps_of(self, members: Sequence[PackMember]) -> Iterator[tuple[str, LeanRun]]:
+        """Begin one member after the other; those without steps of ours are done at once."""
+        import torch
+
+        from shoal.training.processes import random_state, set_random_state
+
+        draws, dtype = random_state(), torch.get_default_dtype()
+        for member in members:
+            since = time.perf_counter()
+            begun: list[tuple[Slot, LeanRun]] = []
+            # Each finds the state of a new process.
+            set_random_state(draws)
+            self._attempt(member, partial(self._begin, member, begun), since)
+            torch.set_default_dtype(dtype)
+            for slot, lean in begun:
+                slot.ledger.time_by(lean.clock)
+                self._begun[lean] = member, slot, since
+                yield slot.kind, lean
+        set_random_state(draws)
+
+    def _begin(self, member: PackMember, begun: list[tuple[Slot, LeanRun]]) -> bool:
+        """Begin a member; add it to ``begun`` if its steps are yet to be done, else do all."""
+        slot = self._slot(member)
+        if slot is not None and slot.lean is not None:
+            begun.append((slot, slot.lean))
+            return False
+        if slot is not None:
+            slot.train()
+            gc.collect()  # trainer and optimiser refer to each other and hold a device's memory
+        return True
+
+    def train_alone(self, member: PackMember) -> None:
+        """Train one member from beginning to end."""
+
+        def whole() -> None:
+            slot = self._slot(member)
+            if slot is not None:
+                slot.train()
+
+        self._attempt(member, whole, time.perf_counter())
+
+    def _slot(self, member: PackMember) -> Slot | None:
+        """A member's slot; None if it was taken from the model store."""
+        from shoal.train_specialists.command import Slot
+
+        work, (weights, ledger, *_) = self._work, self._work.files(member)
+        decision = Path(member["decision"]) if member["decision"] else None
+        states, point = _states(member), member["point"]
+        own = candidate(
+            work.steps, member["step"], member["slot"], weights, point, decision, states
+        )
+        if work.recover(member["digest"], own, weights, ledger):
+            return None
+        return Slot(work.common, own, member["digest"], weights, ledger)
+
+    def _attempt(
+        self, member: PackMember, action: Callable[[], bool | None], since: float, mode: str = "wb"
+    ) -> None:
+        """Do something in a member's log; report that it failed, or is done.
+
+        Args:
+            member: The member.
+            action: To do; gives False where more is to be done.
+            since: When the member began.
+            mode: Whether the log is begun (``wb``) or goes on (``ab``).
+        """
+        folder, log, reason = member["folder"], Path(member["log"]), None
+        common, states = self._work.common, _states(member)
+        over: bool | None = True
+        with _logging_to(log, mode):
+            try:
+                with recording([*states.values(), common.base, common.shapes]):
+                    over = action()
+            except Exception as error:
+                reason, _ = reason_of(error)
+                _say(f"{ERROR}{reason}")
+        if reason is not None:
+            self.failed.append(member)
+            _say(f"{folder}: failed, {reason}; its log: {log}")
+        elif over is not False:
+            _say(f"{folder}: done in {time.perf_counter() - since:.1f} s")
 
 
 @contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def _logging_to(path: Path, mode: str) -> Iterator[None]:
     """Standard output and error go to a file, those of libraries in C included."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {number: os.dup(number) for number in (1, 2)}
     try:
-        with path.open("wb") as log:
+        with path.open(mode) as log:
             _redirect({number: log.fileno() for number in kept})
         yield
     finally:
         _redirect(kept)
         for copy in kept.values():
             os.close(copy)
+
+
+def _states(member: PackMember) -> dict[str, Path]:
+    """States that the step before left, by the names of its slots."""
+    return {name: Path(path) for name, path in member["states"].items()}
 
 
 def _redirect(streams: Mapping[int, int]) -> None:

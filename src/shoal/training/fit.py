@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from shoal.settings.user_code import Calling
 from shoal.training.batches import MemoryRows, RowStream
 from shoal.training.flops import step_flops
-from shoal.training.loop import run_steps
+from shoal.training.loop import Begun, run_steps
 from shoal.training.module import trainable
-from shoal.training.processes import visible_devices
+from shoal.training.processes import random_state, set_random_state, visible_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -59,14 +59,14 @@ def train_on_shards(
     )
     module = trainable(model, training, task)
     batch = next(iter(stream))
-    with _calling(model, batch):
+    with calling(model, batch):
         cost = step_flops(module, batch)
     steps = flops / cost if flops else rows / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
     own = part.steps(stream.steps) if part else stream.steps
     ledger.flops += own * cost
     ledger.rows_seen += own * stream.batch_size
-    with _calling(model):
+    with calling(model):
         run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
     stream.close()
     return stream.training_rows
@@ -94,20 +94,55 @@ def train_on_rows(
         checkpoints: The job's.
         part: The part of the training that is done now; all of it if not given.
     """
+    begun = begin_on_rows(model, arrays, training, task, rows, ledger, checkpoints, part, {})
+    with calling(model):
+        begun.run()
+        begun.close()
+
+
+def begin_on_rows(
+    model: torch.nn.Module,
+    arrays: Mapping[str, NDArray[Any]],
+    training: Training,
+    task: str,
+    rows: int,
+    ledger: Ledger,
+    checkpoints: Checkpoints | None,
+    part: Part | None,
+    costs: dict[Hashable, int],
+) -> Begun:
+    """A training as of :func:`train_on_rows` whose steps are yet to be done.
+
+    Args:
+        model: The user's model.
+        arrays: ``x`` and ``y``, in canonical order.
+        training: Loss, optimiser and order.
+        task: ``classification`` or ``regression``.
+        rows: Rows to see, repeats counted.
+        ledger: Is charged, for all of its steps.
+        checkpoints: The job's.
+        part: The part of the training that is done now; all of it if not given.
+        costs: FLOPs of a step by shape of a batch, as earlier trainings of the same kind of model
+            found them.
+    """
     batch_size = min(training.batch_size, len(arrays["y"]))
     steps = max(1, math.ceil(rows / batch_size))
     stream = MemoryRows((arrays["x"], arrays["y"]), batch_size, steps, training.seed)
     module = trainable(model, training, task)
     own = part.steps(steps) if part else steps
-    batch = next(iter(stream))
-    with _calling(model, batch):
-        ledger.flops += own * step_flops(module, batch)
+    shape = (batch_size, *arrays["x"].shape[1:])
+    if shape not in costs:
+        batch, draws = next(iter(stream)), random_state()
+        with calling(model, batch):
+            costs[shape] = step_flops(module, batch)
+        set_random_state(draws)  # the same for all, whoever counted
+    ledger.flops += own * costs[shape]
     ledger.rows_seen += own * batch_size
-    with _calling(model):
-        run_steps(module, stream, steps, checkpoints, part=part)
+    with calling(model):
+        return Begun(module, stream, steps, checkpoints, 1, part)
 
 
-def _calling(model: torch.nn.Module, batch: Sequence[torch.Tensor] = ()) -> Calling:
+def calling(model: torch.nn.Module, batch: Sequence[torch.Tensor] = ()) -> Calling:
     """A block that calls the user's model; what goes wrong with a batch says what that is."""
     kind = type(model)
     parts = [_described(name, part) for name, part in zip("xy", batch, strict=False)]

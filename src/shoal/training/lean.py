@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -114,6 +115,8 @@ class LeanRun:
         failure: Why the training has ended early; None where it has not.
         random: State of all random numbers when it began.
         fetch: Brings the row up to date, where its numbers are elsewhere.
+        seconds: Time that its steps took, its share where it stepped with others.
+        since: When it began to step alone; None where it does not.
     """
 
     def __init__(
@@ -146,6 +149,8 @@ class LeanRun:
         self.keep = keep
         self.failure: Exception | None = None
         self.fetch: Callable[[], None] | None = None
+        self.seconds = 0.0
+        self.since: float | None = None
         self._batches = iter(batches)
         self._steps = steps
         self._curve = curve
@@ -156,6 +161,10 @@ class LeanRun:
             curve.load_state_dict(begun["curve"])
             set_random_state(begun["shoal"]["random"])
         self.random = random_state()
+
+    def clock(self) -> float:
+        """Seconds that its steps have taken so far."""
+        return self.seconds + (time.perf_counter() - self.since if self.since else 0.0)
 
     def steps(self) -> None:
         """Do all steps that are left.
@@ -176,7 +185,7 @@ class LeanRun:
         Where a part of the training ends here, its state is saved. Until :meth:`add` it is the same
         batch.
         """
-        if self.ahead is None and not self.keep.over:
+        if self.ahead is None and self.failure is None and not self.keep.over:
             batch = next(self._batches, None)
             if batch is not None and not self.keep.ends_part(self.done, self.save):
                 self.ahead = tuple(part.to(self._device) for part in batch)
