@@ -5,14 +5,27 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_json
+from shoal.formats.provenance import recording
 from shoal.operate.gc import find_garbage
+from shoal.partitions.reader import Index
 from shoal.plan.plan import Plan
+from shoal.settings.learning import Model
+from shoal.settings.section import parse
+from shoal.train_specialists.candidate import Candidate
+from shoal.train_specialists.command import Common, train_slot
+from shoal.train_specialists.pack_command import Work, train_members
+from shoal.training import lanes
+from shoal.training.determinism import as_if_alone
+from tests.documents import plain_steps
+from tests.trainings import TRAINING
 from tests.workflow.small import Experiment, set_up
 from tests.workflow.spoil import audited
 from tests.workflow.test_plan_command import change, planned, rules
@@ -69,6 +82,54 @@ def test_a_packed_run_has_the_bits_of_one_with_a_job_each(whole, finished):
         for name in ("job", "flops", "rows_seen", "rows_read", "made_from"):
             assert together[name] == alone[name]
     assert whole.run(overrides=f"[{ON}]") == []
+
+
+def test_small_specialists_step_together_with_the_bits_of_a_job_each(
+    finished, tmp_path, monkeypatch
+):
+    """Weights and accounts of a pack's members in lanes are those of a training by itself."""
+    monkeypatch.setattr(lanes, "FEWEST", 2)
+    (base,) = finished.generation.glob("base/*/base.safetensors")
+    (shapes,) = finished.generation.glob("encode/*/shapes.json")
+    (index,) = finished.generation.glob("cluster/*/indexes/*/index.json")
+    model = parse(Model, load_state(base)[1]["model"], "model")
+    training = TRAINING.model_copy(update={"batch_size": 32})
+    common = Common(model, training, index, base, shapes, 60)
+    never = lambda *_: False  # noqa: E731 - a store that has nothing
+    work = Work(common, plain_steps(), tmp_path / "logs", never, 1)
+    points = [{"lr": lr} for lr in (0.001, 0.01)]
+    trained = [entry for entry in Index(index).trained if entry["rows"]["train"] >= 32]
+    members: list[Any] = [
+        {"folder": str(tmp_path / "made" / "id" / digest / "0" / f"{n}"), "digest": digest}
+        | {"step": 0, "slot": f"{n}", "point": point, "decision": None, "states": []}
+        for digest in (entry["specialist"] for entry in trained)
+        for n, point in enumerate(points)
+    ]
+    stepped = []
+    original = lanes._Program.step
+    monkeypatch.setattr(
+        lanes._Program, "step", lambda self: (stepped.append(len(self.live)), original(self))
+    )
+
+    with open(2, "w", closefd=False) as own, redirect_stderr(own):
+        assert train_members(work, members, tmp_path / "status.json") == []
+
+    assert stepped[0] == len(members) > 2
+    for member in members:
+        out, ledger = tmp_path / "alone.safetensors", tmp_path / "alone.json"
+        with as_if_alone(1), recording([base, shapes]):
+            train_slot(common, Candidate(member["point"]), member["digest"], out, ledger)
+        assert Path(member["folder"], "model.safetensors").read_bytes() == out.read_bytes()
+        alone, together = (
+            read_json(path, Any) for path in (ledger, Path(member["folder"], "ledger.json"))
+        )
+        for name in ("job", "flops", "rows_seen", "rows_read", "made_from"):
+            assert together[name] == alone[name]
+        first, second = (
+            [(step, loss) for step, _, loss in each["learning_curves"][0]]
+            for each in (alone, together)
+        )
+        assert first == second
 
 
 def test_packing_is_part_of_no_path(whole, finished):
