@@ -1,0 +1,103 @@
+"""No job imports a large library that it does not use: most of a small job's time is imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fuzz.stages import jobs_of
+
+if TYPE_CHECKING:
+    from tests.workflow.small import Experiment
+
+LARGE = """PIL duckdb hydra jinja2 matplotlib numba omegaconf optuna pandas plotly polars pulp
+pyarrow pytorch_lightning scipy skops sklearn snakemake statsmodels sympy torch torch._dynamo typer
+umap zarr"""
+
+ARROW = "pyarrow pandas"
+"""Arrow looks for pandas as soon as it makes an array."""
+
+LIGHTNING = "pytorch_lightning torch._dynamo PIL matplotlib pandas scipy sympy"
+"""Lightning's metrics import libraries for plots."""
+
+TRAINING = f"torch zarr {ARROW} {LIGHTNING}"
+
+IMPORTS = {
+    "split-fit": ARROW,
+    "split": ARROW,
+    "split-check": f"{ARROW} sklearn scipy",
+    "transform-fit": ARROW,
+    "transform": ARROW,
+    "encode-fit": f"{ARROW} sklearn scipy",
+    "encode": f"{ARROW} zarr",
+    "base-fit": TRAINING,
+    "embed-fit": "pyarrow scipy zarr",
+    "embed": "pyarrow zarr",
+    "cluster-fit": f"{ARROW} sklearn scipy pulp zarr",
+    "assign": f"{ARROW} zarr",
+    "partition": ARROW,
+    "train-specialist": TRAINING,
+    "train-choose": "torch zarr",
+    "train-router": "torch pyarrow zarr",
+    "evaluate-generalist": TRAINING,
+    "evaluate-random": TRAINING,
+    "gate": "torch pyarrow scipy zarr",
+    "pool-build": "",
+    "evaluate-drift": "pyarrow",
+    "evaluate": f"torch {ARROW} jinja2 scipy sklearn zarr",
+    "pool-publish": "pyarrow",
+    "answers": f"{ARROW} jinja2 scipy statsmodels",
+}
+"""Large libraries that the command of each stage may import, for a small experiment."""
+
+SCRIPT = """
+import atexit, sys
+sys.argv[:] = ["shoal", *sys.argv[1:]]
+atexit.register(lambda: print("imported:", *sys.modules))
+from shoal.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def once(finished: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """A copy whose jobs may be done again."""
+    copy = finished.copy(tmp_path_factory.mktemp("imports") / "experiment")
+    copy.forget_store()  # which would save the trainings
+    return copy
+
+
+def imported(experiment: Experiment, arguments: list[str]) -> set[str]:
+    """Large libraries that a command has imported when it ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        cwd=experiment.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("imported:"))
+    assert done.returncode == 0, done.stderr
+    return set(LARGE.split()) & set(line.split())
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_a_job_imports_nothing_large_that_it_does_not_use(once, name):
+    """Each stage's command, in a process of its own, beside the table."""
+    arguments = next(words for _, words in jobs_of(once.folder) if words[0] == name)
+
+    assert imported(once, arguments) <= set(IMPORTS[name].split())
+
+
+def test_the_table_names_every_command_that_ran(once):
+    """A new stage is added to it."""
+    assert {words[0] for _, words in jobs_of(once.folder)} == IMPORTS.keys()
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["predict", "--help"], ["split", "--help"]])
+def test_help_imports_nothing_large(once, arguments):
+    """Of the command line's own libraries typer alone, and Arrow where a stage describes itself."""
+    assert imported(once, arguments) <= {"typer", *ARROW.split()}
