@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -174,8 +175,8 @@ def demo(old: int, share: float) -> None:
     def keep(number: int, net: torch.nn.Module) -> None:
         found[number] = weights(net)
 
-    before = seconds(lambda: [by_lightning(setting, n) for n in range(old)]) / old
-    lean = seconds(lambda: [alone(setting, n, {}) for n in range(old)]) / old
+    before = sum(seconds(partial(by_lightning, setting, n)) for n in range(old)) / old
+    lean = sum(seconds(partial(alone, setting, n, {})) for n in range(old)) / old
     lanes = seconds(lambda: together(setting, range(16), keep)) / 16
     print(f"\ndemo: 16 specialists, {seen} rows each, thousand rows per CPU second")
     print(f"  Lightning {seen / before / 1e3:.0f}")
@@ -203,11 +204,12 @@ def models(share: float) -> None:
         setting = Setting(name, build, shape, batch, 2000, max(2, round(share * 500)) * batch)
         short = setting._replace(seen=4 * batch)
         together(short, range(32), lambda *_: None)
-        most = most_lanes(trainable(build(), setting.training(0), "classification"), batch)
-        apart = seconds(lambda s=setting: [alone(s, n, {}) for n in range(8)]) * 4
-        rule = seconds(lambda s=setting: together(s, range(32), lambda *_: None))
-        one = seconds(lambda s=setting: alone(s, 0, {}))
-        lone = seconds(lambda s=setting: together(s, [0], lambda *_: None))
+        lean = setting.begun(0, {})[0].lean
+        most = most_lanes(lean.module, batch) if lean else 0
+        apart = 4 * sum(seconds(partial(alone, setting, n, {})) for n in range(8))
+        rule = seconds(partial(together, setting, range(32), lambda *_: None))
+        one = seconds(partial(alone, setting, 0, {}))
+        lone = seconds(partial(together, setting, [0], lambda *_: None))
         rows = 32 * setting.seen / 1e3
         print(
             f"  {name:12} {batch:5} {most:5} {rows / apart:7.0f} {rows / rule:7.0f} "
