@@ -62,7 +62,7 @@ class World:
 
     def store(self, name, x, fold, unit=None):
         """Write a shard's rows as ``assign`` does; returns its summary."""
-        hashes, keys = hash_rows({"x": x}, 32), hash_rows({"x": x}, KEY_BYTES)
+        hashes, keys = (hash_rows({"x": x.astype(float)}, size) for size in (32, KEY_BYTES))
         partition = self.assign(x)
         order = group_order(partition, fold, hashes, keys, np.full(len(x), -1))
         arrays = {"hash": hashes, "fold": fold, "partition": partition, "embedding": x}

@@ -85,8 +85,8 @@ def assign(
 ) -> None:
     """Group one shard's rows by partition and fold, with a digest's share for each group.
 
-    Holds about 100 bytes per row of the shard; inputs and embeddings are gathered from it in as
-    many passes as the memory asks for.
+    Holds 170 bytes per row of the shard while it sorts; inputs and embeddings are gathered from it
+    in as many passes as the memory asks for.
 
     Args:
         rows: The encoded shard.

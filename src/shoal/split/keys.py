@@ -61,8 +61,11 @@ def source_hashes(table: pa.Table, columns: Columns, keys: NDArray[Any]) -> NDAr
         columns: The frozen columns.
         keys: Their keys, which are a hash of the inputs where no column is an id.
     """
-    inputs = input_hashes(table, columns) if columns.of_kind("id") else keys
-    return hash_rows({"inputs": inputs, "label": _array(table, columns, columns.label)}, KEY_BYTES)
+    content = {"label": _array(table, columns, columns.label)}
+    if columns.inputs:
+        is_key = not columns.of_kind("id")
+        content["inputs"] = keys if is_key else input_hashes(table, columns)
+    return hash_rows(content, KEY_BYTES)
 
 
 def value_hashes(values: NDArray[Any]) -> NDArray[Any]:
