@@ -214,3 +214,25 @@ def test_column_without_values_is_an_error(tmp_path, shards):
 
     with pytest.raises(DataError, match="'colour' has no value in the training fold"):
         fit_column("colour", [Table(shards.write(tmp_path, "a", rows).table)], 8)
+
+
+@pytest.mark.parametrize(("scale", "origin"), [(1.0, 0.0), (1e-3, 7.0), (1.0, 1e4), (1e-20, 0.0)])
+def test_nearest_is_the_least_of_the_distances_to_partitions(scale, origin):
+    """Also for rows between two atoms, upon one, far off, and for atoms that coincide."""
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(60, 6)) + origin
+    points[41] = points[2]
+    points = (points * scale).astype(np.float32)
+    partition = (np.arange(60) // 10).astype(np.int32)
+    assigner = AtomAssigner(points, np.arange(60, dtype=np.int32), partition, Bounds(0, 9), 9)
+    rows = (points[rng.integers(0, 60, 900)] + scale * rng.normal(size=(900, 6))).astype(np.float32)
+    rows[:60], rows[60:119] = points, (points[:-1] + points[1:]) / 2
+    rows[200:240] = rows[240:280] + np.float32(scale) * rng.normal(size=(40, 1)).astype(np.float32)
+    rows[-2], rows[-1] = np.nan, 1e30
+
+    found, atom, distance = assigner.nearest(rows)
+
+    distances = assigner.distances_to_partitions(rows)
+    np.testing.assert_array_equal(found, distances.argmin(axis=1))
+    np.testing.assert_array_equal(distance, distances.min(axis=1))
+    np.testing.assert_array_equal(partition[atom], found)

@@ -3,7 +3,9 @@
 import subprocess
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import shoal
@@ -19,6 +21,34 @@ def test_a_pool_predicts(built_pool):
     predicted = shoal.load(built_pool).predict(ROWS).to_pandas()
 
     assert predicted["partition"].tolist() == [0, -2]
+
+
+@pytest.mark.parametrize("kind", [pa.Table.from_pandas, lambda frame: frame])
+def test_no_rows_have_no_predictions(built_pool, kind):
+    """An empty table or frame gives an empty table of the usual columns."""
+    pool = shoal.load(built_pool)
+
+    nothing = pool.predict(kind(ROWS.iloc[:0]))
+
+    assert nothing.num_rows == 0
+    assert nothing.schema == pool.predict(ROWS).schema
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_a_row_is_predicted_alone_as_in_a_batch(built_pool, top_k):
+    """Where values recur and where they do not, to the last bit."""
+    rng = np.random.default_rng(0)
+    numbers = np.where(rng.random(700) < 0.1, np.nan, rng.normal(size=700) * 9)
+    towns = rng.choice(["x", "y", " x", "1e3", "nan", "unseen", None], 700)
+    rows = pa.table({"a": numbers, "town": pa.array(towns, pa.string(), from_pandas=True)})
+    pool = shoal.load(built_pool)
+
+    together = pool.predict(rows, top_k=top_k)
+
+    alone = [pool.predict(rows.slice(row, 1), top_k=top_k) for row in range(0, 700, 7)]
+    assert pa.concat_tables(alone).equals(together.take(list(range(0, 700, 7))))
+    parts = [pool.predict(rows.slice(start, 300), top_k=top_k) for start in (0, 300, 600)]
+    assert pa.concat_tables(parts).equals(together)
 
 
 @pytest.mark.parametrize("top_k", [0, -1])

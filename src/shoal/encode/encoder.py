@@ -277,9 +277,11 @@ def _distinct(
 
     A missing text is the last of them.
     """
-    if encoder.place.kind not in ("categorical", "text"):
+    if len(table) == 1 or encoder.place.kind not in ("categorical", "text"):
         return _values(table, encoder), None
-    encoded = table[encoder.column].combine_chunks().dictionary_encode()
+    column = table[encoder.column]
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    encoded = whole.dictionary_encode()
     if len(encoded.dictionary) > len(encoded) // 2:
         return _values(table, encoder), None
     distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)

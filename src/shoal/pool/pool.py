@@ -199,6 +199,7 @@ class Pool:
             first_row: Row in the source of the first of them, from 1.
             top_k: Specialists asked for a row.
         """
+        import numpy as np
         import pyarrow as pa
 
         from shoal.sources.columns import typed_inputs
@@ -209,8 +210,8 @@ class Pool:
         predicted: dict[str, object] = {}
         if self.shapes.task == "classification":
             codes = routed.answer.argmax(axis=1)
-            predicted["prediction"] = pa.array(list(self.encoder.decode(codes)), pa.string())
-            predicted["probability"] = routed.answer.max(axis=1)
+            predicted["prediction"] = pa.array(self.encoder.classes, pa.string()).take(codes)
+            predicted["probability"] = routed.answer[np.arange(len(codes)), codes]
         else:
             predicted["prediction"] = self.encoder.decode(routed.answer[:, 0])
         lead = routed.routes.leading

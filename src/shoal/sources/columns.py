@@ -74,6 +74,10 @@ class Place:
 
 def plain(values: pa.ChunkedArray) -> pa.Array:
     """One array, dictionaries decoded and every kind of string a ``string``."""
+    if values.num_chunks == 1 and (
+        values.type == pa.string() or pa.types.is_primitive(values.type)
+    ):
+        return values.chunk(0)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
