@@ -47,6 +47,8 @@ def waiting(tmp_path):
     """A folder where :func:`wait` waits for its table."""
     os.mkfifo(tmp_path / "pipe")
     record = run_record("0")
+    compute = {"threads": 1, "checkpoint_seconds": 0, "memory": 10**9}
+    record["plan"]["settings"] = {"compute": compute}
     layout = record["plan"]["layout"]
     layout |= {
         "refreshed": False,
