@@ -71,7 +71,11 @@ def keys_of(x: np.ndarray) -> np.ndarray:
     """A key a row from the row's content."""
     from shoal.formats.hashing import hash_rows
 
-    return hash_rows({"x": x.reshape(len(x), -1)}, 16) if len(x) else np.empty((0, 16), np.uint8)
+    return (
+        hash_rows({"x": x.reshape(len(x), -1).astype(float)}, 16)
+        if len(x)
+        else np.empty((0, 16), np.uint8)
+    )
 
 
 @pytest.fixture
