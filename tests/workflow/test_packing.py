@@ -200,7 +200,7 @@ def test_a_failed_member_spoils_no_other_and_is_packed_alone_next(copied):
     result = copied.snakemake("-c", "2", "--scheduler", "greedy", overrides=f"[{ONE}, {grid}]")
 
     assert result.returncode == 2
-    assert "shoal: error: Supervised: the loss became" in result.stderr
+    assert "shoal: error: MLP: the loss became" in result.stderr
     made = {name: data for name, data in specialists(copied).items() if name not in before}
     assert {name.split("/")[0] for name in made} == digests
     assert len(made) == 2
