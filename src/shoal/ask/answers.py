@@ -1,4 +1,4 @@
-"""What models say of the rows of all partitions, merged from the files of ``ask``."""
+"""Answers of models about the rows of all partitions, merged from the files of ``ask``."""
 
 from __future__ import annotations
 

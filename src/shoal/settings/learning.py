@@ -41,9 +41,6 @@ class Training(Section):
     )
     base_share: float = Field(gt=0, lt=1, description="share of the budget for the base")
     buffer_rows: PositiveInt = Field(description="rows held in memory when streaming shards")
-    lanes: Literal[1] = Field(
-        default=1, description="models in one program on which the bits depend; 1: on its own"
-    )
     seed: Seed = Field(description="seed of weights and order")
 
 

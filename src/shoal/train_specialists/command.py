@@ -61,7 +61,7 @@ def base_fit(
 
 @dataclass(frozen=True)
 class Common:
-    """What the slots of a search have in common.
+    """Common arguments of the slots of a search.
 
     Attributes:
         model: The user's model.

@@ -87,7 +87,7 @@ def train_specialist(
 
 @dataclass(frozen=True)
 class Work:
-    """What the trainings of a pack have in common.
+    """Common arguments of a pack's trainings.
 
     Attributes:
         common: Settings, index, base and the like.

@@ -27,7 +27,7 @@ TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that SIGTERM has ended."""
 
 SAVE, SAVE_AND_END = 1, 2
-"""What a training does before a step; 0 is to go on."""
+"""Actions of a training before a step; 0 is to go on."""
 
 
 class Keep:
@@ -69,7 +69,7 @@ class Keep:
         return True
 
     def wish(self) -> int:
-        """What this process would do now."""
+        """The action that this process would take now."""
         return self.told_to_end + (self.told_to_end or time.monotonic() >= self._due)
 
     def act(self, wish: int, save: Callable[[Path], None]) -> None:

@@ -193,7 +193,7 @@ class _Program:
 
 
 def _attributes(module: nn.Module) -> list[dict[str, object]]:
-    """What the modules remember beside parameters, buffers and parts."""
+    """Attributes of the modules beside parameters, buffers and parts."""
     torchs = vars(nn.Module())
     return [
         {name: repr(value) for name, value in vars(part).items() if name not in torchs}
