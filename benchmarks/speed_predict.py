@@ -111,7 +111,7 @@ def make_pool(folder: Path, partitions: int) -> Path:
         {"name": "speed", "generation": 1, "model": MODEL},
         fits / "columns.json",
         fits / "transform.json",
-        fits / "encoder.skops",
+        fits / "encoder.safetensors",
         fits / "shapes.json",
         fits / "embedder.safetensors",
         fits / "router.safetensors",
@@ -159,7 +159,7 @@ def _fits(fits: Path, partitions: int) -> Shapes:
         encoder.classes,
         FITTED,
         encoder.feature_names,
-        encoder.save(fits / "encoder.skops"),
+        encoder.save(fits / "encoder.safetensors"),
     )
     shapes.save(fits / "shapes.json")
     x = encoder.encode(rows)
