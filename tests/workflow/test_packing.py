@@ -96,12 +96,13 @@ def test_small_specialists_step_together_with_the_bits_of_a_job_each(
     training = TRAINING.model_copy(update={"batch_size": 32})
     common = Common(model, training, index, base, shapes, 60)
     never = lambda *_: False  # noqa: E731 - a store that has nothing
-    work = Work(common, plain_steps(), tmp_path / "logs", never, 1)
+    work = Work(common, plain_steps(), never, 1)
     points = [{"lr": lr} for lr in (0.001, 0.01)]
     trained = [entry for entry in Index(index).trained if entry["rows"]["train"] >= 32]
     members: list[Any] = [
         {"folder": str(tmp_path / "made" / "id" / digest / "0" / f"{n}"), "digest": digest}
-        | {"step": 0, "slot": f"{n}", "point": point, "decision": None, "states": []}
+        | {"step": 0, "slot": f"{n}", "point": point, "decision": None, "states": {}}
+        | {"log": str(tmp_path / "logs" / digest / f"{n}.log")}
         for digest in (entry["specialist"] for entry in trained)
         for n, point in enumerate(points)
     ]

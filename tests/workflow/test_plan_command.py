@@ -99,8 +99,11 @@ def test_the_estimate_of_a_specialist_is_what_its_ledger_counts(done):
     others += [
         *done.generation.glob("choices/*/*/*/*.json"),
         *done.generation.glob("gate/*/*.json"),
+        *done.generation.glob("ask/*/*/*/ledger.json"),
     ]
     made = sum(json.loads(path.read_text())["flops"] for path in [*fits, *others])
+    (gate,) = done.generation.glob("gate/*/*.json")
+    made -= json.loads(gate.read_text())["detail"]["answers"]  # those that ask has counted
     (base,) = (json.loads(path.read_text())["flops"] for path in fits if "base" in path.parts)
     baselines = [
         json.loads(path.read_text())["flops"] - base
