@@ -17,9 +17,10 @@ from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import ROW_HASH_BYTES
 from shoal.formats.json_file import read_json, write_json
+from shoal.formats.kinds import FOLDS, TRAIN
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.formats.row_store import RowArray, write_rows
-from shoal.formats.tables import FOLDS, TRAIN, Columns, write_table
+from shoal.formats.tables import Columns, write_table
 from shoal.partitions.grouping import groups
 from shoal.plan.answers import answers_jobs
 from shoal.plan.plan import Plan
@@ -232,7 +233,8 @@ def _write_summary(plan: Plan, shard: str, rows: int, found: list[dict[str, Any]
     read = [layout.file(name, shard=shard) for name in ROWS[1:4]]
     read.append(layout.file("cluster_fit.assigner"))
     record = {"store": NO_HASH, MADE_FROM: {"files": _hashed(read)}}
-    content = {"shard": shard, "rows": rows, "groups": found, "unknown_labels": 0} | record
+    content = {"shard": shard, "rows": rows, "groups": found, "asked": [], "unknown_labels": 0}
+    content |= record
     path = layout.file("assign.summary", shard=shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")

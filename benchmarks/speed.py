@@ -6,8 +6,6 @@
 The part on imports measures jobs of the demo, which must have run in the current folder.
 """
 
-
-
 from __future__ import annotations
 
 import subprocess

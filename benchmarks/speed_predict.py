@@ -37,10 +37,11 @@ from shoal.embed.rows import training_rows
 from shoal.encode.encoder import Encoder
 from shoal.formats.fitted_state import save_state
 from shoal.formats.json_file import write_json
+from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import RowArray, ShardRows, write_rows
 from shoal.formats.shapes import Shapes
-from shoal.formats.tables import TRAIN, VALIDATION, Columns, Table, write_table
+from shoal.formats.tables import Columns, Table, write_table
 from shoal.partitions.random_partitions import (
     BASELINE_ROWS,
     RandomRows,

@@ -29,7 +29,8 @@ import numpy as np
 import pyarrow as pa
 
 from shoal.formats import tables
-from shoal.formats.tables import OUTSIDE, Columns, Table, write_table
+from shoal.formats.kinds import OUTSIDE
+from shoal.formats.tables import Columns, Table, write_table
 from shoal.settings import parse
 from shoal.settings.data import Split
 from shoal.split.check import Shard, check

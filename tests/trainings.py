@@ -16,9 +16,9 @@ import shoal.training.lanes
 from examples.housing_net import HousingNet
 from shoal.embed.train import fit_neural
 from shoal.formats.fitted_state import save_state
+from shoal.formats.kinds import TRAIN
 from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import RowArray, write_rows
-from shoal.formats.tables import TRAIN
 from shoal.models import MLP
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training

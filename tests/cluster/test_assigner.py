@@ -16,7 +16,8 @@ from shoal.cluster.assigner import (
 )
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError, DataError, SettingsError
-from shoal.formats.tables import TRAIN, Table
+from shoal.formats.kinds import TRAIN
+from shoal.formats.tables import Table
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from shoal.cluster.assigner import load_assigner
 from shoal.cluster.command import assign, cluster_fit, partition
 from shoal.errors import DataError
 from shoal.formats.fitted_state import load_state
+from shoal.formats.kinds import TEST, TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import TEST, TRAIN, VALIDATION
 from shoal.partitions.index import asked_name
 from shoal.partitions.reader import Index, halves
 from shoal.settings.discovery import ColumnPartition, KMeansAtoms

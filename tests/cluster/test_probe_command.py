@@ -11,8 +11,8 @@ from shoal.cluster.assigner import load_assigner
 from shoal.cluster.probe_command import cluster_fit
 from shoal.errors import DataError
 from shoal.formats.fitted_state import save_state
+from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.shapes import Shapes
-from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.settings.discovery import AutoAtoms, LossAtoms
 from shoal.settings.learning import Model, Training
 from shoal.training.determinism import deterministic

@@ -8,7 +8,7 @@ import pytest
 from shoal.cluster.probes import labelled_sample
 from shoal.cluster.sample import training_sample
 from shoal.errors import DataError
-from shoal.formats.tables import TRAIN, VALIDATION
+from shoal.formats.kinds import TRAIN, VALIDATION
 
 
 def test_it_is_the_sample_that_atoms_are_fitted_on(tmp_path, shards):

@@ -6,7 +6,7 @@ import pytest
 from shoal.cluster.sample import training_sample
 from shoal.errors import DataError
 from shoal.formats.hashing import uniform
-from shoal.formats.tables import TRAIN
+from shoal.formats.kinds import TRAIN
 
 
 def test_sample_is_the_rows_with_the_smallest_draws(tmp_path, shards):

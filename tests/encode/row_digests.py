@@ -13,8 +13,9 @@ from pathlib import Path
 
 from shoal.encode.command import encode
 from shoal.formats.hashing import multiset_digest, multiset_sum
+from shoal.formats.kinds import FOLDS
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import FOLDS, Table
+from shoal.formats.tables import Table
 from shoal.transform.command import transform
 
 

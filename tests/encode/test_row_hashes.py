@@ -13,8 +13,8 @@ from numpy._core._multiarray_umath import __cpu_dispatch__ as dispatched
 
 from shoal.encode.command import encode_fit
 from shoal.formats.hashing import row_order
+from shoal.formats.kinds import FOLDS, TRAIN
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import FOLDS, TRAIN
 from shoal.settings.data import Encode, PlainSplit, Sources, Transform
 from shoal.settings.section import parse
 from shoal.split.command import split, split_fit

@@ -15,8 +15,8 @@ from shoal.evaluate.drift_command import drift_sample, evaluate_drift
 from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import KEY_BYTES, hash_rows
 from shoal.formats.json_file import write_json
+from shoal.formats.kinds import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.formats.row_store import RowArray, write_rows
-from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.partitions.grouping import group_order, groups
 from shoal.partitions.index import merge_summaries
 from shoal.settings.learning import NearestAtom

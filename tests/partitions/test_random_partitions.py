@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from shoal.formats.hashing import row_order
+from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import RowArray, write_rows
-from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.partitions import random_partitions
 from shoal.partitions.random_partitions import RandomRows, random_bounds, random_draw
 

@@ -4,6 +4,7 @@ import pytest
 
 from shoal.errors import DataError
 from shoal.formats import tables
+from shoal.formats.kinds import FOLDS
 from shoal.formats.tables import Columns, write_table
 from shoal.split import spellings
 from shoal.split.check import Shard, check
@@ -114,7 +115,7 @@ def test_a_group_in_two_folds_is_an_error(checked):
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_an_empty_fold_is_an_error(checked, fold):
     """An empty fold is named with the fractions that were asked for."""
-    name = tables.FOLDS[fold]
+    name = FOLDS[fold]
     problem = rf"the {name} fold is empty: \d rows, split by 'hash' into train 0.6, validation 0.2"
 
     with pytest.raises(DataError, match=problem):

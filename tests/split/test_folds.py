@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from shoal.errors import SourceError
-from shoal.formats.tables import OUTSIDE, TEST, TRAIN, VALIDATION
+from shoal.formats.kinds import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.split.folds import Basis, fit_table, fit_time, folds_of
 
 FRACTIONS = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -9,7 +9,8 @@ import pytest
 
 from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
-from shoal.formats.tables import OUTSIDE, Columns, Table, write_table
+from shoal.formats.kinds import OUTSIDE
+from shoal.formats.tables import Columns, Table, write_table
 from shoal.split import leaks, sketch
 from shoal.split.check import Shard, check
 from shoal.split.keys import row_keys, value_hashes

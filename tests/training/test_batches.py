@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shoal.formats.kinds import TEST, TRAIN
 from shoal.formats.row_store import RowArray, write_rows
-from shoal.formats.tables import TEST, TRAIN
 from shoal.training.batches import MemoryRows, RowStream
 
 

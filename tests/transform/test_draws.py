@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from shoal.formats import tables
+from shoal.formats.kinds import TRAIN
 from shoal.transform.pipeline import STEPS, fit_pipeline
 
 DNA = "ACGTTGCAACGGTTAACCAGT"
@@ -72,13 +73,13 @@ def test_augmentation_never_reaches_other_folds(kinds, table, shard, settings, s
 
     out = pipeline.shard("s").apply(table)
 
-    others = out.filter(pa.array(tables.folds(out) != tables.TRAIN))
+    others = out.filter(pa.array(tables.folds(out) != TRAIN))
     assert others.equals(pipeline.predict(table.slice(40), "new.csv"))
     if step[0] == "chunk":
         assert set(others["t"].to_pylist()) == {DNA[6:15]}
     else:
         assert others.equals(table.slice(40))
-    training = out.filter(pa.array(tables.folds(out) == tables.TRAIN))
+    training = out.filter(pa.array(tables.folds(out) == TRAIN))
     assert not training.equals(table.slice(0, 40))
 
 

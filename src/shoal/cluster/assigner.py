@@ -15,8 +15,9 @@ from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats.fitted_state import State, load_state, save_state
 from shoal.formats.hashing import KEY_BYTES
+from shoal.formats.kinds import TRAIN
 from shoal.formats.stored import Stored, as_kind, check_range, naming, tensor_of
-from shoal.formats.tables import FOLD, KEY, RESERVED, TRAIN, Table, folds, keys
+from shoal.formats.tables import FOLD, KEY, RESERVED, Table, folds, keys
 from shoal.partitions.index import UNASSIGNED
 from shoal.sources.canonical import canonical_text
 

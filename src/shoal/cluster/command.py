@@ -107,8 +107,8 @@ def assign(
     from shoal.cluster.assigner import load_assigner
     from shoal.cluster.sample import aligned
     from shoal.formats.fitted_state import save_state
+    from shoal.formats.kinds import FOLDS, TRAIN, VALIDATION
     from shoal.formats.row_store import ShardRows, known_labels
-    from shoal.formats.tables import FOLDS, TRAIN, VALIDATION
     from shoal.formats.units import UNIT
     from shoal.partitions.grouping import (
         ASKED_FOLDS,

@@ -49,9 +49,9 @@ def cluster_fit(
     from shoal.cluster.by_probes import fit_auto, fit_by_loss
     from shoal.cluster.probes import ProbeRecipe, labelled_sample
     from shoal.formats.fitted_state import load_state
+    from shoal.formats.kinds import TRAIN, VALIDATION
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
-    from shoal.formats.tables import TRAIN, VALIDATION
     from shoal.training.determinism import deterministic
 
     deterministic(threads)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DataError
+from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows, SmallestDraws
-from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows, SmallestDraws
-from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -128,7 +128,7 @@ def _row_hashes(
     of the data, whatever the code.
     """
     from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, derived
-    from shoal.formats.tables import TRAIN
+    from shoal.formats.kinds import TRAIN
 
     training = folds == TRAIN
     named = [values.view(np.uint8).reshape(len(folds), -1) for values in ids]

@@ -10,8 +10,8 @@ import numpy as np
 
 from shoal.errors import DivergedError, ModelError
 from shoal.formats.hashing import settings_id
+from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.partitions.random_partitions import BASELINE_ROWS, RandomRows, in_canonical_order
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point

@@ -23,9 +23,9 @@ from shoal.formats.documents.choice import Choice
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import ROW_HASH_BYTES, row_order, uniform
 from shoal.formats.json_file import read_made, write_json
+from shoal.formats.kinds import FOLDS, TEST, TRAIN, VALIDATION
 from shoal.formats.provenance import made_from
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import FOLDS, TEST, TRAIN, VALIDATION
 from shoal.formats.units import UNIT
 from shoal.partitions.index import UNASSIGNED
 from shoal.partitions.reader import Index

@@ -1,4 +1,4 @@
-"""Names of the kinds of columns, of labels and of scores, as settings and files say them."""
+"""Names of the kinds of columns, of labels, scores and folds, as settings and files say them."""
 
 from __future__ import annotations
 
@@ -9,3 +9,9 @@ ColumnKind = Literal[
 ]
 Task = Literal["classification", "regression"]
 Metric = Literal["accuracy", "rmse"]
+Fold = Literal["train", "validation", "test"]
+
+FOLDS: tuple[Fold, ...] = ("train", "validation", "test")
+TRAIN, VALIDATION, TEST = range(3)
+OUTSIDE = 3
+"""Code of rows kept out of every fold, such as queries known to be out of scope."""

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.formats.documents.index import Fold
 
 KEY = "_key"
 FOLD = "_fold"
@@ -55,11 +54,6 @@ UNIT = "_unit"
 _ROWS_OF = "rows_of"
 RESERVED = (KEY, FOLD, SOURCE, UNIT)
 """Names of the columns that Shoal adds."""
-FOLDS: tuple[Fold, ...] = ("train", "validation", "test")
-TRAIN, VALIDATION, TEST = range(3)
-OUTSIDE = 3
-"""Code of rows kept out of every fold, such as queries known to be out of scope."""
-
 ARRAY_KINDS = ("image", "vector")
 """Kinds of columns whose cells are arrays of numbers."""
 _KINDS_AS_NUMBER = ("numeric", "time")

@@ -7,8 +7,9 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from shoal.formats.documents.choice import Point
-from shoal.formats.documents.index import Counts, Fold, Waiting
+from shoal.formats.documents.index import Counts, Waiting
 from shoal.formats.documents.judgement import Advice, Lack
+from shoal.formats.kinds import Fold
 from shoal.operate.staleness import Status
 
 

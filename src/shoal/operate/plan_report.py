@@ -30,9 +30,10 @@ from shoal.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shoal.formats.documents.index import Fold, PartitionIndex, PlannedIndex
+    from shoal.formats.documents.index import PartitionIndex, PlannedIndex
     from shoal.formats.documents.judgement import Advice
     from shoal.formats.documents.plan import Release
+    from shoal.formats.kinds import Fold
     from shoal.operate.plan_document import PlanDocument, PlannedJob, PlannedPartition, Removed
     from shoal.operate.staleness import PartitionState
     from shoal.operate.why import Differences

@@ -136,8 +136,8 @@ def _own_stores(plan: Plan, shard: str) -> list[Path]:
 def _training_hashes(path: Path | None) -> NDArray[np.uint8]:
     import numpy as np
 
+    from shoal.formats.kinds import TRAIN
     from shoal.formats.row_store import ShardRows
-    from shoal.formats.tables import TRAIN
 
     if path is None:
         raise ValueError("a shard without a store has no hashes")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from shoal.formats.tables import FOLDS
+from shoal.formats.kinds import FOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from shoal.formats.documents.index import Counts, Fold, PlannedEntry, PlannedIndex, Waiting
+    from shoal.formats.documents.index import Counts, PlannedEntry, PlannedIndex, Waiting
+    from shoal.formats.kinds import Fold
 
 Status = Literal["fresh", "changed", "new", "gone", "waiting", "untrained", "failed"]
 

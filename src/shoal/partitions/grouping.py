@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.formats.hashing import multiset_sum, row_order
-from shoal.formats.tables import FOLDS
+from shoal.formats.kinds import FOLDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.hashing import ROW_HASH_BYTES, json_hash, multiset_digest, rows_id
-from shoal.formats.tables import FOLDS
+from shoal.formats.kinds import FOLDS
 from shoal.partitions.grouping import ASKED_FOLDS, FOLD_NAMES
 
 if TYPE_CHECKING:

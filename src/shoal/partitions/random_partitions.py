@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from shoal.formats.hashing import row_order, uniform
+from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
-from shoal.formats.tables import TRAIN, VALIDATION
 from shoal.formats.units import UNIT
 
 if TYPE_CHECKING:

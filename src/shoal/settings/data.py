@@ -7,10 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from shoal.formats.kinds import ColumnKind, Task
+from shoal.formats.kinds import ColumnKind, Fold, Task
 from shoal.settings.section import Section, Seed
-
-Fold = Literal["train", "validation", "test"]
 
 
 class ArraySource(Section):

@@ -14,7 +14,8 @@ from typing_extensions import TypedDict
 
 from shoal.errors import DataError
 from shoal.formats import tables
-from shoal.formats.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION, Table
+from shoal.formats.kinds import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
+from shoal.formats.tables import Table
 from shoal.split.keys import input_hashes
 from shoal.split.leaks import Leaks, Sample, find_leaks
 from shoal.split.sketch import (

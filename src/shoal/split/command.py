@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.blocks import MEMORY, block_rows
+from shoal.formats.kinds import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -299,7 +300,7 @@ def _labels(
 
     read = tables.numbers if columns.task == "regression" else tables.texts
     labels = [
-        read(batch.table, columns.label)[folds_of(split, state, batch.basis) == tables.TRAIN]
+        read(batch.table, columns.label)[folds_of(split, state, batch.basis) == TRAIN]
         for file in files
         for batch in read_rows(file, columns, split, batch_rows)
     ]

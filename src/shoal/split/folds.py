@@ -12,7 +12,7 @@ import numpy as np
 
 from shoal.errors import SourceError, nearest
 from shoal.formats.hashing import uniform
-from shoal.formats.tables import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
+from shoal.formats.kinds import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.sources.canonical import canonical_text
 from shoal.split.keys import flat_keys, grouped_hashes, value_hashes
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.kinds import Fold
     from shoal.formats.tables import Columns
-    from shoal.settings.data import Fold, KFold, PlainSplit, Similarity, Split
+    from shoal.settings.data import KFold, PlainSplit, Similarity, Split
 
     Bytes = NDArray[np.uint8]
     State = dict[str, NDArray[Any]]

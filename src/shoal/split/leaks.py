@@ -18,7 +18,8 @@ import pyarrow as pa
 from typing_extensions import TypedDict
 
 from shoal.formats import tables
-from shoal.formats.tables import TEST, TRAIN, VALIDATION, Table, write_table
+from shoal.formats.kinds import TEST, TRAIN, VALIDATION
+from shoal.formats.tables import Table, write_table
 from shoal.split.keys import flat_keys
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from shoal.errors import DataError
 from shoal.formats.fitted_state import State
 from shoal.formats.hashing import uniform
-from shoal.formats.tables import OUTSIDE
+from shoal.formats.kinds import OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

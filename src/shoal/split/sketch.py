@@ -30,8 +30,8 @@ from shoal.formats import tables
 from shoal.formats.fitted_state import save_state, sliced
 from shoal.formats.headers import read_weights
 from shoal.formats.json_file import parse_json
+from shoal.formats.kinds import OUTSIDE, TRAIN
 from shoal.formats.stored import as_kind, naming
-from shoal.formats.tables import OUTSIDE, TRAIN
 from shoal.split.keys import content_hashes, input_hashes, value_hashes
 from shoal.split.leaks import Sample
 from shoal.split.spellings import Spellings

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows, known_labels
-from shoal.formats.tables import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,7 +11,7 @@ from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.documents.ledger import MadeFrom
 from shoal.formats.hashing import KEY_BYTES, derived
-from shoal.formats.kinds import ColumnKind, Task
+from shoal.formats.kinds import TRAIN, ColumnKind, Task
 from shoal.formats.stored import Stored, as_kind
 from shoal.transform import augment, selection, values
 from shoal.transform.function import Function
@@ -175,7 +175,7 @@ class ShardPipeline:
         made from.
         """
         positions = np.arange(self.rows_in, self.rows_in + len(table), dtype=np.int64)
-        training = tables.folds(table) == tables.TRAIN
+        training = tables.folds(table) == TRAIN
         rows = Rows(table, self._shard, self._source, positions, training, self._seen)
         self.rows_in += len(table)
         for step in self._steps:

@@ -15,6 +15,7 @@ from shoal.errors import SettingsError, nearest
 from shoal.formats import tables
 from shoal.formats.blocks import block_rows
 from shoal.formats.hashing import KEY_BYTES, derived, uniform
+from shoal.formats.kinds import TRAIN
 from shoal.formats.stored import as_kind
 from shoal.settings.section import NoOptions, Section, parse
 
@@ -93,7 +94,7 @@ def training_rows(shards: Mapping[str, tables.Table]) -> Iterator[Rows]:
         offset, seen = 0, set[tuple[int, str]]()
         source = shards[shard].record.get("source", shard)
         for batch in shards[shard].batches(block_rows(shards[shard].row_bytes)):
-            training = tables.folds(batch) == tables.TRAIN
+            training = tables.folds(batch) == TRAIN
             positions = np.arange(offset, offset + len(batch), dtype=np.int64)
             yield Rows(batch, shard, source, positions, training, seen).where(training)
             offset += len(batch)

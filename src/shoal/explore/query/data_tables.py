@@ -84,7 +84,7 @@ def _evaluation(results: Results, release: Release) -> str:
 
 def partitions(results: Results) -> Iterator[Row]:
     """Every partition of every index."""
-    from shoal.formats.tables import FOLDS
+    from shoal.formats.kinds import FOLDS
 
     for path in results.files(_INDEXES):
         for entry in read_made(path, PartitionIndex)["partitions"]:
@@ -123,7 +123,7 @@ def _encoded(results: Results) -> Iterator[Row]:
 
 
 def _indexed(results: Results) -> Iterator[Row]:
-    from shoal.formats.tables import FOLDS
+    from shoal.formats.kinds import FOLDS
 
     for path in results.files(_INDEXES):
         index = read_made(path, PartitionIndex)
@@ -196,7 +196,7 @@ def _rows_of(name: str, path: Path) -> Iterator[Row]:
 
 
 def _digests(index: PartitionIndex) -> Iterator[str]:
-    from shoal.formats.tables import FOLDS
+    from shoal.formats.kinds import FOLDS
 
     root = index["root"]
     yield from (root["all"], root["fit"], root["train"])

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import Any, NotRequired
 
 from typing_extensions import ReadOnly, TypedDict
 
 from shoal.formats.documents.ledger import Artifact
-
-Fold = Literal["train", "validation", "test"]
 
 Members = dict[str, list[list[Any]]]
 """Where a partition's rows lie, by fold: shard, first row, row after the last.
