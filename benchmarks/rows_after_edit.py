@@ -73,7 +73,8 @@ class Job(NamedTuple):
         known = {**self.wildcards, **given, "threads": 1, "out": next(iter(self.made.values()))}
         known |= {f"{name}_out": path for name, path in self.made.items()}
         known |= {**self.taken} | {f"{name}_path": path for name, path in self.taken.items()}
-        command(**{name: known[name] for name in inspect.signature(command).parameters})
+        wanted = inspect.signature(command).parameters
+        command(**{name: known[name] for name in wanted if name in known})
 
 
 class Lab:

@@ -74,7 +74,7 @@ def run(folder: Path, memory: int) -> None:
     """Encode and assign."""
     encoded, table = folder / "encoded.zarr.zip", folder / "table.parquet"
     encode(table, "s", folder / "encoder", "c", encoded, folder / "facts", memory)
-    outputs = folder / "rows.zarr.zip", folder / "summary.json"
+    outputs = [folder / name for name in ("rows.zarr.zip", "summary.json", "distances")]
     embedding, assigner = folder / "embedding.zarr.zip", folder / "assigner"
     assign(encoded, embedding, table, assigner, "s", *outputs, 1, memory)
 

@@ -20,34 +20,31 @@ umap zarr"""
 ARROW = "pyarrow pandas"
 """Arrow looks for pandas as soon as it makes an array."""
 
-LIGHTNING = "pytorch_lightning torch._dynamo PIL matplotlib pandas scipy sympy"
-"""Lightning's metrics import libraries for plots."""
-
-TRAINING = f"torch zarr {ARROW} {LIGHTNING}"
-
 IMPORTS = {
     "split-fit": ARROW,
     "split": ARROW,
     "split-check": f"{ARROW} sklearn scipy",
-    "transform-fit": ARROW,
-    "transform": ARROW,
+    "transform-fit": "pyarrow",
+    "transform": "pyarrow",
     "encode-fit": f"{ARROW} sklearn scipy",
-    "encode": f"{ARROW} zarr",
-    "base-fit": TRAINING,
-    "embed-fit": "pyarrow scipy zarr",
-    "embed": "pyarrow zarr",
-    "cluster-fit": f"{ARROW} sklearn scipy pulp zarr",
-    "assign": f"{ARROW} zarr",
-    "partition": ARROW,
-    "train-specialist": TRAINING,
-    "train-choose": "torch zarr",
-    "train-router": "torch pyarrow zarr",
-    "evaluate-generalist": TRAINING,
-    "evaluate-random": TRAINING,
-    "gate": "torch pyarrow scipy zarr",
+    "encode": ARROW,
+    "base-fit": "torch",
+    "embed-fit": "scipy",
+    "embed": "",
+    "cluster-fit": f"{ARROW} sklearn scipy pulp",
+    "assign": "pyarrow",
+    "partition": "pyarrow",
+    "train-specialist": "torch",
+    "train-choose": "torch",
+    "train-router": "torch pyarrow",
+    "evaluate-generalist": "torch",
+    "evaluate-random": "torch",
+    "ask": "torch",
+    "gate": "torch pyarrow scipy",
     "pool-build": "",
+    "drift-sample": "pyarrow",
     "evaluate-drift": "pyarrow",
-    "evaluate": f"torch {ARROW} jinja2 scipy sklearn zarr",
+    "evaluate": f"torch {ARROW} jinja2 scipy sklearn",
     "pool-publish": "pyarrow",
     "answers": f"{ARROW} jinja2 scipy statsmodels",
 }

@@ -21,6 +21,7 @@ WILDCARDS = {
     "answers_id": "0123456789",
     "digest": "a" * 24,
     "step": 0,
+    "partition": 0,
     "slot": "0123456789",
     "validation": "b" * 24,
     "pack": "0123456789",

@@ -1,6 +1,8 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 
+from shoal.errors import DataError
 from shoal.formats import tables
 from shoal.formats.tables import Columns
 from shoal.sources.columns import typed
@@ -28,6 +30,12 @@ def test_keys_do_not_depend_on_how_a_column_is_stored():
     }
 
     assert keys(stored) == keys(ROWS)
+
+
+def test_rows_without_id_and_inputs_are_refused():
+    """Nothing would tell them from each other."""
+    with pytest.raises(DataError, match="there is no input column"):
+        keys({"y": ["0"]}, Columns({"y": "label"}, "classification", {}, {}, {}))
 
 
 def test_keys_are_of_the_inputs_alone():

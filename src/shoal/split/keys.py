@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.errors import DataError
 from shoal.formats import tables
 from shoal.formats.hashing import KEY_BYTES, hash_rows
 
@@ -31,9 +32,15 @@ def row_keys(table: pa.Table, columns: Columns) -> NDArray[Any]:
 
     Returns:
         uint8 ``(rows, KEY_BYTES)``.
+
+    Raises:
+        DataError: There is neither an id nor an input column.
     """
     identity = [name for name in columns.of_kind("id") if name in table.schema.names]
-    return _hashes(table, columns, identity or columns.inputs, KEY_BYTES)
+    named = identity or columns.inputs
+    if not named:
+        raise DataError("there is no input column: every column is label, group or ignored")
+    return _hashes(table, columns, named, KEY_BYTES)
 
 
 def content_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
