@@ -149,21 +149,8 @@ def _merge(plan: Plan, scale: Scale) -> None:
 
 
 def _partition(plan: Plan) -> list[str]:
-    """The command of rule ``partition``, with its result aside."""
-    layout = plan.layout
-    return [
-        *(
-            "shoal",
-            "partition",
-            "--summary",
-            *(str(layout.file("assign.summary", shard=s)) for s in layout.shards),
-        ),
-        *("--assigner", str(layout.file("cluster_fit.assigner"))),
-        *("--check", str(layout.file("split_check.check")), "--lineage", layout.fits["cluster"]),
-        *("--min-rows", str(plan.settings.cluster.min_rows)),
-        *("--stores", str(layout.file("assign.rows", shard="").parent), "--tolerance", "0"),
-        *("--index", "merged/index.json"),
-    ]
+    """The command of rule ``partition``, which writes the same index again."""
+    return ["shoal", "partition", "--settings", str(plan.run_file)]
 
 
 def _expect(words: str, text: str) -> None:
