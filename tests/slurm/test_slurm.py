@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,17 +40,27 @@ def test_a_data_change_submits_the_jobs_of_its_partition_alone(ran: Experiment, 
     assert all(len(line) == 1 for line in seen if line[0] in ("split", "encode")), seen
 
 
+def programs(folder: Path, first: str) -> Path:
+    """A ``shoal`` that runs a line of shell, then is the real one."""
+    made = folder / "programs"
+    made.mkdir()
+    script = made / "shoal"
+    script.write_text(f'#!/bin/sh\n{first}\nexec {shutil.which("shoal")} "$@"\n')
+    script.chmod(0o755)
+    return made
+
+
 def spying_programs(folder: Path) -> Path:
     """A ``shoal`` that notes its command and ``CUDA_VISIBLE_DEVICES``, then is the real one."""
-    programs = folder / "programs"
-    programs.mkdir()
-    script = programs / "shoal"
-    script.write_text(
-        f'#!/bin/sh\necho "$1 $CUDA_VISIBLE_DEVICES" >> {folder}/seen\n'
-        f'exec {shutil.which("shoal")} "$@"\n'
-    )
-    script.chmod(0o755)
-    return programs
+    return programs(folder, f'echo "$1 $CUDA_VISIBLE_DEVICES" >> {folder}/seen')
+
+
+HUNGRY = f"""[ "$1" = train-specialist ] && {sys.executable} -c '
+import time
+held = b"x" * (500 << 20)
+time.sleep(6)'
+"""
+"""Holds more memory than is asked for a job whose ledgers promise none, until Slurm has looked."""
 
 
 def test_a_job_killed_for_its_memory_asks_for_more_and_succeeds(ran: Experiment, cluster: Cluster):
@@ -61,6 +72,7 @@ def test_a_job_killed_for_its_memory_asks_for_more_and_succeeds(ran: Experiment,
     bits = model.read_bytes()
     model.unlink()
     ran.forget_store()
+    ran.programs = programs(ran.folder, HUNGRY)
 
     result = cluster.run(ran, "--until", "train_specialist", overrides="[nodes.safety=1]")
 
