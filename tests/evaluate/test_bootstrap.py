@@ -148,3 +148,22 @@ def test_too_few_units_have_no_interval(patients, known):
 
     assert found.value == pytest.approx(a.mean() ** 0.5 - b.mean() ** 0.5)
     assert (found.low is not None, found.high is not None) == (known, known)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_units_that_are_alike_are_drawn_together_as_if_one_by_one(monkeypatch, grouped):
+    """Few kinds of units give the interval that draws of single units give."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.random(4000) < share for share in (0.8, 0.75))
+    units = rng.integers(0, 1500, 4000).astype(np.uint64) if grouped else None
+
+    def interval() -> list[float]:
+        pair = a.astype(float), b.astype(float)
+        return paired_bootstrap(*pair, "accuracy", 4000, seed=1, units=units).ends
+
+    together = interval()
+    monkeypatch.setattr(bootstrap, "_BINOMIAL_COST", np.inf)
+    one_by_one = interval()
+
+    assert together != one_by_one
+    assert together == pytest.approx(one_by_one, abs=0.003)

@@ -37,14 +37,15 @@ def picture(
 
 
 def _pca(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-    from sklearn.decomposition import PCA
-
     rows, dims = embedding.shape
     out = np.zeros((rows, 2), dtype=np.float32)
     kept = min(2, rows, dims)
     if rows > 1:
-        pca = PCA(n_components=kept, svd_solver="full")
-        out[:, :kept] = pca.fit_transform(embedding.astype(np.float64))
+        centred = embedding - embedding.mean(axis=0, dtype=np.float64)
+        axes = np.linalg.svd(centred, full_matrices=False)[2][:kept]
+        # The sign of an axis is free: its largest entry is positive.
+        axes *= np.sign(axes[np.arange(kept), np.abs(axes).argmax(axis=1)])[:, None]
+        out[:, :kept] = centred @ axes.T
     return out
 
 

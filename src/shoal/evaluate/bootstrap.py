@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _BLOCK_DRAWS = 1 << 21
 """Draws held at a time: 16 MiB of indices."""
+_BINOMIAL_COST = 16
+"""Draws of a unit that take as long as the draw of how often a kind comes, about."""
 
 
 class Difference(NamedTuple):
@@ -59,7 +61,7 @@ def paired_bootstrap(
 
     Units are drawn, each with all of its rows, and both scores of a resample are taken on the same
     draw, so what makes a unit hard for both cancels. The order of the rows has no influence. Time
-    grows with units times resamples, memory with rows alone.
+    grows with resamples times units, or the units that differ if these are few; memory with rows.
 
     Percentiles of few units are too narrow, as a normal interval of few rows is. So the ends are
     moved out by as much as the t distribution and the sample variance ask for (the expanded
@@ -94,15 +96,7 @@ def paired_bootstrap(
     outside = (1 - confidence) / 2
     if count < least_units(outside):
         return Difference(value, None, None)
-    rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK_DRAWS // count)
-    varying = totals if np.ptp(totals[2]) else totals[:2]
-    drawn = np.full((3, resamples), float(len(a)))
-    for start in range(0, resamples, block):
-        stop = min(start + block, resamples)
-        draws = rng.integers(0, count, size=(stop - start, count))
-        for sums, values in zip(drawn, varying, strict=False):
-            sums[start:stop] = values[draws].sum(axis=1)
+    drawn = _resampled(totals, resamples, np.random.default_rng(seed))
     share = 100 * _expanded(outside, count)
     low, high = np.percentile(_difference(drawn, statistic), [share, 100 - share])
     return Difference(value, float(low), float(high))
@@ -118,6 +112,28 @@ def _totals(pair: Floats, rows: NDArray[np.int64], count: int) -> Floats:
     sums = np.add.reduceat(pair[:, order], starts, axis=1)
     totals = np.concatenate([sums, np.bincount(rows, minlength=count)[None]])
     return np.asarray(totals[:, np.lexsort((totals[2], totals[1], totals[0]))])
+
+
+def _resampled(totals: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+    """Sums over the units of each resample, ``(3, resamples)``.
+
+    Where most units are alike, as right and wrong answers are, it is drawn how often each kind
+    comes: the multinomial distribution, which is that of drawing units one by one.
+    """
+    count = totals.shape[1]
+    kinds, times = np.unique(totals, axis=1, return_counts=True)
+    if _BINOMIAL_COST * len(times) < count:
+        drawn_kinds = rng.multinomial(count, times / count, size=resamples)
+        return np.asarray(kinds @ drawn_kinds.T)
+    block = max(1, _BLOCK_DRAWS // count)
+    varying = totals if np.ptp(totals[2]) else totals[:2]
+    drawn = np.full((3, resamples), totals[2].sum())
+    for start in range(0, resamples, block):
+        stop = min(start + block, resamples)
+        draws = rng.integers(0, count, size=(stop - start, count))
+        for sums, values in zip(drawn, varying, strict=False):
+            sums[start:stop] = values[draws].sum(axis=1)
+    return drawn
 
 
 def _expanded(outside: float, units: int) -> float:
