@@ -44,7 +44,7 @@ IMPORTS = {
     "pool-build": "",
     "drift-sample": "pyarrow",
     "evaluate-drift": "pyarrow",
-    "evaluate": f"torch {ARROW} jinja2 scipy sklearn",
+    "evaluate": f"torch {ARROW} jinja2 scipy",
     "pool-publish": "pyarrow",
     "answers": f"{ARROW} jinja2 scipy statsmodels",
 }
