@@ -135,3 +135,10 @@ def test_too_few_units_let_no_specialist_through():
 
     assert [one.serves for one in four] == [False]
     assert [one.serves for one in compare(difference, lead, 0.95, unit)] == [True]
+
+
+def test_one_row_each_says_nothing_of_chance():
+    """Where no specialist leads two rows, there is no error, and none serves."""
+    found = compare(np.array([1.0, -1.0, 1.0]), np.array([0, 1, 2], dtype=np.int32), 0.95)
+
+    assert [(each.error, each.serves) for each in found] == [(None, False)] * 3

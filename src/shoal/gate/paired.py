@@ -26,7 +26,7 @@ class Comparison:
         units: Units that these rows are of; as many as rows where each is its own.
         difference: Mean of its score minus the generalist's on them; above zero is better.
         estimate: The difference, drawn towards that of all specialists.
-        error: Standard error of the estimate; infinite where nothing is known.
+        error: Standard error of the estimate; None where nothing is known.
         serves: Whether the estimate is above zero: at the asked confidence or, where all
             specialists together are better at that confidence, at all.
     """
@@ -36,7 +36,7 @@ class Comparison:
     units: int
     difference: float
     estimate: float
-    error: float
+    error: float | None
     serves: bool
 
 
@@ -77,7 +77,15 @@ def compare(
     with np.errstate(divide="ignore", invalid="ignore"):
         serves = (estimate / error > least) & (spread.units >= least_units(1 - confidence))
     return [
-        Comparison(int(expert), int(n), int(own), float(d), float(e), float(s), bool(yes))
+        Comparison(
+            int(expert),
+            int(n),
+            int(own),
+            float(d),
+            float(e),
+            float(s) if np.isfinite(s) else None,
+            bool(yes),
+        )
         for expert, n, own, d, e, s, yes in zip(
             experts, rows, spread.led, means, estimate, error, serves, strict=True
         )

@@ -18,7 +18,7 @@ class Comparison(TypedDict):
     units: NotRequired[int]
     difference: float
     estimate: float
-    error: float
+    error: float | None
     serves: bool
 
 
