@@ -304,7 +304,7 @@ def test_a_shard_without_rows_is_written(kinds, table, shard, settings, tmp_path
 
     with ShardRows(tmp_path / "out.zarr.zip") as stored:
         assert stored.rows == 0
-        assert stored.row_shape("x") == (37,)
+        assert stored.row_array("x").shape == (37,)
 
 
 def test_a_rows_unit_counts_outside_training_alone(columns, rows, shard, settings, tmp_path):

@@ -280,10 +280,6 @@ class ShardRows:
         array = self._array(name)
         return RowArray(array.shape[1:], array.dtype.name)
 
-    def row_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one row of an array."""
-        return self._array(name).shape[1:]
-
     @cached_property
     def chunk_rows(self) -> int:
         """Rows of a chunk, the same for all arrays of a file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -36,51 +36,21 @@ def adamw_(
         lr: Learning rate of this step.
         weight_decay: Decay per step, times the rate.
     """
+    largest: Tensors = []  # of squares, kept by AMSGrad alone
+    tensors = (parameters, gradients, means, squares, largest, counts)
+    options: dict[str, Any] = {
+        "lr": lr,
+        "beta1": BETA1,
+        "beta2": BETA2,
+        "weight_decay": weight_decay,
+        "eps": EPS,
+        "amsgrad": False,
+        "maximize": False,
+    }
     if _KERNEL is None:
-        _public(parameters, gradients, means, squares, counts, lr, weight_decay)
+        from torch.optim.adamw import adamw
+
+        adamw(*tensors, fused=True, **options)
         return
     torch._foreach_add_(counts, 1)
-    _KERNEL(
-        parameters,
-        gradients,
-        means,
-        squares,
-        [],
-        counts,
-        lr=lr,
-        beta1=BETA1,
-        beta2=BETA2,
-        weight_decay=weight_decay,
-        eps=EPS,
-        amsgrad=False,
-        maximize=False,
-    )
-
-
-def _public(
-    parameters: Tensors,
-    gradients: Tensors,
-    means: Tensors,
-    squares: Tensors,
-    counts: Tensors,
-    lr: float,
-    weight_decay: float,
-) -> None:
-    from torch.optim.adamw import adamw
-
-    adamw(
-        parameters,
-        gradients,
-        means,
-        squares,
-        [],
-        counts,
-        fused=True,
-        lr=lr,
-        beta1=BETA1,
-        beta2=BETA2,
-        weight_decay=weight_decay,
-        eps=EPS,
-        amsgrad=False,
-        maximize=False,
-    )
+    _KERNEL(*tensors, **options)
