@@ -71,6 +71,14 @@ def test_the_ledger_counts_steps_times_one_steps_flops():
     assert ledger.rows_seen == 160
 
 
+def test_a_model_whose_steps_count_no_flops_is_refused():
+    """Budgets are in FLOPs: none would ever be spent."""
+    scale = torch.nn.PReLU(4)
+
+    with pytest.raises(ModelError, match=r"model torch\..*PReLU: a training step counts no FLOPs"):
+        train_on_rows(scale, rows(), TRAINING, "classification", 500, Ledger("test"))
+
+
 def test_budget_rate_is_frozen_with_the_base():
     """A specialist's rows depend on its own rows and on the base's record, nothing else."""
     budget = Budget(rows_seen=1000, base_share=0.4, training_rows=300)
