@@ -123,7 +123,7 @@ def widths(trainer: Trainer) -> Answer:
         nets[str(width)] = trainer.build(parse(Model, model | {"width": width}, "model"))
         trainer.spend(nets[str(width)], run.total_flops, run.train)
     rows = run.validation
-    losses = mean_losses(nets, rows["x"], rows["y"], run.shapes.task)
+    losses = mean_losses(nets, [(rows["x"], rows["y"])], run.shapes.task)
     best = min(losses, key=lambda name: losses[name])
     trainer.ledger.flops /= len(WIDTHS)  # as for grids, the search is left out on both sides
     return Answer(trainer.answer(nets[best]), one_row_flops(nets[best], rows), f"width {best}")

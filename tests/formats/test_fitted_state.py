@@ -7,7 +7,7 @@ import pytest
 
 from shoal.errors import CorruptError
 from shoal.formats.documents.weights import AtPoint, BaseFacts
-from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.fitted_state import load_state, opened_state, save_state
 
 
 def test_state_comes_back_as_it_was(tmp_path: Path):
@@ -32,6 +32,22 @@ def test_a_changed_tensor_does_not_match_its_hash(tmp_path: Path):
 
     with pytest.raises(CorruptError, match=r"s\.safetensors: tensor 'a' does not match its hash"):
         load_state(path)
+
+
+def test_of_an_opened_file_only_what_is_asked_for_is_read(tmp_path: Path):
+    """A tensor that is damaged is found when it is read itself, and the facts are read alone."""
+    path = tmp_path / "s.safetensors"
+    save_state(path, {"a": np.arange(4), "b": np.zeros(4)}, {"point": {}})
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+    with opened_state(path, AtPoint) as state:
+        assert state.meta == {"point": {}}
+        assert set(state.hashes) == {"a", "b"}
+        assert state.tensor("a").tolist() == [0, 1, 2, 3]
+        with pytest.raises(CorruptError, match=r"s\.safetensors: tensor 'b' does not match"):
+            state.tensor("b")
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path):

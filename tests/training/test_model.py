@@ -18,6 +18,7 @@ from shoal.training.model import (
     build_model,
     load_weights,
     margin,
+    mean_losses,
     predict,
     row_losses,
     trained_model,
@@ -71,6 +72,23 @@ def test_a_rows_prediction_does_not_depend_on_its_batch():
 
     assert (np.concatenate(pieces) == whole).all()
     assert (backwards == whole).all()
+
+
+def test_mean_losses_depend_on_neither_order_nor_cut():
+    """Each candidate's mean has the same bits, and is that of its rows' losses."""
+    nets = {str(seed): build_model(model(), SHAPES, seed) for seed in (0, 1)}
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5000, 4)).astype(np.float32), rng.integers(-1, 3, 5000)
+    order = rng.permutation(5000)
+
+    whole = mean_losses(nets, [(x, y)], "classification")
+    cuts = [(x[order][a:b], y[order][a:b]) for a, b in [(0, 0), (0, 7), (7, 7), (7, 5000)]]
+
+    assert mean_losses(nets, cuts, "classification") == whole
+    assert mean_losses(nets, cuts[:1], "classification") == {}
+    for name, net in nets.items():
+        losses = row_losses(predict(net, x, "classification"), y, "classification")
+        assert whole[name] == pytest.approx(losses.mean(), rel=1e-13)
 
 
 @pytest.mark.parametrize(

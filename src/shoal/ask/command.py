@@ -13,7 +13,7 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.answers import AnswersFacts, Labels
 from shoal.formats.documents.choice import Point
 from shoal.formats.documents.weights import RandomFacts
-from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.fitted_state import load_state, opened_state, save_state
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
 from shoal.formats.units import UNIT
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.fitted_state import Opened
     from shoal.settings.learning import Model
 
 
@@ -135,32 +136,39 @@ class _Asked:
     ) -> NDArray[np.float32]:
         """Each row's answer from the specialist of the random partition that its key falls into.
 
-        The base answers for a partition that has none, and for all rows where there is no
-        partition.
+        Of the weights, those of specialists that are asked are read, one after the other. The base
+        answers for a partition that has none, and for all rows where there is no partition.
         """
-        tensors, meta = load_state(path, RandomFacts)
-        states: dict[int, dict[str, NDArray[Any]]] = {n: {} for n in meta["points"]}
-        of = {str(n): own for n, own in states.items()}
-        for name, tensor in tensors.items():
-            number, _, rest = name.partition("/")
-            if number not in of:
-                raise CorruptError(f"{path}: tensor {name[:80]!r} is of no random partition")
-            of[number][rest] = tensor
-        edges = [high for _, high in meta["bounds"]]
-        place = np.searchsorted(edges, random_draw(keys, meta["seed"]), side="right")
-        experts = np.where(np.isin(place, list(states)), place, BASE).astype(np.int32)[:, None]
+        with opened_state(path, RandomFacts) as state:
+            files = _by_number(state, path)
+            edges = [high for _, high in state.meta["bounds"]]
+            place = np.searchsorted(edges, random_draw(keys, state.meta["seed"]), side="right")
+            experts = np.where(np.isin(place, list(files)), place, BASE).astype(np.int32)[:, None]
 
-        def answer(expert: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            if expert == BASE:
-                return self.answer("base", x[rows])
-            at_point = model_at(model, meta["points"][expert])
-            return self._of(trained_model(at_point, shapes, states[expert]), x[rows])
+            def answer(expert: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+                if expert == BASE:
+                    return self.answer("base", x[rows])
+                at_point = model_at(model, state.meta["points"][expert])
+                tensors = {name: state.tensor(whole) for name, whole in files[expert].items()}
+                return self._of(trained_model(at_point, shapes, tensors), x[rows])
 
-        return mixed(answer, experts, np.ones_like(experts, dtype=np.float32))
+            return mixed(answer, experts, np.ones_like(experts, dtype=np.float32))
 
     def _of(self, net: torch.nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
         self.answers += len(x)
         return predict(net, x, self._task)
+
+
+def _by_number(state: Opened[RandomFacts], path: Path) -> dict[int, dict[str, str]]:
+    """Names of each random specialist's tensors, with those that they have in the file."""
+    found: dict[int, dict[str, str]] = {number: {} for number in state.meta["points"]}
+    numbers = {str(number): number for number in found}
+    for whole in state.hashes:
+        number, _, name = whole.partition("/")
+        if number not in numbers:
+            raise CorruptError(f"{path}: tensor {whole[:80]!r} is of no random partition")
+        found[numbers[number]][name] = whole
+    return found
 
 
 def _net(path: Path, model: Model, shapes: Shapes) -> torch.nn.Module:

@@ -6,13 +6,12 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shoal.errors import DivergedError, ModelError
 from shoal.formats.hashing import settings_id
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
-from shoal.partitions.random_partitions import BASELINE_ROWS, RandomRows, in_canonical_order
+from shoal.formats.units import UNIT
+from shoal.partitions.random_partitions import RandomRows
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried
@@ -27,7 +26,7 @@ from shoal.training.processes import end_helpers
 from shoal.training.resume import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -93,7 +92,7 @@ class Baselines:
                 part=part,
             )
 
-        return self._search(train, self._validation())
+        return self._search(train, self._validation)
 
     def random_specialists(
         self, bounds: Sequence[tuple[float, float]], seed: int, budget: Budget, ledger: Ledger
@@ -116,7 +115,7 @@ class Baselines:
                     yield None
                     continue
                 train = self._on_rows(rows, budget.specialist_rows(len(rows["y"])), ledger)
-                yield self._search(train, drawn.rows(number, VALIDATION))
+                yield self._search(train, _again([drawn.rows(number, VALIDATION)]))
 
     def _on_rows(self, rows: Tensors, seen: int, ledger: Ledger) -> Train:
         """Trains on rows in memory until so many are seen."""
@@ -127,10 +126,15 @@ class Baselines:
 
         return train
 
-    def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
-        """Search grid points by the pool's steps; weights and point of the best."""
-        first = halves(validation) == 0
-        x, y = validation["x"][first], validation["y"][first]
+    def _search(
+        self, train: Train, validation: Callable[[], Iterable[Tensors]]
+    ) -> tuple[Tensors, Point]:
+        """Search grid points by the pool's steps; weights and point of the best.
+
+        Args:
+            train: Trains a model.
+            validation: Blocks of the validation rows, which each step reads.
+        """
         following = [Next(point) for point in self._grid.values()]
         tried: list[Tried] = []
         nets: dict[str, torch.nn.Module] = {}
@@ -145,7 +149,7 @@ class Baselines:
                 if slot.diverged is None:
                     with suppress(DivergedError):
                         trained[name] = self._trained(train, slot.point, step, begun)
-            known = mean_losses(trained, x, y, self._shapes.task) if len(y) else {}
+            known = mean_losses(trained, map(_first_half, validation()), self._shapes.task)
             finite = {name: loss for name, loss in known.items() if math.isfinite(loss)}
             for name, slot in slots.items():
                 out = name not in trained or (bool(finite) and name not in finite)
@@ -171,13 +175,21 @@ class Baselines:
         begun[name] = left
         return net
 
-    def _validation(self) -> Tensors:
-        """All validation rows, in canonical order."""
-        parts: list[Tensors] = []
+    def _validation(self) -> Iterator[Tensors]:
+        """All validation rows, in blocks."""
         for path in self._shards:
             with ShardRows(path) as shard:
-                for block in shard.blocks(shard.names((*BASELINE_ROWS, "fold"))):
+                for block in shard.blocks(shard.names(("x", "y", "key", "fold", UNIT))):
                     inside = block.pop("fold") == VALIDATION
-                    parts.append({name: array[inside] for name, array in block.items()})
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return in_canonical_order(rows)
+                    yield {name: array[inside] for name, array in block.items()}
+
+
+def _again(blocks: list[Tensors]) -> Callable[[], list[Tensors]]:
+    """Gives blocks that are in memory."""
+    return lambda: blocks
+
+
+def _first_half(rows: Tensors) -> tuple[NDArray[Any], NDArray[Any]]:
+    """``x`` and ``y`` of the validation rows that grid points are chosen on."""
+    first = halves(rows) == 0
+    return rows["x"][first], rows["y"][first]

@@ -176,14 +176,14 @@ def _stages(ledgers: Sequence[LedgerRecord]) -> list[StageCost]:
 
 def _trained_on(paths: Paths, index: Index) -> dict[str, str]:
     """Whether each baseline has seen the current training rows, in words."""
-    from shoal.formats.fitted_state import load_state
+    from shoal.formats.fitted_state import opened_state
 
     current = index.content["root"]["train"]
     said = {}
     for name, path in (("generalist", paths.generalist), ("random_partitions", paths.random)):
-        meta = load_state(path, BaselineFacts)[1]
-        rows = meta["rows"]["train"]
-        same = meta["trained_on"]["train"] == current
+        with opened_state(path, BaselineFacts) as state:
+            rows = state.meta["rows"]["train"]
+            same = state.meta["trained_on"]["train"] == current
         said[name] = (
             f"the current {rows:,} training rows"
             if same

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -19,7 +20,7 @@ from shoal.formats.stored import as_kind, naming
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -104,22 +105,59 @@ def load_state(path: str | os.PathLike[str], kind: Any = None) -> tuple[Any, Any
         CorruptError: The file is not one of Shoal's, a tensor does not match its hash, or
             ``meta`` is of another kind.
     """
-    from safetensors import SafetensorError, safe_open
+    with opened_state(path, kind) as state:
+        return {name: state.tensor(name) for name in state.hashes}, state.meta
 
-    try:
-        check_header(path)
-        with safe_open(path, framework="np") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise SourceError(f"{path}: no such file") from None
-    except (SafetensorError, *_NUMPY_ERRORS) as error:
-        raise _unreadable(path, error) from None
-    tensors, meta = _checked(tensors, header, path)
-    if kind is None:
-        return tensors, meta
-    with naming(path):
-        return tensors, as_kind(kind, meta)
+
+@dataclass(frozen=True)
+class Opened(Generic[T]):
+    """An open file that :func:`save_state` wrote, whose tensors are read one by one.
+
+    Attributes:
+        path: The file.
+        opened: It, as safetensors has it open.
+        hashes: Hash of each tensor, by name.
+        meta: The JSON values beside the tensors.
+    """
+
+    path: str | os.PathLike[str]
+    opened: Any
+    hashes: dict[str, str]
+    meta: T
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """One of the tensors.
+
+        Raises:
+            CorruptError: It does not read, or does not match its hash.
+        """
+        try:
+            tensor: NDArray[Any] = self.opened.get_tensor(name)
+        except _NUMPY_ERRORS as error:
+            raise _unreadable(self.path, error) from None
+        _check_hash(tensor, name, self.hashes, self.path)
+        return tensor
+
+
+@contextmanager
+def opened_state(path: str | os.PathLike[str], kind: type[T] | None = None) -> Iterator[Opened[T]]:
+    """A file as of :func:`load_state`, of which nothing but the header is read yet.
+
+    Args:
+        path: The file.
+        kind: Type of ``meta``.
+
+    Raises:
+        SourceError: There is no such file.
+        CorruptError: The file is not one of Shoal's, or ``meta`` is of another kind.
+    """
+    with sliced(path) as opened:
+        record = _record(opened.keys(), opened.metadata() or {}, path)
+        meta: Any = record["meta"]
+        if kind is not None:
+            with naming(path):
+                meta = as_kind(kind, meta)
+        yield Opened(path, opened, record["hashes"], meta)
 
 
 @contextmanager
@@ -136,10 +174,14 @@ def sliced(path: str | os.PathLike[str]) -> Iterator[Any]:
 
     try:
         check_header(path)
-        with safe_open(path, framework="np") as opened:
-            yield opened
+        file = safe_open(path, framework="np")
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise _unreadable(path, error) from None
+    try:
+        with file as opened:
+            yield opened
     except SafetensorError as error:
         raise _unreadable(path, error) from None
 
@@ -164,7 +206,10 @@ def parse_state(content: bytes, path: object) -> Loaded:
         raise _unreadable(path, error) from None
     # The library has checked that the header is JSON with such a table.
     header = parse_json(content[_LENGTH_BYTES : _LENGTH_BYTES + length], path, dict[str, Any])
-    return _checked(tensors, header.get("__metadata__") or {}, path)
+    record = _record(tensors, header.get("__metadata__") or {}, path)
+    for name, tensor in tensors.items():
+        _check_hash(tensor, name, record["hashes"], path)
+    return tensors, record["meta"]
 
 
 def check_header(path: str | os.PathLike[str]) -> None:
@@ -197,15 +242,16 @@ class _Record(TypedDict):
     meta: dict[str, Any]
 
 
-def _checked(tensors: dict[str, NDArray[Any]], header: Mapping[str, str], path: object) -> Loaded:
-    """Tensors and ``meta``, if the tensors are those of the record."""
+def _record(names: Iterable[str], header: Mapping[str, str], path: object) -> _Record:
+    """Shoal's part of a header, if it is of these tensors."""
     if "shoal" not in header:
         raise CorruptError(f"{path}: a safetensors file without Shoal's record")
     record = parse_json(header["shoal"], path, _Record)
-    hashes, meta = record["hashes"], record["meta"]
-    if set(hashes) != set(tensors):
+    if set(record["hashes"]) != set(names):
         raise CorruptError(f"{path}: holds other tensors than its record says")
-    for name, tensor in tensors.items():
-        if tensor_hash(tensor) != hashes[name]:
-            raise CorruptError(f"{path}: tensor {name!r} does not match its hash")
-    return tensors, meta
+    return record
+
+
+def _check_hash(tensor: NDArray[Any], name: str, hashes: Mapping[str, str], path: object) -> None:
+    if tensor_hash(tensor) != hashes[name]:
+        raise CorruptError(f"{path}: tensor {name!r} does not match its hash")

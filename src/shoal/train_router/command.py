@@ -116,14 +116,25 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
 
 
 def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
-    """Validation rows that no grid point was chosen on, at most ``fit_rows`` of them."""
+    """Validation rows that no grid point was chosen on, at most ``fit_rows`` of them.
+
+    Holds 30 bytes of every validation row, the rows themselves, and those of one partition.
+    """
+    import numpy as np
+
     from shoal.formats.units import UNIT
 
-    names = ("x", "y", "key", "embedding", "partition", UNIT)
     numbers = [int(entry["partition"]) for entry in index.partitions]
-    rows = index.gather(numbers, "validation", names)
-    kept = routing_places(rows, settings, index.path)
-    return {name: values[kept] for name, values in rows.items()}
+    all_rows = index.gather(numbers, "validation", ("key", "partition", UNIT))
+    kept = routing_places(all_rows, settings, index.path)
+    parts = []
+    for number in numbers:
+        within = np.searchsorted(all_rows["partition"], [number, number + 1])
+        places = kept[slice(*np.searchsorted(kept, within))] - within[0]
+        if len(places):
+            rows = index.read(number, "validation", ("x", "y", "embedding", "partition"))
+            parts.append({name: values[places] for name, values in rows.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def routing_places(

@@ -16,9 +16,10 @@ from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.bounded import check_layout
 from shoal.training.exact import BLOCK_ROWS
+from shoal.training.means import ExactMean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -235,13 +236,24 @@ def losses_by_row(
 
 def mean_losses(
     candidates: Mapping[str, torch.nn.Module],
-    x: NDArray[np.float32],
-    y: NDArray[Any],
+    blocks: Iterable[tuple[NDArray[np.float32], NDArray[Any]]],
     task: str,
 ) -> dict[str, float]:
-    """Mean loss of each candidate on the same rows."""
-    by_row = losses_by_row(candidates, x, y, task)
-    return {name: float(losses.mean()) for name, losses in by_row.items()}
+    """Mean loss of each candidate on the same rows, which are held a block at a time.
+
+    Args:
+        candidates: Models by name.
+        blocks: ``x`` and ``y`` of some rows; neither order nor cut changes a bit of the means.
+        task: ``classification`` or ``regression``.
+
+    Returns:
+        By name; empty without rows.
+    """
+    means = {name: ExactMean() for name in candidates}
+    for x, y in blocks:
+        for name, losses in (losses_by_row(candidates, x, y, task) if len(y) else {}).items():
+            means[name].add(losses)
+    return {name: mean.value for name, mean in means.items() if mean.value is not None}
 
 
 def margin(
