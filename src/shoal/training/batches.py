@@ -61,15 +61,15 @@ class RowStream(IterableDataset["Batch"]):
             seed: Seed of the order.
         """
         self._shards = [ShardRows(path) for path in paths]
-        self._training = [_training_rows(shard, "y" in names) for shard in self._shards]
         self._names = tuple(names)
+        self._counts = [self._places(*block).size for block in self._blocks()]
         self.steps = steps
         self.start = 0
         self.share = (0, 1)
         self._buffer_rows = buffer_rows
         self._seed = seed
         self._resident: Arrays | None = None
-        self.training_rows = sum(len(rows) for rows in self._training)
+        self.training_rows = sum(self._counts)
         self.batch_size = min(batch_size, self.training_rows)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -96,8 +96,7 @@ class RowStream(IterableDataset["Batch"]):
         if self.training_rows <= self._buffer_rows:
             yield self.training_rows, self._all
             return
-        blocks = self._blocks()
-        counts = [self._places(*block).size for block in blocks]
+        blocks, counts = self._blocks(), self._counts
         held: list[int] = []
         for number in rng.permutation(len(blocks)):
             held.append(number)
@@ -136,14 +135,11 @@ class RowStream(IterableDataset["Batch"]):
 
     def _places(self, shard: int, start: int) -> NDArray[np.int64]:
         """Places of the training rows in one block."""
-        rows = self._training[shard]
-        first, last = np.searchsorted(rows, (start, start + _BLOCK_ROWS))
-        return rows[first:last] - start
-
-
-def _training_rows(shard: ShardRows, labelled: bool) -> NDArray[np.int64]:
-    training = shard.read("fold") == TRAIN
-    return np.flatnonzero(training & known_labels(shard.read("y")) if labelled else training)
+        store, stop = self._shards[shard], start + _BLOCK_ROWS
+        training = store.read("fold", start, stop) == TRAIN
+        if "y" in self._names:
+            training &= known_labels(store.read("y", start, stop))
+        return np.flatnonzero(training)
 
 
 class MemoryRows(IterableDataset["Batch"]):
