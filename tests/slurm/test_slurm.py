@@ -10,7 +10,13 @@ import pytest
 from tests.slurm.conftest import Cluster, SlurmJob
 from tests.workflow.small import Experiment, nudge_training_rows
 
-TRAIN_ON_GPUS = {"base_fit", "train_specialist", "evaluate_generalist", "evaluate_random"}
+TRAIN_ON_GPUS = {
+    "base_fit",
+    "train_specialist",
+    "train_pack",
+    "evaluate_generalist",
+    "evaluate_random",
+}
 
 
 def most_gpus_at_once(jobs: list[SlurmJob]) -> int:

@@ -34,6 +34,7 @@ cluster: {{partitions: 3, atoms: 6, min_rows: {MIN_ROWS}}}
 model: {{width: 2, depth: 1}}
 train_specialists: {{rows_seen: 300, batch_size: 16}}
 evaluate: {{map_rows: 20}}
+packing: {{devices: null}}
 """
 FITTED = ("split", "transform", "encode", "embed", "cluster", "base")
 LINKED = ("Snakefile", "workflow", "envs", "profiles", "examples")

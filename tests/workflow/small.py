@@ -30,6 +30,7 @@ model: {width: 4, depth: 1}
 train_specialists: {rows_seen: 2000, batch_size: 16}
 evaluate: {bootstrap: 200}
 grid: {lr: [0.01, 0.03]}
+packing: {devices: null}
 """
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections import Counter
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -278,18 +279,38 @@ def test_a_pack_takes_from_the_store_what_was_trained_before(copied):
     assert all("recovered" in ledger for ledger in ledgers)
 
 
-def test_a_specialist_longer_than_a_pack_may_take_is_one_line(copied):
-    """Plan and run say which one and what to raise, exit code 2."""
+def test_a_specialist_longer_than_a_pack_may_take_has_a_job_of_its_own(copied):
+    """Plan, dry run and run agree; the plan's costs are those of jobs without packs."""
     overrides = [ON, "packing.hours=1e-6", "grid.lr=[0.01,0.02,0.03]"]
 
-    plan = copied.shoal("plan", "tiny", *overrides)
-    run = copied.snakemake("-c", "2", overrides=f"[{', '.join(overrides)}]")
+    document = planned(copied, *overrides)
 
-    for result in (plan, run):
-        assert result.returncode == 2
-        assert "shoal: error: partition 0 at lr=0.02: would train for about" in result.stderr
-        assert "raise packing.hours" in result.stderr
-        assert "Traceback" not in result.stderr
+    assert document["packs"]["packs"] == []
+    assert document["total"] == planned(copied, overrides[-1])["total"]
+    assert rules(document) == copied.plan(f"[{', '.join(overrides)}]")
+    assert rules(document).count("train_specialist") == 2
+    assert rules(document).count("train_pack") == 0
+
+
+def test_by_default_every_core_has_a_pack_and_a_lone_specialist_its_own_job(copied):
+    """Whatever number of cores the run is given, plan, dry run and run list the same jobs."""
+    auto = "packing.devices=auto"
+    cores = len(os.sched_getaffinity(0))
+    (lone, *others) = specialists(copied)
+    for name in others:
+        (folder,) = copied.generation.glob(f"specialists/*/{name}")
+        shutil.rmtree(folder)
+
+    document = planned(copied, auto, "compute.threads=1")
+
+    assert document["packs"]["devices"] == cores
+    made = Counter(rules(document))
+    alone = made["train_specialist"]
+    assert len(others) == alone + sum(map(len, packed(document)))
+    assert alone == sum(1 for load in range(cores) if len(others[load::cores]) == 1)
+    assert rules(document) == copied.plan(f"[{auto}]")
+    assert copied.run("-c", "1", overrides=f"[{auto}]") == rules(document)
+    assert set(specialists(copied)) == {lone, *others}
 
 
 def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):

@@ -14,7 +14,7 @@ from shoal.settings.compose import compose
 from shoal.settings.nodes import Nodes
 from tests.documents import COUNTS, partition_entry, partition_index, plain_steps
 
-DIGEST, POINT = "d" * 24, "1" * 10
+DIGEST, POINT, PACK = "d" * 24, "1" * 10, "2" * 10
 CONFIG = Path(__file__).parents[2] / "config"
 
 
@@ -64,8 +64,8 @@ def asked(plan: Any, attempt: int = 1, rule: str = "train_specialist", **nodes: 
     """Resources of a rule at an attempt, functions called."""
     content = plan.settings.nodes.as_json() | nodes
     plan.settings.nodes = Nodes(**content)
-    wildcards = SimpleNamespace(digest=DIGEST, step="0", slot=POINT)
-    found = Resources(plan).of(rule, "gpu" if rule == "train_specialist" else "light")
+    wildcards = SimpleNamespace(digest=DIGEST, step="0", slot=POINT, pack=PACK)
+    found = Resources(plan).of(rule, "gpu" if rule.startswith("train_") else "light")
     return SimpleNamespace(
         **{
             name: value(wildcards=wildcards, attempt=attempt) if callable(value) else value
@@ -80,6 +80,22 @@ def test_the_first_jobs_ask_for_what_the_settings_say(plan):
 
     assert (found.runtime, found.mem_mb, found.gpu, found.gpu_memory_mb) == (30, 2000, 1, 80_000)
     assert (found.slurm_partition, found.node_class) == ("gpu", "gpu")
+
+
+def pack_of(plan: Any, count: int) -> None:
+    """A pack of so many specialists of the one partition."""
+    member: dict[str, Any] = {"folder": "f", "digest": DIGEST, "step": 0, "slot": POINT, "log": "l"}
+    member |= {"point": {}, "decision": None, "states": {}}
+    write(plan.layout.pack_members(PACK), [member] * count)
+
+
+def test_a_pack_asks_for_the_time_of_all_its_members(plan):
+    """The first as many times what the settings say; later what the members are expected to."""
+    pack_of(plan, 2)
+
+    assert asked(plan, rule="train_pack").runtime == 60
+    past_specialist(plan)
+    assert asked(plan, rule="train_pack").runtime == 16
 
 
 def test_a_specialists_time_follows_from_its_rows_and_the_budget(plan):

@@ -36,10 +36,11 @@ def test_the_demo_plans_without_its_data(experiment):
     demo = ROOT / "config" / "experiment" / "demo.yaml"
     (experiment.folder / "config" / "experiment" / "demo.yaml").symlink_to(demo)
 
-    planned = Counter(experiment.plan(name="demo"))
+    planned = Counter(experiment.plan("[packing.devices=4]", name="demo"))
 
     assert planned["split"] == planned["embed"] == planned["assign"] == 8
-    assert planned["train_specialist"] == 8 * 2
+    assert (planned["train_pack"], planned["train_specialist"]) == (4, 0)
+    assert planned["train_choose"] == 8
     assert planned["evaluate"] == planned["pool"] == 1
     assert not (experiment.folder / "results").exists()
     assert not (experiment.folder / "data" / "demo").exists()

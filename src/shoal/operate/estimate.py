@@ -23,7 +23,7 @@ from shoal.training.budget import Budget
 from shoal.training.resume import one_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from shoal.formats.documents.index import PlannedIndex
     from shoal.operate.plan_document import CostRecord, Percent
@@ -80,27 +80,28 @@ class Estimate:
     point was trained.
     """
 
-    def __init__(
-        self, plan: Plan, index: PlannedIndex, jobs: Iterable[Job], *, packed: bool = False
-    ) -> None:
+    def __init__(self, plan: Plan, index: PlannedIndex, jobs: Iterable[Job]) -> None:
         """Take what is planned; nothing is read yet.
 
         Args:
             plan: The experiment.
             index: Its partition index, or placeholders for it.
             jobs: All of its jobs, whether they have run or not.
-            packed: Whether specialists train in packs: a pack is then charged for the start of
-                its process, and a specialist, which is no job, for its training.
         """
         self._plan = plan
         self._index = index
         self._jobs = Counter(job.rule for job in jobs)
         self._means: dict[str, Cost] = {}
-        self._packed = packed
 
-    def cost(self, jobs: Iterable[Job]) -> Cost:
-        """Cost of these jobs together."""
-        return sum((self._job(job) for job in jobs), Cost())
+    def cost(self, jobs: Iterable[Job], packed: Container[Path] = ()) -> Cost:
+        """Cost of these jobs together.
+
+        Args:
+            jobs: The jobs.
+            packed: Files of the specialists that train in packs: a pack is charged for the start
+                of its process, and such a specialist, which is no job, for its training.
+        """
+        return sum((self._job(job, packed) for job in jobs), Cost())
 
     def rows(self, job: Job) -> int:
         """Rows that a specialist would see in its step, in whole batches, repeats counted."""
@@ -142,13 +143,13 @@ class Estimate:
                 trained = sum(float(read_made(ledger, Spent)["seconds"]) for ledger in ledgers)
                 yield max(0.0, past.seconds - trained)
 
-    def _job(self, job: Job) -> Cost:
+    def _job(self, job: Job, packed: Container[Path]) -> Cost:
         if job.rule == "train_pack":
             return Cost(1, self.start_seconds, 0.0)
         if job.rule == _TRAINS.name and job.partition is not None:
             flops = self._specialists.flops(self.rows(job), job.wildcards["slot"])
             training = self.training_seconds(job)
-            if self._packed:
+            if job.outputs and job.outputs[0] in packed:
                 return Cost(0, training, flops)
             return Cost(1, _sum(training, self._specialists.start), flops)
         if job.rule not in self._means:

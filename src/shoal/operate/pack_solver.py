@@ -82,15 +82,16 @@ def pack(members: Iterable[Member], limits: Limits) -> list[Pack]:
         limits: Devices, and what a pack and a member may take.
 
     Returns:
-        Packs in order of device; the same for the same members.
+        Packs in order of device; the same for the same members. A member that alone is longer than
+        a pack may be is in none.
 
     Raises:
-        SettingsError: A member alone is longer than the walltime or larger than the memory.
+        SettingsError: A member alone is larger than the memory.
 
     Source:
         Graham 1969, longest processing time first.
     """
-    ordered = sorted(members, key=_turn)
+    ordered = sorted((each for each in members if each.seconds <= limits.seconds), key=_turn)
     for member in ordered:
         _check(member, limits)
     loads = longest_first(ordered, limits.devices)
@@ -133,11 +134,6 @@ def lower_bound(members: Iterable[Member], devices: int) -> float:
 
 
 def _check(member: Member, limits: Limits) -> None:
-    if member.seconds > limits.seconds:
-        raise SettingsError(
-            f"{member.name}: would train for about {member.seconds / 3600:.2g} h, longer than a "
-            f"pack may take, {limits.seconds / 3600:.2g} h; raise packing.hours"
-        )
     if member.memory > limits.memory:
         raise SettingsError(
             f"{member.name}: needs about {member.memory / 2**30:.2g} GiB of a device's memory, "

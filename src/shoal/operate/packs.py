@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,11 +21,13 @@ from shoal.search.slot_names import number_of, validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from shoal.formats.documents.index import PlannedIndex
     from shoal.formats.documents.plan import PackMember
     from shoal.operate.plan_document import DoneAfter, Packing
     from shoal.plan.plan import Plan
+    from shoal.settings import Settings
 
 TRAINS = "train_specialist"
 """The rule whose jobs are packed."""
@@ -54,7 +57,8 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
 
     A pack holds trainings of one step of a search: what a later step trains is decided when those
     of the step before are done. Expected durations come from past ledgers. Without any, rows take
-    their place, and no pack is kept below the longest walltime.
+    their place, and no pack is kept below the longest time. A specialist that would be alone in
+    its pack, or is expected to take longer than a pack may, has a job of its own.
 
     Args:
         plan: The experiment.
@@ -62,19 +66,19 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
         jobs: The jobs that would run.
 
     Raises:
-        SettingsError: A specialist would train for longer than a pack may, or not fit a GPU.
+        SettingsError: A specialist would not fit a GPU.
     """
-    settings = plan.settings.packing
+    devices = devices_of(plan.settings)
     trained = [job for job in jobs if job.rule == TRAINS]
-    if settings.devices is None or not trained:
+    if devices is None or len(trained) < 2:
         return []
     timed = all(estimate.training_seconds(job) is not None for job in trained)
     memory = (Resources(plan).specialist_gpu_mb or 0) * 1e6
     nodes = plan.settings.nodes
     node = nodes.classes[nodes.needs["gpu"]]
-    most = 60 * node.minutes if settings.hours is None else 3600 * settings.hours
+    most = min(60 * node.minutes, 3600 * plan.settings.packing.hours)
     longest = most - (estimate.start_seconds or 0) if timed else math.inf
-    limits = Limits(settings.devices, longest, node.gpu_memory_mb * 1e6 if node.gpus else math.inf)
+    limits = Limits(devices, longest, node.gpu_memory_mb * 1e6 if node.gpus else math.inf)
     packs: list[PlannedPack] = []
     for step in range(plan.steps.count):
         named = {_name(job, plan): job for job in trained if _step(job) == step}
@@ -85,8 +89,31 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
         packs += [
             _planned(plan, each.device, [named[m.name] for m in each.members], each.seconds, timed)
             for each in pack(members, limits)
+            if len(each.members) > 1
         ]
     return packs
+
+
+def devices_of(settings: Settings) -> int | None:
+    """Devices that specialists are packed onto; None where each has a job of its own.
+
+    As many as fit this machine where the settings leave it open: a dry run does not know with how
+    many cores, or on which cluster, the run will be.
+    """
+    devices = settings.packing.devices
+    return max(1, _cores() // settings.compute.threads) if devices == "auto" else devices
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def outputs_of(packs: Iterable[PlannedPack]) -> set[Path]:
+    """Files of the specialists in some packs."""
+    return {path for each in packs for job in each.members for path in job.outputs}
 
 
 def begin_packs(plan: Plan, index: PlannedIndex, *, write: bool) -> list[PlannedPack]:
@@ -98,7 +125,7 @@ def begin_packs(plan: Plan, index: PlannedIndex, *, write: bool) -> list[Planned
         write: Whether to write the members of each pack for the process that trains them.
 
     Raises:
-        SettingsError: A specialist would train for longer than a pack may.
+        SettingsError: A specialist would not fit a GPU.
     """
     jobs = [job for job in plan.layout.later_jobs(index) if job.missing]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
@@ -137,7 +164,7 @@ def packs_json(plan: Plan, packs: Sequence[PlannedPack], estimate: Estimate) -> 
         packs: What :func:`planned_packs` gave.
         estimate: What its jobs would cost.
     """
-    devices = plan.settings.packing.devices
+    devices = devices_of(plan.settings)
     if devices is None:
         return None
     return {

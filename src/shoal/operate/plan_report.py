@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,12 @@ from shoal.errors import ERROR
 from shoal.formats.documents.judgement import DriftReport, Lack
 from shoal.formats.json_file import read_made
 from shoal.operate.estimate import Estimate
-from shoal.operate.packs import TRAINS, packs_json, planned_packs
+from shoal.operate.packs import outputs_of, packs_json, planned_packs
 from shoal.operate.removal import seen_by_fits
 from shoal.operate.row_changes import RowChanges
 from shoal.operate.staleness import partition_states
 from shoal.operate.why import differences, reasons
 from shoal.plan.answers import answers_jobs
-from shoal.plan.jobs import Job
 from shoal.plan.layout import Layout
 from shoal.plan.plan import placeholders
 from shoal.plan.stages import STAGES
@@ -28,7 +27,7 @@ from shoal.pool.incomplete import incomplete, read_failed
 from shoal.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from shoal.formats.documents.index import PartitionIndex, PlannedIndex
     from shoal.formats.documents.judgement import Advice
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from shoal.operate.plan_document import PlanDocument, PlannedJob, PlannedPartition, Removed
     from shoal.operate.staleness import PartitionState
     from shoal.operate.why import Differences
+    from shoal.plan.jobs import Job
     from shoal.plan.plan import Plan
 
 
@@ -72,25 +72,25 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> PlanDocument:
         cores: Its number of cores for that, or ``all``.
 
     Raises:
-        SettingsError: A specialist would train for longer than a pack may.
+        SettingsError: A specialist would not fit a GPU.
         ModelError: The model's file has changed since the generation's base was trained.
         SystemExit: Snakemake failed to make the index; with its exit code.
     """
     plan.require_the_bases_model()
     now = _now(plan, profile, cores)
-    devices = plan.settings.packing.devices
-    estimate = Estimate(plan, now.index, now.jobs, packed=devices is not None)
+    estimate = Estimate(plan, now.index, now.jobs)
     packs = planned_packs(plan, estimate, now.run)
-    packed = [pack.job for pack in packs]
-    in_full = [*now.jobs, *_packs_in_full(now, packed)]
+    in_full = packs if len(now.run) == len(now.jobs) else planned_packs(plan, estimate, now.jobs)
+    packed, jobs = outputs_of(packs), [pack.job for pack in packs]
     changed = differences(plan, now.record)
-    partitions = _partitions(now, changed, estimate)
+    partitions = _partitions(now, changed, estimate, packed)
     rules: dict[str, list[Job]] = defaultdict(list)
-    for job in (*now.run, *packed):
+    for job in (*now.run, *jobs):
         if job.partition is None:
             rules[job.rule].append(job)
-    run, full = estimate.cost([*now.run, *packed]), estimate.cost(in_full)
-    listed = [job for job in now.run if devices is None or job.rule != TRAINS]
+    run = estimate.cost([*now.run, *jobs], packed)
+    full = estimate.cost([*now.jobs, *(pack.job for pack in in_full)], outputs_of(in_full))
+    listed = [job for job in now.run if packed.isdisjoint(job.outputs)]
     return {
         "experiment": plan.settings.name,
         "generation": plan.settings.generation,
@@ -104,7 +104,7 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> PlanDocument:
         "removed": _removed(now, partitions),
         "incomplete": _incomplete(now),
         "drift": _drift(plan),
-        "jobs": [_job_json(job) for job in (*listed, *packed)],
+        "jobs": [_job_json(job) for job in (*listed, *jobs)],
         "packs": packs_json(plan, packs, estimate),
         "rules": {rule: estimate.cost(jobs).as_json() for rule, jobs in rules.items()},
         "total": {
@@ -113,14 +113,6 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> PlanDocument:
             "percent": run.percent_of(full),
         },
     }
-
-
-def _packs_in_full(now: Now, packed: Sequence[Job]) -> list[Job]:
-    """The packs of a full run, where every device gets one in each step; those of this, if more."""
-    devices = now.plan.settings.packing.devices or 0
-    steps = Counter(job.wildcards["step"] for job in now.jobs if job.rule == TRAINS)
-    count = max(len(packed), sum(min(devices, specialists) for specialists in steps.values()))
-    return [Job("train_pack", {}, ())] * count
 
 
 def _drift(plan: Plan) -> Advice | None:
@@ -178,7 +170,9 @@ def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
         raise SystemExit(result.returncode)
 
 
-def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[PlannedPartition]:
+def _partitions(
+    now: Now, changed: Differences, estimate: Estimate, packed: Container[Path]
+) -> list[PlannedPartition]:
     run: dict[int, list[Job]] = defaultdict(list)
     for job in now.run:
         if job.partition is not None:
@@ -201,7 +195,7 @@ def _partitions(now: Now, changed: Differences, estimate: Estimate) -> list[Plan
                 "waiting": state.waiting,
                 "why": reasons(state, changed, files, len(jobs)),
                 "files": [{"path": file.path, "kind": file.kind} for file in files],
-                "cost": estimate.cost(jobs).as_json(),
+                "cost": estimate.cost(jobs, packed).as_json(),
             }
         )
     return found

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from shoal.plan.plan import Plan
     from shoal.settings.nodes import Need, NodeClass
 
+_TRAINS = ("train_specialist", "train_pack")
+"""Rules of jobs that train specialists."""
+
 _LEAST_MINUTES = 5
 """Below that a busy file system decides how long a job takes."""
 
@@ -96,7 +99,7 @@ class Resources:
 
     def _minutes(self, rule: str, wildcards: Any, grown: float, node: NodeClass) -> int:  # noqa: ANN401 - the same
         seconds, _ = self._expect(rule, wildcards)
-        minutes: float = self._nodes.first.minutes
+        minutes: float = self._nodes.first.minutes * max(1, len(self._slots(rule, wildcards)))
         if seconds is not None:
             minutes = max(_LEAST_MINUTES, self._nodes.safety * seconds / 60)
         return min(node.minutes, math.ceil(grown * minutes))
@@ -123,20 +126,24 @@ class Resources:
 
     def _expect(self, rule: str, wildcards: Any) -> tuple[float | None, float | None]:  # noqa: ANN401 - the same
         """Seconds and megabytes of a job, as far as past ones tell."""
-        if rule == "train_specialist":
-            return self._members([{key: getattr(wildcards, key) for key in STAGES[rule].keys}])
-        if rule == "train_pack":
-            path = self._plan.layout.pack_members(wildcards.pack)
-            members = read_json(path, list[PackMember]) if path.exists() else []
-            return self._members(
-                [
-                    {"digest": each["digest"], "step": str(each["step"]), "slot": each["slot"]}
-                    for each in members
-                ]
-            )
+        if rule in _TRAINS:
+            return self._members(self._slots(rule, wildcards))
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
+
+    def _slots(self, rule: str, wildcards: Any) -> list[dict[str, str]]:  # noqa: ANN401 - the same
+        """Wildcards of the specialists that a job trains."""
+        if rule == "train_specialist":
+            return [{key: getattr(wildcards, key) for key in STAGES[rule].keys}]
+        if rule != "train_pack":
+            return []
+        path = self._plan.layout.pack_members(wildcards.pack)
+        members = read_json(path, list[PackMember]) if path.exists() else []
+        return [
+            {"digest": each["digest"], "step": str(each["step"]), "slot": each["slot"]}
+            for each in members
+        ]
 
     def _most(self, rule: str) -> tuple[float | None, float | None]:
         past = benchmarks(self._plan.root, rule)

@@ -40,13 +40,15 @@ class Changes(Section):
 
 
 class Packing(Section):
-    """Which specialists train in one process, in turn. No result depends on these settings."""
+    """Which specialists train in one process. No result depends on these settings."""
 
-    devices: PositiveInt | None = Field(
-        description="devices that stale specialists are packed onto; null: a job for each of them"
+    devices: PositiveInt | Literal["auto"] | None = Field(
+        description="devices that stale specialists are packed onto; `auto`: as many as this "
+        "machine has cores for `compute.threads`; null: a job for each of them"
     )
-    hours: PositiveFloat | None = Field(
-        description="longest walltime of one pack; null: that of the class of node"
+    hours: PositiveFloat = Field(
+        description="longest expected time of one pack; a specialist that is expected to take "
+        "longer has a job of its own"
     )
 
 
