@@ -26,7 +26,7 @@ from shoal.cluster.command import assign, cluster_fit, partition
 from shoal.embed.embedder import IdentityEmbedder
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.fitted_state import save_state
-from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, settings_id, uniform
+from shoal.formats.hashing import KEY_BYTES, hash_rows, settings_id, uniform
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import RowArray, ShardRows, write_rows
@@ -164,13 +164,13 @@ class Lab:
         key = hash_rows({"place": place}, KEY_BYTES)
         fold = np.digitize(uniform(key, "fold"), [0.7, 0.85, 0.99]).astype(np.uint8)
         rows = {"x": x, "y": y, "key": key, "fold": fold}
-        rows["hash"] = hash_rows({"x": x, "y": y}, ROW_HASH_BYTES)
+        rows["source"] = hash_rows({"x": x, "y": y}, KEY_BYTES)
         for out, arrays in (
             (path, rows),
             (layout.file("embed.embedding", shard=shard), {"embedding": x}),
         ):
             specs = {name: RowArray(a.shape[1:], str(a.dtype)) for name, a in arrays.items()}
-            write_rows(out, len(x), specs, [arrays], {})
+            write_rows(out, len(x), specs, [arrays], {"salt": "0" * 32})
 
     def _fit(self, layout: Layout) -> None:
         sites = len(self.shards)

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
+from shoal.formats.hashing import KEY_BYTES, hash_rows, row_hashes
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import FOLD, KEY, key_array, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+SALT = "5a17" * 8
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,12 @@ class Rows:
     @property
     def hash(self):
         """Row hashes."""
-        return hash_rows({"x": self.x, "y": self.y}, ROW_HASH_BYTES)
+        return row_hashes(self.source, self.fold, [self.key], SALT)
+
+    @property
+    def source(self):
+        """Hash of what each row is made from."""
+        return hash_rows({"x": self.x, "y": self.y}, KEY_BYTES)
 
     @property
     def embedding(self):
@@ -82,7 +89,7 @@ class Files:
 
 def write_shard(folder, name, rows, unit=None):
     """One shard's encoded rows, embedding and table."""
-    arrays = {"x": rows.x, "y": rows.y, "key": rows.key, "hash": rows.hash, "fold": rows.fold}
+    arrays = {"x": rows.x, "y": rows.y, "key": rows.key, "source": rows.source, "fold": rows.fold}
     arrays |= {} if unit is None else {"unit": unit}
     _write(folder / "encode" / f"{name}.zarr.zip", arrays)
     _write(folder / "embed" / f"{name}.zarr.zip", {"embedding": rows.embedding})
@@ -105,7 +112,7 @@ def write_shard(folder, name, rows, unit=None):
 def _write(path, arrays):
     count = len(next(iter(arrays.values())))
     specs = {name: RowArray(a.shape[1:], str(a.dtype)) for name, a in arrays.items()}
-    write_rows(path, count, specs, [arrays], {"rows_in": count})
+    write_rows(path, count, specs, [arrays], {"rows_in": count, "salt": SALT})
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from shoal.formats.hashing import (
     multiset_change,
     multiset_digest,
     multiset_sum,
+    row_hashes,
     row_order,
     settings_id,
     uniform,
@@ -124,3 +125,39 @@ def test_a_change_of_a_multiset_counts_what_came_and_what_went():
     assert multiset_change(before, after) == (2, 1)
     assert multiset_change(after, before) == (1, 2)
     assert multiset_change(before[:0], before[:0]) == (0, 0)
+
+
+def test_a_row_hash_is_of_all_that_tells_rows_apart():
+    """Source, salt and, but for training rows, key and unit; two rows that swap keys differ, too."""
+    source, key = (hash_rows({name: np.arange(200.0)}, 16) for name in "sk")
+    unit, folds = np.arange(200, dtype=np.uint64) // 2, np.repeat([0, 1], 100).astype(np.uint8)
+
+    made = row_hashes(source, folds, [key, unit], "ab" * 16)
+
+    assert made.dtype == np.uint8
+    assert made.shape == (200, 32)
+    assert (made[:, :16] == source).all()
+    assert len({row.tobytes() for row in made}) == 200
+    swapped = np.r_[np.arange(98), 99, 98, 101, 100, np.arange(102, 200)]
+    for other in (
+        row_hashes(source, folds, [key[swapped], unit], "ab" * 16),
+        row_hashes(source, folds, [key, unit[::-1]], "ab" * 16),
+    ):
+        assert (other[:100] == made[:100]).all()
+        assert multiset_sum(other) != multiset_sum(made)
+    assert (row_hashes(source, folds, [key, unit], "cd" * 16) != made).any(axis=1).all()
+    place = [7, 150]
+    alone = row_hashes(source[place], folds[place], [key[place], unit[place]], "ab" * 16)
+    assert (alone == made[place]).all()
+    assert row_hashes(source[:0], folds[:0], [key[:0], unit[:0]], "ab" * 16).shape == (0, 32)
+
+
+def test_bits_of_row_hashes_are_spread_evenly():
+    """Each bit of the part that is mixed is set in about half of the rows, alike sources or not."""
+    sources = np.zeros((4096, 16), np.uint8)
+    sources[:, :2] = np.arange(4096, dtype="<u2")[:, None].view(np.uint8)
+
+    made = row_hashes(sources, np.zeros(4096, np.uint8), [], "00" * 15 + "01")
+
+    share = np.unpackbits(made[:, 16:], axis=1).mean(axis=0)
+    assert np.abs(share - 0.5).max() < 5 * 0.5 / np.sqrt(4096)

@@ -10,6 +10,7 @@ import zarr
 from zarr.storage import ZipStore
 
 from shoal.errors import CorruptError, SourceError
+from shoal.formats.hashing import row_hashes
 from shoal.formats.row_store import CHUNK_ROWS, RowArray, ShardRows, write_rows
 
 ARRAYS = {"x": RowArray((2,), "float32"), "y": RowArray((), "int64")}
@@ -137,3 +138,26 @@ def test_a_flipped_bit_is_found_when_it_is_read(tmp_path: Path):
 
     with ShardRows(path) as rows, pytest.raises(CorruptError, match="array 'x' does not read"):
         rows.read("x")
+
+
+def test_hashes_of_rows_are_made_from_what_is_stored(tmp_path):
+    """A store has sources, keys and folds; any range of its rows reads with their hashes."""
+    rng = np.random.default_rng(0)
+    key, source = rng.integers(0, 256, (2, 50, 16), dtype=np.uint8)
+    arrays = {"key": key, "source": source, "fold": np.arange(50, dtype=np.uint8) % 4}
+    specs = {name: RowArray(each.shape[1:], str(each.dtype)) for name, each in arrays.items()}
+    write_rows(tmp_path / "a.zarr.zip", 50, specs, [arrays], {"salt": "0f" * 16})
+
+    with ShardRows(tmp_path / "a.zarr.zip") as store:
+        found = store.read("hash", 10, 30)
+
+    expected = row_hashes(source, arrays["fold"], [key], "0f" * 16)
+    np.testing.assert_array_equal(found, expected[10:30])
+
+
+def test_a_store_without_sources_has_no_hashes(tmp_path):
+    """The file and the array are named."""
+    write_rows(tmp_path / "a.zarr.zip", 0, {"x": RowArray((), "float32")}, [], {})
+
+    with ShardRows(tmp_path / "a.zarr.zip") as store, pytest.raises(CorruptError, match="'hash'"):
+        store.read("hash")

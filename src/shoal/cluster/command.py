@@ -108,7 +108,7 @@ def assign(
     from shoal.cluster.sample import aligned
     from shoal.formats.fitted_state import save_state
     from shoal.formats.kinds import FOLDS, TRAIN, VALIDATION
-    from shoal.formats.row_store import ShardRows, known_labels
+    from shoal.formats.row_store import HASH, SALT, SOURCE, ShardRows, known_labels
     from shoal.formats.units import UNIT
     from shoal.partitions.grouping import (
         ASKED_FOLDS,
@@ -123,7 +123,7 @@ def assign(
     assigner = load_assigner(assigner_path)
     with ShardRows(rows) as source, ShardRows(embedding) as embedded:
         aligned(source, embedded)
-        names = source.names(("y", "key", "hash", "fold", UNIT))
+        names = source.names(("y", "key", SOURCE, "fold", UNIT))
         arrays = {name: source.read(name) for name in names}
         values = None
         if assigner.column is not None:
@@ -133,11 +133,13 @@ def assign(
         arrays["partition"] = placed.partition
         is_asked = np.isin(arrays["fold"], [FOLDS.index(fold) for fold in ASKED_FOLDS])
         arrays["runner_up"] = np.where(is_asked, placed.runner_up, np.int32(NO_RUNNER_UP))
-        keys = ("partition", "fold", "hash", "key", "runner_up")
-        order = group_order(*(arrays[name] for name in keys))
+        hashes = source.read(HASH)
+        keys = (arrays["partition"], arrays["fold"], hashes, arrays["key"], arrays["runner_up"])
+        order = group_order(*keys)
         streamed = {"x": source, "embedding": embedded}
-        _write_ordered(rows_out, arrays, order, streamed, memory)
-    partition, fold, hashes, _, runner_up = (arrays[name][order] for name in keys)
+        salt = {SALT: source.attributes[SALT]}
+        _write_ordered(rows_out, arrays, order, streamed, memory, salt)
+    partition, fold, hashes, _, runner_up = (array[order] for array in keys)
     held = order[(fold == VALIDATION) & (partition != UNASSIGNED)]
     half = halves({name: arrays[name][held] for name in ("key", UNIT) if name in arrays})
     distances = {"distance": placed.distance[held], "half": half.astype(np.uint8)}
@@ -239,6 +241,7 @@ def _write_ordered(
     order: NDArray[np.int64],
     streamed: Mapping[str, ShardRows],
     memory: int,
+    attributes: Mapping[str, object],
 ) -> None:
     """Write rows in order.
 
@@ -249,6 +252,7 @@ def _write_ordered(
         streamed: Arrays that are not, by name, each with the store that it is in.
         memory: Bytes that the process may hold. As many rows as fit an eighth of it are gathered
             by one pass over the stores, while those before may still be held.
+        attributes: JSON values kept beside them.
     """
     from shoal.formats.row_store import RowArray, write_rows
 
@@ -266,7 +270,7 @@ def _write_ordered(
                 held = {name: array[rows[part]] for name, array in arrays.items()}
                 yield held | {name: array[part] for name, array in gathered.items()}
 
-    write_rows(path, len(order), specs, batches(), {"rows_in": len(order)})
+    write_rows(path, len(order), specs, batches(), {"rows_in": len(order), **attributes})
 
 
 def _gathered(store: ShardRows, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shoal.formats.blocks import MEMORY, block_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -69,16 +67,16 @@ def encode(
         shard: The shard's name, for messages.
         encoder_path: Output of :func:`encode_fit`.
         content: Identity of settings and code of transform and encoder.
-        out: The arrays ``x``, ``y``, ``key``, ``hash`` and ``fold``, row by row as the table, and
-            ``unit`` where rows belong together.
+        out: The arrays ``x``, ``y``, ``key``, ``source`` and ``fold``, row by row as the table, and
+            ``unit`` where rows belong together; ``hash`` is made from them.
         shapes_path: The shapes that it wrote, which say what types outside Shoal may be loaded;
             none by default.
         memory: Bytes that the process may hold; no result depends on it.
     """
     from shoal.encode.encoder import Encoder
     from shoal.formats import tables
-    from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, file_hash
-    from shoal.formats.row_store import RowArray, write_rows
+    from shoal.formats.hashing import KEY_BYTES, file_hash, json_hash
+    from shoal.formats.row_store import SALT, SOURCE, RowArray, write_rows
     from shoal.formats.shapes import Shapes
     from shoal.formats.units import UNIT
 
@@ -88,7 +86,7 @@ def encode(
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"
     row_bytes = source.row_bytes + 2 * 4 * len(encoder.feature_names)
-    salt = (content, source.record.get("state"), file_hash(encoder_path))
+    salt = json_hash([content, source.record.get("state"), file_hash(encoder_path)])[:32]
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         offset = 0
@@ -96,44 +94,19 @@ def encode(
             x = encoder.encode(batch, place, offset)
             x += 0  # no -0.0: equal rows have equal bits
             y = encoder.labels(batch, place, offset)
-            keys, folds = tables.keys(batch), np.asarray(tables.folds(batch))
+            sources, folds = tables.keys(batch, tables.SOURCE), tables.folds(batch)
+            rows = {"x": x, "y": y, "key": tables.keys(batch), SOURCE: sources, "fold": folds}
             units = tables.units(batch)
-            ids: dict[str, NDArray[Any]] = {"key": keys} | ({} if units is None else {UNIT: units})
-            sources = tables.keys(batch, tables.SOURCE)
-            hashes = _row_hashes(sources, ids.values(), folds, salt)
-            yield {"x": x, "y": y, **ids, "hash": hashes, "fold": folds}
+            yield rows if units is None else rows | {UNIT: units}
             offset += len(batch)
 
     arrays = {
         "x": RowArray(encoder.x_shape, "float32"),
         "y": RowArray((), encoder.label.dtype),
         "key": RowArray((KEY_BYTES,), "uint8"),
-        "hash": RowArray((ROW_HASH_BYTES,), "uint8"),
+        SOURCE: RowArray((KEY_BYTES,), "uint8"),
         "fold": RowArray((), "uint8"),
     }
     if tables.UNIT in source.schema.names:
         arrays[UNIT] = RowArray((), "uint64")
-    write_rows(out, source.rows, arrays, batches(), {"rows_in": source.rows})
-
-
-def _row_hashes(
-    sources: NDArray[np.uint8],
-    ids: Iterable[NDArray[Any]],
-    folds: NDArray[np.uint8],
-    salt: tuple[Any, ...],
-) -> NDArray[np.uint8]:
-    """Hash of each row; key and unit are left out for training rows, since training reads none.
-
-    It begins with ``_source``, so that the order of rows, in which training visits them, is that
-    of the data, whatever the code.
-    """
-    from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, derived
-    from shoal.formats.kinds import TRAIN
-
-    training = folds == TRAIN
-    named = [values.view(np.uint8).reshape(len(folds), -1) for values in ids]
-    rest = np.empty((len(folds), ROW_HASH_BYTES - KEY_BYTES), np.uint8)
-    rest[training] = derived(sources[training], rest.shape[1], *salt)
-    others = np.concatenate([sources, *named], axis=1)[~training]
-    rest[~training] = derived(others, rest.shape[1], *salt)
-    return np.concatenate([sources, rest], axis=1)
+    write_rows(out, source.rows, arrays, batches(), {"rows_in": source.rows, SALT: salt})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from shoal.formats.kinds import TRAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -153,6 +156,51 @@ def derived(keys: Bytes, size: int, *salt: Any) -> Bytes:  # noqa: ANN401 - any 
         uint8 ``(rows, size)``.
     """
     return _hashed(keys, salt, size)
+
+
+def row_hashes(sources: Bytes, folds: Bytes, ids: Iterable[NDArray[Any]], salt: str) -> Bytes:
+    """Hash of each row: of its source, of the salt and, outside of the training fold, of its ids.
+
+    It begins with the source, so that the order of rows, in which training visits them, is that
+    of the data, whatever the code. The rest is made anew whenever rows are read, and so it is
+    mixed by arithmetic: what it is made from are hashes already.
+
+    Args:
+        sources: Hash of what each row is made from, uint8 ``(rows, KEY_BYTES)``.
+        folds: Fold codes, uint8 ``(rows,)``.
+        ids: What tells rows of equal content apart, all of whole words of eight bytes a row: keys,
+            and units where there are some. Training reads none, and so its rows' hashes have none.
+        salt: Identity of what makes rows from their sources, 32 hexadecimal digits.
+
+    Returns:
+        uint8 ``(rows, ROW_HASH_BYTES)``.
+
+    Source:
+        The mixing is the end of MurmurHash3, Appleby 2011: one to one, each bit changes half of
+        the bits.
+    """
+    mixed = np.tile(np.frombuffer(bytes.fromhex(salt), "<u8"), (len(sources), 1))
+    others = folds != TRAIN
+    mixed = _mix(mixed, _words(sources))
+    mixed[others] = _mix(mixed[others], *(_words(values[others]) for values in ids))
+    return np.concatenate([sources, mixed.view(np.uint8)], axis=1)
+
+
+def _words(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """The bytes of each row as numbers, ``(rows, words)``."""
+    wide = values.reshape(len(values), math.prod(values.shape[1:]))
+    return np.ascontiguousarray(wide).view("<u8")
+
+
+def _mix(mixed: NDArray[np.uint64], *words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Take in words, one after the other; changes and returns ``mixed``, ``(rows, 2)``."""
+    for word in itertools.chain.from_iterable(each.T for each in words):
+        mixed ^= word[:, None]
+        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+            mixed ^= mixed >> np.uint64(33)
+            mixed *= np.uint64(factor)
+        mixed ^= mixed >> np.uint64(33)
+    return mixed
 
 
 def _unit(content: bytes) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from shoal.errors import CorruptError, SourceError
 from shoal.formats.files import replacing
-from shoal.formats.hashing import uniform
+from shoal.formats.hashing import row_hashes, uniform
 from shoal.formats.provenance import made_from
 from shoal.formats.units import UNIT
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+HASH, SOURCE, SALT = "hash", "source", "salt"
+"""Rows' hashes, the array that they are made from, and the value beside it that they are, too."""
 CHUNK_ROWS = 8192
 """Most rows of a chunk."""
 _CHUNK_BYTES = 1 << 20
@@ -288,7 +290,12 @@ class ShardRows:
         return self._array(first.removesuffix(suffix)).chunk_rows
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Rows ``start`` to ``stop`` (exclusive; all by default) of an array."""
+        """Rows ``start`` to ``stop`` (exclusive; all by default) of an array.
+
+        ``hash`` is made from ``source``, unless it is there itself.
+        """
+        if name == HASH and name not in self:
+            return self._hashes(start, stop)
         array = self._array(name)
         stop = max(start, self.rows if stop is None else min(stop, self.rows))
         out = np.empty((stop - start, *array.shape[1:]), dtype=array.dtype.newbyteorder("="))
@@ -304,6 +311,19 @@ class ShardRows:
             chunk = self._chunk(name, array, number)
             out[begin - start : end - start] = chunk[begin - first : end - first]
         return out
+
+    def _hashes(self, start: int, stop: int | None) -> NDArray[np.uint8]:
+        """Row hashes, :func:`shoal.formats.hashing.row_hashes`.
+
+        Raises:
+            CorruptError: There is nothing to make them from.
+        """
+        if SOURCE not in self or SALT not in self.attributes:
+            raise self._damaged(HASH, ValueError(f"no {SOURCE} to make it from"))
+        names = (SOURCE, "fold", *self.names(("key", UNIT)))
+        source, fold, *ids = (self.read(name, start, stop) for name in names)
+        self.rows_read[HASH] = self.rows_read.get(SOURCE, 0)
+        return row_hashes(source, fold, ids, self.attributes[SALT])
 
     def _chunk(self, name: str, array: _Stored, number: int) -> NDArray[Any]:
         """All rows of a chunk."""
