@@ -54,9 +54,15 @@ class Cluster:
         return [job for job in found if rule in (None, job.rule)]
 
     def exceeded_memory(self, job: SlurmJob) -> bool:
-        """Whether Slurm ended a step of a job because it took more memory than was asked for."""
+        """Whether Slurm ended a job because it took more memory than was asked for."""
         log = Path("/var/lib/mini-slurm", f"slurmd.{job.nodes}.log").read_text()
-        return f"StepId={job.number}.0 exceeded memory limit" in log
+        return f"StepId={job.number}.batch exceeded memory limit" in log
+
+    def steps(self, job: SlurmJob) -> list[str]:
+        """Names of a job's steps."""
+        text = _output("sacct", "-n", "-P", "-j", str(job.number), "--format=JobID,JobName")
+        lines = (line.split("|") for line in text.splitlines())
+        return [name for step, name in lines if "." in step]
 
     def run(
         self, experiment: Experiment, *arguments: str, overrides: str = "[]", **environment: str

@@ -25,7 +25,10 @@ def most_gpus_at_once(jobs: list[SlurmJob]) -> int:
 
 
 def test_a_data_change_submits_the_jobs_of_its_partition_alone(ran: Experiment, cluster: Cluster):
-    """By sacct: its specialists, each on a GPU that it sees; the data's stages on the CPU node."""
+    """By sacct: its specialists, each on a GPU that it sees; the data's stages on the CPU node.
+
+    Each is one step: one Snakemake, which runs the command itself.
+    """
     nudge_training_rows(ran, 2)
     ran.programs = spying_programs(ran.folder)
 
@@ -40,6 +43,7 @@ def test_a_data_change_submits_the_jobs_of_its_partition_alone(ran: Experiment, 
     for job in jobs:
         on_gpu = job.rule in TRAIN_ON_GPUS
         assert (job.partition, job.gpus) == (("gpu", 1) if on_gpu else ("cpu", 0)), job
+        assert cluster.steps(job) == ["batch"]
     assert most_gpus_at_once(jobs) <= 4
     seen = [line.split() for line in (ran.folder / "seen").read_text().splitlines()]
     assert all(len(line) == 2 for line in seen if line[0] == "train-specialist"), seen

@@ -71,8 +71,10 @@ def begin(plans: Plans) -> None:
     with command():
         if plans.first.is_on_cluster:
             from shoal.operate.slurm.check import check_cluster
+            from shoal.operate.slurm.one_start import start_snakemake_once
 
             check_cluster(plans.settings.nodes)
+            start_snakemake_once()
         for plan in plans.all:
             write_once(plan.run_file, plan.record)
         _make_demo(plans.first)
