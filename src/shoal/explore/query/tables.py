@@ -132,7 +132,7 @@ TABLES: dict[str, Table | View] = {
     "gates": Table(
         "a specialist against the generalist on validation rows",
         "gate VARCHAR, partition BIGINT, rows BIGINT, units BIGINT, difference DOUBLE, "
-        "estimate DOUBLE, error DOUBLE, serves BOOLEAN",
+        "gain DOUBLE, share DOUBLE",
         model_tables.gates,
     ),
     "predictions": View(
