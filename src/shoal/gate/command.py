@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from shoal.gate.shares import Gains
+    from shoal.gate.routing import Compared
+    from shoal.gate.shares import Decision, Gains
     from shoal.settings.learning import Gate, Model, Router
 
     Ask = Callable[[int, NDArray[np.float32]], NDArray[np.float32]]
@@ -69,8 +70,8 @@ def gate(
     from shoal.formats.provenance import made_from
     from shoal.formats.units import UNIT, least_units, numbered
     from shoal.gate.gate import Gate as Applied
-    from shoal.gate.routing import Compared, routed
-    from shoal.gate.shares import Gains, decide, is_above_zero
+    from shoal.gate.routing import Compared as On
+    from shoal.gate.routing import routed
     from shoal.partitions.reader import Index, halves
     from shoal.train_router.command import routing_places
     from shoal.training.determinism import deterministic
@@ -82,27 +83,13 @@ def gate(
     compared = (1,) if _chosen_by_validation(choices) else (0, 1)
     places = routing_places(answers.rows, routing, index_path, compared)
     rows = {name: values[places] for name, values in answers.rows.items()}
-    known = np.isin(halves(rows), compared)
     units = numbered(rows.get(UNIT), len(places))[0].astype(np.uint64)
-    on = Compared(answers, places, known, units, shapes.task, confidence)
+    known = np.isin(halves(rows), compared)
+    on = On(answers, places, known, units, shapes.task, confidence)
     found = routed(routing, load_assigner(assigner_path), on)
     ungated = answers.mix(found.routes.experts, found.routes.weights, places)
     whole = answers.answer(GENERALIST, places)
-    gains, lead = _gains(ungated, whole, rows["y"], shapes.task), found.routes.leading
-    own, rest = known & (lead >= 0), known & (lead < 0)
-    decision = decide(
-        Gains(gains.shares, gains.values[own]),
-        lead[own],
-        answers.specialised,
-        confidence,
-        units[own],
-    )
-    shares = {each.expert: each.share for each in decision.experts}
-    # A pool that holds the generalist asks it, not the base, for rows that no specialist leads.
-    is_held = any(share < 1 for share in shares.values()) or is_above_zero(
-        -gains.values[rest, -1], units[rest], confidence
-    )
-    shares[BASE] = 0.0 if is_held else 1.0
+    shares, decision = decided(on, found.routes.leading, ungated, whole)
     applied = Applied(shares, found.softness).apply(found.routes)
     shipped = answers.mix(applied.experts, applied.weights, places)
     scored = {"pool": shipped, "ungated": ungated, "generalist": whole}
@@ -119,7 +106,7 @@ def gate(
         },
         "confidence": confidence,
         "rows": len(places),
-        "units": len(np.unique(units[known])),
+        "units": len(np.unique(on.units[on.known])),
         "least_units": least_units(1 - confidence),
         "test": {
             "share": decision.share,
@@ -130,6 +117,39 @@ def gate(
         "comparisons": [asdict(each) for each in decision.experts],
     }
     write_json(out, content | ledger.record() | made_from())
+
+
+def decided(
+    compared: Compared,
+    lead: NDArray[np.int32],
+    specialist: NDArray[np.float32],
+    generalist: NDArray[np.float32],
+) -> tuple[dict[int, float], Decision]:
+    """Shares of all specialists and of the base, and how those of the specialists were found.
+
+    Args:
+        compared: The rows.
+        lead: The expert that leads each, ``(rows,)``.
+        specialist: What the specialists, or the base, say of each.
+        generalist: The same of the generalist.
+    """
+    from shoal.gate.shares import Gains, decide, is_above_zero
+
+    gains = _gains(specialist, generalist, compared.rows["y"], compared.task)
+    own, rest = (compared.known & part for part in (lead >= 0, lead < 0))
+    decision = decide(
+        Gains(gains.shares, gains.values[own]),
+        lead[own],
+        compared.answers.specialised,
+        compared.confidence,
+        compared.units[own],
+    )
+    shares = {each.expert: each.share for each in decision.experts}
+    # A pool that holds the generalist asks it, not the base, for rows that no specialist leads.
+    is_held = any(share < 1 for share in shares.values()) or is_above_zero(
+        -gains.values[rest, -1], compared.units[rest], compared.confidence
+    )
+    return shares | {BASE: 0.0 if is_held else 1.0}, decision
 
 
 def _chosen_by_validation(choices: Sequence[Path]) -> bool:
