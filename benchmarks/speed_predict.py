@@ -183,7 +183,10 @@ def _fits(fits: Path, partitions: int) -> Shapes:
     _model(fits / "base.safetensors", shapes, 0, {"budget": budget, "model": MODEL})
     facts = {"point": {}, "trained_on": {"fit": "ab"}, "rows": {"train": FITTED}}
     _model(fits / "generalist.safetensors", shapes, 0, facts)
-    gate = {"closed": [], "validation": {"pool": 1.0}, "rows": 4, "comparisons": []}
+    test = {"share": 1.0, "gain": 0.1, "error": 0.01, "opens": True}
+    counts = {"rows": 4, "units": 4, "least_units": 5, "comparisons": [], "test": test}
+    shares = {str(number): 1.0 for number in (-1, *trained)}
+    gate = {"shares": shares, "softness": None, "validation": {"pool": 1.0}} | counts
     write_json(fits / "gate.json", gate | Ledger("gate").record())
     Ledger("base_fit").write(fits / "ledger.json")
     return shapes

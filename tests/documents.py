@@ -50,11 +50,28 @@ def metrics(**changes: Any) -> dict[str, Any]:
     }
     names = ("pool_top1", "pool_top2", "ungated", "generalist", "random_partitions", "constant")
     about = {"metric": "accuracy", "verdict": "no difference", "sentence": "Nothing."}
-    gate = {"specialists": 1, "serving": 0}
     difference = {"value": 0.0, "low": None, "high": None}
-    counts = {"rows": COUNTS, "partitions": 1, "gate": gate, "incomplete": []}
+    counts = {"rows": COUNTS, "partitions": 1, "gate": gate_summary(), "incomplete": []}
     counts["difference"] = difference
-    return dict.fromkeys(names, scores) | about | counts | {"control": None} | changes
+    about |= {"shipped": "pool_top1", "control": None}
+    return dict.fromkeys(names, scores) | about | counts | changes
+
+
+def gate_summary(**changes: Any) -> dict[str, Any]:
+    """What an evaluation says of a gate that closes every specialist."""
+    answered = {"specialist": 0.0, "both": 0.0, "generalist": 1.0}
+    facts = {"specialists": 1, "serving": 0, "units": 60, "least_units": 5, "kind": None}
+    mixing = {"softness": None, "answered": answered, "models_per_row": 1.0}
+    return facts | mixing | changes
+
+
+def gate_record(shares: dict[int, float], **changes: Any) -> dict[str, Any]:
+    """What a gate decided, by the shares of its experts."""
+    test = {"share": 1.0, "gain": 0.1, "error": 0.01, "opens": True}
+    counts = {"rows": 4, "units": 4, "least_units": 5, "comparisons": [], "test": test}
+    by_text = {str(number): share for number, share in shares.items()}
+    content = {"shares": by_text, "softness": None, "validation": {"pool": 1.0}} | counts
+    return content | changes
 
 
 def partition_entry(partition: int, **changes: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ r"""What defaults were chosen on: settings compared on validation rows, never on
         --datasets digits_conflicting gauss_8_near_8000 --seeds 2 \
         --vary train_specialists.base_share=0.1,0.3,0.5,0.7 cluster=kmeans embed=pca
 
-Runs the workflow once a dataset, seed and value. Printed: the specialists' gain over the generalist
-of the same training FLOPs, on the half of the validation rows that no grid point is chosen on,
-with the standard error over seeds, and what the pool's making cost. Rows that the base answers
-count as no gain.
+Runs the workflow once a dataset, seed and value. Printed: by how much the specialists' mean loss is
+below that of the generalist of the same training FLOPs, on the validation rows that the gate
+compares, with the standard error over seeds, and what the pool's making cost. Rows that the base
+answers count as no gain.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Gain(NamedTuple):
-    """The pool minus the generalist on validation rows; FLOPs of the pool's making."""
+    """Loss of the generalist minus the pool's on validation rows; FLOPs of the pool's making."""
 
     mean: float
     flops: float

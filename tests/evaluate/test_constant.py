@@ -74,5 +74,6 @@ def test_a_gain_that_may_be_chance_is_said_to_be_one():
     assert no_better_text("accuracy", best, (0.63, 0.62)) == (
         "No model is significantly better than a constant answer: accuracy is 0.620 where the most "
         "frequent class of the training labels is the answer for every row, and 0.630 for the best "
-        "model, the pool (difference +0.010, 95 % interval -0.020 to +0.040)."
+        "model, the pool with one specialist per row (difference +0.010, 95 % interval -0.020 to "
+        "+0.040)."
     )

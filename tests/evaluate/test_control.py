@@ -24,7 +24,7 @@ def correct(share_right, seed=0, shares=(0.6, 0.4)):
 
 
 def judged(per_row, metric="accuracy", keys=KEYS):
-    found = control(metric, per_row, keys, 500, 0)
+    found = control(metric, per_row, "pool_top1", keys, 500, 0)
     return found, *control_verdict(metric, found)
 
 
@@ -46,7 +46,7 @@ def test_a_model_that_knows_the_label_is_a_leak():
     found, word, sentence = judged(per_row)
 
     assert word == "leak"
-    assert (found["pool_top1"]["beats"], found["generalist"]["beats"]) == (False, True)
+    assert (found["pool"]["beats"], found["generalist"]["beats"]) == (False, True)
     with pytest.raises(DataError, match=r"r\.html: Labels are shuffled, yet .*generalist by \+0"):
         refuse_leak({"verdict": word, "sentence": sentence}, "r.html")
     assert "\n" not in sentence
@@ -70,8 +70,8 @@ def test_rows_of_one_key_count_once():
     alike = np.repeat(KEYS[:1], ROWS, axis=0)
     per_row = {"pool_top1": lucky, "generalist": lucky, "constant": unlucky}
 
-    assert control("accuracy", per_row, alike, 100, 0)["rows"] == 1
-    assert control("accuracy", per_row, KEYS, 100, 0)["rows"] == ROWS
+    assert control("accuracy", per_row, "pool_top1", alike, 100, 0)["rows"] == 1
+    assert control("accuracy", per_row, "pool_top1", KEYS, 100, 0)["rows"] == ROWS
 
 
 def test_clean_runs_are_rarely_accused():

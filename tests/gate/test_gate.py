@@ -1,6 +1,7 @@
 """The gate in a pool."""
 
 import numpy as np
+import pytest
 
 from shoal.gate.gate import Gate
 from shoal.train_router.router import BASE, Routes
@@ -14,15 +15,45 @@ def routes():
     return Routes(experts, weights, np.zeros(3, dtype=np.float32))
 
 
-def test_rows_that_a_closed_expert_leads_go_to_the_generalist_alone():
-    """The others keep their experts and weights, also those that a closed one has a share in."""
-    gated = Gate(frozenset([1, BASE])).apply(routes())
-    assert gated.experts.tolist() == [[0, 1], [GENERALIST, BASE], [GENERALIST, BASE]]
-    np.testing.assert_allclose(gated.weights, [[0.7, 0.3], [1, 0], [1, 0]])
+def test_an_expert_without_a_share_leaves_its_rows_to_the_generalist_alone():
+    """The others keep their experts and weights, also those that it has a part in."""
+    gated = Gate({BASE: 0.0, 0: 1.0, 1: 0.0}).apply(routes())
+
+    asked = [
+        dict(zip(*row, strict=True)) for row in zip(*map(np.ndarray.tolist, gated[:2]), strict=True)
+    ]
+    assert [{n for n, weight in row.items() if weight} for row in asked] == [
+        {0, 1},
+        {GENERALIST},
+        {GENERALIST},
+    ]
+    assert gated.leading.tolist() == [0, GENERALIST, GENERALIST]
+    np.testing.assert_array_equal(gated.weights[0, :2], routes().weights[0])
+    assert (gated.experts[gated.weights == 0] == BASE).all()
 
 
-def test_an_open_gate_changes_nothing():
-    """Where every specialist serves, routes stay as they are."""
+def test_specialists_mix_first_then_the_share_of_the_leading_one():
+    """Three models are asked at most, and their weights sum to one."""
+    gated = Gate({BASE: 0.0, 0: 0.5, 1: 0.25}).apply(routes())
+
+    assert gated.experts.tolist()[:2] == [[0, 1, GENERALIST], [0, 1, GENERALIST]]
+    np.testing.assert_allclose(gated.weights[0], [0.35, 0.15, 0.5])
+    np.testing.assert_allclose(gated.weights[1], [0.1, 0.15, 0.75])
+    np.testing.assert_allclose(gated.weights.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_of_equal_weights_the_specialist_leads():
+    """A row to which specialist and generalist say as much is the specialist's."""
+    one = Routes(np.array([[3]], np.int32), np.ones((1, 1), np.float32), np.zeros(1, np.float32))
+
+    assert Gate({BASE: 0.0, 3: 0.5}).apply(one).leading.tolist() == [3]
+    assert Gate({BASE: 0.0, 3: 0.25}).apply(one).leading.tolist() == [GENERALIST]
+
+
+@pytest.mark.parametrize("shares", [{BASE: 1.0, 0: 1.0, 1: 1.0}, {BASE: 0.0, 0: 1.0, 1: 1.0}])
+def test_specialists_with_all_of_the_share_answer_as_before(shares):
+    """A gate changes no weight of theirs."""
     before = routes()
-    after = Gate(frozenset()).apply(before)
-    assert all((a == b).all() for a, b in zip(after, before, strict=True))
+    after = Gate(shares).apply(before)
+    np.testing.assert_array_equal(after.weights[:2, :2], before.weights[:2])
+    assert Gate(shares).asks_generalist == (shares[BASE] == 0)

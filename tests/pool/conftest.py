@@ -23,7 +23,7 @@ from shoal.settings.learning import Model
 from shoal.train_router.router import ByDistance, Router
 from shoal.training.model import build_model, weights
 from shoal.transform.pipeline import fit_pipeline
-from tests.documents import partition_entry, partition_index
+from tests.documents import gate_record, partition_entry, partition_index
 
 MODEL = {
     "_target_": "shoal.models.MLP",
@@ -82,8 +82,7 @@ def _fits(folder: Path) -> dict[str, Path]:
     save_state(folder / "router.safetensors", *router.state())
     budget = {"budget": {"rows_seen": 9, "base_share": 0.5, "training_rows": 4}, "model": MODEL}
     _save(folder / "base.safetensors", shapes, budget)
-    found = {"closed": [-1, 1], "validation": {"pool": 1.0}, "rows": 4, "comparisons": []}
-    gate = found | Ledger("gate").record()
+    gate = gate_record({-1: 0.0, 0: 1.0, 1: 0.0}) | Ledger("gate").record()
     write_json(folder / "gate.json", gate)
     _save(
         folder / "generalist.safetensors",

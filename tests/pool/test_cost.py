@@ -174,7 +174,7 @@ def deep_schema(folder: Path) -> None:
 
 
 def deep(folder: Path) -> None:
-    (folder / "gate.json").write_text('{"closed":' * 10**6 + "1" + "}" * 10**6)
+    (folder / "gate.json").write_text('{"shares":' * 10**6 + "1" + "}" * 10**6)
     reseal(folder)
 
 

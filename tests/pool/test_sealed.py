@@ -96,7 +96,7 @@ def test_what_is_hashed_is_what_is_used(small_pool, monkeypatch):
     digest = hashlib.sha256
 
     def swapping(content: bytes) -> object:
-        write_json(small_pool / "gate.json", {"closed": []})
+        write_json(small_pool / "gate.json", {"shares": {}})
         return digest(content)
 
     monkeypatch.setattr(hashlib, "sha256", swapping)
@@ -188,7 +188,7 @@ def test_a_pool_of_another_digest_is_refused(small_pool):
     """A change anywhere in the pool, sealed anew, has another digest."""
     digest = pool_digest(small_pool)
     gate = json.loads((small_pool / "gate.json").read_text())
-    write_json(small_pool / "gate.json", gate | {"closed": [-1, 0]})
+    write_json(small_pool / "gate.json", gate | {"shares": {"-1": 0, "0": 0, "1": 1}})
     reseal(small_pool)
 
     shoal.load(small_pool)

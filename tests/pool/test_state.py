@@ -53,9 +53,11 @@ DOCUMENTS = [
     ("shapes.json", put("x_shape", [1, 3]), r"x_shape: \(1, 3\), but the pool's other files"),
     ("shapes.json", put("classes", ["b", "c"]), r"classes: \['b', 'c'\], but the pool's other"),
     ("shapes.json", put("training_rows", "many"), "training_rows: Input should be a valid integer"),
-    ("gate.json", put("closed", [-1, 7]), "closed: there is no specialist of partition 7"),
-    ("gate.json", put("closed", [-3]), "closed: there is no specialist of partition -3"),
-    ("gate.json", put("closed", "1"), "closed: Input should be a valid list"),
+    ("gate.json", put("shares", {"-1": 0, "0": 1, "1": 1, "7": 1}), "shares: .* but are of '7'"),
+    ("gate.json", put("shares", {"0": 1, "1": 1}), "shares: .* but are not of '-1'"),
+    ("gate.json", put("shares", {"-1": 0, "0": 1, "1": 1.5}), "shares.1: Input should be less"),
+    ("gate.json", put("shares", [1]), "shares: Input should be a valid dictionary"),
+    ("gate.json", put("softness", 0), "softness: Input should be greater than 0"),
     ("transform.json", put("steps", 3), "steps: Input should be a valid list"),
     ("transform.json", put("steps.0.step", "imp"), r"steps.0: there is no step 'imp'; did you"),
     ("transform.json", put("steps.0.fitted", {}), r"transform.steps.0 \(impute\): fitted.a: None"),
@@ -88,8 +90,8 @@ def test_documents_are_what_they_should_be(small_pool, file, change, line):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('{"closed": [NaN]}', "not readable as JSON .NaN is not a finite number"),
-        ('{"closed": [1e999]}', "not readable as JSON .1e999 is not a finite number"),
+        ('{"shares": [NaN]}', "not readable as JSON .NaN is not a finite number"),
+        ('{"shares": [1e999]}', "not readable as JSON .1e999 is not a finite number"),
         ("[" * 10**6 + "]" * 10**6, "not readable as JSON .*levels"),
         ("[]", "Input should be a valid dictionary"),
     ],
@@ -101,10 +103,10 @@ def test_a_document_that_is_no_sound_json_is_refused(small_pool, text, line):
     refused(small_pool, "gate.json", line)
 
 
-def test_a_partition_must_not_be_closed_that_has_no_specialist_left(small_pool):
-    """The generalist's file is there exactly where the gate sends rows to it."""
+def test_a_generalist_that_no_row_needs_is_refused(small_pool):
+    """Its file is there exactly where the gate gives it a share."""
     gate = json.loads((small_pool / "gate.json").read_text())
-    (small_pool / "gate.json").write_text(json.dumps(gate | {"closed": []}))
+    (small_pool / "gate.json").write_text(json.dumps(gate | {"shares": {"-1": 1, "0": 1, "1": 1}}))
 
     refused(small_pool, "manifest.json", "generalist: True, but the pool's other files have False")
 

@@ -4,6 +4,7 @@ import pytest
 
 from shoal.evaluate.bootstrap import Difference
 from shoal.evaluate.verdict import verdict
+from tests.documents import gate_summary
 
 
 def contender(score: float, training: float, inference: float) -> dict:
@@ -21,6 +22,7 @@ def contender(score: float, training: float, inference: float) -> dict:
 def metrics() -> dict:
     difference = {"value": 0.019, "low": 0.006, "high": 0.031}
     units = {"kind": None, "test": 1078, "least": 6}
+    answered = {"specialist": 0.5, "both": 0.2, "generalist": 0.3}
     told = verdict("accuracy", Difference(**difference), 0.861, 0.842, (1.0, 1.0), units)
     return {
         "metric": "accuracy",
@@ -36,7 +38,8 @@ def metrics() -> dict:
         "rows": {"train": 5032, "validation": 1078, "test": 1078, "outside": 120},
         "partitions": 2,
         "incomplete": [],
-        "gate": {"specialists": 2, "serving": 1},
+        "shipped": "pool_top1",
+        "gate": gate_summary(specialists=2, serving=1, answered=answered, models_per_row=1.2),
         "control": None,
         "leaks": {
             "exact": {"rows": 0, "of": 2156},

@@ -1,7 +1,5 @@
 """The leak check in sentences."""
 
-import pytest
-
 from shoal.report.words import (
     best,
     checked_line,
@@ -10,6 +8,7 @@ from shoal.report.words import (
     gate_line,
     leak_lines,
 )
+from tests.documents import gate_summary
 
 CLEAN = {
     "exact": {"rows": 0, "of": 300},
@@ -78,21 +77,28 @@ def test_contenders_come_in_their_order_and_others_last(metrics):
     assert list(contenders(content)) == names
 
 
-@pytest.mark.parametrize(
-    ("serving", "said"),
-    [(8, "all 8 specialists"), (5, "5 of 8 specialists"), (0, "steps aside: it is the generalist")],
-)
-def test_how_many_specialists_serve_is_said(serving, said):
-    """All, some or none: the last is a pool that is the generalist."""
-    assert said in gate_line({"specialists": 8, "serving": serving})
-    assert gate_line({"specialists": 0, "serving": 0}) == "Gate: no partition has a specialist."
+def test_who_answers_is_said():
+    """Specialists alone, together with the generalist, or the generalist alone."""
+    alone = {"specialist": 1.0, "both": 0.0, "generalist": 0.0}
+    answered = {"specialist": 0.25, "both": 0.5, "generalist": 0.25}
+    gate = gate_summary(specialists=8, serving=6, answered=answered, models_per_row=1.5)
+
+    assert gate_line(gate) == (
+        "Gate: specialists beat the generalist on validation rows. They answer 25.0 % of test rows "
+        "alone and 50.0 % together with the generalist, which answers 25.0 % alone: 1.50 models "
+        "per row. Its training is counted as the pool's."
+    )
+    assert gate_line(gate | {"answered": alone}).endswith("They answer alone.")
+    assert "Two specialists are asked per row." in gate_line(gate | {"softness": 0.5})
+    assert "steps aside: it is the generalist" in gate_line(gate | {"serving": 0})
+    assert gate_line(gate | {"specialists": 0}) == "Gate: no partition has a specialist."
 
 
 def test_the_gate_says_on_how_many_units_it_compared():
     """And closes, in words, where they are too few."""
-    gate = {"specialists": 8, "serving": 5, "kind": "group", "units": 21, "least_units": 5}
+    gate = gate_summary(specialists=8, serving=5, kind="group", units=21)
 
-    assert "5 of 8 specialists beat the generalist on 21 groups of validation;" in gate_line(gate)
+    assert "beat the generalist on 21 groups of validation." in gate_line(gate)
     assert gate_line(gate | {"serving": 0, "units": 3}) == (
         "Gate: 3 groups of validation are too few to compare specialists with the generalist, "
         "which takes 5, so the pool steps aside: it is the generalist."

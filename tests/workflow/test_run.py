@@ -70,23 +70,35 @@ def test_metrics_hold_every_contender_and_equal_training_flops(finished):
 
 
 def test_a_pool_that_holds_the_generalist_has_paid_for_it(finished):
-    """Where the gate sends rows to the generalist, they go there, and its training is counted."""
+    """Where the gate gives it a share it answers, and its training is counted."""
     metrics, pool = finished.metrics(), finished.folder / "results" / "tiny" / "pool"
-    closed = set(json.loads((pool / "gate.json").read_text())["closed"])
+    shares = json.loads((pool / "gate.json").read_text())["shares"]
+    closed = {int(number) for number, share in shares.items() if not share}
+    has_generalist = min(shares.values()) < 1
     (path,) = finished.generation.glob("evaluate/*/*/predictions.parquet")
     asked = set(pd.read_parquet(path)["specialist"])
     (ledger,) = finished.generation.glob("base/*/ledger.json")
     base = json.loads(ledger.read_text())["flops"]
 
-    assert (pool / "generalist.safetensors").exists() == bool(closed)
+    assert (pool / "generalist.safetensors").exists() == has_generalist
     assert not asked & closed
-    assert (-2 in asked) <= bool(closed)
+    assert (-2 in asked) <= has_generalist
     paid = metrics["pool_top1"]["train_flops"] - metrics["ungated"]["train_flops"]
     own = metrics["generalist"]["train_flops"] - base
     tests = json.loads((pool / "gate.json").read_text())["flops"]
-    assert paid == pytest.approx(tests + (own if closed else 0))
+    assert paid == pytest.approx(tests + (own if has_generalist else 0))
     assert metrics["gate"]["specialists"] == 2
     assert metrics["gate"]["serving"] == 2 - len(closed - {-1})
+    routing = metrics["ungated"]["inference_flops_per_row"] - one_model(metrics)
+    models = metrics["gate"]["models_per_row"]
+    shipped = metrics[metrics["shipped"]]["inference_flops_per_row"]
+    assert shipped == pytest.approx(routing + models * one_model(metrics))
+    assert sum(metrics["gate"]["answered"].values()) <= 1 + 1e-9
+
+
+def one_model(metrics):
+    """FLOPs of one model's answer."""
+    return metrics["generalist"]["inference_flops_per_row"]
 
 
 def test_the_report_shows_what_each_column_was_taken_for(finished):

@@ -105,7 +105,7 @@ def test_the_generalists_grid_point_names_no_class(pool, point):
     """The same for the generalist's metadata."""
     number = read_json(pool / "manifest.json", Any)["specialists"][0]["partition"]
     gate = read_json(pool / "gate.json", Any)
-    write_json(pool / "gate.json", gate | {"closed": [number]})
+    write_json(pool / "gate.json", gate | {"shares": gate["shares"] | {str(number): 0}})
     tensors, _ = load_state(pool / "base.safetensors")
     meta = {"point": point, "trained_on": {}, "rows": {}}
     save_state(pool / "generalist.safetensors", tensors, meta)

@@ -1,8 +1,8 @@
-"""The gate that does no harm: where a specialist has not beaten the generalist, it answers."""
+"""The gate that does no harm: where specialists do not beat the generalist, it answers."""
 
 
 rule gate:
-    """Test each specialist against the generalist on validation rows."""
+    """Give each specialist its share of the answers, and the generalist the rest."""
     input:
         unpack(plans.inputs("gate")),
     output:

@@ -116,7 +116,7 @@ def _release(
         "generation": layout.generation,
         "metric": measured["metric"],
         "score": {
-            "pool": measured["pool_top1"]["score"],
+            "pool": measured[measured["shipped"]]["score"],
             "generalist": measured["generalist"]["score"],
         },
         "verdict": measured["verdict"],

@@ -13,8 +13,10 @@ from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.weights import BaselineFacts
 from shoal.formats.hashing import uniform
 from shoal.formats.json_file import read_made
+from shoal.formats.text import share_text
 from shoal.formats.units import UNIT
 from shoal.report.evaluation import Candidate, PartitionReport, ReportDetails, StageCost
+from shoal.train_specialists.experts import BASE
 from shoal.training.metrics import partition_scores, partition_units
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def _partitions(
     held = partition_units(partition, tested.rows.get(UNIT))
     scores = {
         name: partition_scores(metric, per_row[name], partition)
-        for name in ("generalist", "pool_top1")
+        for name in ("generalist", tested.shipped)
     }
     found = []
     for entry in index.partitions:
@@ -124,7 +126,7 @@ def _partitions(
                 base_loss=losses.get("base"),
                 specialist_loss=losses.get(choice["point"]) if choice else None,
                 generalist_score=scores["generalist"].get(number),
-                pool_score=scores["pool_top1"].get(number),
+                pool_score=scores[tested.shipped].get(number),
                 digest=entry["digests"]["train"],
             )
         )
@@ -133,9 +135,9 @@ def _partitions(
 
 def _server(pool: Pool, partition: int) -> str:
     """Who answers the rows of a partition's specialist."""
-    if pool.gate.closed and (partition in pool.gate.closed or partition not in pool.experts.models):
-        return "generalist"
-    return "specialist" if partition in pool.experts.models else "base"
+    expert = partition if partition in pool.experts.models else BASE
+    share, own = pool.gate.shares[expert], "base" if expert == BASE else "specialist"
+    return {0.0: "generalist", 1.0: own}.get(share, f"{own} {share_text(share)}, generalist")
 
 
 def _map(settings: Evaluate, tested: TestRows) -> tuple[NDArray[np.int64], NDArray[Any]]:

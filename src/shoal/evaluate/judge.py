@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.formats.documents.judgement import GateSummary, Lack, Metrics, Rejection, Scores
+    from shoal.formats.documents.judgement import GateSummary, Lack, Metrics, PoolScores, Rejection
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
+    from shoal.train_router.router import Routes
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,21 @@ class TestRows:
         rows: Arrays by name, in order of partition and row hash.
         answers: Probabilities ``(rows, classes)``, or numbers in the label's unit ``(rows,)``.
         y: Class codes, or numbers in the label's unit.
-        leading: The specialist with the largest weight for each row at top 1; -1 is the base, -2
-            the generalist.
-        distance: Distance of each row to the nearest atom.
+        routes: Who is asked for each row, by pool.
+        shipped: Name of the pool that is shipped.
     """
 
     rows: dict[str, NDArray[Any]]
     answers: dict[str, NDArray[Any]]
     y: NDArray[Any]
-    leading: NDArray[np.int32]
-    distance: NDArray[np.float32]
+    routes: dict[str, Routes]
+    shipped: Literal["pool_top1", "pool_top2"]
+
+    def models_per_row(self, name: str) -> float:
+        """How many models are asked for a row, on average; one by what is no pool."""
+        if name not in self.routes:
+            return 1.0
+        return float((self.routes[name].weights > 0).sum(axis=1).mean())
 
 
 def evaluate(
@@ -166,11 +172,12 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     made_by = unit_kind(pool.columns, content["split"]["method"])
     scores, per_row = _scores(settings, metric, tested, pool, paths)
     units = tested.rows.get(UNIT)
-    comparisons, interval = compared(settings, metric, scores, per_row, units, made_by)
+    shipped = tested.shipped
+    comparisons, interval = compared(settings, metric, scores, per_row, shipped, units, made_by)
     found = None
     if content["sources"]["shuffle_labels"]:
         keys = tested.rows["key"]
-        found = control(metric, per_row, keys, settings.bootstrap, settings.seed)
+        found = control(metric, per_row, shipped, keys, settings.bootstrap, settings.seed)
         comparisons["verdict"], comparisons["sentence"] = control_verdict(metric, found)
     checked = read_made(paths.check, Check)
     metrics: Metrics = {
@@ -181,7 +188,8 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "difference": comparisons["difference"],
         "against_constant": comparisons["against_constant"],
         "bootstrap": comparisons["bootstrap"],
-        "pool_top1": {**scores["pool_top1"], "interval": interval},
+        "shipped": shipped,
+        "pool_top1": scores["pool_top1"],
         "pool_top2": scores["pool_top2"],
         "ungated": scores["ungated"],
         "generalist": scores["generalist"],
@@ -193,9 +201,10 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "rows": index.content["rows"],
         "partitions": len(index.partitions),
         "incomplete": [cast("Lack", lack.model_dump()) for lack in pool.manifest.incomplete],
-        "gate": _gate(pool, made_by),
+        "gate": _gate(pool, tested, made_by),
         "rejection": _rejection(pool, said, tested),
     }
+    metrics[shipped]["interval"] = interval
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
@@ -203,16 +212,25 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     write_json(paths.metrics_out, {**metrics, **made_from()})
 
 
-def _gate(pool: Pool, made_by: str | None) -> GateSummary:
-    trained = [number for number in pool.experts.models if number >= 0]
-    serving = [number for number in trained if number not in pool.gate.closed]
+def _gate(pool: Pool, tested: TestRows, made_by: str | None) -> GateSummary:
     record = read_made(pool.folder / "gate.json", GateRecord)
+    shares = [pool.gate.shares[number] for number in pool.router.trained]
+    routes = tested.routes[tested.shipped]
+    asked = np.where(routes.weights > 0, routes.experts, BASE)
+    special, whole = (asked >= 0).any(axis=1), (asked == GENERALIST).any(axis=1)
     return {
-        "specialists": len(trained),
-        "serving": len(serving),
+        "specialists": len(shares),
+        "serving": sum(share > 0 for share in shares),
         "units": record["units"],
         "least_units": record["least_units"],
         "kind": made_by,
+        "softness": pool.gate.softness,
+        "answered": {
+            "specialist": float((special & ~whole).mean()),
+            "both": float((special & whole).mean()),
+            "generalist": float((whole & ~special).mean()),
+        },
+        "models_per_row": tested.models_per_row(tested.shipped),
     }
 
 
@@ -235,30 +253,29 @@ def _tested(pool: Pool, said: Answers) -> TestRows:
     if pool.shapes.task == "regression":
         answers = {name: pool.encoder.decode(a[:, 0]) for name, a in answers.items()}
         y = pool.encoder.decode(y)
-    first = routes["pool_top1"]
-    return TestRows(rows, answers, y, first.leading, first.distance)
+    return TestRows(rows, answers, y, routes, "pool_top2" if router.top_k == 2 else "pool_top1")
 
 
 def _scores(
     settings: Evaluate, metric: Metric, tested: TestRows, pool: Pool, paths: Paths
-) -> tuple[dict[str, Scores], dict[str, NDArray[np.float64]]]:
+) -> tuple[dict[str, PoolScores], dict[str, NDArray[np.float64]]]:
     """Scores and FLOPs of each contender, and its values of the metric by row."""
     partition, units = tested.rows["partition"], tested.rows.get(UNIT)
-    scores: dict[str, Scores] = {}
+    scores: dict[str, PoolScores] = {}
     per_row = {}
-    costs = _costs(pool, paths)
+    costs = _costs(pool, paths, tested)
     for name, answer in tested.answers.items():
         numbers, per_row[name] = measure(
             metric, answer, tested.y, partition, settings.calibration_bins, units
         )
         training, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
-        scores[name] = cast("Scores", numbers | flops)
+        scores[name] = cast("PoolScores", numbers | flops)
     return scores, per_row
 
 
-def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
-    """FLOPs of each contender: for training, and for predicting one row."""
+def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float, float]]:
+    """FLOPs of each contender: for training, and for predicting one row, the mean of test rows."""
     import torch
 
     from shoal.training.flops import forward_flops
@@ -276,11 +293,13 @@ def _costs(pool: Pool, paths: Paths) -> dict[str, tuple[float, float]]:
     )
     base = training_flops([ledger for ledger in ledgers if ledger["job"] == "base_fit"])
     # The base that it went on from is among the pool's own ledgers.
-    shipped = total + gate + (generalist - base if pool.gate.closed else 0.0)
-    return {
-        "pool_top1": (shipped, routing + one_row),
-        "pool_top2": (shipped, routing + 2 * one_row),
-        "ungated": (total, routing + one_row),
+    shipped = total + gate + (generalist - base if pool.gate.asks_generalist else 0.0)
+    trained = {"pool_top1": shipped, "pool_top2": shipped, "ungated": total}
+    pools = {
+        name: (flops, routing + one_row * tested.models_per_row(name))
+        for name, flops in trained.items()
+    }
+    return pools | {
         "generalist": (generalist, one_row),
         "random_partitions": (random, one_row),
         "constant": (0.0, 0.0),
@@ -293,11 +312,11 @@ def _rejection(pool: Pool, said: Answers, tested: TestRows) -> Rejection | None:
     if not outside:
         return None
     values = partition_values(pool.router.assigner, outside["partition"])
-    distance = pool.router.route(outside["embedding"], values, 1)[2]
+    distance = pool.router.route(outside["embedding"], values, 1).distance
     threshold = pool.router.threshold
     return {
         "outside": float((distance > threshold).mean()),
-        "test": float((tested.distance > threshold).mean()),
+        "test": float((tested.routes["ungated"].distance > threshold).mean()),
     }
 
 
@@ -314,8 +333,8 @@ def _write_predictions(
         "key": key_array(tested.rows["key"]),
         **{name: tested.rows[name] for name in (UNIT,) if name in tested.rows},
         "partition": tested.rows["partition"],
-        "specialist": tested.leading,
-        "distance": tested.distance,
+        "specialist": tested.routes[tested.shipped].leading,
+        "distance": tested.routes[tested.shipped].distance,
     }
     measure_name = "correct" if pool.shapes.task == "classification" else "squared_error"
     if pool.shapes.task == "classification":

@@ -44,7 +44,7 @@ NO_BETTER: Literal["no better than constant"] = "no better than constant"
 LEAK = "leak"
 AT_CHANCE = "at chance"
 
-_JUDGED: tuple[Literal["pool_top1"], Literal["generalist"]] = ("pool_top1", "generalist")
+_JUDGED: tuple[Literal["pool"], Literal["generalist"]] = ("pool", "generalist")
 """Contenders that must not beat the constant answer on shuffled labels."""
 CONFIDENCE = 0.99
 """Of each such interval. One end of each of two decides: at most 1 clean run in 100 is accused."""
@@ -56,7 +56,8 @@ _OPENINGS = {
     "no difference": "Splitting makes no significant difference on this data",
 }
 _SPOKEN = {
-    "pool_top1": "the pool",
+    "pool": "the pool",
+    "pool_top1": "the pool with one specialist per row",
     "generalist": "the generalist",
     "pool_top2": "the pool with two specialists per row",
     "ungated": "the ungated pool",
@@ -70,6 +71,7 @@ def compared(
     metric: Metric,
     measured: Mapping[str, Scores],
     per_row: PerRow,
+    shipped: str,
     units: NDArray[np.uint64] | None,
     made_by: str | None,
 ) -> tuple[Comparisons, Ends]:
@@ -80,13 +82,14 @@ def compared(
         metric: ``accuracy`` or ``rmse``.
         measured: Scores and FLOPs of each contender.
         per_row: Values of the metric by row of each contender, ``(rows,)``.
+        shipped: The contender that is the pool as it is shipped.
         units: Unit of each row; None where each is its own.
         made_by: What makes units, see :func:`shoal.split.units.kind`.
 
     Returns:
         Part of ``metrics.json``, and the interval of the pool's score.
     """
-    a, b = per_row["pool_top1"], per_row["generalist"]
+    a, b = per_row[shipped], per_row["generalist"]
     count = numbered(units, len(a))[1]
     counted: TestUnits = {"kind": made_by, "test": count, "least": least_units(0.025)}
     resamples, seed = settings.bootstrap, settings.seed
@@ -96,7 +99,7 @@ def compared(
     if best["beats"] is False:
         pair = measured[best["contender"]]["score"], measured[CONSTANT]["score"]
         no_better = no_better_text(metric, best, pair)
-    pool, generalist = measured["pool_top1"], measured["generalist"]
+    pool, generalist = measured[shipped], measured["generalist"]
     word, sentence = verdict(
         metric,
         difference,
@@ -235,7 +238,12 @@ def no_better_text(metric: Metric, found: AgainstConstant, scores: tuple[float, 
 
 
 def control(
-    metric: Metric, per_row: PerRow, keys: NDArray[np.uint8], resamples: int, seed: int
+    metric: Metric,
+    per_row: PerRow,
+    shipped: str,
+    keys: NDArray[np.uint8],
+    resamples: int,
+    seed: int,
 ) -> Control:
     """Compare pool and generalist with the constant answer on shuffled labels.
 
@@ -245,6 +253,7 @@ def control(
     Args:
         metric: ``accuracy`` or ``rmse``.
         per_row: Values by row of the judged contenders and of ``constant``, ``(rows,)``.
+        shipped: The contender that is the pool as it is shipped.
         keys: Keys of the test rows, uint8 ``(rows, KEY_BYTES)``.
         resamples: Of the paired bootstrap.
         seed: Of the paired bootstrap.
@@ -263,7 +272,7 @@ def control(
     return {
         "confidence": CONFIDENCE,
         "rows": len(rows),
-        "pool_top1": beats("pool_top1"),
+        "pool": beats(shipped),
         "generalist": beats("generalist"),
     }
 

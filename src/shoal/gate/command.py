@@ -10,7 +10,7 @@ import numpy as np
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
-from shoal.train_router.router import BASE, Routes
+from shoal.train_router.router import BASE
 from shoal.train_specialists.experts import GENERALIST
 
 if TYPE_CHECKING:
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from shoal.ask.answers import Answers
-    from shoal.gate.paired import Comparison
+    from shoal.gate.routing import Compared
+    from shoal.gate.shares import Decision, Gains
     from shoal.settings.learning import Gate, Model, Router
 
     Ask = Callable[[int, NDArray[np.float32]], NDArray[np.float32]]
-    Rows = Mapping[str, NDArray[Any]]
-
-_FOLDS = 2
 
 
 def gate(
@@ -43,11 +40,10 @@ def gate(
     out: Path,
     threads: int,
 ) -> None:
-    """Decide whose rows the generalist answers, on the second half of the validation rows.
+    """Decide how much of a row's answer is the generalist's, on validation rows.
 
-    Routers that learn would know these rows, so each half of them is routed by a router that was
-    fitted on the other. Rows that grid points were chosen on are not compared: they are given where
-    there are no others, and then no specialist serves.
+    Where grid points were chosen on half of these rows, the other half is compared; if it is empty
+    no specialist serves.
 
     Args:
         settings: The gate.
@@ -60,69 +56,108 @@ def gate(
         choices: What ``train-choose`` wrote, for each partition that has a specialist.
         specialists: Weights of every specialist; the chosen ones are read if they have to be asked
             about rows that they were not asked about yet.
-        out: ``closed`` (experts whose rows go to the generalist), mean scores of these rows
-            (``validation``: accuracy, or minus the squared error of standardised labels), how many
-            ``rows`` were compared, of how many ``units``, and how many of these it takes at least
-            (``least_units``), the comparisons, the ledger.
+        out: ``shares`` of specialists and base in the answers to the rows that they lead;
+            ``softness`` of the weights of two specialists a row, None where one is asked; mean
+            scores of the rows (``validation``: accuracy, or minus the squared error of standardised
+            labels), how many ``rows`` were compared, of how many ``units``, and how many of these
+            it takes at least (``least_units``); the ``test`` of all and the ``comparisons``; the
+            ledger.
         threads: CPU threads; the bits depend on it.
     """
     from shoal.ask.answers import Answers
+    from shoal.cluster.assigner import load_assigner
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
     from shoal.formats.units import UNIT, least_units, numbered
-    from shoal.gate.paired import compare
+    from shoal.gate.gate import Gate as Applied
+    from shoal.gate.routing import Compared as On
+    from shoal.gate.routing import routed
     from shoal.partitions.reader import Index, halves
     from shoal.train_router.command import routing_places
     from shoal.training.determinism import deterministic
 
     deterministic(threads)
-    ledger = Ledger("gate")
+    ledger, confidence = Ledger("gate"), settings.confidence
     shapes, index = Shapes.load(shapes_path), Index(index_path)
-    ask = _specialists(model, shapes, choices, specialists)
-    answers = Answers(asked, index, "validation", ask)
-    places = routing_places(answers.rows, routing, index_path)
+    answers = Answers(asked, index, "validation", _specialists(model, shapes, choices, specialists))
+    compared = (1,) if _chosen_by_validation(choices) else (0, 1)
+    places = routing_places(answers.rows, routing, index_path, compared)
     rows = {name: values[places] for name, values in answers.rows.items()}
-    routes = _routes(routing, assigner_path, answers, places, rows, shapes.task, ledger)
-    routed = answers.mix(routes.experts, routes.weights, places)
+    units = numbered(rows.get(UNIT), len(places))[0].astype(np.uint64)
+    known = np.isin(halves(rows), compared)
+    on = On(answers, places, known, units, shapes.task, confidence)
+    found = routed(routing, load_assigner(assigner_path), on)
+    ungated = answers.mix(found.routes.experts, found.routes.weights, places)
     whole = answers.answer(GENERALIST, places)
-    own_scores, others = (_scores(each, rows["y"], shapes.task) for each in (routed, whole))
-    lead = routes.leading
-    compared = halves(rows) == 1
-    units = numbered(rows.get(UNIT), len(lead))[0].astype(np.uint64)
-    said = answers.flops * (int((routes.weights > 0).sum()) + len(lead))
-    ledger.detail["answers"] += said
-    ledger.flops += said
+    shares, decision = decided(on, found.routes.leading, ungated, whole)
+    applied = Applied(shares, found.softness).apply(found.routes)
+    shipped = answers.mix(applied.experts, applied.weights, places)
+    scored = {"pool": shipped, "ungated": ungated, "generalist": whole}
+    said = found.asked + int((found.routes.weights > 0).sum()) + len(places)
+    ledger.detail["answers"] = answers.flops * said
+    ledger.flops = ledger.detail["answers"] + found.flops
     ledger.rows_read = index.rows_read
-    own, rest = compared & (lead >= 0), compared & (lead < 0)
-    difference, confidence = own_scores - others, settings.confidence
-    winning = compare(difference[own], lead[own], confidence, units[own])
-    ahead = compare(-difference[rest], lead[rest], confidence, units[rest])
-    closed = _closed(winning, ahead, answers.specialised)
-    shipped = np.where(np.isin(lead, closed), others, own_scores)
-    scores = {"pool": shipped, "ungated": own_scores, "generalist": others}
     content = {
-        "closed": closed,
-        "validation": {name: float(values.mean()) for name, values in scores.items()},
+        "shares": {str(number): share for number, share in sorted(shares.items())},
+        "softness": found.softness,
+        "validation": {
+            name: float(_scores(answer, rows["y"], shapes.task).mean())
+            for name, answer in scored.items()
+        },
         "confidence": confidence,
-        "rows": len(lead),
-        "units": len(np.unique(units[compared])),
+        "rows": len(places),
+        "units": len(np.unique(on.units[on.known])),
         "least_units": least_units(1 - confidence),
-        "comparisons": [asdict(each) for each in winning],
+        "test": {
+            "share": decision.share,
+            "gain": decision.gain,
+            "error": decision.error,
+            "opens": decision.opens,
+        },
+        "comparisons": [asdict(each) for each in decision.experts],
     }
     write_json(out, content | ledger.record() | made_from())
 
 
-def _closed(
-    specialists: Sequence[Comparison], base: Sequence[Comparison], trained: Sequence[int]
-) -> list[int]:
-    """Specialists that have not shown that they are better, and what comes with them.
+def decided(
+    compared: Compared,
+    lead: NDArray[np.int32],
+    specialist: NDArray[np.float32],
+    generalist: NDArray[np.float32],
+) -> tuple[dict[int, float], Decision]:
+    """Shares of all specialists and of the base, and how those of the specialists were found.
 
-    A pool that holds the generalist asks it, not the base, for rows that no specialist answers.
-    One that does not holds it for them only where it has shown to be better than the base.
+    Args:
+        compared: The rows.
+        lead: The expert that leads each, ``(rows,)``.
+        specialist: What the specialists, or the base, say of each.
+        generalist: The same of the generalist.
     """
-    serving = {each.expert for each in specialists if each.serves}
-    closed = sorted(set(trained) - serving)
-    return [BASE, *closed] if closed or any(each.serves for each in base) else []
+    from shoal.gate.shares import Gains, decide, is_above_zero
+
+    gains = _gains(specialist, generalist, compared.rows["y"], compared.task)
+    own, rest = (compared.known & part for part in (lead >= 0, lead < 0))
+    decision = decide(
+        Gains(gains.shares, gains.values[own]),
+        lead[own],
+        compared.answers.specialised,
+        compared.confidence,
+        compared.units[own],
+    )
+    shares = {each.expert: each.share for each in decision.experts}
+    # A pool that holds the generalist asks it, not the base, for rows that no specialist leads.
+    is_held = any(share < 1 for share in shares.values()) or is_above_zero(
+        -gains.values[rest, -1], compared.units[rest], compared.confidence
+    )
+    return shares | {BASE: 0.0 if is_held else 1.0}, decision
+
+
+def _chosen_by_validation(choices: Sequence[Path]) -> bool:
+    """Whether the first half of validation has chosen among grid points."""
+    from shoal.formats.documents.choice import Choice
+    from shoal.formats.json_file import read_made
+
+    return any(len(read_made(path, Choice)["points"]) > 1 for path in choices)
 
 
 def _specialists(
@@ -148,40 +183,18 @@ def _specialists(
     return lambda number, x: predict(net(number), x, shapes.task)
 
 
-def _routes(
-    routing: Router,
-    assigner_path: Path,
-    answers: Answers,
-    places: NDArray[np.int64],
-    rows: Rows,
-    task: str,
-    ledger: Ledger,
-) -> Routes:
-    """Where each row goes, by a router that was fitted without it."""
-    from shoal.cluster.assigner import load_assigner, partition_values
-    from shoal.formats.units import coin
-    from shoal.train_router.fit import fit_router
+def _gains(
+    specialist: NDArray[np.float32], generalist: NDArray[np.float32], y: NDArray[Any], task: str
+) -> Gains:
+    """Gains of shares of the specialists, by the losses of rows.
+
+    Squared errors are no densities, so numbers do not mix.
+    """
+    from shoal.gate.shares import either_gains, mixture_gains
     from shoal.training.model import row_losses
 
-    assigner, trained = load_assigner(assigner_path), answers.specialised
-    losses = np.empty((len(places), 0))
-    if routing.method != "nearest_atom" and trained:
-        columns = [row_losses(answers.answer(n, places), rows["y"], task) for n in trained]
-        losses = np.stack(columns, axis=1)
-    ledger.flops = ledger.detail["answers"] = answers.flops * losses.size
-    fold = coin(rows, 1)
-    parts, own_places = [], []
-    for held in range(_FOLDS):
-        known, own = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
-        embedding, partition = rows["embedding"], rows["partition"]
-        router = fit_router(
-            routing, assigner, trained, embedding[known], partition[known], losses[known]
-        )
-        ledger.flops += router.fit_flops
-        parts.append(router.route(embedding[own], partition_values(assigner, partition[own])))
-        own_places.append(own)
-    order = np.argsort(np.concatenate(own_places), kind="stable")
-    return Routes(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
+    gains = either_gains if task == "regression" else mixture_gains
+    return gains(*(row_losses(answer, y, task) for answer in (specialist, generalist)))
 
 
 def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The gate of a pool: rows whose specialist has not beaten the generalist go to the generalist."""
+"""The gate of a pool: how much of a row's answer is the generalist's."""
 
 from __future__ import annotations
 
@@ -19,24 +19,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gate:
-    """Whose rows the generalist answers.
+    """How much of a row's answer is the generalist's.
 
     Attributes:
-        closed: Experts, :data:`BASE` among them, whose rows go to the generalist; empty where
-            every specialist serves, and the pool needs no generalist.
+        shares: Share of the router's answer in that to a row, by the expert that leads it, each
+            specialist or :data:`BASE`, in [0, 1]; the rest is the generalist's.
+        softness: Of the router's weights, see :meth:`shoal.train_router.router.Router.softened`.
     """
 
-    closed: frozenset[int]
+    shares: Mapping[int, float]
+    softness: float | None = None
+
+    @property
+    def asks_generalist(self) -> bool:
+        """Whether the pool needs the generalist."""
+        return any(share < 1 for share in self.shares.values())
 
     def apply(self, routes: Routes) -> Routes:
-        """Give the rows that a closed expert leads to the generalist, alone."""
-        lead = routes.leading
-        shut = np.isin(lead, list(self.closed))
-        if not shut.any():
+        """Give the generalist its share of each row's answer.
+
+        It stands last among a row's experts, so that of equal weights the specialist's leads.
+        """
+        if not self.asks_generalist:
             return routes
-        experts, weights = routes.experts.copy(), routes.weights.copy()
-        experts[shut], weights[shut] = BASE, 0.0
-        experts[shut, 0], weights[shut, 0] = GENERALIST, 1.0
+        numbers = np.array(sorted(self.shares), dtype=np.int32)
+        share = np.array([self.shares[number] for number in numbers.tolist()], dtype=np.float32)
+        own = share[np.searchsorted(numbers, routes.leading)]
+        whole = np.where(own < 1, GENERALIST, BASE)  # a slot of weight 0 holds the base
+        specialists = np.where(own[:, None] > 0, routes.experts, BASE)
+        experts = np.column_stack([specialists, whole]).astype(np.int32)
+        weights = np.column_stack([routes.weights * own[:, None], 1 - own])
         return Routes(experts, weights, routes.distance)
 
     @classmethod
@@ -48,10 +60,14 @@ class Gate:
             trained: Numbers of the partitions that have a specialist.
 
         Raises:
-            CorruptError: It is no such record, or closes what is not there.
+            CorruptError: It is no such record, or not of these specialists.
         """
-        closed = as_kind(GateRecord, record)["closed"]
-        unknown = set(closed) - {BASE, *trained}
-        if unknown:
-            raise CorruptError(f"closed: there is no specialist of partition {min(unknown)}")
-        return cls(frozenset(closed))
+        content = as_kind(GateRecord, record)
+        shares, experts = content["shares"], {str(number): number for number in (BASE, *trained)}
+        if wrong := shares.keys() ^ experts.keys():
+            first = min(wrong)
+            raise CorruptError(
+                f"shares: they should be of the base (-1) and of each specialist, but are "
+                f"{'of' if first in shares else 'not of'} {first[:80]!r}"
+            )
+        return cls({experts[name]: share for name, share in shares.items()}, content["softness"])

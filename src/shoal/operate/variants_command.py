@@ -154,7 +154,7 @@ def _scores(plan: Plan, gate: Path) -> Scores | None:
     return {
         "validation": read_made(gate, GateRecord)["validation"]["pool"],
         "metric": metrics["metric"],
-        "pool": metrics["pool_top1"]["score"],
+        "pool": metrics[metrics["shipped"]]["score"],
         "generalist": metrics["generalist"]["score"],
         "verdict": metrics["verdict"],
     }

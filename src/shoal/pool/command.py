@@ -57,7 +57,7 @@ def pool(
         router: The router.
         base: Weights of the base.
         gate: What the gate decided.
-        generalist: Weights of the generalist, which the pool holds if the gate sends rows to it.
+        generalist: Weights of the generalist, which the pool holds if the gate gives it a share.
         choices: Chosen grid point of each partition.
         specialists: Weights of every specialist; the chosen ones are taken.
         index_path: The partition index.
@@ -83,7 +83,7 @@ def pool(
         "base.safetensors": base,
         "gate.json": gate,
     }
-    if read_made(gate, GateRecord)["closed"]:
+    if any(share < 1 for share in read_made(gate, GateRecord)["shares"].values()):
         state[GENERALIST_FILE] = generalist
     for name, path in state.items():
         _copy(path, folder / name)

@@ -17,7 +17,7 @@ from shoal.settings.learning import Model
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 GENERALIST_FILE = "generalist.safetensors"
 STATE_FILES = (
@@ -81,7 +81,7 @@ class Manifest(Stored):
     Names are those that a pool's files have and no others: none leads out of the folder.
     """
 
-    format: Literal[3]
+    format: Literal[4]
     shoal: str
     experiment: str
     generation: PositiveInt

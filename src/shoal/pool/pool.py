@@ -101,7 +101,7 @@ class Pool:
         with naming(folder / "embedder.safetensors"):
             self.embedder: Embedder = embedder_from_state(*sealed.state("embedder.safetensors"))
         with naming(folder / "router.safetensors"):
-            self.router = Router.from_state(*sealed.state("router.safetensors"))
+            router = Router.from_state(*sealed.state("router.safetensors"))
         with naming(folder / "transform.json"):
             self.pipeline: Pipeline = Pipeline.from_state(sealed.document("transform.json"))
         for target in self.pipeline.targets:
@@ -113,7 +113,8 @@ class Pool:
             math.prod(self.shapes.x_shape),
         )
         with naming(folder / "gate.json"):
-            self.gate = Gate.from_record(sealed.document("gate.json"), self.router.trained)
+            self.gate = Gate.from_record(sealed.document("gate.json"), router.trained)
+        self.router = router.softened(self.gate.softness)
         sealed.check_ledger()
         check_together(self)
         self.experts = Experts(self._models(sealed), self.shapes.task)
@@ -121,7 +122,7 @@ class Pool:
     def _models(self, sealed: Sealed) -> dict[int, torch.nn.Module]:
         """Base, generalist where there is one, and specialists."""
         models = {BASE: self._model(sealed, "base.safetensors", _BaseFacts)[0]}
-        if self.gate.closed:
+        if self.gate.asks_generalist:
             models[GENERALIST] = self._model(sealed, GENERALIST_FILE, _GeneralistFacts)[0]
         for entry in self.manifest.specialists:
             models[entry.partition], facts = self._model(sealed, entry.file, _SpecialistFacts)
@@ -174,7 +175,8 @@ class Pool:
         Args:
             table: Rows with the input columns that the pool was made with; others are ignored,
                 and so is the index of a data frame, unless it has the name of an input.
-            top_k: Specialists asked for a row; the router's own number by default.
+            top_k: Specialists asked for a row, the generalist aside; the pool's own number by
+                default.
 
         Returns:
             Arrow table: ``prediction`` (class name or number), ``probability`` of the predicted
@@ -233,7 +235,7 @@ class Pool:
             embedding: Their embedding, float32 ``(rows, dims)``.
             values: Value of the partition column, where a column is the partition.
             top_k: Specialists asked for a row; the router's own number by default.
-            gated: Whether the generalist answers where the gate says so, as it should.
+            gated: Whether the generalist has the share that the gate gives it, as it should.
         """
         routes = self.router.route(embedding, values, top_k)
         if gated:
@@ -255,7 +257,7 @@ def check_together(pool: Pool) -> None:
     manifest, dims = pool.manifest, pool.embedder.dims
     kinds = [(each.column, each.place.kind) for each in encoder.encoders]
     partitions = [entry.partition for entry in manifest.specialists]
-    wants_generalist = bool(pool.gate.closed)
+    wants_generalist = pool.gate.asks_generalist
     column = router.assigner.column
     facts = {
         ("encoder.safetensors", "task"): (encoder.task, columns.task),

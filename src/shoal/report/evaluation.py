@@ -45,7 +45,7 @@ class PartitionReport:
         rows: Rows by fold.
         test_units: Units of its test rows; as many as rows where each is its own.
         grid_point: The chosen grid point's values by name; None where there is no specialist.
-        server: Who answers its rows: ``specialist``, ``generalist`` or ``base``.
+        server: Who answers its rows: ``specialist``, ``generalist``, ``base`` or two of them.
         base_loss: Mean loss of the base on the partition's validation rows, None without any.
         specialist_loss: The same of the chosen specialist.
         generalist_score: The generalist's score on the partition's test rows, None without any.
@@ -217,7 +217,7 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
 
 def _equality(metrics: Metrics) -> str:
     """Say how equal training FLOPs and FLOPs per predicted row are."""
-    pool, generalist = metrics["pool_top1"], metrics["generalist"]
+    pool, generalist = metrics[metrics["shipped"]], metrics["generalist"]
     pairs = (
         ("training", pool["train_flops"], generalist["train_flops"]),
         ("inference", pool["inference_flops_per_row"], generalist["inference_flops_per_row"]),

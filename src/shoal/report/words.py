@@ -65,7 +65,7 @@ def best(metric: Metric, scores: Mapping[str, float]) -> set[str]:
 def metrics_decimals(metrics: Metrics) -> int:
     """Decimals for every score of an experiment, so that its columns line up."""
     difference = metrics["difference"]
-    pair = [metrics["pool_top1"]["score"], metrics["generalist"]["score"]]
+    pair = [metrics[metrics["shipped"]]["score"], metrics["generalist"]["score"]]
     ends = [end for end in (difference["low"], difference["high"]) if end is not None]
     return score_decimals(metrics["metric"], pair, ends)
 
@@ -85,25 +85,35 @@ def held_out(metrics: Metrics, noun: str = "") -> str:
 
 
 def gate_line(gate: GateSummary) -> str:
-    """Say in a sentence how many specialists serve."""
-    serving, specialists, kind = gate["serving"], gate["specialists"], gate.get("kind")
+    """Say in a few sentences who answers the test rows, and why."""
+    specialists, kind = gate["specialists"], gate["kind"]
     if not specialists:
         return "Gate: no partition has a specialist."
-    units, least = gate.get("units", 0), gate.get("least_units", 0)
+    units, least = gate["units"], gate["least_units"]
     where = f"{units_text(units, kind)} of validation" if kind else "validation rows"
-    if serving == specialists:
-        return f"Gate: all {specialists} specialists beat the generalist on {where}."
     aside = "so the pool steps aside: it is the generalist."
     if units < least:
         return (
             f"Gate: {units_text(units, kind)} of validation are too few to compare specialists "
             f"with the generalist, which takes {least}, {aside}"
         )
-    if not serving:
-        return f"Gate: none of {specialists} specialists beats the generalist on {where}, {aside}"
+    if not gate["serving"]:
+        return (
+            f"Gate: on {where} the {specialists} specialists do not beat the generalist, alone or "
+            f"mixed with it, {aside}"
+        )
+    asked = "Two specialists are asked per row. " if gate["softness"] else ""
+    start = f"Gate: specialists beat the generalist on {where}. {asked}"
+    answered = gate["answered"]
+    if not answered["both"] and not answered["generalist"]:
+        return f"{start}They answer alone."
+    alone, both, whole = (
+        share_text(answered[name]) for name in ("specialist", "both", "generalist")
+    )
     return (
-        f"Gate: {serving} of {specialists} specialists beat the generalist on {where}; it "
-        f"answers for the others, and its training is counted as the pool's."
+        f"{start}They answer {alone} of test rows alone and {both} together with the generalist, "
+        f"which answers {whole} alone: {gate['models_per_row']:.2f} models per row. Its training "
+        f"is counted as the pool's."
     )
 
 

@@ -89,10 +89,12 @@ Router = Annotated[NearestAtom | NearestNeighbours | Classifier, Field(discrimin
 
 
 class Gate(Section):
-    """Where a specialist serves, and where the generalist does."""
+    """How much of a row's answer is a specialist's, and how much the generalist's."""
 
     confidence: float = Field(
-        ge=0.5, lt=1, description="of the paired test by which a specialist beats the generalist"
+        ge=0.5,
+        lt=1,
+        description="of the tests by which specialists beat the generalist, and two of them one",
     )
 
 

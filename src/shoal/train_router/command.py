@@ -138,7 +138,10 @@ def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
 
 
 def routing_places(
-    rows: Mapping[str, NDArray[Any]], settings: Router, index_path: Path
+    rows: Mapping[str, NDArray[Any]],
+    settings: Router,
+    index_path: Path,
+    wanted: Sequence[int] = (1,),
 ) -> NDArray[np.int64]:
     """Places of the rows of :func:`routing_rows` among validation rows, ascending.
 
@@ -146,6 +149,7 @@ def routing_places(
         rows: ``key`` and ``partition`` of all validation rows, ``unit`` where they belong together.
         settings: The router.
         index_path: The partition index, for the message.
+        wanted: Halves of validation whose rows are taken.
 
     Raises:
         DataError: No row is of a partition.
@@ -158,10 +162,10 @@ def routing_places(
     own = np.flatnonzero(rows["partition"] >= 0) if rows else np.empty(0, dtype=np.int64)
     if not len(own):
         raise _nothing_to_fit_on(index_path)
-    second = own[halves(rows)[own] == 1]
-    limit = getattr(settings, "fit_rows", len(second))
-    order = np.argsort(uniform(rows["key"][second], settings.seed, "router"), kind="stable")
-    kept: NDArray[np.int64] = np.sort(second[order[:limit]])
+    inside = own[np.isin(halves(rows)[own], wanted)]
+    limit = getattr(settings, "fit_rows", len(inside))
+    order = np.argsort(uniform(rows["key"][inside], settings.seed, "router"), kind="stable")
+    kept: NDArray[np.int64] = np.sort(inside[order[:limit]])
     return kept if len(kept) else own
 
 

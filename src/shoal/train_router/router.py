@@ -9,7 +9,7 @@ of processor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -305,6 +305,16 @@ class Router:
             experts[known] = np.array(self.trained, dtype=np.int32)[best][known]
             experts[weights == 0] = BASE
         return Routes(experts, weights, nearest)
+
+    def softened(self, softness: float | None) -> Router:
+        """The router that asks two specialists a row, with weights of this temperature.
+
+        Args:
+            softness: The temperature; None for the router as it is.
+        """
+        if softness is None:
+            return self
+        return replace(self, top_k=2, temperature=softness)
 
     @property
     def flops_per_row(self) -> float:

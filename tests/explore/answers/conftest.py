@@ -28,6 +28,7 @@ def variant(name, changes, validation, test=0.8, winners=(), moves=(), partition
     """A variant with scores."""
     metrics = {
         "metric": "accuracy",
+        "shipped": "pool_top1",
         "pool_top1": {"score": test, "interval": {"low": test - 0.05, "high": test + 0.05}},
         "generalist": {"score": 0.7},
         "verdict": "helps",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.documents import plan as documents
     from shoal.formats.documents.choice import Margin
+    from shoal.formats.documents.judgement import PoolScores
 
     Point = Mapping[str, Any]
 
@@ -100,6 +101,11 @@ class Known:
     winners: Sequence[Winner]
     since: str | None
     moves: Sequence[Move]
+
+    @property
+    def shipped(self) -> PoolScores:
+        """Scores of the pool that is shipped."""
+        return self.metrics[self.metrics["shipped"]]
 
     @property
     def settings(self) -> Point:

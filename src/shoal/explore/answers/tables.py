@@ -134,8 +134,8 @@ def variants_table(found: Sequence[Known]) -> list[Row]:
             "partitions": each.partitions,
             "validation": each.validation,
             "validation_rows": each.validation_rows,
-            "test": each.metrics["pool_top1"]["score"],
-            **each.metrics["pool_top1"]["interval"],
+            "test": each.shipped["score"],
+            **each.shipped["interval"],
             "generalist": each.metrics["generalist"]["score"],
             "verdict": each.metrics["verdict"],
             "release": each.release,
@@ -165,7 +165,7 @@ def replicates_table(found: Sequence[Known]) -> list[Row]:
 
 _SCORES: dict[str, Callable[[Known], float]] = {
     "validation": lambda each: each.validation,
-    "test": lambda each: each.metrics["pool_top1"]["score"],
+    "test": lambda each: each.shipped["score"],
     "generalist": lambda each: each.metrics["generalist"]["score"],
 }
 

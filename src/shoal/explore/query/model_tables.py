@@ -200,11 +200,10 @@ def gates(results: Results) -> Iterator[Row]:
                 "gate": results.name(path),
                 "partition": each["expert"],
                 "rows": each["rows"],
-                "units": each.get("units"),
+                "units": each["units"],
                 "difference": each["difference"],
-                "estimate": each["estimate"],
-                "error": each["error"],
-                "serves": each["serves"],
+                "gain": each["gain"],
+                "share": each["share"],
             }
 
 

@@ -130,9 +130,10 @@ TABLES: dict[str, Table | View] = {
         model_tables.choices,
     ),
     "gates": Table(
-        "a specialist against the generalist on validation rows",
+        "a specialist against the generalist on validation rows: its gain alone, its share and the "
+        "gain of that",
         "gate VARCHAR, partition BIGINT, rows BIGINT, units BIGINT, difference DOUBLE, "
-        "estimate DOUBLE, error DOUBLE, serves BOOLEAN",
+        "gain DOUBLE, share DOUBLE",
         model_tables.gates,
     ),
     "predictions": View(

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from shoal.formats.documents.index import HeldRows
 from shoal.formats.documents.ledger import Artifact
+from shoal.formats.documents.weights import Share
+
+Softness = Annotated[float, Field(gt=0)]
 
 
 class Comparison(TypedDict):
-    """A specialist against the generalist."""
+    """A specialist against the generalist: mean gains of it alone, and of its share."""
 
     expert: int
     rows: int
-    units: NotRequired[int]
+    units: int
     difference: float
-    estimate: float
+    gain: float
+    share: Share
+
+
+class Test(TypedDict):
+    """Test of all rows with the share that is best for all of them."""
+
+    share: Share
+    gain: float
     error: float | None
-    serves: bool
+    opens: bool
 
 
 class PoolMean(TypedDict):
@@ -29,13 +41,15 @@ class PoolMean(TypedDict):
 
 
 class GateRecord(Artifact):
-    """Result of ``gate``."""
+    """Result of ``gate``: shares by expert, -1 is the base."""
 
-    closed: list[int]
+    shares: dict[str, Share]
+    softness: Softness | None
     validation: PoolMean
     rows: int
-    units: NotRequired[int]
-    least_units: NotRequired[int]
+    units: int
+    least_units: int
+    test: Test
     comparisons: list[Comparison]
 
 
@@ -88,19 +102,30 @@ class Scores(TypedDict):
 
 
 class PoolScores(Scores):
-    """The pool on the test rows."""
+    """A pool on the test rows; the interval is that of the one that is shipped."""
 
     interval: NotRequired[Ends]
 
 
+class Answered(TypedDict):
+    """Shares of test rows by who answers them; the rest is the base's."""
+
+    specialist: float
+    both: float
+    generalist: float
+
+
 class GateSummary(TypedDict):
-    """How many specialists serve, and on how many units they were compared."""
+    """How many specialists have a share, on how many units that was decided, and what follows."""
 
     specialists: int
     serving: int
-    units: NotRequired[int]
-    least_units: NotRequired[int]
-    kind: NotRequired[str | None]
+    units: int
+    least_units: int
+    kind: str | None
+    softness: float | None
+    answered: Answered
+    models_per_row: float
 
 
 class TestUnits(TypedDict):
@@ -130,7 +155,7 @@ class Control(TypedDict):
 
     confidence: float
     rows: int
-    pool_top1: Beats
+    pool: Beats
     generalist: Beats
 
 
@@ -204,8 +229,9 @@ class Metrics(Artifact, Comparisons):
     metric: Literal["accuracy", "rmse"]
     rows: HeldRows
     partitions: int
+    shipped: Literal["pool_top1", "pool_top2"]
     pool_top1: PoolScores
-    pool_top2: Scores
+    pool_top2: PoolScores
     ungated: Scores
     generalist: Scores
     random_partitions: Scores
