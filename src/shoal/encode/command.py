@@ -44,6 +44,7 @@ def encode_fit(
         training_rows=encoder.training_rows,
         feature_names=encoder.feature_names,
         trusted=trusted,
+        tokens=encoder.tokens,
     )
     facts.save(shapes_out)
 
@@ -87,7 +88,9 @@ def encode(
     source = tables.Table(table)
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"
-    row_bytes = source.row_bytes + 2 * 4 * len(encoder.feature_names)
+    row_bytes = source.row_bytes + 2 * np.dtype(encoder.x_dtype).itemsize * len(
+        encoder.feature_names
+    )
     salt = (content, source.record.get("state"), file_hash(encoder_path))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
@@ -105,7 +108,7 @@ def encode(
             offset += len(batch)
 
     arrays = {
-        "x": RowArray(encoder.x_shape, "float32"),
+        "x": RowArray(encoder.x_shape, encoder.x_dtype),
         "y": RowArray((), encoder.label.dtype),
         "key": RowArray((KEY_BYTES,), "uint8"),
         "hash": RowArray((ROW_HASH_BYTES,), "uint8"),
