@@ -97,14 +97,12 @@ def _write_program(archive: Archive, model: str, out: Path) -> None:
 
 def _program(archive: Archive, model: str) -> Program:
     """The user's model with its weights, and rows to trace it with."""
-    import torch
-
     from shoal.formats.shapes import Shapes
     from shoal.search.points import model_at
     from shoal.settings.learning import Model
     from shoal.settings.section import parse
     from shoal.settings.targets import check_trust
-    from shoal.training.model import trained_model
+    from shoal.training.model import blank_rows, trained_model
 
     record = archive.store.record(model)
     if record["kind"] == "router":
@@ -116,4 +114,4 @@ def _program(archive: Archive, model: str) -> Program:
     point = record["meta"].get("point", {})
     at = model_at(parse(Model, made["model"], "model"), point)
     net = trained_model(at, shapes, tensors)
-    return net.eval(), (torch.zeros((_ROWS, *shapes.x_shape)),)
+    return net.eval(), (blank_rows(shapes, _ROWS),)

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any, NotRequired
 
 import numpy as np
-import torch
 from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError
@@ -25,13 +24,13 @@ from shoal.search.points import model_at
 from shoal.train_router.command import chosen_specialists
 from shoal.train_specialists.experts import BASE, mixed
 from shoal.training.determinism import deterministic
-from shoal.training.flops import forward_flops
-from shoal.training.model import predict, trained_model
+from shoal.training.model import answer_flops, predict, trained_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from shoal.formats.fitted_state import Opened
@@ -93,7 +92,7 @@ def ask(
     paths |= {"specialist": chosen[number]} if number in chosen else {}
     nets = {name: _net(path, model, shapes) for name, path in paths.items()}
     asked = _Asked(nets, shapes.task)
-    flops = float(forward_flops(nets["base"], torch.zeros((1, *shapes.x_shape))))
+    flops = answer_flops(nets["base"], shapes)
     meta: AnswersFacts = {"partition": number, "specialist": number in chosen, "flops": flops}
     for fold, out in zip(ASKED_FOLDS, (validation_out, test_out), strict=True):
         rows, about = index.read(number, fold, _NAMES), AnswersFacts(**meta)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from shoal.cluster.sample import embedded_blocks
 from shoal.errors import DataError
@@ -15,13 +14,20 @@ from shoal.formats.units import UNIT
 from shoal.partitions.grouping import FOLD_NAMES
 from shoal.partitions.reader import halves
 from shoal.training.fit import train_on_rows
-from shoal.training.flops import forward_flops
-from shoal.training.model import build_model, load_weights, predict, row_losses, weights
+from shoal.training.model import (
+    answer_flops,
+    build_model,
+    load_weights,
+    predict,
+    row_losses,
+    weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from shoal.formats.ledger import Ledger
@@ -186,8 +192,7 @@ class Probes:
         """Loss of each row under one probe, float64 ``(rows,)``."""
         recipe = self.recipe
         net = recipe.net(self._weights[number])
-        one_row = forward_flops(net, torch.zeros((1, *rows.x.shape[1:])))
-        recipe.charge("losses", float(one_row) * len(rows))
+        recipe.charge("losses", answer_flops(net, recipe.shapes) * len(rows))
         return row_losses(predict(net, rows.x, recipe.shapes.task), rows.y, recipe.shapes.task)
 
     def all_losses(self, places: NDArray[np.int64]) -> Losses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import PositiveInt
@@ -37,11 +37,11 @@ class Embedder(ABC):
     dims: int
     flops_per_row: int
 
-    def embed(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def embed(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Embedding of each row; a row's bits are the same in any batch and at any place in it.
 
         Args:
-            x: Encoded rows, float32 ``(rows, *x_shape)``.
+            x: Encoded rows ``(rows, *x_shape)``; numbers of tokens count as numbers.
 
         Returns:
             float32 ``(rows, dims)``.
@@ -54,7 +54,7 @@ class Embedder(ABC):
                 f"the embedder was fitted on rows of shape {self.x_shape}, but these have shape "
                 f"{x.shape[1:]}; encode them with the state of the same generation"
             )
-        return self._embedded(x)
+        return self._embedded(x.astype(np.float32, copy=False))
 
     @abstractmethod
     def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

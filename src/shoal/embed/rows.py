@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows, SmallestDraws
 
@@ -11,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from shoal.formats.ledger import Ledger
@@ -26,7 +27,7 @@ def training_rows(
 
     Args:
         paths: Encoded shards.
-        names: The arrays that are wanted.
+        names: The arrays that are wanted; ``x`` is float32 whatever it is in the shards.
         ledger: Its ``rows_read`` counts what is read, rows of other folds included.
     """
     for path in paths:
@@ -35,7 +36,8 @@ def training_rows(
                 inside = block["fold"] == TRAIN
                 ledger.rows_read += len(inside)
                 if inside.any():
-                    yield {name: block[name][inside] for name in names}
+                    rows = {name: block[name][inside] for name in names}
+                    yield rows | {"x": rows["x"].astype(np.float32, copy=False)}
 
 
 def sample_rows(

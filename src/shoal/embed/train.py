@@ -79,6 +79,11 @@ def _train(
             f"{stream.training_rows}"
         )
     stream.steps = max(1, math.ceil(settings.rows_seen / stream.batch_size))
+    if next(stream.passes())[0].dtype != torch.float32:
+        raise SettingsError(
+            f"embed.method: {settings.method!r} learns from numbers, but rows hold the numbers of "
+            f"tokens; choose another, or cluster=column"
+        )
     encoder, module = _network(settings, architecture, paths, ledger)
     batch = torch.zeros(stream.batch_size, *architecture.x_shape)
     training = stream.steps * step_flops(module, (batch,))

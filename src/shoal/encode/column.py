@@ -188,6 +188,11 @@ class ColumnEncoder(ABC):
         """Shape of one row's features."""
         return (len(self.names),)
 
+    @property
+    def vocabulary(self) -> int | None:
+        """How many whole numbers there are, where features are numbers of tokens; else None."""
+        return None
+
 
 class Gaps(TypedDict):
     """State of the gaps of a numeric column: their filling, and whether a feature marks them."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from shoal.formats.blocks import MEMORY, block_rows
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def encode_fit(
         training_rows=encoder.training_rows,
         feature_names=encoder.feature_names,
         trusted=trusted,
+        tokens=encoder.tokens,
     )
     facts.save(shapes_out)
 
@@ -85,7 +88,9 @@ def encode(
     source = tables.Table(table)
     # A transform may have dropped rows: row numbers are those of its table.
     place = f"{source.record.get('source', shard)} (transformed)"
-    row_bytes = source.row_bytes + 2 * 4 * len(encoder.feature_names)
+    row_bytes = source.row_bytes + 2 * np.dtype(encoder.x_dtype).itemsize * len(
+        encoder.feature_names
+    )
     salt = json_hash([content, source.record.get("state"), file_hash(encoder_path)])[:32]
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
@@ -101,7 +106,7 @@ def encode(
             offset += len(batch)
 
     arrays = {
-        "x": RowArray(encoder.x_shape, "float32"),
+        "x": RowArray(encoder.x_shape, encoder.x_dtype),
         "y": RowArray((), encoder.label.dtype),
         "key": RowArray((KEY_BYTES,), "uint8"),
         SOURCE: RowArray((KEY_BYTES,), "uint8"),

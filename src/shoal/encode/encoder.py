@@ -14,6 +14,7 @@ from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
 from shoal.formats.fitted_state import parse_state, save_state
 from shoal.formats.kinds import Task
+from shoal.formats.shapes import x_type
 from shoal.formats.stored import Stored, as_kind, naming
 from shoal.transform.step import smallest_draws, training_rows
 
@@ -43,6 +44,8 @@ class Encoder:
         x_shape: Shape of one row's tensor: that of the image if there is one image column and
             nothing else, otherwise ``(features,)``.
         feature_names: Name of each feature, in the order of the flattened tensor.
+        tokens: How many whole numbers there are, where one column's tokens are all of ``x``; else
+            None.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Encoder:
         self.feature_names = [name for encoder in encoders for name in encoder.names]
         alone = len(self.encoders) == 1
         self.x_shape = self.encoders[0].shape if alone else (len(self.feature_names),)
+        self.tokens = self.encoders[0].vocabulary if alone else None
 
     @property
     def classes(self) -> list[str] | None:
@@ -103,8 +107,13 @@ class Encoder:
             _check_varying(encoder, values[:_CHECKED_ROWS])
         return cls(columns.task, encoders, label, survey.rows)
 
-    def encode(self, table: pa.Table, shard: str = "input", offset: int = 0) -> Floats:
-        """Tensors of rows, float32 ``(rows, *x_shape)``; a function of each row alone.
+    @property
+    def x_dtype(self) -> str:
+        """Numpy type of the tensors: int64 for tokens, else float32."""
+        return x_type(self.tokens)
+
+    def encode(self, table: pa.Table, shard: str = "input", offset: int = 0) -> NDArray[Any]:
+        """Tensors of rows, ``(rows, *x_shape)``; a function of each row alone.
 
         Args:
             table: Transformed rows; a label is not needed.
@@ -115,7 +124,7 @@ class Encoder:
             DataError: A value is not finite once encoded.
         """
         if not len(table):
-            return np.empty((0, *self.x_shape), dtype=np.float32)
+            return np.empty((0, *self.x_shape), dtype=self.x_dtype)
         parts = []
         for encoder in self.encoders:
             values, codes = _distinct(table, encoder)

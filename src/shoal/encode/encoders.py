@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shoal.encode import content, sequences, tabular
+from shoal.encode import content, sequences, tabular, tokens
 from shoal.encode.column import ColumnEncoder, ColumnSetting
 from shoal.encode.named import Named
 from shoal.errors import DataError, SettingsError, nearest
@@ -31,6 +31,7 @@ _CLASSES: tuple[type[ColumnEncoder], ...] = (
     content.Ngrams,
     sequences.SequenceOneHot,
     sequences.SequenceInteger,
+    tokens.Tokens,
     content.Image,
     content.Vector,
 )

@@ -276,13 +276,9 @@ def _scores(
 
 def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float, float]]:
     """FLOPs of each contender: for training, and for predicting one row, the mean of test rows."""
-    import torch
+    from shoal.training.model import answer_flops
 
-    from shoal.training.flops import forward_flops
-
-    one_row = float(
-        forward_flops(pool.experts.models[BASE], torch.zeros((1, *pool.shapes.x_shape)))
-    )
+    one_row = answer_flops(pool.experts.models[BASE], pool.shapes)
     routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
     ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
     gate = training_flops([ledger for ledger in ledgers if ledger["job"] == "gate"])

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 PREFIX = "data:"
 
-FACTS = ("features", "shape", "outputs")
+FACTS = ("features", "shape", "outputs", "tokens")
 """Names of the facts that a model may ask for."""
+
+
+def x_type(tokens: int | None) -> str:
+    """Numpy type of encoded rows: int64 for numbers of tokens, else float32."""
+    return "float32" if tokens is None else "int64"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Shapes:
         training_rows: Rows in the training fold when the encoder was fitted.
         feature_names: Name of each feature of the flattened row.
         trusted: Types of the user's own in the encoder's state, which loading must trust.
+        tokens: How many whole numbers there are, where ``x`` holds numbers of tokens; else None.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -48,6 +54,12 @@ class Shapes:
     training_rows: int
     feature_names: list[str]
     trusted: list[str]
+    tokens: PositiveInt | None = None
+
+    @property
+    def x_dtype(self) -> str:
+        """Numpy type of ``x``: int64 for tokens, else float32."""
+        return x_type(self.tokens)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
@@ -97,6 +109,7 @@ class Shapes:
             "features": math.prod(self.x_shape),
             "shape": self.x_shape,
             "outputs": self.outputs,
+            **({} if self.tokens is None else {"tokens": self.tokens}),
         }
 
         def filled(name: str, value: object) -> object:

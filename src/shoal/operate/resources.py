@@ -197,8 +197,11 @@ class Resources:
 
     @cached_property
     def _row_bytes(self) -> int:
-        shapes = self._plan.layout.file("encode_fit.shapes")
-        return 4 * math.prod(read_made(shapes, RowShape)["x_shape"]) if shapes.exists() else 0
+        path = self._plan.layout.file("encode_fit.shapes")
+        if not path.exists():
+            return 0
+        shapes = read_made(path, RowShape)
+        return (4 if shapes.get("tokens") is None else 8) * math.prod(shapes["x_shape"])
 
     @cached_property
     def _model_bytes(self) -> int:

@@ -89,7 +89,9 @@ def data_digest(name: str) -> str:
         stat = path.stat()
         return _data_digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns)
     except OSError as error:
-        raise SettingsError(f"model.files: {name}: {error.strerror or error}") from None
+        raise SettingsError(
+            f"{name}: a file that settings name: {error.strerror or error}"
+        ) from None
 
 
 @functools.cache

@@ -139,7 +139,7 @@ def _codes(
     users: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         **dict.fromkeys(with_model, ((model.target,), model.files)),
         "transform": (settings.transform.targets, ()),
-        "encode": (settings.encode.targets, ()),
+        "encode": (settings.encode.targets, settings.encode.token_files),
     }
     return {
         stage: code_digest(module, *users.get(stage, ((), ()))) for stage, module in modules.items()

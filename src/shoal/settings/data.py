@@ -10,6 +10,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from shoal.formats.kinds import ColumnKind, Fold, Task
 from shoal.settings.section import Section, Seed
 
+BYTES = "bytes"
+"""Tokens that need no file."""
+
 
 class ArraySource(Section):
     """An NPZ file whose arrays have other names than the columns, or several sets of rows."""
@@ -177,6 +180,13 @@ class Encode(Section):
     def targets(self) -> list[str]:
         """Dotted paths of the user's classes among the encoders."""
         return [spec["_target_"] for spec in self.classes.values()]
+
+    @property
+    def token_files(self) -> list[str]:
+        """Files of tokenizers among the encoders; their content is the encoders' identity too."""
+        specs = [*self.kinds.values(), *self.columns.values()]
+        named = [spec.get("tokens") for spec in specs if spec.get("encoder") == "tokens"]
+        return sorted({name for name in named if isinstance(name, str) and name != BYTES})
 
     @property
     def classes(self) -> dict[str, dict[str, Any]]:

@@ -198,17 +198,15 @@ def _losses(
 ) -> NDArray[np.float64]:
     """Loss of every row under every specialist, ``(rows, specialists)``."""
     import numpy as np
-    import torch
 
     from shoal.formats.fitted_state import load_state
     from shoal.search.points import model_at
-    from shoal.training.flops import forward_flops
-    from shoal.training.model import predict, row_losses, trained_model
+    from shoal.training.model import answer_flops, predict, row_losses, trained_model
 
     x, y, columns = rows["x"], rows["y"], []
     for path in specialists:
         tensors, meta = load_state(path, AtPoint)
         net = trained_model(model_at(model, meta["point"]), shapes, tensors)
         columns.append(row_losses(predict(net, x, shapes.task), y, shapes.task))
-        ledger.flops += float(forward_flops(net, torch.from_numpy(x[:1])) * len(x))
+        ledger.flops += answer_flops(net, shapes) * len(x)
     return np.stack(columns, axis=1) if columns else np.empty((len(y), 0))

@@ -32,6 +32,7 @@ _MADE_UP = Shapes(
     training_rows=1,
     feature_names=[],
     trusted=[],
+    tokens=257,
 )
 """Stands for facts of the data that are not known yet; no model is refused because of its size."""
 

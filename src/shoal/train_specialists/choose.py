@@ -121,12 +121,9 @@ def _losses(
     ledger: Ledger,
 ) -> dict[Path, NDArray[np.float64]]:
     """Loss of each row under the base and each slot that has not diverged."""
-    import torch
-
     from shoal.formats.fitted_state import load_state
     from shoal.search.points import model_at
-    from shoal.training.flops import forward_flops
-    from shoal.training.model import losses_by_row, trained_model
+    from shoal.training.model import answer_flops, losses_by_row, trained_model
 
     shapes = Shapes.load(shapes_path)
     base = trained_model(model, shapes, load_state(base_path)[0])
@@ -135,8 +132,7 @@ def _losses(
         for path, (tensors, facts) in states.items()
         if facts.get("diverged") is None
     }
-    one_row = forward_flops(base, torch.zeros((1, *shapes.x_shape)))
-    ledger.flops = float(one_row * len(rows["y"]) * len(nets))
+    ledger.flops = answer_flops(base, shapes) * len(rows["y"]) * len(nets)
     nets[str(_BASE)] = base
     found = losses_by_row(nets, rows["x"], rows["y"], shapes.task)
     if not math.isfinite(loss := float(found[str(_BASE)].mean())):

@@ -16,6 +16,7 @@ from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.bounded import check_layout
 from shoal.training.exact import BLOCK_ROWS
+from shoal.training.flops import forward_flops
 from shoal.training.means import ExactMean
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
 
 def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
     """Refuse a model whose output for two rows of zeros does not fit the labels."""
-    x = torch.zeros((2, *shapes.x_shape))
+    x = blank_rows(shapes, 2)
     batch = ", ".join(["B", *map(str, shapes.x_shape)])
-    hint = f"; x is float32 of shape ({batch}){_axes(shapes.x_shape)}"
+    hint = f"; x is {shapes.x_dtype} of shape ({batch}){_axes(shapes.x_shape)}"
     with Calling(type(module), place, "the forward pass", hint), torch.no_grad():
         output = module.eval()(x)
     if not isinstance(output, torch.Tensor):
@@ -85,6 +86,11 @@ def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
             f"{place}: gives an output of shape {shape} for 2 rows, but the labels need "
             f"{labels}: shape {wanted[-1]}"
         )
+
+
+def blank_rows(shapes: Shapes, rows: int) -> torch.Tensor:
+    """Encoded rows of zeros, to call a model with."""
+    return torch.zeros((rows, *shapes.x_shape), dtype=getattr(torch, shapes.x_dtype))
 
 
 def _axes(x_shape: Sequence[int]) -> str:
@@ -148,7 +154,7 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]]) -
 
 def predict(
     module: torch.nn.Module,
-    x: NDArray[np.float32],
+    x: NDArray[Any],
     task: str,
     places: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
@@ -156,7 +162,7 @@ def predict(
 
     Args:
         module: The model, in evaluation mode during the call.
-        x: Rows, float32 ``(rows, …)``.
+        x: Encoded rows ``(rows, …)``.
         task: ``classification`` or ``regression``.
         places: The rows that are asked for; all by default.
 
@@ -165,7 +171,7 @@ def predict(
     """
     module.eval()
     rows = len(x) if places is None else len(places)
-    block = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=np.float32)
+    block = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=x.dtype)
     inputs = torch.from_numpy(block)
     answer: NDArray[np.float32] | None = None
     with torch.no_grad():
@@ -199,6 +205,11 @@ def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArr
     chosen = np.where(y >= 0, output[np.arange(len(y)), np.maximum(y, 0)], 0.0)
     losses: NDArray[np.float64] = -np.log(np.maximum(chosen.astype(np.float64), 1e-7))
     return losses
+
+
+def answer_flops(net: torch.nn.Module, shapes: Shapes) -> float:
+    """FLOPs of a model's answer about one row."""
+    return float(forward_flops(net, blank_rows(shapes, 1)))
 
 
 def trained_model(

@@ -76,18 +76,18 @@ def _watching(net: torch.nn.Module, seen: Seen) -> Iterator[None]:
             handle.remove()
 
 
-def survey(net: torch.nn.Module, x: NDArray[np.float32]) -> dict[str, Layer]:
+def survey(net: torch.nn.Module, x: NDArray[Any]) -> dict[str, Layer]:
     """Look at every layer while some rows go through the model.
 
     Args:
         net: The model.
-        x: Rows, float32 ``(rows, …)``; the first ``BLOCK_ROWS`` are used.
+        x: Encoded rows ``(rows, …)``; the first ``BLOCK_ROWS`` are used.
 
     Returns:
         Every module but the model itself, by name.
     """
     net.eval()
-    _, block = next(padded_blocks(x[:BLOCK_ROWS], "float32"))
+    _, block = next(padded_blocks(x[:BLOCK_ROWS], x.dtype.name))
     rows = torch.from_numpy(block)
     layers = {name: Layer() for name, _ in net.named_modules() if name}
     calls = dict.fromkeys(layers, 0)
@@ -111,14 +111,14 @@ def survey(net: torch.nn.Module, x: NDArray[np.float32]) -> dict[str, Layer]:
     return layers
 
 
-def seconds_a_row(net: torch.nn.Module, x: NDArray[np.float32]) -> dict[str, float]:
+def seconds_a_row(net: torch.nn.Module, x: NDArray[Any]) -> dict[str, float]:
     """Measure the time from a row's start until each module has ended, on this machine.
 
     Args:
         net: The model.
         x: As :func:`survey` takes them.
     """
-    _, block = next(padded_blocks(x[:BLOCK_ROWS], "float32"))
+    _, block = next(padded_blocks(x[:BLOCK_ROWS], x.dtype.name))
     rows = torch.from_numpy(block)
     net.eval()
     found: dict[str, list[float]] = {}
@@ -170,13 +170,13 @@ class Passed:
 
 
 def activations(
-    net: torch.nn.Module, x: NDArray[np.float32], names: Iterable[str], *, watched: bool = False
+    net: torch.nn.Module, x: NDArray[Any], names: Iterable[str], *, watched: bool = False
 ) -> Passed:
     """Send rows through a model as far as its layers are wanted.
 
     Args:
         net: The model.
-        x: Rows, float32 ``(rows, …)``.
+        x: Encoded rows ``(rows, …)``.
         names: Layers that :func:`~.forms.wanted_layer` has approved.
         watched: Whether to note which tensors are read.
 
@@ -187,7 +187,7 @@ def activations(
     wanted = frozenset(names)
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
     passed = Passed(tensors={name: set() for name in wanted})
-    for place, block in padded_blocks(x, "float32"):
+    for place, block in padded_blocks(x, x.dtype.name):
         found = _one_block(net, torch.from_numpy(block), wanted, passed, watched)
         for name, value in found.items():
             parts[name].append(value[: place.stop - place.start])

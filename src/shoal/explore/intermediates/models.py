@@ -206,7 +206,7 @@ class Models:
         tensors = self.kept.load(model.id)
         return trained_model(model.settings, model.release.shapes, tensors).eval()
 
-    def encoded(self, release: ReleaseModels, source: Path) -> Any:  # noqa: ANN401 - float32 (rows, …)
+    def encoded(self, release: ReleaseModels, source: Path) -> Any:  # noqa: ANN401 - an array (rows, …)
         """Rows of a source file, encoded as a release's were.
 
         Args:
@@ -233,7 +233,7 @@ class Models:
         for target in pipeline.targets:
             check_trust("the transform", target, self._trust)
         encoder = Encoder.load(layout.file("encode_fit.encoder"), self._trust)
-        parts, rows = [np.empty((0, *release.shapes.x_shape), np.float32)], 0
+        parts, rows = [np.empty((0, *release.shapes.x_shape), release.shapes.x_dtype)], 0
         for batch in raw_batches(source, 8192):
             typed = typed_inputs(batch, columns, str(source), rows + 1)
             parts.append(encoder.encode(pipeline.predict(typed, str(source))))

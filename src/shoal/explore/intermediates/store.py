@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -228,13 +227,13 @@ class Intermediates:
                 at += len(block)
                 yield block, own, passed.tensors
 
-    def of_rows(self, model: Model, layer: str, x: NDArray[np.float32]) -> NDArray[Any]:
+    def of_rows(self, model: Model, layer: str, x: NDArray[Any]) -> NDArray[Any]:
         """Outputs of a layer for rows that are no release's.
 
         Args:
             model: The model.
             layer: The layer.
-            x: Encoded rows, float32 ``(rows, …)``.
+            x: Encoded rows ``(rows, …)``.
         """
         if model.id == EMBEDDER:
             from shoal.embed.embedder import load_embedder
@@ -255,7 +254,7 @@ class Intermediates:
             self._load_seconds.setdefault(model.architecture, clock.seconds)
         return self._network[1]
 
-    def _sample(self, model: Model) -> NDArray[np.float32]:
+    def _sample(self, model: Model) -> NDArray[Any]:
         """A few of a model's rows, for measurements."""
         rows = model.release.rows
         blocks = rows.blocks("own", model.partition) or rows.blocks("all")

@@ -64,3 +64,4 @@ class RowShape(TypedDict):
     """Part of ``shapes.json`` that tells a row's size."""
 
     x_shape: list[int]
+    tokens: NotRequired[int | None]
