@@ -165,12 +165,8 @@ class Lab:
         fold = np.digitize(uniform(key, "fold"), [0.7, 0.85, 0.99]).astype(np.uint8)
         rows = {"x": x, "y": y, "key": key, "fold": fold}
         rows["source"] = hash_rows({"x": x, "y": y}, KEY_BYTES)
-        for out, arrays in (
-            (path, rows),
-            (layout.file("embed.embedding", shard=shard), {"embedding": x}),
-        ):
-            specs = {name: RowArray(a.shape[1:], str(a.dtype)) for name, a in arrays.items()}
-            write_rows(out, len(x), specs, [arrays], {"salt": "0" * 32})
+        specs = {name: RowArray(a.shape[1:], str(a.dtype)) for name, a in rows.items()}
+        write_rows(path, len(x), specs, [rows], {"salt": "0" * 32})
 
     def _fit(self, layout: Layout) -> None:
         sites = len(self.shards)
@@ -185,11 +181,11 @@ class Lab:
             min_rows=50,
             seed=0,
         )
-        rows, embeddings = (layout.files(name) for name in ("encode.rows", "embed.embedding"))
+        embedder = layout.file("embed_fit.embedder")
+        save_state(embedder, *IdentityEmbedder([DIMS]).state())
         made = layout.file("cluster_fit.assigner"), layout.file("cluster_fit.ledger")
-        cluster_fit(atoms, rows, embeddings, [], *made, 1)
+        cluster_fit(atoms, layout.files("encode.rows"), embedder, [], *made, 1)
         SHAPES.save(layout.file("encode_fit.shapes"))
-        save_state(layout.file("embed_fit.embedder"), *IdentityEmbedder([DIMS]).state())
         save_state(layout.file("base_fit.base"), _weights(1), {})
         generalist = layout.file("evaluate_generalist.model", basis="generation")
         save_state(generalist, _weights(2), {"point": {}})

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 EDITED = Path("data", "part-00000.csv")
-ROWS = ("split.table", "transform.table", "encode.rows", "embed.embedding", "assign.rows")
+ROWS = ("split.table", "transform.table", "encode.rows", "assign.rows")
 UNREAD = ("split.hashes", "split.sample", "assign.distances")
 """Files of a shard that no plan reads."""
 SHARES = (0.7, 0.15, 0.15)
@@ -168,8 +168,8 @@ def _write_fits(plan: Plan, scale: Scale) -> None:
         "encode": layout.files("transform.table"),
         "embed": layout.files("encode.rows"),
         "cluster": [
+            layout.file("embed_fit.embedder"),
             *layout.files("encode.rows"),
-            *layout.files("embed.embedding"),
             *layout.files("transform.table"),
         ],
         "base": layout.files("encode.rows"),
@@ -230,7 +230,7 @@ def _write_shard(plan: Plan, scale: Scale, shard: str, hashes: NDArray[np.uint8]
 
 def _write_summary(plan: Plan, shard: str, rows: int, found: list[dict[str, Any]]) -> None:
     layout = plan.layout
-    read = [layout.file(name, shard=shard) for name in ROWS[1:4]]
+    read = [layout.file(name, shard=shard) for name in ROWS[1:3]]
     read.append(layout.file("cluster_fit.assigner"))
     record = {"store": NO_HASH, MADE_FROM: {"files": _hashed(read)}}
     content = {"shard": shard, "rows": rows, "groups": found, "asked": [], "unknown_labels": 0}

@@ -49,7 +49,6 @@ MODULES = {
     "encode_fit": "encode.command",
     "encode": "encode.command",
     "embed_fit": "embed.command",
-    "embed": "embed.apply",
     "cluster_fit": "cluster.command",
     "assign": "cluster.command",
 }
@@ -123,7 +122,7 @@ def measure(folder: Path, rows: int, options: argparse.Namespace) -> None:
         row(name, len(parts), costs[name], rival)
     row("split_fit … encode", 0, total([costs[name] for name in COMPARED]), rival)
     row("all", 0, total(list(costs.values())), rival)
-    chain = [folder / name for name in ("split", "transform", "encode", "embed", "assign")]
+    chain = [folder / name for name in ("split", "transform", "encode", "assign")]
     kept = disk(chain)
     print(f"\ndisk: {kept / 1e6:.1f} MB, {kept / size:.2f} × the source")
     for path in chain:
@@ -289,7 +288,7 @@ class Chain:
         tables = of(
             "transform" if step.startswith(("encode", "cluster", "assign")) else "split", ".parquet"
         )
-        stores = {stage: of(stage, ".zarr.zip") for stage in ("encode", "embed", "assign")}
+        stores = {stage: of(stage, ".zarr.zip") for stage in ("encode", "assign")}
         outputs = {
             "split_fit": fit / "folds.safetensors",
             "split": tables[place],
@@ -299,7 +298,6 @@ class Chain:
             "encode_fit": fit / "encoder",
             "encode": stores["encode"][place],
             "embed_fit": fit / "embedder",
-            "embed": stores["embed"][place],
             "cluster_fit": fit / "assigner",
         }
         of("transform", ".parquet")
@@ -321,9 +319,7 @@ class Chain:
             "shapes_path": fit / "shapes.json",
             "ledger_out": fit / f"{step}.json",
             "rows": stores["encode"] if fits else stores["encode"][place],
-            "embedder": fit / "embedder",
-            "embeddings": stores["embed"],
-            "embedding": stores["embed"][place],
+            "embedder_path": fit / "embedder",
             "assigner_path": fit / "assigner",
             "rows_out": stores["assign"][place],
             "hashes_out": of("split", ".hashes.safetensors")[place],

@@ -142,15 +142,13 @@ def _seconds(path: Path) -> float:
 def _flops(job: Job, plan: Plan) -> float:
     """A job's own FLOPs: ledgers of some also count what these build upon."""
     layout = plan.layout
-    if job.rule in ("embed", "assign"):
+    if job.rule == "assign":
         rows = int(
             read_json(layout.file("assign.summary", shard=job.about), dict[str, Any])["rows"]
         )
-        if job.rule == "embed":
-            embedder = load_embedder(layout.file("embed_fit.embedder"))
-            return rows * float(embedder.flops_per_row)
+        embedder = load_embedder(layout.file("embed_fit.embedder"))
         assigner = load_assigner(layout.file("cluster_fit.assigner"))
-        return rows * float(getattr(assigner, "flops_per_row", 0.0))
+        return rows * float(embedder.flops_per_row + getattr(assigner, "flops_per_row", 0.0))
     if job.rule not in LEDGERED:
         return 0.0
     ledger = read_json(next(path for path in job.outputs if path.suffix == ".json"), dict[str, Any])

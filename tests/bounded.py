@@ -17,8 +17,9 @@ import pyarrow as pa
 from shoal.cluster.assigner import AtomAssigner
 from shoal.cluster.command import assign
 from shoal.cluster.merge import Bounds
+from shoal.embed.pca import PCAEmbedder
 from shoal.encode.command import encode, encode_fit
-from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.fitted_state import save_state
 from shoal.formats.tables import (
     FOLD,
     KEY,
@@ -34,7 +35,7 @@ BATCH = 400
 
 
 def prepare(folder: Path, rows: int, width: int) -> None:
-    """A shard's table with vectors, its embedding, and a fitted encoder and assigner."""
+    """A shard's table with vectors, and a fitted encoder, embedder and assigner."""
     columns = Columns(
         {"v": "vector", "y": "label"}, "regression", {"v": [width]}, {"v": "float32"}, {}
     )
@@ -63,11 +64,11 @@ def prepare(folder: Path, rows: int, width: int) -> None:
     encode_fit(
         settings, folder / "columns.json", {"s": table}, folder / "encoder", folder / "facts"
     )
-    spread = np.random.default_rng(1).normal(size=(rows, 2)).astype(np.float32)
-    array = {"embedding": RowArray((2,), "float32")}
-    write_rows(folder / "embedding.zarr.zip", rows, array, [{"embedding": spread}], {})
-    places = np.arange(4, dtype=np.int32)
-    AtomAssigner(spread[:4], places, places, Bounds(1, rows), rows).save(folder / "assigner")
+    directions = np.linalg.qr(np.random.default_rng(1).normal(size=(width, 2)))[0].T
+    embedder = PCAEmbedder((width,), np.zeros(width), np.ascontiguousarray(directions))
+    save_state(folder / "embedder", *embedder.state())
+    places, corners = np.arange(4, dtype=np.int32), np.eye(4, 2, dtype=np.float32)
+    AtomAssigner(corners, places, places, Bounds(1, rows), rows).save(folder / "assigner")
 
 
 def run(folder: Path, memory: int) -> None:
@@ -75,8 +76,8 @@ def run(folder: Path, memory: int) -> None:
     encoded, table = folder / "encoded.zarr.zip", folder / "table.parquet"
     encode(table, "s", folder / "encoder", "c", encoded, folder / "facts", memory)
     outputs = [folder / name for name in ("rows.zarr.zip", "summary.json", "distances")]
-    embedding, assigner = folder / "embedding.zarr.zip", folder / "assigner"
-    assign(encoded, embedding, table, assigner, "s", *outputs, 1, memory)
+    embedder, assigner = folder / "embedder", folder / "assigner"
+    assign(encoded, embedder, table, assigner, "s", *outputs, 1, memory)
 
 
 def limit(room: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 NO_REGIME = -1
-_NAMES = ("x", "y", "key", "partition", "hash", "embedding")
+_NAMES = ("x", "y", "key", "partition", "hash")
 
 
 class Finished:
@@ -56,6 +56,7 @@ class Finished:
         self.total_flops = total_flops
         self.bins = plan.settings.evaluate.calibration_bins
         self._encoder = folder / layout.file("encode_fit.encoder")
+        self._embedder = folder / layout.file("embed_fit.embedder")
         self._index = Index(folder / layout.index)
         self._regimes = folder / REGIMES
 
@@ -99,11 +100,13 @@ class Finished:
         """Arrays of a fold, with ``regime`` (-1 where it is unknown)."""
         import pandas as pd
 
+        from shoal.embed.embedder import load_embedder
         from shoal.formats.hashing import row_order
 
         rows = self._index.everywhere(name, _NAMES)
         order = row_order(rows["hash"])
         arrays = {key: array[order] for key, array in rows.items()}
+        arrays["embedding"] = load_embedder(self._embedder).embed(arrays["x"])
         arrays["regime"] = joined_regimes(arrays["key"], pd.read_parquet(self._regimes))
         return arrays
 

@@ -52,8 +52,9 @@ class Asked:
         self.experts = Experts(nets, SHAPES.task)
         self.numbers = sorted(n for n in nets if n >= 0)
         self.asked_anew: list[int] = []
-        names = ("x", "key", "hash", "embedding", "partition")
+        names = ("x", "key", "hash", "partition")
         self.rows = Index(layout.index).gather(self.numbers, fold, names)
+        self.rows["embedding"] = self.rows["x"]  # the embedder leaves rows as they are
         paths = [
             outputs(layout, STAGES["ask"], job, index)[fold]
             for job in jobs_of(layout, STAGES["ask"], index)
@@ -124,7 +125,8 @@ def test_rows_outside_every_fold_come_with_the_test_rows(lab: Lab) -> None:
     """Embedding and partition of each."""
     asked = Asked(lab)
 
-    outside = asked.index.gather(asked.numbers, "outside", ("embedding", "partition"))
+    outside = asked.index.gather(asked.numbers, "outside", ("x", "partition"))
+    outside["embedding"] = outside.pop("x")
 
     assert len(outside["partition"])
     for name, values in outside.items():

@@ -30,7 +30,6 @@ IMPORTS = {
     "encode": ARROW,
     "base-fit": "torch",
     "embed-fit": "scipy",
-    "embed": "",
     "cluster-fit": f"{ARROW} sklearn scipy pulp",
     "assign": "pyarrow",
     "partition": "pyarrow",

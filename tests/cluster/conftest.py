@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from shoal.embed.embedder import IdentityEmbedder, load_embedder
+from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import KEY_BYTES, hash_rows, row_hashes
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.tables import FOLD, KEY, key_array, write_table
@@ -53,7 +55,7 @@ class Rows:
     @property
     def embedding(self):
         """The embedding of each row."""
-        return self.x * np.float32(2)
+        return self.x
 
 
 def random_rows(count, seed=0, blobs=6):
@@ -83,16 +85,21 @@ class Files:
     """Paths of one shard."""
 
     encoded: Path
-    embedding: Path
+    embedder: Path
     table: Path
+
+    @property
+    def fitted(self):
+        """The embedder."""
+        return load_embedder(self.embedder)
 
 
 def write_shard(folder, name, rows, unit=None):
-    """One shard's encoded rows, embedding and table."""
+    """One shard's encoded rows, an embedder that leaves them as they are, and a table."""
     arrays = {"x": rows.x, "y": rows.y, "key": rows.key, "source": rows.source, "fold": rows.fold}
     arrays |= {} if unit is None else {"unit": unit}
     _write(folder / "encode" / f"{name}.zarr.zip", arrays)
-    _write(folder / "embed" / f"{name}.zarr.zip", {"embedding": rows.embedding})
+    save_state(folder / "embedder.safetensors", *IdentityEmbedder(rows.x.shape[1:]).state())
     columns = {
         "colour": pa.array(rows.colour, pa.string()),
         "size": pa.array(rows.y.astype(float)),
@@ -104,7 +111,7 @@ def write_shard(folder, name, rows, unit=None):
     write_table(folder / f"{name}.parquet", schema, [table], {"rows_in": len(rows), "dropped": {}})
     return Files(
         folder / "encode" / f"{name}.zarr.zip",
-        folder / "embed" / f"{name}.zarr.zip",
+        folder / "embedder.safetensors",
         folder / f"{name}.parquet",
     )
 

@@ -28,7 +28,7 @@ KMEANS = KMeansAtoms(
     seed=0,
 )
 COLUMN = ColumnPartition(method="column", column="colour", max_partitions=8, min_rows=1, seed=0)
-NAMES = ("x", "y", "key", "hash", "fold", "embedding", "partition", "runner_up")
+NAMES = ("x", "y", "key", "hash", "fold", "partition", "runner_up")
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def chain(tmp_path, shards):
         files = {name: shards.write(root, name, rows) for name, rows in parts.items()}
         if assigner is None:
             assigner = root / "assigner.safetensors"
-            columns = ("encoded", "embedding", "table")
-            lists = [[getattr(f, c) for f in files.values()] for c in columns]
-            cluster_fit(settings, *lists, assigner, root / "ledger.json", 1)
+            rows, tables = ([getattr(f, c) for f in files.values()] for c in ("encoded", "table"))
+            embedder, ledger = root / "embedder.safetensors", root / "ledger.json"
+            cluster_fit(settings, rows, embedder, tables, assigner, ledger, 1)
         summaries = []
         for name, f in files.items():
             summaries.append(root / "summary" / f"{name}.json")
             out = (root / "rows" / f"{name}.zarr.zip", summaries[-1], distances(root, name))
-            assign(f.encoded, f.embedding, f.table, assigner, name, *out, 1)
+            assign(f.encoded, f.embedder, f.table, assigner, name, *out, 1)
         merge(summaries, assigner, root)
         return SimpleNamespace(
             root=root,
@@ -92,14 +92,14 @@ def test_every_row_gets_a_partition(chain, shards):
 
 
 def test_arrays_of_a_row_stay_together(chain, shards):
-    """Grouping moves whole rows: embedding, label, fold and key follow the row."""
+    """Grouping moves whole rows: inputs, label, fold and key follow the row."""
     rows = shards.random_rows(200)
 
     written = read_rows(chain({"a": rows}).root, "a")
 
     place = {h.tobytes(): n for n, h in enumerate(rows.hash)}
     order = [place[h.tobytes()] for h in written["hash"]]
-    for name in ("x", "y", "key", "fold", "embedding"):
+    for name in ("x", "y", "key", "fold"):
         np.testing.assert_array_equal(written[name], getattr(rows, name)[order])
 
 
@@ -108,7 +108,7 @@ def test_partition_of_a_row_is_the_assigners(chain, shards):
     done = chain({"a": shards.random_rows(200)})
     written = read_rows(done.root, "a")
 
-    expected = load_assigner(done.assigner).assign(written["embedding"])
+    expected = load_assigner(done.assigner).assign(written["x"])
 
     np.testing.assert_array_equal(written["partition"], expected)
     assert len(set(expected.tolist())) == 4
@@ -137,7 +137,7 @@ def test_the_runner_up_is_the_second_nearest_partition(chain, shards):
     done = chain({"a": rows})
     written = read_rows(done.root, "a")
 
-    distance = load_assigner(done.assigner).distances_to_partitions(written["embedding"])
+    distance = load_assigner(done.assigner).distances_to_partitions(written["x"])
 
     second = np.argsort(distance, axis=1, kind="stable")[:, 1]
     is_asked = np.isin(written["fold"], [VALIDATION, TEST])
@@ -179,7 +179,7 @@ def test_distances_are_of_the_validation_rows(chain, shards):
     for name in "ab":
         written, (found, _) = read_rows(done.root, name), load_state(distances(done.root, name))
         own = written["fold"] == VALIDATION
-        nearest = load_assigner(done.assigner).nearest(written["embedding"][own])[2]
+        nearest = load_assigner(done.assigner).nearest(written["x"][own])[2]
         pairs = zip(nearest, halves({"key": written["key"][own]}), strict=True)
         assert sorted(zip(found["distance"], found["half"], strict=True)) == sorted(pairs)
 
@@ -289,7 +289,7 @@ def test_table_of_other_data_is_an_error(chain, shards, tmp_path):
     with pytest.raises(DataError, match=r"b\.parquet: its rows are not those of its encoded shard"):
         assign(
             files.encoded,
-            files.embedding,
+            files.embedder,
             other.table,
             done.assigner,
             "b",
@@ -311,7 +311,7 @@ def test_infinite_embedding_is_not_assigned(chain, shards, tmp_path):
     out = (tmp_path / "r.zarr.zip", tmp_path / "s.json", tmp_path / "d.safetensors")
 
     with pytest.raises(DataError, match=r"b\.zarr\.zip: the embedding of row 4 is not finite"):
-        assign(files.encoded, files.embedding, files.table, done.assigner, "b", *out, 1)
+        assign(files.encoded, files.embedder, files.table, done.assigner, "b", *out, 1)
 
     assert not any(path.exists() for path in out)
 

@@ -49,7 +49,7 @@ def fit(tmp_path, shards):
             model,
             TRAINING,
             [f.encoded for f in files],
-            [f.embedding for f in files],
+            files[0].embedder,
             root / "base.safetensors",
             root / "shapes.json",
             root / "assigner.safetensors",

@@ -15,11 +15,11 @@ def test_it_is_the_sample_that_atoms_are_fitted_on(tmp_path, shards):
     """Probes see the rows that other assigners are fitted on, in the same order."""
     files = shards.write(tmp_path, "a", shards.random_rows(400))
 
-    sample, in_fold = labelled_sample([files.encoded], [files.embedding], TRAIN, 20, seed=3)
+    sample, in_fold = labelled_sample([files.encoded], files.fitted, TRAIN, 20, seed=3)
 
-    embedding, training_rows = training_sample([files.encoded], [files.embedding], 20, seed=3)
+    embedding, training_rows = training_sample([files.encoded], files.fitted, 20, seed=3)
     np.testing.assert_array_equal(sample.embedding, embedding)
-    np.testing.assert_array_equal(sample.x * np.float32(2), embedding)
+    np.testing.assert_array_equal(sample.x, embedding)
     assert (len(sample), in_fold) == (20, training_rows)
 
 
@@ -32,7 +32,7 @@ def test_rows_of_one_key_are_ordered_by_content(tmp_path, shards):
     samples = []
     for n, parts in enumerate(orders):
         files = [shards.write(tmp_path / str(n), f"s{m}", part) for m, part in enumerate(parts)]
-        paths = [f.encoded for f in files], [f.embedding for f in files]
+        paths = [f.encoded for f in files], files[0].fitted
         samples.append(labelled_sample(*paths, TRAIN, 100, seed=0)[0])
 
     np.testing.assert_array_equal(samples[0].key, samples[1].key)
@@ -46,7 +46,7 @@ def test_rows_of_unknown_labels_are_left_out(tmp_path, shards):
     rows.y[:10] = -1
     files = shards.write(tmp_path, "a", rows)
 
-    sample, in_fold = labelled_sample([files.encoded], [files.embedding], TRAIN, 100, seed=0)
+    sample, in_fold = labelled_sample([files.encoded], files.fitted, TRAIN, 100, seed=0)
 
     assert (len(sample), in_fold) == (20, 30)
 
@@ -56,7 +56,7 @@ def test_one_half_of_a_fold_can_be_asked_for(tmp_path, shards):
     rows = shards.random_rows(400)
     files = shards.write(tmp_path, "a", rows)
     second = rows[(rows.fold == VALIDATION) & (rows.key[:, 0] & 1 == 1)]
-    paths = [files.encoded], [files.embedding]
+    paths = [files.encoded], files.fitted
 
     found, _ = labelled_sample(*paths, VALIDATION, 1000, seed=0, half=1)
     few, _ = labelled_sample(*paths, VALIDATION, 7, seed=0, half=1)
@@ -69,7 +69,7 @@ def test_an_empty_half_is_an_error(tmp_path, shards):
     """Where no validation row is in that half, the user is told what to do."""
     rows = shards.random_rows(400)
     files = shards.write(tmp_path, "a", rows[(rows.key[:, 0] & 1) == 0])
-    paths = [files.encoded], [files.embedding]
+    paths = [files.encoded], files.fitted
 
     with pytest.raises(DataError, match=r"second half of the validation fold .* cluster=kmeans"):
         labelled_sample(*paths, VALIDATION, 1000, seed=0, half=1)
@@ -82,7 +82,7 @@ def test_an_embedding_that_is_not_finite_is_named(tmp_path, shards):
     files = shards.write(tmp_path, "a", rows)
 
     with pytest.raises(DataError, match=r"a\.zarr\.zip: the embedding of row 4 is not finite"):
-        labelled_sample([files.encoded], [files.embedding], TRAIN, 100, seed=0)
+        labelled_sample([files.encoded], files.fitted, TRAIN, 100, seed=0)
 
 
 def test_a_half_holds_whole_units(tmp_path, shards):
@@ -90,7 +90,7 @@ def test_a_half_holds_whole_units(tmp_path, shards):
     unit = np.random.default_rng(1).integers(1 << 62, size=20).astype(np.uint64)
     rows = shards.random_rows(400)
     files = shards.write(tmp_path, "a", rows, np.repeat(unit, 20))
-    paths = [files.encoded], [files.embedding]
+    paths = [files.encoded], files.fitted
 
     first, second = (
         labelled_sample(*paths, VALIDATION, 1000, seed=0, half=half)[0] for half in (0, 1)

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoal.embed.apply import embed
+from shoal.embed.apply import embed_checked
 from shoal.embed.command import embed_fit
-from shoal.embed.embedder import load_embedder
-from shoal.errors import DataError, SourceError
+from shoal.embed.embedder import IdentityEmbedder, load_embedder
+from shoal.errors import DataError
 from shoal.formats.json_file import read_json
-from shoal.formats.row_store import ShardRows
 from shoal.formats.shapes import Shapes
 
 
@@ -25,17 +24,18 @@ def shapes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", ["identity", "pca", "scarf", "vicreg"])
-def test_fit_then_embed(method, settings, write_shard, images, shapes, tmp_path):
-    """Every row of a shard, of any fold, comes out in order, and none is lost."""
+def test_a_fitted_embedder_is_kept_with_its_ledger(
+    method, settings, write_shard, images, shapes, tmp_path
+):
+    """It embeds rows of any fold, none at all too."""
     shard = write_shard("a", images, np.arange(300) % 4)
-    state, ledger, out = (tmp_path / n for n in ("e.safetensors", "l.json", "out.zarr.zip"))
+    state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
 
     embed_fit(settings(method), [shard], shapes, state, ledger, 1, 60)
-    embed(shard, state, out, 1)
 
-    with ShardRows(out) as store:
-        assert store.attributes["rows_in"] == 300
-        assert np.array_equal(store.read("embedding"), load_embedder(state).embed(images))
+    embedder = load_embedder(state)
+    assert embed_checked(embedder, images, "a", np.arange(300)).shape == (300, embedder.dims)
+    assert embedder.embed(images[:0]).shape == (0, embedder.dims)
     assert read_json(ledger, Any)["job"] == "embed_fit"
 
 
@@ -45,27 +45,22 @@ def test_the_same_inputs_give_the_same_bytes(
 ):
     """State and embeddings are reproduced byte for byte."""
     shard = write_shard("a", images)
-    files = []
+    made = []
     for run in ("one", "two"):
-        state, out = tmp_path / run / "e.safetensors", tmp_path / run / "out.zarr.zip"
+        state = tmp_path / run / "e.safetensors"
         embed_fit(settings(method), [shard], shapes, state, tmp_path / run / "l.json", 1, 60)
-        embed(shard, state, out, 1)
-        files.append((state.read_bytes(), out.read_bytes()))
+        made.append((state.read_bytes(), load_embedder(state).embed(images).tobytes()))
 
-    assert files[0] == files[1]
+    assert made[0] == made[1]
 
 
-def test_a_shard_without_rows_has_an_embedding_without_rows(
-    settings, write_shard, images, shapes, tmp_path
-):
-    """An empty shard is no error."""
-    state, out = tmp_path / "e.safetensors", tmp_path / "out.zarr.zip"
-    embed_fit(settings("identity"), [], shapes, state, tmp_path / "l.json", 1, 60)
+def test_a_row_whose_embedding_is_not_finite_is_named():
+    """By its place in the file that it comes from."""
+    x = np.zeros((3, 2), dtype=np.float32)
+    x[1, 1] = np.inf
 
-    embed(write_shard("empty", images[:0]), state, out, 1)
-
-    with ShardRows(out) as store:
-        assert store.read("embedding").shape == (0, 36)
+    with pytest.raises(DataError, match=r"^a\.zarr\.zip: the embedding of row 42 is not finite"):
+        embed_checked(IdentityEmbedder([2]), x, "a.zarr.zip", np.array([40, 41, 42]))
 
 
 def test_a_failed_fit_writes_nothing(settings, write_shard, images, shapes, tmp_path):
@@ -77,9 +72,3 @@ def test_a_failed_fit_writes_nothing(settings, write_shard, images, shapes, tmp_
         embed_fit(settings("pca", dims=36), [shard], shapes, state, ledger, 1, 60)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr.zip"]
-
-
-def test_a_missing_embedder_is_named(write_shard, images, tmp_path):
-    """A state file that is not there is one line."""
-    with pytest.raises(SourceError, match=r"e\.safetensors: no such file"):
-        embed(write_shard("a", images), tmp_path / "e.safetensors", tmp_path / "o.zarr.zip", 1)

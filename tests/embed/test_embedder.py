@@ -283,13 +283,13 @@ def test_something_else_is_no_embedder(tmp_path):
     ],
 )
 def test_embedding_imports_no_more_than_it_needs(method, heavy, settings, write_shard, tmp_path):
-    """A job that embeds a shard does not pay for importing what fitting needs."""
+    """A job that embeds rows does not pay for importing what fitting needs."""
     shard = write_shard("a", np.random.default_rng(0).random((9, 6, 6)))
     state = tmp_path / "e.safetensors"
     save_state(state, *fit_embedder(settings(method), [shard], (6, 6), Ledger("t")).state())
     code = (
-        "import sys; from pathlib import Path; from shoal.embed.apply import embed;"
-        f"embed(*map(Path, {[str(shard), str(state), str(tmp_path / 'o.zarr.zip')]}), 1);"
+        "import sys, numpy; from shoal.embed.embedder import load_embedder;"
+        f"load_embedder({str(state)!r}).embed(numpy.ones((9, 6, 6), numpy.float32));"
         f"sys.exit(any(name in sys.modules for name in {heavy}))"
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from shoal.cluster.assigner import AtomAssigner, ColumnAssigner
 from shoal.cluster.merge import Bounds
+from shoal.embed.embedder import IdentityEmbedder
 from shoal.errors import SourceError
 from shoal.evaluate.drift_command import drift_sample, evaluate_drift
 from shoal.formats.fitted_state import save_state
@@ -50,6 +51,8 @@ class World:
         self.router = folder / "router.safetensors"
         self.sample = folder / "sample.safetensors"
         self.out = folder / "drift.json"
+        self.embedder = folder / "embedder.safetensors"
+        save_state(self.embedder, *IdentityEmbedder(CENTRES.shape[1:]).state())
         self.fit(ASSIGNER, made_rows(4000, 99)[0])
 
     def fit(self, assigner, rows, quantile=0.99):
@@ -65,7 +68,7 @@ class World:
         hashes, keys = (hash_rows({"x": x.astype(float)}, size) for size in (32, KEY_BYTES))
         partition = self.assign(x)
         order = group_order(partition, fold, hashes, keys, np.full(len(x), -1))
-        arrays = {"hash": hashes, "fold": fold, "partition": partition, "embedding": x}
+        arrays = {"hash": hashes, "fold": fold, "partition": partition, "x": x}
         arrays |= {} if unit is None else {"unit": unit}
         arrays = {name: array[order] for name, array in arrays.items()}
         specs = {n: RowArray(array.shape[1:], str(array.dtype)) for n, array in arrays.items()}
@@ -114,11 +117,11 @@ class World:
         entries = json.loads(index.read_text())["partitions"]
         trained = [entry["partition"] for entry in entries if entry["trained"]]
         choices = [*choices, *(self.choice("now", p, None) for p in trained if p not in told)]
-        drift_sample(settings, paths, self.sample)
+        drift_sample(settings, paths, self.embedder, self.sample)
         for name in unread:
             (self.stores / f"{name}.zarr.zip").unlink()
-        files = (index, paths, self.sample, self.router, choices, choices_before, self.out)
-        evaluate_drift(settings, *files)
+        fits = (self.sample, self.router, self.embedder)
+        evaluate_drift(settings, index, paths, *fits, choices, choices_before, self.out)
         return json.loads(self.out.read_text())
 
 
@@ -177,7 +180,7 @@ from shoal.evaluate.drift_command import evaluate_drift
 from shoal.settings.running import Drift
 index, basis, out = map(Path, {files})
 settings = Drift.model_validate_json({SETTINGS.model_dump_json()!r})
-evaluate_drift(settings, index, [basis], Path("no-sample"), Path("no-router"), [], [], out)
+evaluate_drift(settings, index, [basis], *map(Path, ("none", "none", "none")), [], [], out)
 print(*[name for name in ("sklearn", "scipy", "torch") if name in sys.modules])
 """
 
@@ -356,11 +359,12 @@ def test_a_missing_store_of_the_basis_is_named(world):
     """A row store that is gone is an error, not a smaller basis."""
     index = world.index({"a": made_rows(50, 0)})
     missing = world.stores / "gone.zarr.zip"
+    fits = (world.sample, world.router, world.embedder)
 
     with pytest.raises(SourceError, match=r"gone\.zarr\.zip: no such file"):
-        drift_sample(SETTINGS, [missing], world.sample)
+        drift_sample(SETTINGS, [missing], world.embedder, world.sample)
     with pytest.raises(SourceError, match=r"gone\.zarr\.zip: no such file"):
-        evaluate_drift(SETTINGS, index, [missing], world.sample, world.router, [], [], world.out)
+        evaluate_drift(SETTINGS, index, [missing], *fits, [], [], world.out)
 
     assert not world.out.exists()
     assert not world.sample.exists()

@@ -128,7 +128,7 @@ def test_a_change_of_a_multiset_counts_what_came_and_what_went():
 
 
 def test_a_row_hash_is_of_all_that_tells_rows_apart():
-    """Source, salt and, but for training rows, key and unit; two rows that swap keys differ, too."""
+    """Source, salt and, but for training rows, key and unit; so do two rows that swap keys."""
     source, key = (hash_rows({name: np.arange(200.0)}, 16) for name in "sk")
     unit, folds = np.arange(200, dtype=np.uint64) // 2, np.repeat([0, 1], 100).astype(np.uint8)
 

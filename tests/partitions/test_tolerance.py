@@ -17,11 +17,11 @@ def indexed(tmp_path, shards):
     def run(name, rows, share=0.0, before=None, released=()):
         files = shards.write(tmp_path, name, rows)
         if not assigner.exists():
-            lists = [files.encoded], [files.embedding], [files.table]
+            lists = [files.encoded], files.embedder, [files.table]
             cluster_fit(COLUMN, *lists, assigner, tmp_path / "ledger.json", 1)
         summary, store = tmp_path / f"{name}.json", tmp_path / "rows" / f"{name}.zarr.zip"
         out = (store, summary, tmp_path / f"{name}.safetensors")
-        assign(files.encoded, files.embedding, files.table, assigner, name, *out, 1)
+        assign(files.encoded, files.embedder, files.table, assigner, name, *out, 1)
         path = tmp_path / "indexes" / name / "index.json"
         since = before.path if before else None
         partition([summary], assigner, 1, "lineage", store.parent, path, share, since, released)

@@ -222,7 +222,7 @@ def test_one_job_for_all_takes_what_there_is_of_each(read):
     )
     rows = [layout.file("assign.rows", shard=shard) for shard in layout.shards[:2]]
     ledger = layout.file("cluster_fit.ledger")
-    names = [str(path).replace("cluster", "embed") for path in rows]
+    names = [str(path).replace("cluster", "encode") for path in rows]
     write_json(ledger, {"made_from": {"files": dict.fromkeys([*names, "base.safetensors"], "")}})
     write_json(rows[1], {})
 

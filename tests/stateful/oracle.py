@@ -73,7 +73,7 @@ class Oracle:
         shards = tuple(sorted(data.shards().items()))
         for content, copies in shards:
             for copy in range(copies):
-                for rule in ("split", "transform", "encode", "embed", "assign"):
+                for rule in ("split", "transform", "encode", "assign"):
                     jobs.add((rule, content, copy))
         jobs |= {("split_check", shards), ("partition", shards)}
         rows = self.by_place(data)

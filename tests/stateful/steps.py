@@ -116,7 +116,7 @@ class Steps(RuleBasedStateMachine):
         said = []
         for job in jobs:
             name, *about = (str(part) for part in job)
-            if name in ("split", "transform", "encode", "embed", "assign"):
+            if name in ("split", "transform", "encode", "assign"):
                 content, copy = about
                 said.append((name, content[:12] + ("" if copy == "0" else f"-{int(copy) + 1}")))
             elif name == "train_specialist":

@@ -89,7 +89,7 @@ def test_a_job_cut_off_after_its_file_was_whole_hides_nothing(copied):
     name = base64.urlsafe_b64encode(str(encoded.relative_to(copied.folder)).encode()).decode()
     (copied.folder / ".snakemake" / "incomplete" / name).write_text('{"external_jobid": null}')
 
-    assert copied.run("--rerun-incomplete") == ["assign", "embed", "partition"]
+    assert copied.run("--rerun-incomplete") == ["assign", "partition"]
 
 
 def test_a_rule_in_other_words_makes_no_file_again(copied):
@@ -101,15 +101,14 @@ def test_a_rule_in_other_words_makes_no_file_again(copied):
     rule = copied.folder / "workflow" / "rules" / "encode.smk"
     rule.write_text(rule.read_text().replace('"shoal encode ', '"shoal  encode '))
 
-    assert copied.run() == ["assign", "embed", "partition"]
+    assert copied.run() == ["assign", "partition"]
 
 
 def forget_what_follows_an_encoded_shard(experiment: Experiment) -> Path:
     """Remove what was made of one shard after its encoding; the encoded shard."""
     (encoded, *_) = (experiment.generation / "encode").rglob("*.zarr.zip")
-    for stage in ("embed", "cluster"):
-        for path in (experiment.generation / stage).rglob(f"{encoded.name.split('.')[0]}.*"):
-            path.unlink()
+    for path in (experiment.generation / "cluster").rglob(f"{encoded.name.split('.')[0]}.*"):
+        path.unlink()
     return encoded
 
 
@@ -123,7 +122,7 @@ def test_changed_code_runs_its_stage_again_and_trains_nothing(copied, tmp_path: 
 
     ran = Counter(cold.run(PYTHONPATH=str(tmp_path / "src")))
 
-    assert (ran["embed"], ran["assign"], ran["partition"]) == (3, 3, 1)
+    assert (ran["assign"], ran["partition"]) == (3, 1)
     assert not {"split", "encode", "train_specialist", "train_router"} & set(ran)
     assert not [rule for rule in ran if rule.endswith("_fit")]
 

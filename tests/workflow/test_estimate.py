@@ -137,7 +137,7 @@ def test_embedding_is_charged_to_the_shards_and_not_to_the_router(plan: Any):
     write(plan.root / "g1" / "router" / "id" / "root" / "ledger.json", ledger)
 
     assert cost(plan, job("train_router")).flops == 6.0
-    assert cost(plan, job("embed")).flops == 30.0
+    assert cost(plan, job("assign")).flops == 50.0
 
 
 def test_percentages_are_of_the_whole_and_unknown_where_it_is():

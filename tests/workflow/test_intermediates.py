@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from shoal.embed.embedder import load_embedder
 from shoal.errors import ModelError, SourceError
 from shoal.explore.intermediates.ask import nearest_rows, top_rows
 from shoal.explore.intermediates.costs import Costs
@@ -228,13 +229,14 @@ def first_key(experiment):
 
 
 def test_the_embedding_is_searched_as_a_layer(copied):
-    """The embedder's layer is there without being kept, and is what the row stores hold."""
+    """The embedder's layer is there without being kept: it is made from the rows."""
     store = opened(copied)
     _, found = nearest_rows(store, "embedder", "embedding", first_key(copied), 3, "", "own")
     assert len(found) == 3
     _, highest = top_rows(store, "embedder", "embedding", "1", 450, "", "own")
     rows = store.models.last.rows
-    expected = rows.read_all(rows.blocks("all"), "embedding")[:, 1]
+    embedder = load_embedder(store.models.last.layout.file("embed_fit.embedder"))
+    expected = embedder.embed(rows.read_all(rows.blocks("all"), "x"))[:, 1]
     np.testing.assert_allclose([row[-1] for row in highest], np.sort(expected)[::-1])
     with pytest.raises(ModelError, match="no layer 'x'"):
         top_rows(store, "embedder", "x", "1", 1, "", "own")

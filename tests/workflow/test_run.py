@@ -38,7 +38,7 @@ def test_the_demo_plans_without_its_data(experiment):
 
     planned = Counter(experiment.plan("[packing.devices=4]", name="demo"))
 
-    assert planned["split"] == planned["embed"] == planned["assign"] == 8
+    assert planned["split"] == planned["encode"] == planned["assign"] == 8
     assert (planned["train_pack"], planned["train_specialist"]) == (4, 0)
     assert planned["train_choose"] == 8
     assert planned["evaluate"] == planned["pool"] == 1
@@ -129,7 +129,7 @@ def test_no_row_is_lost_between_stages(finished):
         table = Table(path)
         assert table.rows + sum(table.record["dropped"].values()) == table.record["rows_in"] == 150
     stores = list(finished.generation.glob("*/*/rows/*/*.zarr.zip"))
-    assert len(stores) == 3 * 3
+    assert len(stores) == 2 * 3
     for path in stores:
         with ShardRows(path) as store:
             assert store.rows == store.attributes["rows_in"] == 150

@@ -22,26 +22,3 @@ rule embed_fit:
         threads=plans.threads,
     shell:
         "shoal embed-fit --settings {params.settings:q} --threads {params.threads} &> {log:q}"
-
-
-rule embed:
-    """Embed one shard's rows."""
-    input:
-        unpack(plans.inputs("embed")),
-    output:
-        embedding="results/{experiment}/{generation}/embed/{embed_id}/rows/{rows_id}/{shard}.zarr.zip",
-    log:
-        "logs/{experiment}/{generation}/embed/{embed_id}/{rows_id}/{shard}.log",
-    benchmark:
-        "results/{experiment}/benchmarks/{generation}/embed/{embed_id}/{rows_id}/{shard}.tsv"
-    conda:
-        "../../envs/shoal.yaml"
-    threads: plans.threads
-    resources:
-        **plans.resources("embed"),
-    params:
-        settings=plans.run_file,
-        threads=plans.threads,
-    shell:
-        "shoal embed --settings {params.settings:q} --shard {wildcards.shard:q}"
-        " --threads {params.threads} &> {log:q}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
+from shoal.embed.embedder import load_embedder
 from shoal.errors import CorruptError
 from shoal.formats.documents.answers import AnswersFacts, Labels
 from shoal.formats.documents.choice import Point
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from shoal.settings.learning import Model
 
 
-_NAMES = ("x", "y", "key", "hash", "embedding", UNIT)
+_NAMES = ("x", "y", "key", "hash", UNIT)
 
 
 class _Facts(TypedDict):
@@ -51,6 +52,7 @@ def ask(
     index_path: Path,
     shapes_path: Path,
     base: Path,
+    embedder_path: Path,
     generalist: Path,
     random: Path,
     choices: Sequence[Path],
@@ -74,6 +76,7 @@ def ask(
         index_path: The partition index.
         shapes_path: Shapes of the encoded rows.
         base: Weights of the base.
+        embedder_path: The embedder.
         generalist: Weights of the generalist.
         random: Weights of the specialists of random partitions.
         choices: The partition's choice of grid point; none where it has no specialist.
@@ -85,7 +88,7 @@ def ask(
         threads: CPU threads; the bits depend on it.
     """
     deterministic(threads)
-    ledger, number = Ledger("ask"), int(partition)
+    ledger, number, embedder = Ledger("ask"), int(partition), load_embedder(embedder_path)
     shapes, index = Shapes.load(shapes_path), Index(index_path)
     chosen = chosen_specialists(choices, specialists)
     paths = {"base": base, "generalist": generalist}
@@ -99,11 +102,12 @@ def ask(
         x = rows.pop("x", None)
         if x is not None:
             rows |= {name: asked.answer(name, x) for name in nets}
+            rows["embedding"] = embedder.embed(x)
         if fold == "test":
             if x is not None:
                 rows["random"] = asked.by_chance(x, rows["key"], random, model, shapes)
-            if outside := index.read(number, "outside", ("embedding",)):
-                rows["outside"] = outside["embedding"]
+            if outside := index.read(number, "outside", ("x",)):
+                rows["outside"] = embedder.embed(outside["x"])
             about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)
         if "specialist" in nets and (others := index.read(number, asked_name(fold), ("x",))):
             rows["asked.hash"] = others["hash"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.cluster.assigner import AtomAssigner, ColumnAssigner, Placed
+    from shoal.embed.embedder import Embedder
     from shoal.formats.row_store import ShardRows
     from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
 
@@ -31,7 +32,7 @@ _WRITE_ROWS = 4096
 def cluster_fit(
     settings: KMeansAtoms | HDBSCANAtoms | ColumnPartition,
     rows: Sequence[Path],
-    embeddings: Sequence[Path],
+    embedder_path: Path,
     tables: Sequence[Path],
     out: Path,
     ledger_out: Path,
@@ -42,7 +43,7 @@ def cluster_fit(
     Args:
         settings: The choices.
         rows: Encoded shards.
-        embeddings: Their embeddings, in the same order.
+        embedder_path: The embedder.
         tables: Their tables, which only an assigner by column reads.
         out: The assigner.
         ledger_out: Its ledger.
@@ -53,6 +54,8 @@ def cluster_fit(
     from shoal.cluster.assigner import fit_column
     from shoal.cluster.fit import fit_assigner
     from shoal.cluster.sample import training_sample
+    from shoal.embed.apply import on_threads
+    from shoal.embed.embedder import load_embedder
     from shoal.formats.ledger import Ledger
     from shoal.formats.tables import Table
 
@@ -61,7 +64,10 @@ def cluster_fit(
         readers = (Table(path) for path in tables)
         fit_column(settings.column, readers, settings.max_partitions).save(out)
     else:
-        sample, training_rows = training_sample(rows, embeddings, settings.fit_rows, settings.seed)
+        embedder = load_embedder(embedder_path)
+        with on_threads(threads, embedder.method):
+            drawn = training_sample(rows, embedder, settings.fit_rows, settings.seed)
+        sample, training_rows = drawn
         import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded
 
         with threadpool_limits(threads):
@@ -73,7 +79,7 @@ def cluster_fit(
 
 def assign(
     rows: Path,
-    embedding: Path,
+    embedder_path: Path,
     table: Path,
     assigner_path: Path,
     shard: str,
@@ -85,12 +91,12 @@ def assign(
 ) -> None:
     """Group one shard's rows by partition and fold, with a digest's share for each group.
 
-    Holds 170 bytes per row of the shard while it sorts; inputs and embeddings are gathered from it
-    in as many passes as the memory asks for.
+    Holds 170 bytes per row of the shard while it sorts; inputs are gathered from it in as many
+    passes as the memory asks for.
 
     Args:
         rows: The encoded shard.
-        embedding: Its embedding.
+        embedder_path: The embedder.
         table: Its table, which only an assigner by column reads.
         assigner_path: The assigner.
         shard: Name of the shard.
@@ -102,13 +108,12 @@ def assign(
         threads: CPU threads; the bits depend on it.
         memory: Bytes that the process may hold; no result depends on it.
     """
-    from threadpoolctl import threadpool_limits
-
     from shoal.cluster.assigner import load_assigner
-    from shoal.cluster.sample import aligned
+    from shoal.embed.apply import on_threads
+    from shoal.embed.embedder import load_embedder
     from shoal.formats.fitted_state import save_state
     from shoal.formats.kinds import FOLDS, TRAIN, VALIDATION
-    from shoal.formats.row_store import HASH, SALT, SOURCE, ShardRows, known_labels
+    from shoal.formats.row_store import HASH, SOURCE, ShardRows, known_labels
     from shoal.formats.units import UNIT
     from shoal.partitions.grouping import (
         ASKED_FOLDS,
@@ -120,25 +125,22 @@ def assign(
     from shoal.partitions.index import UNASSIGNED
     from shoal.partitions.reader import halves
 
-    assigner = load_assigner(assigner_path)
-    with ShardRows(rows) as source, ShardRows(embedding) as embedded:
-        aligned(source, embedded)
+    assigner, embedder = load_assigner(assigner_path), load_embedder(embedder_path)
+    with ShardRows(rows) as source:
         names = source.names(("y", "key", SOURCE, "fold", UNIT))
         arrays = {name: source.read(name) for name in names}
         values = None
         if assigner.column is not None:
             values = _aligned_values(table, assigner.column, arrays["key"])
-        with threadpool_limits(threads):
-            placed = _placed(assigner, embedded, values)
+        with on_threads(threads, embedder.method):
+            placed = _placed(assigner, embedder, source, values)
         arrays["partition"] = placed.partition
         is_asked = np.isin(arrays["fold"], [FOLDS.index(fold) for fold in ASKED_FOLDS])
         arrays["runner_up"] = np.where(is_asked, placed.runner_up, np.int32(NO_RUNNER_UP))
         hashes = source.read(HASH)
         keys = (arrays["partition"], arrays["fold"], hashes, arrays["key"], arrays["runner_up"])
         order = group_order(*keys)
-        streamed = {"x": source, "embedding": embedded}
-        salt = {SALT: source.attributes[SALT]}
-        _write_ordered(rows_out, arrays, order, streamed, memory, salt)
+        _write_ordered(rows_out, arrays, order, source, memory)
     partition, fold, hashes, _, runner_up = (array[order] for array in keys)
     held = order[(fold == VALIDATION) & (partition != UNASSIGNED)]
     half = halves({name: arrays[name][held] for name in ("key", UNIT) if name in arrays})
@@ -214,7 +216,10 @@ def _aligned_values(table_path: Path, column: str, keys: NDArray[np.uint8]) -> l
 
 
 def _placed(
-    assigner: AtomAssigner | ColumnAssigner, embedded: ShardRows, values: Sequence[Any] | None
+    assigner: AtomAssigner | ColumnAssigner,
+    embedder: Embedder,
+    encoded: ShardRows,
+    values: Sequence[Any] | None,
 ) -> Placed:
     """Partition, runner-up and distance of each row, block by block.
 
@@ -222,15 +227,14 @@ def _placed(
         DataError: An embedding is not finite.
     """
     from shoal.cluster.assigner import Placed
-    from shoal.cluster.sample import check_finite
+    from shoal.embed.apply import embed_checked
 
     parts = [Placed(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))]
     start = 0
-    for block in embedded.blocks(["embedding"]):
-        check_finite(block["embedding"], embedded.path, start)
-        stop = start + len(block["embedding"])
-        known = None if values is None else values[start:stop]
-        parts.append(assigner.place(block["embedding"], known))
+    for block in encoded.blocks(["x"]):
+        stop = start + len(block["x"])
+        embedding = embed_checked(embedder, block["x"], encoded.path, np.arange(start, stop))
+        parts.append(assigner.place(embedding, None if values is None else values[start:stop]))
         start = stop
     return Placed(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -239,9 +243,8 @@ def _write_ordered(
     path: Path,
     arrays: Mapping[str, NDArray[Any]],
     order: NDArray[np.int64],
-    streamed: Mapping[str, ShardRows],
+    encoded: ShardRows,
     memory: int,
-    attributes: Mapping[str, object],
 ) -> None:
     """Write rows in order.
 
@@ -249,42 +252,26 @@ def _write_ordered(
         path: The row store.
         arrays: Arrays that are held.
         order: Place of each row to be written, int64 ``(rows,)``.
-        streamed: Arrays that are not, by name, each with the store that it is in.
+        encoded: The encoded rows, whose ``x`` is not held.
         memory: Bytes that the process may hold. As many rows as fit an eighth of it are gathered
-            by one pass over the stores, while those before may still be held.
-        attributes: JSON values kept beside them.
+            by one pass over the store, while those before may still be held.
     """
-    from shoal.formats.row_store import RowArray, write_rows
+    from shoal.formats.row_store import SALT, RowArray, write_rows
 
     specs = {name: RowArray(array.shape[1:], str(array.dtype)) for name, array in arrays.items()}
-    specs |= {name: store.row_array(name) for name, store in streamed.items()}
-    row_bytes = sum(specs[name].row_bytes for name in streamed)
-    size = max(1, memory // (8 * row_bytes))
+    specs["x"] = encoded.row_array("x")
+    size = max(1, memory // (8 * max(1, specs["x"].row_bytes)))
 
     def batches() -> Iterator[dict[str, NDArray[Any]]]:
         for start in range(0, len(order), size):
             rows = order[start : start + size]
-            gathered = {name: _gathered(store, name, rows) for name, store in streamed.items()}
+            x = encoded.take("x", rows)
             for first in range(0, len(rows), _WRITE_ROWS):
                 part = slice(first, first + _WRITE_ROWS)
-                held = {name: array[rows[part]] for name, array in arrays.items()}
-                yield held | {name: array[part] for name, array in gathered.items()}
+                yield {name: array[rows[part]] for name, array in arrays.items()} | {"x": x[part]}
 
-    write_rows(path, len(order), specs, batches(), {"rows_in": len(order), **attributes})
-
-
-def _gathered(store: ShardRows, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Some rows of an array, in the order asked for, by one pass over its blocks."""
-    spec = store.row_array(name)
-    out = np.empty((len(rows), *spec.shape), dtype=spec.dtype)
-    ascending = np.argsort(rows, kind="stable")
-    ordered, start = rows[ascending], 0
-    for block in store.blocks([name]):
-        stop = start + len(block[name])
-        first, last = np.searchsorted(ordered, (start, stop))
-        out[ascending[first:last]] = block[name][ordered[first:last] - start]
-        start = stop
-    return out
+    attributes = {"rows_in": len(order), SALT: encoded.attributes[SALT]}
+    write_rows(path, len(order), specs, batches(), attributes)
 
 
 def _write_compact(path: Path, content: Mapping[str, object]) -> None:

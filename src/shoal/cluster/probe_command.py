@@ -20,7 +20,7 @@ def cluster_fit(
     model: Model,
     training: Training,
     rows: Sequence[Path],
-    embeddings: Sequence[Path],
+    embedder_path: Path,
     base_path: Path,
     shapes_path: Path,
     out: Path,
@@ -34,7 +34,7 @@ def cluster_fit(
         model: The user's model.
         training: How specialists are trained, and so probes.
         rows: Encoded shards.
-        embeddings: Their embeddings, in the same order.
+        embedder_path: The embedder.
         base_path: The base.
         shapes_path: Shape of rows and labels.
         out: The assigner.
@@ -48,6 +48,7 @@ def cluster_fit(
 
     from shoal.cluster.by_probes import fit_auto, fit_by_loss
     from shoal.cluster.probes import ProbeRecipe, labelled_sample
+    from shoal.embed.embedder import load_embedder
     from shoal.formats.fitted_state import load_state
     from shoal.formats.kinds import TRAIN, VALIDATION
     from shoal.formats.ledger import Ledger
@@ -59,15 +60,16 @@ def cluster_fit(
     recipe = ProbeRecipe(
         model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger
     )
-    drawn = (settings.fit_rows, settings.seed)
-    sample, ledger.rows_read = labelled_sample(rows, embeddings, TRAIN, *drawn)
+    embedder, drawn = load_embedder(embedder_path), (settings.fit_rows, settings.seed)
+    with threadpool_limits(threads):
+        sample, ledger.rows_read = labelled_sample(rows, embedder, TRAIN, *drawn)
     import sklearn.cluster  # noqa: F401 - its thread pools are limited only once loaded
 
     with threadpool_limits(threads):
         if settings.method == "loss":
             assigner = fit_by_loss(settings, sample, ledger.rows_read, recipe)
         else:
-            validation, _ = labelled_sample(rows, embeddings, VALIDATION, *drawn, half=1)
+            validation, _ = labelled_sample(rows, embedder, VALIDATION, *drawn, half=1)
             assigner = fit_auto(settings, sample, validation, ledger.rows_read, recipe)
     assigner.save(out)
     ledger.write(ledger_out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.cluster.sample import embedded_blocks
+from shoal.cluster.sample import Block, blocks
 from shoal.errors import DataError
 from shoal.formats.row_store import SmallestDraws, known_labels
 from shoal.formats.units import UNIT
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from shoal.embed.embedder import Embedder
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.settings.learning import Model, Training
@@ -71,7 +72,7 @@ _LABELLED = ("x", "y", "key", "embedding")
 
 def labelled_sample(
     encoded: Sequence[Path],
-    embeddings: Sequence[Path],
+    embedder: Embedder,
     fold: int,
     rows: int,
     seed: int,
@@ -81,7 +82,7 @@ def labelled_sample(
 
     Args:
         encoded: Encoded shards.
-        embeddings: Their embeddings, in the same order.
+        embedder: The fitted embedder.
         fold: The fold's code.
         rows: Rows in the sample, at most.
         seed: Seed of the draw.
@@ -95,16 +96,25 @@ def labelled_sample(
         DataError: There is no such row, or an embedding is not finite.
     """
     smallest, in_fold = SmallestDraws(rows, seed, "cluster"), 0
-    names = ["x", "y", "key", "hash", "fold", UNIT]
-    for arrays in embedded_blocks(encoded, embeddings, names):
+    names = ("x", "y", "key", "hash", "fold", UNIT)
+    for block in blocks(encoded, names):
+        arrays = block.arrays
         inside = arrays["fold"] == fold
         in_fold += int(inside.sum())
         inside &= known_labels(arrays["y"])
         if half is not None:
             inside &= halves(arrays) == half
-        columns = {name: array[inside] for name, array in arrays.items()}
-        kept = [columns[name] for name in (*_LABELLED, UNIT) if name in columns]
-        smallest.add(columns["key"], columns["hash"], *kept)
+        known = np.flatnonzero(inside)
+
+        def taken(
+            places: NDArray[np.int64], block: Block = block, known: NDArray[np.int64] = known
+        ) -> tuple[NDArray[Any], ...]:
+            chosen = known[places]
+            parts = {name: array[chosen] for name, array in block.arrays.items()}
+            parts["embedding"] = block.embedded(embedder, chosen)
+            return tuple(parts[name] for name in (*_LABELLED, UNIT) if name in parts)
+
+        smallest.add(arrays["key"][known], arrays["hash"][known], taken)
     sample = LabelledRows(*smallest.arrays())
     if not len(sample):
         part = "" if half is None else f"{('first', 'second')[half]} half of the "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from shoal.embed.apply import embed_checked
 from shoal.errors import DataError
 from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows, SmallestDraws
@@ -16,15 +17,39 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.embed.embedder import Embedder
+
+
+class Block(NamedTuple):
+    """Consecutive encoded rows of a shard.
+
+    Attributes:
+        path: The shard.
+        start: Place of the first.
+        arrays: Their arrays, by name, ``x`` among them.
+    """
+
+    path: Path
+    start: int
+    arrays: dict[str, NDArray[Any]]
+
+    def embedded(self, embedder: Embedder, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embedding of some of the rows, by their places in the block.
+
+        Raises:
+            DataError: One is not finite.
+        """
+        return embed_checked(embedder, self.arrays["x"][places], self.path, self.start + places)
+
 
 def training_sample(
-    encoded: Sequence[Path], embeddings: Sequence[Path], rows: int, seed: int
+    encoded: Sequence[Path], embedder: Embedder, rows: int, seed: int
 ) -> tuple[NDArray[np.float32], int]:
     """Embeddings of the training rows whose keys draw the smallest numbers.
 
     Args:
         encoded: Encoded shards.
-        embeddings: Their embeddings, in the same order.
+        embedder: The fitted embedder.
         rows: Rows in the sample, at most.
         seed: Seed of the draw.
 
@@ -36,74 +61,33 @@ def training_sample(
     """
     smallest = SmallestDraws(rows, seed, "cluster")
     training_rows = 0
-    for arrays in embedded_blocks(encoded, embeddings, ["key", "fold"]):
-        training = arrays["fold"] == TRAIN
-        training_rows += int(training.sum())
-        keys = arrays["key"][training]
+    for block in blocks(encoded, ["x", "key", "fold"]):
+        training = np.flatnonzero(block.arrays["fold"] == TRAIN)
+        training_rows += len(training)
+
+        def embedded(
+            places: NDArray[np.int64], block: Block = block, training: NDArray[np.int64] = training
+        ) -> tuple[NDArray[Any], ...]:
+            return (block.embedded(embedder, training[places]),)
+
+        keys = block.arrays["key"][training]
         # Rows of one key have one embedding, so that their order does not matter.
-        smallest.add(keys, keys, arrays["embedding"][training])
+        smallest.add(keys, keys, embedded)
     if not training_rows:
         raise DataError("cluster: the training fold is empty, there is nothing to cut")
     return smallest.arrays()[0], training_rows
 
 
-def embedded_blocks(
-    encoded: Sequence[Path], embeddings: Sequence[Path], names: list[str]
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Blocks of rows, shard by shard, with their embeddings.
+def blocks(encoded: Sequence[Path], names: Sequence[str]) -> Iterator[Block]:
+    """Blocks of rows, shard by shard.
 
     Args:
         encoded: Encoded shards.
-        embeddings: Their embeddings, in the same order.
-        names: Arrays of the encoded shards; ``embedding`` joins them. Units are left out where rows
-            do not belong together.
-
-    Raises:
-        DataError: Two stores hold another number of rows, or an embedding is not finite.
+        names: Arrays; units are left out where rows do not belong together.
     """
-    for encoded_path, embedding_path in zip(encoded, embeddings, strict=True):
-        with ShardRows(encoded_path) as shard, ShardRows(embedding_path) as embedded:
-            aligned(shard, embedded)
+    for path in encoded:
+        with ShardRows(path) as shard:
             start = 0
-            pairs = zip(
-                shard.blocks(shard.names(names)),
-                embedded.blocks(["embedding"], shard.chunk_rows),
-                strict=True,
-            )
-            for arrays, vectors in pairs:
-                check_finite(vectors["embedding"], embedding_path, start)
-                start += len(vectors["embedding"])
-                yield arrays | vectors
-
-
-def aligned(shard: ShardRows, other: ShardRows) -> None:
-    """Refuse two stores of different lengths.
-
-    Raises:
-        DataError: One is left from other data.
-    """
-    if shard.rows != other.rows:
-        raise DataError(
-            f"{other.path}: {other.rows} rows, but {shard.path} has {shard.rows}; "
-            f"one of them is left from other data, run the workflow again"
-        )
-
-
-def check_finite(embedding: NDArray[np.float32], path: object, start: int = 0) -> None:
-    """Refuse an embedding with a value that is not finite.
-
-    Args:
-        embedding: ``(rows, dims)``.
-        path: Where it comes from, for the message.
-        start: Rows before the first one.
-
-    Raises:
-        DataError: A value is not finite; names the row.
-    """
-    good = np.isfinite(embedding).all(axis=1)
-    if not good.all():
-        row = start + int(np.flatnonzero(~good)[0]) + 1
-        raise DataError(
-            f"{path}: the embedding of row {row} is not finite; "
-            f"look for extreme values in the inputs or lower embed.lr"
-        )
+            for arrays in shard.blocks(shard.names(names)):
+                yield Block(path, start, arrays)
+                start += len(arrays["fold"])

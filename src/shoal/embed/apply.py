@@ -1,24 +1,47 @@
-"""Command ``embed``: apart from the fit, so that a change of the fit reruns no shard."""
+"""Embedding of encoded rows where they are needed: embeddings are not kept.
+
+A row's bits are the same in any batch, so that whoever embeds it again gets the same.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.embed.embedder import Embedder
 
 
-def embed(rows: Path, embedder: Path, out: Path, threads: int) -> None:
-    """Embed every row of one encoded shard, whatever its fold, in the shard's order."""
-    from shoal.embed.embedder import load_embedder
-    from shoal.formats.row_store import RowArray, ShardRows, write_rows
+def embed_checked(
+    embedder: Embedder, x: NDArray[np.float32], source: object, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Embedding of each row, float32 ``(rows, dims)``.
 
-    fitted = load_embedder(embedder)
-    with on_threads(threads, fitted.method), ShardRows(rows) as store:
-        batches = ({"embedding": fitted.embed(block["x"])} for block in store.blocks(["x"]))
-        arrays = {"embedding": RowArray((fitted.dims,), "float32")}
-        write_rows(out, store.rows, arrays, batches, {"rows_in": store.rows})
+    Args:
+        embedder: The fitted embedder.
+        x: Encoded rows, float32 ``(rows, *x_shape)``.
+        source: Where they come from, for the message.
+        rows: Places there, from 0, for the message.
+
+    Raises:
+        DataError: A value is not finite; names the row.
+    """
+    from shoal.errors import DataError
+
+    embedding = embedder.embed(x)
+    good = np.isfinite(embedding).all(axis=1)
+    if not good.all():
+        row = int(rows[~good][0]) + 1
+        raise DataError(
+            f"{source}: the embedding of row {row} is not finite; "
+            f"look for extreme values in the inputs or lower embed.lr"
+        )
+    return embedding
 
 
 def on_threads(threads: int, method: str) -> AbstractContextManager[object]:

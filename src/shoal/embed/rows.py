@@ -54,5 +54,11 @@ def sample_rows(
     """
     smallest = SmallestDraws(rows, seed, purpose)
     for block in training_rows(paths, ("x", "key"), ledger):
-        smallest.add(block["key"], block["key"], block["x"])
+
+        def taken(
+            places: NDArray[np.int64], x: NDArray[Any] = block["x"]
+        ) -> tuple[NDArray[Any], ...]:
+            return (x[places],)
+
+        smallest.add(block["key"], block["key"], taken)
     return smallest.arrays()[0]

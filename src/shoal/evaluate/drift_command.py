@@ -1,6 +1,6 @@
 """Commands ``drift-sample`` and ``evaluate-drift``: rows that arrived against rows before.
 
-Rows are found by content. Embeddings are read for drawn rows alone.
+Rows are found by content. Drawn rows alone are read and embedded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
+from shoal.embed.apply import on_threads
+from shoal.embed.embedder import load_embedder
 from shoal.evaluate.drift import (
     Loss,
     PartitionChange,
@@ -99,10 +101,10 @@ class _Drawn:
     unit: NDArray[np.uint64] | None = None
 
     @classmethod
-    def of(cls, rows: RowPlaces, settings: Drift, purpose: str) -> _Drawn:
-        """Draw some of the rows and read their embeddings."""
+    def of(cls, rows: RowPlaces, embedder_path: Path, settings: Drift, purpose: str) -> _Drawn:
+        """Draw some of the rows and embed them."""
         drawn = smallest_draws(rows, settings.rows, settings.seed, purpose)
-        return cls(read_embeddings(drawn), drawn.partition, drawn.unit)
+        return cls(embeddings_of(drawn, embedder_path), drawn.partition, drawn.unit)
 
 
 @dataclass(frozen=True)
@@ -124,19 +126,20 @@ class _Side:
         return self.part(np.sort(np.unique(units, return_index=True)[1])[:limit])
 
 
-def drift_sample(drift: Drift, basis: Sequence[Path], out: Path) -> None:
+def drift_sample(drift: Drift, basis: Sequence[Path], embedder_path: Path, out: Path) -> None:
     """Draw rows that the generation was fitted on, for all rows that arrive to be compared with.
 
     They are of the validation and test folds, see :mod:`shoal.evaluate.drift`. Holds some 100
-    bytes per row of these, the drawn embeddings and those of one store.
+    bytes per row of these, the drawn embeddings, and the drawn inputs of one store.
 
     Args:
         drift: The choices.
         basis: Row stores of the shards that the generation was fitted on.
+        embedder_path: The embedder.
         out: The rows in order of draw, safetensors: ``embedding``, ``partition``, and ``unit``
             where rows belong together.
     """
-    drawn = _Drawn.of(read_places(basis, _UNSEEN), drift, "before")
+    drawn = _Drawn.of(read_places(basis, _UNSEEN), embedder_path, drift, "before")
     tensors = {"embedding": drawn.embedding, "partition": drawn.partition}
     save_state(out, tensors if drawn.unit is None else tensors | {UNIT: drawn.unit}, {})
 
@@ -147,6 +150,7 @@ def evaluate_drift(
     basis: Sequence[Path],
     sample_path: Path,
     router_path: Path,
+    embedder_path: Path,
     choices: Sequence[Path],
     choices_before: Sequence[Path],
     out: Path,
@@ -155,8 +159,8 @@ def evaluate_drift(
 
     Rows are those of the training, validation and test folds; two are the same if their content
     and partition are. Rows before are represented by those that :func:`drift_sample` drew. Reads
-    the hashes of stores that are not in use both then and now, and the embeddings of those that
-    hold rows which arrived. Holds some 300 bytes per row of these, the drawn embeddings and those
+    the hashes of stores that are not in use both then and now, and the inputs of the drawn rows
+    that arrived. Holds some 300 bytes per row of these, the drawn embeddings, and the drawn inputs
     of one store.
 
     Args:
@@ -165,6 +169,7 @@ def evaluate_drift(
         basis: Row stores of the shards that the generation was fitted on.
         sample_path: What :func:`drift_sample` drew; read where something arrived.
         router_path: The router, for assigner and threshold.
+        embedder_path: The embedder.
         choices: The choice of each partition of now.
         choices_before: The same of the time when the generation was fitted; may be empty.
         out: JSON: ``overall`` and ``partitions`` (keys as in :class:`PartitionChange`; rows of no
@@ -175,7 +180,7 @@ def evaluate_drift(
     arrived, counts = _counts(index, basis)
     if len(arrived):
         deterministic(1)
-    before, after = _sides(drift, router_path, sample_path, arrived)
+    before, after = _sides(drift, router_path, embedder_path, sample_path, arrived)
     all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
     old, new = (side.first(drift.rows) for side in (before, after))
     overall = compare(all_rows, old, new, drift.seed)
@@ -218,10 +223,10 @@ def _counts(
 
 
 def _sides(
-    settings: Drift, router_path: Path, sample_path: Path, arrived: RowPlaces
+    settings: Drift, router_path: Path, embedder_path: Path, sample_path: Path, arrived: RowPlaces
 ) -> tuple[_Side, _Side]:
     """Rows before and rows that arrived, drawn; no rows on either side where nothing arrived."""
-    after = _Drawn.of(arrived, settings, "arrived")
+    after = _Drawn.of(arrived, embedder_path, settings, "arrived")
     before = _Drawn(**load_state(sample_path)[0]) if len(arrived) else after
     beyond = [rows.partition == UNASSIGNED for rows in (before, after)]
     if len(arrived):
@@ -332,16 +337,17 @@ def smallest_draws(rows: RowPlaces, limit: int, seed: int, purpose: str) -> RowP
     return rows.take(kept[np.argsort(draws[kept], kind="stable")])
 
 
-def read_embeddings(rows: RowPlaces) -> NDArray[np.float32]:
-    """Embedding of each row, float32 ``(rows, dims)``; holds one store's at a time beside them."""
-    embedding = np.empty((0, 0), dtype=np.float32)
-    for number in np.unique(rows.store).tolist():
-        wanted = rows.store == number
-        with ShardRows(rows.paths[number]) as store:
-            found = store.read("embedding")
-        if not len(embedding):
-            embedding = np.empty((len(rows), found.shape[1]), dtype=np.float32)
-        embedding[wanted] = found[rows.row[wanted]]
+def embeddings_of(rows: RowPlaces, embedder_path: Path) -> NDArray[np.float32]:
+    """Embedding of each row, float32 ``(rows, dims)``; holds those inputs of a store at a time."""
+    if not len(rows):
+        return np.empty((0, 0), dtype=np.float32)
+    embedder = load_embedder(embedder_path)
+    embedding = np.empty((len(rows), embedder.dims), dtype=np.float32)
+    with on_threads(1, embedder.method):
+        for number in np.unique(rows.store).tolist():
+            wanted = rows.store == number
+            with ShardRows(rows.paths[number]) as store:
+                embedding[wanted] = embedder.embed(store.take("x", rows.row[wanted]))
     return embedding
 
 

@@ -23,7 +23,7 @@ from shoal.formats.units import UNIT
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -339,6 +339,18 @@ class ShardRows:
         except (zipfile.BadZipFile, zstandard.ZstdError, KeyError, ValueError) as error:
             raise self._damaged(name, error) from None
 
+    def take(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Some rows of an array, in the order asked for; chunks with none of them are not read."""
+        spec, size = self.row_array(name), self.chunk_rows
+        out = np.empty((len(rows), *spec.shape), dtype=spec.dtype)
+        ascending = np.argsort(rows, kind="stable")
+        ordered = rows[ascending]
+        for start in (np.unique(ordered // size) * size).tolist():
+            first, last = np.searchsorted(ordered, (start, start + size))
+            block = self.read(name, start, start + size)
+            out[ascending[first:last]] = block[ordered[first:last] - start]
+        return out
+
     def blocks(
         self, names: list[str], rows: int | None = None
     ) -> Iterator[dict[str, NDArray[Any]]]:
@@ -367,14 +379,28 @@ class SmallestDraws:
         self._salt = seed, purpose
         self._parts: list[tuple[NDArray[Any], ...]] = []
         self._held = 0
+        self._last = 1.0
 
     def add(
-        self, keys: NDArray[np.uint8], hashes: NDArray[np.uint8], *arrays: NDArray[Any]
+        self,
+        keys: NDArray[np.uint8],
+        hashes: NDArray[np.uint8],
+        arrays: Callable[[NDArray[np.int64]], tuple[NDArray[Any], ...]],
     ) -> None:
-        """Add rows; among those of one key, which draw alike, their hashes decide."""
-        tie = np.ascontiguousarray(hashes[:, :8]).view(np.uint64).ravel()
-        self._parts.append((uniform(keys, *self._salt), tie, *arrays))
-        self._held += len(keys)
+        """Add rows.
+
+        Args:
+            keys: Their keys, uint8 ``(rows, KEY_BYTES)``.
+            hashes: Their hashes, which decide among rows of one key: these draw alike.
+            arrays: Arrays of rows by their places, asked for those alone that may be in the sample.
+        """
+        draws = uniform(keys, *self._salt)
+        places = np.flatnonzero(draws <= self._last)
+        if self._parts and not len(places):
+            return
+        tie = np.ascontiguousarray(hashes[places, :8]).view(np.uint64).ravel()
+        self._parts.append((draws[places], tie, *arrays(places)))
+        self._held += len(places)
         if self._held > 2 * self._limit:
             self._cut()
 
@@ -383,6 +409,8 @@ class SmallestDraws:
         order = np.lexsort((columns[1], columns[0]))[: self._limit]
         self._parts = [tuple(column[order] for column in columns)]
         self._held = len(self._parts[0][0])
+        if self._held == self._limit:
+            self._last = float(self._parts[0][0][-1])
 
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """The sample in order of draw; some row must have been added."""

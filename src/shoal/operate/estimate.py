@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _TRAINS = STAGES["train_specialist"]
 """The stage whose jobs' costs follow from their rows."""
 
-_IN_ROUTER = {"embed": "embedding", "assign": "assignment"}
-"""Rules whose FLOPs the router's ledger counts, all shards together, and as what part of it."""
+_OF_ASSIGN = ("embedding", "assignment")
+"""Parts of the router's ledger that are the FLOPs of ``assign``, all shards together."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,10 @@ class Estimate:
         return _Training(root, [])
 
     def _flops(self, rule: str) -> float | None:
-        if rule in _IN_ROUTER:
-            ledgers = self._ledgers("train_router")
+        if rule == "assign":
+            details = [entry["detail"] for entry in self._ledgers("train_router")]
             shards = max(1, len(self._plan.layout.shards))
-            return _mean([entry["detail"][_IN_ROUTER[rule]] / shards for entry in ledgers])
+            return _mean([sum(each[part] for part in _OF_ASSIGN) / shards for each in details])
         if rule in STAGES and STAGES[rule].ledger in STAGES[rule].outputs:
             return _mean([self._own_flops(entry) for entry in self._ledgers(rule)])
         return 0.0
@@ -194,7 +194,7 @@ class Estimate:
         """FLOPs of the job itself; ledgers of some also count what it builds upon."""
         flops = float(ledger["flops"])
         if ledger["job"] == "train_router":
-            return flops - sum(float(ledger["detail"][part]) for part in _IN_ROUTER.values())
+            return flops - sum(float(ledger["detail"][part]) for part in _OF_ASSIGN)
         if ledger["job"] == "gate":
             return flops - float(ledger["detail"]["answers"])
         if ledger["job"] in ("evaluate_generalist", "evaluate_random"):

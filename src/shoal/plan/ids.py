@@ -77,7 +77,7 @@ def made_ids(
     """
     made: dict[str, str] = {}
     upstream = ""
-    for stage in ("split", "transform", "encode", "embed", "cluster"):
+    for stage in ("split", "transform", "encode", "cluster"):
         upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
     made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
     made["check"] = settings_id(made["split"], sorted(shards))

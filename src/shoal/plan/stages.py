@@ -335,23 +335,13 @@ _ALL = (
         frozen=True,
     ),
     Stage(
-        "embed",
-        per="shard",
-        identity="embed",
-        folder="embed/{embed_id}/rows/{rows_id}",
-        outputs={"embedding": "{shard}.zarr.zip"},
-        inputs={"rows": _made_of("encode", "rows"), "embedder": _EMBEDDER},
-        settings=("compute",),
-        code="embed.apply",
-    ),
-    Stage(
         "cluster_fit",
         per="",
         identity="cluster",
         folder="cluster/{cluster_id}",
         outputs={"assigner": "assigner.safetensors", "ledger": "ledger.json"},
         inputs={
-            "embeddings": _made_of("embed", "embedding"),
+            "embedder": _EMBEDDER,
             "rows": _made_of("encode", "rows"),
             "tables": _made_of("transform", "table"),
             "base": Input((From("base_fit", "base"),), probes=True),
@@ -373,7 +363,7 @@ _ALL = (
             "distances": "distances/{rows_id}/{shard}.safetensors",
         },
         inputs={
-            "embedding": _made_of("embed", "embedding"),
+            "embedder": _EMBEDDER,
             "rows": _made_of("encode", "rows"),
             "table": _made_of("transform", "table"),
             "assigner": _ASSIGNER,
@@ -518,6 +508,7 @@ _ALL = (
             "generalist": _GENERALIST,
             "random": _made_of("evaluate_random", "models"),
             "base": _BASE,
+            "embedder": _EMBEDDER,
             "shapes": _SHAPES,
             "index": _INDEX,
         },
@@ -578,6 +569,7 @@ _ALL = (
         outputs={"sample": "{sample_id}.safetensors"},
         inputs={
             "assigner": _ASSIGNER,
+            "embedder": _EMBEDDER,
             "assigned": _awaited("assign", "summary"),
             "basis": _read(From("assign", "rows", at_fit=True)),
         },
@@ -592,6 +584,7 @@ _ALL = (
         outputs={"drift": "{root}.json"},
         inputs={
             "router": _made_of("train_router", "router"),
+            "embedder": _EMBEDDER,
             "sample": _made_of("drift_sample", "sample"),
             "choices": _CHOICES,
             "index": _INDEX,

@@ -43,7 +43,7 @@ def train_router(
         assigner_path: The frozen map row to partition.
         choices: Outputs of ``train-choose``, for each partition that has a specialist.
         specialists: Weights of every specialist; the chosen ones are read by routers that learn.
-        embedder_path: The embedder, for what a row costs.
+        embedder_path: The embedder.
         shapes_path: Shapes of the encoded rows, for routers that learn.
         distances: What ``assign`` wrote of each shard's validation rows, for one that does not.
         out: The router.
@@ -61,21 +61,22 @@ def train_router(
     deterministic(threads)
     ledger = Ledger("train_router")
     index, assigner = Index(index_path), load_assigner(assigner_path)
+    embedder = load_embedder(embedder_path)
     trained = specialised(choices)
     if settings.method == "nearest_atom":
         router = nearest_atom(settings, assigner, trained, _distances(distances, index_path))
     else:
         rows, chosen = routing_rows(index, settings), chosen_specialists(choices, specialists)
+        embedding, partition = embedder.embed(rows["x"]), rows["partition"]
         paths, shapes = [chosen[partition] for partition in trained], Shapes.load(shapes_path)
         losses = _losses(paths, model, rows, shapes, ledger)
-        embedding, partition = rows["embedding"], rows["partition"]
         router = fit_router(settings, assigner, trained, embedding, partition, losses)
     ledger.rows_read = index.rows_read
     fitted_on = index.content["rows"]["train"] + index.content["rows"]["validation"]
     ledger.detail = {
         "losses": ledger.flops,
         "fit": router.fit_flops,
-        "embedding": float(load_embedder(embedder_path).flops_per_row * fitted_on),
+        "embedding": float(embedder.flops_per_row * fitted_on),
         "assignment": float(assigner.flops_per_row * fitted_on),
     }
     ledger.flops = sum(ledger.detail.values())
@@ -132,7 +133,7 @@ def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
         within = np.searchsorted(all_rows["partition"], [number, number + 1])
         places = kept[slice(*np.searchsorted(kept, within))] - within[0]
         if len(places):
-            rows = index.read(number, "validation", ("x", "y", "embedding", "partition"))
+            rows = index.read(number, "validation", ("x", "y", "partition"))
             parts.append({name: values[places] for name, values in rows.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -106,7 +106,7 @@ def keep(store: Intermediates, requests: Sequence[Request], budget: int) -> list
     for each in requests:
         check_form(each.form)
         if each.model.rpartition(":")[2] == EMBEDDER:
-            raise ModelError("embedder: its embedding is kept with the rows already; query it")
+            raise ModelError("embedder: its embedding is made whenever it is asked for; query it")
     with store.catalogue.lock():
         store.reload()
         known = [Request(*each) for each in store.catalogue.record.get("requests", [])]

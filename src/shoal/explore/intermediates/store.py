@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from shoal.embed.embedder import Embedder
     from shoal.explore.intermediates.models import Model
-    from shoal.explore.intermediates.rows import Block, ReleaseRows
+    from shoal.explore.intermediates.rows import Block
 
 FOLDER = "intermediates"
 _BATCH_ROWS = 2048
@@ -61,6 +62,7 @@ class Intermediates:
         self.read = 0
         self.recomputed = 0
         self._network: tuple[str, torch.nn.Module] | None = None
+        self._embedder_at: tuple[Path, Embedder] | None = None
         self._layers: dict[str, dict[str, Layer]] = {}
         self._costs: dict[int, Costs] = {}
         self._load_seconds: dict[str, float] = {}
@@ -165,7 +167,9 @@ class Intermediates:
         check_form(form)
         rows = model.release.rows
         if model.id == EMBEDDER:
-            yield from _embedding(rows, layer, form, blocks)
+            for block in blocks:
+                embedding = self.of_rows(model, layer, rows.read(block, "x"))
+                yield block, as_kept(form, embedding)
             return
         addresses = self.addresses(model, layer, form, blocks)
         kept = {b: a for b, a in addresses.items() if a in self.catalogue.entries}
@@ -228,7 +232,7 @@ class Intermediates:
                 yield block, own, passed.tensors
 
     def of_rows(self, model: Model, layer: str, x: NDArray[Any]) -> NDArray[Any]:
-        """Outputs of a layer for rows that are no release's.
+        """Outputs of a layer for rows that are given.
 
         Args:
             model: The model.
@@ -236,14 +240,21 @@ class Intermediates:
             x: Encoded rows ``(rows, …)``.
         """
         if model.id == EMBEDDER:
-            from shoal.embed.embedder import load_embedder
-
             _check_embedding(layer)
-            return load_embedder(model.release.layout.file("embed_fit.embedder")).embed(x)
+            return self._embedder(model).embed(x)
         from shoal.explore.intermediates.layers import activations
 
         self.layer(model, layer)
         return activations(self.network(model), x, (layer,)).values[layer]
+
+    def _embedder(self, model: Model) -> Embedder:
+        """The embedder of a model's release; the last one stays in memory."""
+        path = model.release.layout.file("embed_fit.embedder")
+        if self._embedder_at is None or self._embedder_at[0] != path:
+            from shoal.embed.embedder import load_embedder
+
+            self._embedder_at = (path, load_embedder(path))
+        return self._embedder_at[1]
 
     def network(self, model: Model) -> torch.nn.Module:
         """A model with its weights; the last one stays in memory."""
@@ -286,15 +297,6 @@ def _batches(blocks: Iterable[Block]) -> Iterator[list[Block]]:
             batch = []
     if batch:
         yield batch
-
-
-def _embedding(
-    rows: ReleaseRows, layer: str, form: str, blocks: Iterable[Block]
-) -> Iterator[tuple[Block, NDArray[Any]]]:
-    """The embedding, which every release keeps with its rows."""
-    _check_embedding(layer)
-    for block in blocks:
-        yield block, as_kept(form, rows.read(block, "embedding"))
 
 
 def _check_embedding(layer: str) -> None:
