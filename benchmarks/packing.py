@@ -34,7 +34,7 @@ from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_json
 from shoal.operate.estimate import Estimate
 from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, pack
-from shoal.operate.packs import TRAINS, begin_packs, planned_packs
+from shoal.operate.packs import TRAINS, begin_packs, outputs_of, planned_packs
 from shoal.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def measure_trainings(folder: Path, options: argparse.Namespace) -> None:
         parameters = sum(tensor.size for tensor in load_state(base)[0].values())
     shutil.copytree(folder / "alone", folder / "packed", symlinks=True)
     print(f"{options.specialists} specialists of {parameters} parameters")
-    ways = {"packed": [f"packing.devices={options.devices}"], "alone": []}
+    ways = {"packed": [f"packing.devices={options.devices}"], "alone": ["packing.devices=null"]}
     seconds = {}
     for way, overrides in ways.items():
         with contextlib.chdir(folder / way):
@@ -201,9 +201,15 @@ def _commands(plan: Plan) -> list[list[str]]:
     jobs = [job for job in layout.later_jobs(index) if job.rule == TRAINS]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     begin_packs(plan, index, write=True)
-    if packs:
-        return [_command(plan, "train-pack", {"pack": each.name}) for each in packs]
-    return [_command(plan, "train-specialist", job.wildcards) for job in jobs]
+    packed = outputs_of(packs)
+    return [
+        *(_command(plan, "train-pack", {"pack": each.name}) for each in packs),
+        *(
+            _command(plan, "train-specialist", job.wildcards)
+            for job in jobs
+            if packed.isdisjoint(job.outputs)
+        ),
+    ]
 
 
 def _command(plan: Plan, name: str, wildcards: Mapping[str, str]) -> list[str]:

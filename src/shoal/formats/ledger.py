@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from shoal.formats.json_file import write_json
@@ -101,11 +102,17 @@ def _peak_gpu_memory() -> int:
     return int(torch.cuda.max_memory_allocated()) if torch and torch.cuda.is_available() else 0
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _version(package: str) -> str:
+    """Version of an installed package, which does not change while a process runs."""
     from importlib.metadata import version
 
+    return version(package)
+
+
+def _versions() -> dict[str, str]:
     names = {"numpy": "numpy", "torch": "torch", "sklearn": "scikit-learn"}
-    versions = {dist: version(dist) for module, dist in names.items() if module in sys.modules}
+    versions = {dist: _version(dist) for module, dist in names.items() if module in sys.modules}
     if "torch" in sys.modules:  # decides the bits of its products, as its version does
         versions["MKL_CBWR"] = os.environ.get("MKL_CBWR", "unset")
     return versions | {"python": platform.python_version()}

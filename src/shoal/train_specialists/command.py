@@ -5,16 +5,21 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DivergedError
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.weights import BaseFacts
+from shoal.formats.json_file import read_made
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.candidate import Candidate
@@ -61,7 +66,7 @@ def base_fit(
 
 @dataclass(frozen=True)
 class Common:
-    """Common arguments of the slots of a search.
+    """Common arguments of the slots of a search; what all of them read is read once.
 
     Attributes:
         model: The user's model.
@@ -80,6 +85,23 @@ class Common:
     shapes: Path
     checkpoint_seconds: float
     costs: dict[str, dict[Hashable, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    @cached_property
+    def start(self) -> tuple[dict[str, NDArray[Any]], BaseFacts]:
+        """Weights and record of the base."""
+        from shoal.formats.fitted_state import load_state
+
+        return load_state(self.base, BaseFacts)
+
+    @cached_property
+    def rows(self) -> Shapes:
+        """Shape of rows and labels."""
+        return Shapes.load(self.shapes)
+
+    @cached_property
+    def partitions(self) -> PartitionIndex:
+        """Content of the partition index."""
+        return read_made(self.index, PartitionIndex)
 
 
 class Slot:
@@ -107,7 +129,6 @@ class Slot:
             out: The weights.
             ledger_out: What the training cost.
         """
-        from shoal.formats.fitted_state import load_state
         from shoal.formats.hashing import json_hash
         from shoal.partitions.reader import Index, training_rows
         from shoal.search.points import at_point
@@ -119,9 +140,9 @@ class Slot:
         self._candidate = candidate
         self._out = out
         self._ledger_out = ledger_out
-        self.ledger, index = Ledger("train_specialist"), Index(common.index)
-        base, base_facts = load_state(common.base, BaseFacts)
-        shapes = Shapes.load(common.shapes)
+        self.ledger = Ledger("train_specialist")
+        index, shapes = Index(common.index, common.partitions), common.rows
+        base, base_facts = common.start
         rows = training_rows(index, digest)
         self.ledger.rows_read = index.rows_read
         model, training = at_point(common.model, common.training, candidate.point)
