@@ -22,6 +22,6 @@ def start_snakemake_once() -> None:
     theirs: Callable[[Executor], str] = Executor.additional_general_args
 
     def arguments(self: Executor) -> str:
-        return theirs(self) if self.array_jobs else "--jobs 1"
+        return theirs(self) if self.array_jobs else ""
 
     Executor.additional_general_args = arguments
