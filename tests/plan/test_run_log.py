@@ -68,8 +68,14 @@ def test_members_that_failed_in_a_pack_are_failures_of_their_own(tmp_path: Path)
         f"    log: {log} (check log file(s) for error details)\n\n"
     )
 
-    (failure,) = failed_specialists(failed_jobs(text))
+    (failed,) = failed_specialists(failed_jobs(text))
 
-    assert (failure.name, failure.reason) == ("s/b2/0/p1", "the loss is nan")
-    assert (failure.folder, failure.digest, failure.slot) == (f"{folder}/b2/0/p1", "b2", "p1")
-    assert failure.log == "logs/b2.log"
+    assert failed == {
+        "folder": f"{folder}/b2/0/p1",
+        "identity": "s",
+        "digest": "b2",
+        "step": "0",
+        "slot": "p1",
+        "reason": "the loss is nan",
+        "log": "logs/b2.log",
+    }

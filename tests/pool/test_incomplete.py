@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from shoal.formats.documents.plan import FailedSpecialist
 from shoal.plan.failures import left_out, record_failed
 from shoal.plan.layout import Layout
-from shoal.pool.incomplete import Failure, incomplete, read_failed
+from shoal.pool.incomplete import incomplete, read_failed
 from shoal.report.words import incomplete_line
 
 ENTRIES = [
@@ -14,14 +15,24 @@ ENTRIES = [
 ]
 
 
-def failure(folder: Path, digest: str, point: str = "p", reason: str = "no memory") -> Failure:
+def failure(
+    folder: Path, digest: str, point: str = "p", reason: str = "no memory"
+) -> FailedSpecialist:
     path = folder / digest / "0" / point
-    return Failure(str(path), folder.name, digest, "0", point, reason, "logs/x.log")
+    return {
+        "folder": str(path),
+        "identity": folder.name,
+        "digest": digest,
+        "step": "0",
+        "slot": point,
+        "reason": reason,
+        "log": "logs/x.log",
+    }
 
 
-def trained(each: Failure) -> None:
+def trained(each: FailedSpecialist) -> None:
     """Let its files be there."""
-    folder = Path(each.folder)
+    folder = Path(each["folder"])
     folder.mkdir(parents=True)
     for name in ("model.safetensors", "ledger.json"):
         (folder / name).touch()
@@ -52,11 +63,11 @@ def test_the_record_forgets_what_has_been_trained(tmp_path):
     first, second = failure(tmp_path, "a"), failure(tmp_path, "b")
     record_failed(path, [first, second])
     record_failed(path, [failure(tmp_path, "a", reason="slow")])
-    assert [each.reason for each in read_failed(path)] == ["slow", "no memory"]
+    assert [each["reason"] for each in read_failed(path)] == ["slow", "no memory"]
 
     trained(first)
     record_failed(path)
-    assert [each.digest for each in read_failed(path)] == ["b"]
+    assert [each["digest"] for each in read_failed(path)] == ["b"]
 
     trained(second)
     record_failed(path)

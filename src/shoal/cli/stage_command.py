@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from shoal.formats.documents.index import PartitionIndex
-    from shoal.formats.documents.plan import PackMember
+    from shoal.formats.documents.plan import FailedSpecialist, PackMember
     from shoal.plan.stages import Stage
-    from shoal.pool.incomplete import Failure
     from shoal.settings.data import ArraySource
     from shoal.train_specialists.candidate import Candidate
 
@@ -225,12 +224,11 @@ def _released(job: StageJob) -> list[int]:
     return before["released"] if before else []
 
 
-def _failures(job: StageJob) -> list[Failure]:
-    from shoal.pool.incomplete import Failure
+def _failures(job: StageJob) -> list[FailedSpecialist]:
+    from shoal.pool.incomplete import name_of
 
     lacks = job.run.layout.lacks(job.index) if job.index else []
-    failures = [Failure(**each) for each in job.run.record["failed"]]
-    return [each for each in failures if each.name in lacks]
+    return [each for each in job.run.record["failed"] if name_of(each) in lacks]
 
 
 def _recover(job: StageJob) -> Callable[[str, Candidate, Path, Path], bool]:

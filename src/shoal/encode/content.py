@@ -1,85 +1,20 @@
-"""Encoders of text, images and vectors."""
+"""Encoders of images and vectors."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt
 from typing_extensions import TypedDict
 
-from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
+from shoal.encode.column import ColumnEncoder, Target
 from shoal.formats.stored import check_range, tensor_of
-from shoal.formats.tables import without_gaps
-from shoal.settings.section import Section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from shoal.encode.column import Floats
-
-
-class NgramOptions(Section):
-    """Which n-grams are counted, into how many features."""
-
-    analyzer: Literal["char", "char_wb", "word"] = Field(
-        default="char_wb", description="n-grams of letters, of letters within words, or of words"
-    )
-    ngram_range: tuple[PositiveInt, PositiveInt] = Field(
-        default=(3, 5), description="shortest and longest"
-    )
-    features: PositiveInt = Field(description="features that n-grams are hashed to")
-
-    @model_validator(mode="after")
-    def _shortest_first(self) -> NgramOptions:
-        if self.ngram_range[0] > self.ngram_range[1]:
-            raise ValueError(f"ngram_range {list(self.ngram_range)}: the shortest comes first")
-        return self
-
-
-class Ngrams(ColumnEncoder):
-    """Signed counts of hashed n-grams of the lower-cased text, of length 1; stateless.
-
-    Missing: as the empty text: zeros.
-
-    Source:
-        Weinberger et al. 2009, as scikit-learn's ``HashingVectorizer``.
-    """
-
-    name = "ngrams"
-    kinds = ("text", "categorical")
-    Options: ClassVar[type[Section]] = NgramOptions
-
-    def __init__(self, place: ColumnSetting, options: Mapping[str, Any]) -> None:
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        super().__init__(place, options)
-        self._vectorizer = HashingVectorizer(
-            analyzer=self.options.analyzer,
-            ngram_range=self.options.ngram_range,
-            n_features=self.options.features,
-            norm="l2",
-        )
-
-    def fit(self, values: NDArray[Any], target: Target) -> None:
-        """Nothing to fit."""
-
-    def encode(self, values: NDArray[Any]) -> Floats:
-        """Counts of hashed n-grams."""
-        counts = self._vectorizer.transform(without_gaps(values))
-        return np.asarray(counts.toarray(), dtype=np.float32)
-
-    @property
-    def names(self) -> list[str]:
-        """``column#index``."""
-        return [f"{self.column}#{index}" for index in range(self.options.features)]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Features."""
-        return (self.options.features,)
 
 
 class _ImageFitted(TypedDict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shoal.encode import content, sequences, tabular, tokens
+from shoal.encode import content, ngrams, sequences, tabular, tokens
 from shoal.encode.column import ColumnEncoder, ColumnSetting
 from shoal.encode.named import Named
 from shoal.errors import DataError, SettingsError, nearest
@@ -28,7 +28,7 @@ _CLASSES: tuple[type[ColumnEncoder], ...] = (
     tabular.OneHot,
     tabular.Ordinal,
     tabular.TargetMean,
-    content.Ngrams,
+    ngrams.Ngrams,
     sequences.SequenceOneHot,
     sequences.SequenceInteger,
     tokens.Tokens,

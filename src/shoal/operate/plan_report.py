@@ -23,7 +23,7 @@ from shoal.plan.answers import answers_jobs
 from shoal.plan.layout import Layout
 from shoal.plan.plan import placeholders
 from shoal.plan.stages import STAGES
-from shoal.pool.incomplete import incomplete, read_failed
+from shoal.pool.incomplete import incomplete, name_of, read_failed
 from shoal.terminal import say
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _incomplete(now: Now) -> list[Lack]:
     if not lacks:
         return []
     specialised = {int(entry["partition"]) for entry in layout.specialised(now.index)}
-    failures = [each for each in read_failed(now.plan.failed_file) if each.name in lacks]
+    failures = [each for each in read_failed(now.plan.failed_file) if name_of(each) in lacks]
     return incomplete(now.index["partitions"], specialised, failures)
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.errors import BUG, ERROR
+from shoal.formats.documents.plan import FailedSpecialist
 from shoal.formats.json_file import write_json
 from shoal.plan.paths import parse
 from shoal.plan.slots import WEIGHTS
-from shoal.pool.incomplete import Failure, read_failed
+from shoal.pool.incomplete import is_over, name_of, read_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,22 +28,22 @@ _FAILED_MEMBER = re.compile(r"(\S+): failed, (.*); its log: (.*)$")
 """A line of a pack's log on a member."""
 
 
-def record_failed(path: Path, found: Iterable[Failure] = ()) -> None:
+def record_failed(path: Path, found: Iterable[FailedSpecialist] = ()) -> None:
     """Add failures to the record of an experiment; drop those that have been trained since.
 
     Args:
         path: Its ``failed.json``, which is there only while there is a failure.
         found: What failed in this run.
     """
-    known = {each.folder: each for each in (*read_failed(path), *found)}
-    failures = [known[name] for name in sorted(known) if not known[name].is_over]
+    known = {each["folder"]: each for each in (*read_failed(path), *found)}
+    failures = [known[name] for name in sorted(known) if not is_over(known[name])]
     if failures:
-        write_json(path, {"specialists": [each.as_json() for each in failures]})
+        write_json(path, {"specialists": failures})
     else:
         path.unlink(missing_ok=True)
 
 
-def failed_specialists(jobs: Iterable[FailedJob]) -> Iterator[Failure]:
+def failed_specialists(jobs: Iterable[FailedJob]) -> Iterator[FailedSpecialist]:
     """Specialists that failed jobs should have made."""
     for job in jobs:
         if job.rule == "train_specialist":
@@ -88,11 +89,19 @@ def _failed_members(job: FailedJob) -> Iterator[tuple[str, str, str]]:
             yield folder, reason, log
 
 
-def _failure(folder: str, reason: str, log: str) -> Iterator[Failure]:
+def _failure(folder: str, reason: str, log: str) -> Iterator[FailedSpecialist]:
     """The failure of the specialist whose folder this is; none for another folder."""
     if place := parse(f"{folder}/{WEIGHTS}"):
         _, identity, digest, step, slot = place.wildcards.values()
-        yield Failure(folder, identity, digest, step, slot, reason, log)
+        yield FailedSpecialist(
+            folder=folder,
+            identity=identity,
+            digest=digest,
+            step=step,
+            slot=slot,
+            reason=reason,
+            log=log,
+        )
 
 
 def left_out(path: Path, layout: Layout) -> tuple[str, ...]:
@@ -106,10 +115,10 @@ def left_out(path: Path, layout: Layout) -> tuple[str, ...]:
     found = [
         each
         for each in read_failed(path)
-        if Path(each.folder).is_relative_to(folder) and not each.is_over
+        if Path(each["folder"]).is_relative_to(folder) and not is_over(each)
     ]
-    without = replace(layout, left_out=tuple(each.name for each in found))
-    return tuple(sorted(each.name for each in found if without.has_slot(each)))
+    without = replace(layout, left_out=tuple(map(name_of, found)))
+    return tuple(sorted(name_of(each) for each in found if without.has_slot(each)))
 
 
 def _reason(job: FailedJob) -> str:

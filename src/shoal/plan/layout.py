@@ -18,16 +18,16 @@ from shoal.partitions.index import UNASSIGNED
 from shoal.plan import paths
 from shoal.plan.slots import Slots
 from shoal.plan.stages import AFTER_INDEX, BEFORE_INDEX, INDEX, STAGES
+from shoal.pool.incomplete import name_of
 from shoal.search.slot_names import validation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
-    from shoal.formats.documents.plan import LayoutRecord
+    from shoal.formats.documents.plan import FailedSpecialist, LayoutRecord
     from shoal.plan.jobs import Job
     from shoal.plan.stages import Root
-    from shoal.pool.incomplete import Failure
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,10 @@ class Layout:
             {name for each in entries if each["trained"] for name in self.search_of(each).lacks}
         )
 
-    def has_slot(self, failure: Failure) -> bool:
+    def has_slot(self, failed: FailedSpecialist) -> bool:
         """Whether a search of these rows has the slot of a failed training, left out or not."""
-        return self.search(failure.digest, validation_of(failure.slot)).has(failure.name)
+        search = self.search(failed["digest"], validation_of(failed["slot"]))
+        return search.has(name_of(failed))
 
     def frozen_baselines(self, basis: str = "generation") -> list[Path]:
         """Files of the baselines that are trained once per generation, for any of its pools.

@@ -23,7 +23,7 @@ from shoal.plan.paths import assigned_at_fit
 from shoal.plan.run_file import RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import Variant, only_variant
-from shoal.pool.incomplete import read_failed
+from shoal.pool.incomplete import name_of, read_failed
 from shoal.search.space import points
 from shoal.search.steps import Steps
 from shoal.settings import Settings, parse
@@ -249,7 +249,7 @@ class Plan:
             "points": self.grid,
             "search": self.steps.as_json(),
             "before": self.before,
-            "failed": [each.as_json() for each in failed if each.name in without],
+            "failed": [each for each in failed if name_of(each) in without],
         }
 
     @cached_property

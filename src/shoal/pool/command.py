@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from shoal.formats.documents.choice import Point
-    from shoal.formats.documents.plan import RunSettings
-    from shoal.pool.incomplete import Failure
+    from shoal.formats.documents.plan import FailedSpecialist, RunSettings
 
 _BATCH_ROWS = 8192
 
@@ -42,7 +41,7 @@ def pool(
     specialists: Sequence[Path],
     index_path: Path,
     ledgers: Sequence[Path],
-    failures: Sequence[Failure],
+    failures: Sequence[FailedSpecialist],
     manifest_out: Path,
 ) -> None:
     """Copy everything that predicting needs into the manifest's folder; the manifest comes last.

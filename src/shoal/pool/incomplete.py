@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from shoal.formats.documents.plan import Failed
 from shoal.formats.json_file import read_made
@@ -17,59 +16,30 @@ if TYPE_CHECKING:
     from shoal.formats.documents.plan import FailedSpecialist
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A specialist whose training failed at all its attempts.
-
-    Attributes:
-        folder: Its folder, ``…/specialists/ID/DIGEST/STEP/SLOT``.
-        identity: Identity of its settings and code, or of the decision that filled its slot.
-        digest: Digest of the rows that it should be trained on.
-        step: Number of its step.
-        slot: Id of its grid point; of a later step of a search, the name of its slot.
-        reason: Why, in one line.
-        log: Log of its job.
-    """
-
-    folder: str
-    identity: str
-    digest: str
-    step: str
-    slot: str
-    reason: str
-    log: str
-
-    @property
-    def name(self) -> str:
-        """``ID/DIGEST/STEP/SLOT``."""
-        return f"{self.identity}/{self.digest}/{self.step}/{self.slot}"
-
-    def as_json(self) -> FailedSpecialist:
-        """As it is recorded."""
-        return cast("FailedSpecialist", asdict(self))
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has been trained since."""
-        folder = Path(self.folder)
-        return all((folder / name).exists() for name in ("model.safetensors", "ledger.json"))
+def name_of(failed: FailedSpecialist) -> str:
+    """``ID/DIGEST/STEP/SLOT``."""
+    return "/".join((failed["identity"], failed["digest"], failed["step"], failed["slot"]))
 
 
-def read_failed(path: Path) -> list[Failure]:
+def is_over(failed: FailedSpecialist) -> bool:
+    """Whether it has been trained since."""
+    folder = Path(failed["folder"])
+    return all((folder / name).exists() for name in ("model.safetensors", "ledger.json"))
+
+
+def read_failed(path: Path) -> list[FailedSpecialist]:
     """The record of an experiment; empty where nothing has failed.
 
     Args:
         path: Its ``failed.json``.
     """
-    return (
-        [Failure(**entry) for entry in read_made(path, Failed)["specialists"]]
-        if path.exists()
-        else []
-    )
+    return read_made(path, Failed)["specialists"] if path.exists() else []
 
 
 def incomplete(
-    entries: Iterable[PlannedEntry], specialised: Container[int], failures: Iterable[Failure]
+    entries: Iterable[PlannedEntry],
+    specialised: Container[int],
+    failures: Iterable[FailedSpecialist],
 ) -> list[Lack]:
     """List what each partition of a pool lacks because training failed.
 
@@ -81,9 +51,9 @@ def incomplete(
     Returns:
         One entry per partition that lacks something; each reason once.
     """
-    by_digest: dict[str, list[Failure]] = {}
+    by_digest: dict[str, list[FailedSpecialist]] = {}
     for failure in failures:
-        by_digest.setdefault(failure.digest, []).append(failure)
+        by_digest.setdefault(failure["digest"], []).append(failure)
     found: list[Lack] = []
     for entry in entries:
         number = entry["partition"]
@@ -93,8 +63,8 @@ def incomplete(
                 {
                     "partition": number,
                     "specialist": number in specialised,
-                    "points": [failure.slot for failure in own],
-                    "reasons": sorted({failure.reason for failure in own}),
+                    "points": [failure["slot"] for failure in own],
+                    "reasons": sorted({failure["reason"] for failure in own}),
                 }
             )
     return found

@@ -27,7 +27,7 @@ from shoal.workflow.plans import Plans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from shoal.pool.incomplete import Failure
+    from shoal.formats.documents.plan import FailedSpecialist
     from shoal.workflow.rules import RulesPlan
 
 _started = time.time()
@@ -163,7 +163,7 @@ def _reasons_in_logs(plan: RulesPlan) -> Iterator[Reason]:
                     yield Reason(line.removeprefix(ERROR))
 
 
-def _record_specialists(plan: RulesPlan, failures: Sequence[Failure]) -> None:
+def _record_specialists(plan: RulesPlan, failures: Sequence[FailedSpecialist]) -> None:
     own = [each for each in failures if plan.layout.has_slot(each)]
     record_failed(plan.failed_file, own)
     if not own:

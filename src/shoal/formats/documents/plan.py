@@ -42,7 +42,17 @@ class PlanRecord(TypedDict):
 
 
 class FailedSpecialist(TypedDict):
-    """A :class:`shoal.pool.incomplete.Failure`."""
+    """A specialist whose training failed at all its attempts.
+
+    Attributes:
+        folder: Its folder, ``…/specialists/ID/DIGEST/STEP/SLOT``.
+        identity: Identity of its settings and code, or of the decision that filled its slot.
+        digest: Digest of the rows that it should be trained on.
+        step: Number of its step.
+        slot: Id of its grid point; of a later step of a search, the name of its slot.
+        reason: Why, in one line.
+        log: Log of its job.
+    """
 
     folder: str
     identity: str
