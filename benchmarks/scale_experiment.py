@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EDITED = Path("data", "part-00000.csv")
 ROWS = ("split.table", "transform.table", "encode.rows", "assign.rows")
-UNREAD = ("split.hashes", "split.sample", "assign.distances")
+UNREAD = ("split.facts", "split.sample", "assign.distances")
 """Files of a shard that no plan reads."""
 SHARES = (0.7, 0.15, 0.15)
 """Of a shard's rows of one partition in each fold."""

@@ -1,11 +1,11 @@
-"""Memory and time of the check of all rows, by sketches and with all hashes in memory.
+"""Memory and time of the check of all rows, by ranges and with all hashes in memory.
 
     python -m benchmarks.split_check --rows 100000 1000000 --shard 100000
 
 Draws rows of two numbers and a class with keys of their own, one in a hundred a copy of another
 one, writes shards of ``--shard`` rows with their sketches, and checks them in a process each way:
 
-- *sketches*: what ``split_check`` does, a range of hashes at a time;
+- *ranges*: what ``split_check`` does, a range of hashes at a time;
 - *in memory*: what it did before, for exact copies alone: reads all tables, hashes each row's
   content, and sorts keys and contents of all rows together.
 
@@ -52,7 +52,7 @@ COPIES = 100
 
 def shard_of(folder: Path, number: int) -> Shard:
     """Files of a shard."""
-    ends = ("parquet", "hashes", "sample")
+    ends = ("parquet", "facts", "sample")
     return Shard(f"{number}.csv", *(folder / f"{number}.{end}" for end in ends))
 
 
@@ -77,7 +77,7 @@ def write_shard(shard: Shard, rows: int, seed: int) -> float:
     sketch = Sketch(COLUMNS)
     for first in range(0, rows, BATCH):
         sketch.add(table[first : first + BATCH])
-    sketch.save(shard.hashes, shard.sample)
+    sketch.save(shard.facts, shard.sample)
     return time.perf_counter() - start
 
 
@@ -99,13 +99,13 @@ def check_in_memory(shards: Sequence[Shard]) -> dict[str, int]:
     return {"rows": int(same_content.sum()), "exact": int(repeated.sum())}
 
 
-def check_by_sketches(shards: Sequence[Shard]) -> dict[str, int]:
+def check_by_ranges(shards: Sequence[Shard]) -> dict[str, int]:
     """The same counts by ``split_check``."""
     found = check(shards, COLUMNS, SPLIT)
     return {"rows": found["duplicates"]["rows"], "exact": found["leaks"]["exact"]["rows"]}
 
 
-WAYS = {"sketches": check_by_sketches, "in memory": check_in_memory}
+WAYS = {"ranges": check_by_ranges, "in memory": check_in_memory}
 
 
 def measure(way: str, folder: Path, shards: int) -> None:
@@ -141,7 +141,7 @@ def main() -> None:
             seconds = sum(
                 write_shard(shard, options.shard, seed) for seed, shard in enumerate(shards)
             )
-            size = sum(shard.hashes.stat().st_size for shard in shards)
+            size = sum(shard.facts.stat().st_size for shard in shards)
             sketch = f"{1e6 * seconds / rows:.2f} µs, {size / rows:.0f} bytes"
             results = {}
             for way in WAYS:
@@ -149,7 +149,7 @@ def main() -> None:
                 command = [sys.executable, "-m", "benchmarks.split_check", *arguments]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 results[way] = json.loads(done.stdout)
-            if results["sketches"]["counts"] != results["in memory"]["counts"]:
+            if results["ranges"]["counts"] != results["in memory"]["counts"]:
                 raise SystemExit(f"the ways disagree: {results}")
             for way, found in results.items():
                 each = found["mib"] * 2**20 / rows

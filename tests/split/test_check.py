@@ -35,7 +35,7 @@ def checked(tmp_path, split_settings):
             }
             schema = columns.schema()
             table = pa.table(content).select(schema.names).cast(schema)
-            files = [tmp_path / f"{number}.{each}" for each in ("parquet", "hashes", "sample")]
+            files = [tmp_path / f"{number}.{each}" for each in ("parquet", "facts", "sample")]
             write_table(files[0], schema, [table], {"rows_in": len(rows), "dropped": {}})
             sketch = Sketch(columns)
             sketch.add(table)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from shoal.formats import tables
-from shoal.formats.tables import Columns
+from shoal.formats.tables import Columns, write_table
 from shoal.report.words import leak_lines
 from shoal.split import leaks
 from shoal.split.check import Shard, check
@@ -38,11 +38,12 @@ def some_folds(rows):
 
 
 def shard(path, table, columns):
-    """A shard's sketch."""
+    """A shard's table and sketch."""
+    write_table(path, table.schema, [table], {})
     sketch = Sketch(columns)
     sketch.add(table)
-    sketch.save(path.with_suffix(".hashes"), path.with_suffix(".sample"))
-    return Shard(path.name, path, path.with_suffix(".hashes"), path.with_suffix(".sample"))
+    sketch.save(path.with_suffix(".facts"), path.with_suffix(".sample"))
+    return Shard(path.name, path, path.with_suffix(".facts"), path.with_suffix(".sample"))
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
 from shoal.formats.kinds import OUTSIDE
 from shoal.formats.tables import Columns, Table, write_table
-from shoal.split import leaks, sketch
+from shoal.split import entries, leaks
 from shoal.split.check import Shard, check
+from shoal.split.entries import gathered
 from shoal.split.keys import row_keys, value_hashes
 from shoal.split.leaks import Sample
-from shoal.split.sketch import Hashes, Sketch, merged
+from shoal.split.sketch import Facts, Sketch, as_numbers
 
 KINDS = {"x": "numeric", "c": "categorical", "y": "label"}
 PLAIN = Columns(KINDS, "classification", {}, {}, {})
@@ -62,7 +63,7 @@ def shards(tmp_path):
             for start in range(0, len(table), 100):
                 kept.add(table[start : start + 100])
             paths = [
-                tmp_path / f"{len(parts)}-{number}.{end}" for end in ("table", "hashes", "sample")
+                tmp_path / f"{len(parts)}-{number}.{end}" for end in ("table", "facts", "sample")
             ]
             write_table(paths[0], table.schema, [table], {})
             kept.save(*paths[1:])
@@ -112,7 +113,7 @@ def test_a_check_does_not_depend_on_shards_or_ranges(shards, split_settings, mon
     table = drawn(columns, 700, 150)
 
     whole = check(shards(columns, [table]), columns, split_settings())
-    monkeypatch.setattr(sketch, "BLOCK", 20)
+    monkeypatch.setattr(entries, "BLOCK", 20)
     parts = check(shards(columns, cut(table, 1)), columns, split_settings())
 
     assert whole == parts
@@ -123,18 +124,26 @@ def test_a_check_does_not_depend_on_shards_or_ranges(shards, split_settings, mon
     assert [each["column"] for each in whole["spellings"]] == ["c"]
 
 
-def test_no_table_is_read_and_few_rows_of_samples(shards, split_settings, monkeypatch):
-    """An edit makes one shard's sketch anew; the check reads that and those of the others."""
+def test_hashes_of_tables_are_read_and_few_rows_of_samples(shards, split_settings, monkeypatch):
+    """An edit makes one shard anew; the check reads all others too, but little of them."""
     monkeypatch.setattr(leaks, "_MOST_TRAINING", 100)
     monkeypatch.setattr(leaks, "_MOST_VALIDATION", 50)
     monkeypatch.setattr(leaks, "_MOST_COMPARED", 50)
     monkeypatch.setattr(leaks, "_SAMPLE_ROWS", 16)
     table = drawn(PLAIN, 8000, 10**9)
     found = shards(PLAIN, [table[start : start + 400] for start in range(0, 8000, 400)])
-    for shard in found:
-        shard.table.unlink()
+    asked = []
+    batches = Table.batches
+
+    def noted(self, rows, columns=None):
+        if any(self.path == shard.table for shard in found):
+            asked.append(columns)
+        return batches(self, rows, columns)
+
+    monkeypatch.setattr(Table, "batches", noted)
 
     assert check(found, PLAIN, split_settings())["rows"] == 8000
+    assert asked == [[tables.KEY, tables.SOURCE, tables.FOLD]] * 20
     sample = Sample(PLAIN)
     read = [sample.merge(shard.sample) for shard in found]
     assert min(Table(shard.sample).rows for shard in found) > 150
@@ -142,20 +151,22 @@ def test_no_table_is_read_and_few_rows_of_samples(shards, split_settings, monkey
     assert sum(read[-5:]) < 5 * 4 * 16
 
 
-def test_entries_are_merged_in_order_with_places_among_all_rows(shards, monkeypatch):
+def test_entries_are_merged_in_order_with_places_among_all_rows(shards, monkeypatch, tmp_path):
     """Every entry comes once, in ascending ranges of at most about so many."""
-    monkeypatch.setattr(sketch, "BLOCK", 50)
+    monkeypatch.setattr(entries, "BLOCK", 50)
     table = drawn(PLAIN, 1000, 200)
-    opened = [Hashes.open(shard.hashes) for shard in shards(PLAIN, [table[:300], table[300:]])]
+    found = shards(PLAIN, [table[:300], table[300:]])
+    opened = [(shard.table, Facts.open(shard.facts)) for shard in found]
 
-    blocks = list(merged(opened, "key"))
+    with gathered(opened, PLAIN, tmp_path) as entries_of:
+        blocks = list(entries_of["key"])
 
     assert len(blocks) > 10
     assert max(map(len, blocks)) < 100
     ends = [(int(block.hash[:, 0].min()), int(block.hash[:, 0].max())) for block in blocks]
     assert all(one[1] < two[0] for one, two in itertools.pairwise(ends))
     assert sum(int(block.rows.sum()) for block in blocks) == 1000
-    keys = sketch.as_numbers(tables.keys(table))
+    keys = as_numbers(tables.keys(table))
     for block in blocks:
         assert (keys[block.first] == block.hash).all()
     folds = Counter()
@@ -180,7 +191,7 @@ def test_the_first_conflict_is_named_whatever_the_order_of_hashes(shards, split_
 
 def test_the_first_rows_of_a_group_in_two_folds_are_named(shards, split_settings, monkeypatch):
     """A group's row is found in its shard, behind rows of the same group."""
-    monkeypatch.setattr(sketch, "BLOCK", 2)
+    monkeypatch.setattr(entries, "BLOCK", 2)
     groups = ["a", "b", "b", "c", "c", "b", "d", None]
     content = {"x": np.arange(8.0), "c": ["u"] * 8, "y": ["a", "b"] * 4, "g": groups}
     table = made(GROUPED, content, [0, 1, 1, 2, 2, 2, 0, 0])
@@ -196,10 +207,10 @@ def test_the_first_rows_of_a_group_in_two_folds_are_named(shards, split_settings
 def test_a_sketch_that_does_not_read_is_named(shards, split_settings):
     """A missing file and one that is cut off are told apart, with their path."""
     (shard,) = shards(PLAIN, [drawn(PLAIN, 50, 9)])
-    content = shard.hashes.read_bytes()
-    shard.hashes.write_bytes(content[:-5])
-    with pytest.raises(CorruptError, match=r"1-0\.hashes: not readable as safetensors"):
+    content = shard.facts.read_bytes()
+    shard.facts.write_bytes(content[:-5])
+    with pytest.raises(CorruptError, match=r"1-0\.facts: not readable as safetensors"):
         check([shard], PLAIN, split_settings())
-    shard.hashes.unlink()
-    with pytest.raises(SourceError, match=r"1-0\.hashes: no such file"):
+    shard.facts.unlink()
+    with pytest.raises(SourceError, match=r"1-0\.facts: no such file"):
         check([shard], PLAIN, split_settings())

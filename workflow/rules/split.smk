@@ -28,7 +28,7 @@ rule split:
         unpack(plans.inputs("split")),
     output:
         table="results/{experiment}/{generation}/split/{split_id}/rows/{rows_id}/{shard}.parquet",
-        hashes="results/{experiment}/{generation}/split/{split_id}/rows/{rows_id}/check/{shard}.safetensors",
+        facts="results/{experiment}/{generation}/split/{split_id}/rows/{rows_id}/check/{shard}.safetensors",
         sample="results/{experiment}/{generation}/split/{split_id}/rows/{rows_id}/check/{shard}.parquet",
     log:
         "logs/{experiment}/{generation}/split/{split_id}/{rows_id}/{shard}.log",

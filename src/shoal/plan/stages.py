@@ -238,7 +238,7 @@ _ALL = (
         folder="split/{split_id}/rows/{rows_id}",
         outputs={
             "table": "{shard}.parquet",
-            "hashes": "check/{shard}.safetensors",
+            "facts": "check/{shard}.safetensors",
             "sample": "check/{shard}.parquet",
         },
         inputs={"columns": _COLUMNS, "folds": _made_of("split_fit", "folds")},
@@ -252,8 +252,8 @@ _ALL = (
         folder="split/{split_id}/checks",
         outputs={"check": "{check_id}.json"},
         inputs={
-            "tables": _read(From("split", "table")),
-            "hashes": _made_of("split", "hashes"),
+            "tables": _made_of("split", "table"),
+            "facts": _made_of("split", "facts"),
             "samples": _made_of("split", "sample"),
             "columns": _COLUMNS,
         },

@@ -1,7 +1,7 @@
 """Checks of all rows together: duplicates, groups across folds, empty folds, a constant label.
 
-Shards are read by their sketches (:mod:`shoal.split.sketch`), a range of hashes at a time. Tables
-are read for a group's name in a message alone.
+Of tables the hashes of rows are read (:mod:`shoal.split.entries`); all else is in the shards'
+sketches (:mod:`shoal.split.sketch`).
 """
 
 from __future__ import annotations
@@ -16,26 +16,21 @@ from shoal.errors import DataError
 from shoal.formats import tables
 from shoal.formats.kinds import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.formats.tables import Table
+from shoal.split.entries import gathered
 from shoal.split.keys import input_hashes
 from shoal.split.leaks import Leaks, Sample, find_leaks
-from shoal.split.sketch import (
-    Hashes,
-    as_numbers,
-    has_inputs_of_its_own,
-    merged,
-    spellings_of,
-)
+from shoal.split.sketch import Facts, as_numbers, has_inputs_of_its_own, spellings_of
 from shoal.split.spellings import Spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from shoal.formats.tables import Columns
     from shoal.settings.data import Split
-    from shoal.split.sketch import Entries
+    from shoal.split.entries import Entries
 
     Flags = NDArray[np.bool_]
 
@@ -64,29 +59,33 @@ class Shard(NamedTuple):
     Attributes:
         source: The source file, for messages.
         table: Its split table.
-        hashes: Entries, labels and spellings of its sketch.
+        facts: Facts of its sketch.
         sample: The sample of its sketch.
     """
 
     source: str
     table: Path
-    hashes: Path
+    facts: Path
     sample: Path
 
 
-def check(shards: Sequence[Shard], columns: Columns, split: Split) -> CheckResult:
+def check(
+    shards: Sequence[Shard], columns: Columns, split: Split, folder: Path | None = None
+) -> CheckResult:
     """Check all rows together.
 
     Args:
         shards: All shards, by whose order and rows messages tell which row is first.
         columns: The frozen columns.
         split: How the folds were made.
+        folder: Where there is room for some 40 bytes of each row, twice that with ids, until the
+            check ends; by default that of temporary files.
 
     Raises:
         DataError: An id stands for two contents, a group is in two folds, a fold is empty, or
             the label is the same in all of the training fold.
     """
-    opened = [Hashes.open(shard.hashes) for shard in shards]
+    opened = [Facts.open(shard.facts) for shard in shards]
     sample = Sample(columns)
     for shard in shards:
         sample.merge(shard.sample)
@@ -96,16 +95,18 @@ def check(shards: Sequence[Shard], columns: Columns, split: Split) -> CheckResul
     inputs = as_numbers(input_hashes(held_out, columns) if own else tables.keys(held_out))
     repeated = _Repeated(inputs, tables.folds(held_out))
     duplicates = _Duplicates()
-    for entries in merged(opened, "key"):
-        duplicates.add(entries)
-        if not own:
+    tabled = [(shard.table, facts) for shard, facts in zip(shards, opened, strict=True)]
+    with gathered(tabled, columns, folder) as entries_of:
+        for entries in entries_of["key"]:
+            duplicates.add(entries)
+            if not own:
+                repeated.add(entries)
+        if columns.of_kind("id"):
+            _refuse_contents(duplicates, columns.of_kind("id")[0], places)
+        for entries in entries_of["input"] if own else ():
             repeated.add(entries)
-    if columns.of_kind("id"):
-        _refuse_contents(duplicates, columns.of_kind("id")[0], places)
-    for entries in merged(opened, "input") if own else ():
-        repeated.add(entries)
-    for column in columns.of_kind("group"):
-        _check_groups(opened, column, places)
+        for column in columns.of_kind("group"):
+            _check_groups(entries_of["group"], column, places)
     counts = np.sum([each.summary["folds"] for each in opened], axis=0)
     _check_folds(counts, split)
     labels = {label for each in opened for label in each.summary["labels"]}
@@ -252,9 +253,9 @@ def _refuse_contents(duplicates: _Duplicates, identity: str, places: _Places) ->
         )
 
 
-def _check_groups(opened: Sequence[Hashes], column: str, places: _Places) -> None:
+def _check_groups(groups: Iterable[Entries], column: str, places: _Places) -> None:
     """Refuse a group that is in two folds."""
-    for entries in merged(opened, "group"):
+    for entries in groups:
         alike = entries.alike()
         new = _new(alike)
         crossing = np.flatnonzero(~new[1:] & (alike.fold[1:] != alike.fold[:-1]))
@@ -292,7 +293,7 @@ def _check_folds(counts: NDArray[np.int64], split: Split) -> None:
         )
 
 
-def _ambiguous(opened: Sequence[Hashes], columns: Columns) -> list[Spelling]:
+def _ambiguous(opened: Sequence[Facts], columns: Columns) -> list[Spelling]:
     """Columns with values that may be one."""
     found = spellings_of(columns)
     for spellings in found:

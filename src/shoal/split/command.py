@@ -90,14 +90,14 @@ def split(
     split: Split,
     batch_rows: int,
     out: Path,
-    hashes_out: Path,
+    facts_out: Path,
     sample_out: Path,
     shard: str | None = None,
     memory: int = MEMORY,
 ) -> None:
     """Read one source file: typed columns, a key and a fold for every row, and its unit, if any.
 
-    Also write what the check of all rows needs of them (:mod:`shoal.split.sketch`).
+    Also write what the check of all rows needs besides (:mod:`shoal.split.sketch`).
 
     Args:
         source: The file, with array names where it is an NPZ file that needs them.
@@ -106,7 +106,7 @@ def split(
         split: How rows fall into folds.
         batch_rows: Rows read at a time.
         out: The table; its record names the source and says that no row was dropped.
-        hashes_out: Hashes of the rows, safetensors.
+        facts_out: Facts about the rows, safetensors.
         sample_out: A sample of the rows, Parquet.
         shard: The file's shard, by whose name it has a content; not looked at by default.
         memory: Bytes that the process may hold; of wide rows fewer are read at a time.
@@ -153,22 +153,22 @@ def split(
         record["rows_in"] = rows_in
 
     tables.write_table(out, schema, batches(), record)
-    sketch.save(hashes_out, sample_out)
+    sketch.save(facts_out, sample_out)
 
 
 def split_check(
     by_source: Mapping[str, Path],
-    hashes: Sequence[Path],
+    facts: Sequence[Path],
     samples: Sequence[Path],
     columns: Path,
     split: Split,
     out: Path,
 ) -> None:
-    """Check all rows together, by what :func:`split` keeps of each file.
+    """Check all rows together.
 
     Args:
-        by_source: Source file, for messages, to its split table, which messages alone need.
-        hashes: Hashes of each file's rows, in the same order.
+        by_source: Source file, for messages, to its split table.
+        facts: Facts about each file's rows, in the same order.
         samples: A sample of each file's rows, in the same order.
         columns: The frozen columns.
         split: How the folds were made.
@@ -179,9 +179,10 @@ def split_check(
     from shoal.formats.tables import Columns
     from shoal.split.check import Shard, check
 
-    files = zip(by_source.items(), hashes, samples, strict=True)
-    shards = [Shard(*named, hashed, sampled) for named, hashed, sampled in files]
-    write_json(out, check(shards, Columns.load(columns), split) | made_from())
+    files = zip(by_source.items(), facts, samples, strict=True)
+    shards = [Shard(*named, *sketch) for named, *sketch in files]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, check(shards, Columns.load(columns), split, out.parent) | made_from())
 
 
 def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:
