@@ -1,7 +1,5 @@
 """Baselines that train side by side."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,10 @@ def test_random_partitions_in_lanes_have_the_bits_of_one_after_the_other(
 ):
     """Weights, points and account, the learning curves' order included."""
     made = finished.generation
-    (base,), (index,) = made.glob("base/*/base.safetensors"), made.glob("cluster/*/indexes/*/*.json")
+    (base,), (index,) = (
+        made.glob("base/*/base.safetensors"),
+        made.glob("cluster/*/indexes/*/*.json"),
+    )
     model = parse(Model, load_state(base)[1]["model"], "model")
     points = {str(number): {"lr": lr} for number, lr in enumerate((0.001, 0.003, 0.01))}
     stepped: list[int] = []

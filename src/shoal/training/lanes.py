@@ -34,6 +34,7 @@ from shoal.errors import DivergedError
 from shoal.terminal import say
 from shoal.training.adam import adamw_
 from shoal.training.keep import SAVE, end
+from shoal.training.lane_limits import FEWEST, MOST
 from shoal.training.lean import views
 from shoal.training.processes import set_random_state
 
@@ -60,9 +61,6 @@ LAYERS = (
 
 TILE = 32
 """Rows of a batch are a multiple of it; kernels for AVX-512 take as many numbers at a time."""
-
-FEWEST, MOST = 8, 32
-"""Models in a program; fewer are slower than one after the other, more hardly faster."""
 
 _LARGEST = 16_384
 _ROWS = 4096
