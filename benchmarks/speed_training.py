@@ -3,11 +3,12 @@
     python -m benchmarks.speed_training
     python -m benchmarks.speed_training --only demo --old 1 --share 0.2
 
-Three tables, of CPU seconds on one thread:
+Four tables, of CPU seconds on one thread:
 
 - ``demo``: specialists like the demo's (16 of 64 features, width 16, batches of 64) as a pack
   trains them, against Lightning with a trainer and a count of FLOPs for each, as it was;
 - ``models``: networks narrow and wide, alone in the lean loop and as the rule of lanes has them;
+- ``few``: 8 to 15 networks in one program, the fewest that there are;
 - ``many``: 1,000 specialists of 10,015 parameters, 1,000 rows each, ten passes, in two processes;
   against a process for each with the lean loop and with Lightning, from as many as ``--old`` says.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from shoal.training.lean import LeanRun
     from shoal.training.loop import Begun
 
+FEW = (8, 10, 12, 15)
 RATES = (0.001, 0.003)
 MANY, MANY_ROWS, PASSES = 1000, 1000, 10
 
@@ -217,6 +220,29 @@ def models(share: float) -> None:
         )
 
 
+def few(share: float) -> None:
+    """Compare the fewest models that share a program with the lean loop, in turn three times."""
+    print("\nfew: in lanes, times the lean loop's rows per CPU second; median of three")
+    print("  model        batch " + " ".join(f"{count:>5}" for count in FEW))
+    for name, build, shape, batch in MODELS:
+        setting = Setting(name, build, shape, batch, 2000, max(2, round(share * 500)) * batch)
+        lean = setting.begun(0, {})[0].lean
+        if lean is None or most_lanes(lean.module, batch) == 1:
+            continue
+        together(setting._replace(seen=4 * batch), range(max(FEW)), lambda *_: None)
+        found = []
+        for count in FEW:
+            pairs = [
+                (
+                    sum(seconds(partial(alone, setting, n, {})) for n in range(count)),
+                    seconds(partial(together, setting, range(count), lambda *_: None)),
+                )
+                for _ in range(3)
+            ]
+            found.append(statistics.median(apart / lanes for apart, lanes in pairs))
+        print(f"  {name:12} {batch:5} " + " ".join(f"{times:5.2f}" for times in found))
+
+
 MANY_SETTING = Setting("many", lambda: MLP(64, 10, 69, 2), (64,), 64, MANY_ROWS, PASSES * MANY_ROWS)
 
 
@@ -278,9 +304,11 @@ def _children(method: str, groups: Sequence[Sequence[int]], folder: str) -> tupl
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("demo", "models", "many"))
+    parser.add_argument("--only", choices=("demo", "models", "few", "many"))
     parser.add_argument("--old", type=int, default=4, help="trainings of a rival that are timed")
-    parser.add_argument("--share", type=float, default=1.0, help="of the steps of demo and models")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the steps of demo, models and few"
+    )
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
@@ -292,6 +320,8 @@ def main() -> None:
         demo(chosen.old, chosen.share)
     if chosen.only in (None, "models"):
         models(chosen.share)
+    if chosen.only in (None, "few"):
+        few(chosen.share)
     if chosen.only in (None, "many"):
         many(chosen.old)
 

@@ -15,6 +15,7 @@ from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.shapes import Shapes
 from shoal.settings.discovery import AutoAtoms, LossAtoms
 from shoal.settings.learning import Model, Training
+from shoal.training import lanes
 from shoal.training.determinism import deterministic
 from shoal.training.model import build_model, weights
 
@@ -100,6 +101,25 @@ def test_auto_cuts_where_rules_conflict(fit, rows):
     assert best["gain"] > 0.2
     counts = {found["rows"] for found in candidates}
     assert counts == {int(((data.fold == VALIDATION) & (data.key[:, 0] & 1 == 1)).sum())}
+
+
+def test_probes_of_all_cuts_in_lanes_have_the_bits_of_one_after_the_other(fit, rows, monkeypatch):
+    """The assigner and what it is chosen by; seven probes share a program."""
+    data, stepped = rows(conflicting=True), []
+    original = lanes._Program.step
+    monkeypatch.setattr(
+        lanes._Program, "step", lambda self: (stepped.append(len(self.live)), original(self))
+    )
+    monkeypatch.setattr(lanes, "FEWEST", 100)
+    alone = fit(AUTO, data, folder="alone")
+    assert stepped == []
+    monkeypatch.setattr(lanes, "FEWEST", 2)
+
+    together = fit(AUTO, data, folder="together")
+
+    assert max(stepped) == 7
+    assert together.bytes == alone.bytes
+    assert together.ledger["detail"] == alone.ledger["detail"]
 
 
 def test_auto_leaves_out_what_would_be_too_small(fit, rows):

@@ -1,12 +1,13 @@
 """Packing against an exact solver, and what no packing may break."""
 
+import itertools
 import random
 
 import pytest
 
 from benchmarks.packing import optimum
 from shoal.errors import SettingsError
-from shoal.operate.pack_solver import Limits, Member, Pack, lower_bound, pack
+from shoal.operate.pack_solver import ALONE, Limits, Member, Pack, lower_bound, makespan, pack
 
 
 def members(*seconds: float) -> list[Member]:
@@ -93,6 +94,44 @@ def test_a_member_larger_than_the_memory_is_refused():
 
     with pytest.raises(SettingsError, match=r"b: needs about 4 GiB .* has 1 GiB"):
         pack([fits[0], Member("b", 1, 4 * 2**30)], Limits(1, memory=2**30))
+
+
+def kinds(*counts: int) -> list[Member]:
+    """So many members of each kind, of a second each."""
+    return [
+        Member(f"{kind}{number}", 1.0, kind=kind)
+        for kind, count in zip("abcd", counts, strict=False)
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "devices", "fewest"), [((8, 8), 2, 8), ((3, 3, 2), 2, 3), ((5, 4), 3, 4)]
+)
+def test_members_that_share_a_program_are_on_one_device(counts, devices, fewest):
+    """No assignment of all members is done earlier."""
+    given = kinds(*counts)
+
+    packs = pack(given, Limits(devices, fewest=fewest))
+
+    loads = [each.members for each in packs]
+    assert sorted(m.name for load in loads for m in load) == sorted(m.name for m in given)
+    assert makespan(loads, fewest) <= least(counts, devices, fewest) * (1 + 0.02)
+
+
+def least(counts: tuple[int, ...], devices: int, fewest: int) -> float:
+    """The earliest end over all ways to spread so many members of each kind over devices."""
+
+    def ways(count: int, left: int) -> list[tuple[int, ...]]:
+        if left == 1:
+            return [(count,)]
+        return [(own, *rest) for own in range(count + 1) for rest in ways(count - own, left - 1)]
+
+    def seconds(own: int) -> float:
+        return own if own >= fewest else ALONE * own
+
+    spread = itertools.product(*(ways(count, devices) for count in counts))
+    return min(max(sum(map(seconds, load)) for load in zip(*each, strict=True)) for each in spread)
 
 
 def test_there_are_no_empty_packs():

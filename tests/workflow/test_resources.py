@@ -98,6 +98,15 @@ def test_a_pack_asks_for_the_time_of_all_its_members(plan):
     assert asked(plan, rule="train_pack").runtime == 16
 
 
+def test_a_pack_asks_for_the_memory_of_as_many_members_as_share_a_program(plan):
+    """Each has its rows and its model; beyond 32 members no more are held."""
+    past_specialist(plan)
+
+    for count, held in ((2, 2), (40, 32)):
+        pack_of(plan, count)
+        assert asked(plan, rule="train_pack").mem_mb == 1.5 * (600 + 3 * held + 400)
+
+
 def test_a_specialists_time_follows_from_its_rows_and_the_budget(plan):
     """30,000 rows at 100 a second and 10 s around them, times 1.5: eight minutes."""
     past_specialist(plan)

@@ -15,7 +15,7 @@ import numpy as np
 from shoal.cluster.assigner import CandidateLoss
 from shoal.cluster.fit import assigner_of, atom_centres, kmeans_atoms, merged_within
 from shoal.cluster.merge import Bounds, InfeasibleError, assign_within, numbered
-from shoal.cluster.probes import Probes
+from shoal.cluster.probes import Probes, train_probes
 from shoal.formats.units import least_units, mean_of
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ def fit_auto(
     """
     cuts = _cuts(settings, rows, training_rows, recipe)
     rows_seen = settings.share * recipe.training.rows_seen / len(cuts)
-    losses = {}
-    for partitions, assigner in cuts.items():
-        probes = Probes(recipe, rows, partitions)
-        probes.train(assigner.assign(rows.embedding), rows_seen)
-        losses[partitions] = probes.own_losses(assigner.assign(validation.embedding), validation)
+    probes = {partitions: Probes(recipe, rows, partitions) for partitions in cuts}
+    assigned = (cut.assign(rows.embedding) for cut in cuts.values())
+    train_probes(list(zip(probes.values(), assigned, strict=True)), rows_seen)
+    losses = {
+        partitions: probes[partitions].own_losses(cut.assign(validation.embedding), validation)
+        for partitions, cut in cuts.items()
+    }
     chosen = cuts[best_number(losses, settings.confidence, validation.unit)]
     chosen.candidates = measured(losses, validation.unit)
     return chosen

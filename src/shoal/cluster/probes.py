@@ -13,7 +13,8 @@ from shoal.formats.row_store import SmallestDraws, known_labels
 from shoal.formats.units import UNIT
 from shoal.partitions.grouping import FOLD_NAMES
 from shoal.partitions.reader import halves
-from shoal.training.fit import train_on_rows
+from shoal.training.fit import begin_on_rows, calling
+from shoal.training.lanes import side_by_side
 from shoal.training.model import (
     answer_flops,
     build_model,
@@ -24,7 +25,7 @@ from shoal.training.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.settings.learning import Model, Training
+    from shoal.training.loop import Begun
 
     Labels = NDArray[np.int32]
     Losses = NDArray[np.float64]
@@ -181,9 +183,16 @@ class Probes:
             partition: Of each training row, int32 ``(rows,)``.
             rows_seen: Rows of all probes, repeats counted; each has its partition's share.
         """
-        recipe, before = self.recipe, self.recipe.ledger.flops
+        train_probes([(self, partition)], rows_seen)
+
+    def begun(
+        self, partition: Labels, rows_seen: float, costs: dict[Hashable, int]
+    ) -> Iterator[tuple[int, torch.nn.Module, Begun]]:
+        """The training of each probe, begun when it is taken; see :func:`train_probes`."""
+        recipe = self.recipe
         seed = recipe.training.seed + self._trained
         training = recipe.training.model_copy(update={"seed": seed})
+        self._trained += 1
         for number in range(self.partitions):
             own = np.flatnonzero(partition == number)
             if not len(own):
@@ -191,12 +200,16 @@ class Probes:
             net = recipe.net(self._weights[number])
             arrays = {"x": self.rows.x[own], "y": self.rows.y[own]}
             rows = round(rows_seen * len(own) / len(partition))
-            train_on_rows(net, arrays, training, recipe.shapes.task, rows, recipe.ledger)
-            self._weights[number] = weights(net)
-        self._trained += 1
-        spent = recipe.ledger.flops - before
-        recipe.ledger.flops = before
-        recipe.charge("probes", spent)
+            task, ledger = recipe.shapes.task, recipe.ledger
+            yield (
+                number,
+                net,
+                begin_on_rows(net, arrays, training, task, rows, ledger, None, None, costs),
+            )
+
+    def take(self, number: int, net: torch.nn.Module) -> None:
+        """Keep what a probe has learned."""
+        self._weights[number] = weights(net)
 
     def losses(self, number: int, rows: LabelledRows) -> Losses:
         """Loss of each row under one probe, float64 ``(rows,)``."""
@@ -217,3 +230,33 @@ class Probes:
             own = np.flatnonzero(partition == number)
             losses[own] = self.losses(number, rows.at(own))
         return losses
+
+
+def train_probes(probes: Sequence[tuple[Probes, Labels]], rows_seen: float) -> None:
+    """Train the probes of several cuts, small ones side by side; no bit depends on it.
+
+    Args:
+        probes: The probes of each cut, all of one recipe, and the partition of each training row.
+        rows_seen: Rows of all probes of a cut, repeats counted.
+    """
+    recipe = probes[0][0].recipe
+    before = recipe.ledger.flops
+    costs: dict[Hashable, int] = {}
+    owners: dict[Begun, tuple[Probes, int, torch.nn.Module]] = {}
+
+    def line() -> Iterator[tuple[str, Begun]]:
+        for each, partition in probes:
+            for number, net, training in each.begun(partition, rows_seen, costs):
+                owners[training] = each, number, net
+                yield "probe", training
+
+    for training, failure in side_by_side(line()):
+        own, number, net = owners.pop(training)
+        with calling(net):
+            if failure is not None:
+                raise failure
+            training.close()
+        own.take(number, net)
+    spent = recipe.ledger.flops - before
+    recipe.ledger.flops = before
+    recipe.charge("probes", spent)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DivergedError, ModelError
-from shoal.formats.hashing import settings_id
+from shoal.formats.hashing import json_hash, settings_id
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
 from shoal.formats.units import UNIT
@@ -15,7 +17,8 @@ from shoal.partitions.random_partitions import RandomRows
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried
-from shoal.training.fit import train_on_rows, train_on_shards
+from shoal.training.fit import begin_on_rows, calling, train_on_shards
+from shoal.training.lanes import side_by_side
 from shoal.training.model import (
     build_model,
     load_weights,
@@ -26,7 +29,7 @@ from shoal.training.processes import end_helpers
 from shoal.training.resume import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -38,10 +41,113 @@ if TYPE_CHECKING:
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.training.budget import Budget
+    from shoal.training.loop import Begun
     from shoal.training.resume import Checkpoints
 
     Tensors = dict[str, NDArray[Any]]
-    Train = Callable[[torch.nn.Module, Training, Part | None], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """What a step of a search trains.
+
+    Attributes:
+        name: Id of its grid point.
+        kind: What it has in common with models that may train side by side with it.
+        net: The model, with the base's weights.
+        training: Its settings.
+    """
+
+    name: str
+    kind: str
+    net: torch.nn.Module
+    training: Training
+
+
+class Search:
+    """A search of grid points by the pool's steps, whoever trains."""
+
+    def __init__(
+        self,
+        model: Model,
+        training: Training,
+        grid: Mapping[str, Point],
+        steps: Steps,
+        shapes: Shapes,
+        base: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Keep what every training starts from."""
+        self._model = model
+        self._training = training
+        self._steps = steps
+        self._shapes = shapes
+        self._base = base
+        self._counts = steps.slots(len(grid))
+        self._following = [Next(point) for point in grid.values()]
+        self._slots: dict[str, Next] = {}
+        self._tried: list[Tried] = []
+        self._nets: dict[str, torch.nn.Module] = {}
+        self._left: dict[str, Path] = {}
+        self._step = 0
+
+    def begin(self, step: int) -> list[Slot]:
+        """The models that a step trains; those that have diverged are none."""
+        following = self._steps.after(self._tried) if step else self._following
+        if self._steps.goes_on:
+            self._tried, self._nets = [], {}
+        self._step = step
+        self._slots = {settings_id(each.point): each for each in following[: self._counts[step]]}
+        return [
+            self._slot(name, slot.point)
+            for name, slot in self._slots.items()
+            if slot.diverged is None
+        ]
+
+    def _slot(self, name: str, point: Point) -> Slot:
+        model, training = at_point(self._model, self._training, point)
+        net = build_model(model, self._shapes, training.seed)
+        load_weights(net, self._base)
+        return Slot(name, json_hash([model.as_json(), training.loss]), net, training)
+
+    def part(self, name: str, left: Path) -> Part | None:
+        """The part of a training that the step does; None where it is all of it.
+
+        Args:
+            name: Id of the grid point.
+            left: File of the state that the part leaves.
+        """
+        if not self._steps.goes_on:
+            return None
+        begun, self._left[name] = self._left.get(name), left
+        return Part(*self._steps.divisors(self._step), begun, left)
+
+    def judge(self, trained: Mapping[str, torch.nn.Module], validation: Iterable[Tensors]) -> None:
+        """Rank the step's models by their mean losses on the choosing half of validation rows.
+
+        Args:
+            trained: Those that did not diverge, by id of the grid point.
+            validation: All validation rows, in blocks.
+        """
+        trained = {name: trained[name] for name in self._slots if name in trained}
+        known = mean_losses(trained, map(_first_half, validation), self._shapes.task)
+        finite = {name: loss for name, loss in known.items() if math.isfinite(loss)}
+        for name, slot in self._slots.items():
+            out = name not in trained or (bool(finite) and name not in finite)
+            reason = "diverged" if out else None
+            self._tried.append(Tried(name, slot.point, finite.get(name), reason))
+        self._nets |= trained
+
+    @property
+    def best(self) -> tuple[Tensors, Point]:
+        """Weights and point of the best model.
+
+        Raises:
+            ModelError: All have diverged.
+        """
+        best = min(self._tried, key=lambda each: each.rank)
+        if best.name not in self._nets:
+            raise ModelError("a baseline diverged at every grid point; lower grid.lr")
+        return weights(self._nets[best.name]), best.point
 
 
 class Baselines:
@@ -79,20 +185,25 @@ class Baselines:
             Weights and the chosen point.
         """
         each = flops / self._steps.trainings(len(self._grid))
-
-        def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
-            train_on_shards(
-                net,
-                self._shards,
-                training,
-                self._shapes.task,
-                ledger,
-                flops=each,
-                checkpoints=self._checkpoints,
-                part=part,
-            )
-
-        return self._search(train, self._validation)
+        search = self._search()
+        for step in range(self._steps.count):
+            trained: dict[str, torch.nn.Module] = {}
+            for slot in search.begin(step):
+                with suppress(DivergedError):
+                    train_on_shards(
+                        slot.net,
+                        self._shards,
+                        slot.training,
+                        self._shapes.task,
+                        ledger,
+                        flops=each,
+                        checkpoints=self._checkpoints,
+                        part=search.part(slot.name, self._checkpoints.upcoming),
+                    )
+                    trained[slot.name] = slot.net
+            search.judge(trained, self._validation())
+        end_helpers()
+        return search.best
 
     def random_specialists(
         self, bounds: Sequence[tuple[float, float]], seed: int, budget: Budget, ledger: Ledger
@@ -106,74 +217,77 @@ class Baselines:
             ledger: Is charged.
 
         Yields:
-            Weights and the chosen point; None where no training row falls in.
+            Weights and the chosen point of each; None where no training row falls in.
         """
         with RandomRows(self._shards, bounds, seed, self._checkpoints.out.parent) as drawn:
-            for number in range(len(bounds)):
+            searches = {number: self._search() for number in range(len(bounds))}
+            for step in range(self._steps.count):
+                self._step(searches, step, drawn, budget, ledger)
+        for number in range(len(bounds)):
+            yield searches[number].best if number in searches else None
+
+    def _step(
+        self,
+        searches: dict[int, Search],
+        step: int,
+        drawn: RandomRows,
+        budget: Budget,
+        ledger: Ledger,
+    ) -> None:
+        """Do one step of the searches of random partitions, small models side by side.
+
+        Searches of partitions without training rows are dropped.
+        """
+        costs: dict[str, dict[Hashable, int]] = defaultdict(dict)
+        owners: dict[Begun, tuple[int, Slot]] = {}
+        left: dict[int, dict[str, Slot]] = {}
+        trained: dict[int, dict[str, torch.nn.Module]] = {}
+        curves: dict[int, list[list[list[float]]]] = {number: [] for number in searches}
+
+        def line() -> Iterator[tuple[str, Begun]]:
+            for number, search in list(searches.items()):
                 rows = drawn.rows(number, TRAIN)
                 if not len(rows["y"]):
-                    yield None
+                    del searches[number]
                     continue
-                train = self._on_rows(rows, budget.specialist_rows(len(rows["y"])), ledger)
-                yield self._search(train, _again([drawn.rows(number, VALIDATION)]))
+                seen, own = budget.specialist_rows(len(rows["y"])), search.begin(step)
+                left[number], trained[number] = {slot.name: slot for slot in own}, {}
+                for slot in own:
+                    training = begin_on_rows(
+                        slot.net,
+                        rows,
+                        slot.training,
+                        self._shapes.task,
+                        seen,
+                        ledger,
+                        self._checkpoints,
+                        search.part(slot.name, self._checkpoints.upcoming),
+                        costs[slot.kind],
+                    )
+                    owners[training] = number, slot
+                    yield slot.kind, training
+                if not own:
+                    search.judge({}, ())
 
-    def _on_rows(self, rows: Tensors, seen: int, ledger: Ledger) -> Train:
-        """Trains on rows in memory until so many are seen."""
+        for training, failure in side_by_side(line()):
+            number, slot = owners.pop(training)
+            if not isinstance(failure, DivergedError):
+                with calling(slot.net):
+                    if failure is not None:
+                        raise failure
+                    training.close()
+                curves[number] += ledger.learning_curves[-1:]
+                del ledger.learning_curves[-1:]
+                trained[number][slot.name] = slot.net
+            del left[number][slot.name]
+            if not left[number]:
+                searches[number].judge(trained.pop(number), [drawn.rows(number, VALIDATION)])
+        ledger.learning_curves += [curve for own in curves.values() for curve in own]
 
-        def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
-            task, checkpoints = self._shapes.task, self._checkpoints
-            train_on_rows(net, rows, training, task, seen, ledger, checkpoints, part)
-
-        return train
-
-    def _search(
-        self, train: Train, validation: Callable[[], Iterable[Tensors]]
-    ) -> tuple[Tensors, Point]:
-        """Search grid points by the pool's steps; weights and point of the best.
-
-        Args:
-            train: Trains a model.
-            validation: Blocks of the validation rows, which each step reads.
-        """
-        following = [Next(point) for point in self._grid.values()]
-        tried: list[Tried] = []
-        nets: dict[str, torch.nn.Module] = {}
-        begun: dict[str, Path] = {}
-        for step, count in enumerate(self._steps.slots(len(self._grid))):
-            following = self._steps.after(tried) if step else following
-            if self._steps.goes_on:
-                tried, nets = [], {}
-            trained: dict[str, torch.nn.Module] = {}
-            slots = {settings_id(each.point): each for each in following[:count]}
-            for name, slot in slots.items():
-                if slot.diverged is None:
-                    with suppress(DivergedError):
-                        trained[name] = self._trained(train, slot.point, step, begun)
-            known = mean_losses(trained, map(_first_half, validation()), self._shapes.task)
-            finite = {name: loss for name, loss in known.items() if math.isfinite(loss)}
-            for name, slot in slots.items():
-                out = name not in trained or (bool(finite) and name not in finite)
-                tried.append(Tried(name, slot.point, finite.get(name), "diverged" if out else None))
-            nets |= trained
-        end_helpers()
-        best = min(tried, key=lambda each: each.rank)
-        if best.name not in nets:
-            raise ModelError("a baseline diverged at every grid point; lower grid.lr")
-        return weights(nets[best.name]), best.point
-
-    def _trained(
-        self, train: Train, point: Point, step: int, begun: dict[str, Path]
-    ) -> torch.nn.Module:
-        """A model trained until a step ends; ``begun`` has where each point's training is."""
-        model, training = at_point(self._model, self._training, point)
-        net = build_model(model, self._shapes, training.seed)
-        load_weights(net, self._base)
-        name, left, part = settings_id(point), self._checkpoints.upcoming, None
-        if self._steps.goes_on:
-            part = Part(*self._steps.divisors(step), begun.get(name), left)
-        train(net, training, part)
-        begun[name] = left
-        return net
+    def _search(self) -> Search:
+        return Search(
+            self._model, self._training, self._grid, self._steps, self._shapes, self._base
+        )
 
     def _validation(self) -> Iterator[Tensors]:
         """All validation rows, in blocks."""
@@ -182,11 +296,6 @@ class Baselines:
                 for block in shard.blocks(shard.names(("x", "y", "key", "fold", UNIT))):
                     inside = block.pop("fold") == VALIDATION
                     yield {name: array[inside] for name, array in block.items()}
-
-
-def _again(blocks: list[Tensors]) -> Callable[[], list[Tensors]]:
-    """Gives blocks that are in memory."""
-    return lambda: blocks
 
 
 def _first_half(rows: Tensors) -> tuple[NDArray[Any], NDArray[Any]]:

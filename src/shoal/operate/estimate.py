@@ -112,11 +112,17 @@ class Estimate:
         if budget is None or own is None:
             rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
             return self._steps(job, rows)
-        # Which point a slot of a later step will train is not known.
-        point = self._plan.grid.get(job.wildcards["slot"], {})
-        batch = max(1, min(int(point.get("batch_size", training.batch_size)), own["train"]))
+        batch = self.batch(job)
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
         return int(self._steps(job, steps) * batch)
+
+    def batch(self, job: Job) -> int:
+        """Rows of a specialist's batch: the asked-for size, or all of its rows if known."""
+        # Which point a slot of a later step will train is not known.
+        point = self._plan.grid.get(job.wildcards["slot"], {})
+        size = int(point.get("batch_size", self._plan.settings.train_specialists.batch_size))
+        own = self._index["partitions"][job.partition or 0].get("rows")
+        return size if own is None else max(1, min(size, own["train"]))
 
     def _steps(self, job: Job, steps: int) -> int:
         """Of a training's steps those that the job does."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 _GAP = 0.02
 _CHOICES = 300
 """Members times devices up to which the exact solver is asked; greedy is close beyond."""
+
+ALONE = 1.4
+"""Seconds of a member of a program that has too few members, as a multiple of its own."""
 
 # A limit in nodes gives the same answer on a busy machine, which a limit in seconds does not.
 _NODES = 200
@@ -28,11 +32,13 @@ class Member:
         name: What tells it from the others.
         seconds: Expected duration; or any weight, where there is no longest walltime.
         memory: Bytes of a device's memory that it needs.
+        kind: Members of one kind may share a program; empty where it shares with none.
     """
 
     name: str
     seconds: float
     memory: float = 0.0
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,20 +49,22 @@ class Limits:
         devices: Devices, all of one kind.
         seconds: Longest walltime of one pack.
         memory: Bytes of memory of a device.
+        fewest: Members of a kind on a device from which on they share a program.
     """
 
     devices: int
     seconds: float = math.inf
     memory: float = math.inf
+    fewest: int = 1
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Members that one process trains, one after the other.
+    """Members that one process trains.
 
     Attributes:
         device: Number of the device; its packs run one after the other.
-        members: The members, longest first.
+        members: The members, by kind, longest first.
     """
 
     device: int
@@ -71,11 +79,11 @@ class Pack:
 def pack(members: Iterable[Member], limits: Limits) -> list[Pack]:
     """Packs with which the last device is done as early as possible, or nearly.
 
-    Greedy, longest member first. Where that is more than a fiftieth above what no answer can
-    beat, and the problem is small, an integer programme is solved as well; the better one is
-    taken. The walltime does not change when a device is done, only in how many packs it gets
-    there: as few as keep the walltime, about equally long. As members of a pack train in turn,
-    none needs more memory than its largest member.
+    Members of one kind share a program where a device has enough of them, and take longer where
+    it has not. Greedy, longest member first, and the same with whole programs. Where the better one
+    is more than a fiftieth above what no answer can beat, and the problem is small, an integer
+    programme is solved as well; the best one is taken. The walltime does not change when a device
+    is done, only in how many packs it gets there: as few as keep the walltime, about equally long.
 
     Args:
         members: What to pack, in any order; names differ.
@@ -94,17 +102,18 @@ def pack(members: Iterable[Member], limits: Limits) -> list[Pack]:
     ordered = sorted((each for each in members if each.seconds <= limits.seconds), key=_turn)
     for member in ordered:
         _check(member, limits)
-    loads = longest_first(ordered, limits.devices)
+    answers = [longest_first(ordered, limits.devices), _programs_first(ordered, limits)]
+    loads = min(answers, key=lambda answer: makespan(answer, limits.fewest))
     bound = lower_bound(ordered, limits.devices)
     small = len(ordered) * limits.devices <= _CHOICES
-    if small and makespan(loads) > bound * (1 + _GAP):
-        solved = _solve(ordered, limits.devices, bound)
-        if solved is not None and makespan(solved) < makespan(loads):
+    if small and makespan(loads, limits.fewest) > bound * (1 + _GAP):
+        solved = _solve(ordered, limits, bound)
+        if solved is not None and makespan(solved, limits.fewest) < makespan(loads, limits.fewest):
             loads = solved
     return [
-        Pack(device, tuple(part))
+        Pack(device, tuple(sorted(part, key=lambda member: (member.kind, _turn(member)))))
         for device, load in enumerate(loads)
-        for part in _split(load, limits.seconds)
+        for part in _split(load, limits)
     ]
 
 
@@ -119,9 +128,48 @@ def longest_first(members: Iterable[Member], devices: int) -> list[list[Member]]
     return loads
 
 
-def makespan(loads: Iterable[Sequence[Member]]) -> float:
-    """Seconds until the last device is done."""
-    return max((math.fsum(member.seconds for member in load) for load in loads), default=0.0)
+def makespan(loads: Iterable[Sequence[Member]], fewest: int = 1) -> float:
+    """Seconds until the last device is done.
+
+    Args:
+        loads: Members of each device.
+        fewest: Members of a kind on a device from which on they share a program.
+    """
+    return max((_seconds(load, fewest) for load in loads), default=0.0)
+
+
+def _seconds(load: Sequence[Member], fewest: int) -> float:
+    found = []
+    for own in _by_kind(load).values():
+        seconds = math.fsum(member.seconds for member in own)
+        found.append(seconds if _share(own, fewest) else ALONE * seconds)
+    return math.fsum(found)
+
+
+def _share(members: Sequence[Member], fewest: int) -> bool:
+    """Whether members of one kind need no more than their seconds on one device."""
+    return not members[0].kind or len(members) >= fewest
+
+
+def _by_kind(members: Iterable[Member]) -> dict[str, list[Member]]:
+    found: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        found[member.kind].append(member)
+    return found
+
+
+def _programs_first(members: Sequence[Member], limits: Limits) -> list[list[Member]]:
+    """Each kind in as many programs as there can be, and these to devices, the longest first."""
+    programs: dict[str, list[Member]] = {}
+    for kind, own in _by_kind(members).items():
+        count = min(limits.devices, len(own) // limits.fewest) if kind else len(own)
+        for place in range(max(1, count)):
+            programs[f"{kind} {place}"] = own[place :: max(1, count)]
+    whole = [Member(name, _seconds(own, limits.fewest)) for name, own in programs.items()]
+    return [
+        [member for program in load for member in programs[program.name]]
+        for load in longest_first(whole, limits.devices)
+    ]
 
 
 def lower_bound(members: Iterable[Member], devices: int) -> float:
@@ -145,23 +193,32 @@ def _turn(member: Member) -> tuple[float, str]:
     return -member.seconds, member.name
 
 
-def _split(load: Sequence[Member], seconds: float) -> list[list[Member]]:
+def _split(load: Sequence[Member], limits: Limits) -> list[list[Member]]:
     """A device's members in as few parts as greedy finds that keep the walltime."""
     if not load:
         return []
-    fewest = max(1, math.ceil(math.fsum(member.seconds for member in load) / seconds))
-    tries = (longest_first(load, count) for count in range(fewest, len(load) + 1))
-    return next(parts for parts in tries if makespan(parts) <= seconds)
+    least = max(1, math.ceil(math.fsum(member.seconds for member in load) / limits.seconds))
+    tries = (
+        parts
+        for count in range(least, len(load) + 1)
+        for parts in (
+            _programs_first(load, replace(limits, devices=count)),
+            longest_first(load, count),
+        )
+    )
+    found = next(parts for parts in tries if makespan(parts) <= limits.seconds)
+    return [part for part in found if part]
 
 
-def _solve(members: Sequence[Member], devices: int, bound: float) -> list[list[Member]] | None:
+def _solve(members: Sequence[Member], limits: Limits, bound: float) -> list[list[Member]] | None:
     """The integer programme's answer; None where the solver found none within its limit."""
     import pulp
 
+    devices = limits.devices
     problem = pulp.LpProblem("pack", pulp.LpMinimize)
     last = problem.add_variable("last", 1.0)  # in units of the bound, which it cannot be below
     problem += last
-    loads: list[list[Any]] = [[] for _ in range(devices)]
+    loads: list[dict[str, list[tuple[Any, float]]]] = [defaultdict(list) for _ in range(devices)]
     goes: list[list[Any]] = []
     for number, member in enumerate(members):
         # Devices are alike: without loss the first member goes to the first of them, and so on.
@@ -172,10 +229,23 @@ def _solve(members: Sequence[Member], devices: int, bound: float) -> list[list[M
         ]
         problem += pulp.lpSum(own) == 1
         for device, variable in zip(choices, own, strict=True):
-            loads[device].append(variable * (member.seconds / bound))
+            loads[device][member.kind].append((variable, member.seconds / bound))
         goes.append(own)
-    for load in loads:
-        problem += pulp.lpSum(load) <= last
+    for device, load in enumerate(loads):
+        parts = []
+        for number, (kind, own) in enumerate(load.items()):
+            seconds = pulp.lpSum(variable * each for variable, each in own)
+            parts.append(seconds)
+            if not kind or limits.fewest == 1:
+                continue
+            # More than its seconds, unless so many share a program.
+            more = problem.add_variable(f"more_{device}_{number}", 0)
+            share = problem.add_variable(f"share_{device}_{number}", 0, 1, pulp.LpInteger)
+            problem += limits.fewest * share <= pulp.lpSum(variable for variable, _ in own)
+            most = (ALONE - 1) * math.fsum(each for _, each in own)
+            problem += more >= (ALONE - 1) * seconds - most * share
+            parts.append(more)
+        problem += pulp.lpSum(parts) <= last
     problem.solve(_solver())
     found: list[list[Member]] = [[] for _ in range(devices)]
     for member, own in zip(members, goes, strict=True):

@@ -18,6 +18,7 @@ from shoal.operate.why import point_text
 from shoal.plan.jobs import Job
 from shoal.plan.paths import parse
 from shoal.search.slot_names import number_of, validation_of
+from shoal.training.lane_limits import FEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,12 +79,18 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
     node = nodes.classes[nodes.needs["gpu"]]
     most = min(60 * node.minutes, 3600 * plan.settings.packing.hours)
     longest = most - (estimate.start_seconds or 0) if timed else math.inf
-    limits = Limits(devices, longest, node.gpu_memory_mb * 1e6 if node.gpus else math.inf)
+    room = node.gpu_memory_mb * 1e6 if node.gpus else math.inf
+    limits = Limits(devices, longest, room, FEWEST)
     packs: list[PlannedPack] = []
     for step in range(plan.steps.count):
         named = {_name(job, plan): job for job in trained if _step(job) == step}
         members = [
-            Member(name, float(estimate.training_seconds(job) or estimate.rows(job)), memory)
+            Member(
+                name,
+                float(estimate.training_seconds(job) or estimate.rows(job)),
+                memory,
+                _kind(job, plan, estimate),
+            )
             for name, job in named.items()
         ]
         packs += [
@@ -92,6 +99,13 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
             if len(each.members) > 1
         ]
     return packs
+
+
+def _kind(job: Job, plan: Plan, estimate: Estimate) -> str:
+    """What a specialist has in common with those that it may share a program with."""
+    point = plan.grid.get(job.wildcards["slot"], {})
+    model = {name: value for name, value in point.items() if name == "loss" or "." in name}
+    return settings_id(model, estimate.batch(job))
 
 
 def devices_of(settings: Settings) -> int | None:

@@ -14,6 +14,7 @@ from shoal.plan.jobs import Job
 from shoal.plan.past import benchmarks, newest
 from shoal.plan.paths import glob
 from shoal.plan.stages import STAGES
+from shoal.training.lane_limits import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -151,7 +152,7 @@ class Resources:
         return max((each.seconds for each in past), default=None), max(memory, default=None)
 
     def _members(self, members: Sequence[Mapping[str, str]]) -> tuple[float | None, float | None]:
-        """Of one process that trains slots with these wildcards in turn."""
+        """Of one process that trains slots with these wildcards, as many side by side as fit."""
         digests = [member["digest"] for member in members]
         if not members or not all(digest in self._entries for digest in digests):
             return None, None
@@ -161,8 +162,9 @@ class Resources:
             job = Job("train_specialist", member, (), entry["partition"])
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
-        overhead, rows = self._overhead_mb, max(entry["rows"]["train"] for entry in entries)
-        return seconds, None if overhead is None else overhead + self._data_mb(rows)
+        rows = sorted((entry["rows"]["train"] for entry in entries), reverse=True)[:MOST]
+        held = sum(map(self._data_mb, rows))
+        return seconds, None if self._overhead_mb is None else self._overhead_mb + held
 
     @cached_property
     def _index(self) -> PlannedIndex:

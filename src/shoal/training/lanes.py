@@ -34,13 +34,15 @@ from shoal.errors import DivergedError
 from shoal.terminal import say
 from shoal.training.adam import adamw_
 from shoal.training.keep import SAVE, end
+from shoal.training.lane_limits import FEWEST, MOST
 from shoal.training.lean import views
 from shoal.training.processes import set_random_state
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 
     from shoal.training.lean import LeanRun
+    from shoal.training.loop import Begun
     from shoal.training.module import Supervised
 
 LAYERS = (
@@ -60,12 +62,50 @@ LAYERS = (
 TILE = 32
 """Rows of a batch are a multiple of it; kernels for AVX-512 take as many numbers at a time."""
 
-FEWEST, MOST = 8, 32
-"""Models in a program; fewer are slower than one after the other, more hardly faster."""
-
 _LARGEST = 16_384
 _ROWS = 4096
 _HELD = 64
+
+
+def side_by_side(
+    trainings: Iterable[tuple[Hashable, Begun]],
+) -> Iterator[tuple[Begun, Exception | None]]:
+    """Do the steps of trainings, those of small models in lanes.
+
+    Args:
+        trainings: What each is, see :meth:`Lanes.train`, and the training, begun when it is taken.
+
+    Yields:
+        Each when it is over, not necessarily in order, and why it ended early, if it did.
+
+    Raises:
+        SystemExit: SIGTERM has told the process to end, see :meth:`Lanes.train`.
+    """
+    begun: dict[LeanRun, Begun] = {}
+    over: list[tuple[Begun, Exception | None]] = []
+
+    def line() -> Iterator[tuple[Hashable, LeanRun]]:
+        for kind, training in trainings:
+            if training.lean is None:
+                over.append((training, _ended_by(training.run)))
+            else:
+                begun[training.lean] = training
+                yield (kind, training.lean.batch_size), training.lean
+
+    for run in Lanes().train(line()):
+        yield begun.pop(run), run.failure
+        while over:
+            yield over.pop(0)
+    yield from over
+
+
+def _ended_by(work: Callable[[], None]) -> Exception | None:
+    """What some work raises; None where it ends well."""
+    try:
+        work()
+    except Exception as error:  # the training's own, whatever it is
+        return error
+    return None
 
 
 def most_lanes(module: Supervised, batch_size: int) -> int:
