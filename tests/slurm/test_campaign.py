@@ -119,6 +119,21 @@ def test_a_job_past_its_walltime_gets_more_and_goes_on(ran: Experiment, cluster:
     assert max(job.minutes for job in attempts if job.state == "COMPLETED") in (2, 4)
 
 
+def test_shards_share_a_job_where_snakemake_groups_them(ran: Experiment, cluster: Cluster):
+    """Two shards in a group are one job of one step, and give what two jobs give."""
+    tables = sorted(ran.generation.glob("split/*/rows/*/*.parquet"))
+    content = [path.read_bytes() for path in tables]
+    for path in tables:
+        path.unlink()
+    grouped = ("--groups", "split=split", "--group-components", "split=2")
+
+    result = cluster.run(ran, *grouped, "--until", "split", overrides="[nodes.first.memory_mb=500]")
+
+    assert result.returncode == 0, result.stderr[-5000:]
+    assert [path.read_bytes() for path in tables] == content
+    assert len(cluster.jobs()) == -(-len(tables) // 2)
+
+
 def test_a_node_that_is_drained_in_mid_run_costs_nothing(ran: Experiment, cluster: Cluster):
     """Its job ends, the next ones go elsewhere."""
     shutil.rmtree(ran.generation / "specialists")
