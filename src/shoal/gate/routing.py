@@ -13,6 +13,7 @@ from shoal.gate.softness import SOFTNESSES, best_softness
 from shoal.partitions.reader import halves
 from shoal.train_router.fit import fit_router, nearest_atom
 from shoal.train_router.router import Routes
+from shoal.train_specialists.experts import mixed
 from shoal.training.model import row_losses
 
 if TYPE_CHECKING:
@@ -109,15 +110,17 @@ def _softness(router: Router, compared: Compared, rows: Rows) -> tuple[float | N
     answers, widest = compared.answers, SOFTNESSES[-1]
     routes = router.softened(widest).route(rows["embedding"])
     alone = np.ones((len(compared.places), 1), dtype=np.float32)
-    first, second = (
+    both = [
         answers.mix(routes.experts[:, slot : slot + 1], alone, compared.places) for slot in (0, 1)
-    )
-    one = row_losses(first, rows["y"], compared.task)
+    ]
+    one = row_losses(both[0], rows["y"], compared.task)
     odds = (routes.weights[:, 1].astype(np.float64) / routes.weights[:, 0]) ** widest
     two = np.empty((len(one), len(SOFTNESSES)))
+    slots = np.tile(np.arange(2, dtype=np.int32), (len(one), 1))
     for at, softness in enumerate(SOFTNESSES):
-        share: NDArray[np.float64] = odds ** (1 / softness)
-        mixture = first + (share / (1 + share)).astype(np.float32)[:, None] * (second - first)
+        share: NDArray[np.float64] = 1 / (1 + odds ** (1 / softness))
+        weights = np.stack([share, 1 - share], axis=1).astype(np.float32)
+        mixture = mixed(lambda slot, some: both[slot][some], slots, weights)
         two[:, at] = row_losses(mixture, rows["y"], compared.task)
     known = compared.known
     found = best_softness(one[known], two[known], compared.confidence, compared.units[known])
