@@ -137,3 +137,15 @@ def test_a_flipped_bit_is_found_when_it_is_read(tmp_path: Path):
 
     with ShardRows(path) as rows, pytest.raises(CorruptError, match="array 'x' does not read"):
         rows.read("x")
+
+
+def test_an_array_of_no_numbers_per_row_is_read_as_it_was_written(tmp_path: Path):
+    """As labels are where there are none; zarr opens the file too."""
+    path, arrays = tmp_path / "a.zarr.zip", {**ARRAYS, "y": RowArray((0,), "float32")}
+    rows = {"x": np.ones((5, 2), np.float32), "y": np.empty((5, 0), np.float32)}
+
+    write_rows(path, 5, arrays, [rows], {})
+
+    with ShardRows(path) as store:
+        assert store.read("y", 1, 4).shape == (3, 0)
+    assert zarr.open_group(ZipStore(path, mode="r"), mode="r")["y"].shape == (5, 0)

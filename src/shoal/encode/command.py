@@ -109,7 +109,7 @@ def encode(
 
     arrays = {
         "x": RowArray(encoder.x_shape, encoder.x_dtype),
-        "y": RowArray((), encoder.label.dtype),
+        "y": RowArray(encoder.label.shape, encoder.label.dtype),
         "key": RowArray((KEY_BYTES,), "uint8"),
         "hash": RowArray((ROW_HASH_BYTES,), "uint8"),
         "fold": RowArray((), "uint8"),

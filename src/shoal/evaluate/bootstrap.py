@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from shoal.formats.scores import SCORES
 from shoal.formats.units import least_units, numbered
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Difference(NamedTuple):
 
     def is_better(self, metric: Metric) -> bool:
         """Whether the whole interval is on the side where the first model is better."""
-        return self.sign == (1 if metric == "accuracy" else -1)
+        return self.sign == SCORES[metric].sign
 
 
 def paired_bootstrap(
@@ -69,9 +70,9 @@ def paired_bootstrap(
 
     Args:
         a: One model's values by row, float64 ``(rows,)``: 0 or 1 for ``accuracy``, squared
-            errors for ``rmse``.
+            errors for ``rmse``, losses for ``loss``.
         b: The other model's, on the same rows.
-        statistic: ``accuracy`` (the mean) or ``rmse`` (the root of the mean).
+        statistic: ``rmse`` is the root of the mean, the others are the mean.
         resamples: Resamples of the units, drawn with replacement.
         seed: Seed of the draws.
         confidence: Of the interval.
@@ -146,5 +147,5 @@ def _expanded(outside: float, units: int) -> float:
 def _difference(totals: Floats, statistic: Metric) -> Floats:
     """Score of the first row of ``totals`` minus that of the second; the third counts rows."""
     means = totals[:2] / totals[2]
-    scores = means if statistic == "accuracy" else np.sqrt(means)
+    scores = np.sqrt(means) if statistic == "rmse" else means
     return np.asarray(scores[0] - scores[1])

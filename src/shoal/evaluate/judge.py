@@ -16,12 +16,14 @@ from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import training_flops
 from shoal.formats.provenance import made_from
+from shoal.formats.scores import SCORES
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
 from shoal.split.folds import unit_kind
 from shoal.train_specialists.experts import BASE, GENERALIST
 from shoal.training.metrics import measure
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +65,9 @@ class TestRows:
 
     Attributes:
         rows: Arrays by name, in order of partition and row hash.
-        answers: Probabilities ``(rows, classes)``, or numbers in the label's unit ``(rows,)``.
-        y: Class codes, or numbers in the label's unit.
+        answers: Probabilities ``(rows, classes)``, numbers in the label's unit ``(rows,)``, or
+            losses ``(rows,)``.
+        y: Class codes, or numbers in the label's unit; of the task ``own`` ``(rows, labels)``.
         leading: The specialist with the largest weight for each row at top 1; -1 is the base, -2
             the generalist.
         distance: Distance of each row to the nearest atom.
@@ -162,7 +165,7 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     index = Index(paths.index)
     said = Answers(paths.asked, index, "test", pool.experts.answer)
     tested = _tested(pool, said)
-    metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
+    metric = rules(pool.shapes.task).metric
     made_by = unit_kind(pool.columns, content["split"]["method"])
     scores, per_row = _scores(settings, metric, tested, pool, paths)
     units = tested.rows.get(UNIT)
@@ -179,14 +182,12 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "sentence": comparisons["sentence"],
         "units": comparisons["units"],
         "difference": comparisons["difference"],
-        "against_constant": comparisons["against_constant"],
         "bootstrap": comparisons["bootstrap"],
         "pool_top1": {**scores["pool_top1"], "interval": interval},
         "pool_top2": scores["pool_top2"],
         "ungated": scores["ungated"],
         "generalist": scores["generalist"],
         "random_partitions": scores["random_partitions"],
-        "constant": scores["constant"],
         "control": found,
         "leaks": checked["leaks"],
         "spellings": checked["spellings"],
@@ -196,6 +197,9 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "gate": _gate(pool, made_by),
         "rejection": _rejection(pool, said, tested),
     }
+    if "against_constant" in comparisons:
+        metrics["against_constant"] = comparisons["against_constant"]
+        metrics["constant"] = scores["constant"]
     _write_predictions(paths.predictions_out, tested, per_row, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
@@ -229,12 +233,14 @@ def _tested(pool: Pool, said: Answers) -> TestRows:
     answers |= {
         "generalist": said.answer(GENERALIST, np.arange(len(rows["y"]))),
         "random_partitions": said.by_chance,
-        "constant": np.tile(said.label_shares().astype(np.float32), (len(rows["y"]), 1)),
     }
-    y = rows["y"]
-    if pool.shapes.task == "regression":
-        answers = {name: pool.encoder.decode(a[:, 0]) for name, a in answers.items()}
-        y = pool.encoder.decode(y)
+    y, own = rows["y"], rules(pool.shapes.task)
+    if SCORES[own.metric].constant:
+        shares = said.label_shares().astype(np.float32)
+        answers["constant"] = np.tile(shares, (len(y), 1))
+    label = pool.encoder.label
+    answers = {name: own.told(answer, label) for name, answer in answers.items()}
+    y = own.told_labels(y, label)
     first = routes["pool_top1"]
     return TestRows(rows, answers, y, first.leading, first.distance)
 
@@ -313,15 +319,16 @@ def _write_predictions(
         "specialist": tested.leading,
         "distance": tested.distance,
     }
-    measure_name = "correct" if pool.shapes.task == "classification" else "squared_error"
-    if pool.shapes.task == "classification":
+    if pool.shapes.classes is not None:
         table["label"] = pa.array(_class_names(pool, tested.y), pa.string())
-    else:
+    elif pool.columns.label is not None:
         table["label"] = tested.y
     for name, answer in tested.answers.items():
-        said = answer.argmax(axis=1) if answer.ndim == 2 else answer
-        table[name] = pa.array(_class_names(pool, said)) if answer.ndim == 2 else said
-        table[f"{name}_{measure_name}"] = per_row[name]
+        if answer.ndim == 2:
+            table[name] = pa.array(_class_names(pool, answer.argmax(axis=1)))
+        elif pool.columns.label is not None:
+            table[name] = answer
+        table[f"{name}_{rules(pool.shapes.task).row_value}"] = per_row[name]
     with replacing(path) as aside:
         pyarrow.parquet.write_table(pa.table(table), aside)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shoal.gate.paired import Comparison
     from shoal.settings.learning import Gate, Model, Router
 
-    Ask = Callable[[int, NDArray[np.float32]], NDArray[np.float32]]
+    Ask = Callable[[int, NDArray[Any], NDArray[Any]], NDArray[np.float32]]
     Rows = Mapping[str, NDArray[Any]]
 
 _FOLDS = 2
@@ -61,7 +61,7 @@ def gate(
         specialists: Weights of every specialist; the chosen ones are read if they have to be asked
             about rows that they were not asked about yet.
         out: ``closed`` (experts whose rows go to the generalist), mean scores of these rows
-            (``validation``: accuracy, or minus the squared error of standardised labels), how many
+            (``validation``: accuracy, or minus squared error or own loss), how many
             ``rows`` were compared, of how many ``units``, and how many of these it takes at least
             (``least_units``), the comparisons, the ledger.
         threads: CPU threads; the bits depend on it.
@@ -74,6 +74,7 @@ def gate(
     from shoal.partitions.reader import Index, halves
     from shoal.train_router.command import routing_places
     from shoal.training.determinism import deterministic
+    from shoal.training.tasks import rules
 
     deterministic(threads)
     ledger = Ledger("gate")
@@ -85,7 +86,7 @@ def gate(
     routes = _routes(routing, assigner_path, answers, places, rows, shapes.task, ledger)
     routed = answers.mix(routes.experts, routes.weights, places)
     whole = answers.answer(GENERALIST, places)
-    own_scores, others = (_scores(each, rows["y"], shapes.task) for each in (routed, whole))
+    own_scores, others = (rules(shapes.task).gains(each, rows["y"]) for each in (routed, whole))
     lead = routes.leading
     compared = halves(rows) == 1
     units = numbered(rows.get(UNIT), len(lead))[0].astype(np.uint64)
@@ -145,7 +146,7 @@ def _specialists(
         tensors, meta = load_state(chosen()[number], AtPoint)
         return trained_model(model_at(model, meta["point"]), shapes, tensors)
 
-    return lambda number, x: predict(net(number), x, shapes.task)
+    return lambda number, x, y: predict(net(number), x, shapes.task, y=y)
 
 
 def _routes(
@@ -182,10 +183,3 @@ def _routes(
         own_places.append(own)
     order = np.argsort(np.concatenate(own_places), kind="stable")
     return Routes(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
-
-
-def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
-    """Score of each row, higher is better."""
-    from shoal.training.metrics import row_correct, row_squared_error
-
-    return -row_squared_error(answer, y) if task == "regression" else row_correct(answer, y)

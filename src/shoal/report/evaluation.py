@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shoal.formats.scores import SCORES
 from shoal.formats.text import number_text
 from shoal.formats.units import NAMES, units_text
 from shoal.report.page import render, svg
 from shoal.report.plots import COLOURS, colour, interval_svg, map_svg
 from shoal.report.words import (
-    METRIC_NAMES,
     best,
     checked_line,
     contender_title,
@@ -166,7 +166,7 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
     decimals = metrics_decimals(metrics)
     ends = difference["value"], difference["low"], difference["high"]
     value, low, high = (number_text(number, decimals, sign=True) for number in ends)
-    interval = interval_svg(ends, (value, low, high), lower_is_better=metric == "rmse")
+    interval = interval_svg(ends, (value, low, high), lower_is_better=SCORES[metric].sign < 0)
     found = contenders(metrics)
     units = metrics.get("units")
     kind = units["kind"] if units else None
@@ -182,8 +182,9 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         details.experiment,
         metrics=metrics,
         details=details,
-        metric=METRIC_NAMES[metric],
-        is_class=metric == "accuracy",
+        metric=SCORES[metric].title,
+        is_class=metrics["generalist"]["log_loss"] is not None,
+        sign=SCORES[metric].sign,
         decimals=decimals,
         gate=gate_line(metrics["gate"]),
         incomplete=[incomplete_line(lack) for lack in metrics["incomplete"]],

@@ -118,6 +118,21 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _labels_are_of_the_task(self) -> Settings:
+        if self.sources.task == "own":
+            if self.sources.shuffle_labels:
+                raise ValueError(
+                    "sources.shuffle_labels: where sources.task is own there is no answer at "
+                    "chance to compare with"
+                )
+            if self.split.method == "stratified":
+                raise ValueError(
+                    "split.method: 'stratified' needs one label, and sources.task is own; choose "
+                    "random or hash"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _partition_does_not_see_the_label(self) -> Settings:
         column = getattr(self.cluster, "column", None)
         if column is not None and self.sources.columns.get(column) == "label":

@@ -31,7 +31,8 @@ class Training(Section):
     """How base, specialists and baselines are trained."""
 
     loss: Literal["auto", "cross_entropy", "mse", "huber"] = Field(
-        description="loss of a plain module; auto: cross_entropy for classes, mse for numbers"
+        description="loss of a plain module; auto: cross_entropy for classes, mse for numbers, and "
+        "what the model says itself where sources.task is own"
     )
     lr: PositiveFloat = Field(description="learning rate of AdamW, decayed by a half cosine")
     weight_decay: NonNegativeFloat = Field(description="weight decay of AdamW")

@@ -146,7 +146,7 @@ class Sketch:
             hashes, there = _group_hashes(rows[name])
             counted = there & (folds != OUTSIDE)
             self._parts["group"].append((hashes[counted], folds[counted], places[counted]))
-        if len(self._labels) < 2:
+        if columns.label is not None and len(self._labels) < 2:
             training = rows[columns.label].filter(folds == TRAIN)
             self._labels |= set(training.unique().to_pylist()[:2])
         for spellings in self._spellings:

@@ -1,4 +1,4 @@
-"""Scores of predictions on rows: accuracy, log-loss, RMSE, calibration, the worst partition."""
+"""Scores of predictions on rows: accuracy, log-loss, RMSE, a model's own loss, calibration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from shoal.errors import ModelError
+from shoal.formats.scores import SCORES
 from shoal.formats.units import least_units, numbered
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class WorstPartition(TypedDict):
 
 
 class ContenderScores(TypedDict):
-    """Numbers about a contender; log-loss and calibration are None in regression."""
+    """Numbers about a contender; log-loss and calibration are None but for classes."""
 
     score: float
     log_loss: float | None
@@ -98,12 +99,22 @@ def row_squared_error(prediction: Array, y: Array) -> Floats:
     return np.asarray((flat - y.astype(np.float64)) ** 2)
 
 
+def row_loss(losses: Array) -> Floats:
+    """Losses that a model says itself, float64 ``(rows,)``.
+
+    Raises:
+        ModelError: One is not finite.
+    """
+    _check_finite(losses)
+    return np.asarray(losses, dtype=np.float64)
+
+
 def score(metric: Metric, per_row: Array) -> float:
     """A metric from its per-row values.
 
     Args:
-        metric: ``accuracy`` (mean of :func:`row_correct`) or ``rmse`` (root of the mean of
-            :func:`row_squared_error`).
+        metric: ``accuracy`` (mean of :func:`row_correct`), ``rmse`` (root of the mean of
+            :func:`row_squared_error`) or ``loss`` (mean of :func:`row_loss`).
         per_row: float64 ``(rows,)``.
 
     Raises:
@@ -112,7 +123,7 @@ def score(metric: Metric, per_row: Array) -> float:
     if len(per_row) == 0:
         raise ValueError("a score needs at least one row")
     mean = float(np.mean(per_row, dtype=np.float64))
-    return mean if metric == "accuracy" else mean**0.5
+    return mean**0.5 if metric == "rmse" else mean
 
 
 def accuracy(probability: Array, y: Array) -> float:
@@ -168,7 +179,7 @@ def worst_partition(
     That is :data:`WORST_ROWS` rows, and :data:`WORST_UNITS` units.
 
     Args:
-        metric: ``accuracy`` (the lowest is worst) or ``rmse`` (the highest is).
+        metric: Where higher is better the lowest is worst, else the highest.
         per_row: float64 ``(rows,)``, as :func:`score` takes.
         partition: Partition of each row, integers ``(rows,)``; rows of none have a negative one
             and are left out.
@@ -187,7 +198,7 @@ def worst_partition(
     scores = partition_scores(metric, per_row, partition)
     if not rows:
         return None
-    sign = 1 if metric == "accuracy" else -1
+    sign = SCORES[metric].sign
     worst = min(rows, key=lambda p: (sign * scores[p], p))
     return WorstPartition(partition=worst, score=scores[worst], rows=rows[worst], units=held[worst])
 
@@ -211,8 +222,8 @@ def measure(
     """All numbers about one contender's predictions.
 
     Args:
-        metric: ``accuracy`` for classes, ``rmse`` for numbers.
-        prediction: Probabilities ``(rows, classes)``, or numbers ``(rows,)``.
+        metric: ``accuracy`` for classes, ``rmse`` for numbers, ``loss`` for losses.
+        prediction: Probabilities ``(rows, classes)``, or numbers or losses ``(rows,)``.
         y: Labels ``(rows,)``.
         partition: Partition of each row ``(rows,)``.
         bins: Bins of the calibration error.
@@ -221,9 +232,11 @@ def measure(
     Returns:
         The numbers, and the per-row values of the metric for the bootstrap.
     """
+    loss = calibration = None
     if metric == "rmse":
         errors = row_squared_error(prediction, y)
-        loss = calibration = None
+    elif metric == "loss":
+        errors = row_loss(prediction)
     else:
         errors = row_correct(prediction, y)
         loss = log_loss(prediction, y)

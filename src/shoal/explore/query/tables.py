@@ -161,10 +161,10 @@ TABLES: dict[str, Table | View] = {
         "a contender's error on one partition's test rows: share wrong, or RMSE; lower is better",
         ("evaluation", "partition", "contender", "rows", "error"),
         """WITH scores AS (
-               UNPIVOT predictions ON COLUMNS('_(correct|squared_error)$')
+               UNPIVOT predictions ON COLUMNS('_(correct|squared_error|loss)$')
                INTO NAME measure VALUE value)
            SELECT evaluation, partition,
-                  regexp_replace(measure, '_(correct|squared_error)$', '') AS contender,
+                  regexp_replace(measure, '_(correct|squared_error|loss)$', '') AS contender,
                   count(*) AS rows,
                   CASE WHEN suffix(measure, '_correct') THEN 1 - avg(value)
                        ELSE sqrt(avg(value)) END AS error

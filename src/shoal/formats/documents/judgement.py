@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from shoal.formats.documents.index import HeldRows
 from shoal.formats.documents.ledger import Artifact
+from shoal.formats.kinds import Metric
 
 
 class Comparison(TypedDict):
@@ -201,7 +202,7 @@ class Comparisons(TypedDict):
 class Metrics(Artifact, Comparisons):
     """``metrics.json``."""
 
-    metric: Literal["accuracy", "rmse"]
+    metric: Metric
     rows: HeldRows
     partitions: int
     pool_top1: PoolScores
@@ -209,7 +210,7 @@ class Metrics(Artifact, Comparisons):
     ungated: Scores
     generalist: Scores
     random_partitions: Scores
-    constant: Scores
+    constant: NotRequired[Scores]
     control: Control | None
     leaks: NotRequired[Leaks]
     spellings: NotRequired[list[Spellings]]
