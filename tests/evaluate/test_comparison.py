@@ -4,7 +4,7 @@ import numpy as np
 
 from shoal.evaluate.verdict import compared
 from shoal.settings.learning import Evaluate
-from shoal.training.metrics import score
+from shoal.training.metrics import row_values, score
 
 SETTINGS = Evaluate(bootstrap=300, calibration_bins=10, map="pca", map_rows=10, seed=0)
 
@@ -61,3 +61,20 @@ def test_a_loss_without_a_constant_answer_is_compared_with_the_generalists_alone
     assert (said["verdict"], "against_constant" in said) == ("helps", False)
     assert "loss 0." in said["sentence"]
     assert "lower is better" in said["sentence"]
+
+
+def test_the_score_that_is_asked_for_decides():
+    """The pool is right more often, and the generalist on the class that is rare."""
+    y = np.repeat([0, 1], [270, 30])
+    always, rarely = np.zeros(300), np.where(np.arange(300) % 5 == 0, 1 - y, y)
+    per_row = {
+        metric: {
+            name: row_values(metric, np.eye(2)[said.astype(int)], y)
+            for name, said in {"pool_top1": always, "generalist": rarely}.items()
+        }
+        for metric in ("accuracy", "balanced_accuracy")
+    }
+
+    verdicts = {metric: found(each, metric=metric)["verdict"] for metric, each in per_row.items()}
+
+    assert verdicts == {"accuracy": "helps", "balanced_accuracy": "hurts"}

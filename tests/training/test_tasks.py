@@ -15,7 +15,9 @@ from shoal.formats.shapes import Shapes
 from shoal.settings.learning import Model
 from shoal.train_specialists.experts import Experts, mixed
 from shoal.training.model import answer_flops, build_model, predict, predictions, row_losses
+from shoal.training.module import trainable
 from shoal.training.tasks import rules
+from tests.trainings import TRAINING
 
 SURVIVAL = Shapes(
     x_shape=[3],
@@ -190,3 +192,25 @@ def test_a_model_that_does_not_keep_to_it_is_one_line(name: str, message: str):
     """It is refused when it is built, before anything is trained."""
     with pytest.raises(ModelError, match=message):
         built(name)
+
+
+def test_a_plain_module_learns_by_the_losses_that_it_says():
+    """Also one for classes; a loss that the settings name goes first."""
+
+    class Weighted(nn.Linear):
+        def row_losses(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+            x, y = batch
+            weights = torch.tensor([1.0, 10.0])
+            return nn.functional.cross_entropy(self(x), y, weights, reduction="none")
+
+    x, y = torch.ones(4, 3), torch.tensor([0, 1, 1, 0])
+    net = Weighted(3, 2)
+
+    own = trainable(net, TRAINING, "classification").training_step((x, y))
+    entropy = TRAINING.model_copy(update={"loss": "cross_entropy"})
+    named = trainable(net, entropy, "classification").training_step((x, y))
+
+    assert own == net.row_losses((x, y)).mean()
+    assert named.detach().numpy() == pytest.approx(
+        nn.functional.cross_entropy(net(x), y).detach().numpy()
+    )

@@ -165,7 +165,8 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     index = Index(paths.index)
     said = Answers(paths.asked, index, "test", pool.experts.answer)
     tested = _tested(pool, said)
-    metric = rules(pool.shapes.task).metric
+    decides = settings.metric
+    metric = rules(pool.shapes.task).metric if decides == "auto" else decides
     made_by = unit_kind(pool.columns, content["split"]["method"])
     scores, per_row = _scores(settings, metric, tested, pool, paths)
     units = tested.rows.get(UNIT)
@@ -200,7 +201,7 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     if "against_constant" in comparisons:
         metrics["against_constant"] = comparisons["against_constant"]
         metrics["constant"] = scores["constant"]
-    _write_predictions(paths.predictions_out, tested, per_row, pool)
+    _write_predictions(paths.predictions_out, tested, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
@@ -303,9 +304,7 @@ def _rejection(pool: Pool, said: Answers, tested: TestRows) -> Rejection | None:
     }
 
 
-def _write_predictions(
-    path: Path, tested: TestRows, per_row: dict[str, NDArray[np.float64]], pool: Pool
-) -> None:
+def _write_predictions(path: Path, tested: TestRows, pool: Pool) -> None:
     """Write one row per test row: key, label, partition, specialist, each contender's answer."""
     import pyarrow as pa
     import pyarrow.parquet
@@ -319,6 +318,7 @@ def _write_predictions(
         "specialist": tested.leading,
         "distance": tested.distance,
     }
+    own = rules(pool.shapes.task)
     if pool.shapes.classes is not None:
         table["label"] = pa.array(_class_names(pool, tested.y), pa.string())
     elif pool.columns.label is not None:
@@ -328,7 +328,7 @@ def _write_predictions(
             table[name] = pa.array(_class_names(pool, answer.argmax(axis=1)))
         elif pool.columns.label is not None:
             table[name] = answer
-        table[f"{name}_{rules(pool.shapes.task).row_value}"] = per_row[name]
+        table[f"{name}_{own.row_value}"] = own.values(answer, tested.y)
     with replacing(path) as aside:
         pyarrow.parquet.write_table(pa.table(table), aside)
 

@@ -106,8 +106,7 @@ def compared(
         counted,
         no_better,
     )
-    # Its difference to a model without errors, or without a right answer, is the score itself.
-    alone = paired_bootstrap(a, np.zeros_like(a), metric, resamples, seed, units=units)
+    alone = paired_bootstrap(a, None, metric, resamples, seed, units=units)
     found: Comparisons = {
         "units": counted,
         "verdict": word,

@@ -9,7 +9,18 @@ ColumnKind = Literal[
 ]
 Task = Literal["classification", "regression", "own"]
 """Labels are classes, or numbers; or the model has a loss of its own, with any labels or none."""
-Metric = Literal["accuracy", "rmse", "loss"]
+Metric = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "auroc",
+    "average_precision",
+    "log_loss",
+    "rmse",
+    "mae",
+    "r2",
+    "loss",
+]
 Fold = Literal["train", "validation", "test"]
 
 FOLDS: tuple[Fold, ...] = ("train", "validation", "test")

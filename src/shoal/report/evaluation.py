@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.scores import SCORES
-from shoal.formats.text import number_text
+from shoal.formats.scores import SCORES, scores_of
+from shoal.formats.text import number_text, score_decimals
 from shoal.formats.units import NAMES, units_text
 from shoal.report.page import render, svg
 from shoal.report.plots import COLOURS, colour, interval_svg, map_svg
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.index import Counts
     from shoal.formats.documents.judgement import Metrics
     from shoal.formats.documents.plan import RunSettings
+    from shoal.formats.kinds import Metric
 
 _METHODS = {"pca": "principal components", "umap": "UMAP"}
 
@@ -183,7 +184,9 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         metrics=metrics,
         details=details,
         metric=SCORES[metric].title,
-        is_class=metrics["generalist"]["log_loss"] is not None,
+        is_class=SCORES[metric].task == "classification",
+        scores=SCORES,
+        others=_others(metrics),
         sign=SCORES[metric].sign,
         decimals=decimals,
         gate=gate_line(metrics["gate"]),
@@ -214,6 +217,17 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         settings=json.dumps(details.settings, indent=2, ensure_ascii=False),
         digests="\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),
     )
+
+
+def _others(metrics: Metrics) -> dict[Metric, int]:
+    """Scores besides the one that decides, and the decimals that they are shown with."""
+    known = [each.get("scores", {}) for each in contenders(metrics).values()]
+    decimals = {}
+    for name in scores_of(SCORES[metrics["metric"]].task):
+        values = [value for each in known if (value := each.get(name)) is not None]
+        if name != metrics["metric"] and values:
+            decimals[name] = score_decimals(name, values)
+    return decimals
 
 
 def _equality(metrics: Metrics) -> str:

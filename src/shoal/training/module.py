@@ -90,7 +90,10 @@ def trainable(
     """
     if is_lightning(model):
         return model
-    loss = rules(task).loss if training.loss == "auto" else training.loss
+    loss: str | None = training.loss
+    if loss == "auto":
+        says = callable(getattr(model, "row_losses", None))
+        loss = None if says else rules(task).loss
     return Supervised(model, loss, training)
 
 

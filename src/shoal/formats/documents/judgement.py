@@ -81,6 +81,7 @@ class Scores(TypedDict):
     """A contender on the test rows."""
 
     score: float
+    scores: NotRequired[dict[str, float | None]]
     log_loss: float | None
     calibration_error: float | None
     worst_partition: Worst | None
