@@ -246,7 +246,7 @@ def _weights(seed: int) -> dict[str, NDArray[Any]]:
     return weights(build_model(MODEL, SHAPES, seed))
 
 
-def _refused(expert: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _refused(expert: int, x: NDArray[Any], _: NDArray[Any]) -> NDArray[np.float32]:
     raise AssertionError(f"expert {expert} was not asked about {len(x)} rows")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -61,9 +61,9 @@ class Asked:
         ]
         self.answers = Answers(reversed(paths), self.index, fold, self._ask)
 
-    def _ask(self, expert: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _ask(self, expert: int, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float32]:
         self.asked_anew.append(len(x))
-        return self.experts.answer(expert, x)
+        return self.experts.answer(expert, x, y)
 
     def routes(
         self, layout: Layout, k: int, settings: NearestAtom

@@ -43,7 +43,7 @@ IMPORTS = {
     "pool-build": "",
     "drift-sample": "pyarrow",
     "evaluate-drift": "pyarrow",
-    "evaluate": f"torch {ARROW} jinja2 scipy",
+    "evaluate": f"torch {ARROW} jinja2 scipy sklearn",
     "pool-publish": "pyarrow",
     "answers": f"{ARROW} jinja2 scipy statsmodels",
 }

@@ -1,4 +1,4 @@
-"""Classes and numbers as labels."""
+"""Classes, numbers, and any numbers of a model's own as labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoal.errors import DataError
 
 def surveyed(task, *batches):
     kind = pa.string() if task == "classification" else pa.float64()
-    survey = LabelSurvey("y", task)
+    survey = LabelSurvey(["y"], task)
     for batch in batches:
         survey.add(pa.table({"y": pa.array(batch, kind)}))
     return survey
@@ -76,3 +76,14 @@ def test_a_constant_label_is_refused(task, labels, message):
     """Nothing can be learnt from one class or one number; column and value are named."""
     with pytest.raises(DataError, match=message):
         surveyed(task, labels).label()
+
+
+def test_labels_of_a_loss_of_ones_own_are_numbers_as_they_are():
+    """One per column, in the columns' order; without a column a row has none."""
+    table = pa.table({"time": [3.5, 20.0], "event": [1.0, 0.0]})
+    both, none = (LabelSurvey(names, "own").label() for names in (["time", "event"], []))
+
+    assert both.encode(table).tolist() == [[3.5, 1.0], [20.0, 0.0]]
+    assert both.encode(table).dtype == np.float32
+    assert none.encode(table).shape == (2, 0)
+    assert label_from_state(both.model_dump()) == both

@@ -167,3 +167,36 @@ def test_units_that_are_alike_are_drawn_together_as_if_one_by_one(monkeypatch, g
 
     assert together != one_by_one
     assert together == pytest.approx(one_by_one, abs=0.003)
+
+
+def test_a_score_that_is_no_mean_is_scored_anew_in_each_resample():
+    """R² is a function of means too, so its interval is that of resampled sums."""
+    rng = np.random.default_rng(5)
+    y = rng.normal(size=200)
+    a, b = (np.stack([y + rng.normal(0, sd, 200), y], axis=1) for sd in (0.3, 0.6))
+
+    found = paired_bootstrap(a, b, "r2", 400, 1)
+    again = paired_bootstrap(a, b, "r2", 400, 1)
+
+    errors = [(values[:, 0] - y) ** 2 for values in (a, b)]
+    spread = ((y - y.mean()) ** 2).mean()
+    gain = errors[1] - errors[0]
+    assert found.value == pytest.approx(gain.mean() / spread)
+    assert found == again
+    assert 0.7 < (found.high - found.low) / (4 * gain.std() / spread / 200**0.5) < 1.4
+    assert paired_bootstrap(a, None, "r2", 50, 1).value == pytest.approx(
+        1 - errors[0].mean() / spread
+    )
+
+
+def test_rows_of_a_unit_are_drawn_together_whatever_the_score():
+    """Ten copies of a row in a unit say no more than the row."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, size=60)
+    values = np.stack([rng.integers(0, 2, size=60), y], axis=1).astype(float)
+    unit = np.arange(60, dtype=np.uint64)
+
+    single = paired_bootstrap(values, None, "f1", 100, 1)
+    copied = paired_bootstrap(values.repeat(10, axis=0), None, "f1", 100, 1, units=unit.repeat(10))
+
+    assert copied == pytest.approx(single)

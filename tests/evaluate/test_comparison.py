@@ -4,18 +4,18 @@ import numpy as np
 
 from shoal.evaluate.verdict import compared
 from shoal.settings.learning import Evaluate
-from shoal.training.metrics import score
+from shoal.training.metrics import row_values, score
 
 SETTINGS = Evaluate(bootstrap=300, calibration_bins=10, map="pca", map_rows=10, seed=0)
 
 
-def found(per_row, units=None, made_by=None):
+def found(per_row, units=None, made_by=None, metric="rmse"):
     """Scores by row of these contenders, at equal FLOPs."""
     measured = {
-        name: {"score": score("rmse", values), "train_flops": 1.0}
+        name: {"score": score(metric, values), "train_flops": 1.0}
         for name, values in per_row.items()
     }
-    said, interval = compared(SETTINGS, "rmse", measured, per_row, "pool_top1", units, made_by)
+    said, interval = compared(SETTINGS, metric, measured, per_row, "pool_top1", units, made_by)
     return said | {"interval": interval}
 
 
@@ -48,3 +48,33 @@ def test_a_pool_that_beats_the_generalist_but_no_constant_does_not_help():
     assert said["difference"]["high"] < 0
     assert said["against_constant"]["contender"] == "pool_top1"
     assert said["sentence"].startswith("No model is better than a constant answer: RMSE is 0.7")
+
+
+def test_a_loss_without_a_constant_answer_is_compared_with_the_generalists_alone():
+    """Lower is better; nothing is said of a constant."""
+    rng = np.random.default_rng(0)
+    generalist = rng.random(300)
+    per_row = {"pool_top1": generalist - 0.1, "generalist": generalist}
+
+    said = found(per_row, metric="loss")
+
+    assert (said["verdict"], "against_constant" in said) == ("helps", False)
+    assert "loss 0." in said["sentence"]
+    assert "lower is better" in said["sentence"]
+
+
+def test_the_score_that_is_asked_for_decides():
+    """The pool is right more often, and the generalist on the class that is rare."""
+    y = np.repeat([0, 1], [270, 30])
+    always, rarely = np.zeros(300), np.where(np.arange(300) % 5 == 0, 1 - y, y)
+    per_row = {
+        metric: {
+            name: row_values(metric, np.eye(2)[said.astype(int)], y)
+            for name, said in {"pool_top1": always, "generalist": rarely}.items()
+        }
+        for metric in ("accuracy", "balanced_accuracy")
+    }
+
+    verdicts = {metric: found(each, metric=metric)["verdict"] for metric, each in per_row.items()}
+
+    assert verdicts == {"accuracy": "helps", "balanced_accuracy": "hurts"}

@@ -161,3 +161,15 @@ def test_a_store_without_sources_has_no_hashes(tmp_path):
 
     with ShardRows(tmp_path / "a.zarr.zip") as store, pytest.raises(CorruptError, match="'hash'"):
         store.read("hash")
+
+
+def test_an_array_of_no_numbers_per_row_is_read_as_it_was_written(tmp_path: Path):
+    """As labels are where there are none; zarr opens the file too."""
+    path, arrays = tmp_path / "a.zarr.zip", {**ARRAYS, "y": RowArray((0,), "float32")}
+    rows = {"x": np.ones((5, 2), np.float32), "y": np.empty((5, 0), np.float32)}
+
+    write_rows(path, 5, arrays, [rows], {})
+
+    with ShardRows(path) as store:
+        assert store.read("y", 1, 4).shape == (3, 0)
+    assert zarr.open_group(ZipStore(path, mode="r"), mode="r")["y"].shape == (5, 0)

@@ -15,7 +15,7 @@ from shoal.gate.shares import (
 
 def mixed(specialist, generalist):
     """Gains by the probabilities that each gives the label."""
-    return mixture_gains(-np.log(specialist), -np.log(generalist))
+    return mixture_gains(-np.log(specialist), -np.log(generalist), LEAST_PROBABILITY)
 
 
 def drawn(better, rows, seed=0, experts=4):

@@ -190,5 +190,5 @@ def test_the_project_may_lie_anywhere(project, monkeypatch):
 
 def test_a_declared_file_that_is_not_there_is_one_line(project):
     """Planning says which."""
-    with pytest.raises(SettingsError, match=r"^model\.files: gone\.bin: No such file"):
+    with pytest.raises(SettingsError, match=r"^gone\.bin: a file that settings name: No such file"):
         code_digest("train_specialists.command", ["net.Net"], ["gone.bin"])

@@ -41,13 +41,13 @@ def put(keys: str, value: object) -> Callable[[Json], None]:
 
 DOCUMENTS = [
     ("columns.json", put("kinds.a", "secret"), "kinds.a: Input should be 'numeric'"),
-    ("columns.json", put("task", "ranking"), "task: Input should be 'classification' or"),
+    ("columns.json", put("task", "ranking"), "task: Input should be 'classification', "),
     ("columns.json", put("order", ["a"]), r"order: \['a'\] are not the columns"),
     ("columns.json", put("kinds.a", "label"), r"kinds: \['a', 'label'\] are labels"),
     ("columns.json", put("kinds.a", "image"), r"image_shapes: \[\] are not the columns of arrays"),
     ("columns.json", put("more", 1), "more: "),
     ("shapes.json", put("outputs", 3), "outputs: 3, not one per class"),
-    ("shapes.json", put("outputs", -1), "outputs: -1"),
+    ("shapes.json", put("outputs", -1), "outputs: "),
     ("shapes.json", put("x_shape", [2]), r"feature_names: 3 names of a row of shape \[2\]"),
     ("shapes.json", put("x_shape", []), r"feature_names: 3 names"),
     ("shapes.json", put("x_shape", [1, 3]), r"x_shape: \(1, 3\), but the pool's other files"),

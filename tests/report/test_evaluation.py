@@ -361,3 +361,16 @@ def test_the_page_says_first_that_nothing_beats_a_constant(metrics, details):
     assert f'<h1 class="no-better-than-constant">{said}</h1>' in page
     assert "h1.no-better-than-constant" in page
     assert '<svg class="interval"' not in page
+
+
+def test_the_scores_that_do_not_decide_are_columns_too(metrics, details):
+    """All of the task's, the one that decides first; what is not defined is a dash."""
+    scores = {"accuracy": 0.861, "f1": 0.8123, "auroc": None, "log_loss": 0.41}
+    names = ("pool_top1", "pool_top2", "generalist", "random_partitions", "constant")
+    changed = {name: metrics[name] | {"scores": scores} for name in names}
+    changed["generalist"]["scores"] = scores | {"auroc": 0.93456}
+
+    text = Reader(report_page(metrics | changed, details)).text
+
+    assert "Contender accuracy F1 AUROC log-loss Calibration error Worst partition" in text
+    assert "0.842 0.812 0.935 0.4100" in text

@@ -95,6 +95,8 @@ def test_overrides_change_settings_and_add_grid_dimensions():
             "grid.loss=[auto,huber]",
             "^grid.loss: 'huber' is a loss of regression, but sources.task is",
         ),
+        ("evaluate.metric=r2", "^evaluate.metric: 'r2' is no score of sources.task .*: accuracy"),
+        ("evaluate.metric=auc", "^evaluate.metric: Input should be 'accuracy', "),
         ("train_specialists.lr=inf", "^train_specialists.lr: inf is not a finite number$"),
         ("model.width=nan", "^model.width: nan is not a finite number$"),
         ("cluster.partitions=[x]", "^cluster.partitions: "),
@@ -115,6 +117,21 @@ def test_a_wrong_override_is_one_line_with_the_nearest_name(override: str, messa
         compose(CONFIG, "demo", [override])
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluate.metric=accuracy", "no score of sources.task own; its scores: loss$"),
+        ("sources.shuffle_labels=true", "^sources.shuffle_labels: where sources.task is own"),
+        ("split=stratified", "^split.method: 'stratified' needs one label"),
+        ("train_specialists.loss=mse", "is a loss of regression, but sources.task is own$"),
+    ],
+)
+def test_what_needs_one_label_is_refused_where_the_model_has_a_loss_of_its_own(override, message):
+    """Nobody else knows what is right."""
+    with pytest.raises(SettingsError, match=message):
+        compose(CONFIG, "demo", ["sources.task=own", override])
 
 
 CALLED = "# @package _global_\nname: tiny\nsources: {files: [a.csv]}\ngrid: {lr: [0.1]}\n"

@@ -240,8 +240,8 @@ def test_the_first_missing_label_is_found():
     """The place of the first null label is known, or that there is none."""
     frozen = columns(y="label")
 
-    assert label_is_missing(typed(pa.table({"y": ["a", ""]}), frozen, "a"), frozen) == 1
-    assert label_is_missing(typed(pa.table({"y": ["a", "b"]}), frozen, "a"), frozen) is None
+    assert label_is_missing(typed(pa.table({"y": ["a", ""]}), frozen, "a"), "y") == 1
+    assert label_is_missing(typed(pa.table({"y": ["a", "b"]}), frozen, "a"), "y") is None
 
 
 def test_rows_to_predict_need_their_inputs_only():

@@ -267,3 +267,14 @@ def test_metadata_that_is_not_pandas_own_says_nothing(metadata):
     head = pa.table({"x": [1], "y": ["a"]}).replace_schema_metadata({b"pandas": metadata})
 
     assert infer({"a": head}, {"y": "label"}, "classification").inputs == ["x"]
+
+
+def test_a_loss_of_the_models_own_takes_any_number_of_labels():
+    """None, or several; a class or a number is still one."""
+    head = pa.table({"x": [1.0, 2.0], "time": [3.0, 4.0], "event": [0.0, 1.0]})
+    two = {"time": "label", "event": "label"}
+
+    assert infer({"a": head}, two, "own").labels == ["time", "event"]
+    assert infer({"a": head}, {}, "own").labels == []
+    with pytest.raises(SourceError, match="all of kind label, which one column can be"):
+        infer({"a": head}, two, "regression")

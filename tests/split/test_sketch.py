@@ -28,7 +28,7 @@ def made(columns, content, folds):
     """A split table of some values."""
     arrays = {name: pa.array(list(values)) for name, values in content.items()}
     table = pa.table(arrays)
-    contents = [repr(row) for row in table.select([*columns.inputs, columns.label]).to_pylist()]
+    contents = [repr(row) for row in table.select([*columns.inputs, *columns.labels]).to_pylist()]
     added = {
         tables.KEY: tables.key_array(row_keys(table, columns)),
         tables.FOLD: pa.array(folds, pa.uint8()),

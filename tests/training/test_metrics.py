@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from shoal.errors import ModelError
+from shoal.errors import DataError, ModelError
+from shoal.formats.scores import scores_of
 from shoal.training.metrics import (
     LOWEST_PROBABILITY,
     accuracy,
@@ -14,6 +15,7 @@ from shoal.training.metrics import (
     row_correct,
     row_log_loss,
     row_squared_error,
+    row_values,
     score,
     worst_partition,
 )
@@ -142,6 +144,7 @@ def test_measure_of_numbers_has_neither_log_loss_nor_calibration():
     assert errors.tolist() == [4.0] * 20
     assert numbers == {
         "score": 2.0,
+        "scores": {"rmse": 2.0, "mae": 2.0, "r2": pytest.approx(1 - 4 / 33.25)},
         "log_loss": None,
         "calibration_error": None,
         "worst_partition": {"partition": 0, "score": 2.0, "rows": 20, "units": 20},
@@ -153,7 +156,8 @@ def test_measure_of_classes_has_all_numbers():
     numbers, correct = measure("accuracy", PROBABILITY, Y, Y, bins=15)
 
     assert correct.mean() == numbers["score"] == accuracy(PROBABILITY, Y)
-    assert numbers["log_loss"] == log_loss(PROBABILITY, Y)
+    assert numbers["log_loss"] == numbers["scores"]["log_loss"] == log_loss(PROBABILITY, Y)
+    assert list(numbers["scores"]) == scores_of("classification")
     assert numbers["calibration_error"] == calibration_error(PROBABILITY, Y, 15)
 
 
@@ -180,3 +184,46 @@ def test_shapes_that_disagree_are_refused():
         row_correct(np.zeros((3, 2)), np.zeros(2, dtype=int))
     with pytest.raises(ValueError, match="do not match partitions"):
         partition_scores("rmse", np.zeros(3), np.zeros(2, dtype=int))
+
+
+def test_scores_of_classes_are_means_over_classes_as_scikit_learns():
+    """Each class counts alike, however many rows it has; AUROC is one class against the others."""
+    said, one_hot = PROBABILITY.argmax(axis=1), np.eye(4)[Y]
+    known = sklearn.metrics
+    expected = {
+        "balanced_accuracy": known.balanced_accuracy_score(Y, said),
+        "f1": known.f1_score(Y, said, average="macro"),
+        "auroc": known.roc_auc_score(Y, PROBABILITY, multi_class="ovr", average="macro"),
+        "average_precision": known.average_precision_score(one_hot, PROBABILITY, average="macro"),
+    }
+
+    for metric, value in expected.items():
+        assert score(metric, row_values(metric, PROBABILITY, Y)) == pytest.approx(value), metric
+
+
+def test_a_row_that_counts_twice_is_as_two_rows():
+    """So resamples need not copy rows, whatever the score."""
+    times = RNG.integers(0, 3, size=300)
+    copies = np.repeat(np.arange(300), times)
+    numbers = RNG.normal(size=300)
+
+    for metric in ("balanced_accuracy", "f1", "auroc", "average_precision", "log_loss"):
+        values = row_values(metric, PROBABILITY, Y)
+        assert score(metric, values, times) == pytest.approx(score(metric, values[copies]))
+    values = row_values("r2", numbers, Y.astype(float))
+    assert score("r2", values, times) == pytest.approx(score("r2", values[copies]))
+
+
+def test_a_score_that_rows_do_not_define_is_left_out_or_refused():
+    """AUROC of one class: None beside others, no worst partition; where it decides, an error."""
+    one = np.zeros(300, dtype=int)
+
+    numbers, _ = measure("accuracy", PROBABILITY, one, one, bins=10)
+
+    assert numbers["scores"]["auroc"] is None
+    assert numbers["scores"]["accuracy"] == accuracy(PROBABILITY, one)
+    assert partition_scores("auroc", row_values("auroc", PROBABILITY, one), one) == {}
+    with pytest.raises(
+        DataError, match=r"evaluate\.metric: 'auroc' is not defined on the test fold"
+    ):
+        measure("auroc", PROBABILITY, one, one, bins=10)

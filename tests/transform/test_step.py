@@ -11,10 +11,10 @@ def test_sample_is_the_same_in_any_order_and_cut(columns, rows):
     names = list("abcdefghij")
     table = rows(kinds, names, [0] * 10, x=range(10), y=names)
 
-    whole = smallest_draws([table], 4, "y", 7)
+    whole = smallest_draws([table], 4, ["y"], 7)
     pieces = [table.slice(6, 4), table.slice(0, 1), table.slice(1, 5)]
-    cut = smallest_draws(pieces, 4, "y", 7)
-    single = smallest_draws([table.slice(row, 1) for row in range(10)], 4, "y", 7)
+    cut = smallest_draws(pieces, 4, ["y"], 7)
+    single = smallest_draws([table.slice(row, 1) for row in range(10)], 4, ["y"], 7)
 
     assert len(whole) == 4
     assert cut.equals(whole)
@@ -26,8 +26,8 @@ def test_sample_changes_with_the_salt(columns, rows):
     kinds = columns(x="numeric", y="label")
     table = rows(kinds, range(40), [0] * 40, x=range(40), y=["a"] * 40)
 
-    first = smallest_draws([table], 5, "y", 1)
-    second = smallest_draws([table], 5, "y", 2)
+    first = smallest_draws([table], 5, ["y"], 1)
+    second = smallest_draws([table], 5, ["y"], 2)
 
     assert not first.equals(second)
 
@@ -38,12 +38,12 @@ def test_sample_of_equal_keys_is_ordered_by_label(columns, rows):
     table = rows(kinds, ["k", "k"], [0, 0], x=[1, 1], y=["b", "a"])
 
     for order in ([0, 1], [1, 0]):
-        assert smallest_draws([table.take(order)], 1, "y", 0)["y"].to_pylist() == ["a"]
+        assert smallest_draws([table.take(order)], 1, ["y"], 0)["y"].to_pylist() == ["a"]
 
 
 def test_sample_of_nothing_is_none():
     """No rows give no sample."""
-    assert smallest_draws([], 3, "y", 0) is None
+    assert smallest_draws([], 3, ["y"], 0) is None
 
 
 def test_training_rows_know_their_places(columns, rows, shard, monkeypatch):

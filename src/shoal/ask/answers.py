@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
     Places = NDArray[np.int64]
+    Ask = Callable[[int, NDArray[Any], NDArray[Any]], Floats]
 
 _OF_ROWS = ("key", "y", "hash", "embedding", UNIT)
 _WHOLE = {BASE: "base", GENERALIST: "generalist"}
@@ -37,21 +38,21 @@ class Answers:
             together; empty without rows.
         specialised: Numbers of the partitions that have a specialist, ascending.
         flops: FLOPs of one model's answer to one row.
+        mixing: How answers mix.
+        density: Whether a loss is -log of a density or probability.
         by_chance: Answers of the specialists of random partitions; empty but for test rows.
         outside: ``embedding`` and ``partition`` of the rows outside every fold; empty without any,
             and but for test rows.
     """
 
-    def __init__(
-        self, paths: Iterable[Path], index: Index, fold: str, ask: Callable[[int, Floats], Floats]
-    ) -> None:
+    def __init__(self, paths: Iterable[Path], index: Index, fold: str, ask: Ask) -> None:
         """Read the files.
 
         Args:
             paths: Outputs of ``ask`` for all partitions of the index, of one fold.
             index: The partition index, for rows that a model has yet to be asked about.
             fold: Name of the fold.
-            ask: Answers of a partition's specialist to encoded rows.
+            ask: Answers of a partition's specialist to encoded rows and their labels.
         """
         loaded = [load_state(path, AnswersFacts) for path in paths]
         files = {facts["partition"]: (tensors, facts) for tensors, facts in loaded}
@@ -59,7 +60,8 @@ class Answers:
         self._index, self._fold, self._ask = index, fold, ask
         self._facts = {number: files[number][1] for number in tensors}
         self.specialised = [n for n, facts in self._facts.items() if facts["specialist"]]
-        self.flops = loaded[0][1]["flops"]
+        first = loaded[0][1]
+        self.flops, self.density, self.mixing = first["flops"], first["density"], first["mixing"]
         self.rows, self._starts = _joined(tensors, _OF_ROWS)
         self._whole = {n: _joined(tensors, (name,))[0].get(name) for n, name in _WHOLE.items()}
         self.by_chance = _joined(tensors, ("random",))[0].get("random", np.empty((0, 0)))
@@ -71,7 +73,7 @@ class Answers:
             for n, own in tensors.items()
             if "asked.hash" in own
         }
-        self._x: dict[int, Floats] = {}
+        self._x: dict[int, NDArray[Any]] = {}
 
     def label_shares(self) -> NDArray[np.float64]:
         """Share of each class among all training labels, or their mean."""
@@ -81,7 +83,7 @@ class Answers:
         return shares
 
     def answer(self, expert: int, places: Places) -> Floats:
-        """One expert's probabilities ``(places, classes)`` or numbers ``(places, 1)``.
+        """One expert's answers, as :func:`shoal.training.model.predict`.
 
         Args:
             expert: Number of a partition that has a specialist, ``BASE`` or ``GENERALIST``.
@@ -98,7 +100,8 @@ class Answers:
             found[at], missing[at] = known, False
         rest = np.flatnonzero(missing)
         if len(rest):
-            found[rest] = self._ask(expert, self._read(places[rest]))
+            own = places[rest]
+            found[rest] = self._ask(expert, self._read(own), self.rows["y"][own])
         return found
 
     def mix(
@@ -107,7 +110,7 @@ class Answers:
         weights: Floats,
         places: Places | None = None,
     ) -> Floats:
-        """Weighted mean of the answers of each row's experts, as :func:`mixed`.
+        """Mixed answers of each row's experts, as :func:`mixed`.
 
         Args:
             experts: Experts to ask, ``(rows, k)``.
@@ -115,7 +118,9 @@ class Answers:
             places: Places of the rows; None for all of them.
         """
         at = np.arange(len(experts)) if places is None else places
-        return mixed(lambda expert, rows: self.answer(expert, at[rows]), experts, weights)
+        return mixed(
+            lambda expert, rows: self.answer(expert, at[rows]), experts, weights, self.mixing
+        )
 
     def _at_home(self, expert: int, places: Places) -> tuple[Places, Floats]:
         """Which of the rows are of the expert's own partition, and its answers to them."""
@@ -139,7 +144,7 @@ class Answers:
         at = np.flatnonzero(known[near] == wanted)
         return at, answers[near[at]]
 
-    def _read(self, places: Places) -> Floats:
+    def _read(self, places: Places) -> NDArray[Any]:
         """Encoded rows, from the row stores."""
         partition = self.rows["partition"][places]
         parts, order = [], []

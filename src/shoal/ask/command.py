@@ -26,6 +26,7 @@ from shoal.train_router.command import chosen_specialists
 from shoal.train_specialists.experts import BASE, mixed
 from shoal.training.determinism import deterministic
 from shoal.training.model import answer_flops, predict, trained_model
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,23 +96,29 @@ def ask(
     paths |= {"specialist": chosen[number]} if number in chosen else {}
     nets = {name: _net(path, model, shapes) for name, path in paths.items()}
     asked = _Asked(nets, shapes.task)
-    flops = answer_flops(nets["base"], shapes)
-    meta: AnswersFacts = {"partition": number, "specialist": number in chosen, "flops": flops}
+    flops, own = answer_flops(nets["base"], shapes), rules(shapes.task)
+    meta: AnswersFacts = {
+        "partition": number,
+        "specialist": number in chosen,
+        "flops": flops,
+        "mixing": own.mixing(nets["base"]),
+        "density": own.is_density(nets["base"]),
+    }
     for fold, out in zip(ASKED_FOLDS, (validation_out, test_out), strict=True):
         rows, about = index.read(number, fold, _NAMES), AnswersFacts(**meta)
         x = rows.pop("x", None)
         if x is not None:
-            rows |= {name: asked.answer(name, x) for name in nets}
+            rows |= {name: asked.answer(name, x, rows["y"]) for name in nets}
             rows["embedding"] = embedder.embed(x)
         if fold == "test":
             if x is not None:
-                rows["random"] = asked.by_chance(x, rows["key"], random, model, shapes)
+                rows["random"] = asked.by_chance(x, rows["y"], rows["key"], random, model, shapes)
             if outside := index.read(number, "outside", ("x",)):
                 rows["outside"] = embedder.embed(outside["x"])
             about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)
-        if "specialist" in nets and (others := index.read(number, asked_name(fold), ("x",))):
+        if "specialist" in nets and (others := index.read(number, asked_name(fold), ("x", "y"))):
             rows["asked.hash"] = others["hash"]
-            rows["asked.answer"] = asked.answer("specialist", others["x"])
+            rows["asked.answer"] = asked.answer("specialist", others["x"], others["y"])
         save_state(out, rows, {**about})
     ledger.rows_read, ledger.flops = index.rows_read, flops * asked.answers
     ledger.write(ledger_out)
@@ -125,13 +132,14 @@ class _Asked:
         self._task = task
         self.answers = 0
 
-    def answer(self, name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def answer(self, name: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float32]:
         """Answers of a model, float32 ``(rows, outputs)``."""
-        return self._of(self._nets[name], x)
+        return self._of(self._nets[name], x, y)
 
     def by_chance(
         self,
-        x: NDArray[np.float32],
+        x: NDArray[Any],
+        y: NDArray[Any],
         keys: NDArray[np.uint8],
         path: Path,
         model: Model,
@@ -150,16 +158,16 @@ class _Asked:
 
             def answer(expert: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
                 if expert == BASE:
-                    return self.answer("base", x[rows])
+                    return self.answer("base", x[rows], y[rows])
                 at_point = model_at(model, state.meta["points"][expert])
                 tensors = {name: state.tensor(whole) for name, whole in files[expert].items()}
-                return self._of(trained_model(at_point, shapes, tensors), x[rows])
+                return self._of(trained_model(at_point, shapes, tensors), x[rows], y[rows])
 
             return mixed(answer, experts, np.ones_like(experts, dtype=np.float32))
 
-    def _of(self, net: torch.nn.Module, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _of(self, net: torch.nn.Module, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float32]:
         self.answers += len(x)
-        return predict(net, x, self._task)
+        return predict(net, x, self._task, y=y)
 
 
 def _by_number(state: Opened[RandomFacts], path: Path) -> dict[int, dict[str, str]]:
@@ -184,7 +192,10 @@ def _labels(y: NDArray[Any] | None, shapes: Shapes) -> Labels:
     """Count and sum of training labels, of classes one by one."""
     if y is None:
         return {"rows": 0, "sums": []}
-    if shapes.task == "regression":
-        return {"rows": len(y), "sums": [math.fsum(y.tolist())]}
+    if shapes.classes is None:
+        return {
+            "rows": len(y),
+            "sums": [math.fsum(own) for own in y.reshape(len(y), -1).T.tolist()],
+        }
     counts = np.bincount(y[y >= 0], minlength=shapes.outputs)
     return {"rows": len(y), "sums": counts.tolist()}

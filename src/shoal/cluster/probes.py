@@ -46,14 +46,14 @@ class LabelledRows:
     """Rows that probes are trained and judged on, row-aligned.
 
     Attributes:
-        x: Encoded inputs, float32 ``(rows, …)``.
-        y: Encoded labels ``(rows,)``, all known.
+        x: Encoded inputs ``(rows, …)``.
+        y: Encoded labels ``(rows, …)``, all known.
         key: Row keys, uint8 ``(rows, KEY_BYTES)``.
         embedding: float32 ``(rows, dims)``.
         unit: Unit of each row, uint64 ``(rows,)``; None where each is its own.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     y: NDArray[Any]
     key: NDArray[np.uint8]
     embedding: NDArray[np.float32]
@@ -216,7 +216,8 @@ class Probes:
         recipe = self.recipe
         net = recipe.net(self._weights[number])
         recipe.charge("losses", answer_flops(net, recipe.shapes) * len(rows))
-        return row_losses(predict(net, rows.x, recipe.shapes.task), rows.y, recipe.shapes.task)
+        task = recipe.shapes.task
+        return row_losses(predict(net, rows.x, task, y=rows.y), rows.y, task)
 
     def all_losses(self, places: NDArray[np.int64]) -> Losses:
         """Loss of training rows under every probe, float64 ``(places, partitions)``."""

@@ -45,8 +45,9 @@ class Target:
     """Labels of the rows that encoders are fitted on.
 
     Attributes:
-        y: Class codes, int64, or standardised numbers, float32; ``(rows,)``.
-        classes: Names of the classes; None in regression.
+        y: Class codes, int64, or standardised numbers, float32, ``(rows,)``; of the task ``own``
+            numbers as they are, ``(rows, labels)``.
+        classes: Names of the classes; None where labels are numbers.
     """
 
     y: NDArray[Any]

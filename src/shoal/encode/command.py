@@ -107,7 +107,7 @@ def encode(
 
     arrays = {
         "x": RowArray(encoder.x_shape, encoder.x_dtype),
-        "y": RowArray((), encoder.label.dtype),
+        "y": RowArray(encoder.label.shape, encoder.label.dtype),
         "key": RowArray((KEY_BYTES,), "uint8"),
         SOURCE: RowArray((KEY_BYTES,), "uint8"),
         "fold": RowArray((), "uint8"),

@@ -37,9 +37,9 @@ class Encoder:
     """Fitted encoders of an experiment's columns and label, frozen with a generation.
 
     Attributes:
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``own``.
         encoders: One per column, in the columns' order.
-        label: Coding of the label.
+        label: Coding of the labels.
         training_rows: Rows of the training fold when it was fitted.
         x_shape: Shape of one row's tensor: that of the image if there is one image column and
             nothing else, otherwise ``(features,)``.
@@ -62,13 +62,13 @@ class Encoder:
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes, by code; None in regression."""
+        """Names of the classes, by code; None where labels are numbers."""
         return self.label.classes
 
     @property
     def outputs(self) -> int:
-        """Numbers that a model gives for a row: one per class, or one."""
-        return 1 if self.classes is None else len(self.classes)
+        """Numbers that a model gives for a row, one per class or one; or the number of labels."""
+        return len(self.classes or self.label.columns)
 
     @classmethod
     def fit(
@@ -88,7 +88,7 @@ class Encoder:
             ModelError: A class that the settings name does not work.
         """
         encoders = encoders_of(settings, columns)
-        survey = LabelSurvey(columns.label, columns.task)
+        survey = LabelSurvey(columns.labels, columns.task)
 
         def surveyed() -> Iterator[pa.Table]:
             for rows in training_rows(shards):
@@ -96,7 +96,7 @@ class Encoder:
                 yield rows.table
 
         salt = (settings.seed, "encode")
-        sample = smallest_draws(surveyed(), settings.fit_rows, columns.label, *salt)
+        sample = smallest_draws(surveyed(), settings.fit_rows, columns.labels, *salt)
         if sample is None:
             raise DataError("no training row reaches encode: split or a transform left none")
         label = survey.label()
@@ -139,15 +139,18 @@ class Encoder:
         return np.ascontiguousarray(part).reshape(len(table), *self.x_shape)
 
     def labels(self, table: pa.Table, shard: str = "input", offset: int = 0) -> NDArray[Any]:
-        """Coded labels, ``(rows,)``: int64 class codes (-1 for an unseen class) or float32.
+        """Coded labels: int64 class codes (-1 for an unseen class) or float32, ``(rows,)``.
+
+        Of the task ``own`` float32 ``(rows, labels)``, as they are.
 
         Raises:
             DataError: A number is not finite once standardised.
         """
         y = self.label.encode(table)
         if self.classes is None:
-            values = tables.numbers(table, self.label.column)
-            _check_finite(y, values, f"{shard}: row", offset, self.label.column)
+            for column, coded in zip(self.label.columns, y.reshape(len(y), -1).T, strict=True):
+                values = tables.numbers(table, column)
+                _check_finite(coded, values, f"{shard}: row", offset, column)
         return y
 
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The label as a class code or a standardised number, and back."""
+"""Labels as class codes, standardised numbers or numbers as they are, and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoal.formats import tables
 from shoal.formats.stored import Stored, as_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -28,9 +28,11 @@ class ClassLabel(Stored):
         column: Name of the label column.
         classes: Names of the classes, by code.
         dtype: numpy type of the codes.
+        shape: Shape of one row's.
     """
 
     dtype: ClassVar[str] = "int64"
+    shape: ClassVar[tuple[int, ...]] = ()
     column: str
     classes: list[str]
 
@@ -47,6 +49,11 @@ class ClassLabel(Stored):
                 f"column {column!r}: the training fold holds {held}; a label needs two classes"
             )
         return cls(column=column, classes=sorted(counts))
+
+    @property
+    def columns(self) -> list[str]:
+        """The label column."""
+        return [self.column]
 
     @cached_property
     def _codes(self) -> dict[str, int]:
@@ -74,9 +81,11 @@ class NumberLabel(Stored):
         column: Name of the label column.
         classes: None: there are no classes.
         dtype: numpy type of the codes.
+        shape: Shape of one row's.
     """
 
     dtype: ClassVar[str] = "float32"
+    shape: ClassVar[tuple[int, ...]] = ()
     classes: ClassVar[None] = None
     column: str
     mean: float
@@ -103,6 +112,11 @@ class NumberLabel(Stored):
             raise DataError(f"column {column!r}: labels spread too far for float64; rescale them")
         return cls(column=column, mean=mean, sd=sd)
 
+    @property
+    def columns(self) -> list[str]:
+        """The label column."""
+        return [self.column]
+
     def encode(self, table: pa.Table) -> NDArray[Any]:
         """Standardised numbers of a table's labels, float32 ``(rows,)``."""
         values = (tables.numbers(table, self.column) - self.mean) / self.sd
@@ -114,7 +128,38 @@ class NumberLabel(Stored):
         return np.asarray(y, dtype=np.float64) * self.sd + self.mean
 
 
-Label = ClassLabel | NumberLabel
+class OwnLabels(Stored):
+    """Numbers of any columns as they are, for a model with a loss of its own.
+
+    Attributes:
+        columns: Names of the label columns; there may be none.
+        classes: None: there are no classes.
+        dtype: numpy type of the numbers.
+    """
+
+    dtype: ClassVar[str] = "float32"
+    classes: ClassVar[None] = None
+    columns: list[str]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row's: the number of labels."""
+        return (len(self.columns),)
+
+    def encode(self, table: pa.Table) -> NDArray[Any]:
+        """Numbers of a table's labels, float32 ``(rows, labels)``."""
+        y = np.empty((len(table), len(self.columns)), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is not finite is reported by the caller
+            for place, column in enumerate(self.columns):
+                y[:, place] = tables.numbers(table, column)
+        return y
+
+    def decode(self, y: NDArray[Any]) -> NDArray[Any]:
+        """The same numbers, float64 ``(rows, labels)``."""
+        return np.asarray(y, dtype=np.float64)
+
+
+Label = ClassLabel | NumberLabel | OwnLabels
 
 
 def label_from_state(state: Mapping[str, object]) -> Label:
@@ -123,6 +168,8 @@ def label_from_state(state: Mapping[str, object]) -> Label:
     Raises:
         CorruptError: It is of none.
     """
+    if "columns" in state:
+        return as_kind(OwnLabels, dict(state), "label")
     if "classes" not in state:
         return as_kind(NumberLabel, dict(state), "label")
     label = as_kind(ClassLabel, dict(state), "label")
@@ -138,9 +185,9 @@ class LabelSurvey:
         rows: Training rows so far.
     """
 
-    def __init__(self, column: str, task: str) -> None:
+    def __init__(self, columns: Sequence[str], task: str) -> None:
         self.rows = 0
-        self._column = column
+        self._columns = columns
         self._task = task
         self._counts: Counter[str] = Counter()
         self._numbers: list[NDArray[np.float64]] = [np.empty(0)]
@@ -149,13 +196,16 @@ class LabelSurvey:
         """Take more training rows."""
         self.rows += len(table)
         if self._task == "classification":
-            for each in table[self._column].value_counts().to_pylist():
+            for each in table[self._columns[0]].value_counts().to_pylist():
                 self._counts[each["values"]] += each["counts"]
-        else:
-            self._numbers.append(tables.numbers(table, self._column).copy())
+        elif self._task == "regression":
+            self._numbers.append(tables.numbers(table, self._columns[0]).copy())
 
     def label(self) -> Label:
         """The coding of the labels so far."""
+        if self._task == "own":
+            return OwnLabels(columns=list(self._columns))
+        (column,) = self._columns
         if self._task == "classification":
-            return ClassLabel.of(self._column, self._counts)
-        return NumberLabel.of(self._column, np.concatenate(self._numbers))
+            return ClassLabel.of(column, self._counts)
+        return NumberLabel.of(column, np.concatenate(self._numbers))

@@ -25,7 +25,7 @@ from shoal.encode.column import (
     no_value,
     open_gaps,
 )
-from shoal.errors import CorruptError, DataError
+from shoal.errors import CorruptError, DataError, SettingsError
 from shoal.formats.json_file import parse_json
 from shoal.formats.stored import tensor_of
 
@@ -367,10 +367,16 @@ class TargetMean(_Categorical):
         """Learn the label's mean in each category.
 
         Raises:
+            SettingsError: There is not one label.
             DataError: The sample holds one class only.
         """
         from sklearn.preprocessing import TargetEncoder
 
+        if target.y.ndim > 1:
+            raise SettingsError(
+                f"{self.place.setting}: encoder 'target' takes a mean of the label, and where "
+                f"sources.task is own there may be any number; choose another, such as 'one_hot'"
+            )
         kind = "continuous"
         names = [f"{self.column} (mean label)"]
         if target.classes is not None:

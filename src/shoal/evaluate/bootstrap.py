@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from shoal.formats.scores import SCORES
 from shoal.formats.units import least_units, numbered
+from shoal.training.metrics import is_mean, score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,12 +47,12 @@ class Difference(NamedTuple):
 
     def is_better(self, metric: Metric) -> bool:
         """Whether the whole interval is on the side where the first model is better."""
-        return self.sign == (1 if metric == "accuracy" else -1)
+        return self.sign == SCORES[metric].sign
 
 
 def paired_bootstrap(
     a: NDArray[Any],
-    b: NDArray[Any],
+    b: NDArray[Any] | None,
     statistic: Metric,
     resamples: int,
     seed: int,
@@ -68,10 +70,10 @@ def paired_bootstrap(
     percentile interval): from the 2.5th percentile to the 0.6th with 8 units, the 2.3th with 100.
 
     Args:
-        a: One model's values by row, float64 ``(rows,)``: 0 or 1 for ``accuracy``, squared
-            errors for ``rmse``.
-        b: The other model's, on the same rows.
-        statistic: ``accuracy`` (the mean) or ``rmse`` (the root of the mean).
+        a: One model's values by row, as :func:`shoal.training.metrics.row_values` gives them.
+        b: The other model's, on the same rows; None for the score of the first alone.
+        statistic: The score. Of one that is no mean every resample is scored anew, which takes
+            milliseconds each.
         resamples: Resamples of the units, drawn with replacement.
         seed: Seed of the draws.
         confidence: Of the interval.
@@ -82,24 +84,57 @@ def paired_bootstrap(
         fewer units than :func:`shoal.formats.units.least_units` asks for: 6 at 0.95.
 
     Raises:
-        ValueError: There are no rows, or the two arrays differ in length.
+        ValueError: There are no rows, or the two arrays differ in shape.
 
     Source:
         Efron and Tibshirani 1993, chapter 13 (percentile interval), pairs resampled together;
         Field and Welsh 2007, whole clusters resampled; Hesterberg 2015, section 5.3 (expansion).
     """
-    if a.shape != b.shape or a.ndim != 1 or len(a) == 0:
-        raise ValueError(f"need two arrays over the same rows, not {a.shape} and {b.shape}")
+    other = a.shape if b is None else b.shape
+    if a.shape != other or len(a) == 0 or a.ndim != 2 - is_mean(statistic):
+        raise ValueError(f"need two arrays over the same rows, not {a.shape} and {other}")
     rows, count = numbered(units, len(a))
-    totals = _totals(np.stack([a, b]).astype(np.float64), rows, count)
-    value = float(_difference(totals.sum(axis=1), statistic))
     outside = (1 - confidence) / 2
-    if count < least_units(outside):
+    rng, least = np.random.default_rng(seed), least_units(outside)
+    if is_mean(statistic):
+        pair = np.stack([a, np.zeros_like(a) if b is None else b])
+        totals = _totals(pair.astype(np.float64), rows, count)
+        value = float(_difference(totals.sum(axis=1), statistic))
+        drawn = None if count < least else _resampled(totals, resamples, rng)
+        differences = None if drawn is None else _difference(drawn, statistic)
+    else:
+        value = _weighted_difference(a, b, statistic, None)
+        differences = None if count < least else _rescored(a, b, statistic, rows, resamples, rng)
+    if differences is None:
         return Difference(value, None, None)
-    drawn = _resampled(totals, resamples, np.random.default_rng(seed))
     share = 100 * _expanded(outside, count)
-    low, high = np.percentile(_difference(drawn, statistic), [share, 100 - share])
+    # A resample may lack what the score needs, such as rows of two classes.
+    low, high = np.nanpercentile(differences, [share, 100 - share])
     return Difference(value, float(low), float(high))
+
+
+def _weighted_difference(
+    a: NDArray[Any], b: NDArray[Any] | None, statistic: Metric, weights: NDArray[Any] | None
+) -> float:
+    """Score of ``a`` minus that of ``b``, rows counting as often as ``weights`` say."""
+    other = 0.0 if b is None else score(statistic, b, weights)
+    return score(statistic, a, weights) - other
+
+
+def _rescored(
+    a: NDArray[Any],
+    b: NDArray[Any] | None,
+    statistic: Metric,
+    unit: NDArray[np.int64],
+    resamples: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Differences of resamples of the units, each scored anew, ``(resamples,)``."""
+    count, found = int(unit.max()) + 1, []
+    for _ in range(resamples):
+        times = np.bincount(rng.integers(0, count, size=count), minlength=count)
+        found.append(_weighted_difference(a, b, statistic, times[unit]))
+    return np.array(found)
 
 
 def _totals(pair: Floats, rows: NDArray[np.int64], count: int) -> Floats:
@@ -146,5 +181,5 @@ def _expanded(outside: float, units: int) -> float:
 def _difference(totals: Floats, statistic: Metric) -> Floats:
     """Score of the first row of ``totals`` minus that of the second; the third counts rows."""
     means = totals[:2] / totals[2]
-    scores = means if statistic == "accuracy" else np.sqrt(means)
+    scores = np.sqrt(means) if statistic == "rmse" else means
     return np.asarray(scores[0] - scores[1])

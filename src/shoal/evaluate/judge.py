@@ -16,12 +16,14 @@ from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import training_flops
 from shoal.formats.provenance import made_from
+from shoal.formats.scores import SCORES
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
 from shoal.split.folds import unit_kind
 from shoal.train_specialists.experts import BASE, GENERALIST
 from shoal.training.metrics import measure
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +66,9 @@ class TestRows:
 
     Attributes:
         rows: Arrays by name, in order of partition and row hash.
-        answers: Probabilities ``(rows, classes)``, or numbers in the label's unit ``(rows,)``.
-        y: Class codes, or numbers in the label's unit.
+        answers: Probabilities ``(rows, classes)``, numbers in the label's unit ``(rows,)``, or
+            losses ``(rows,)``.
+        y: Class codes, or numbers in the label's unit; of the task ``own`` ``(rows, labels)``.
         routes: Who is asked for each row, by pool.
         shipped: Name of the pool that is shipped.
     """
@@ -168,7 +171,8 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     index = Index(paths.index)
     said = Answers(paths.asked, index, "test", pool.experts.answer)
     tested = _tested(pool, said)
-    metric: Metric = "accuracy" if pool.shapes.task == "classification" else "rmse"
+    decides = settings.metric
+    metric = rules(pool.shapes.task).metric if decides == "auto" else decides
     made_by = unit_kind(pool.columns, content["split"]["method"])
     scores, per_row = _scores(settings, metric, tested, pool, paths)
     units = tested.rows.get(UNIT)
@@ -186,7 +190,6 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "sentence": comparisons["sentence"],
         "units": comparisons["units"],
         "difference": comparisons["difference"],
-        "against_constant": comparisons["against_constant"],
         "bootstrap": comparisons["bootstrap"],
         "shipped": shipped,
         "pool_top1": scores["pool_top1"],
@@ -194,7 +197,6 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "ungated": scores["ungated"],
         "generalist": scores["generalist"],
         "random_partitions": scores["random_partitions"],
-        "constant": scores["constant"],
         "control": found,
         "leaks": checked["leaks"],
         "spellings": checked["spellings"],
@@ -205,7 +207,10 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "rejection": _rejection(pool, said, tested),
     }
     metrics[shipped]["interval"] = interval
-    _write_predictions(paths.predictions_out, tested, per_row, pool)
+    if "against_constant" in comparisons:
+        metrics["against_constant"] = comparisons["against_constant"]
+        metrics["constant"] = scores["constant"]
+    _write_predictions(paths.predictions_out, tested, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
@@ -247,12 +252,14 @@ def _tested(pool: Pool, said: Answers) -> TestRows:
     answers |= {
         "generalist": said.answer(GENERALIST, np.arange(len(rows["y"]))),
         "random_partitions": said.by_chance,
-        "constant": np.tile(said.label_shares().astype(np.float32), (len(rows["y"]), 1)),
     }
-    y = rows["y"]
-    if pool.shapes.task == "regression":
-        answers = {name: pool.encoder.decode(a[:, 0]) for name, a in answers.items()}
-        y = pool.encoder.decode(y)
+    y, own = rows["y"], rules(pool.shapes.task)
+    if SCORES[own.metric].constant:
+        shares = said.label_shares().astype(np.float32)
+        answers["constant"] = np.tile(shares, (len(y), 1))
+    label = pool.encoder.label
+    answers = {name: own.told(answer, label) for name, answer in answers.items()}
+    y = own.told_labels(y, label)
     return TestRows(rows, answers, y, routes, "pool_top2" if router.top_k == 2 else "pool_top1")
 
 
@@ -316,9 +323,7 @@ def _rejection(pool: Pool, said: Answers, tested: TestRows) -> Rejection | None:
     }
 
 
-def _write_predictions(
-    path: Path, tested: TestRows, per_row: dict[str, NDArray[np.float64]], pool: Pool
-) -> None:
+def _write_predictions(path: Path, tested: TestRows, pool: Pool) -> None:
     """Write one row per test row: key, label, partition, specialist, each contender's answer."""
     import pyarrow as pa
     import pyarrow.parquet
@@ -332,15 +337,17 @@ def _write_predictions(
         "specialist": tested.routes[tested.shipped].leading,
         "distance": tested.routes[tested.shipped].distance,
     }
-    measure_name = "correct" if pool.shapes.task == "classification" else "squared_error"
-    if pool.shapes.task == "classification":
+    own = rules(pool.shapes.task)
+    if pool.shapes.classes is not None:
         table["label"] = pa.array(_class_names(pool, tested.y), pa.string())
-    else:
+    elif pool.columns.label is not None:
         table["label"] = tested.y
     for name, answer in tested.answers.items():
-        said = answer.argmax(axis=1) if answer.ndim == 2 else answer
-        table[name] = pa.array(_class_names(pool, said)) if answer.ndim == 2 else said
-        table[f"{name}_{measure_name}"] = per_row[name]
+        if answer.ndim == 2:
+            table[name] = pa.array(_class_names(pool, answer.argmax(axis=1)))
+        elif pool.columns.label is not None:
+            table[name] = answer
+        table[f"{name}_{own.row_value}"] = own.values(answer, tested.y)
     with replacing(path) as aside:
         pyarrow.parquet.write_table(pa.table(table), aside)
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from shoal.errors import DataError
 from shoal.evaluate.bootstrap import Difference, paired_bootstrap
+from shoal.formats.scores import SCORES
 from shoal.formats.text import number_text, score_decimals
 from shoal.formats.units import least_units, numbered, units_text
-from shoal.report.words import METRIC_NAMES
 from shoal.split.keys import flat_keys
 from shoal.training.metrics import score
 
@@ -63,7 +63,6 @@ _SPOKEN = {
     "ungated": "the ungated pool",
     "random_partitions": "specialists on random partitions",
 }
-_ANSWERS = {"accuracy": "the most frequent class", "rmse": "the mean"}
 
 
 def compared(
@@ -79,9 +78,10 @@ def compared(
 
     Args:
         settings: Resamples and seed of the bootstrap.
-        metric: ``accuracy`` or ``rmse``.
+        metric: The score.
         measured: Scores and FLOPs of each contender.
-        per_row: Values of the metric by row of each contender, ``(rows,)``.
+        per_row: Values of the metric by row of each contender, ``(rows,)``; ``constant`` is left
+            out where no answer is the same for every row.
         shipped: The contender that is the pool as it is shipped.
         units: Unit of each row; None where each is its own.
         made_by: What makes units, see :func:`shoal.split.units.kind`.
@@ -94,9 +94,9 @@ def compared(
     counted: TestUnits = {"kind": made_by, "test": count, "least": least_units(0.025)}
     resamples, seed = settings.bootstrap, settings.seed
     difference = paired_bootstrap(a, b, metric, resamples, seed, units=units)
-    best = against_constant(metric, per_row, settings, units)
+    best = against_constant(metric, per_row, settings, units) if CONSTANT in per_row else None
     no_better = ""
-    if best["beats"] is False:
+    if best is not None and best["beats"] is False:
         pair = measured[best["contender"]]["score"], measured[CONSTANT]["score"]
         no_better = no_better_text(metric, best, pair)
     pool, generalist = measured[shipped], measured["generalist"]
@@ -109,16 +109,16 @@ def compared(
         counted,
         no_better,
     )
-    # Its difference to a model without errors, or without a right answer, is the score itself.
-    alone = paired_bootstrap(a, np.zeros_like(a), metric, resamples, seed, units=units)
+    alone = paired_bootstrap(a, None, metric, resamples, seed, units=units)
     found: Comparisons = {
         "units": counted,
         "verdict": word,
         "sentence": sentence,
         "difference": _document(difference),
-        "against_constant": best,
         "bootstrap": {"resamples": resamples, "seed": seed},
     }
+    if best is not None:
+        found["against_constant"] = best
     return found, {"low": alone.low, "high": alone.high}
 
 
@@ -134,7 +134,7 @@ def verdict(
     """Decide whether splitting helps, and say so with numbers.
 
     Args:
-        metric: ``accuracy`` (higher is better) or ``rmse`` (lower is better).
+        metric: The score.
         difference: Score of the pool minus score of the generalist, and the ends of its 95 %
             interval.
         pool: Score of the pool.
@@ -162,11 +162,11 @@ def verdict(
     interval = f"95 % interval {around}" if around else "no interval"
     held = units_text(units["test"], units["kind"])
     over = f" over {held}" if units["kind"] else ""
-    direction = "" if metric == "accuracy" else "; lower is better"
+    direction = "" if SCORES[metric].sign > 0 else "; lower is better"
     compute = "equal training FLOPs"
     if abs(train_flops[1] - train_flops[0]) > _EQUAL * train_flops[0]:
         compute = f"{train_flops[1] / train_flops[0]:.2f} times the pool's training FLOPs"
-    name = METRIC_NAMES[metric]
+    name = SCORES[metric].title
     numbers = (
         f"{number_text(pool, decimals)} for the pool against {number_text(generalist, decimals)} "
         f"for the generalist at {compute} (difference {change}, {interval}{over}{direction})."
@@ -193,7 +193,7 @@ def against_constant(
     """Compare the best of the contenders, the first of equals, with the constant answer.
 
     Args:
-        metric: ``accuracy`` or ``rmse``.
+        metric: The score.
         per_row: Values by row of all contenders, ``constant`` among them, ``(rows,)``.
         settings: Resamples and seed of the paired bootstrap.
         units: Unit of each row; None where each is its own.
@@ -202,7 +202,7 @@ def against_constant(
         The difference of the scores. ``beats`` says whether the interval leaves out zero on the
         better side; None where there are too few units for one and the contender's score is better.
     """
-    sign = 1 if metric == "accuracy" else -1
+    sign = SCORES[metric].sign
     others = [name for name in per_row if name != CONSTANT]
     best = max(others, key=lambda name: sign * score(metric, per_row[name]))
     gain = paired_bootstrap(
@@ -217,21 +217,22 @@ def no_better_text(metric: Metric, found: AgainstConstant, scores: tuple[float, 
     """Say that no contender beats the constant answer.
 
     Args:
-        metric: ``accuracy`` or ``rmse``.
+        metric: The score.
         found: Result of :func:`against_constant`.
         scores: Of the best contender, and of the constant answer.
     """
     gain = Difference(found["value"], found["low"], found["high"])
     decimals = score_decimals(metric, scores, gain.ends)
     best, constant = (number_text(number, decimals) for number in scores)
-    better = (gain.value > 0) == (metric == "accuracy") and gain.value != 0
+    better = gain.value * SCORES[metric].sign > 0
     doubt = ""
     if better and gain.low is not None:
         value, low, high = (number_text(n, decimals, sign=True) for n in gain)
         doubt = f" (difference {value}, 95 % interval {low} to {high})"
     return (
         f"No model is {'significantly ' if better else ''}better than a constant answer: "
-        f"{METRIC_NAMES[metric]} is {constant} where {_ANSWERS[metric]} of the training labels is "
+        f"{SCORES[metric].title} is {constant} where {SCORES[metric].constant} of the training "
+        f"labels is "
         f"the answer for every row, and {best} for the best model, {_SPOKEN[found['contender']]}"
         f"{doubt}."
     )
@@ -251,7 +252,7 @@ def control(
     also those of rows that the split takes for a unit.
 
     Args:
-        metric: ``accuracy`` or ``rmse``.
+        metric: The score.
         per_row: Values by row of the judged contenders and of ``constant``, ``(rows,)``.
         shipped: The contender that is the pool as it is shipped.
         keys: Keys of the test rows, uint8 ``(rows, KEY_BYTES)``.
@@ -284,7 +285,7 @@ def control_verdict(metric: Metric, found: Control) -> tuple[str, str]:
         f"{_SPOKEN[name]} by {_gain_text(metric, found[name])}" for name in beating or _JUDGED
     )
     interval = f"{found['confidence']:.0%} interval".replace("%", " %")
-    name = METRIC_NAMES[metric]
+    name = SCORES[metric].title
     if beating:
         return LEAK, (
             f"Labels are shuffled, yet {name} is better than that of the constant answer: {told} "

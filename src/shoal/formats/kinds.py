@@ -7,8 +7,20 @@ from typing import Literal
 ColumnKind = Literal[
     "numeric", "categorical", "text", "image", "vector", "label", "id", "group", "time", "ignore"
 ]
-Task = Literal["classification", "regression"]
-Metric = Literal["accuracy", "rmse"]
+Task = Literal["classification", "regression", "own"]
+"""Labels are classes, or numbers; or the model has a loss of its own, with any labels or none."""
+Metric = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "auroc",
+    "average_precision",
+    "log_loss",
+    "rmse",
+    "mae",
+    "r2",
+    "loss",
+]
 Fold = Literal["train", "validation", "test"]
 
 FOLDS: tuple[Fold, ...] = ("train", "validation", "test")

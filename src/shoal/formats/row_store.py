@@ -131,7 +131,7 @@ class _Writer:
             stored = (
                 np.ascontiguousarray(chunk.T) if _by_column(chunk.shape, chunk.dtype) else chunk
             )
-            content = self._compress(stored.data.cast("B"))
+            content = self._compress(stored.reshape(-1).view(np.uint8).data)
             self._member(_chunk_name(name, number, chunk.ndim), content)
 
     def _member(self, name: str, content: bytes) -> None:

@@ -36,9 +36,9 @@ class Shapes:
 
     Attributes:
         x_shape: Shape of one row's ``x``.
-        outputs: Classes, or 1 for regression.
-        task: ``classification`` or ``regression``.
-        classes: Labels in the order of their codes; None for regression.
+        outputs: Classes, 1 for regression, and of the task ``own`` the number of label columns.
+        task: ``classification``, ``regression`` or ``own``.
+        classes: Labels in the order of their codes; None where labels are numbers.
         training_rows: Rows in the training fold when the encoder was fitted.
         feature_names: Name of each feature of the flattened row.
         trusted: Types of the user's own in the encoder's state, which loading must trust.
@@ -55,6 +55,11 @@ class Shapes:
     feature_names: list[str]
     trusted: list[str]
     tokens: PositiveInt | None = None
+
+    @property
+    def y_shape(self) -> tuple[int, ...]:
+        """Shape of one row's ``y``: a single label, or of the task ``own`` as many as there are."""
+        return (self.outputs,) if self.task == "own" else ()
 
     @property
     def x_dtype(self) -> str:
@@ -92,8 +97,9 @@ class Shapes:
         names, classes = len(shapes.feature_names), shapes.classes
         if names != math.prod(shapes.x_shape):
             raise CorruptError(f"feature_names: {names} names of a row of shape {shapes.x_shape}")
-        outputs = 1 if classes is None else len(classes)
-        if (shapes.task == "regression") != (classes is None) or shapes.outputs != outputs:
+        as_kind(NonNegativeInt, shapes.outputs, "outputs")
+        wanted = {"regression": 1, "own": shapes.outputs}.get(shapes.task, len(classes or ()))
+        if (shapes.task == "classification") != (classes is not None) or shapes.outputs != wanted:
             raise CorruptError(
                 f"outputs: {shapes.outputs}, not one per class, or one in regression"
             )

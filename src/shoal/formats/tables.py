@@ -9,7 +9,7 @@ kind                Arrow type
 numeric, time       float64 (time: seconds since 1970), null where missing
 categorical, text,  string, null where missing
 group
-label               string (classification) or float64 (regression)
+label               string (classification) or float64 (other tasks)
 image, vector       fixed shape tensor of uint8, float32 or float64
 =================== =====================================================
 
@@ -60,13 +60,18 @@ _KINDS_AS_NUMBER = ("numeric", "time")
 _KINDS_AS_TEXT = ("categorical", "text", "group")
 
 
+def is_number(kind: str, task: str) -> bool:
+    """Whether cells of a column of this kind are single numbers: labels are, unless classes."""
+    return kind in _KINDS_AS_NUMBER or (kind == "label" and task != "classification")
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of an experiment, frozen with its generation.
 
     Attributes:
         kinds: Column name to kind, in the order of the first source file.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``own``.
         image_shapes: Shape of each image or vector column.
         image_types: numpy type of each of them: ``uint8``, ``float32`` or, of vectors, ``float64``.
         inferred: For each column that was not declared, why it has its kind.
@@ -90,9 +95,18 @@ class Columns:
         return [name for name, kind in self.kinds.items() if kind in kinds]
 
     @property
-    def label(self) -> str:
-        """Name of the label column."""
-        return self.of_kind("label")[0]
+    def labels(self) -> list[str]:
+        """Names of the label columns, in order: one, or of the task ``own`` any number."""
+        return self.of_kind("label")
+
+    @property
+    def label(self) -> str | None:
+        """Name of the one column that says what is right; None in the task ``own``."""
+        return None if self.task == "own" else self.labels[0]
+
+    def is_number(self, name: str) -> bool:
+        """Whether a column's cells are single numbers."""
+        return is_number(self.kinds[name], self.task)
 
     @property
     def inputs(self) -> list[str]:
@@ -102,7 +116,7 @@ class Columns:
     def arrow_type(self, name: str) -> pa.DataType:
         """Arrow type of a column in a table of rows."""
         kind = self.kinds[name]
-        if kind in _KINDS_AS_NUMBER or (kind == "label" and self.task == "regression"):
+        if self.is_number(name):
             return pa.float64()
         if kind in _KINDS_AS_TEXT or kind == "label":
             return pa.string()
@@ -160,8 +174,8 @@ class Columns:
         as_kind(dict[str, Literal["dates", "numbers"]], columns.formats, "formats")
         if sorted(order) != sorted(columns.kinds):
             raise CorruptError(f"order: {order} are not the columns, {list(columns.kinds)}")
-        if len(columns.of_kind("label")) != 1:
-            raise CorruptError(f"kinds: {columns.of_kind('label')} are labels, where there is one")
+        if len(columns.labels) != 1 and columns.task != "own":
+            raise CorruptError(f"kinds: {columns.labels} are labels, where there is one")
         for name, described in (("image_shapes", shapes), ("image_types", types)):
             if sorted(described) != sorted(columns.of_kind(*ARRAY_KINDS)):
                 raise CorruptError(f"{name}: {list(described)} are not the columns of arrays")
@@ -293,6 +307,11 @@ def _cell_bytes(kind: pa.DataType) -> int:
 def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
     """A float64 column, NaN where missing."""
     return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def values(table: pa.Table, name: str, columns: Columns) -> NDArray[Any]:
+    """A column of single numbers as :func:`numbers`, another as :func:`texts`."""
+    return numbers(table, name) if columns.is_number(name) else texts(table, name)
 
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.hashing import canonical_json
+from shoal.formats.scores import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,14 +79,15 @@ def score_decimals(metric: Metric, scores: Iterable[float], must_show: Iterable[
     """Decimals that scores of one size are shown with.
 
     Args:
-        metric: Three decimals for ``accuracy``, four significant digits for ``rmse``.
-        scores: The scores; the largest decides for ``rmse``.
+        metric: Three decimals for what is a share, such as ``accuracy``, for others four
+            significant digits.
+        scores: The scores; of others the largest decides.
         must_show: Numbers other than zero that must not be rounded to zero, such as the end of
             an interval that decides a verdict; at most three more decimals are given for them.
     """
     largest = max((abs(score) for score in scores), default=1.0)
     decimals = 3
-    if metric == "rmse":
+    if not SCORES[metric].is_share:
         decimals = _clamp(3 - _exponent(largest or 1.0), 0, 9)
     needed = [-_exponent(number) for number in must_show if number]
     return _clamp(max([decimals, *needed]), decimals, decimals + _EXTRA_DIGITS)

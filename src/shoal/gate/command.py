@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shoal.gate.shares import Decision, Gains
     from shoal.settings.learning import Gate, Model, Router
 
-    Ask = Callable[[int, NDArray[np.float32]], NDArray[np.float32]]
+    Ask = Callable[[int, NDArray[Any], NDArray[Any]], NDArray[np.float32]]
 
 
 def gate(
@@ -59,9 +59,9 @@ def gate(
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
             scores of the rows (``validation``: accuracy, or minus the squared error of standardised
-            labels), how many ``rows`` were compared, of how many ``units``, and how many of these
-            it takes at least (``least_units``); the ``test`` of all and the ``comparisons``; the
-            ledger.
+            labels or the model's own loss), how many ``rows`` were compared, of how many
+            ``units``, and how many of these it takes at least (``least_units``); the ``test`` of
+            all and the ``comparisons``; the ledger.
         threads: CPU threads; the bits depend on it.
     """
     from shoal.ask.answers import Answers
@@ -75,6 +75,7 @@ def gate(
     from shoal.partitions.reader import Index, halves
     from shoal.train_router.command import routing_places
     from shoal.training.determinism import deterministic
+    from shoal.training.tasks import rules
 
     deterministic(threads)
     ledger, confidence = Ledger("gate"), settings.confidence
@@ -101,7 +102,7 @@ def gate(
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
         "validation": {
-            name: float(_scores(answer, rows["y"], shapes.task).mean())
+            name: float(rules(shapes.task).gains(answer, rows["y"]).mean())
             for name, answer in scored.items()
         },
         "confidence": confidence,
@@ -135,7 +136,7 @@ def decided(
     """
     from shoal.gate.shares import Gains, decide, is_above_zero
 
-    gains = _gains(specialist, generalist, compared.rows["y"], compared.task)
+    gains = _gains(compared, specialist, generalist)
     own, rest = (compared.known & part for part in (lead >= 0, lead < 0))
     decision = decide(
         Gains(gains.shares, gains.values[own]),
@@ -180,25 +181,22 @@ def _specialists(
         tensors, meta = load_state(chosen()[number], AtPoint)
         return trained_model(model_at(model, meta["point"]), shapes, tensors)
 
-    return lambda number, x: predict(net(number), x, shapes.task)
+    return lambda number, x, y: predict(net(number), x, shapes.task, y=y)
 
 
 def _gains(
-    specialist: NDArray[np.float32], generalist: NDArray[np.float32], y: NDArray[Any], task: str
+    compared: Compared, specialist: NDArray[np.float32], generalist: NDArray[np.float32]
 ) -> Gains:
     """Gains of shares of the specialists, by the losses of rows.
 
-    Squared errors are no densities, so numbers do not mix.
+    Losses that are no densities, as squared errors, do not mix.
     """
-    from shoal.gate.shares import either_gains, mixture_gains
+    from shoal.gate.shares import LEAST_PROBABILITY, either_gains, mixture_gains
     from shoal.training.model import row_losses
 
-    gains = either_gains if task == "regression" else mixture_gains
-    return gains(*(row_losses(answer, y, task) for answer in (specialist, generalist)))
-
-
-def _scores(answer: NDArray[Any], y: NDArray[Any], task: str) -> NDArray[Any]:
-    """Score of each row, higher is better."""
-    from shoal.training.metrics import row_correct, row_squared_error
-
-    return -row_squared_error(answer, y) if task == "regression" else row_correct(answer, y)
+    y, answers = compared.rows["y"], compared.answers
+    own, whole = (row_losses(answer, y, compared.task) for answer in (specialist, generalist))
+    if not answers.density:
+        return either_gains(own, whole)
+    least = LEAST_PROBABILITY if compared.task == "classification" else 0.0
+    return mixture_gains(own, whole, least)

@@ -41,7 +41,7 @@ class Compared:
         places: Places of the rows among these.
         known: Which of the rows chose no grid point, ``(places,)``.
         units: Unit of each, ``(places,)``.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``own``.
         confidence: Of each test.
     """
 
@@ -120,7 +120,7 @@ def _softness(router: Router, compared: Compared, rows: Rows) -> tuple[float | N
     for at, softness in enumerate(SOFTNESSES):
         share: NDArray[np.float64] = 1 / (1 + odds ** (1 / softness))
         weights = np.stack([share, 1 - share], axis=1).astype(np.float32)
-        mixture = mixed(lambda slot, some: both[slot][some], slots, weights)
+        mixture = mixed(lambda slot, some: both[slot][some], slots, weights, answers.mixing)
         two[:, at] = row_losses(mixture, rows["y"], compared.task)
     known = compared.known
     found = best_softness(one[known], two[known], compared.confidence, compared.units[known])

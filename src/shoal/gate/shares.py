@@ -22,7 +22,7 @@ MIXTURES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PRIOR_ROWS = 30
 """Rows of the mean of all that are added to a partition's own."""
 LEAST_PROBABILITY = 1e-4
-"""Probabilities below this one count as it, so that no single row decides."""
+"""Probabilities of classes below this one count as it, so that no single row decides."""
 
 
 class Gains(NamedTuple):
@@ -77,18 +77,19 @@ class Decision:
     experts: list[Expert]
 
 
-def mixture_gains(specialist: Floats, generalist: Floats) -> Gains:
+def mixture_gains(specialist: Floats, generalist: Floats, least: float) -> Gains:
     """Gains of mixtures of two densities: the mixture's logarithm minus that of the generalist.
 
     Args:
         specialist: Loss of each row, minus the logarithm of its density, ``(rows,)``.
         generalist: The same of the generalist.
+        least: Densities below it count as it.
     """
-    own, whole = (
-        np.maximum(np.exp(-loss), LEAST_PROBABILITY)[:, None] for loss in (specialist, generalist)
-    )
-    share = np.array(MIXTURES)
-    return Gains(MIXTURES, np.log((1 - share) * whole + share * own) - np.log(whole))
+    with np.errstate(divide="ignore"):
+        floor, share = np.log(least), np.array(MIXTURES)
+        own, whole = (np.maximum(-loss, floor)[:, None] for loss in (specialist, generalist))
+        mixture = np.logaddexp(np.log(1 - share) + whole, np.log(share) + own)
+    return Gains(MIXTURES, mixture - whole)
 
 
 def either_gains(specialist: Floats, generalist: Floats) -> Gains:

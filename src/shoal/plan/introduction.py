@@ -70,12 +70,13 @@ forward pass does, but not the shape of its parameters: `grid.model.lr=[0.001,0.
 ## Model
 
 `_target_` is the dotted path of a class derived from `torch.nn.Module`, in an installed package or
-in the current folder, not in both; the other keys are its keyword arguments. Three facts of the
+in the current folder, not in both; the other keys are its keyword arguments. Four facts of the
 encoded data may stand for a value:
 
 - `${data:features}`: numbers in one row, all together
 - `${data:shape}`: shape of one row, such as `[8, 8]` where the only input is an image
-- `${data:outputs}`: classes, or 1 for a number
+- `${data:outputs}`: classes, or 1 for a number; of the task `own` the number of label columns
+- `${data:tokens}`: how many whole numbers there are, where the only input is a column of tokens
 
 The code of the class counts as part of the model: its module and the modules of the project that it
 imports, comments and docstrings aside. So does the content of data files that it reads, which
@@ -87,10 +88,15 @@ LightningModule keeps its own `training_step` and optimiser; `batch_size`, `rows
 still apply. For classes the output is logits `(rows, classes)`; for numbers `(rows,)` or
 `(rows, 1)`, in units of the training labels' standard deviation from their mean.
 
-A batch is `(x, y)`: `x` float32 `(rows, *shape)`; `y` class codes, int64, or numbers, float32,
-`(rows,)`. Arrays keep the axes that they have in their file, and pictures in colour have their
-channels first. Of images without channels, `(rows, height, width)`, `x.unsqueeze(1)` is what a
-convolution takes; where channels are last, it is `x.permute(0, 3, 1, 2)`. `shoal.models.ConvNet`
+Where `sources.task` is `own` the model says its loss itself, for each row: `row_losses(batch)`. It
+may have any number of label columns or none; see
+[a loss of its own](../docs/models.md#a-loss-of-its-own).
+
+A batch is `(x, y)`: `x` float32 `(rows, *shape)`, of tokens int64; `y` class codes, int64, or
+numbers, float32, `(rows,)`, of the task `own` float32 `(rows, labels)`. Arrays keep the axes that
+they have in their file, and pictures in colour have their channels first. Of images without
+channels, `(rows, height, width)`, `x.unsqueeze(1)` is what a convolution takes; where channels are
+last, it is `x.permute(0, 3, 1, 2)`. `shoal.models.ConvNet`
 and VICReg take all three: the last axis is the channels' if it is at most 4 long and the first is
 longer.
 

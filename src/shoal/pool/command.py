@@ -152,6 +152,7 @@ def _write(batches: Iterator[pa.Table], path: Path) -> None:
     try:
         for batch in batches:
             if writer is None:
+                _check_cells(batch.schema, path)
                 kind = (
                     pyarrow.csv.CSVWriter
                     if path.suffix == ".csv"
@@ -162,6 +163,24 @@ def _write(batches: Iterator[pa.Table], path: Path) -> None:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _check_cells(schema: pa.Schema, path: Path) -> None:
+    """Refuse arrays in a CSV file, which has no cells for them.
+
+    Raises:
+        SettingsError: There is one.
+    """
+    import pyarrow as pa
+
+    from shoal.errors import SettingsError
+
+    for field in schema:
+        if path.suffix == ".csv" and isinstance(field.type, pa.FixedShapeTensorType):
+            raise SettingsError(
+                f"a {field.name} is an array of shape {tuple(field.type.shape)}, which a .csv file "
+                f"has no cell for; write to a .parquet file"
+            )
 
 
 def _point_values(specialist: Path) -> Point:

@@ -21,6 +21,7 @@ from shoal.search.points import model_at
 from shoal.settings.targets import check_trust
 from shoal.train_specialists.experts import BASE, GENERALIST, Experts
 from shoal.training.model import trained_model
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,11 +46,12 @@ class Routed:
 
     Attributes:
         routes: Who was asked for each row; -1 is the base, -2 the generalist.
-        answer: Probabilities ``(rows, classes)`` or standardised numbers ``(rows, 1)``.
+        answer: Probabilities ``(rows, classes)``, standardised numbers ``(rows, 1)``, or what a
+            model with a loss of its own says, as :func:`shoal.training.model.predictions`.
     """
 
     routes: Routes
-    answer: NDArray[np.float32]
+    answer: NDArray[Any]
 
 
 class _BaseFacts(Stored):
@@ -117,7 +119,7 @@ class Pool:
         self.router = router.softened(self.gate.softness)
         sealed.check_ledger()
         check_together(self)
-        self.experts = Experts(self._models(sealed), self.shapes.task)
+        self.experts = Experts(self._models(sealed), self.shapes.task, self.shapes.outputs)
 
     def _models(self, sealed: Sealed) -> dict[int, torch.nn.Module]:
         """Base, generalist where there is one, and specialists."""
@@ -181,7 +183,9 @@ class Pool:
         Returns:
             Arrow table: ``prediction`` (class name or number), ``probability`` of the predicted
             class (classification only), ``partition`` of the specialist with the largest weight
-            (-1: the base, -2: the generalist) and ``distance`` to the nearest atom.
+            (-1: the base, -2: the generalist) and ``distance`` to the nearest atom. Of a model
+            with a loss of its own ``prediction`` is what ``predict_rows`` says, an array per row;
+            without that there is ``loss`` in its place, where no label is needed for it.
 
         Raises:
             SourceError: A column is missing, or a value does not fit its column.
@@ -201,7 +205,6 @@ class Pool:
             first_row: Row in the source of the first of them, from 1.
             top_k: Specialists asked for a row.
         """
-        import numpy as np
         import pyarrow as pa
 
         from shoal.sources.columns import typed_inputs
@@ -209,19 +212,14 @@ class Pool:
         rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
         x = self.encoder.encode(rows, source, first_row - 1)
         routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
-        predicted: dict[str, object] = {}
-        if self.shapes.task == "classification":
-            codes = routed.answer.argmax(axis=1)
-            predicted["prediction"] = pa.array(self.encoder.classes, pa.string()).take(codes)
-            predicted["probability"] = routed.answer[np.arange(len(codes)), codes]
-        else:
-            predicted["prediction"] = self.encoder.decode(routed.answer[:, 0])
+        own, base = rules(self.shapes.task), self.experts.models[BASE]
+        predicted = own.predicted(routed.answer, self.encoder.label, base)
         lead = routed.routes.leading
         return pa.table({**predicted, "partition": lead, "distance": routed.routes.distance})
 
     def route(
         self,
-        x: NDArray[np.float32],
+        x: NDArray[Any],
         embedding: NDArray[np.float32],
         values: Sequence[Any] | None,
         top_k: int | None = None,
@@ -231,7 +229,7 @@ class Pool:
         """Send encoded rows to their specialists and mix the answers.
 
         Args:
-            x: Encoded rows, float32 ``(rows, …)``.
+            x: Encoded rows ``(rows, …)``.
             embedding: Their embedding, float32 ``(rows, dims)``.
             values: Value of the partition column, where a column is the partition.
             top_k: Specialists asked for a row; the router's own number by default.
@@ -261,7 +259,7 @@ def check_together(pool: Pool) -> None:
     column = router.assigner.column
     facts = {
         ("encoder.safetensors", "task"): (encoder.task, columns.task),
-        ("encoder.safetensors", "label"): (encoder.label.column, columns.label),
+        ("encoder.safetensors", "labels"): (encoder.label.columns, columns.labels),
         ("encoder.safetensors", "columns"): (
             kinds,
             [(n, columns.kinds[n]) for n in columns.inputs],
@@ -269,6 +267,8 @@ def check_together(pool: Pool) -> None:
         ("shapes.json", "task"): (shapes.task, columns.task),
         ("shapes.json", "x_shape"): (tuple(shapes.x_shape), tuple(encoder.x_shape)),
         ("shapes.json", "classes"): (shapes.classes, encoder.classes),
+        ("shapes.json", "outputs"): (shapes.outputs, encoder.outputs),
+        ("shapes.json", "tokens"): (shapes.tokens, encoder.tokens),
         ("shapes.json", "feature_names"): (shapes.feature_names, encoder.feature_names),
         ("transform.json", "kinds"): (pool.pipeline.kinds or columns.kinds, columns.kinds),
         ("embedder.safetensors", "x_shape"): (pool.embedder.x_shape, tuple(shapes.x_shape)),

@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.text import number_text
+from shoal.formats.scores import SCORES, scores_of
+from shoal.formats.text import number_text, score_decimals
 from shoal.formats.units import NAMES, units_text
 from shoal.report.page import render, svg
 from shoal.report.plots import COLOURS, colour, interval_svg, map_svg
 from shoal.report.words import (
-    METRIC_NAMES,
     best,
     checked_line,
     contender_title,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.index import Counts
     from shoal.formats.documents.judgement import Metrics
     from shoal.formats.documents.plan import RunSettings
+    from shoal.formats.kinds import Metric
 
 _METHODS = {"pca": "principal components", "umap": "UMAP"}
 
@@ -166,7 +167,7 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
     decimals = metrics_decimals(metrics)
     ends = difference["value"], difference["low"], difference["high"]
     value, low, high = (number_text(number, decimals, sign=True) for number in ends)
-    interval = interval_svg(ends, (value, low, high), lower_is_better=metric == "rmse")
+    interval = interval_svg(ends, (value, low, high), lower_is_better=SCORES[metric].sign < 0)
     found = contenders(metrics)
     units = metrics.get("units")
     kind = units["kind"] if units else None
@@ -182,8 +183,11 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         details.experiment,
         metrics=metrics,
         details=details,
-        metric=METRIC_NAMES[metric],
-        is_class=metric == "accuracy",
+        metric=SCORES[metric].title,
+        is_class=SCORES[metric].task == "classification",
+        scores=SCORES,
+        others=_others(metrics),
+        sign=SCORES[metric].sign,
         decimals=decimals,
         gate=gate_line(metrics["gate"]),
         incomplete=[incomplete_line(lack) for lack in metrics["incomplete"]],
@@ -213,6 +217,17 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         settings=json.dumps(details.settings, indent=2, ensure_ascii=False),
         digests="\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),
     )
+
+
+def _others(metrics: Metrics) -> dict[Metric, int]:
+    """Scores besides the one that decides, and the decimals that they are shown with."""
+    known = [each.get("scores", {}) for each in contenders(metrics).values()]
+    decimals = {}
+    for name in scores_of(SCORES[metrics["metric"]].task):
+        values = [value for each in known if (value := each.get(name)) is not None]
+        if name != metrics["metric"] and values:
+            decimals[name] = score_decimals(name, values)
+    return decimals
 
 
 def _equality(metrics: Metrics) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shoal.formats.scores import SCORES
 from shoal.formats.text import NONE, count_text, flops_text, number_text, share_text
 from shoal.report.words import (
-    METRIC_NAMES,
     advice_text,
     best,
     contender_title,
@@ -70,7 +70,7 @@ def _contender_table(metrics: Metrics) -> RenderableType:
     winners = best(metric, {name: numbers["score"] for name, numbers in found.items()})
     table = Table()
     table.add_column("on the test fold")
-    for head in (METRIC_NAMES[metric], "worst partition", "training", "inference per row"):
+    for head in (SCORES[metric].title, "worst partition", "training", "inference per row"):
         table.add_column(head, justify="right")
     for name, numbers in found.items():
         worst = numbers.get("worst_partition")

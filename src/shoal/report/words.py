@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from shoal.formats.scores import SCORES
 from shoal.formats.text import count_text, score_decimals, share_text
 from shoal.formats.units import units_text
 
@@ -34,8 +35,6 @@ CONTENDERS = {
 }
 """Titles of the contenders in ``metrics.json``, in the order in which they are shown."""
 
-METRIC_NAMES = {"accuracy": "accuracy", "rmse": "RMSE"}
-
 NEAR_SHARE = 0.01
 """Share of held-out rows near to training rows, beyond chance, that is worth a warning."""
 
@@ -57,7 +56,7 @@ def contender_title(name: str) -> str:
 
 def best(metric: Metric, scores: Mapping[str, float]) -> set[str]:
     """Names that share the best score."""
-    sign = 1 if metric == "accuracy" else -1
+    sign = SCORES[metric].sign
     top = max(sign * score for score in scores.values())
     return {name for name, score in scores.items() if sign * score == top}
 

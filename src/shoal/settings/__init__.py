@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from shoal.formats.scores import scores_of
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Model, Router, Training
@@ -115,6 +116,31 @@ class Settings(Section):
                         f"{name}: {loss!r} is a loss of {task}, but sources.task is "
                         f"{self.sources.task}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _score_is_of_the_task(self) -> Settings:
+        metric, known = self.evaluate.metric, scores_of(self.sources.task)
+        if metric not in ("auto", *known):
+            raise ValueError(
+                f"evaluate.metric: {metric!r} is no score of sources.task {self.sources.task}; "
+                f"its scores: {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_of_the_task(self) -> Settings:
+        if self.sources.task == "own":
+            if self.sources.shuffle_labels:
+                raise ValueError(
+                    "sources.shuffle_labels: where sources.task is own there is no answer at "
+                    "chance to compare with"
+                )
+            if self.split.method == "stratified":
+                raise ValueError(
+                    "split.method: 'stratified' needs one label, and sources.task is own; choose "
+                    "random or hash"
+                )
         return self
 
     @model_validator(mode="after")

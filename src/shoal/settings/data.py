@@ -41,7 +41,10 @@ class Sources(Section):
     files: list[str | ArraySource] = Field(
         description="names or globs of CSV (also .gz), Parquet or NPZ files in the folder"
     )
-    task: Task = Field(description="what the label is: a class or a number")
+    task: Task = Field(
+        description="what the label is: a class (classification) or a number (regression); own: "
+        "the model has a loss of its own, and any number of label columns or none"
+    )
     columns: dict[str, ColumnKind] = Field(description="declared kind of each column")
     undeclared: Literal["infer", "ignore"] = Field(
         description="what happens to columns that are not declared"

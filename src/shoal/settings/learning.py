@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from shoal.formats.kinds import Metric
 from shoal.settings.section import Section, Seed
 
 LOSSES = {"cross_entropy": "classification", "mse": "regression", "huber": "regression"}
@@ -31,7 +32,8 @@ class Training(Section):
     """How base, specialists and baselines are trained."""
 
     loss: Literal["auto", "cross_entropy", "mse", "huber"] = Field(
-        description="loss of a plain module; auto: cross_entropy for classes, mse for numbers"
+        description="loss of a plain module; auto: its own row_losses if it has them, else "
+        "cross_entropy for classes, mse for numbers"
     )
     lr: PositiveFloat = Field(description="learning rate of AdamW, decayed by a half cosine")
     weight_decay: NonNegativeFloat = Field(description="weight decay of AdamW")
@@ -101,6 +103,11 @@ class Gate(Section):
 class Evaluate(Section):
     """How the pool is judged on the test fold."""
 
+    metric: Metric | Literal["auto"] = Field(
+        default="auto",
+        description="the score that decides the verdict; auto: accuracy for classes, rmse for "
+        "numbers, loss of a model with its own",
+    )
     bootstrap: PositiveInt = Field(description="resamples of the paired bootstrap")
     calibration_bins: PositiveInt = Field(description="bins of the calibration error")
     map: Literal["pca", "umap"] = Field(description="how the report's partition map is drawn")

@@ -375,9 +375,9 @@ def check_single(names: list[str], taken: list[str], source: str) -> None:
             raise SourceError(f"{source}: column {name!r} is there {names.count(name)} times")
 
 
-def label_is_missing(table: pa.Table, columns: Columns) -> int | None:
+def label_is_missing(table: pa.Table, name: str) -> int | None:
     """Index of the first row without a label, None if all have one."""
-    label = table[columns.label]
+    label = table[name]
     return pc.index(label.is_null(), True).as_py() if label.null_count else None
 
 
@@ -385,10 +385,10 @@ def _typed_column(raw: pa.Array, columns: Columns, place: Place) -> pa.Array:
     kind = columns.kinds[place.column]
     if not len(raw) and kind != "id":
         return pa.nulls(0, columns.arrow_type(place.column))
-    if kind == "numeric" or (kind == "label" and columns.task == "regression"):
-        return numeric(raw, place)
     if kind == "time":
         return seconds(raw, place, columns.formats.get(place.column, "dates"))
+    if columns.is_number(place.column):
+        return numeric(raw, place)
     if kind in ARRAY_KINDS:
         if not (holds_arrays(raw.type) or (kind == "image" and holds_pictures(raw.type))):
             raise place.whole(f"holds {article(storage(raw.type))}, but its kind is {kind}")

@@ -186,14 +186,15 @@ def infer(
     Args:
         heads: Source file to its first rows.
         declared: Column name to kind; wins over what the rows look like.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``own``.
         undeclared: ``infer`` or ``ignore`` what is not declared.
         fold_column: A column that names the fold; ignored unless it is declared.
         images: How encoded pictures are read; by default all are of one size.
 
     Raises:
         SourceError: A declared column is absent, files disagree about a column, there is not
-            exactly one label, there is more than one id, group or time, or no input.
+            exactly one label where the task is not ``own``, there is more than one id, group or
+            time, or no input.
     """
     _check_declared(heads, declared)
     verdicts = {
@@ -202,7 +203,7 @@ def infer(
         for name in dict.fromkeys(name for head in heads.values() for name in head.schema.names)
     }
     kinds = {name: verdict.kind for name, verdict in verdicts.items()}
-    _check_counts(kinds, next(iter(heads)))
+    _check_counts(kinds, task, next(iter(heads)))
     times = [name for name, kind in kinds.items() if kind == "time"]
     layouts = {name: verdict.layout for name, verdict in verdicts.items() if verdict.layout}
     return Columns(
@@ -346,9 +347,12 @@ def _check_declared(heads: Mapping[str, pa.Table], declared: Mapping[str, str]) 
             )
 
 
-def _check_counts(kinds: Mapping[str, str], first: str) -> None:
-    """Refuse other than one label, more than one id, group or time, and no input."""
-    for single in _SINGLE:
+def _check_counts(kinds: Mapping[str, str], task: str, first: str) -> None:
+    """Refuse other than one label, more than one id, group or time, and no input.
+
+    A model with a loss of its own may have any number of labels.
+    """
+    for single in _SINGLE[task == "own" :]:
         names = [name for name, kind in kinds.items() if kind == single]
         if len(names) > 1:
             raise SourceError(
@@ -357,7 +361,8 @@ def _check_counts(kinds: Mapping[str, str], first: str) -> None:
             )
         if single == "label" and not names:
             raise SourceError(
-                f"{first}: no column is the label; declare one in sources.columns, "
+                f"{first}: no column is the label; declare one in sources.columns, or "
+                f"sources.task own where the model has a loss without; "
                 f"columns: {', '.join(kinds)}"
             )
     if not set(kinds.values()) & {"numeric", "categorical", "text", *ARRAY_KINDS}:

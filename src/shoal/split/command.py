@@ -76,8 +76,8 @@ def split_fit(
     _check_method(split, columns)
     state = _fitted(files, columns, split, sources.batch_rows)
     labels = State({}, {})
-    if sources.shuffle_labels:
-        labels = _labels(files, columns, split, sources.batch_rows, state)
+    if sources.shuffle_labels and columns.label is not None:
+        labels = _labels(files, columns, columns.label, split, sources.batch_rows, state)
     columns.save(columns_out)
     save_state(folds_out, {**state, **labels.tensors}, {"method": split.method, **labels.meta})
     sys.stdout.write(listing(columns) + "\n")
@@ -138,7 +138,7 @@ def split(
             rows_in += len(batch.table)
             codes = folds_of(split, state, batch.basis)
             keys, table = batch.basis.keys, batch.table
-            if shuffled is not None:
+            if shuffled is not None and frozen.label is not None:
                 table = shuffled.replace(table, frozen.label, keys, codes, split.seed)
             sources = source_hashes(table, frozen, keys)
             table = table.append_column(tables.KEY, tables.key_array(keys))
@@ -257,13 +257,14 @@ def _fitted(
         return _fitted_similarity(files, columns, split, batch_rows)
     if split.method not in ("random", "stratified"):
         return {}
-    read = tables.numbers if columns.task == "regression" else tables.texts
+    label = columns.label if split.method == "stratified" else None
     keys, labels = [], []
     for file in files:
         for batch in read_rows(file, columns, split, batch_rows):
             keys.append(batch.basis.keys)
-            labels.append(read(batch.table, columns.label))
-    classes = np.concatenate(labels) if split.method == "stratified" else None
+            if label is not None:
+                labels.append(tables.values(batch.table, label, columns))
+    classes = np.concatenate(labels) if labels else None
     return folds.fit_table(np.concatenate(keys), classes, split.fractions, split.seed)
 
 
@@ -287,6 +288,7 @@ def _fitted_similarity(
 def _labels(
     files: Sequence[Planned],
     columns: Columns,
+    label: str,
     split: Split,
     batch_rows: int,
     state: Tensors,
@@ -299,9 +301,8 @@ def _labels(
     from shoal.split.reading import read_rows
     from shoal.split.shuffle import ShuffledLabels
 
-    read = tables.numbers if columns.task == "regression" else tables.texts
     labels = [
-        read(batch.table, columns.label)[folds_of(split, state, batch.basis) == TRAIN]
+        tables.values(batch.table, label, columns)[folds_of(split, state, batch.basis) == TRAIN]
         for file in files
         for batch in read_rows(file, columns, split, batch_rows)
     ]

@@ -61,14 +61,16 @@ def input_hashes(table: pa.Table, columns: Columns) -> NDArray[Any]:
 
 
 def source_hashes(table: pa.Table, columns: Columns, keys: NDArray[Any]) -> NDArray[Any]:
-    """Hash over all that a model is made from: inputs and label; uint8 ``(rows, KEY_BYTES)``.
+    """Hash over all that a model is made from: inputs and labels; uint8 ``(rows, KEY_BYTES)``.
 
     Args:
         table: Typed rows.
         columns: The frozen columns.
         keys: Their keys, which are a hash of the inputs where no column is an id.
     """
-    content = {"label": _array(table, columns, columns.label)}
+    content = {
+        f"label{n or ''}": _array(table, columns, name) for n, name in enumerate(columns.labels)
+    }
     if columns.inputs:
         is_key = not columns.of_kind("id")
         content["inputs"] = keys if is_key else input_hashes(table, columns)
@@ -111,6 +113,6 @@ def _array(table: pa.Table, columns: Columns, name: str) -> NDArray[Any] | pa.Ch
     kind = columns.kinds[name]
     if kind in tables.ARRAY_KINDS:
         return tables.images(table, name)
-    if kind in ("numeric", "time") or (kind == "label" and columns.task == "regression"):
+    if columns.is_number(name):
         return tables.numbers(table, name)
     return table[name]

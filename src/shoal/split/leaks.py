@@ -205,7 +205,7 @@ class Sample:
             "validation": ((VALIDATION,), math.ceil(share * _MOST_VALIDATION)),
             "held_out": ((VALIDATION, TEST), math.ceil(share * _MOST_COMPARED)),
         }
-        self._names = [*columns.inputs, columns.label, tables.KEY, tables.FOLD, tables.SOURCE]
+        self._names = [*columns.inputs, *columns.labels, tables.KEY, tables.FOLD, tables.SOURCE]
         self._schema = pa.schema([columns.schema().field(name) for name in self._names])
         self._last: dict[str, np.bytes_] = {}
         self._rows = self._schema.empty_table()
@@ -298,32 +298,36 @@ def telling_columns(train: pa.Table, held_out: pa.Table, columns: Columns) -> li
         train: Training rows.
         held_out: Validation rows.
         columns: The frozen columns.
+
+    Returns:
+        None of them where the model has a loss of its own.
     """
-    if len(columns.inputs) < 2 or len(train) < 2 * _LEAF_ROWS or not len(held_out):
+    label, few = columns.label, len(train) < 2 * _LEAF_ROWS or not len(held_out)
+    if label is None or few or len(columns.inputs) < 2:
         return []
     telling = []
     for name in columns.of_kind("numeric", "categorical", "text"):
-        score, constant, enough = _alone(train, held_out, name, columns)
+        score, constant, enough = _alone(train, held_out, name, label, columns)
         if enough and score - constant >= DETERMINES * (1 - constant):
             telling.append(Telling(column=name, score=score, constant=constant))
     return sorted(telling, key=lambda column: (-column["score"], column["column"]))
 
 
 def _alone(
-    train: pa.Table, held_out: pa.Table, name: str, columns: Columns
+    train: pa.Table, held_out: pa.Table, name: str, label: str, columns: Columns
 ) -> tuple[float, float, bool]:
     """Score of one column, of the constant answer, and whether there are rows enough to tell."""
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     x, x_held = _as_numbers(train, held_out, name, columns)
-    if columns.task == "regression":
-        numbers, wanted = (tables.numbers(part, columns.label) for part in (train, held_out))
+    if columns.is_number(label):
+        numbers, wanted = (tables.numbers(part, label) for part in (train, held_out))
         tree = DecisionTreeRegressor(min_samples_leaf=_LEAF_ROWS, random_state=0).fit(x, numbers)
         spread = float(np.mean((wanted - numbers.mean()) ** 2))
         error = float(np.mean((wanted - tree.predict(x_held)) ** 2))
         enough = len(wanted) >= _LEAST_ERRORS and spread > 0
         return (1 - error / spread if enough else 0.0), 0.0, enough
-    y, y_held = (tables.texts(part, columns.label) for part in (train, held_out))
+    y, y_held = (tables.texts(part, label) for part in (train, held_out))
     tree = DecisionTreeClassifier(min_samples_leaf=_LEAF_ROWS, random_state=0).fit(x, y)
     names, counts = np.unique(y, return_counts=True)
     constant = y_held == names[counts.argmax()]

@@ -102,9 +102,10 @@ def _read_rows(
     first_row = 1
     for raw in raw_batches(file, batch_rows, wanted):
         table = typed(raw, columns, name, first_row)
-        missing = label_is_missing(table, columns)
-        if missing is not None:
-            raise _missing_label(file, columns.label, first_row + missing, batch_rows)
+        for label in columns.labels:
+            missing = label_is_missing(table, label)
+            if missing is not None:
+                raise _missing_label(file, label, first_row + missing, batch_rows)
         group, time = columns.of_kind("group"), columns.of_kind("time")
         named = None
         if fold_column is not None:

@@ -86,7 +86,7 @@ class Sketch:
         columns, folds = self._columns, tables.folds(rows)
         if has_inputs_of_its_own(columns):
             self._inputs.append(as_numbers(input_hashes(rows, columns)))
-        if len(self._labels) < 2:
+        if columns.label is not None and len(self._labels) < 2:
             training = rows[columns.label].filter(folds == TRAIN)
             self._labels |= set(training.unique().to_pylist()[:2])
         for spellings in self._spellings:

@@ -208,6 +208,6 @@ def _losses(
     for path in specialists:
         tensors, meta = load_state(path, AtPoint)
         net = trained_model(model_at(model, meta["point"]), shapes, tensors)
-        columns.append(row_losses(predict(net, x, shapes.task), y, shapes.task))
+        columns.append(row_losses(predict(net, x, shapes.task, y=y), y, shapes.task))
         ledger.flops += answer_flops(net, shapes) * len(x)
     return np.stack(columns, axis=1) if columns else np.empty((len(y), 0))

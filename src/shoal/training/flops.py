@@ -25,7 +25,7 @@ from shoal.errors import ModelError
 from shoal.training.module import Supervised, is_lightning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pytorch_lightning as pl
 
@@ -111,11 +111,21 @@ def _number(module: Supervised | pl.LightningModule) -> tuple[int, ...]:
     return (0,) if is_param_in_hook_signature(step, "batch_idx", min_args=2) else ()
 
 
-def forward_flops(module: torch.nn.Module, x: torch.Tensor) -> int:
-    """FLOPs of the forward pass over ``x``, counted on a copy of the module."""
+def forward_flops(
+    module: torch.nn.Module,
+    *rows: torch.Tensor,
+    call: Callable[[torch.nn.Module], Callable[..., object]] = lambda module: module,
+) -> int:
+    """FLOPs of a call about rows, counted on a copy of the module.
+
+    Args:
+        module: The module.
+        rows: What is given to the call.
+        call: Finds the call; the forward pass by default.
+    """
     twin = copy.deepcopy(module).cpu().eval()
     with counting() as counter, torch.no_grad():
-        twin(x)
+        call(twin)(*rows)
     return int(counter.get_total_flops())
 
 

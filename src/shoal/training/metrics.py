@@ -1,15 +1,20 @@
-"""Scores of predictions on rows: accuracy, log-loss, RMSE, calibration, the worst partition."""
+"""Scores of predictions on rows, of classes, numbers and a model's own loss; calibration."""
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from shoal.errors import ModelError
+from shoal.errors import DataError, ModelError
+from shoal.formats.scores import SCORES, scores_of
 from shoal.formats.units import least_units, numbered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from shoal.formats.kinds import Metric
@@ -37,9 +42,10 @@ class WorstPartition(TypedDict):
 
 
 class ContenderScores(TypedDict):
-    """Numbers about a contender; log-loss and calibration are None in regression."""
+    """Numbers about a contender: the score that decides, all of the task's, and more of classes."""
 
     score: float
+    scores: dict[str, float | None]
     log_loss: float | None
     calibration_error: float | None
     worst_partition: WorstPartition | None
@@ -98,21 +104,119 @@ def row_squared_error(prediction: Array, y: Array) -> Floats:
     return np.asarray((flat - y.astype(np.float64)) ** 2)
 
 
-def score(metric: Metric, per_row: Array) -> float:
-    """A metric from its per-row values.
+def row_loss(losses: Array) -> Floats:
+    """Losses that a model says itself, float64 ``(rows,)``.
+
+    Raises:
+        ModelError: One is not finite.
+    """
+    _check_finite(losses)
+    return np.asarray(losses, dtype=np.float64)
+
+
+def row_absolute_error(prediction: Array, y: Array) -> Floats:
+    """Absolute difference of prediction and label, in the label's unit.
+
+    Args and errors are those of :func:`row_squared_error`.
+    """
+    return np.sqrt(row_squared_error(prediction, y))
+
+
+def row_values(metric: Metric, prediction: Array, y: Array) -> Floats:
+    """What a score is a function of, row by row.
 
     Args:
-        metric: ``accuracy`` (mean of :func:`row_correct`) or ``rmse`` (root of the mean of
-            :func:`row_squared_error`).
-        per_row: float64 ``(rows,)``.
+        metric: The score.
+        prediction: Probabilities ``(rows, classes)``, or numbers or losses ``(rows,)``.
+        y: Labels ``(rows,)``.
+
+    Returns:
+        float64: values ``(rows,)`` of which the score is the mean, or of ``rmse`` its root; of
+        other scores predictions with the label behind them, ``(rows, …)``.
+    """
+    if metric in _MEANS:
+        return _MEANS[metric](prediction, y)
+    if metric == "r2":
+        _check_finite(prediction)
+    else:
+        _check_classes(prediction, y)
+    said = prediction
+    if metric in ("balanced_accuracy", "f1"):
+        said = prediction.argmax(axis=1)
+    return np.column_stack([said, y]).astype(np.float64)
+
+
+def score(metric: Metric, per_row: Array, weights: Array | None = None) -> float:
+    """A score from its values by row.
+
+    Args:
+        metric: The score; of several classes the mean of the classes' own.
+        per_row: As :func:`row_values` gives them.
+        weights: How often each row counts ``(rows,)``; once by default.
+
+    Returns:
+        NaN where the rows do not define it, as AUROC of rows of one class.
 
     Raises:
         ValueError: There are no rows.
     """
     if len(per_row) == 0:
         raise ValueError("a score needs at least one row")
-    mean = float(np.mean(per_row, dtype=np.float64))
-    return mean if metric == "accuracy" else mean**0.5
+    if metric in _MEANS:
+        mean = float(np.average(per_row.astype(np.float64), weights=weights))
+        return mean**0.5 if metric == "rmse" else mean
+    if weights is not None:
+        per_row, weights = per_row[weights > 0], weights[weights > 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that some rows lack
+        return float(_WHOLE[metric](per_row[:, :-1], per_row[:, -1], weights))
+
+
+def is_mean(metric: Metric) -> bool:
+    """Whether a score is a mean of values by row, or a function of it."""
+    return metric in _MEANS
+
+
+def _balanced_accuracy(said: Array, y: Array, weights: Array | None) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+
+    return float(balanced_accuracy_score(y, said[:, 0], sample_weight=weights))
+
+
+def _f1(said: Array, y: Array, weights: Array | None) -> float:
+    from sklearn.metrics import f1_score
+
+    labels = np.unique(y)
+    return float(f1_score(y, said[:, 0], labels=labels, average="macro", sample_weight=weights))
+
+
+def _auroc(said: Array, y: Array, weights: Array | None) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return _by_class(roc_auc_score, said, y, weights)
+
+
+def _average_precision(said: Array, y: Array, weights: Array | None) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return _by_class(average_precision_score, said, y, weights)
+
+
+def _by_class(
+    function: Callable[..., float], said: Array, y: Array, weights: Array | None
+) -> float:
+    """Mean over the classes of rows, each against all others; NaN where there is one class."""
+    own = [place for place in np.unique(y).astype(np.int64).tolist() if place != UNSEEN]
+    if len(np.unique(y)) < 2:
+        return np.nan
+    found = [function(y == place, said[:, place], sample_weight=weights) for place in own]
+    return float(np.mean(found))
+
+
+def _r2(said: Array, y: Array, weights: Array | None) -> float:
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(y, said[:, 0], sample_weight=weights)) if np.ptp(y) else np.nan
 
 
 def accuracy(probability: Array, y: Array) -> float:
@@ -154,10 +258,11 @@ def calibration_error(probability: Array, y: Array, bins: int) -> float:
 
 
 def partition_scores(metric: Metric, per_row: Array, partition: Array) -> dict[int, float]:
-    """Score of each partition's rows, for partitions that have any, ascending by partition."""
-    if per_row.shape != partition.shape:
+    """Score of each partition's rows, for partitions whose rows define it, ascending."""
+    if per_row.shape[:1] != partition.shape:
         raise ValueError(f"values {per_row.shape} do not match partitions {partition.shape}")
-    return {int(p): score(metric, per_row[partition == p]) for p in np.unique(partition)}
+    scores = {int(p): score(metric, per_row[partition == p]) for p in np.unique(partition)}
+    return {number: value for number, value in scores.items() if not math.isnan(value)}
 
 
 def worst_partition(
@@ -168,8 +273,8 @@ def worst_partition(
     That is :data:`WORST_ROWS` rows, and :data:`WORST_UNITS` units.
 
     Args:
-        metric: ``accuracy`` (the lowest is worst) or ``rmse`` (the highest is).
-        per_row: float64 ``(rows,)``, as :func:`score` takes.
+        metric: Where higher is better the lowest is worst, else the highest.
+        per_row: As :func:`score` takes them.
         partition: Partition of each row, integers ``(rows,)``; rows of none have a negative one
             and are left out.
         units: Unit of each row ``(rows,)``; None where each is its own.
@@ -179,15 +284,15 @@ def worst_partition(
     """
     held = partition_units(partition, units)
     numbers, counts = np.unique(partition, return_counts=True)
+    scores = partition_scores(metric, per_row, partition)
     rows = {
         number: count
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
-        if number >= 0 and count >= WORST_ROWS and held[number] >= WORST_UNITS
+        if number in scores and number >= 0 and count >= WORST_ROWS and held[number] >= WORST_UNITS
     }
-    scores = partition_scores(metric, per_row, partition)
     if not rows:
         return None
-    sign = 1 if metric == "accuracy" else -1
+    sign = SCORES[metric].sign
     worst = min(rows, key=lambda p: (sign * scores[p], p))
     return WorstPartition(partition=worst, score=scores[worst], rows=rows[worst], units=held[worst])
 
@@ -211,30 +316,53 @@ def measure(
     """All numbers about one contender's predictions.
 
     Args:
-        metric: ``accuracy`` for classes, ``rmse`` for numbers.
-        prediction: Probabilities ``(rows, classes)``, or numbers ``(rows,)``.
+        metric: The score that decides, one of the task's.
+        prediction: Probabilities ``(rows, classes)``, or numbers or losses ``(rows,)``.
         y: Labels ``(rows,)``.
         partition: Partition of each row ``(rows,)``.
         bins: Bins of the calibration error.
         units: Unit of each row ``(rows,)``; None where each is its own.
 
     Returns:
-        The numbers, and the per-row values of the metric for the bootstrap.
+        The numbers, and the values by row of the metric for the bootstrap.
+
+    Raises:
+        DataError: The rows do not define the metric.
     """
-    if metric == "rmse":
-        errors = row_squared_error(prediction, y)
-        loss = calibration = None
-    else:
-        errors = row_correct(prediction, y)
-        loss = log_loss(prediction, y)
-        calibration = calibration_error(prediction, y, bins)
+    per_row = row_values(metric, prediction, y)
+    task = SCORES[metric].task
+    scores = {name: score(name, row_values(name, prediction, y)) for name in scores_of(task)}
+    if math.isnan(scores[metric]):
+        raise DataError(
+            f"evaluate.metric: {metric!r} is not defined on the test fold, whose labels are all "
+            f"the same; choose another, or another split"
+        )
     numbers = ContenderScores(
-        score=score(metric, errors),
-        log_loss=loss,
-        calibration_error=calibration,
-        worst_partition=worst_partition(metric, errors, partition, units),
+        score=scores[metric],
+        scores={name: None if math.isnan(value) else value for name, value in scores.items()},
+        log_loss=scores.get("log_loss"),
+        calibration_error=calibration_error(prediction, y, bins)
+        if task == "classification"
+        else None,
+        worst_partition=worst_partition(metric, per_row, partition, units),
     )
-    return numbers, errors
+    return numbers, per_row
+
+
+_MEANS: dict[Metric, Callable[[Array, Array], Floats]] = {
+    "accuracy": row_correct,
+    "log_loss": row_log_loss,
+    "rmse": row_squared_error,
+    "mae": row_absolute_error,
+    "loss": lambda losses, _: row_loss(losses),
+}
+_WHOLE: dict[Metric, Callable[[Array, Array, Array | None], float]] = {
+    "balanced_accuracy": _balanced_accuracy,
+    "f1": _f1,
+    "auroc": _auroc,
+    "average_precision": _average_precision,
+    "r2": _r2,
+}
 
 
 def _check_classes(probability: Array, y: Array) -> None:

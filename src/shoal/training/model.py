@@ -18,9 +18,10 @@ from shoal.training.bounded import check_layout
 from shoal.training.exact import BLOCK_ROWS
 from shoal.training.flops import forward_flops
 from shoal.training.means import ExactMean
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,7 +57,8 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
 
     Raises:
         ModelError: The class does not import, does not take its arguments, gives an output that
-            does not fit the labels, has state that cannot be kept, or raises anything.
+            does not fit the labels, says no loss by row where it should, has state that cannot be
+            kept, or raises anything.
     """
     kind, place = model_class(model), f"model {model.target}"
     arguments = shapes.fill(model.arguments())
@@ -70,22 +72,11 @@ def build_model(model: Model, shapes: Shapes, seed: int) -> torch.nn.Module:
 
 
 def _check_output(module: torch.nn.Module, place: str, shapes: Shapes) -> None:
-    """Refuse a model whose output for two rows of zeros does not fit the labels."""
-    x = blank_rows(shapes, 2)
+    """Refuse a model that does not fit the labels, asked about two rows of zeros."""
     batch = ", ".join(["B", *map(str, shapes.x_shape)])
     hint = f"; x is {shapes.x_dtype} of shape ({batch}){_axes(shapes.x_shape)}"
-    with Calling(type(module), place, "the forward pass", hint), torch.no_grad():
-        output = module.eval()(x)
-    if not isinstance(output, torch.Tensor):
-        raise ModelError(f"{place}: gives a {type(output).__name__}, not a tensor")
-    shape = tuple(output.shape)
-    wanted = [(2, shapes.outputs)] if shapes.task == "classification" else [(2,), (2, 1)]
-    if shape not in wanted:
-        labels = f"{shapes.outputs} classes" if shapes.task == "classification" else "one number"
-        raise ModelError(
-            f"{place}: gives an output of shape {shape} for 2 rows, but the labels need "
-            f"{labels}: shape {wanted[-1]}"
-        )
+    calling = Calling(type(module), place, "the forward pass", hint)
+    rules(shapes.task).check(module.eval(), blank_rows(shapes, 2), shapes, calling)
 
 
 def blank_rows(shapes: Shapes, rows: int) -> torch.Tensor:
@@ -157,59 +148,94 @@ def predict(
     x: NDArray[Any],
     task: str,
     places: NDArray[np.int64] | None = None,
+    y: NDArray[Any] | None = None,
 ) -> NDArray[np.float32]:
-    """Class probabilities or numbers of rows, bit for bit the same in any batch.
+    """A model's answer about each row, bit for bit the same in any batch.
 
     Args:
         module: The model, in evaluation mode during the call.
         x: Encoded rows ``(rows, …)``.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``own``.
+        places: The rows that are asked for; all by default.
+        y: Their labels, at which a model with a loss of its own looks.
+
+    Returns:
+        float32: probabilities ``(rows, classes)``, standardised numbers ``(rows, 1)``, or the
+        model's own losses ``(rows, 1)``.
+    """
+    own = rules(task)
+    return own.finished(_in_blocks(module, own.answer(module), x, y, places))
+
+
+def predictions(
+    module: torch.nn.Module,
+    x: NDArray[Any],
+    task: str,
+    labels: int,
+    places: NDArray[np.int64] | None = None,
+) -> NDArray[Any]:
+    """What a model says of rows without labels, otherwise as :func:`predict`.
+
+    Args:
+        module: The model.
+        x: Encoded rows ``(rows, …)``.
+        task: ``classification``, ``regression`` or ``own``.
+        labels: How many labels there are in training.
         places: The rows that are asked for; all by default.
 
     Returns:
-        float32: probabilities ``(rows, classes)``, or standardised numbers ``(rows, 1)``.
+        As :func:`predict`; of a model with a loss of its own what its ``predict_rows`` says;
+        without that its losses ``(rows, 1)``, or nothing, ``(rows, 0)``, where they need labels.
     """
+    own = rules(task)
+    return own.finished(_in_blocks(module, own.prediction(module, labels), x, None, places))
+
+
+def _in_blocks(
+    module: torch.nn.Module,
+    call: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    places: NDArray[np.int64] | None,
+) -> NDArray[Any]:
+    """Results of a call about rows, in padded blocks of one size."""
     module.eval()
     rows = len(x) if places is None else len(places)
-    block = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=x.dtype)
-    inputs = torch.from_numpy(block)
-    answer: NDArray[np.float32] | None = None
+    labels = np.empty((len(x), 0), dtype=np.float32) if y is None else y
+    blocks = [np.zeros((BLOCK_ROWS, *part.shape[1:]), dtype=part.dtype) for part in (x, labels)]
+    inputs = [torch.from_numpy(block) for block in blocks]
+    answer: NDArray[Any] | None = None
     with torch.no_grad():
         for start in range(0, max(1, rows), BLOCK_ROWS):
             count = min(BLOCK_ROWS, rows - start)
             some = slice(start, start + count)
-            if places is None:
-                block[:count] = x[some]
-            else:
-                np.take(x, places[some], axis=0, out=block[:count], mode="clip")
-            block[count:] = 0
-            output = module(inputs).float().reshape(BLOCK_ROWS, -1)
+            for part, block in zip((x, labels), blocks, strict=True):
+                if places is None:
+                    block[:count] = part[some]
+                else:
+                    np.take(part, places[some], axis=0, out=block[:count], mode="clip")
+                block[count:] = 0
+            output = call(inputs[0], inputs[1]).numpy(force=True)
             if answer is None:
-                answer = np.empty((rows, output.shape[1]), dtype=np.float32)
-            answer[some] = output[:count].numpy()
-        assert answer is not None  # noqa: S101 - there is at least one block
-        if task == "classification":  # a row's softmax depends on no other
-            answer = torch.softmax(torch.from_numpy(answer), dim=1).numpy()
+                answer = np.empty((rows, *output.shape[1:]), dtype=output.dtype)
+            answer[some] = output[:count]
+    assert answer is not None  # noqa: S101 - there is at least one block
     return answer
 
 
 def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArray[np.float64]:
-    """Loss of each row: negative log probability of its class, or squared error.
+    """Loss of each row: negative log probability of its class, squared error, or the model's own.
 
     A class that the training fold does not have (``y`` = -1) gets the floor's loss, as does any
     probability below 1e-7.
     """
-    if task == "regression":
-        squares: NDArray[np.float64] = (output[:, 0].astype(np.float64) - y) ** 2
-        return squares
-    chosen = np.where(y >= 0, output[np.arange(len(y)), np.maximum(y, 0)], 0.0)
-    losses: NDArray[np.float64] = -np.log(np.maximum(chosen.astype(np.float64), 1e-7))
-    return losses
+    return rules(task).losses(output, y)
 
 
 def answer_flops(net: torch.nn.Module, shapes: Shapes) -> float:
     """FLOPs of a model's answer about one row."""
-    return float(forward_flops(net, blank_rows(shapes, 1)))
+    y = torch.zeros((1, *shapes.y_shape))
+    return float(forward_flops(net, blank_rows(shapes, 1), y, call=rules(shapes.task).answer))
 
 
 def trained_model(
@@ -242,7 +268,9 @@ def losses_by_row(
     task: str,
 ) -> dict[str, NDArray[np.float64]]:
     """Loss of each candidate on each of the same rows."""
-    return {name: row_losses(predict(net, x, task), y, task) for name, net in candidates.items()}
+    return {
+        name: row_losses(predict(net, x, task, y=y), y, task) for name, net in candidates.items()
+    }
 
 
 def mean_losses(

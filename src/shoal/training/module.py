@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
+
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,25 +17,30 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from shoal.settings.learning import Training
+    from shoal.training.tasks import OwnLoss
 
 
 class Supervised(torch.nn.Module):
     """A plain module with a loss; AdamW trains it at a learning rate that falls to zero.
+
+    The loss is one of the settings', or the mean of what the module says itself for each row.
 
     Attributes:
         model: The user's module.
         weight_decay: AdamW's.
     """
 
-    def __init__(self, model: torch.nn.Module, loss: str, training: Training) -> None:
+    def __init__(self, model: torch.nn.Module, loss: str | None, training: Training) -> None:
         super().__init__()
         self.model = model
         self.weight_decay = training.weight_decay
-        self._loss = _LOSSES[loss]
+        self._loss = None if loss is None else _LOSSES[loss]
         self._lr = training.lr
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Loss of one batch."""
+        if self._loss is None:
+            return cast("OwnLoss", self.model).row_losses((x, y)).mean()
         return self._loss(self.model(x), y)
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int = 0) -> torch.Tensor:
@@ -79,13 +86,14 @@ def trainable(
     Args:
         model: The user's model, trained in place either way.
         training: Loss and optimiser of a plain module; a LightningModule keeps its own.
-        task: ``classification`` or ``regression``, for the loss ``auto``.
+        task: ``classification``, ``regression`` or ``own``, for the loss ``auto``.
     """
     if is_lightning(model):
         return model
-    loss = training.loss
+    loss: str | None = training.loss
     if loss == "auto":
-        loss = "cross_entropy" if task == "classification" else "mse"
+        says = callable(getattr(model, "row_losses", None))
+        loss = None if says else rules(task).loss
     return Supervised(model, loss, training)
 
 

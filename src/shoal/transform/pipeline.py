@@ -133,7 +133,7 @@ class Pipeline:
         if stored.seed is None or stored.kinds is None or stored.task is None:
             raise CorruptError("seed, kinds and task are missing, which steps need")
         kinds = dict(stored.kinds)
-        if "label" not in kinds.values():
+        if "label" not in kinds.values() and stored.task != "own":
             raise CorruptError("kinds: no column is the label")
         steps = []
         for index, entry in enumerate(stored.steps):
@@ -266,7 +266,7 @@ def _sample(
 ) -> pa.Table:
     """At most ``fit_rows`` training rows after some steps."""
     batches = (rows.table for rows in _stream(shards, steps))
-    sample = smallest_draws(batches, settings.fit_rows, columns.label, settings.seed, "transform")
+    sample = smallest_draws(batches, settings.fit_rows, columns.labels, settings.seed, "transform")
     if sample is None:
         raise DataError(
             f"transform.steps.{len(steps)}: no training row is left after the steps before it"

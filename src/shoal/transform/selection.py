@@ -79,9 +79,7 @@ class Filter(TransformStep):
         return given + [("in", value) for value in options.among or ()]
 
     def _is_number(self, column: str) -> bool:
-        kind = self.context.kinds[column]
-        regression = self.context.task == "regression"
-        return kind in ("numeric", "time") or (kind == "label" and regression)
+        return tables.is_number(self.context.kinds[column], self.context.task)
 
     def apply(self, rows: Rows) -> Rows:
         """Drop training rows that fail."""
@@ -236,12 +234,14 @@ class Balance(TransformStep):
 
     def chosen(self, columns: list[str]) -> list[str]:
         """The label."""
-        return super().chosen(columns or [self.context.label])
+        return super().chosen(columns or self.context.labels)
 
     def check(self) -> None:
         """Refuse a label that has no classes."""
         if self.context.task != "classification":
-            raise SettingsError(f"{self.place}: it balances classes; the task is regression")
+            raise SettingsError(
+                f"{self.place}: it balances classes; the task is {self.context.task}"
+            )
         self.adds = self.options.sampling == "up"
         self.drops = not self.adds
 

@@ -20,7 +20,7 @@ from shoal.formats.stored import as_kind
 from shoal.settings.section import NoOptions, Section, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,18 +103,18 @@ def training_rows(shards: Mapping[str, tables.Table]) -> Iterator[Rows]:
 def smallest_draws(
     batches: Iterable[pa.Table],
     rows: int,
-    label: str,
+    labels: Sequence[str],
     *salt: Any,  # noqa: ANN401 - any JSON value
 ) -> pa.Table | None:
     """At most ``rows`` rows with the smallest draws, ordered by draw.
 
     Which rows, and their order, depends on their keys and the salt alone: not on shards,
-    batches or their order. Rows of equal key are ordered by their label.
+    batches or their order. Rows of equal key are ordered by their labels.
 
     Args:
         batches: Tables of rows with their keys.
         rows: Most rows that are kept; memory is bounded by a quarter more, and one batch.
-        label: Name of the label column.
+        labels: Names of the label columns.
         salt: Distinguishes this sample from others: a seed, a purpose.
 
     Returns:
@@ -131,17 +131,17 @@ def smallest_draws(
         kept.append(batch.append_column(_DRAW, pa.array(draws)).filter(pa.array(near)))
         held += len(kept[-1])
         if held > rows + rows // 4:
-            kept, held = [_smallest(kept, rows, label)], rows
+            kept, held = [_smallest(kept, rows, labels)], rows
             limit = kept[0][_DRAW][-1].as_py()
-    sample = _smallest(kept, rows, label) if kept else None
+    sample = _smallest(kept, rows, labels) if kept else None
     return sample.drop_columns([_DRAW]) if sample else None
 
 
-def _smallest(parts: list[pa.Table], rows: int, label: str) -> pa.Table:
-    """The first rows in order of draw and label."""
-    joined = pa.concat_tables(parts)
-    order = [(_DRAW, "ascending"), (label, "ascending")]
-    return joined.take(pc.sort_indices(joined.select([_DRAW, label]), sort_keys=order)[:rows])
+def _smallest(parts: list[pa.Table], rows: int, labels: Sequence[str]) -> pa.Table:
+    """The first rows in order of draw and labels."""
+    joined, names = pa.concat_tables(parts), [_DRAW, *labels]
+    order = [(name, "ascending") for name in names]
+    return joined.take(pc.sort_indices(joined.select(names), sort_keys=order)[:rows])
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Context:
         index: Place of the step in the list, from 0; two equal steps draw differently.
         seed: Seed of the steps that draw.
         kinds: Name to kind of every column.
-        task: ``classification`` or ``regression``.
+        task: ``classification``, ``regression`` or ``own``.
     """
 
     index: int
@@ -161,9 +161,9 @@ class Context:
     task: str
 
     @property
-    def label(self) -> str:
-        """Name of the label column."""
-        return next(name for name, kind in self.kinds.items() if kind == "label")
+    def labels(self) -> list[str]:
+        """Names of the label columns."""
+        return [name for name, kind in self.kinds.items() if kind == "label"]
 
 
 class TransformStep(ABC):

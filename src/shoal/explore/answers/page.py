@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from shoal.explore.answers.tables import is_clear
+from shoal.formats.scores import SCORES
 from shoal.formats.text import count_text, significant_text
 from shoal.report.page import render, svg
-from shoal.report.words import METRIC_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
             ("grid points", count_text(len(answers.points))),
             ("seeds", count_text(max(row["n"] for row in answers.replicates))),
         ],
-        metric=METRIC_NAMES[answers.metric],
+        metric=SCORES[answers.metric].title,
         best=answers.variants[0]["variant"],
         replicated=any(row["n"] > 1 for row in answers.replicates),
         plots={name: svg(text) for name, text in plots.items()},
@@ -61,7 +61,7 @@ def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
 def _headline(answers: Answers) -> str:
     best = answers.variants[0]
     test, low, high = (significant_text(best[name]) for name in ("test", "low", "high"))
-    score = f"{METRIC_NAMES[answers.metric]} {test} (95 % interval {low} to {high})"
+    score = f"{SCORES[answers.metric].title} {test} (95 % interval {low} to {high})"
     if len(answers.variants) == 1:
         partitions = _many(best["partitions"], "partition")
         return f"{_many(len(answers.points), 'grid point')} in {partitions}. Test {score}"

@@ -133,7 +133,7 @@ def _table(model: Model, found: Found, value: str) -> Table:
         row = described[int(found.places[query, column])]
         own = [row.key, row.shard, row.partition, row.fold]
         if classes is not None:
-            own.append(classes[int(row.y)] if row.y >= 0 else None)
+            own.append(None if row.y is None or row.y < 0 else classes[int(row.y)])
         rows.append((query + 1, *own, float(found.values[query, column])))
     return ["query", *about, value], rows
 

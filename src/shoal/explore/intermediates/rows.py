@@ -69,13 +69,13 @@ class Block:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """A row's key, shard, partition, fold, and code or value of its label."""
+    """A row's key, shard, partition, fold, and code or value of its label, where there is one."""
 
     key: str
     shard: str
     partition: int
     fold: str
-    y: float
+    y: float | None
 
 
 class ReleaseRows:
@@ -181,7 +181,7 @@ class ReleaseRows:
                     self._shards[number],
                     int(partition),
                     FOLD_NAMES[fold],
-                    y.item(),
+                    y.item() if y.ndim == 0 else None,
                 )
         return [found[place] for place in places.tolist()]
 

@@ -159,15 +159,17 @@ TABLES: dict[str, Table | View] = {
         model_tables.evaluations,
     ),
     "partition_scores": View(
-        "a contender's error on one partition's test rows: share wrong, or RMSE; lower is better",
+        "a contender's error on one partition's test rows: share wrong, RMSE, or mean of its "
+        "model's own loss; lower is better",
         ("evaluation", "partition", "contender", "rows", "error"),
         """WITH scores AS (
-               UNPIVOT predictions ON COLUMNS('_(correct|squared_error)$')
+               UNPIVOT predictions ON COLUMNS('_(correct|squared_error|loss)$')
                INTO NAME measure VALUE value)
            SELECT evaluation, partition,
-                  regexp_replace(measure, '_(correct|squared_error)$', '') AS contender,
+                  regexp_replace(measure, '_(correct|squared_error|loss)$', '') AS contender,
                   count(*) AS rows,
                   CASE WHEN suffix(measure, '_correct') THEN 1 - avg(value)
+                       WHEN suffix(measure, '_loss') THEN avg(value)
                        ELSE sqrt(avg(value)) END AS error
            FROM scores GROUP BY evaluation, partition, measure""",
         needs=("predictions", "releases"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 from pydantic import NonNegativeFloat, NonNegativeInt
 from typing_extensions import TypedDict
@@ -16,9 +16,20 @@ class Labels(TypedDict):
 
 
 class AnswersFacts(TypedDict):
-    """Of a partition's answers: whether it has a specialist, and FLOPs of one answer to a row."""
+    """Of a partition's answers.
+
+    Attributes:
+        partition: Its number.
+        specialist: Whether it has a specialist.
+        flops: FLOPs of one answer to a row.
+        mixing: How answers of several models mix; see :data:`shoal.training.tasks.Mixing`.
+        density: Whether a loss is -log of a density or probability.
+        labels: Training labels, where the fold is test.
+    """
 
     partition: int
     specialist: bool
     flops: NonNegativeFloat
+    mixing: Literal["mean", "density", "leading"]
+    density: bool
     labels: NotRequired[Labels]

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.index import HeldRows
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.documents.weights import Share
+from shoal.formats.kinds import Metric
 
 Softness = Annotated[float, Field(gt=0)]
 
@@ -94,6 +95,7 @@ class Scores(TypedDict):
     """A contender on the test rows."""
 
     score: float
+    scores: NotRequired[dict[str, float | None]]
     log_loss: float | None
     calibration_error: float | None
     worst_partition: Worst | None
@@ -226,7 +228,7 @@ class Comparisons(TypedDict):
 class Metrics(Artifact, Comparisons):
     """``metrics.json``."""
 
-    metric: Literal["accuracy", "rmse"]
+    metric: Metric
     rows: HeldRows
     partitions: int
     shipped: Literal["pool_top1", "pool_top2"]
@@ -235,7 +237,7 @@ class Metrics(Artifact, Comparisons):
     ungated: Scores
     generalist: Scores
     random_partitions: Scores
-    constant: Scores
+    constant: NotRequired[Scores]
     control: Control | None
     leaks: NotRequired[Leaks]
     spellings: NotRequired[list[Spellings]]
