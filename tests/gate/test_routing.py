@@ -32,6 +32,8 @@ LEARNED = Classifier(
 class Said:
     """Answers to rows on a line between two partitions, of models known by the label's chance."""
 
+    mixing, density = "mean", True
+
     def __init__(self, rows, right):
         rng = np.random.default_rng(0)
         place = rng.uniform(-1, 1, rows).astype(np.float32)

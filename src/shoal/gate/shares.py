@@ -86,10 +86,15 @@ def mixture_gains(specialist: Floats, generalist: Floats, least: float) -> Gains
         least: Densities below it count as it.
     """
     with np.errstate(divide="ignore"):
-        floor, share = np.log(least), np.array(MIXTURES)
-        own, whole = (np.maximum(-loss, floor)[:, None] for loss in (specialist, generalist))
-        mixture = np.logaddexp(np.log(1 - share) + whole, np.log(share) + own)
-    return Gains(MIXTURES, mixture - whole)
+        floor = np.log(least)
+    ahead = (np.maximum(-specialist, floor) - np.maximum(-generalist, floor))[:, None]
+    share = np.array(MIXTURES[1:-1])
+    values = np.where(
+        ahead > 0,
+        ahead + np.log1p((1 - share) * np.expm1(-np.abs(ahead))),
+        np.log1p(share * np.expm1(-np.abs(ahead))),
+    )
+    return Gains(MIXTURES, np.concatenate([np.zeros_like(ahead), values, ahead], axis=1))
 
 
 def either_gains(specialist: Floats, generalist: Floats) -> Gains:
