@@ -77,7 +77,11 @@ def test_rows_of_one_key_count_once():
 def test_clean_runs_are_rarely_accused():
     """With even classes, the hardest case, about one interval in two hundred errs this way."""
     accused = sum(
-        control("accuracy", correct(0, seed, (0.5, 0.5)), "pool_top1", KEYS, 300, 0)["generalist"]["beats"]
+        control("accuracy", correct(0, seed, (0.5, 0.5)), "pool_top1", KEYS, 300, 0)["generalist"][
+            "beats"
+        ]
+            "beats"
+        ]
         for seed in range(400)
     )
 
