@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Fill = Callable[[slice, Floats], None]
     """Writes features of some rows into their place, which holds zeros: ``(rows, features)``."""
-    Check = Callable[[Floats, NDArray[np.float64], int, str], None]
+    Check = Callable[[Floats, NDArray[Any], int, str], None]
     """Looks at features of a column, given its values and the place of the first."""
 
 
@@ -116,10 +116,10 @@ def grouped(encoders: Sequence[ColumnEncoder]) -> tuple[list[Group], list[tuple[
     ends = np.cumsum([encoder.width for encoder in encoders]).tolist()
     begins = [0, *ends[:-1]]
     groups: list[Group] = []
-    scaled = [(each, n) for n, each in enumerate(encoders) if type(each) in (Scale, Passthrough)]
+    scaled = [(each, n) for n, each in enumerate(encoders) if isinstance(each, Scale | Passthrough)]
     if scaled:
         groups.append(Numbers([each for each, _ in scaled], [begins[n] for _, n in scaled]))
-    hot = [(each, n) for n, each in enumerate(encoders) if type(each) is OneHot]
+    hot = [(each, n) for n, each in enumerate(encoders) if isinstance(each, OneHot)]
     if hot:
         groups.append(Categories([each for each, _ in hot], [begins[n] for _, n in hot]))
     taken = {n for _, n in (*scaled, *hot)}
