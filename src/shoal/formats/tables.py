@@ -297,13 +297,29 @@ def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
     """A string column as an object array, None where missing; equal values share an object."""
-    values = table[name].combine_chunks()
-    encoded = values.dictionary_encode()
-    if len(encoded.dictionary) > len(values) // 2:
-        return np.asarray(values.to_pylist(), dtype=object)
-    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    codes = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+    distinct, codes = distinct_texts(table, name)
     return np.asarray(distinct[codes])
+
+
+def distinct_texts(table: pa.Table, name: str) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+    """Texts of a string column, None the last of them, and which of them each row has."""
+    column = table[name]
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if len(whole) == 1:
+        return np.array([whole[0].as_py(), None], dtype=object), np.zeros(1, np.int32)
+    encoded = whole.dictionary_encode()
+    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    codes = encoded.indices
+    return distinct, np.asarray(codes.fill_null(len(distinct) - 1) if codes.null_count else codes)
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """The table with strings where texts are encoded by a dictionary."""
+    fields = [
+        each.with_type(each.type.value_type) if pa.types.is_dictionary(each.type) else each
+        for each in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def without_gaps(values: NDArray[Any]) -> list[str]:

@@ -13,7 +13,7 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.choice import Point
 from shoal.formats.shapes import Shapes
 from shoal.formats.stored import Stored, as_kind, check_numbers, naming
-from shoal.formats.tables import Columns
+from shoal.formats.tables import Columns, decoded
 from shoal.gate.gate import Gate
 from shoal.pool.manifest import GENERALIST_FILE
 from shoal.pool.sealed import Sealed
@@ -212,7 +212,7 @@ class Pool:
         predicted: dict[str, object] = {}
         if self.shapes.task == "classification":
             codes = routed.answer.argmax(axis=1)
-            predicted["prediction"] = pa.array(self.encoder.classes, pa.string()).take(codes)
+            predicted["prediction"] = _taken(self.shapes.classes or [], codes)
             predicted["probability"] = routed.answer[np.arange(len(codes)), codes]
         else:
             predicted["prediction"] = self.encoder.decode(routed.answer[:, 0])
@@ -244,7 +244,16 @@ class Pool:
 
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column
-        return None if column is None else rows[column].to_pylist()
+        return None if column is None else decoded(rows.select([column]))[column].to_pylist()
+
+
+def _taken(classes: list[str], codes: NDArray[np.int64]) -> pa.Array:
+    """The class of each code; of one row without a search for Arrow's function."""
+    import pyarrow as pa
+
+    if len(codes) == 1:
+        return pa.array([classes[codes[0]]], pa.string())
+    return pa.array(classes, pa.string()).take(codes)
 
 
 def check_together(pool: Pool) -> None:

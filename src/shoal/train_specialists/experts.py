@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.training.model import predict
+from shoal.training.model import predict, predict_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +14,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float32]
+    Places = NDArray[np.int64]
+
 BASE = -1
+_SHORT = 2**15
 GENERALIST = -2
 """Number of the expert that was trained on everything to the pool's total FLOPs."""
 
@@ -33,16 +36,11 @@ class Experts:
         self.models = models
         self._task = task
 
-    def answer(self, expert: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def answer(self, expert: int, x: Floats) -> Floats:
         """One expert's probabilities ``(rows, classes)`` or numbers ``(rows, 1)``."""
         return predict(self.models[expert], x, self._task)
 
-    def mix(
-        self,
-        x: NDArray[np.float32],
-        experts: NDArray[np.int32],
-        weights: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
+    def mix(self, x: Floats, experts: NDArray[np.int32], weights: Floats) -> Floats:
         """Weighted mean of the answers of each row's experts.
 
         Args:
@@ -55,16 +53,18 @@ class Experts:
         """
         if not len(x):
             return self.answer(next(iter(self.models)), x)
-        return mixed(
-            lambda expert, rows: predict(self.models[expert], x, self._task, rows), experts, weights
+        return _mixed(
+            lambda parts: predict_parts(
+                [(self.models[expert], own) for expert, own in parts], x, self._task
+            ),
+            experts,
+            weights,
         )
 
 
 def mixed(
-    answer: Callable[[int, NDArray[np.int64]], NDArray[np.float32]],
-    experts: NDArray[np.int32],
-    weights: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    answer: Callable[[int, Places], Floats], experts: NDArray[np.int32], weights: Floats
+) -> Floats:
     """Weighted mean of the answers of each row's experts; there is a row at least.
 
     Args:
@@ -72,15 +72,35 @@ def mixed(
         experts: Partitions to ask, ``(rows, k)``; none twice a row with a weight above zero.
         weights: Their weights, ``(rows, k)``, each row summing to one.
     """
-    mixture = np.empty(0, dtype=np.float32)
-    asked = np.nonzero(weights > 0)
-    order = np.argsort(experts[asked], kind="stable")
-    rows, shares, expert = asked[0][order], weights[asked][order], experts[asked][order]
-    starts = np.flatnonzero(np.diff(expert, prepend=expert[0] - 1)).tolist()
-    for start, stop in itertools.pairwise([*starts, len(rows)]):
-        own = rows[start:stop]
-        weighted = answer(int(expert[start]), own) * shares[start:stop, None]
-        if not len(mixture):
-            mixture = np.zeros((len(experts), weighted.shape[1]), dtype=np.float32)
-        mixture[own] += weighted
+    return _mixed(
+        lambda parts: np.concatenate([answer(expert, own) for expert, own in parts]),
+        experts,
+        weights,
+    )
+
+
+def _mixed(
+    answers: Callable[[list[tuple[int, Places]]], Floats],
+    experts: NDArray[np.int32],
+    weights: Floats,
+) -> Floats:
+    """The same, where ``answers`` has those of several experts, each to rows of its own."""
+    row, slot = np.nonzero(weights > 0)
+    numbers = experts[row, slot]
+    if numbers.max() < _SHORT:  # numpy sorts such numbers in one pass
+        numbers = numbers.astype(np.int16)
+    order = np.argsort(numbers, kind="stable")
+    numbers, rows = numbers[order], row[order]
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+    ends = [*starts[1:].tolist(), len(rows)]
+    slices = [slice(start, end) for start, end in zip(starts.tolist(), ends, strict=True)]
+    given = answers([(int(numbers[some.start]), rows[some]) for some in slices])
+    if experts.shape[1] == 1:  # all weights are one
+        place = np.empty(len(rows), np.int64)
+        place[rows] = np.arange(len(rows))
+        return given.take(place, axis=0)
+    given *= weights[row, slot][order, None]
+    mixture = np.zeros((len(experts), given.shape[1]), dtype=np.float32)
+    for some in slices:
+        mixture[rows[some]] += given[some]
     return mixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.numpy import save
 
 from shoal.errors import ModelError
 from shoal.formats.units import mean_of
-from shoal.models import has_channels_last
+from shoal.models import MLP, has_channels_last
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.bounded import check_layout
@@ -20,7 +21,7 @@ from shoal.training.flops import forward_flops
 from shoal.training.means import ExactMean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -152,45 +153,80 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]]) -
         ) from None
 
 
-def predict(
-    module: torch.nn.Module,
-    x: NDArray[Any],
-    task: str,
-    places: NDArray[np.int64] | None = None,
-) -> NDArray[np.float32]:
+def predict(module: torch.nn.Module, x: NDArray[Any], task: str) -> NDArray[np.float32]:
     """Class probabilities or numbers of rows, bit for bit the same in any batch.
 
     Args:
         module: The model, in evaluation mode during the call.
         x: Encoded rows ``(rows, …)``.
         task: ``classification`` or ``regression``.
-        places: The rows that are asked for; all by default.
 
     Returns:
         float32: probabilities ``(rows, classes)``, or standardised numbers ``(rows, 1)``.
     """
-    module.eval()
-    rows = len(x) if places is None else len(places)
+    return predict_parts([(module, None)], x, task)
+
+
+def predict_parts(
+    parts: Sequence[tuple[torch.nn.Module, NDArray[np.int64] | None]],
+    x: NDArray[Any],
+    task: str,
+) -> NDArray[np.float32]:
+    """As :func:`predict`, of several models of as many outputs, one after the other.
+
+    Args:
+        parts: Models, and the places of the rows that each is asked about; None for all.
+        x: Encoded rows ``(rows, …)``.
+        task: ``classification`` or ``regression``.
+    """
+    counts = [len(x) if places is None else len(places) for _, places in parts]
+    begins = [0, *itertools.accumulate(max(1, -(-n // BLOCK_ROWS)) * BLOCK_ROWS for n in counts)]
     block = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=x.dtype)
-    inputs = torch.from_numpy(block)
-    answer: NDArray[np.float32] | None = None
+    inputs, answers = torch.from_numpy(block), None
     with torch.no_grad():
-        for start in range(0, max(1, rows), BLOCK_ROWS):
-            count = min(BLOCK_ROWS, rows - start)
-            some = slice(start, start + count)
-            if places is None:
-                block[:count] = x[some]
-            else:
-                np.take(x, places[some], axis=0, out=block[:count], mode="clip")
-            block[count:] = 0
-            output = module(inputs).float().reshape(BLOCK_ROWS, -1)
-            if answer is None:
-                answer = np.empty((rows, output.shape[1]), dtype=np.float32)
-            answer[some] = output[:count].numpy()
-        assert answer is not None  # noqa: S101 - there is at least one block
-        if task == "classification":  # a row's softmax depends on no other
-            answer = torch.softmax(torch.from_numpy(answer), dim=1).numpy()
-    return answer
+        for (module, places), rows, begin in zip(parts, counts, begins, strict=False):
+            forward = _forward(module)
+            for start in range(0, max(1, rows), BLOCK_ROWS):
+                count = min(BLOCK_ROWS, rows - start)
+                some = slice(start, start + count)
+                if places is None:
+                    block[:count] = x[some]
+                else:
+                    x.take(places[some], axis=0, out=block[:count], mode="clip")
+                if count < BLOCK_ROWS:
+                    block[count:] = 0
+                output = forward(inputs).float().reshape(BLOCK_ROWS, -1).numpy()
+                if answers is None:
+                    answers = np.empty((output.shape[1], begins[-1]), dtype=np.float32)
+                answers[:, begin + start : begin + start + BLOCK_ROWS] = output.T
+        assert answers is not None  # noqa: S101 - there is at least one block
+        if task == "classification":
+            # Of whole blocks, so that a row's softmax depends on no other and not on its place.
+            answers = torch.softmax(torch.from_numpy(answers), dim=0).numpy()
+    kept = [np.arange(begin, begin + n) for begin, n in zip(begins, counts, strict=False)]
+    return answers.T.copy().take(np.concatenate(kept), axis=0)
+
+
+def _forward(module: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward pass of a block; of Shoal's network without the work around each layer.
+
+    That is a third of the time of a small network. The products are the same, and so are the bits.
+    """
+    if type(module) is not MLP:
+        return module.eval()
+    linear = [layer for layer in module.layers if isinstance(layer, torch.nn.Linear)]
+    held = [
+        (layer.bias, layer.weight.t(), layer.weight.new_empty(BLOCK_ROWS, len(layer.weight)))
+        for layer in linear
+    ]
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        for number, (bias, weight, out) in enumerate(held):
+            x = torch.addmm(bias, x if not number else x.relu_(), weight, out=out)
+        return x
+
+    return forward
 
 
 def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArray[np.float64]:
