@@ -207,6 +207,11 @@ def write_link(path: str | os.PathLike[str], rows_of: Table, record: Mapping[str
     write_table(path, rows_of.schema, [], {**record, _ROWS_OF: place, "rows": rows_of.rows})
 
 
+def _opened(path: str | os.PathLike[str]) -> pq.ParquetFile:
+    """A file, which would by default hold all that was read of it until it is closed."""
+    return pq.ParquetFile(path, pre_buffer=False)
+
+
 class Table:
     """Reader of a table that :func:`write_table` or :func:`write_link` wrote."""
 
@@ -219,7 +224,7 @@ class Table:
         """
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = _opened(path)
         except FileNotFoundError:
             raise SourceError(f"{path}: no such file") from None
         except pa.ArrowInvalid as error:
@@ -242,7 +247,7 @@ class Table:
             return self._file
         path = Path(self.path).parent / self.record[_ROWS_OF]
         try:
-            return pq.ParquetFile(path)
+            return _opened(path)
         except (FileNotFoundError, pa.ArrowInvalid):
             raise CorruptError(
                 f"{self.path}: its rows are those of {path}, which is missing or does not read; "
