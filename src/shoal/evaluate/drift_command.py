@@ -128,7 +128,7 @@ def drift_sample(drift: Drift, basis: Sequence[Path], out: Path) -> None:
     """Draw rows that the generation was fitted on, for all rows that arrive to be compared with.
 
     They are of the validation and test folds, see :mod:`shoal.evaluate.drift`. Holds some 100
-    bytes per row of these, the drawn embeddings and those of one store.
+    bytes per row of these, the drawn embeddings and a block.
 
     Args:
         drift: The choices.
@@ -156,8 +156,8 @@ def evaluate_drift(
     Rows are those of the training, validation and test folds; two are the same if their content
     and partition are. Rows before are represented by those that :func:`drift_sample` drew. Reads
     the hashes of stores that are not in use both then and now, and the embeddings of those that
-    hold rows which arrived. Holds some 300 bytes per row of these, the drawn embeddings and those
-    of one store.
+    hold rows which arrived. Holds some 300 bytes per row of these, the drawn embeddings and a
+    block.
 
     Args:
         drift: The choices.
@@ -333,15 +333,21 @@ def smallest_draws(rows: RowPlaces, limit: int, seed: int, purpose: str) -> RowP
 
 
 def read_embeddings(rows: RowPlaces) -> NDArray[np.float32]:
-    """Embedding of each row, float32 ``(rows, dims)``; holds one store's at a time beside them."""
+    """Embedding of each row, float32 ``(rows, dims)``; holds a block of a store beside them."""
     embedding = np.empty((0, 0), dtype=np.float32)
     for number in np.unique(rows.store).tolist():
-        wanted = rows.store == number
+        own = np.flatnonzero(rows.store == number)
+        own = own[np.argsort(rows.row[own])]
+        start, inside = 0, rows.row[own]
         with ShardRows(rows.paths[number]) as store:
-            found = store.read("embedding")
-        if not len(embedding):
-            embedding = np.empty((len(rows), found.shape[1]), dtype=np.float32)
-        embedding[wanted] = found[rows.row[wanted]]
+            if not len(embedding):
+                shape = (len(rows), *store.row_array("embedding").shape)
+                embedding = np.empty(shape, dtype=np.float32)
+            for block in store.blocks(["embedding"]):
+                stop = start + len(block["embedding"])
+                first, last = np.searchsorted(inside, (start, stop))
+                embedding[own[first:last]] = block["embedding"][inside[first:last] - start]
+                start = stop
     return embedding
 
 
