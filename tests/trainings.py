@@ -68,6 +68,22 @@ class Plain(torch.nn.Sequential):
         )
 
 
+class Recurrent(torch.nn.Module):
+    """Gated units over a row's numbers one by one, which their last state attends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = torch.nn.LSTM(1, 6, batch_first=True)
+        self.heads = torch.nn.MultiheadAttention(6, 2, dropout=0.1, batch_first=True)
+        self.leave = torch.nn.Linear(6, 2)
+
+    def forward(self, x):
+        """Scores of both classes."""
+        states, _ = self.units(x[:, :, None])
+        attended, _ = self.heads(states[:, -1:], states, states, need_weights=False)
+        return self.leave(attended[:, 0])
+
+
 class Odd(pl.LightningModule):
     """Draws from every source of random numbers, and averages its weights after each step."""
 
@@ -160,7 +176,7 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         net = HousingNet(features=4, lr=0.01)
         train_on_rows(net, table(kind="number"), TRAINING, "regression", seen, ledger, checkpoints)
         return weights(net)
-    net = {"memory": Plain, "odd": Odd}[kind]()
+    net = {"memory": Plain, "odd": Odd, "recurrent": Recurrent}[kind]()
     train_on_rows(net, table(), TRAINING, "classification", seen, ledger, checkpoints)
     return weights(net)
 

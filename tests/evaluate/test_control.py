@@ -80,8 +80,6 @@ def test_clean_runs_are_rarely_accused():
         control("accuracy", correct(0, seed, (0.5, 0.5)), "pool_top1", KEYS, 300, 0)["generalist"][
             "beats"
         ]
-            "beats"
-        ]
         for seed in range(400)
     )
 

@@ -56,6 +56,7 @@ CASES = [
     ("memory", [(STEPS, signal.SIGTERM)]),
     ("memory", [(STEPS, signal.SIGKILL)]),
     ("memory", [(5, signal.SIGKILL), (6, signal.SIGTERM), (23, signal.SIGKILL)]),
+    ("recurrent", [(7, signal.SIGKILL), (23, signal.SIGTERM)]),
     ("stream", [(3, signal.SIGKILL)]),
     ("stream", [(29, signal.SIGTERM)]),
     ("housing", [(17, signal.SIGKILL)]),

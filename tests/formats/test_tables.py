@@ -1,5 +1,7 @@
 """Tables of rows in Parquet files."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from shoal.errors import CorruptError
@@ -16,6 +18,19 @@ def test_a_damaged_page_is_named(columns, rows, shard):
 
     with pytest.raises(CorruptError, match=r"a\.parquet: a page does not read \("):
         list(Table(path).batches(10))
+
+
+def test_a_table_that_was_read_holds_none_of_its_rows(columns, rows, shard):
+    """So a fit that opens every shard holds no more than its sample."""
+    made, many = columns(a="numeric", label="label"), 30_000
+    values = np.random.default_rng(0).random(many)
+    table = shard(rows(made, range(many), [0] * many, a=values, label=["x"] * many))
+    before = pa.total_allocated_bytes()
+
+    read = sum(len(batch) for batch in table.batches(1000))
+
+    assert read == many
+    assert pa.total_allocated_bytes() - before < table.path.stat().st_size / 4
 
 
 def test_a_link_has_its_own_record_and_the_rows_of_another_table(columns, rows, shard, tmp_path):

@@ -1,5 +1,6 @@
 """Loading a pool and asking it."""
 
+import json
 import subprocess
 from types import SimpleNamespace
 
@@ -10,8 +11,10 @@ import pytest
 
 import shoal
 from shoal.errors import SettingsError
+from shoal.formats.json_file import write_json
 from shoal.pool.manifest import pool_digest
 from shoal.workflow.start import say_digests
+from tests.pool.conftest import reseal
 
 ROWS = pd.DataFrame({"a": [0.0, 11.0], "town": ["x", "y"]})
 
@@ -49,6 +52,33 @@ def test_a_row_is_predicted_alone_as_in_a_batch(built_pool, top_k):
     assert pa.concat_tables(alone).equals(together.take(list(range(0, 700, 7))))
     parts = [pool.predict(rows.slice(start, 300), top_k=top_k) for start in (0, 300, 600)]
     assert pa.concat_tables(parts).equals(together)
+
+
+def test_a_row_of_three_models_is_their_mixture_alone_as_in_a_batch(small_pool):
+    """Two specialists mix by distance, then as much of the generalist as the leading one leaves."""
+    gate = json.loads((small_pool / "gate.json").read_text())
+    mixing = {"shares": {"-1": 0, "0": 0.5, "1": 0.25}, "softness": 4.0}
+    write_json(small_pool / "gate.json", gate | mixing)
+    reseal(small_pool)
+    pool = shoal.load(small_pool)
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+
+    routed = pool.route(x, x, None)
+
+    routes = pool.router.route(x)
+    lead = routes.leading
+    special = sum(
+        (routes.weights * (routes.experts == number)).sum(axis=1, keepdims=True)
+        * pool.experts.answer(number, x)
+        for number in (0, 1)
+    )
+    share = np.where(lead == 0, 0.5, 0.25)[:, None]
+    expected = share * special + (1 - share) * pool.experts.answer(-2, x)
+    assert set(lead.tolist()) == {0, 1}
+    assert ((routed.routes.weights > 0).sum(axis=1) == 3).all()
+    np.testing.assert_allclose(routed.answer, expected, rtol=1e-5)
+    alone = [pool.route(x[row : row + 1], x[row : row + 1], None).answer for row in range(9)]
+    np.testing.assert_array_equal(np.concatenate(alone), routed.answer[:9])
 
 
 @pytest.mark.parametrize("top_k", [0, -1])

@@ -171,7 +171,7 @@ def test_another_format_is_named(small_pool):
     """A pool of another version of Shoal is not taken for a broken one."""
     reseal(small_pool, format=1)
 
-    refused(small_pool, "manifest.json: format 1, this version of Shoal reads format 3")
+    refused(small_pool, "manifest.json: format 1, this version of Shoal reads format 4")
 
 
 def test_the_digest_is_that_of_the_content(small_pool, tmp_path):

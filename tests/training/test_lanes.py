@@ -95,6 +95,27 @@ def test_a_member_has_the_same_bits_in_any_company(capfd):
     assert "trains alone" not in capfd.readouterr().err
 
 
+def test_no_more_step_together_than_the_room_for_their_rows_allows(monkeypatch):
+    """Rows of four members fill it, so a program has four lanes; larger ones train alone."""
+    members = [Member(number) for number in range(9)]
+    alone = [Member(number).alone() for number in range(9)]
+    stepped = []
+    original = lanes._Program.step
+    monkeypatch.setattr(
+        lanes._Program, "step", lambda self: (stepped.append(len(self.live)), original(self))
+    )
+    sizes = [sum(array.nbytes for array in member.arrays.values()) for member in members]
+    monkeypatch.setattr(lanes, "HELD_BYTES", sum(sizes[:4]))
+
+    assert together(members) == alone
+
+    assert max(stepped) == 4
+    monkeypatch.setattr(lanes, "HELD_BYTES", 1)
+    stepped.clear()
+    assert together([Member(number) for number in range(9)]) == alone
+    assert stepped == []
+
+
 def test_members_step_together(monkeypatch):
     """One call of the program serves all lanes: nine members need far fewer than their steps."""
     calls = []

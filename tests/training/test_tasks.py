@@ -163,7 +163,7 @@ def test_a_prediction_is_what_predict_rows_says_mixed_where_the_loss_is_a_densit
     times = Experts({0: one, 1: other}, "own", 2).mix(x, experts, weights)
     counts = Experts({0: first, 1: second}, "own", 0).mix(x, experts, weights)
 
-    alone = [predictions(net, x, "own", 2) for net in (one, other)]
+    alone = [predictions([(net, None)], x, "own", 2) for net in (one, other)]
     assert times == pytest.approx(0.25 * alone[0] + 0.75 * alone[1])
     assert counts.tolist() == [0, 0, 0]
     assert counts.dtype == np.int64
@@ -176,8 +176,8 @@ def test_without_predict_rows_a_prediction_is_the_loss_if_no_label_is_needed():
     class Plain(Nearest):
         predict_rows = None
 
-    assert predictions(Plain(), x, "own", 0)[:, 0] == pytest.approx(np.abs(x).sum(axis=1))
-    assert predictions(built("Exponential"), x, "own", 2).shape == (4, 0)
+    assert predictions([(Plain(), None)], x, "own", 0)[:, 0] == pytest.approx(np.abs(x).sum(axis=1))
+    assert predictions([(built("Exponential"), None)], x, "own", 2).shape == (4, 0)
 
 
 @pytest.mark.parametrize(

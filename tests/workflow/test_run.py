@@ -54,6 +54,39 @@ def test_the_demo_plans_without_its_data(experiment):
     assert len(made) == 8
 
 
+RECURRENT = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, features, outputs, width, depth):
+        super().__init__()
+        self.units = nn.LSTM(1, width, depth, batch_first=True)
+        self.heads = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.leave = nn.Linear(width, outputs)
+
+    def forward(self, x):
+        states, _ = self.units(x[:, :, None])
+        attended, _ = self.heads(states[:, -1:], states, states)
+        return self.leave(attended[:, 0])
+"""
+
+
+def test_a_recurrent_model_with_attention_makes_a_pool(experiment):
+    """Torch alone counts no FLOPs of an LSTM on a CPU, in which the generalist's budget is."""
+    (experiment.folder / "my_model.py").write_text(RECURRENT)
+    smaller = "train_specialists.rows_seen=400,grid.lr=[0.01]"
+
+    ran = experiment.run(overrides=f"[model._target_=my_model.Net,{smaller}]")
+
+    metrics = experiment.metrics()
+    assert Counter(ran)["train_specialist"] == 2
+    # Four inputs one by one, four gates of four units, a weight for the input and each unit.
+    units = 4 * 2 * 4 * 4 * (1 + 4)
+    assert metrics["generalist"]["inference_flops_per_row"] > units
+    cost = metrics["generalist"]["train_flops"] / metrics["ungated"]["train_flops"]
+    assert 0.95 < cost < 1.1
+
+
 def test_metrics_hold_every_contender_and_equal_training_flops(finished):
     """metrics.json has the promised numbers; the generalist cost what the pool cost without it."""
     metrics = finished.metrics()

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Float64 = NDArray[np.float64]
+    Float32 = NDArray[np.float32]
     Places = NDArray[np.int64]
 
-_HELD_NUMBERS = 2**17
-"""Differences in memory at a time: 1 MiB."""
+_HELD_NUMBERS = 2**15
+"""Differences in memory at a time: 256 KiB."""
 _HELD_ROWS, _COMPARED_ROWS = 2**13, 2**9
 """Rows that are turned at a time for the product in float32, and of these compared."""
 _TINY = 2.0**-100
@@ -57,11 +58,12 @@ class Targets:
         self._norms = row_sums(self.points * self.points)
         rounded = 2 * (self.points.shape[1] + 8) * np.finfo(np.float64).eps
         self._doubt = rounded, rounded * self._norms.max(initial=0.0)
-        self._origin = self.points.mean(axis=0) if len(self.points) else self.points.sum(axis=0)
-        moved = self.points - self._origin
-        norms = row_sums(moved * moved)
-        with np.errstate(over="ignore"):
-            narrow = np.concatenate([-2 * moved, norms[:, None]], axis=1).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            origin = self.points.sum(axis=0) / max(1, len(self.points))
+            self._origin: NDArray[np.float32] = origin.astype(np.float32)
+            moved = self.points - self._origin
+            squared = row_sums(moved * moved)[:, None]
+            narrow = np.concatenate([-2 * moved, squared], axis=1).astype(np.float32)
         self._narrow: NDArray[np.float32] = narrow
         self._narrow_doubt = 2 * (self.points.shape[1] + 8) * np.finfo(np.float32).eps
         self._columns: Float64 = np.ascontiguousarray(self.points.T)
@@ -97,42 +99,61 @@ class Targets:
             Squared distances are unspecified where there is no one.
         """
         points = np.full((len(starts), len(rows)), -1)
+        factor = 2 * self._narrow_doubt
         for first in range(0, len(rows), _HELD_ROWS):
             some = slice(first, first + _HELD_ROWS)
-            self._settle(rows[some], starts, points[:, some])
-        places = np.tile(np.arange(len(rows)), len(starts))
-        squared = self._squared(rows, places, np.maximum(points, 0).ravel())
-        return Near(points.T, squared.reshape(points.shape).T)
+            turned = np.ones((self.points.shape[1] + 1, len(rows[some])), np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.subtract(rows[some].T, self._origin[:, None], out=turned[:-1], casting="unsafe")
+                doubt = np.square(turned[:-1]).sum(axis=0)
+                doubt = factor * (doubt + self._narrow[:, -1].max()) + np.float32(_TINY)
+                if len(starts) == 1:
+                    self._settle(turned, doubt, points[0, some])
+                else:
+                    self._settle_groups(turned, doubt, starts, points[:, some])
+        nearest = np.maximum(points, 0)
+        squared = np.stack([self._squared(rows, point) for point in nearest])
+        return Near(points.T, squared.T)
 
-    def _settle(self, rows: NDArray[Any], starts: NDArray[np.int64], points: Places) -> None:
-        """Fill in the points ``(groups, rows)`` that are surely nearest.
+    def _settle(self, turned: Float32, doubt: Float32, points: Places) -> None:
+        """Fill in the points ``(rows,)`` that are surely nearest of all.
+
+        Args:
+            turned: Rows less the origin, and ones, ``(dims + 1, rows)``.
+            doubt: How far two of a row's products may be from the difference of their distances.
+            points: To fill in.
 
         Source:
             As in :meth:`_blocks`. Numbers are rounded to float32 first, so a term is wrong by two
             more units, and distances that differ by less than two units may round alike: both are
             within the eight that the bound has to spare.
         """
-        factor = self._narrow_doubt
-        lengths = np.diff(starts, append=len(self.points))
-        turned = np.ones((self.points.shape[1] + 1, len(rows)), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(rows.T, self._origin[:, None], out=turned[:-1], casting="unsafe")
-            doubt = np.square(turned[:-1]).sum(axis=0)
-            doubt = 2 * factor * (doubt + self._narrow[:, -1].max()) + np.float32(_TINY)
-        known = np.isfinite(doubt)
-        for first in range(0, len(rows), _COMPARED_ROWS):
+        held = np.empty((min(len(points), _COMPARED_ROWS), len(self.points)), np.float32)
+        for first in range(0, len(points), _COMPARED_ROWS):
             some = slice(first, first + _COMPARED_ROWS)
-            with np.errstate(over="ignore", invalid="ignore"):
-                product = self._narrow @ turned[:, some]
-                if len(starts) == 1:
-                    least = product.min(axis=0, keepdims=True) + doubt[some]
-                else:
-                    least = np.minimum.reduceat(product, starts, axis=0) + doubt[some]
-                    least = np.repeat(least, lengths, axis=0)
-            width = product.shape[1]
+            width = len(points[some])
+            product = np.matmul(turned[:, some].T, self._narrow.T, out=held[:width])
+            nearest, row = product.argmin(axis=1), np.arange(width)
+            least = product[row, nearest] + doubt[some]
+            product[row, nearest] = np.inf
+            second = product[row, product.argmin(axis=1)]
+            points[some] = np.where((second > least) & np.isfinite(doubt[some]), nearest, -1)
+
+    def _settle_groups(
+        self, turned: Float32, doubt: Float32, starts: NDArray[np.int64], points: Places
+    ) -> None:
+        """The same for each group of points, ``(groups, rows)``."""
+        lengths = np.diff(starts, append=len(self.points))
+        known, rows = np.isfinite(doubt), points.shape[1]
+        held = np.empty((len(self.points), min(rows, _COMPARED_ROWS)), np.float32)
+        for first in range(0, rows, _COMPARED_ROWS):
+            some = slice(first, first + _COMPARED_ROWS)
+            width = points[:, some].shape[1]
+            product = np.matmul(self._narrow, turned[:, some], out=held[:, :width])
+            least = np.minimum.reduceat(product, starts, axis=0) + doubt[some]
+            least = np.repeat(least, lengths, axis=0)
             point, row = np.divmod(np.flatnonzero(product <= least), width)
-            if len(starts) > 1:
-                row += width * (np.searchsorted(starts, point, side="right") - 1)
+            row += width * (np.searchsorted(starts, point, side="right") - 1)
             chosen = np.full(len(starts) * width, -1)
             chosen[row] = point
             chosen[np.bincount(row, minlength=len(chosen)) != 1] = -1
@@ -147,7 +168,7 @@ class Targets:
         for first, block, product, doubt in self._blocks(rows):
             least = np.minimum.reduceat(product, begins, axis=1) + doubt
             row, point = np.nonzero(product <= np.repeat(least, lengths, axis=1))
-            exact = self._squared(block, row, point)
+            exact = self._squared(block, point, row)
             choice = (row + first) * len(begins) + group_of[point]
             begin = np.flatnonzero(np.diff(choice, prepend=-1))
             best = np.minimum.reduceat(exact, begin) if len(begin) else exact
@@ -169,7 +190,7 @@ class Targets:
         for _, block, product, doubt in self._blocks(rows):
             least = np.partition(product, count - 1, axis=1)[:, count - 1 : count] + doubt
             row, point = np.nonzero(~(product > least))  # so all points where there is no number
-            exact = self._squared(block, row, point)
+            exact = self._squared(block, point, row)
             order = np.lexsort((point, exact, row))
             rank = np.arange(len(row)) - np.searchsorted(row, row)
             kept = np.sort(order[rank < count]).reshape(len(block), count)
@@ -198,13 +219,15 @@ class Targets:
             product += self._norms
             yield first, block, product, 2 * (factor * norms + constant)
 
-    def _squared(self, rows: Float64, row: Places, point: Places) -> Float64:
-        """Squared distance of pairs of a row and a point, float64 ``(pairs,)``."""
-        squared = np.empty(len(row))
+    def _squared(self, rows: NDArray[Any], point: Places, row: Places | None = None) -> Float64:
+        """Squared distance of each row, or those of some places, to a point of its own."""
+        squared = np.empty(len(point))
         step = max(1, _HELD_NUMBERS // max(1, rows.shape[1]))
-        for start in range(0, len(row), step):
+        for start in range(0, len(point), step):
             some = slice(start, start + step)
-            difference = rows[row[some]].T - self._columns.take(point[some], axis=1)
+            own = rows[some] if row is None else rows[row[some]]
+            difference = own.T.astype(np.float64, order="C")
+            difference -= self._columns.take(point[some], axis=1)
             squared[some] = first_sums(np.square(difference, out=difference))
         return squared
 

@@ -59,7 +59,7 @@ class PCAEmbedder(Embedder):
         self.flops_per_row = self._product.flops_per_row
 
     def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._product(x.reshape(len(x), len(self._mean))).astype(np.float32)
+        return self._product(x.reshape(len(x), len(self._mean)))
 
     def state(self) -> State:
         """Mean and components."""

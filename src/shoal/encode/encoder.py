@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydantic import NonNegativeInt
 from shoal.encode.column import ColumnEncoder, ColumnSetting, Target
 from shoal.encode.encoders import encoders_of, make_encoder
 from shoal.encode.label import LabelSurvey, label_from_state
+from shoal.encode.together import grouped
 from shoal.errors import CorruptError, DataError, SourceError
 from shoal.formats import tables
 from shoal.formats.fitted_state import parse_state, save_state
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.encode.label import Label
+    from shoal.encode.together import Check, Group
     from shoal.settings.data import Encode
 
     Floats = NDArray[np.float32]
@@ -123,20 +126,33 @@ class Encoder:
         Raises:
             DataError: A value is not finite once encoded.
         """
-        if not len(table):
+        rows = len(table)
+        if not rows:
             return np.empty((0, *self.x_shape), dtype=self.x_dtype)
-        parts = []
-        for encoder in self.encoders:
-            values, codes = _distinct(table, encoder)
-            part = encoder.encode(values)
-            if codes is not None and not np.isfinite(part).all():
-                values, part, codes = values[codes], part[codes], None
-            _check_finite(part, values, f"{shard}: row", offset, encoder.column)
-            parts.append((part.reshape(len(values), -1), codes))
-        part, codes = parts[0]
-        if len(parts) > 1 or codes is not None:
-            part = _beside(parts, len(table))
-        return np.ascontiguousarray(part).reshape(len(table), *self.x_shape)
+
+        def check(features: Floats, values: NDArray[Any], first: int, column: str) -> None:
+            _check_finite(features, values, f"{shard}: row", offset + first, column)
+
+        if len(self.encoders) == 1:
+            part, codes = _encoded(table, self.encoders[0], check)
+            part = part if codes is None else part.take(codes, axis=0)
+            return np.ascontiguousarray(part)
+        groups, others = self._groups
+        fills = [group.filling(table, check) for group in groups]
+        parts = [(of, *_encoded(table, self.encoders[number], check)) for number, of in others]
+        x = np.zeros((rows, len(self.feature_names)), dtype=self.x_dtype)
+        for start in range(0, rows, _FILLED_ROWS):  # few enough to stay in the processor's cache
+            some = slice(start, start + _FILLED_ROWS)
+            for fill in fills:
+                fill(some, x[some])
+            for features, part, codes in parts:
+                flat = part[some] if codes is None else part.take(codes[some], axis=0)
+                x[some, features] = flat.reshape(len(flat), -1)
+        return x
+
+    @cached_property
+    def _groups(self) -> tuple[list[Group], list[tuple[int, slice]]]:
+        return grouped(self.encoders)
 
     def labels(self, table: pa.Table, shard: str = "input", offset: int = 0) -> NDArray[Any]:
         """Coded labels: int64 class codes (-1 for an unseen class) or float32, ``(rows,)``.
@@ -266,38 +282,22 @@ def _values(table: pa.Table, encoder: ColumnEncoder) -> NDArray[Any]:
     return read(table, encoder.column)
 
 
-def _beside(parts: Sequence[tuple[Floats, NDArray[np.int32] | None]], rows: int) -> Floats:
-    """Features of columns side by side, float32 ``(rows, features)``.
-
-    Args:
-        parts: Features, and where there are codes, which of them each row has.
-        rows: Number of rows.
-    """
-    x = np.empty((rows, sum(part.shape[1] for part, _ in parts)), dtype=np.float32)
-    for start in range(0, rows, _FILLED_ROWS):  # few enough to stay in the processor's cache
-        some, last = slice(start, start + _FILLED_ROWS), 0
-        for part, codes in parts:
-            first, last = last, last + part.shape[1]
-            x[some, first:last] = part[some] if codes is None else part.take(codes[some], axis=0)
-    return x
-
-
-def _distinct(
-    table: pa.Table, encoder: ColumnEncoder
-) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
-    """A column as its encoder takes it; of texts that recur the distinct ones and which is where.
-
-    A missing text is the last of them.
-    """
-    if len(table) == 1 or encoder.place.kind not in ("categorical", "text"):
-        return _values(table, encoder), None
-    column = table[encoder.column]
-    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    encoded = whole.dictionary_encode()
-    if len(encoded.dictionary) > len(encoded) // 2:
-        return _values(table, encoder), None
-    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    return distinct, np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+def _encoded(
+    table: pa.Table, encoder: ColumnEncoder, check: Check
+) -> tuple[Floats, NDArray[np.int32] | None]:
+    """Features of a column; of texts that recur those of distinct ones, and which is where."""
+    codes: NDArray[np.int32] | None = None
+    if len(table) > 1 and encoder.place.kind in ("categorical", "text"):
+        values, codes = tables.distinct_texts(table, encoder.column)
+        if len(values) > len(codes) // 2:
+            values, codes = values[codes], None
+    else:
+        values = _values(table, encoder)
+    features = encoder.encode(values)
+    if codes is not None and not np.isfinite(features).all():
+        values, features, codes = values[codes], features[codes], None
+    check(features, values, 0, encoder.column)
+    return features, codes
 
 
 def _check_varying(encoder: ColumnEncoder, values: NDArray[Any]) -> None:

@@ -48,16 +48,16 @@ class Projection:
         """Copy mean, components and, where it whitens, deviations."""
         components = estimator.components_
         dense = components.toarray() if hasattr(components, "toarray") else components
-        self._product = ExactProduct(dense.T, getattr(estimator, "mean_", 0.0))
-        self._spread: Float64 | float = 1.0
+        weights = np.asarray(dense.T, dtype=np.float64)
         if getattr(estimator, "whiten", False):
             variance = np.asarray(estimator.explained_variance_)
             least = np.finfo(variance.dtype).eps
-            self._spread = np.maximum(np.sqrt(variance), least).astype(np.float64)
+            weights = weights / np.maximum(np.sqrt(variance), least)
+        self._product = ExactProduct(weights, getattr(estimator, "mean_", 0.0))
 
-    def __call__(self, rows: Any) -> Float64:  # noqa: ANN401 - what the class would be given
-        """The projected rows, float64 ``(rows, components)``."""
-        return self._product(rows) / self._spread
+    def __call__(self, rows: Any) -> Floats:  # noqa: ANN401 - what the class would be given
+        """The projected rows, float32 ``(rows, components)``."""
+        return self._product(rows)
 
 
 def projection_of(estimator: Any) -> Projection | None:  # noqa: ANN401 - any class
@@ -189,7 +189,7 @@ class Named(ColumnEncoder):
         try:
             with np.errstate(over="ignore"):  # what is not finite is reported by the caller
                 if self._projection is not None:
-                    return self._projection(self._inputs(values)).astype(np.float32)
+                    return self._projection(self._inputs(values))
                 size = rows_at_once(self.fitted["estimator"])
                 starts = range(0, len(values), size)
                 return np.concatenate(

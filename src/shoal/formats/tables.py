@@ -221,6 +221,11 @@ def write_link(path: str | os.PathLike[str], rows_of: Table, record: Mapping[str
     write_table(path, rows_of.schema, [], {**record, _ROWS_OF: place, "rows": rows_of.rows})
 
 
+def _opened(path: str | os.PathLike[str]) -> pq.ParquetFile:
+    """A file, which would by default hold all that was read of it until it is closed."""
+    return pq.ParquetFile(path, pre_buffer=False)
+
+
 class Table:
     """Reader of a table that :func:`write_table` or :func:`write_link` wrote."""
 
@@ -233,7 +238,7 @@ class Table:
         """
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = _opened(path)
         except FileNotFoundError:
             raise SourceError(f"{path}: no such file") from None
         except pa.ArrowInvalid as error:
@@ -256,7 +261,7 @@ class Table:
             return self._file
         path = Path(self.path).parent / self.record[_ROWS_OF]
         try:
-            return pq.ParquetFile(path)
+            return _opened(path)
         except (FileNotFoundError, pa.ArrowInvalid):
             raise CorruptError(
                 f"{self.path}: its rows are those of {path}, which is missing or does not read; "
@@ -316,13 +321,29 @@ def values(table: pa.Table, name: str, columns: Columns) -> NDArray[Any]:
 
 def texts(table: pa.Table, name: str) -> NDArray[np.object_]:
     """A string column as an object array, None where missing; equal values share an object."""
-    values = table[name].combine_chunks()
-    encoded = values.dictionary_encode()
-    if len(encoded.dictionary) > len(values) // 2:
-        return np.asarray(values.to_pylist(), dtype=object)
-    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    codes = np.asarray(encoded.indices.fill_null(len(distinct) - 1))
+    distinct, codes = distinct_texts(table, name)
     return np.asarray(distinct[codes])
+
+
+def distinct_texts(table: pa.Table, name: str) -> tuple[NDArray[np.object_], NDArray[np.int32]]:
+    """Texts of a string column, None the last of them, and which of them each row has."""
+    column = table[name]
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if len(whole) == 1:
+        return np.array([whole[0].as_py(), None], dtype=object), np.zeros(1, np.int32)
+    encoded = whole.dictionary_encode()
+    distinct = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    codes = encoded.indices
+    return distinct, np.asarray(codes.fill_null(len(distinct) - 1) if codes.null_count else codes)
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """The table with strings where texts are encoded by a dictionary."""
+    fields = [
+        each.with_type(each.type.value_type) if pa.types.is_dictionary(each.type) else each
+        for each in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def without_gaps(values: NDArray[Any]) -> list[str]:

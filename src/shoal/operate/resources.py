@@ -14,7 +14,7 @@ from shoal.plan.jobs import Job
 from shoal.plan.past import benchmarks, newest
 from shoal.plan.paths import glob
 from shoal.plan.stages import STAGES
-from shoal.training.lane_limits import MOST
+from shoal.training.lane_limits import HELD_BYTES, MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,7 +163,8 @@ class Resources:
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
         rows = sorted((entry["rows"]["train"] for entry in entries), reverse=True)[:MOST]
-        held = sum(map(self._data_mb, rows))
+        room = HELD_BYTES // max(1, self._row_bytes)
+        held = self._data_mb(min(sum(rows), max(rows[0], room)), len(rows))
         return seconds, None if self._overhead_mb is None else self._overhead_mb + held
 
     @cached_property
@@ -193,9 +194,9 @@ class Resources:
         paths = self._plan.root.glob(glob(STAGES["train_specialist"], "ledger"))
         return [read_made(path, Training) for path in newest(paths)]
 
-    def _data_mb(self, rows: int) -> float:
-        """Memory of a partition's rows and of the model, while it trains."""
-        return (_COPIES * rows * self._row_bytes + _STATES * self._model_bytes) / 1e6
+    def _data_mb(self, rows: int, models: int = 1) -> float:
+        """Memory of rows and models, while these train."""
+        return (_COPIES * rows * self._row_bytes + models * _STATES * self._model_bytes) / 1e6
 
     @cached_property
     def _row_bytes(self) -> int:

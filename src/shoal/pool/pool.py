@@ -13,7 +13,7 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.choice import Point
 from shoal.formats.shapes import Shapes
 from shoal.formats.stored import Stored, as_kind, check_numbers, naming
-from shoal.formats.tables import Columns
+from shoal.formats.tables import Columns, decoded
 from shoal.gate.gate import Gate
 from shoal.pool.manifest import GENERALIST_FILE
 from shoal.pool.sealed import Sealed
@@ -242,7 +242,7 @@ class Pool:
 
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column
-        return None if column is None else rows[column].to_pylist()
+        return None if column is None else decoded(rows.select([column]))[column].to_pylist()
 
 
 def check_together(pool: Pool) -> None:

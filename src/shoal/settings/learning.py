@@ -58,7 +58,7 @@ class _Routing(Section):
 
 
 class NearestAtom(_Routing):
-    """The partition of the nearest atom."""
+    """The partition of the nearest atom; at ``top_k: 1`` the two nearest, if validation says so."""
 
     method: Literal["nearest_atom"]
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _REMEMBERED = 4096
+_FEW = 8
+"""Texts that are looked at one by one, sooner than a dictionary of them is made."""
 NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
 
 
@@ -122,7 +124,9 @@ def numeric(values: pa.Array, place: Place) -> pa.Array:
         return pa.nulls(len(values), pa.float64())
     if how not in ("number", "string"):
         raise place.whole(f"holds {article(how)}, but its kind is a number")
-    parsed = _parsed(values, place) if how == "string" else widened(values)
+    parsed = values
+    if values.type != pa.float64():
+        parsed = _parsed(values, place) if how == "string" else widened(values)
     if not parsed.null_count and np.isfinite(np.asarray(parsed)).all():
         return parsed
     parsed = pc.if_else(pc.is_nan(parsed), pa.scalar(None, pa.float64()), parsed)
@@ -139,6 +143,9 @@ def numeric(values: pa.Array, place: Place) -> pa.Array:
 def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Array:
     """Canonical texts (:func:`shoal.sources.canonical.canonical`), null where missing.
 
+    Unless they are few, those to be predicted stay encoded by a dictionary, which encoders ask for
+    next.
+
     Args:
         values: Strings, numbers, truth values or times.
         place: Where they lie.
@@ -154,14 +161,20 @@ def text(values: pa.Array, place: Place, *, as_written: bool = False) -> pa.Arra
         raise place.whole(f"holds {article(how)}, but its kind is a text or a category")
     if how != "string":
         return canonical(values)
+    meaning = _present if as_written else _canonical_string
+    if len(values) <= _FEW:
+        given = values.to_pylist()
+        few = [None if each is None else meaning(each) for each in given]
+        return values if few == given else pa.array(few, pa.string())
     encoded = values.dictionary_encode()
     distinct = encoded.dictionary
     if len(distinct) > _REMEMBERED // 4:
         texts = without_missing(distinct)
         texts = texts if as_written else canonical(texts)
     else:
-        meaning = _present if as_written else _canonical_string
         texts = pa.array([meaning(each) for each in distinct.to_pylist()], pa.string())
+    if place.predicted:
+        return pa.DictionaryArray.from_arrays(encoded.indices, texts)
     return values if texts.equals(distinct) else texts.take(encoded.indices)
 
 
@@ -322,18 +335,19 @@ def typed(
 
     Returns:
         The columns with the types of :meth:`Columns.schema`, and the id as a string. A missing
-        label is null: :func:`label_is_missing` says so.
+        label is null: :func:`label_is_missing` says so. If predicted, texts are encoded by a
+        dictionary.
 
     Raises:
         SourceError: A column is missing or there twice, or a value does not fit its column's
             kind: no number, infinite, another image shape, a missing id.
     """
-    wanted = needed(columns) if names is None else list(names)
-    check_single(raw.schema.names, wanted, source)
+    wanted, given = needed(columns) if names is None else list(names), raw.column_names
+    check_single(given, wanted, source)
     out = {}
     for name in wanted:
-        if name not in raw.schema.names:
-            hint = nearest(name, raw.schema.names)
+        if name not in given:
+            hint = nearest(name, given)
             raise SourceError(f"{source}: has no column {name!r}; {hint}")
         place = Place(source, first_row, name, name in columns.inferred, predicted)
         out[name] = _typed_column(plain(raw[name]), columns, place)
@@ -356,10 +370,13 @@ def typed_inputs(raw: pa.Table, columns: Columns, source: str, first_row: int = 
         SourceError: An input column is missing, or a value does not fit its column's kind.
     """
     names = [name for name in needed(columns) if columns.kinds[name] != "id"]
-    present = [name for name in names if name in raw.schema.names or name in columns.inputs]
+    known = {*raw.column_names, *columns.inputs}
+    present = [name for name in names if name in known]
     table = typed(raw, columns, source, first_row, present, predicted=True)
+    if present == names:
+        return table
     for name in names:
-        if name not in present:
+        if name not in known:
             table = table.append_column(name, pa.nulls(len(raw), columns.arrow_type(name)))
     return table.select(names)
 
@@ -370,6 +387,8 @@ def check_single(names: list[str], taken: list[str], source: str) -> None:
     Raises:
         SourceError: One of those taken does.
     """
+    if len(set(names)) == len(names):
+        return
     for name in taken:
         if names.count(name) > 1:
             raise SourceError(f"{source}: column {name!r} is there {names.count(name)} times")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,11 @@ if TYPE_CHECKING:
 
     from shoal.training.tasks import Mixing
 
+    Floats = NDArray[np.float32]
+    Places = NDArray[np.int64]
+
 BASE = -1
+_SHORT = 2**15
 GENERALIST = -2
 """Number of the expert that was trained on everything to the pool's total FLOPs."""
 
@@ -48,7 +51,7 @@ class Experts:
         self,
         x: NDArray[Any],
         experts: NDArray[np.int32],
-        weights: NDArray[np.float32],
+        weights: Floats,
     ) -> NDArray[Any]:
         """Mixed predictions of each row's experts.
 
@@ -62,10 +65,10 @@ class Experts:
         """
         first = next(iter(self.models.values()))
         if not len(x):
-            return predictions(first, x, self._task, self._labels)
-        return mixed(
-            lambda expert, rows: predictions(
-                self.models[expert], x, self._task, self._labels, rows
+            return predictions([(first, None)], x, self._task, self._labels)
+        return _mixed(
+            lambda parts: predictions(
+                [(self.models[expert], own) for expert, own in parts], x, self._task, self._labels
             ),
             experts,
             weights,
@@ -74,9 +77,9 @@ class Experts:
 
 
 def mixed(
-    answer: Callable[[int, NDArray[np.int64]], NDArray[Any]],
+    answer: Callable[[int, Places], NDArray[Any]],
     experts: NDArray[np.int32],
-    weights: NDArray[np.float32],
+    weights: Floats,
     mixing: Mixing = "mean",
 ) -> NDArray[Any]:
     """Mixed answers of each row's experts; there is a row at least.
@@ -88,26 +91,48 @@ def mixed(
         mixing: How they mix; see :data:`shoal.training.tasks.Mixing`. The first is the leading one
             of equal weights.
     """
+    return _mixed(
+        lambda parts: np.concatenate([answer(expert, own) for expert, own in parts]),
+        experts,
+        weights,
+        mixing,
+    )
+
+
+def _mixed(
+    answers: Callable[[list[tuple[int, Places]]], NDArray[Any]],
+    experts: NDArray[np.int32],
+    weights: Floats,
+    mixing: Mixing,
+) -> NDArray[Any]:
+    """The same, where ``answers`` has those of several experts, each to rows of its own."""
     if mixing == "leading":
         lead = weights.argmax(axis=1)[:, None]
         experts, weights = np.take_along_axis(experts, lead, axis=1), np.ones_like(weights[:, :1])
-    mixture: NDArray[Any] | None = None
-    asked = np.nonzero(weights > 0)
-    order = np.argsort(experts[asked], kind="stable")
-    rows, shares, expert = asked[0][order], weights[asked][order], experts[asked][order]
-    starts = np.flatnonzero(np.diff(expert, prepend=expert[0] - 1)).tolist()
-    for start, stop in itertools.pairwise([*starts, len(rows)]):
-        own = rows[start:stop]
-        said = answer(int(expert[start]), own)
-        share = shares[start:stop].reshape(-1, *[1] * (said.ndim - 1))
-        if mixture is None:
-            empty = np.inf if mixing == "density" else 0
-            mixture = np.full((len(experts), *said.shape[1:]), empty, dtype=said.dtype)
-        if mixing == "mean":
-            mixture[own] += said * share
-        elif mixing == "density":
-            mixture[own] = -np.logaddexp(-mixture[own], np.log(share) - said)
-        else:
-            mixture[own] = said
-    assert mixture is not None  # noqa: S101 - some expert has a weight
+    row, slot = np.nonzero(weights > 0)
+    numbers = experts[row, slot]
+    if numbers.max() < _SHORT:  # numpy sorts such numbers in one pass
+        numbers = numbers.astype(np.int16)
+    order = np.argsort(numbers, kind="stable")
+    numbers, rows = numbers[order], row[order]
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+    ends = [*starts[1:].tolist(), len(rows)]
+    slices = [slice(start, end) for start, end in zip(starts.tolist(), ends, strict=True)]
+    given = answers([(int(numbers[some.start]), rows[some]) for some in slices])
+    if experts.shape[1] == 1:  # all weights are one
+        place = np.empty(len(rows), np.int64)
+        place[rows] = np.arange(len(rows))
+        return given.take(place, axis=0)
+    shares = weights[row, slot][order].reshape(-1, *[1] * (given.ndim - 1))
+    shape = (len(experts), *given.shape[1:])
+    if mixing == "density":
+        loss = np.full(shape, np.inf, dtype=given.dtype)
+        given = np.log(shares) - given
+        for some in slices:
+            loss[rows[some]] = -np.logaddexp(-loss[rows[some]], given[some])
+        return loss
+    given = given * shares
+    mixture = np.zeros(shape, dtype=given.dtype)
+    for some in slices:
+        mixture[rows[some]] += given[some]
     return mixture

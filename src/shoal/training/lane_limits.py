@@ -2,3 +2,6 @@
 
 FEWEST, MOST = 8, 32
 """Models in a program; fewer are slower than one after the other, more hardly faster."""
+
+HELD_BYTES = 1 << 28
+"""Bytes of training rows, as read, that models side by side hold together, or one alone."""

@@ -34,7 +34,7 @@ from shoal.errors import DivergedError
 from shoal.terminal import say
 from shoal.training.adam import adamw_
 from shoal.training.keep import SAVE, end
-from shoal.training.lane_limits import FEWEST, MOST
+from shoal.training.lane_limits import FEWEST, HELD_BYTES, MOST
 from shoal.training.lean import views
 from shoal.training.processes import set_random_state
 
@@ -113,7 +113,8 @@ def most_lanes(module: Supervised, batch_size: int) -> int:
 
     The rule, measured by ``benchmarks/speed_training.py``: networks of :data:`LAYERS` with at most
     16,384 parameters, all trained, whose batches have a multiple of 32 rows and at most 512, on one
-    CPU thread; 32 lanes, or fewer so that together they take at most 4,096 rows per step.
+    CPU thread; 32 lanes, or fewer so that together they take at most 4,096 rows per step. Large
+    partitions may leave room for fewer, see :data:`shoal.training.lane_limits.HELD_BYTES`.
     """
     leaves = [part for part in module.model.modules() if not any(part.children())]
     parameters = list(module.parameters())
@@ -232,6 +233,11 @@ class _Program:
         return None
 
 
+def _held(runs: Iterable[LeanRun]) -> int:
+    """Bytes of the rows that trainings hold."""
+    return sum(run.held_bytes for run in runs)
+
+
 def _attributes(module: nn.Module) -> list[dict[str, object]]:
     """Attributes of the modules beside parameters, buffers and parts."""
     torchs = vars(nn.Module())
@@ -244,7 +250,8 @@ def _attributes(module: nn.Module) -> list[dict[str, object]]:
 class Lanes:
     """Trains runs, as many side by side as :func:`most_lanes` says, and one after the other.
 
-    Runs are taken when a lane is free, so hardly more of them are held than there are lanes.
+    Runs are taken when a lane is free, so hardly more of them are held than there are lanes, and no
+    further one begins where those that have begun hold :data:`HELD_BYTES` of rows.
     """
 
     def __init__(self) -> None:
@@ -278,7 +285,7 @@ class Lanes:
         for place, waiting in enumerate(self._waiting):
             if kind in (None, waiting[0]):
                 return self._waiting.pop(place)
-        while len(self._waiting) < _HELD:
+        while len(self._waiting) < _HELD and _held(run for _, run in self._waiting) < HELD_BYTES:
             new = next(self._line, None)
             if new is None or kind in (None, new[0]):
                 return new
@@ -297,7 +304,9 @@ class Lanes:
         """Train all runs of a kind that are next in line."""
         while True:
             ready: list[LeanRun] = []
-            while len(ready) < most and (run := (yield from self._ready(kind))) is not None:
+            while len(ready) < most and _held(ready) < HELD_BYTES:
+                if (run := (yield from self._ready(kind))) is None:
+                    break
                 ready.append(run)
             if not ready:
                 return

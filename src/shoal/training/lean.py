@@ -115,6 +115,7 @@ class LeanRun:
         failure: Why the training has ended early; None where it has not.
         random: State of all random numbers when it began.
         fetch: Brings the row up to date, where its numbers are elsewhere.
+        held_bytes: Bytes of its rows in memory.
         seconds: Time that its steps took, its share where it stepped with others.
         since: When it began to step alone; None where it does not.
     """
@@ -149,6 +150,7 @@ class LeanRun:
         self.keep = keep
         self.failure: Exception | None = None
         self.fetch: Callable[[], None] | None = None
+        self.held_bytes = 0
         self.seconds = 0.0
         self.since: float | None = None
         self._batches = iter(batches)

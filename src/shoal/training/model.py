@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +12,14 @@ from safetensors.numpy import save
 
 from shoal.errors import ModelError
 from shoal.formats.units import mean_of
-from shoal.models import has_channels_last
+from shoal.models import MLP, has_channels_last
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.bounded import check_layout
 from shoal.training.exact import BLOCK_ROWS
 from shoal.training.flops import forward_flops
 from shoal.training.means import ExactMean
-from shoal.training.tasks import rules
+from shoal.training.tasks import Rules, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -144,11 +145,7 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]]) -
 
 
 def predict(
-    module: torch.nn.Module,
-    x: NDArray[Any],
-    task: str,
-    places: NDArray[np.int64] | None = None,
-    y: NDArray[Any] | None = None,
+    module: torch.nn.Module, x: NDArray[Any], task: str, y: NDArray[Any] | None = None
 ) -> NDArray[np.float32]:
     """A model's answer about each row, bit for bit the same in any batch.
 
@@ -156,7 +153,6 @@ def predict(
         module: The model, in evaluation mode during the call.
         x: Encoded rows ``(rows, …)``.
         task: ``classification``, ``regression`` or ``own``.
-        places: The rows that are asked for; all by default.
         y: Their labels, at which a model with a loss of its own looks.
 
     Returns:
@@ -164,63 +160,90 @@ def predict(
         model's own losses ``(rows, 1)``.
     """
     own = rules(task)
-    return own.finished(_in_blocks(module, own.answer(module), x, y, places))
+    return _in_blocks([(module, None)], own, own.answer, x, y)
 
 
 def predictions(
-    module: torch.nn.Module,
+    parts: Sequence[tuple[torch.nn.Module, NDArray[np.int64] | None]],
     x: NDArray[Any],
     task: str,
     labels: int,
-    places: NDArray[np.int64] | None = None,
 ) -> NDArray[Any]:
-    """What a model says of rows without labels, otherwise as :func:`predict`.
+    """What models say of rows without labels, otherwise as :func:`predict`.
 
     Args:
-        module: The model.
+        parts: Models, and the places of the rows that each is asked about; None for all.
         x: Encoded rows ``(rows, …)``.
         task: ``classification``, ``regression`` or ``own``.
         labels: How many labels there are in training.
-        places: The rows that are asked for; all by default.
 
     Returns:
-        As :func:`predict`; of a model with a loss of its own what its ``predict_rows`` says;
-        without that its losses ``(rows, 1)``, or nothing, ``(rows, 0)``, where they need labels.
+        Of all parts, one after the other, as :func:`predict`; of a model with a loss of its own
+        what its ``predict_rows`` says; without that its losses ``(rows, 1)``, or nothing,
+        ``(rows, 0)``, where they need labels.
     """
     own = rules(task)
-    return own.finished(_in_blocks(module, own.prediction(module, labels), x, None, places))
+    return _in_blocks(parts, own, lambda module: own.prediction(module, labels), x, None)
 
 
 def _in_blocks(
-    module: torch.nn.Module,
-    call: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    parts: Sequence[tuple[torch.nn.Module, NDArray[np.int64] | None]],
+    own: Rules,
+    call_of: Callable[[Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]],
     x: NDArray[Any],
     y: NDArray[Any] | None,
-    places: NDArray[np.int64] | None,
 ) -> NDArray[Any]:
-    """Results of a call about rows, in padded blocks of one size."""
-    module.eval()
-    rows = len(x) if places is None else len(places)
-    labels = np.empty((len(x), 0), dtype=np.float32) if y is None else y
-    blocks = [np.zeros((BLOCK_ROWS, *part.shape[1:]), dtype=part.dtype) for part in (x, labels)]
+    """Results of calls of models about rows, in padded blocks of one size."""
+    counts = [len(x) if places is None else len(places) for _, places in parts]
+    begins = [0, *itertools.accumulate(max(1, -(-n // BLOCK_ROWS)) * BLOCK_ROWS for n in counts)]
+    arrays = [x] if y is None else [x, y]
+    blocks = [np.zeros((BLOCK_ROWS, *array.shape[1:]), dtype=array.dtype) for array in arrays]
     inputs = [torch.from_numpy(block) for block in blocks]
-    answer: NDArray[Any] | None = None
+    if y is None:
+        inputs.append(torch.empty((BLOCK_ROWS, 0)))
+    answers: NDArray[Any] | None = None
     with torch.no_grad():
-        for start in range(0, max(1, rows), BLOCK_ROWS):
-            count = min(BLOCK_ROWS, rows - start)
-            some = slice(start, start + count)
-            for part, block in zip((x, labels), blocks, strict=True):
-                if places is None:
-                    block[:count] = part[some]
-                else:
-                    np.take(part, places[some], axis=0, out=block[:count], mode="clip")
-                block[count:] = 0
-            output = call(inputs[0], inputs[1]).numpy(force=True)
-            if answer is None:
-                answer = np.empty((rows, *output.shape[1:]), dtype=output.dtype)
-            answer[some] = output[:count]
-    assert answer is not None  # noqa: S101 - there is at least one block
-    return answer
+        for (module, places), rows, begin in zip(parts, counts, begins, strict=False):
+            call = call_of(_forward(module))
+            for start in range(0, max(1, rows), BLOCK_ROWS):
+                count = min(BLOCK_ROWS, rows - start)
+                some = slice(start, start + count)
+                for array, block in zip(arrays, blocks, strict=True):
+                    if places is None:
+                        block[:count] = array[some]
+                    else:
+                        array.take(places[some], axis=0, out=block[:count], mode="clip")
+                    if count < BLOCK_ROWS:
+                        block[count:] = 0
+                output = call(inputs[0], inputs[1]).numpy(force=True)
+                if answers is None:
+                    answers = np.empty((begins[-1], *output.shape[1:]), dtype=output.dtype)
+                answers[begin + start : begin + start + BLOCK_ROWS] = output
+    assert answers is not None  # noqa: S101 - there is at least one block
+    kept = [np.arange(begin, begin + n) for begin, n in zip(begins, counts, strict=False)]
+    return own.finished(answers).take(np.concatenate(kept), axis=0)
+
+
+def _forward(module: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward pass of a block; of Shoal's network without the work around each layer.
+
+    That is a third of the time of a small network. The products are the same, and so are the bits.
+    """
+    if type(module) is not MLP:
+        return module.eval()
+    linear = [layer for layer in module.layers if isinstance(layer, torch.nn.Linear)]
+    held = [
+        (layer.bias, layer.weight.t(), layer.weight.new_empty(BLOCK_ROWS, len(layer.weight)))
+        for layer in linear
+    ]
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        for number, (bias, weight, out) in enumerate(held):
+            x = torch.addmm(bias, x if not number else x.relu_(), weight, out=out)
+        return x
+
+    return forward
 
 
 def row_losses(output: NDArray[np.float32], y: NDArray[Any], task: str) -> NDArray[np.float64]:

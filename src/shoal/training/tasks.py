@@ -18,6 +18,7 @@ from shoal.training.metrics import row_correct, row_loss, row_squared_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from shoal.formats.kinds import Metric
@@ -110,7 +111,7 @@ class Rules(ABC):
         return self.answer(module)
 
     def finished(self, answers: Array) -> Array:
-        """What is done with the answers about all rows, a row at a time."""
+        """What is done with the answers of whole blocks, ``(rows, …)``, a row at a time."""
         return answers
 
     @abstractmethod
@@ -202,17 +203,17 @@ class _Classes(_Supervised):
     def predicted(
         self, predictions: Array, label: Label, module: torch.nn.Module
     ) -> dict[str, object]:
-        import pyarrow as pa
-
         del module
         codes = predictions.argmax(axis=1)
         return {
-            "prediction": pa.array(label.classes, pa.string()).take(codes),
+            "prediction": _taken(label.classes or [], codes),
             "probability": predictions[np.arange(len(codes)), codes],
         }
 
     def finished(self, answers: Array) -> Array:
-        return torch.softmax(torch.from_numpy(answers), dim=1).numpy()
+        # Along rows, so that a row's place in a vector register is that in its block.
+        by_class = torch.from_numpy(answers.T.copy())
+        return torch.softmax(by_class, dim=0).numpy().T.copy()
 
     def is_density(self, module: torch.nn.Module) -> bool:
         del module
@@ -350,3 +351,12 @@ def rules(task: str) -> Rules:
         task: ``classification``, ``regression`` or ``own``.
     """
     return _RULES[task]
+
+
+def _taken(classes: list[str], codes: NDArray[np.int64]) -> pa.Array:
+    """The class of each code; of one row without a search for Arrow's function."""
+    import pyarrow as pa
+
+    if len(codes) == 1:
+        return pa.array([classes[codes[0]]], pa.string())
+    return pa.array(classes, pa.string()).take(codes)

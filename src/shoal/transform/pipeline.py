@@ -82,8 +82,12 @@ class Pipeline:
             table: Rows; keys, folds and label may be absent.
             source: Where they come from, for messages.
         """
+        if not self.steps:
+            return table
         positions = np.arange(len(table), dtype=np.int64)
-        rows = Rows(table, source, source, positions, np.zeros(len(table), dtype=bool))
+        rows = Rows(
+            tables.decoded(table), source, source, positions, np.zeros(len(table), dtype=bool)
+        )
         for step in self.steps:
             if not step.training_only:
                 rows = step.apply(rows)
