@@ -66,6 +66,8 @@ FEWEST, MOST = 8, 32
 _LARGEST = 16_384
 _ROWS = 4096
 _HELD = 64
+_HELD_BYTES = 1 << 28
+"""Bytes of rows; while a run is trained, they are held twice."""
 
 
 def most_lanes(module: Supervised, batch_size: int) -> int:
@@ -204,7 +206,8 @@ def _attributes(module: nn.Module) -> list[dict[str, object]]:
 class Lanes:
     """Trains runs, as many side by side as :func:`most_lanes` says, and one after the other.
 
-    Runs are taken when a lane is free, so hardly more of them are held than there are lanes.
+    Runs are taken when a lane is free, so hardly more of them are held than there are lanes; and no
+    further one together with those that hold 256 MiB of rows.
     """
 
     def __init__(self) -> None:
@@ -257,8 +260,11 @@ class Lanes:
         """Train all runs of a kind that are next in line."""
         while True:
             ready: list[LeanRun] = []
-            while len(ready) < most and (run := (yield from self._ready(kind))) is not None:
-                ready.append(run)
+            while len(ready) < most and sum(run.held for run in ready) < _HELD_BYTES:
+                new = yield from self._ready(kind)
+                if new is None:
+                    break
+                ready.append(new)
             if not ready:
                 return
             if len(ready) < FEWEST:

@@ -109,6 +109,7 @@ class LeanRun:
         module: The model with its loss.
         row: Its parameters.
         batch_size: Rows per step.
+        held: Bytes of rows that it holds from its beginning to its end.
         done: Steps done.
         ahead: The batch of the next step, once :meth:`next` has drawn it.
         keep: Says when to save.
@@ -144,6 +145,7 @@ class LeanRun:
         self.module = module.to(self._device)
         self.row = Row(module)
         self.batch_size = batch_size
+        self.held = 0
         self.done = 0
         self.ahead: Batch | None = None
         self.keep = keep
