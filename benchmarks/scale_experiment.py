@@ -51,6 +51,7 @@ sources:
 embed: {{dims: 2}}
 cluster: {{partitions: {partitions}, atoms: 256, min_rows: 10}}
 grid: {{lr: [0.001, 0.003, 0.01, 0.03]}}
+packing: {{devices: null}}
 """
 
 

@@ -84,7 +84,7 @@ class Experiment:
     def __init__(self, folder: Path, overrides: list[str]) -> None:
         """Take the folder as it is."""
         self.folder = folder
-        self.overrides = ["sources.folder=data", *overrides]
+        self.overrides = ["sources.folder=data", "packing.devices=null", *overrides]
 
     def set_up(self, data: Path) -> None:
         """Lay out configuration and a copy of the data."""

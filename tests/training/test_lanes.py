@@ -130,6 +130,24 @@ def test_members_step_together(monkeypatch):
     assert len(calls) <= 11
 
 
+def test_a_run_begins_when_those_before_hold_few_rows(monkeypatch):
+    """With room for one run's rows and a little, two are held, and the third begins after them."""
+    members, events = [Member(number) for number in range(4)], []
+    first = sum(array.nbytes for array in members[0].arrays.values())
+    monkeypatch.setattr(lanes, "HELD_BYTES", first + 1)
+
+    def line():
+        for member in members:
+            events.append("begin")
+            yield member.begin()
+
+    for _ in Lanes().train(line()):
+        events.append("end")
+
+    held = [events[: n + 1].count("begin") - events[: n + 1].count("end") for n in range(8)]
+    assert max(held) == 2
+
+
 def test_few_models_train_one_after_the_other(monkeypatch):
     """A program of fewer than eight is slower than they are, so none is made."""
     monkeypatch.setattr(lanes, "FEWEST", 8)

@@ -198,7 +198,7 @@ def test_a_slip_in_the_settings_file_is_one_line_with_its_number(experiment):
 
     result = experiment.snakemake("-n")
 
-    check_failure(result, "config/experiment/tiny.yaml, line 13: duplicate key grid")
+    check_failure(result, "config/experiment/tiny.yaml, line 14: duplicate key grid")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(experiment):

@@ -301,7 +301,7 @@ def test_by_default_every_core_has_a_pack_and_a_lone_specialist_its_own_job(copi
         (folder,) = copied.generation.glob(f"specialists/*/{name}")
         shutil.rmtree(folder)
 
-    document = planned(copied, auto, "compute.threads=1")
+    document = planned(copied, auto)
 
     assert document["packs"]["devices"] == cores
     made = Counter(rules(document))

@@ -84,14 +84,16 @@ class RandomRows:
             partition: Number of the interval.
             fold: ``TRAIN`` or ``VALIDATION``.
         """
-        group = 2 * partition + (fold == VALIDATION)
+        records = self._records(2 * partition + (fold == VALIDATION))
+        return in_canonical_order({name: records[name] for name in self._type.names or ()})
+
+    def _records(self, group: int) -> NDArray[Any]:
         parts, start = [np.empty(0, self._type)], 0
         for counts in self._counts:
             self._file.seek((start + int(counts[:group].sum())) * self._type.itemsize)
             parts.append(np.fromfile(self._file, self._type, int(counts[group])))
             start += int(counts.sum())
-        records = np.concatenate(parts)
-        return in_canonical_order({name: records[name] for name in self._type.names or ()})
+        return np.concatenate(parts)
 
     def _spread(self, rows: Arrays) -> None:
         """Append rows, ordered by partition and fold."""

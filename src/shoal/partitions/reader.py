@@ -120,9 +120,10 @@ class Index:
                 self.rows_read += store.rows_read["hash"]
         if not parts:
             return {}
-        arrays = {name: np.concatenate(values) for name, values in parts.items()}
+        # Of what is joined or put in order, one array at a time is there twice.
+        arrays = {name: np.concatenate(parts.pop(name)) for name in list(parts)}
         order = row_order(arrays["hash"])
-        return {name: array[order] for name, array in arrays.items()}
+        return {name: arrays.pop(name)[order] for name in list(arrays)}
 
     def gather(
         self, partitions: Sequence[int], fold: str, names: Sequence[str]
@@ -173,4 +174,4 @@ def training_rows(index: Index, digest: str) -> dict[str, NDArray[Any]]:
     """
     rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
     known = known_labels(rows["y"])
-    return {name: rows[name][known] for name in ("x", "y")}
+    return {name: rows.pop(name)[known] for name in ("x", "y")}

@@ -202,9 +202,13 @@ class _Pack:
         from shoal.training.lanes import Lanes
 
         for run in Lanes().train(self._steps_of(members)):
-            member, slot, since = self._begun.pop(run)
-            slot.ledger.time_by(time.perf_counter)
-            self._attempt(member, partial(slot.write, run.failure), since, "ab")
+            self._end(run)
+
+    def _end(self, run: LeanRun) -> None:
+        """Write what a member's run has made; nothing holds its rows any more."""
+        member, slot, since = self._begun.pop(run)
+        slot.ledger.time_by(time.perf_counter)
+        self._attempt(member, partial(slot.write, run.failure), since, "ab")
 
     def _steps_of(self, members: Sequence[PackMember]) -> Iterator[tuple[str, LeanRun]]:
         """Begin one member after the other; those without steps of ours are done at once."""
@@ -220,11 +224,16 @@ class _Pack:
             set_random_state(draws)
             self._attempt(member, partial(self._begin, member, begun), since)
             torch.set_default_dtype(dtype)
-            for slot, lean in begun:
-                slot.ledger.time_by(lean.clock)
-                self._begun[lean] = member, slot, since
-                yield slot.kind, lean
+            if begun:
+                yield self._add(member, since, *begun.pop())
         set_random_state(draws)
+
+    def _add(
+        self, member: PackMember, since: float, slot: Slot, lean: LeanRun
+    ) -> tuple[str, LeanRun]:
+        slot.ledger.time_by(lean.clock)
+        self._begun[lean] = member, slot, since
+        return slot.kind, lean
 
     def _begin(self, member: PackMember, begun: list[tuple[Slot, LeanRun]]) -> bool:
         """Begin a member; add it to ``begun`` if its steps are yet to be done, else do all."""

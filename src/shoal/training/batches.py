@@ -37,6 +37,7 @@ class RowStream(IterableDataset["Batch"]):
             those whose class the generation knows.
         batch_size: Rows per batch: the asked-for size, or all training rows where there are fewer.
         steps: Batches that an iteration yields, those before ``start`` counted.
+        held: Bytes of rows that it holds before it is iterated: none.
         start: Batches that the next iteration leaves out, once; little of them is read.
         share: Which of how many equal shares of each batch is yielded.
     """
@@ -66,6 +67,7 @@ class RowStream(IterableDataset["Batch"]):
         self.steps = steps
         self.start = 0
         self.share = (0, 1)
+        self.held = 0
         self._buffer_rows = buffer_rows
         self._seed = seed
         self._resident: Arrays | None = None
@@ -147,6 +149,7 @@ class MemoryRows(IterableDataset["Batch"]):
 
     Attributes:
         batch_size: Rows per batch: the asked-for size, or all rows where there are fewer.
+        held: Bytes of the rows.
         start: Batches that the next iteration leaves out, once.
         share: Which of how many equal shares of each batch is yielded.
     """
@@ -166,6 +169,7 @@ class MemoryRows(IterableDataset["Batch"]):
         self._steps = steps
         self._seed = seed
         self.batch_size = min(batch_size, len(arrays[0]))
+        self.held = sum(array.nbytes for array in arrays)
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self._seed, 0x5EED])

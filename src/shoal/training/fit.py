@@ -139,10 +139,7 @@ def begin_on_rows(
     ledger.flops += own * costs[shape]
     ledger.rows_seen += own * batch_size
     with calling(model):
-        begun = Begun(module, stream, steps, checkpoints, 1, part)
-    if begun.lean is not None:
-        begun.lean.held_bytes = arrays["x"].nbytes + arrays["y"].nbytes
-    return begun
+        return Begun(module, stream, steps, checkpoints, 1, part)
 
 
 def calling(model: torch.nn.Module, batch: Sequence[torch.Tensor] = ()) -> Calling:

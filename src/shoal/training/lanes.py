@@ -235,7 +235,7 @@ class _Program:
 
 def _held(runs: Iterable[LeanRun]) -> int:
     """Bytes of the rows that trainings hold."""
-    return sum(run.held_bytes for run in runs)
+    return sum(run.held for run in runs)
 
 
 def _attributes(module: nn.Module) -> list[dict[str, object]]:

@@ -109,13 +109,13 @@ class LeanRun:
         module: The model with its loss.
         row: Its parameters.
         batch_size: Rows per step.
+        held: Bytes of rows that it holds from its beginning to its end.
         done: Steps done.
         ahead: The batch of the next step, once :meth:`next` has drawn it.
         keep: Says when to save.
         failure: Why the training has ended early; None where it has not.
         random: State of all random numbers when it began.
         fetch: Brings the row up to date, where its numbers are elsewhere.
-        held_bytes: Bytes of its rows in memory.
         seconds: Time that its steps took, its share where it stepped with others.
         since: When it began to step alone; None where it does not.
     """
@@ -145,12 +145,12 @@ class LeanRun:
         self.module = module.to(self._device)
         self.row = Row(module)
         self.batch_size = batch_size
+        self.held = 0
         self.done = 0
         self.ahead: Batch | None = None
         self.keep = keep
         self.failure: Exception | None = None
         self.fetch: Callable[[], None] | None = None
-        self.held_bytes = 0
         self.seconds = 0.0
         self.since: float | None = None
         self._batches = iter(batches)

@@ -111,6 +111,7 @@ class Begun:
             self.lean = LeanRun(
                 plain, batches, batches.batch_size, steps, self._keep, self._curve, begun
             )
+            self.lean.held = batches.held
 
     def _take(self, finished: dict[str, Any]) -> None:
         self._module.load_state_dict(finished["finished"])
