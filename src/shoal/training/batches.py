@@ -220,7 +220,8 @@ def _shuffled(
                 for number in range(max(0, start - done), min(whole, steps - done)):
                     batch = slice(number * batch_size, (number + 1) * batch_size)
                     yield tuple(torch.from_numpy(array[batch]) for array in arrays)
-                rest = _rest(tuple(array[whole * batch_size :] for array in arrays))
+                rest = _rest(tuple(array[whole * batch_size :].copy() for array in arrays))
+                del arrays  # before the next are drawn
             done += whole
             if done >= steps:
                 return
