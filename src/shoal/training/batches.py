@@ -212,11 +212,18 @@ def _shuffled(
             if done + whole <= start:
                 rest = _after(drawn, whole * batch_size)
             else:
-                arrays = _joined([part.taken() for part in drawn])
-                for number in range(max(0, start - done), min(whole, steps - done)):
-                    batch = slice(number * batch_size, (number + 1) * batch_size)
-                    yield tuple(torch.from_numpy(array[batch]) for array in arrays)
-                rest = _rest(tuple(array[whole * batch_size :] for array in arrays))
+                arrays = _taken(drawn)
+                stop = min(whole, steps - done)
+                for number in range(max(0, start - done), stop):
+                    inside = slice(number * batch_size, (number + 1) * batch_size)
+                    batch = [array[inside] for array in arrays]
+                    # Whoever has the last one still has it when the next rows are drawn.
+                    yield tuple(
+                        torch.from_numpy(part.copy() if number + 1 == stop else part)
+                        for part in batch
+                    )
+                rest = _rest(tuple(array[whole * batch_size :].copy() for array in arrays))
+                del arrays  # before the next are drawn
             done += whole
             if done >= steps:
                 return
@@ -229,8 +236,18 @@ class _Rows:
     read: Callable[[], Arrays]
     order: NDArray[np.int64]
 
-    def taken(self) -> Arrays:
-        return tuple(array[self.order] for array in self.read())
+
+def _taken(parts: Sequence[_Rows]) -> Arrays:
+    """Rows of all parts, in their order, without a copy of any part."""
+    ends = np.cumsum([len(part.order) for part in parts])
+    taken: list[NDArray[Any]] = []
+    for part, end in zip(parts, ends.tolist(), strict=True):
+        arrays = part.read()
+        taken = taken or [np.empty((ends[-1], *a.shape[1:]), a.dtype) for a in arrays]
+        for array, out in zip(arrays, taken, strict=True):
+            # Without a mode, numpy takes into a buffer first.
+            np.take(array, part.order, axis=0, out=out[end - len(part.order) : end], mode="clip")
+    return tuple(taken)
 
 
 def _rest(arrays: Arrays) -> list[_Rows]:
