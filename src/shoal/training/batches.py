@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Buffer = tuple[int, Callable[[], Arrays]]
 
 _BLOCK_ROWS = 2048
+_TAKEN_ROWS = 8192
+"""Rows that are put in their order together; others stay where they are."""
 
 
 class RowStream(IterableDataset["Batch"]):
@@ -205,25 +207,25 @@ def _shuffled(
     """
     done = 0
     rest: list[_Rows] = []
+    at_once = max(1, _TAKEN_ROWS // batch_size)
     while done < steps:
         for rows, read in buffers():
             drawn = [*rest, _Rows(read, rng.permutation(rows))]
-            whole = sum(len(part.order) for part in drawn) // batch_size
+            total = sum(len(part.order) for part in drawn)
+            whole = total // batch_size
             if done + whole <= start:
                 rest = _after(drawn, whole * batch_size)
             else:
-                arrays = _taken(drawn)
+                there = [(part.read(), part.order) for part in drawn]
                 stop = min(whole, steps - done)
-                for number in range(max(0, start - done), stop):
-                    inside = slice(number * batch_size, (number + 1) * batch_size)
-                    batch = [array[inside] for array in arrays]
-                    # Whoever has the last one still has it when the next rows are drawn.
-                    yield tuple(
-                        torch.from_numpy(part.copy() if number + 1 == stop else part)
-                        for part in batch
-                    )
-                rest = _rest(tuple(array[whole * batch_size :].copy() for array in arrays))
-                del arrays  # before the next are drawn
+                for first in range(max(0, start - done), stop, at_once):
+                    end = min(first + at_once, stop)
+                    arrays = _taken(there, first * batch_size, end * batch_size)
+                    for number in range(end - first):
+                        inside = slice(number * batch_size, (number + 1) * batch_size)
+                        yield tuple(torch.from_numpy(array[inside]) for array in arrays)
+                rest = _rest(_taken(there, whole * batch_size, total))
+                del there  # before the next are read
             done += whole
             if done >= steps:
                 return
@@ -237,21 +239,19 @@ class _Rows:
     order: NDArray[np.int64]
 
 
-def _taken(parts: Sequence[_Rows]) -> Arrays:
-    """Rows of all parts, in their order, without a copy of any part."""
-    ends = np.cumsum([len(part.order) for part in parts])
-    taken: list[NDArray[Any]] = []
-    for part, end in zip(parts, ends.tolist(), strict=True):
-        arrays = part.read()
-        taken = taken or [np.empty((ends[-1], *a.shape[1:]), a.dtype) for a in arrays]
-        for array, out in zip(arrays, taken, strict=True):
-            # Without a mode, numpy takes into a buffer first.
-            np.take(array, part.order, axis=0, out=out[end - len(part.order) : end], mode="clip")
-    return tuple(taken)
+def _taken(parts: Sequence[tuple[Arrays, NDArray[np.int64]]], start: int, stop: int) -> Arrays:
+    """Rows ``start`` to ``stop`` of all parts one after the other, each in its order."""
+    taken, at = [], 0
+    for arrays, order in parts:
+        some = order[max(0, start - at) : max(0, stop - at)]
+        at += len(order)
+        if len(some):
+            taken.append(tuple(array.take(some, axis=0) for array in arrays))
+    return _joined(taken) if taken else ()
 
 
 def _rest(arrays: Arrays) -> list[_Rows]:
-    return [_Rows(lambda: arrays, np.arange(len(arrays[0])))] if len(arrays[0]) else []
+    return [_Rows(lambda: arrays, np.arange(len(arrays[0])))] if arrays else []
 
 
 def _after(parts: list[_Rows], rows: int) -> list[_Rows]:
