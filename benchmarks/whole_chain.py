@@ -32,7 +32,6 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -64,6 +63,7 @@ sources:
 train_specialists: {{rows_seen: {rows}}}
 """
 NODES = """\
+packing: {devices: null}
 nodes:
   classes:
     cpu:
@@ -71,7 +71,7 @@ nodes:
        gpu_memory_mb: 0, cost: 1}
   needs: {light: cpu, cores: cpu, gpu: cpu, large: cpu}
 """
-"""Nodes of the plan: models this small train on CPUs."""
+"""Nodes of the plan: models this small train on CPUs, each in a job of its own."""
 _RULES = {"pool_build": "pool"}
 """Rules that are not called like their command."""
 _LONG = ("digest", "validation", "rows", "root", "basis")
@@ -463,6 +463,10 @@ def extrapolate(runs: Sequence[Run], rows: int, shard_rows: int) -> None:
         past[name] = Past(total / jobs[name], line.start / jobs[name], peak)
         alone = f"{total / jobs[name]:,.1f}" if name in STAGES else ""
         print(f"| `{name}` | {jobs[name]:,} | {total:,.0f} | {alone} | {peak / 1e6:,.0f} |")
+    if "train_pack" in past:
+        each, specialists = past.pop("train_pack"), jobs["train_choose"]
+        parts = (jobs["train_pack"] * value / specialists for value in (each.seconds, each.start))
+        past["train_specialist"] = Past(*parts, each.peak)
     longest = sum(each.seconds for name, each in past.items() if name in STAGES)
     print(f"\none job of every stage, one after the other: {longest / 3600:.1f} h")
     ledgers = {
@@ -538,6 +542,7 @@ def _write_past(results: Path, rule: str, past: Past, ledger: Mapping[str, int] 
         path.parent.mkdir(parents=True, exist_ok=True)
         own = {key: value for key, value in ledger.items() if "/" not in key}
         detail = {key.partition("/")[2]: value for key, value in ledger.items() if "/" in key}
+        own["flops"] = max(own["flops"], sum(detail.values()))
         own["peak_memory_bytes"], own["peak_gpu_memory_bytes"] = round(past.peak), 0
         seconds = past.seconds - past.start
         write_json(path, {"job": rule, **own, "seconds": seconds, "detail": detail})
@@ -550,11 +555,10 @@ def _show_asked(planned: Plan, past: Mapping[str, Past]) -> None:
     print("| --- | --- | --: | --: |")
     for rule in past:
         need = STAGES[rule].need if rule in STAGES else None
-        if need is None:
-            continue
+        if need is None or STAGES[rule].per in ("slot", "pack"):
+            continue  # what these ask for follows from the partitions' rows
         asked = resources.of(rule, need(planned.settings) if callable(need) else need)
-        wildcards = SimpleNamespace(digest="", step="0", slot="")
-        minutes, memory = asked["runtime"](wildcards, 1), asked["mem_mb"](wildcards, 1)
+        minutes, memory = asked["runtime"](None, 1), asked["mem_mb"](None, 1)
         print(f"| `{rule}` | {asked['node_class']} | {minutes} | {memory:,} |")
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Buffer = tuple[int, Callable[[], Arrays]]
 
 _BLOCK_ROWS = 2048
+_TAKEN_ROWS = 8192
+"""Rows that are put in their order together; others stay where they are."""
 
 
 class RowStream(IterableDataset["Batch"]):
@@ -205,18 +207,25 @@ def _shuffled(
     """
     done = 0
     rest: list[_Rows] = []
+    at_once = max(1, _TAKEN_ROWS // batch_size)
     while done < steps:
         for rows, read in buffers():
             drawn = [*rest, _Rows(read, rng.permutation(rows))]
-            whole = sum(len(part.order) for part in drawn) // batch_size
+            total = sum(len(part.order) for part in drawn)
+            whole = total // batch_size
             if done + whole <= start:
                 rest = _after(drawn, whole * batch_size)
             else:
-                arrays = _joined([part.taken() for part in drawn])
-                for number in range(max(0, start - done), min(whole, steps - done)):
-                    batch = slice(number * batch_size, (number + 1) * batch_size)
-                    yield tuple(torch.from_numpy(array[batch]) for array in arrays)
-                rest = _rest(tuple(array[whole * batch_size :] for array in arrays))
+                there = [(part.read(), part.order) for part in drawn]
+                stop = min(whole, steps - done)
+                for first in range(max(0, start - done), stop, at_once):
+                    end = min(first + at_once, stop)
+                    arrays = _taken(there, first * batch_size, end * batch_size)
+                    for number in range(end - first):
+                        inside = slice(number * batch_size, (number + 1) * batch_size)
+                        yield tuple(torch.from_numpy(array[inside]) for array in arrays)
+                rest = _rest(_taken(there, whole * batch_size, total))
+                del there  # before the next are read
             done += whole
             if done >= steps:
                 return
@@ -229,12 +238,20 @@ class _Rows:
     read: Callable[[], Arrays]
     order: NDArray[np.int64]
 
-    def taken(self) -> Arrays:
-        return tuple(array[self.order] for array in self.read())
+
+def _taken(parts: Sequence[tuple[Arrays, NDArray[np.int64]]], start: int, stop: int) -> Arrays:
+    """Rows ``start`` to ``stop`` of all parts one after the other, each in its order."""
+    taken, at = [], 0
+    for arrays, order in parts:
+        some = order[max(0, start - at) : max(0, stop - at)]
+        at += len(order)
+        if len(some):
+            taken.append(tuple(array.take(some, axis=0) for array in arrays))
+    return _joined(taken) if taken else ()
 
 
 def _rest(arrays: Arrays) -> list[_Rows]:
-    return [_Rows(lambda: arrays, np.arange(len(arrays[0])))] if len(arrays[0]) else []
+    return [_Rows(lambda: arrays, np.arange(len(arrays[0])))] if arrays else []
 
 
 def _after(parts: list[_Rows], rows: int) -> list[_Rows]:
