@@ -26,7 +26,7 @@ _PADDING = 0
 
 
 class TokenOptions(Section):
-    """What a token is, and the number of places."""
+    """Kind of token, and the number of places."""
 
     tokens: str = Field(
         default=BYTES,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """What a step of a search trains.
+    """A training of a step of a search.
 
     Attributes:
         name: Id of its grid point.

@@ -102,7 +102,7 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
 
 
 def _kind(job: Job, plan: Plan, estimate: Estimate) -> str:
-    """What a specialist has in common with those that it may share a program with."""
+    """Key that specialists have in common which may share a program."""
     point = plan.grid.get(job.wildcards["slot"], {})
     model = {name: value for name, value in point.items() if name == "loss" or "." in name}
     return settings_id(model, estimate.batch(job))

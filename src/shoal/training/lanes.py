@@ -100,7 +100,7 @@ def side_by_side(
 
 
 def _ended_by(work: Callable[[], None]) -> Exception | None:
-    """What some work raises; None where it ends well."""
+    """The exception of some work; None where it ends well."""
     try:
         work()
     except Exception as error:  # the training's own, whatever it is
