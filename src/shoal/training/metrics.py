@@ -123,7 +123,7 @@ def row_absolute_error(prediction: Array, y: Array) -> Floats:
 
 
 def row_values(metric: Metric, prediction: Array, y: Array) -> Floats:
-    """What a score is a function of, row by row.
+    """Values of rows that a score is a function of.
 
     Args:
         metric: The score.

@@ -169,7 +169,7 @@ def predictions(
     task: str,
     labels: int,
 ) -> NDArray[Any]:
-    """What models say of rows without labels, otherwise as :func:`predict`.
+    """Answers of models about rows without labels, otherwise as :func:`predict`.
 
     Args:
         parts: Models, and the places of the rows that each is asked about; None for all.

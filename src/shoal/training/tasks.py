@@ -1,4 +1,4 @@
-"""What a task is: a model's answer about a row, its loss, how answers mix, what people are told.
+"""Rules of a task: a model's answer about a row, its loss, how answers mix, what people are told.
 
 Nothing else asks which task it is. Whoever needs to know asks :func:`rules` for its rules.
 """
@@ -97,11 +97,11 @@ class Rules(ABC):
         """
 
     def answer(self, module: torch.nn.Module) -> Call:
-        """What a model says of rows ``x``, whose labels it may look at; a tensor by row."""
+        """Answers of a model about rows ``x``, whose labels it may look at; a tensor by row."""
         return lambda x, _: cast("torch.Tensor", module(x)).float().reshape(len(x), -1)
 
     def prediction(self, module: torch.nn.Module, labels: int) -> Call:
-        """What a model says of rows without labels.
+        """Answers of a model about rows without labels.
 
         Args:
             module: The model.
@@ -111,7 +111,7 @@ class Rules(ABC):
         return self.answer(module)
 
     def finished(self, answers: Array) -> Array:
-        """What is done with the answers of whole blocks, ``(rows, …)``, a row at a time."""
+        """Answers after a last step, from those of whole blocks, ``(rows, …)``, a row at a time."""
         return answers
 
     @abstractmethod
