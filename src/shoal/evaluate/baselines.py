@@ -12,8 +12,8 @@ from shoal.errors import DivergedError, ModelError
 from shoal.formats.hashing import settings_id
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
+from shoal.partitions.held import HeldRows, HeldShards
 from shoal.partitions.random_partitions import BASELINE_ROWS, RandomRows, in_canonical_order
-from shoal.partitions.reader import halves
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried
 from shoal.training.fit import train_on_rows, train_on_shards
@@ -70,16 +70,19 @@ class Baselines:
         self._checkpoints = checkpoints
 
     def generalist(self, flops: float, ledger: Ledger) -> tuple[Tensors, Point]:
-        """The base trained on with so many FLOPs, for all grid points together; the best one.
+        """The base trained on with so many FLOPs at most, all grid points together; the best one.
 
         Args:
-            flops: To spend, what the base itself cost already left out.
+            flops: To spend at most, what the base itself may cost left out.
             ledger: Is charged.
 
         Returns:
             Weights and the chosen point.
         """
         each = flops / self._steps.trainings(len(self._grid))
+        held = None
+        if self._training.patience is not None:
+            held = HeldShards(self._shards, self._training.buffer_rows)
 
         def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
             train_on_shards(
@@ -91,9 +94,10 @@ class Baselines:
                 flops=each,
                 checkpoints=self._checkpoints,
                 part=part,
+                held=held,
             )
 
-        return self._search(train, self._validation())
+        return self._search(train, HeldRows.choosing(self._validation()))
 
     def random_specialists(
         self, bounds: Sequence[tuple[float, float]], seed: int, budget: Budget, ledger: Ledger
@@ -115,22 +119,22 @@ class Baselines:
                 if not len(rows["y"]):
                     yield None
                     continue
-                train = self._on_rows(rows, budget.specialist_rows(len(rows["y"])), ledger)
-                yield self._search(train, drawn.rows(number, VALIDATION))
+                seen = budget.specialist_rows(len(rows["y"]))
+                held = HeldRows.choosing(drawn.rows(number, VALIDATION))
+                yield self._search(self._on_rows(rows, seen, ledger, held), held)
 
-    def _on_rows(self, rows: Tensors, seen: int, ledger: Ledger) -> Train:
-        """Trains on rows in memory until so many are seen."""
+    def _on_rows(self, rows: Tensors, seen: int, ledger: Ledger, held: HeldRows) -> Train:
+        """Trains on rows in memory until so many are seen, or it stops early."""
 
         def train(net: torch.nn.Module, training: Training, part: Part | None) -> None:
             task, checkpoints = self._shapes.task, self._checkpoints
-            train_on_rows(net, rows, training, task, seen, ledger, checkpoints, part)
+            train_on_rows(net, rows, training, task, seen, ledger, checkpoints, part, held)
 
         return train
 
-    def _search(self, train: Train, validation: Tensors) -> tuple[Tensors, Point]:
+    def _search(self, train: Train, held: HeldRows) -> tuple[Tensors, Point]:
         """Search grid points by the pool's steps; weights and point of the best."""
-        first = halves(validation) == 0
-        x, y = validation["x"][first], validation["y"][first]
+        x, y = held.rows["x"], held.rows["y"]
         following = [Next(point) for point in self._grid.values()]
         tried: list[Tried] = []
         nets: dict[str, torch.nn.Module] = {}

@@ -97,6 +97,7 @@ def compared(
         pair = measured[best["contender"]]["score"], measured[CONSTANT]["score"]
         no_better = no_better_text(metric, best, pair)
     pool, generalist = measured["pool_top1"], measured["generalist"]
+    most = [each.get("train_flops_at_most", each["train_flops"]) for each in (pool, generalist)]
     word, sentence = verdict(
         metric,
         difference,
@@ -105,7 +106,10 @@ def compared(
         (pool["train_flops"], generalist["train_flops"]),
         counted,
         no_better,
+        (most[0], most[1]),
     )
+    if not no_better:
+        sentence = _worse_text(metric, measured, per_row, settings, units) + sentence
     # Its difference to a model without errors, or without a right answer, is the score itself.
     alone = paired_bootstrap(a, np.zeros_like(a), metric, resamples, seed, units=units)
     found: Comparisons = {
@@ -127,6 +131,7 @@ def verdict(
     train_flops: tuple[float, float],
     units: TestUnits,
     no_better: str = "",
+    most_flops: tuple[float, float] | None = None,
 ) -> tuple[Verdict, str]:
     """Decide whether splitting helps, and say so with numbers.
 
@@ -141,6 +146,7 @@ def verdict(
         units: Units of the test rows.
         no_better: Sentence of :func:`no_better_text`, where no contender beats the constant
             answer.
+        most_flops: FLOPs that training each might have taken, where trainings stop early.
 
     Returns:
         ``no better than constant`` where that is so; ``undecided`` where there are too few units
@@ -160,13 +166,12 @@ def verdict(
     held = units_text(units["test"], units["kind"])
     over = f" over {held}" if units["kind"] else ""
     direction = "" if metric == "accuracy" else "; lower is better"
-    compute = "equal training FLOPs"
-    if abs(train_flops[1] - train_flops[0]) > _EQUAL * train_flops[0]:
-        compute = f"{train_flops[1] / train_flops[0]:.2f} times the pool's training FLOPs"
     name = METRIC_NAMES[metric]
+    compute, spent = _compute_texts(train_flops, most_flops or train_flops)
     numbers = (
         f"{number_text(pool, decimals)} for the pool against {number_text(generalist, decimals)} "
         f"for the generalist at {compute} (difference {change}, {interval}{over}{direction})."
+        f"{spent}"
     )
     if no_better:
         return NO_BETTER, f"{no_better} {name[0].upper()}{name[1:]} {numbers}"
@@ -179,6 +184,22 @@ def verdict(
     if difference.sign:
         word = "helps" if difference.is_better(metric) else "hurts"
     return word, f"{_OPENINGS[word]}: {name} {numbers}"
+
+
+def _compute_texts(spent: tuple[float, float], most: tuple[float, float]) -> tuple[str, str]:
+    """How equal training FLOPs of pool and generalist are, and what each spent of them."""
+    pool, generalist = most
+    is_equal = abs(generalist - pool) <= _EQUAL * pool
+    if spent == most:
+        ratio = "" if is_equal else f"{generalist / pool:.2f} times the pool's"
+        return f"{ratio or 'equal'} training FLOPs", ""
+    ratio = "" if is_equal else f"of {generalist / pool:.2f} times the pool's"
+    shares = [round(100 * own / cap) for own, cap in zip(spent, most, strict=True)]
+    return (
+        "an equal cap on training FLOPs" if is_equal else f"a cap on training FLOPs {ratio}",
+        f" Trainings stopped early: the pool spent {shares[0]} % of its cap, the generalist "
+        f"{shares[1]} %.",
+    )
 
 
 def against_constant(
@@ -232,6 +253,33 @@ def no_better_text(metric: Metric, found: AgainstConstant, scores: tuple[float, 
         f"the answer for every row, and {best} for the best model, {_SPOKEN[found['contender']]}"
         f"{doubt}."
     )
+
+
+def _worse_text(
+    metric: Metric,
+    measured: Mapping[str, Scores],
+    per_row: PerRow,
+    settings: Evaluate,
+    units: NDArray[np.uint64] | None,
+) -> str:
+    """Say which of pool and generalist are worse than the constant answer, if any is."""
+    said = []
+    sign = 1 if metric == "accuracy" else -1
+    for name in _JUDGED:
+        if sign * (measured[name]["score"] - measured[CONSTANT]["score"]) >= 0:
+            continue
+        gain = paired_bootstrap(
+            per_row[name], per_row[CONSTANT], metric, settings.bootstrap, settings.seed, units=units
+        )
+        if gain.sign:
+            scores = [measured[each]["score"] for each in (name, CONSTANT)]
+            decimals = score_decimals(metric, scores, gain.ends)
+            own, constant = (number_text(score, decimals) for score in scores)
+            said.append(
+                f"{_SPOKEN[name]} is worse than a constant answer ({own} against {constant})"
+            )
+    whole = " and ".join(said)
+    return f"{whole[0].upper()}{whole[1:]}. " if whole else ""
 
 
 def control(

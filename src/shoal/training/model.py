@@ -154,7 +154,7 @@ def predict(
     """Class probabilities or numbers of rows, bit for bit the same in any batch.
 
     Args:
-        module: The model, in evaluation mode during the call.
+        module: The model, in evaluation mode during the call and after it; on any device.
         x: Rows, float32 ``(rows, …)``.
         task: ``classification`` or ``regression``.
         places: The rows that are asked for; all by default.
@@ -163,6 +163,7 @@ def predict(
         float32: probabilities ``(rows, classes)``, or standardised numbers ``(rows, 1)``.
     """
     module.eval()
+    device = next((value.device for value in module.parameters()), torch.device("cpu"))
     rows = len(x) if places is None else len(places)
     block = np.zeros((BLOCK_ROWS, *x.shape[1:]), dtype=np.float32)
     inputs = torch.from_numpy(block)
@@ -176,7 +177,7 @@ def predict(
             else:
                 np.take(x, places[some], axis=0, out=block[:count], mode="clip")
             block[count:] = 0
-            output = module(inputs).float().reshape(BLOCK_ROWS, -1)
+            output = module(inputs.to(device)).float().reshape(BLOCK_ROWS, -1).cpu()
             if answer is None:
                 answer = np.empty((rows, output.shape[1]), dtype=np.float32)
             answer[some] = output[:count].numpy()

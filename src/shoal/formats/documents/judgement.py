@@ -77,13 +77,17 @@ class Worst(TypedDict):
 
 
 class Scores(TypedDict):
-    """A contender on the test rows."""
+    """A contender on the test rows.
+
+    Where trainings stop early, ``train_flops_at_most`` is what making it might have cost.
+    """
 
     score: float
     log_loss: float | None
     calibration_error: float | None
     worst_partition: Worst | None
     train_flops: float
+    train_flops_at_most: NotRequired[float]
     inference_flops_per_row: float
 
 
