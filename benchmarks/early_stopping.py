@@ -4,9 +4,9 @@
 
 Two tables, split by group: a generated one of 40 groups with an offset each, 150 rows per group,
 and the hours of `bike_hour.csv.gz` from the data folder, whose groups are days. Each is run with a
-budget of about 70 passes, once to its end and once with early stopping. Prints the verdict's first
-sentence, scores, and training FLOPs of pool and generalist with the share of their cap; intervals
-are by group.
+budget of about 70 passes, 50 of them of specialists, once to its end and once with early stopping.
+Prints for each run the verdict, scores, the interval of the best contender against the constant
+answer, by group, and training FLOPs with the share of their cap.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ sources:
   files: ["*.csv"]
   task: regression
   columns: {id: id, group: group, y: label}
-split: {method: group}
+split: {method: group, fractions: {train: 0.5, validation: 0.25, test: 0.25}}
 cluster: {partitions: 4}
 model: {width: 64}
-train_specialists: {rows_seen: 300000}
+train_specialists: {epochs: 50}
 evaluate: {bootstrap: 2000}
 grid: {}
 """
@@ -52,7 +52,7 @@ sources:
 split: {method: group}
 cluster: {partitions: 4}
 model: {width: 64}
-train_specialists: {rows_seen: 850000}
+train_specialists: {epochs: 50}
 evaluate: {bootstrap: 2000}
 grid: {}
 """
