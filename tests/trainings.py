@@ -162,6 +162,7 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         net, settings, task = Plain(), TRAINING, "classification"
         paths, stops = shards(folder), None
         if kind == "early stream":
+            net = MLP(4, 2, 8, 1)  # the same on several devices, as it draws nothing
             settings = EARLY.model_copy(update={"batch_size": 30})
             paths = shards(folder, held=2400)
             stops = HeldShards(paths, 100)  # fewer than there are: read again at each look
