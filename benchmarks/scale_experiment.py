@@ -193,7 +193,7 @@ def _write_fits(plan: Plan, scale: Scale) -> None:
         layout.file("cluster_fit.assigner")
     )
     training = plan.settings.train_specialists
-    budget = Budget(training.rows_seen, training.base_share, int(SHARES[0] * scale.rows))
+    budget = Budget.of(training, int(SHARES[0] * scale.rows))
     save_state(layout.file("base_fit.base"), {}, {"budget": asdict(budget)})
 
 

@@ -21,11 +21,11 @@ def indexed(tmp_path, shards):
         files = shards.write(tmp_path, name, rows)
         assigner = tmp_path / "assigner.safetensors"
         if not assigner.exists():
-            lists = [files.encoded], [files.embedding], [files.table]
+            lists = [files.encoded], files.embedder, [files.table]
             cluster_fit(COLUMN, *lists, assigner, tmp_path / "ledger.json", 1)
         summary, store = tmp_path / f"{name}.json", tmp_path / "rows" / f"{name}.zarr.zip"
         out = (store, summary, tmp_path / f"{name}.safetensors")
-        assign(files.encoded, files.embedding, files.table, assigner, name, *out, 1)
+        assign(files.encoded, files.embedder, files.table, assigner, name, *out, 1)
         path = tmp_path / "indexes" / f"{name}-{stops_early}" / "index.json"
         partition([summary], assigner, 1, "g", store.parent, path, stops_early=stops_early)
         return Index(path)

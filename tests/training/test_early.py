@@ -53,7 +53,7 @@ def looks(monkeypatch):
     def look(self, module, model, done):
         original(self, module, model, done)
         rows = self._held.rows
-        loss = mean_losses({"": model}, rows["x"], rows["y"], "classification")[""]
+        loss = mean_losses({"": model}, [(rows["x"], rows["y"])], self._task)[""]
         module.train()
         found.append((done, loss, weights(model)))
 
