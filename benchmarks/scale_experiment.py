@@ -234,8 +234,8 @@ def _write_summary(plan: Plan, shard: str, rows: int, found: list[dict[str, Any]
     read = [layout.file(name, shard=shard) for name in ROWS[1:3]]
     read.append(layout.file("cluster_fit.assigner"))
     record = {"store": NO_HASH, MADE_FROM: {"files": _hashed(read)}}
-    content = {"shard": shard, "rows": rows, "groups": found, "asked": [], "unknown_labels": 0}
-    content |= record
+    content = {"shard": shard, "rows": rows, "groups": found, "unknown_labels": 0}
+    content |= record | {"asked": [], "choosing": []}
     path = layout.file("assign.summary", shard=shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")

@@ -140,6 +140,32 @@ def test_the_ledger_has_what_was_spent_and_what_was_left():
     assert ledger.detail == {"validation": 3 * look}
 
 
+class Distance(torch.nn.Module):
+    """A model with a loss of its own and no forward pass: how far a linear answer is."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 2)
+
+    def row_losses(self, batch):
+        """Squared distance of each row's labels, ``(rows,)``."""
+        return (self.linear(batch[0]) - batch[1]).square().sum(dim=1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_model_with_a_loss_of_its_own_stops_by_it(sign):
+    """It looks at the labels of validation rows; a look costs what the losses of rows cost."""
+    x = table()["x"]
+    rows, ledger = {"x": x, "y": x[:, :2]}, Ledger("test")
+    stops = HeldRows({"x": x[:10], "y": sign * 9 * x[:10, :2]})
+
+    train_on_rows(net(Distance), rows, EARLY, "own", STEPS * BATCH, ledger, None, None, stops)
+
+    assert (ledger.unspent == 0) == (sign == 1)
+    looks = 7 if sign == 1 else 3
+    assert ledger.detail == {"validation": looks * 10 * 2 * 4 * 2}
+
+
 def test_a_start_that_nothing_improves_is_kept():
     """A specialist whose rows teach it nothing is its base."""
     model = net()
