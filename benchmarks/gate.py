@@ -55,7 +55,17 @@ if TYPE_CHECKING:
 ROWS, PARTITIONS, CONFIDENCE = 22_000, 8, 0.95
 SECOND = -3
 """Number of another generalist."""
-TRAINING = {"loss": "auto", "lr": 0.003, "weight_decay": 0.01, "batch_size": 64, "base_share": 0.3}
+TRAINING = {
+    "loss": "auto",
+    "lr": 0.003,
+    "schedule": "cosine",
+    "warm_up": 0.0,
+    "weight_decay": 0.01,
+    "batch_size": 64,
+    "epochs": None,
+    "patience": None,
+    "base_share": 0.3,
+}
 ROUTING = NearestAtom(
     method="nearest_atom", top_k=1, temperature=1.0, fallback_quantile=0.999, seed=0
 )

@@ -193,7 +193,7 @@ def _write_fits(plan: Plan, scale: Scale) -> None:
         layout.file("cluster_fit.assigner")
     )
     training = plan.settings.train_specialists
-    budget = Budget(training.rows_seen, training.base_share, int(SHARES[0] * scale.rows))
+    budget = Budget.of(training, int(SHARES[0] * scale.rows))
     save_state(layout.file("base_fit.base"), {}, {"budget": asdict(budget)})
 
 
@@ -234,8 +234,8 @@ def _write_summary(plan: Plan, shard: str, rows: int, found: list[dict[str, Any]
     read = [layout.file(name, shard=shard) for name in ROWS[1:3]]
     read.append(layout.file("cluster_fit.assigner"))
     record = {"store": NO_HASH, MADE_FROM: {"files": _hashed(read)}}
-    content = {"shard": shard, "rows": rows, "groups": found, "asked": [], "unknown_labels": 0}
-    content |= record
+    content = {"shard": shard, "rows": rows, "groups": found, "unknown_labels": 0}
+    content |= record | {"asked": [], "choosing": []}
     path = layout.file("assign.summary", shard=shard)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n")

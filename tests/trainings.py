@@ -16,10 +16,11 @@ import shoal.training.lanes
 from examples.housing_net import HousingNet
 from shoal.embed.train import fit_neural
 from shoal.formats.fitted_state import save_state
-from shoal.formats.kinds import TRAIN
+from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.models import MLP
+from shoal.partitions.held import HeldRows, HeldShards
 from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
 from shoal.training.determinism import deterministic
@@ -40,10 +41,17 @@ TRAINING = Training(
     weight_decay=0.1,
     batch_size=BATCH,
     rows_seen=1,
+    schedule="cosine",
+    warm_up=0.0,
+    epochs=None,
+    patience=None,
     base_share=0.5,
     buffer_rows=BATCH,
     seed=0,
 )
+EARLY = TRAINING.model_copy(update={"patience": 2.0, "lr": 0.03, "schedule": "constant"})
+EARLY_ENDS = 14
+"""Steps that the early trainings do, two passes, as nothing that they learn helps."""
 SCARF_SETTINGS = SCARF(
     method="scarf", dims=3, width=8, depth=2, projection=4, corruption=0.6, temperature=1,
     lr=0.01, batch_size=BATCH, rows_seen=STEPS * BATCH, seed=0,
@@ -93,6 +101,10 @@ class Odd(pl.LightningModule):
         self.net = MLP(4, 2, 8, 1)
         self.register_buffer("mean", torch.zeros(8, 4))
 
+    def forward(self, x):
+        """Logits."""
+        return self.net(x)
+
     def training_step(self, batch, _):
         """Cross-entropy of noisy rows."""
         x, y = batch
@@ -121,8 +133,14 @@ def table(count=101, kind="class"):
     return {"x": x, "y": y if kind == "number" else (y > 0).astype(np.int64)}
 
 
-def shards(folder, images=False):
-    """Two shards that are more than a buffer; read in several blocks."""
+def held(count=60):
+    """Rows whose labels are the opposite of what training rows teach."""
+    rows = table(count)
+    return HeldRows({"x": rows["x"], "y": 1 - rows["y"]})
+
+
+def shards(folder, images=False, held=0):
+    """Two shards that are more than a buffer; read in several blocks; some rows are held out."""
     paths = []
     for number in range(2):
         rows = 2500
@@ -136,6 +154,8 @@ def shards(folder, images=False):
             "key": RowArray((16,), "uint8"),
         }
         fold = np.full(rows, TRAIN, np.uint8)
+        fold[:held] = VALIDATION
+        y[:held] = 1 - y[:held]
         key = rng.integers(0, 256, (rows, 16)).astype(np.uint8)
         paths.append(folder / f"{number}.zarr.zip")
         if not paths[-1].exists():
@@ -154,10 +174,18 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         shape = (4,) if kind == "scarf" else (6, 6)
         paths = shards(folder, kind == "vicreg")
         return fit_neural(settings, paths, shape, ledger, checkpoints).state()[0]
-    if kind == "stream":
-        net, paths = Plain(), shards(folder)
-        task = "classification"
-        train_on_shards(net, paths, TRAINING, task, ledger, rows=seen, checkpoints=checkpoints)
+    if kind in ("stream", "early stream"):
+        net, settings, task = Plain(), TRAINING, "classification"
+        paths, stops = shards(folder), None
+        if kind == "early stream":
+            net = MLP(4, 2, 8, 1)  # the same on several devices, as it draws nothing
+            settings = EARLY.model_copy(update={"batch_size": 30})
+            paths = shards(folder, held=2400)
+            stops = HeldShards(paths, 100)  # fewer than there are: read again at each look
+            seen = 30 * STEPS
+        train_on_shards(
+            net, paths, settings, task, ledger, rows=seen, checkpoints=checkpoints, held=stops
+        )
         end_helpers()
         return weights(net)
     if kind == "pair":
@@ -176,8 +204,12 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         net = HousingNet(features=4, lr=0.01)
         train_on_rows(net, table(kind="number"), TRAINING, "regression", seen, ledger, checkpoints)
         return weights(net)
-    net = {"memory": Plain, "odd": Odd, "recurrent": Recurrent}[kind]()
-    train_on_rows(net, table(), TRAINING, "classification", seen, ledger, checkpoints)
+    nets = {"memory": Plain, "odd": Odd, "recurrent": Recurrent, "early": Plain, "early odd": Odd}
+    net = nets[kind]()
+    settings = EARLY if kind.startswith("early") else TRAINING
+    stops = held() if kind.startswith("early") else None
+    task = "classification"
+    train_on_rows(net, table(), settings, task, seen, ledger, checkpoints, None, stops)
     return weights(net)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from shoal.evaluate.baselines import Baselines
 from shoal.evaluate.command import evaluate_random
@@ -29,7 +30,6 @@ from tests.documents import plain_steps
 from tests.trainings import TRAINING as SMALL
 
 if TYPE_CHECKING:
-    import pytest
     from numpy.typing import NDArray
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -44,6 +44,10 @@ TRAINING = Training(
     weight_decay=0.0,
     batch_size=32,
     rows_seen=1,
+    schedule="cosine",
+    warm_up=0.0,
+    epochs=None,
+    patience=None,
     base_share=0.5,
     buffer_rows=32,
     seed=0,
@@ -103,10 +107,11 @@ def test_the_generalist_is_chosen_without_holding_the_validation_rows(tmp_path: 
     assert peak < 0.3 * held
 
 
+@pytest.mark.parametrize("patience", [None, 2.0])
 def test_random_partitions_in_lanes_have_the_bits_of_one_after_the_other(
-    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patience: float | None, finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Weights, points and account, the learning curves' order included."""
+    """Weights, points and account, the learning curves' order included; early stopping or not."""
     made = finished.generation
     (base,), (index,) = (
         made.glob("base/*/base.safetensors"),
@@ -125,7 +130,7 @@ def test_random_partitions_in_lanes_have_the_bits_of_one_after_the_other(
         out, ledger = tmp_path / "random.safetensors", tmp_path / "random.json"
         evaluate_random(
             model,
-            SMALL.model_copy(update={"batch_size": 32}),
+            SMALL.model_copy(update={"batch_size": 32, "patience": patience}),
             points,
             plain_steps(),
             compose(CONFIG, "demo", []).evaluate,
@@ -147,8 +152,9 @@ def test_random_partitions_in_lanes_have_the_bits_of_one_after_the_other(
 
     assert max(stepped) == 6
     assert together == alone
-    for name in ("flops", "rows_seen"):
+    for name in ("flops", "rows_seen", "unspent", "detail"):
         assert shared[name] == own[name]
+    assert ("validation" in own["detail"]) == (patience is not None)
     first, second = (
         [[(step, loss) for step, _, loss in curve] for curve in each["learning_curves"]]
         for each in (own, shared)

@@ -36,6 +36,19 @@ def test_forty_two_patients_decide_less_than_their_rows():
     assert by_unit["interval"]["high"] > by_row["interval"]["high"]
 
 
+def test_what_is_worse_than_the_constant_is_said_first():
+    """Also where another contender beats it: here the generalist does."""
+    rng = np.random.default_rng(0)
+    constant = 1 + rng.random(300)
+    per_row = {"pool_top1": constant + 1, "generalist": constant / 4, "constant": constant}
+
+    said = found(per_row)
+
+    assert said["verdict"] == "hurts"
+    assert said["sentence"].startswith("The pool is worse than a constant answer (1.5")
+    assert "Splitting hurts on this data" in said["sentence"]
+
+
 def test_a_pool_that_beats_the_generalist_but_no_constant_does_not_help():
     """Of two models that learnt nothing, one is better: that is no help."""
     rng = np.random.default_rng(0)

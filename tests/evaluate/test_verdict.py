@@ -102,3 +102,24 @@ def test_too_few_units_leave_a_verdict_undecided():
         "pool against 4.000 for the generalist at equal training FLOPs (difference +1.360, no "
         "interval over 5 groups; lower is better)."
     )
+
+
+@pytest.mark.parametrize(
+    ("most", "compute"),
+    [
+        ((200.0, 202.0), "at an equal cap on training FLOPs (difference"),
+        ((200.0, 300.0), "at a cap on training FLOPs of 1.50 times the pool's (difference"),
+    ],
+)
+def test_the_sentence_says_what_each_spent_of_its_cap(most, compute):
+    """Where trainings stop early the cap is compared, and spending is told apart from it."""
+    difference = Difference(*(0.019, 0.006, 0.031))
+    spent = (150.0, 101.0)
+
+    _, sentence = verdict("accuracy", difference, 0.861, 0.842, spent, ROWS, "", most)
+
+    assert compute in sentence
+    share = round(100 * 101 / most[1])
+    assert sentence.endswith(
+        f"Trainings stopped early: the pool spent 75 % of its cap, the generalist {share} %."
+    )

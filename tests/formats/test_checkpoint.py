@@ -16,7 +16,7 @@ from shoal.formats.fitted_state import load_state
 from shoal.formats.ledger import Ledger
 from shoal.training.resume import Checkpoints, output_of
 from shoal.training.with_lightning import SafetensorsIO
-from tests.trainings import STEPS, run_attempt
+from tests.trainings import EARLY_ENDS, STEPS, run_attempt
 
 KILLED = -signal.SIGKILL
 TERMINATED = 143
@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory):
 def result(folder: Path):
     tensors = load_state(folder / "out.safetensors")[0]
     ledger = json.loads((folder / "ledger.json").read_text())
-    counted = {name: ledger[name] for name in ("rows_seen", "rows_read", "flops", "detail")}
+    counted = {name: ledger[name] for name in ("rows_seen", "flops", "unspent", "detail")}
     curves = ledger["learning_curves"]
     assert [curve[-1][0] for curve in curves]
     counted["curves"] = [[(step, loss) for step, _, loss in curve] for curve in curves]
@@ -67,6 +67,11 @@ CASES = [
     ("vicreg", [(7, signal.SIGKILL), (23, signal.SIGTERM)]),
     ("several", [(17, signal.SIGKILL), (STEPS, signal.SIGTERM), (20, signal.SIGKILL)]),
     ("several", [(2 * STEPS + 3, signal.SIGTERM)]),
+    ("early", [(5, signal.SIGKILL), (7, signal.SIGTERM), (9, signal.SIGKILL)]),
+    ("early", [(EARLY_ENDS, signal.SIGTERM)]),
+    ("early odd", [(7, signal.SIGKILL), (12, signal.SIGTERM)]),
+    ("early odd", [(EARLY_ENDS, signal.SIGTERM)]),
+    ("early stream", [(5, signal.SIGKILL), (9, signal.SIGTERM)]),
 ]
 
 

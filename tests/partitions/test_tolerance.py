@@ -1,9 +1,11 @@
 """Partitions that wait until changes add up."""
 
+import numpy as np
 import pytest
 
 from shoal.cluster.command import assign, cluster_fit, partition
-from shoal.partitions.reader import Index
+from shoal.formats.kinds import VALIDATION
+from shoal.partitions.reader import Index, halves
 from shoal.settings.discovery import ColumnPartition
 
 COLUMN = ColumnPartition(method="column", column="colour", max_partitions=8, min_rows=1, seed=0)
@@ -14,7 +16,7 @@ def indexed(tmp_path, shards):
     """Makes an index of rows, with changes tolerated since an earlier one."""
     assigner = tmp_path / "assigner.safetensors"
 
-    def run(name, rows, share=0.0, before=None, released=()):
+    def run(name, rows, share=0.0, before=None, released=(), *, stops_early=False):
         files = shards.write(tmp_path, name, rows)
         if not assigner.exists():
             lists = [files.encoded], files.embedder, [files.table]
@@ -24,7 +26,10 @@ def indexed(tmp_path, shards):
         assign(files.encoded, files.embedder, files.table, assigner, name, *out, 1)
         path = tmp_path / "indexes" / name / "index.json"
         since = before.path if before else None
-        partition([summary], assigner, 1, "lineage", store.parent, path, share, since, released)
+        partition(
+            [summary], assigner, 1, "lineage", store.parent, path, share, since, released,
+            stops_early=stops_early,
+        )  # fmt: skip
         return Index(path)
 
     return run
@@ -86,7 +91,7 @@ def test_a_waiting_partition_reads_the_rows_of_its_specialist(indexed, rows):
     after = indexed("after", rows[1:], 0.1, before)
     (number,) = waiting(after)
 
-    held = after.specialist_rows(number, ("x",))["x"]
+    held = after.specialist_rows(number, ("x",))[0]["x"]
 
     assert (held == before.read(number, "train", ("x",))["x"]).all()
 
@@ -98,3 +103,20 @@ def test_what_waits_changes_the_root_of_all_rows(indexed, rows):
 
     assert after.content["root"]["fit"] == before.content["root"]["fit"]
     assert after.content["root"]["all"] != before.content["root"]["all"]
+
+
+def test_where_trainings_stop_early_validation_rows_count_as_changes(indexed, shards):
+    """A specialist that is made from them waits while few of them have changed, not when many."""
+    rows = shards.random_rows(300)
+    held = np.flatnonzero((rows.fold == VALIDATION) & (halves({"key": rows.key}) == 0))
+    before = indexed("before", rows, stops_early=True)
+    few, many = (np.delete(np.arange(len(rows)), held[:count]) for count in (3, len(held)))
+
+    for name, left, waits in (("few", few, True), ("many", many, False)):
+        after = indexed(name, rows[left], 0.05, before, stops_early=True)
+        changed = {
+            int(new["partition"])
+            for old, new in zip(before.partitions, after.partitions, strict=True)
+            if old["digests"]["validation"] != new["digests"]["validation"]
+        }
+        assert bool(changed & set(waiting(after))) == waits

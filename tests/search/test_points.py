@@ -19,6 +19,10 @@ TRAINING = Training(
     weight_decay=0.0,
     batch_size=4,
     rows_seen=100,
+    schedule="cosine",
+    warm_up=0.0,
+    epochs=None,
+    patience=None,
     base_share=0.5,
     buffer_rows=100,
     seed=0,
@@ -60,6 +64,7 @@ def test_a_point_changes_training_and_model():
     [
         ({"batchsize": [1]}, r"grid\.batchsize: unknown hyperparameter; did you mean 'batch_size'"),
         ({"rows_seen": [1]}, "grid.rows_seen: unknown hyperparameter"),
+        ({"patience": [1]}, "grid.patience: unknown hyperparameter"),
         (
             {"model.widht": [1]},
             r"grid\.model\.widht: the settings of model have no 'widht'; did you",

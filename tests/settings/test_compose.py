@@ -100,6 +100,11 @@ def test_overrides_change_settings_and_add_grid_dimensions():
         ("train_specialists.lr=inf", "^train_specialists.lr: inf is not a finite number$"),
         ("model.width=nan", "^model.width: nan is not a finite number$"),
         ("cluster.partitions=[x]", "^cluster.partitions: "),
+        ("train_specialists.schedule=linear", r"^train_specialists\.schedule: .*'cosine' or"),
+        (
+            "grid.schedule=[cosine,{_target_: torch.optim.lr_scheduler.StepLR}]",
+            "^grid.schedule: only cosine and constant can be compared",
+        ),
         (f"name={'x' * 101}", "^name: String should have at most 100 characters, not 'xxx"),
         (f"{'x' * 300}=1", "settings do not compose: .*File name too long"),
         ("name=${oc.env:HOME}", "^name: .*: a text may refer to one other setting"),
@@ -132,6 +137,19 @@ def test_what_needs_one_label_is_refused_where_the_model_has_a_loss_of_its_own(o
     """Nobody else knows what is right."""
     with pytest.raises(SettingsError, match=message):
         compose(CONFIG, "demo", ["sources.task=own", override])
+
+
+def test_trainings_that_stop_early_are_not_halved():
+    """Halving compares points after parts of their steps, of which there are none then."""
+    early, halved = "train_specialists.patience=3", "search.halving.rungs=2"
+
+    with pytest.raises(
+        SettingsError, match=r"^train_specialists\.patience: .*rungs to 1$"
+    ) as caught:
+        compose(CONFIG, "demo", [early, halved])
+
+    assert "\n" not in str(caught.value)
+    assert compose(CONFIG, "demo", [early]).train_specialists.patience == 3
 
 
 CALLED = "# @package _global_\nname: tiny\nsources: {files: [a.csv]}\ngrid: {lr: [0.1]}\n"

@@ -21,6 +21,10 @@ TRAINING = Training(
     weight_decay=0.0,
     batch_size=16,
     rows_seen=1000,
+    schedule="cosine",
+    warm_up=0.0,
+    epochs=None,
+    patience=None,
     base_share=0.5,
     buffer_rows=100,
     seed=0,
@@ -79,6 +83,17 @@ def test_a_model_whose_steps_count_no_flops_is_refused():
         train_on_rows(scale, rows(), TRAINING, "classification", 500, Ledger("test"))
 
 
+def test_epochs_are_passes_of_a_specialist_over_its_own_rows():
+    """The base makes as many as its share says; the budget follows from the training rows."""
+    settings = TRAINING.model_copy(update={"epochs": 7.0, "base_share": 0.3})
+
+    budget = Budget.of(settings, 333)
+
+    assert (budget.specialist_rows(50), budget.specialist_rows(51)) == (350, 357)
+    assert budget.base_rows == pytest.approx(3 * 333, abs=1)
+    assert budget.rows_seen == pytest.approx(10 * 333, abs=1)
+
+
 def test_budget_rate_is_frozen_with_the_base():
     """A specialist's rows depend on its own rows and on the base's record, nothing else."""
     budget = Budget(rows_seen=1000, base_share=0.4, training_rows=300)
@@ -120,6 +135,10 @@ class _Own(pl.LightningModule):
         super().__init__()
         self.leave = torch.nn.Linear(4, 2)
         self.schedule = schedule
+        self.rates = []
+
+    def on_train_batch_start(self, *_):
+        self.rates.append(self.optimizers().param_groups[0]["lr"])
 
     def loss(self, batch):
         x, y = batch
@@ -214,11 +233,22 @@ def test_a_step_that_does_not_take_the_batchs_number_trains():
     assert ledger.flops > 0
 
 
-@pytest.mark.parametrize("schedule", ["lists", "epoch", "plateau"])
-def test_a_schedule_that_steps_once_an_epoch_is_refused(schedule):
-    """A training is one epoch, so that it would do nothing; the line says what works."""
-    with pytest.raises(ModelError, match=r"once per epoch.*\"interval\": \"step\""):
-        train_on_rows(_Own(schedule), rows(), TRAINING, "classification", 500, Ledger("test"))
+@pytest.mark.parametrize("schedule", ["lists", "epoch"])
+def test_a_modules_schedule_by_epoch_steps_after_each_pass(schedule):
+    """Lightning takes the whole training for one epoch; the rate falls to a tenth per pass."""
+    model, data = _Own(schedule), rows()
+    size = TRAINING.batch_size
+    per_pass = -(-len(data["y"]) // size)
+
+    train_on_rows(model, data, TRAINING, "classification", 2 * per_pass * size, Ledger("test"))
+
+    assert model.rates == pytest.approx([0.1] * per_pass + [0.01] * per_pass)
+
+
+def test_a_schedule_by_epoch_that_takes_a_metric_is_refused():
+    """No metric is logged at the end of a pass; the line says what works."""
+    with pytest.raises(ModelError, match=r"ReduceLROnPlateau .*by a metric.*without one"):
+        train_on_rows(_Own("plateau"), rows(), TRAINING, "classification", 500, Ledger("test"))
 
 
 def test_a_plateau_that_is_looked_at_every_step_lowers_the_rate():

@@ -66,6 +66,7 @@ def test_nothing_that_is_slow_is_imported():
         "from shoal.settings.learning import Training\n"
         "import numpy as np\n"
         "training = Training(loss='auto', lr=0.01, weight_decay=0.1, batch_size=4, rows_seen=1,"
+        " schedule='cosine', warm_up=0, epochs=None, patience=None,"
         " base_share=0.5, buffer_rows=4, seed=0)\n"
         "rows = MemoryRows((np.ones((8, 4), np.float32), np.zeros(8, np.int64)), 4, 3, 0)\n"
         "run_steps(trainable(MLP(4, 2, 8, 1), training, 'classification'), rows, 3)\n"

@@ -75,6 +75,21 @@ def test_the_second_training_of_a_job_is_shared_too(tmp_path):
     assert ledger(alone) == ledger(together)
 
 
+def test_two_devices_stop_where_one_does(tmp_path):
+    """The first decides for both, which end together; the best state is put back."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+
+    assert run_attempt("early stream", alone, float(NEVER)) == 0
+    assert on_two_devices("train", "early stream", together, NEVER, "0") == 0
+
+    first, second = (load_state(f / "out.safetensors")[0] for f in (alone, together))
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-5)
+    assert ledger(alone) == ledger(together)
+
+
 def test_a_training_on_two_devices_goes_on_to_the_same_bits(tmp_path):
     """Each process has its own random state back; one log line says where the training goes on."""
     undisturbed, ended = tmp_path / "undisturbed", tmp_path / "ended"

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows
+from shoal.partitions.reader import halves
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,6 +132,20 @@ def training_lines(
     experiment: Experiment, partition: int = 0
 ) -> tuple[Path, pd.DataFrame, list[int]]:
     """The first source file, its content, and where training rows of a partition are in it."""
+    return source_lines(experiment, TRAIN, partition)
+
+
+def source_lines(
+    experiment: Experiment, fold: int, partition: int = 0, half: int | None = None
+) -> tuple[Path, pd.DataFrame, list[int]]:
+    """The first source file, its content, and where rows of a partition and a fold are in it.
+
+    Args:
+        experiment: The experiment.
+        fold: The fold's code.
+        partition: Number of the partition.
+        half: Only rows of this half of the fold, see :func:`shoal.partitions.reader.halves`.
+    """
     path = experiment.folder / "data" / "part-0.csv"
     source = pd.read_csv(path)
     (table,) = (
@@ -140,11 +156,14 @@ def training_lines(
     number = {key: line for line, key in enumerate(table["_key"])}
     for store in experiment.generation.glob("cluster/*/rows/*/*.zarr.zip"):
         with ShardRows(store) as shard:
-            facts = zip(shard.read("key"), shard.read("fold"), shard.read("partition"), strict=True)
-            lines = [number.get(k.tobytes(), -1) for k, f, p in facts if (f, p) == (0, partition)]
+            keys = shard.read("key")
+            wanted = (shard.read("fold") == fold) & (shard.read("partition") == partition)
+        if half is not None:
+            wanted &= halves({"key": keys}) == half
+        lines = [number.get(key.tobytes(), -1) for key in keys[wanted]]
         if lines and lines[0] >= 0:
             return path, source, lines
-    raise AssertionError(f"the first source file has no rows in partition {partition}")
+    raise AssertionError(f"the first source file has no such rows in partition {partition}")
 
 
 def remove_training_row(experiment: Experiment, partition: int = 0) -> None:

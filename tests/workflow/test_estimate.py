@@ -32,7 +32,7 @@ def plan(tmp_path: Path) -> Any:
         refreshed=False,
         slots=(2,),
     )
-    training = SimpleNamespace(rows_seen=1000, base_share=0.5, batch_size=8)
+    training = SimpleNamespace(rows_seen=1000, base_share=0.5, batch_size=8, epochs=None)
     return SimpleNamespace(
         root=tmp_path,
         layout=layout,

@@ -40,7 +40,7 @@ def test_blocks_hold_the_training_rows_in_order(finished, monkeypatch):
     monkeypatch.setattr("shoal.archive.recipes._BLOCK_ROWS", 16)
     (path,) = finished.generation.glob("cluster/*/indexes/*/index.json")
     digest = Index(path).trained[0]["specialist"]
-    expected = training_rows(Index(path), digest)
+    expected, _ = training_rows(Index(path), digest)
 
     blocks = read_blocks(path, digest)
 

@@ -30,7 +30,7 @@ def assigned(where: Layout, shard: str, *rows: int) -> None:
     arrays = {"hash": RowArray((32,), "uint8")}
     write_rows(store, len(rows), arrays, [{"hash": hashes}], {})
     places = np.zeros(len(rows), dtype=np.int32), np.zeros(len(rows), dtype=np.uint8)
-    summary = {"shard": shard, "groups": groups(*places, hashes), "asked": []}
+    summary = {"shard": shard, "groups": groups(*places, hashes), "asked": [], "choosing": []}
     summary["unknown_labels"] = 0
     where.file("assign.summary", shard=shard).parent.mkdir(parents=True, exist_ok=True)
     where.file("assign.summary", shard=shard).write_text(json.dumps(summary))

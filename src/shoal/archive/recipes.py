@@ -117,6 +117,8 @@ def trained_again(
 
     record = record_of(store, model)
     check_trust("the recipe's model", recipe.model["_target_"], trust)
+    if isinstance(schedule := recipe.training["schedule"], dict):
+        check_trust("the recipe's schedule", schedule["_target_"], trust)
     if not blocks and recipe.is_lost(store):
         raise ModelError(
             f"{store.place}: model {model} cannot be trained again: "
@@ -182,7 +184,7 @@ def _changes(record: ModelRecord, recipe: Recipe) -> Iterator[str]:
     """A line per version, device or code that differs from those of the first training."""
     from shoal.formats.ledger import Ledger
     from shoal.plan.ids import specialists_code
-    from shoal.settings.learning import Model
+    from shoal.settings.learning import Model, Training
     from shoal.settings.section import parse
 
     then, now = record["ledger"], Ledger("recovery").record()
@@ -192,7 +194,8 @@ def _changes(record: ModelRecord, recipe: Recipe) -> Iterator[str]:
     for name, value in (("device", now["device"]), ("host", now["host"])):
         if then.get(name) != value:
             yield f"the {name} is {value}, it was {then.get(name)}"
-    if record["code"] != specialists_code(parse(Model, recipe.model, "model")):
+    training = parse(Training, recipe.training, "train_specialists")
+    if record["code"] != specialists_code(parse(Model, recipe.model, "model"), training):
         yield "the code of training has changed"
 
 
@@ -228,7 +231,7 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[np.uint8]]:
     from shoal.partitions.reader import Index
 
     index = Index(index_path)
-    rows = index.specialist_rows(index.partition_with(digest), ("x", "y", "key"))
+    rows, _ = index.specialist_rows(index.partition_with(digest), ("x", "y", "key"))
     rows["key"] = short_keys(rows["key"])
     known = known_labels(rows["y"])
     first = rows["hash"][known][:, :2].astype(np.int64)

@@ -176,6 +176,11 @@ def _recipe(archive: Archive, model: str, record: ModelRecord) -> tuple[Recipe, 
     release = archive.release_of(model)
     if "training" not in release or model in archive.imported:
         raise ModelError(f"model {model}: what was kept of it does not say how it was trained")
+    if release["training"]["patience"] is not None:
+        raise ModelError(
+            f"model {model}: its training may have stopped early, by validation rows, and a recipe "
+            f"holds training rows alone"
+        )
     digest, tensors = str(record["digest"]), archive.store.load(model)
     rows = rows_name(digest)
     if rows in archive.store:

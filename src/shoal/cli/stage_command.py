@@ -290,6 +290,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "by_source": _by_source,
     "min_rows": lambda job: job.section("cluster").min_rows,
     "lineage": lambda job: job.run.layout.fits["cluster"],
+    "stops_early": lambda job: job.section("train_specialists").patience is not None,
     "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,
     "tolerance": lambda job: job.section("changes").tolerance,
     "before": _before,

@@ -102,7 +102,7 @@ def assign(
         shard: Name of the shard.
         rows_out: The rows in order of partition (-1 first), fold, runner-up and row hash.
         summary_out: Place, count and sum of row hashes of each group, and of the rows of each
-            runner-up.
+            runner-up; count and sum of the validation rows by which grid points are chosen.
         distances_out: Distance to the nearest prototype of each validation row that has a
             partition, and its half (:func:`shoal.partitions.reader.halves`).
         threads: CPU threads; the bits depend on it.
@@ -119,6 +119,7 @@ def assign(
         ASKED_FOLDS,
         NO_RUNNER_UP,
         asked,
+        choosing,
         group_order,
         groups,
     )
@@ -142,7 +143,8 @@ def assign(
         order = group_order(*keys)
         _write_ordered(rows_out, arrays, order, source, memory)
     partition, fold, hashes, _, runner_up = (array[order] for array in keys)
-    held = order[(fold == VALIDATION) & (partition != UNASSIGNED)]
+    is_held = (fold == VALIDATION) & (partition != UNASSIGNED)
+    held = order[is_held]
     half = halves({name: arrays[name][held] for name in ("key", UNIT) if name in arrays})
     distances = {"distance": placed.distance[held], "half": half.astype(np.uint8)}
     save_state(distances_out, distances, {})
@@ -151,6 +153,7 @@ def assign(
         "rows": len(order),
         "groups": groups(partition, fold, hashes),
         "asked": asked(runner_up, fold, hashes),
+        "choosing": choosing(partition[is_held][half == 0], hashes[is_held][half == 0]),
     }
     unknown = ~known_labels(arrays["y"]) & (arrays["fold"] == TRAIN)
     summary["unknown_labels"] = int(unknown.sum())
@@ -167,6 +170,8 @@ def partition(
     tolerance: float = 0.0,
     before: Path | None = None,
     released: Sequence[int] = (),
+    *,
+    stops_early: bool = False,
 ) -> None:
     """Merge the shards' summaries into the index; write ``members/`` beside it.
 
@@ -182,6 +187,8 @@ def partition(
             row hashes are read only where it is more than none.
         before: The published index, if there is one of the same assigner.
         released: Partitions that wait no longer, whatever the share.
+        stops_early: Whether trainings stop early, so that a specialist is also made from the
+            choosing half of its partition's validation rows.
     """
     from shoal.cluster.assigner import load_assigner
     from shoal.partitions.index import merge_summaries
@@ -189,7 +196,9 @@ def partition(
 
     partitions = load_assigner(assigner_path).partitions
     contents = (read_made(path, Summary) for path in summaries)
-    index, members = merge_summaries(contents, partitions, min_rows, lineage)
+    index, members = merge_summaries(
+        contents, partitions, min_rows, lineage, stops_early=stops_early
+    )
     index["stores"] = os.path.relpath(stores, out.parent)
     for number, ranges in members.items():
         _write_compact(out.parent / "members" / f"{number}.json", ranges)

@@ -13,6 +13,7 @@ from shoal.formats.hashing import json_hash, settings_id
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
 from shoal.formats.units import UNIT
+from shoal.partitions.held import HeldRows, HeldShards
 from shoal.partitions.random_partitions import RandomRows
 from shoal.partitions.reader import halves
 from shoal.search.points import at_point
@@ -175,16 +176,19 @@ class Baselines:
         self._checkpoints = checkpoints
 
     def generalist(self, flops: float, ledger: Ledger) -> tuple[Tensors, Point]:
-        """The base trained on with so many FLOPs, for all grid points together; the best one.
+        """The base trained on with so many FLOPs at most, all grid points together; the best one.
 
         Args:
-            flops: To spend, what the base itself cost already left out.
+            flops: To spend at most, what the base itself may cost left out.
             ledger: Is charged.
 
         Returns:
             Weights and the chosen point.
         """
         each = flops / self._steps.trainings(len(self._grid))
+        held = None
+        if self._training.patience is not None:
+            held = HeldShards(self._shards, self._training.buffer_rows)
         search = self._search()
         for step in range(self._steps.count):
             trained: dict[str, torch.nn.Module] = {}
@@ -199,6 +203,7 @@ class Baselines:
                         flops=each,
                         checkpoints=self._checkpoints,
                         part=search.part(slot.name, self._checkpoints.upcoming),
+                        held=held,
                     )
                     trained[slot.name] = slot.net
             search.judge(trained, self._validation())
@@ -252,6 +257,9 @@ class Baselines:
                     continue
                 seen, own = budget.specialist_rows(len(rows["y"])), search.begin(step)
                 left[number], trained[number] = {slot.name: slot for slot in own}, {}
+                held = None
+                if self._training.patience is not None:
+                    held = HeldRows.choosing(drawn.rows(number, VALIDATION))
                 for slot in own:
                     training = begin_on_rows(
                         slot.net,
@@ -263,6 +271,7 @@ class Baselines:
                         self._checkpoints,
                         search.part(slot.name, self._checkpoints.upcoming),
                         costs[slot.kind],
+                        held,
                     )
                     owners[training] = number, slot
                     yield slot.kind, training

@@ -8,7 +8,7 @@ from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.json_file import read_made
-from shoal.formats.ledger import Ledger, training_flops
+from shoal.formats.ledger import Ledger, most_flops, training_flops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,10 @@ def evaluate_generalist(
     threads: int,
     checkpoint_seconds: float,
 ) -> None:
-    """Train the base on until all grid points together cost what the pool's making cost."""
+    """Train the base on until all grid points together cost what the pool's making cost.
+
+    Where trainings stop early, that is what making the pool may have cost.
+    """
     from shoal.formats.fitted_state import save_state
     from shoal.training.determinism import deterministic
     from shoal.training.resume import Checkpoints
@@ -46,17 +49,18 @@ def evaluate_generalist(
     deterministic(threads)
     ledger = Ledger("evaluate_generalist")
     spent = [read_made(path, LedgerRecord) for path in ledgers]
-    total = training_flops(spent)
-    base = training_flops([entry for entry in spent if entry["job"] == "base_fit"])
+    bases = [entry for entry in spent if entry["job"] == "base_fit"]
+    total, base = most_flops(spent), training_flops(bases)
     index = read_made(index_path, PartitionIndex)
     made_of = _made_of(model, training, points, steps, index)
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     baselines = _baselines(
         model, training, points, steps, rows, base_path, shapes_path, checkpoints
     )
-    tensors, point = baselines.generalist(total - base, ledger)
-    ledger.detail = {"base": base, "pool": total}
+    tensors, point = baselines.generalist(total - most_flops(bases), ledger)
+    ledger.detail |= {"base": base, "pool": total}
     ledger.flops += base
+    ledger.unspent += most_flops(bases) - base
     ledger.write(ledger_out)
     save_state(out, tensors, {"point": point, "trained_on": index["root"], "rows": index["rows"]})
     checkpoints.remove()
@@ -105,7 +109,9 @@ def evaluate_random(
         if trained is not None:
             chosen[str(number)] = trained[1]
             tensors |= {f"{number}/{name}": value for name, value in trained[0].items()}
-    ledger.flops += read_made(base_ledger, LedgerRecord)["flops"]
+    before = [read_made(base_ledger, LedgerRecord)]
+    ledger.flops += training_flops(before)
+    ledger.unspent += most_flops(before) - training_flops(before)
     ledger.write(ledger_out)
     made_from = {"trained_on": index["root"], "rows": index["rows"]}
     save_state(out, tensors, {"bounds": bounds, "points": chosen, "seed": seed, **made_from})

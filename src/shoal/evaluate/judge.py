@@ -14,7 +14,7 @@ from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made, write_json
-from shoal.formats.ledger import training_flops
+from shoal.formats.ledger import most_flops, training_flops
 from shoal.formats.provenance import made_from
 from shoal.formats.scores import SCORES
 from shoal.formats.units import UNIT
@@ -26,12 +26,13 @@ from shoal.training.metrics import measure
 from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from shoal.formats.documents.judgement import GateSummary, Lack, Metrics, PoolScores, Rejection
+    from shoal.formats.documents.ledger import Flops
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
@@ -275,38 +276,55 @@ def _scores(
         numbers, per_row[name] = measure(
             metric, answer, tested.y, partition, settings.calibration_bins, units
         )
-        training, inference = costs[name]
+        training, most, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
+        if most > training:
+            flops["train_flops_at_most"] = most
         scores[name] = cast("PoolScores", numbers | flops)
     return scores, per_row
 
 
-def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float, float]]:
-    """FLOPs of each contender: for training, and for predicting one row, the mean of test rows."""
+def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float, float, float]]:
+    """FLOPs of each contender: for training, for that at most, and for predicting one row.
+
+    The last is the mean of test rows.
+    """
     from shoal.training.model import answer_flops
 
     one_row = answer_flops(pool.experts.models[BASE], pool.shapes)
     routing = float(pool.embedder.flops_per_row + pool.router.flops_per_row)
     ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
-    gate = training_flops([ledger for ledger in ledgers if ledger["job"] == "gate"])
-    total = training_flops(ledgers) - gate
     generalist, random = (
-        float(read_made(path, LedgerRecord)["flops"])
-        for path in (paths.generalist_ledger, paths.random_ledger)
+        read_made(path, LedgerRecord) for path in (paths.generalist_ledger, paths.random_ledger)
     )
-    base = training_flops([ledger for ledger in ledgers if ledger["job"] == "base_fit"])
-    # The base that it went on from is among the pool's own ledgers.
-    shipped = total + gate + (generalist - base if pool.gate.asks_generalist else 0.0)
-    trained = {"pool_top1": shipped, "pool_top2": shipped, "ungated": total}
-    pools = {
-        name: (flops, routing + one_row * tested.models_per_row(name))
-        for name, flops in trained.items()
+
+    def training(summed: Callable[[Sequence[Flops]], float]) -> dict[str, float]:
+        gate, base = (
+            summed([each for each in ledgers if each["job"] == job]) for job in ("gate", "base_fit")
+        )
+        whole = summed(ledgers)
+        # The base that it went on from is among the pool's own ledgers.
+        shipped = whole + (summed([generalist]) - base if pool.gate.asks_generalist else 0.0)
+        return {
+            "pool_top1": shipped,
+            "pool_top2": shipped,
+            "ungated": whole - gate,
+            "generalist": summed([generalist]),
+            "random_partitions": summed([random]),
+            "constant": 0.0,
+        }
+
+    inference = {
+        name: routing + one_row * tested.models_per_row(name)
+        for name in ("pool_top1", "pool_top2", "ungated")
     }
-    return pools | {
-        "generalist": (generalist, one_row),
-        "random_partitions": (random, one_row),
-        "constant": (0.0, 0.0),
+    inference |= {
+        "generalist": one_row,
+        "random_partitions": one_row,
+        "constant": 0.0,
     }
+    spent, most = training(training_flops), training(most_flops)
+    return {name: (spent[name], most[name], inference[name]) for name in spent}
 
 
 def _rejection(pool: Pool, said: Answers, tested: TestRows) -> Rejection | None:

@@ -100,6 +100,7 @@ def compared(
         pair = measured[best["contender"]]["score"], measured[CONSTANT]["score"]
         no_better = no_better_text(metric, best, pair)
     pool, generalist = measured[shipped], measured["generalist"]
+    most = [each.get("train_flops_at_most", each["train_flops"]) for each in (pool, generalist)]
     word, sentence = verdict(
         metric,
         difference,
@@ -108,7 +109,10 @@ def compared(
         (pool["train_flops"], generalist["train_flops"]),
         counted,
         no_better,
+        (most[0], most[1]),
     )
+    if best is not None and not no_better:
+        sentence = _worse_text(metric, measured, per_row, shipped, settings, units) + sentence
     alone = paired_bootstrap(a, None, metric, resamples, seed, units=units)
     found: Comparisons = {
         "units": counted,
@@ -130,6 +134,7 @@ def verdict(
     train_flops: tuple[float, float],
     units: TestUnits,
     no_better: str = "",
+    most_flops: tuple[float, float] | None = None,
 ) -> tuple[Verdict, str]:
     """Decide whether splitting helps, and say so with numbers.
 
@@ -144,6 +149,7 @@ def verdict(
         units: Units of the test rows.
         no_better: Sentence of :func:`no_better_text`, where no contender beats the constant
             answer.
+        most_flops: FLOPs that training each might have taken, where trainings stop early.
 
     Returns:
         ``no better than constant`` where that is so; ``undecided`` where there are too few units
@@ -163,13 +169,12 @@ def verdict(
     held = units_text(units["test"], units["kind"])
     over = f" over {held}" if units["kind"] else ""
     direction = "" if SCORES[metric].sign > 0 else "; lower is better"
-    compute = "equal training FLOPs"
-    if abs(train_flops[1] - train_flops[0]) > _EQUAL * train_flops[0]:
-        compute = f"{train_flops[1] / train_flops[0]:.2f} times the pool's training FLOPs"
     name = SCORES[metric].title
+    compute, spent = _compute_texts(train_flops, most_flops or train_flops)
     numbers = (
         f"{number_text(pool, decimals)} for the pool against {number_text(generalist, decimals)} "
         f"for the generalist at {compute} (difference {change}, {interval}{over}{direction})."
+        f"{spent}"
     )
     if no_better:
         return NO_BETTER, f"{no_better} {name[0].upper()}{name[1:]} {numbers}"
@@ -182,6 +187,22 @@ def verdict(
     if difference.sign:
         word = "helps" if difference.is_better(metric) else "hurts"
     return word, f"{_OPENINGS[word]}: {name} {numbers}"
+
+
+def _compute_texts(spent: tuple[float, float], most: tuple[float, float]) -> tuple[str, str]:
+    """How equal training FLOPs of pool and generalist are, and what each spent of them."""
+    pool, generalist = most
+    is_equal = abs(generalist - pool) <= _EQUAL * pool
+    if spent == most:
+        ratio = "" if is_equal else f"{generalist / pool:.2f} times the pool's"
+        return f"{ratio or 'equal'} training FLOPs", ""
+    ratio = "" if is_equal else f"of {generalist / pool:.2f} times the pool's"
+    shares = [round(100 * own / cap) for own, cap in zip(spent, most, strict=True)]
+    return (
+        "an equal cap on training FLOPs" if is_equal else f"a cap on training FLOPs {ratio}",
+        f" Trainings stopped early: the pool spent {shares[0]} % of its cap, the generalist "
+        f"{shares[1]} %.",
+    )
 
 
 def against_constant(
@@ -236,6 +257,34 @@ def no_better_text(metric: Metric, found: AgainstConstant, scores: tuple[float, 
         f"the answer for every row, and {best} for the best model, {_SPOKEN[found['contender']]}"
         f"{doubt}."
     )
+
+
+def _worse_text(
+    metric: Metric,
+    measured: Mapping[str, Scores],
+    per_row: PerRow,
+    shipped: str,
+    settings: Evaluate,
+    units: NDArray[np.uint64] | None,
+) -> str:
+    """Say which of pool and generalist are worse than the constant answer, if any is."""
+    said = []
+    sign = SCORES[metric].sign
+    for spoken, name in zip(_JUDGED, (shipped, "generalist"), strict=True):
+        if sign * (measured[name]["score"] - measured[CONSTANT]["score"]) >= 0:
+            continue
+        gain = paired_bootstrap(
+            per_row[name], per_row[CONSTANT], metric, settings.bootstrap, settings.seed, units=units
+        )
+        if gain.sign:
+            scores = [measured[each]["score"] for each in (name, CONSTANT)]
+            decimals = score_decimals(metric, scores, gain.ends)
+            own, constant = (number_text(score, decimals) for score in scores)
+            said.append(
+                f"{_SPOKEN[spoken]} is worse than a constant answer ({own} against {constant})"
+            )
+    whole = " and ".join(said)
+    return f"{whole[0].upper()}{whole[1:]}. " if whole else ""
 
 
 def control(

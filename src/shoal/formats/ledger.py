@@ -29,6 +29,7 @@ class Ledger:
         rows_seen: Rows through a model in training, repeats counted.
         rows_read: Rows read from stores.
         flops: Floating-point operations, counted or by a published formula.
+        unspent: FLOPs that trainings which stopped early have left of what they might have spent.
         detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
         learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
             loss since the point before; see :class:`shoal.training.curve.LearningCurve`.
@@ -38,6 +39,7 @@ class Ledger:
     rows_seen: int = 0
     rows_read: int = 0
     flops: float = 0.0
+    unspent: float = 0.0
     detail: dict[str, float] = field(default_factory=dict)
     learning_curves: list[list[list[float]]] = field(default_factory=list)
     _clock: Callable[[], float] = time.perf_counter
@@ -66,6 +68,7 @@ class Ledger:
             "rows_seen": self.rows_seen,
             "rows_read": self.rows_read,
             "flops": self.flops,
+            "unspent": self.unspent,
             "detail": self.detail,
             "learning_curves": self.learning_curves,
             "seconds": round(self.seconds, 3),
@@ -84,6 +87,11 @@ class Ledger:
 def training_flops(ledgers: Sequence[Flops]) -> float:
     """Sum of FLOPs over ledgers."""
     return float(sum(ledger["flops"] for ledger in ledgers))
+
+
+def most_flops(ledgers: Sequence[Flops]) -> float:
+    """Sum over ledgers of the FLOPs that might have been spent: with what was left of them."""
+    return training_flops(ledgers) + sum(ledger.get("unspent", 0.0) for ledger in ledgers)
 
 
 def _device() -> Device:

@@ -174,7 +174,7 @@ class Estimate:
             return None
         training = self._plan.settings.train_specialists
         rows = max(1, int(self._index["rows"]["train"]))
-        return Budget(training.rows_seen, training.base_share, rows)
+        return Budget.of(training, rows)
 
     @cached_property
     def _specialists(self) -> _Training:

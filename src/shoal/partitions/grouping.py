@@ -71,6 +71,27 @@ def groups(
     ]
 
 
+def choosing(partition: NDArray[np.int32], hashes: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """One record per partition of the validation rows by which grid points are chosen.
+
+    Args:
+        partition: Of these rows, ascending, int32 ``(rows,)``.
+        hashes: Their hashes, uint8 ``(rows, ROW_HASH_BYTES)``.
+
+    Returns:
+        ``partition``, ``rows`` and ``sum`` (of row hashes, 64 hexadecimal digits) of each.
+    """
+    starts = np.flatnonzero(np.diff(partition, prepend=partition[:1] - 1)).tolist()
+    return [
+        {
+            "partition": int(partition[start]),
+            "rows": stop - start,
+            "sum": f"{multiset_sum(hashes[start:stop]):064x}",
+        }
+        for start, stop in itertools.pairwise([*starts, len(partition)])
+    ]
+
+
 def asked(
     runner_up: NDArray[np.int32], fold: NDArray[np.uint8], hashes: NDArray[np.uint8]
 ) -> list[dict[str, Any]]:

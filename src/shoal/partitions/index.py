@@ -19,11 +19,18 @@ VERSION = 3
 UNASSIGNED = -1
 """Partition of rows that belong to none: the base serves them."""
 
+_CHOOSING = "choosing"
+
 _MODULUS = 1 << (8 * ROW_HASH_BYTES)
 
 
 def merge_summaries(
-    summaries: Iterable[Summary], partitions: int, min_rows: int, lineage: str
+    summaries: Iterable[Summary],
+    partitions: int,
+    min_rows: int,
+    lineage: str,
+    *,
+    stops_early: bool = False,
 ) -> tuple[dict[str, Any], Members]:
     """The index, and where each partition's rows lie.
 
@@ -34,6 +41,8 @@ def merge_summaries(
         partitions: Number of partitions of the assigner.
         min_rows: Training rows below which a partition gets no specialist.
         lineage: Identity of all that was fitted and that training depends on.
+        stops_early: Whether the choosing half of validation rows says when a training stops, so
+            that specialists are made from it too.
 
     Returns:
         The index as JSON, and for each partition (-1: no partition) and fold a list of
@@ -59,13 +68,17 @@ def merge_summaries(
             sums[place] += int(group["sum"], 16)
             rows[place] += group["rows"]
             members[place[0]][place[1]] += [[summary["shard"], *run] for run in group["places"]]
+        for group in summary["choosing"] if stops_early else ():
+            place = (group["partition"], _CHOOSING)
+            sums[place] += int(group["sum"], 16)
+            rows[place] += group["rows"]
     for folds in members.values():
         for ranges in folds.values():
             ranges.sort()
     digests = {
         (p, name): multiset_digest(sums[p, name] % _MODULUS, rows[p, name], lineage)
         for p in numbers
-        for name in names
+        for name in (*names, _CHOOSING)
     }
     asks = {p: rows_id([digests[p, name] for name in names]) for p in numbers}
     entries = [
@@ -74,7 +87,9 @@ def merge_summaries(
             "rows": {fold: rows[p, fold] for fold in FOLDS},
             "digests": {fold: digests[p, fold] for fold in FOLDS},
             "trained": rows[p, "train"] >= min_rows,
-            "specialist": digests[p, "train"],
+            "specialist": specialist_digest(digests[p, "train"], digests[p, _CHOOSING])
+            if stops_early
+            else digests[p, "train"],
             "ask": asks[p],
         }
         for p in range(partitions)
@@ -93,8 +108,20 @@ def merge_summaries(
         "unassigned": {fold: digests[UNASSIGNED, fold] for fold in FOLDS}
         | {"ask": asks[UNASSIGNED] if any(rows[UNASSIGNED, name] for name in names) else None},
     }
+    if stops_early:
+        index["stops_early"] = True
     index["root"] = roots(index)
     return index, members
+
+
+def specialist_digest(train: str, choosing: str) -> str:
+    """Digest of the rows that a specialist is made from where trainings stop early.
+
+    Args:
+        train: Digest of its training rows.
+        choosing: Digest of the choosing half of its validation rows.
+    """
+    return rows_id(train, choosing)
 
 
 def asked_name(fold: str) -> str:
@@ -106,7 +133,7 @@ def roots(index: Mapping[str, Any]) -> dict[str, str]:
     """Digests over digests, the roots of the tree.
 
     ``train`` covers the training rows; ``fit`` what specialists and router are made from: rows
-    that the specialists are trained on (see :mod:`shoal.partitions.tolerance`) and validation rows;
+    that the specialists are made from (see :mod:`shoal.partitions.tolerance`) and validation rows;
     ``all`` covers these and every row there is.
     """
     entries = index["partitions"]

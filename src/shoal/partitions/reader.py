@@ -11,11 +11,11 @@ import numpy as np
 
 from shoal.errors import DataError
 from shoal.formats.documents.index import Members, PartitionIndex, waited_for
-from shoal.formats.hashing import multiset_digest, multiset_sum, row_order
+from shoal.formats.hashing import ROW_HASH_BYTES, multiset_digest, multiset_sum, row_order
 from shoal.formats.json_file import read_made
 from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
-from shoal.formats.units import coin
-from shoal.partitions.index import UNASSIGNED
+from shoal.formats.units import UNIT, coin
+from shoal.partitions.index import UNASSIGNED, specialist_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class Index:
         return [entry for entry in self.partitions if entry["trained"]]
 
     def partition_with(self, train: str, validation: str | None = None) -> int:
-        """Number of the partition whose specialist has this digest, and these validation rows.
+        """Number of the partition whose specialist is made from these rows, and chosen by these.
 
         Raises:
             DataError: There is none: the index has changed since the job was planned.
@@ -77,8 +77,14 @@ class Index:
         stores = os.path.normpath(self.path.parent / self.content["stores"])
         return Path(stores, f"{shard}.zarr.zip")
 
-    def specialist_rows(self, partition: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        """Arrays of the training rows that a partition's specialist is made from.
+    def specialist_rows(
+        self, partition: int, names: tuple[str, ...]
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Arrays of the rows that a partition's specialist is made from.
+
+        Returns:
+            Its training rows; and where trainings stop early, the choosing half of its validation
+            rows, which say when. Nothing where there are none.
 
         Raises:
             DataError: The rows have another digest than the index says.
@@ -88,17 +94,22 @@ class Index:
         if "waiting" in entry:
             index = Index(waited_for(self.path, entry["waiting"]))
         rows = index.read(partition, "train", (*names, "hash"))
+        lineage = self.content["lineage"]
+        choosing: dict[str, NDArray[Any]] = {}
+        digest = _digest(rows, lineage)
+        if self.content.get("stops_early"):
+            held = index.read(partition, "validation", (*names, "key", "hash", UNIT))
+            first = halves(held) == 0 if held else np.zeros(0, bool)
+            choosing = {name: array[first] for name, array in held.items()}
+            digest = specialist_digest(digest, _digest(choosing, lineage))
         self.rows_read += 0 if index is self else index.rows_read
-        digest = multiset_digest(
-            multiset_sum(rows["hash"]), len(rows["hash"]), self.content["lineage"]
-        )
         if digest != entry["specialist"]:
             raise DataError(
                 f"{self.path}: the rows of partition {partition} have digest {digest}, not "
                 f"{entry['specialist']}; a row store was changed after the index was made: "
                 f"remove {index.path.parent} and run the workflow again"
             )
-        return rows
+        return rows, choosing
 
     def read(self, partition: int, fold: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         """Arrays of one partition's rows of one fold, in canonical order (by row hash).
@@ -156,7 +167,7 @@ def _read_runs(
 
 
 def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Which half of validation each row is in: 0 chooses grid points, 1 fits routers and gates.
+    """Which half of validation each row is in: 0 chooses grid points and ends trainings, 1 fits.
 
     Rows of a unit are in the same half.
 
@@ -166,12 +177,25 @@ def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
     return coin(rows, 0)
 
 
-def training_rows(index: Index, digest: str) -> dict[str, NDArray[Any]]:
-    """``x`` and ``y`` of the training rows with this digest, of classes that the generation knows.
+def training_rows(
+    index: Index, digest: str
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """``x`` and ``y`` of the rows that a specialist is made from.
+
+    Returns:
+        Training rows of classes that the generation knows, and the validation rows that say when
+        to stop: see :meth:`Index.specialist_rows`.
 
     Raises:
         DataError: No partition has them, or a row store was changed.
     """
-    rows = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    rows, choosing = index.specialist_rows(index.partition_with(digest), ("x", "y"))
     known = known_labels(rows["y"])
-    return {name: rows.pop(name)[known] for name in ("x", "y")}
+    held = {name: choosing[name] for name in ("x", "y") if choosing}
+    return {name: rows.pop(name)[known] for name in ("x", "y")}, held
+
+
+def _digest(rows: Mapping[str, NDArray[Any]], lineage: str) -> str:
+    """Digest of rows; of none where there are no arrays."""
+    hashes = rows.get("hash", np.empty((0, ROW_HASH_BYTES), np.uint8))
+    return multiset_digest(multiset_sum(hashes), len(hashes), lineage)

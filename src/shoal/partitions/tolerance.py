@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.documents.index import PartitionEntry, PartitionIndex
+    from shoal.formats.kinds import Fold
 
 
 def wait(
@@ -39,7 +40,8 @@ def wait(
         path: Where it will lie; its ``members/`` are there already.
         before_path: The published index of the same assigner.
         share: Changed rows over rows of the specialist, above which it is trained again. A row
-            that came and one that went are one changed row.
+            that came and one that went are one changed row. Where trainings stop early, its rows
+            are those of both training and validation fold.
         released: Partitions that do not wait.
 
     Returns:
@@ -66,8 +68,12 @@ def _waiting(
     number = int(entry["partition"])
     since = waited_for(before.path, old["waiting"]) if "waiting" in old else before.path
     trained_on = Index(since)
-    added, removed = row_changes(trained_on, now, number, "train")
-    rows = trained_on.partitions[number]["rows"]["train"]
+    folds: tuple[Fold, ...] = (
+        ("train", "validation") if now.content.get("stops_early") else ("train",)
+    )
+    changes = [row_changes(trained_on, now, number, fold) for fold in folds]
+    added, removed = (sum(counts) for counts in zip(*changes, strict=True))
+    rows = sum(trained_on.partitions[number]["rows"][fold] for fold in folds)
     changed = max(added, removed) / rows
     if changed > share:
         return entry

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shoal.plan.stages import Stage
     from shoal.settings import Section, Settings
-    from shoal.settings.learning import Model
+    from shoal.settings.learning import Model, Training
 
 FIT_MODULES = {each.identity: each.code for each in STAGES.values() if each.frozen and each.code}
 """Module of the command that fits each stage's part of a generation."""
@@ -79,6 +79,9 @@ def made_ids(
     upstream = ""
     for stage in ("split", "transform", "encode", "cluster"):
         upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
+    # Trainings that stop early make a specialist's rows others, and so the index.
+    stops_early = settings.train_specialists.patience is not None
+    made["index"] = settings_id(made["cluster"], stops_early)
     made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
     made["check"] = settings_id(made["split"], sorted(shards))
     steps, first = Steps.of(settings), tuple(sorted(points))
@@ -127,17 +130,18 @@ def fit_codes(settings: Settings) -> dict[str, str]:
     return _codes(settings, FIT_MODULES)
 
 
-def specialists_code(model: Model) -> str:
+def specialists_code(model: Model, training: Training) -> str:
     """Digest of the code by which specialists of the user's model are trained."""
-    return code_digest(APPLY_MODULES["specialists"], [model.target], model.files)
+    targets = [model.target, *training.targets]
+    return code_digest(APPLY_MODULES["specialists"], targets, model.files)
 
 
 def _codes(
     settings: Settings, modules: Mapping[str, str], with_model: Sequence[str] = _WITH_MODEL
 ) -> dict[str, str]:
-    model = settings.model
+    model, own = settings.model, [settings.model.target, *settings.train_specialists.targets]
     users: dict[str, tuple[Sequence[str], Sequence[str]]] = {
-        **dict.fromkeys(with_model, ((model.target,), model.files)),
+        **dict.fromkeys(with_model, (own, model.files)),
         "transform": (settings.transform.targets, ()),
         "encode": (settings.encode.targets, settings.encode.token_files),
     }

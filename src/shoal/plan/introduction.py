@@ -53,12 +53,12 @@ experiment changed within its own choice is left out, since it need not fit anot
 ## Grid
 
 `grid` maps a name to a list of values; every combination is a grid point. A name is a setting of
-`train_specialists` (`lr`, `batch_size`, `weight_decay`, `loss`, `seed`; not `rows_seen`,
-`base_share`, `buffer_rows`) or `model.ARGUMENT`. A point's id comes from its content, so one more
-value trains that point alone, and then what follows from the choice among points runs again.
-`grid: {}` is one point with the settings as they are. A sample of the points, ranges such as
-`grid.lr={low: 0.001, high: 0.1, log: true}`, and trainings that end early where others are better
-are settings of `search`, see `docs/search.md`.
+`train_specialists` (`lr`, `schedule`, `warm_up`, `batch_size`, `weight_decay`, `loss`, `seed`; not
+`rows_seen`, `epochs`, `patience`, `base_share`, `buffer_rows`) or `model.ARGUMENT`. A point's id
+comes from its content, so one more value trains that point alone, and then what follows from the
+choice among points runs again. `grid: {}` is one point with the settings as they are. A sample of
+the points, ranges such as `grid.lr={low: 0.001, high: 0.1, log: true}`, and trainings that end
+early where others are better are settings of `search`, see `docs/search.md`.
 
 All points start from one base, so that a point may change how a model is trained and what its
 forward pass does, but not the shape of its parameters: `grid.model.lr=[0.001,0.003]` fits
@@ -84,9 +84,10 @@ imports, comments and docstrings aside. So does the content of data files that i
 imported or built and is not named there is an error before the first job.
 
 A plain `torch.nn.Module` is trained with the loss and AdamW of `train_specialists`. A
-LightningModule keeps its own `training_step` and optimiser; `batch_size`, `rows_seen` and `seed`
-still apply. For classes the output is logits `(rows, classes)`; for numbers `(rows,)` or
-`(rows, 1)`, in units of the training labels' standard deviation from their mean.
+LightningModule keeps its own `training_step`, optimiser and schedule; `batch_size`, `rows_seen`,
+`epochs`, `patience` and `seed` still apply. For classes the output is logits `(rows, classes)`; for
+numbers `(rows,)` or `(rows, 1)`, in units of the training labels' standard deviation from their
+mean.
 
 Where `sources.task` is `own` the model says its loss itself, for each row: `row_losses(batch)`. It
 may have any number of label columns or none; see
@@ -100,9 +101,9 @@ last, it is `x.permute(0, 3, 1, 2)`. `shoal.models.ConvNet`
 and VICReg take all three: the last axis is the channels' if it is at most 4 long and the first is
 longer.
 
-A training is one epoch of as many steps as the budget has. So Lightning's schedulers have to step
-with the optimiser, `{"scheduler": scheduler, "interval": "step"}`; one that steps once per epoch,
-which is Lightning's default, would do nothing and is refused. To count FLOPs `training_step` is
+To Lightning a training is one epoch of as many steps as the budget has. A scheduler of the module's
+own that steps once per epoch, which is Lightning's default, steps after each pass over the training
+rows; one that takes a metric has to step with the optimiser. To count FLOPs `training_step` is
 called once before, without a trainer: it cannot use `self.trainer` or `self.optimizers()`. What a
 model keeps, its parameters and persistent buffers, has to be of a type that numpy and safetensors
 both have: bfloat16, sparse and quantized tensors are refused before anything trains.

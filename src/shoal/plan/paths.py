@@ -263,7 +263,7 @@ def _at_fit(layout: Layout, source: Stage, output: str) -> Iterator[Path]:
 
 def index_at_fit(layout: Layout) -> Path:
     """The partition index of the rows that the assigner was fitted on; it may be gone."""
-    return layout.index_of(settings_id(layout.made["cluster"], assigned_at_fit(layout)))
+    return layout.index_of(settings_id(layout.made["index"], assigned_at_fit(layout)))
 
 
 def assigned_at_fit(layout: Layout) -> list[str]:

@@ -201,11 +201,11 @@ class Plan:
         self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
     ) -> str:
         """The rows' own identity; where changes may wait, also that of the index before."""
-        own = settings_id(made["cluster"], list(shards))
+        own = settings_id(made["index"], list(shards))
         if before is None:
             return own
         tolerance, layout = self.settings.changes.tolerance, before["layout"]
-        same_rows = settings_id(layout["made"]["cluster"], list(layout["shards"])) == own
+        same_rows = settings_id(layout["made"]["index"], list(layout["shards"])) == own
         if same_rows and before["tolerance"] == tolerance and not before["released"]:
             return str(layout["index_id"])
         return settings_id(own, tolerance, layout["index_id"], before["released"])
@@ -298,8 +298,10 @@ class Plan:
         before, now = users_part(code), users_part(self.fit_codes["base"])
         if before and now and before != now:
             target = self.settings.model.target
+            named = [target, *self.settings.train_specialists.targets]
+            files = " or ".join(str(target_file(each)) for each in named)
             raise ModelError(
-                f"refit needed: {target_file(target)} or what it uses has changed since the base "
+                f"refit needed: {files} or what it uses has changed since the base "
                 f"of generation {self.settings.generation} was trained with {target}, and "
                 f"specialists of the new model would start from that base; "
                 f"`{self.command('refit')}` starts the next generation, or undo the change"
@@ -326,7 +328,8 @@ def _require_modules(settings: Settings) -> None:
         ModelError: Neither the current folder nor what is installed has the module.
     """
     named = {**settings.encode.classes, **settings.transform.functions}
-    for target in [settings.model.target, *(spec["_target_"] for spec in named.values())]:
+    trained = [settings.model.target, *settings.train_specialists.targets]
+    for target in [*trained, *(spec["_target_"] for spec in named.values())]:
         top = target.split(".", maxsplit=1)[0]
         if target_file(target) is None and importlib.util.find_spec(top) is None:
             raise ModelError(

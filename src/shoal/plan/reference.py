@@ -130,7 +130,7 @@ def _rows(name: str, field: FieldInfo, value: Any) -> Iterator[str]:  # noqa: AN
     yield _row(name, value, kind, field.description or ("tells the choice" if single else ""))
     for section in inner:
         for part, deeper in section.model_fields.items():
-            yield from _rows(f"{name}[].{part}", deeper, "")
+            yield from _rows(f"{name}[].{deeper.alias or part}", deeper, "")
 
 
 def _row(name: str, value: Any, kind: str, meaning: str) -> str:  # noqa: ANN401 - any YAML value

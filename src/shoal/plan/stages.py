@@ -382,7 +382,7 @@ _ALL = (
             "check": _made_of("split_check", "check"),
             "assigner": _ASSIGNER,
         },
-        settings=("cluster", "changes"),
+        settings=("cluster", "train_specialists", "changes"),
         need=None,
         command="cluster.command",
     ),

@@ -57,7 +57,7 @@ class Routed:
 class _BaseFacts(Stored):
     """Facts of the base, besides its weights."""
 
-    budget: dict[str, float]
+    budget: dict[str, float | None]
     model: dict[str, object]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from shoal.formats.documents.judgement import Drift, DriftReport, Metrics
+    from shoal.formats.documents.judgement import Drift, DriftReport, Metrics, Scores
 
 NO_BETTER = "no better than constant"
 _COLOURS = {"helps": "green", "at chance": "green", "hurts": "red", "leak": "red", NO_BETTER: "red"}
@@ -78,11 +78,18 @@ def _contender_table(metrics: Metrics) -> RenderableType:
             Text(contender_title(name)),
             number_text(numbers["score"], decimals),
             NONE if worst is None else number_text(worst["score"], decimals),
-            flops_text(numbers["train_flops"]),
+            _training_text(numbers),
             flops_text(numbers["inference_flops_per_row"]),
             style="bold" if name in winners else None,
         )
     return table
+
+
+def _training_text(scores: Scores) -> str:
+    """FLOPs of a contender's training, and those that it might have taken at most."""
+    spent = flops_text(scores["train_flops"])
+    most = scores.get("train_flops_at_most")
+    return spent if most is None else f"{spent} of {flops_text(most)}"
 
 
 def drift_table(content: DriftReport) -> Table:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.choice import Point
 
 _MODEL = "model."
-_NOT_IN_GRID = ("rows_seen", "base_share", "buffer_rows")
+_NOT_IN_GRID = ("rows_seen", "epochs", "patience", "base_share", "buffer_rows")
 
 
 def at_point(model: Model, training: Training, point: Point) -> tuple[Model, Training]:

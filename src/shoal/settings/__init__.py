@@ -104,6 +104,25 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _trainings_that_stop_are_not_halved(self) -> Settings:
+        if self.train_specialists.patience is not None and self.search.halving.rungs > 1:
+            raise ValueError(
+                "train_specialists.patience: a training that stops early has no part of its steps "
+                "to compare points after; set it to null, or search.halving.rungs to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _schedulers_are_not_in_the_grid(self) -> Settings:
+        varied = self.grid.get("schedule", [])
+        if isinstance(varied, list) and any(not isinstance(each, str) for each in varied):
+            raise ValueError(
+                "grid.schedule: only cosine and constant can be compared; set a scheduler by "
+                "_target_ as train_specialists.schedule"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _losses_are_of_the_task(self) -> Settings:
         asked = {"train_specialists.loss": [self.train_specialists.loss]}
         varied = self.grid.get("loss", [])

@@ -28,6 +28,20 @@ class Model(Section):
         return dict(self.model_extra or {})
 
 
+class Schedule(Section):
+    """A user's own scheduler of torch: its class and its arguments beside the optimiser."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    target: str = Field(
+        alias="_target_", description="dotted path of a scheduler, which steps after each pass"
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """The class's keyword arguments."""
+        return dict(self.model_extra or {})
+
+
 class Training(Section):
     """How base, specialists and baselines are trained."""
 
@@ -35,15 +49,35 @@ class Training(Section):
         description="loss of a plain module; auto: its own row_losses if it has them, else "
         "cross_entropy for classes, mse for numbers"
     )
-    lr: PositiveFloat = Field(description="learning rate of AdamW, decayed by a half cosine")
+    lr: PositiveFloat = Field(description="learning rate of AdamW")
+    schedule: Literal["cosine", "constant"] | Schedule = Field(
+        description="how the rate goes: half a cosine down to zero, constant, or by a scheduler "
+        "of torch, `_target_` and its arguments, that steps after each pass over the rows"
+    )
+    warm_up: float = Field(
+        ge=0, lt=1, description="share of the steps over which the rate first rises from zero"
+    )
     weight_decay: NonNegativeFloat = Field(description="weight decay of AdamW")
     batch_size: PositiveInt = Field(description="rows per step")
     rows_seen: PositiveInt = Field(
         description="budget of base and one grid point's specialists together, repeats counted"
     )
+    epochs: PositiveFloat | None = Field(
+        description="passes of a specialist over its own rows, from which the budget follows in "
+        "place of rows_seen; null: as many as rows_seen gives"
+    )
+    patience: PositiveFloat | None = Field(
+        description="passes without a better loss on validation rows after which a training "
+        "stops; the best state is kept; null: none stops early"
+    )
     base_share: float = Field(gt=0, lt=1, description="share of the budget for the base")
     buffer_rows: PositiveInt = Field(description="rows held in memory when streaming shards")
     seed: Seed = Field(description="seed of weights and order")
+
+    @property
+    def targets(self) -> list[str]:
+        """Dotted path of the user's scheduler, if there is one."""
+        return [self.schedule.target] if isinstance(self.schedule, Schedule) else []
 
 
 class _Routing(Section):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
 
-Kind = Literal["model", "transform", "encoder", "state"]
+Kind = Literal["model", "scheduler", "transform", "encoder", "state"]
 """Kinds of objects that have names; ``state`` is a type or function within a fitted encoder."""
 
 OURS = frozenset({"shoal.models.MLP", "shoal.models.ConvNet"})
@@ -151,6 +151,15 @@ def _problem(named: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
 
         if not (is_class and issubclass(named, nn.Module)):
             return f"is {what}, and a model is a class derived from torch.nn.Module"
+    elif kind == "scheduler":
+        from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+        is_one = is_class and issubclass(named, LRScheduler)
+        if not is_one or issubclass(named, ReduceLROnPlateau):
+            return (
+                f"is {what}, and a scheduler is a class derived from "
+                f"torch.optim.lr_scheduler.LRScheduler whose step takes no loss"
+            )
     elif kind == "encoder":
         if not (is_class and hasattr(named, "fit") and hasattr(named, "transform")):
             return f"is {what}, and an encoder is a class with fit and transform"

@@ -39,6 +39,7 @@ def base_fit(
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
     from shoal.formats.fitted_state import save_state
+    from shoal.partitions.held import HeldShards
     from shoal.training.budget import Budget
     from shoal.training.determinism import deterministic
     from shoal.training.fit import train_on_shards
@@ -52,13 +53,20 @@ def base_fit(
     net = build_model(model, shapes, training.seed)
     made_of = {"model": model.as_json(), "training": training.as_json()}
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
-    seen = round(training.rows_seen * training.base_share)
+    held = None if training.patience is None else HeldShards(rows, training.buffer_rows)
     training_rows = train_on_shards(
-        net, rows, training, shapes.task, ledger, rows=seen, checkpoints=checkpoints
+        net,
+        rows,
+        training,
+        shapes.task,
+        ledger,
+        rows=lambda count: Budget.of(training, count).base_rows,
+        checkpoints=checkpoints,
+        held=held,
     )
     end_helpers()
     ledger.rows_read = training_rows
-    budget = Budget(training.rows_seen, training.base_share, training_rows)
+    budget = Budget.of(training, training_rows)
     ledger.write(ledger_out)
     save_state(out, weights(net), {"budget": asdict(budget), "model": model.as_json()})
     checkpoints.remove()
@@ -107,6 +115,8 @@ class Common:
 class Slot:
     """The training of one slot from the base on its partition's rows and no others.
 
+    Where trainings stop early, the first half of the partition's validation rows says when.
+
     Rows of classes that the generation does not know are left out. A training in parts has the
     bits of one that is done at once. One that may diverge, and does, says so in its weights'
     record and ranks last.
@@ -125,11 +135,12 @@ class Slot:
         Args:
             common: What it shares with others.
             candidate: What the slot trains.
-            digest: Digest of the partition's training rows.
+            digest: Identity of the rows that the partition's specialist is made from.
             out: The weights.
             ledger_out: What the training cost.
         """
         from shoal.formats.hashing import json_hash
+        from shoal.partitions.held import HeldRows
         from shoal.partitions.reader import Index, training_rows
         from shoal.search.points import at_point
         from shoal.training.budget import Budget
@@ -143,7 +154,7 @@ class Slot:
         self.ledger = Ledger("train_specialist")
         index, shapes = Index(common.index, common.partitions), common.rows
         base, base_facts = common.start
-        rows = training_rows(index, digest)
+        rows, choosing = training_rows(index, digest)
         self.ledger.rows_read = index.rows_read
         model, training = at_point(common.model, common.training, candidate.point)
         self._net = build_model(model, shapes, training.seed)
@@ -168,6 +179,7 @@ class Slot:
                 self._checkpoints,
                 part,
                 common.costs[self.kind],
+                HeldRows(choosing),
             )
         self.lean = self._begun.lean if self._begun else None
         if self.lean is not None:

@@ -38,6 +38,7 @@ class RowStream(IterableDataset["Batch"]):
         training_rows: Rows of the training fold in all shards; where the label is read, only
             those whose class the generation knows.
         batch_size: Rows per batch: the asked-for size, or all training rows where there are fewer.
+        per_pass: Batches in which every row has come once.
         steps: Batches that an iteration yields, those before ``start`` counted.
         held: Bytes of rows that it holds before it is iterated: none.
         start: Batches that the next iteration leaves out, once; little of them is read.
@@ -75,6 +76,7 @@ class RowStream(IterableDataset["Batch"]):
         self._resident: Arrays | None = None
         self.training_rows = sum(self._counts)
         self.batch_size = min(batch_size, self.training_rows)
+        self.per_pass = -(-self.training_rows // max(1, self.batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self._seed, 0x5EED])
@@ -151,6 +153,7 @@ class MemoryRows(IterableDataset["Batch"]):
 
     Attributes:
         batch_size: Rows per batch: the asked-for size, or all rows where there are fewer.
+        per_pass: Batches in which every row has come once.
         held: Bytes of the rows.
         start: Batches that the next iteration leaves out, once.
         share: Which of how many equal shares of each batch is yielded.
@@ -172,6 +175,7 @@ class MemoryRows(IterableDataset["Batch"]):
         self._seed = seed
         self.batch_size = min(batch_size, len(arrays[0]))
         self.held = sum(array.nbytes for array in arrays)
+        self.per_pass = -(-len(arrays[0]) // max(1, self.batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self._seed, 0x5EED])

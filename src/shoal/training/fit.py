@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.settings.user_code import Calling
 from shoal.training.batches import MemoryRows, RowStream
-from shoal.training.flops import step_flops
+from shoal.training.early import EarlyStopping
+from shoal.training.flops import forward_flops, step_flops
 from shoal.training.loop import Begun, run_steps
 from shoal.training.module import trainable
 from shoal.training.processes import random_state, set_random_state, visible_devices
+from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.ledger import Ledger
     from shoal.settings.learning import Training
+    from shoal.training.early import Held
     from shoal.training.resume import Checkpoints, Part
 
 
@@ -31,12 +34,13 @@ def train_on_shards(
     task: str,
     ledger: Ledger,
     *,
-    rows: int = 0,
+    rows: int | Callable[[int], int] = 0,
     flops: float = 0,
     checkpoints: Checkpoints | None = None,
     part: Part | None = None,
+    held: Held | None = None,
 ) -> int:
-    """Train ``model`` in place on every training row, for so many rows or so many FLOPs.
+    """Train ``model`` in place on every training row, for so many rows or so many FLOPs at most.
 
     All GPUs that the job sees take part; call ``end_helpers`` before writing.
 
@@ -46,10 +50,11 @@ def train_on_shards(
         training: Loss, optimiser and order.
         task: ``classification`` or ``regression``.
         ledger: Is charged.
-        rows: Rows to see, repeats counted; or
+        rows: Rows to see, repeats counted, or a function that gives them of the training rows; or
         flops: FLOPs to spend, if above zero.
         checkpoints: The job's.
         part: The part of the training that is done now; all of it if not given.
+        held: Validation rows by which it may stop early, if the settings say so.
 
     Returns:
         Rows of the training fold.
@@ -61,13 +66,17 @@ def train_on_shards(
     batch = next(iter(stream))
     with calling(model, batch):
         cost = step_flops(module, batch)
-    steps = flops / cost if flops else rows / stream.batch_size
+        look = _look_flops(model, batch, task) if held else 0
+    seen = rows if isinstance(rows, int) else rows(stream.training_rows)
+    a_step = cost + look * len(held or ()) / stream.per_pass
+    steps = flops / a_step if flops else seen / stream.batch_size
     stream.steps = max(1, math.ceil(steps))
     own = part.steps(stream.steps) if part else stream.steps
     ledger.flops += own * cost
     ledger.rows_seen += own * stream.batch_size
+    stopping = _stopping(held, training, task, stream, stream.steps, (cost, look), ledger)
     with calling(model):
-        run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part)
+        run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part, stopping)
     stream.close()
     return stream.training_rows
 
@@ -81,8 +90,9 @@ def train_on_rows(
     ledger: Ledger,
     checkpoints: Checkpoints | None = None,
     part: Part | None = None,
+    held: Held | None = None,
 ) -> None:
-    """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows.
+    """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows, at most.
 
     Args:
         model: The user's model.
@@ -93,8 +103,9 @@ def train_on_rows(
         ledger: Is charged.
         checkpoints: The job's.
         part: The part of the training that is done now; all of it if not given.
+        held: Validation rows by which it may stop early, if the settings say so.
     """
-    begun = begin_on_rows(model, arrays, training, task, rows, ledger, checkpoints, part, {})
+    begun = begin_on_rows(model, arrays, training, task, rows, ledger, checkpoints, part, {}, held)
     with calling(model):
         begun.run()
         begun.close()
@@ -110,6 +121,7 @@ def begin_on_rows(
     checkpoints: Checkpoints | None,
     part: Part | None,
     costs: dict[Hashable, int],
+    held: Held | None = None,
 ) -> Begun:
     """A training as of :func:`train_on_rows` whose steps are yet to be done.
 
@@ -119,11 +131,12 @@ def begin_on_rows(
         training: Loss, optimiser and order.
         task: ``classification`` or ``regression``.
         rows: Rows to see, repeats counted.
-        ledger: Is charged, for all of its steps.
+        ledger: Is charged, for all of its steps; what it leaves of them comes back at its end.
         checkpoints: The job's.
         part: The part of the training that is done now; all of it if not given.
-        costs: FLOPs of a step by shape of a batch, as earlier trainings of the same kind of model
-            found them.
+        costs: FLOPs of a step by shape of a batch, and of a row, as earlier trainings of the same
+            kind of model found them.
+        held: Validation rows by which it may stop early, if the settings say so.
     """
     batch_size = min(training.batch_size, len(arrays["y"]))
     steps = max(1, math.ceil(rows / batch_size))
@@ -131,15 +144,41 @@ def begin_on_rows(
     module = trainable(model, training, task)
     own = part.steps(steps) if part else steps
     shape = (batch_size, *arrays["x"].shape[1:])
-    if shape not in costs:
+    looks = training.patience is not None
+    if shape not in costs or (looks and "row" not in costs):
         batch, draws = next(iter(stream)), random_state()
         with calling(model, batch):
             costs[shape] = step_flops(module, batch)
+            if looks:
+                costs["row"] = _look_flops(model, batch, task)
         set_random_state(draws)  # the same for all, whoever counted
     ledger.flops += own * costs[shape]
     ledger.rows_seen += own * batch_size
+    each = costs[shape], costs.get("row", 0)
+    stopping = _stopping(held, training, task, stream, steps, each, ledger)
     with calling(model):
-        return Begun(module, stream, steps, checkpoints, 1, part)
+        return Begun(module, stream, steps, checkpoints, 1, part, stopping)
+
+
+def _stopping(
+    held: Held | None,
+    training: Training,
+    task: str,
+    batches: RowStream | MemoryRows,
+    steps: int,
+    costs: tuple[int, int],
+    ledger: Ledger,
+) -> EarlyStopping | None:
+    """What ends the training early; None where the settings say nothing, or no row is held."""
+    if training.patience is None or not held:
+        return None
+    patience, per_pass, size = training.patience, batches.per_pass, batches.batch_size
+    return EarlyStopping(held, task, patience, steps, per_pass, size, costs, ledger)
+
+
+def _look_flops(model: torch.nn.Module, batch: Sequence[torch.Tensor], task: str) -> int:
+    """FLOPs of a model's answer about one row."""
+    return forward_flops(model, *(part[:1] for part in batch), call=rules(task).answer)
 
 
 def calling(model: torch.nn.Module, batch: Sequence[torch.Tensor] = ()) -> Calling:

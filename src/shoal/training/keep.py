@@ -95,14 +95,22 @@ class Keep:
         known = _head(self._slot, self._left if self.over else None)
         return known | {"batches": done, "random": draws}
 
-    def finish(self, module: torch.nn.Module, curve: list[list[float]]) -> None:
-        """Keep the weights of a training that is over, where the job has more to do for long."""
+    def finish(
+        self, module: torch.nn.Module, curve: list[list[float]], done: int | None = None
+    ) -> None:
+        """Keep the weights of a training that is over, where the job has more to do for long.
+
+        Args:
+            module: The module.
+            curve: Its learning curve.
+            done: Steps done, of a training that may have stopped early.
+        """
         slot = self._slot
         lasts = slot is not None and slot.ledger.seconds >= slot.seconds
         wish = of_first(self.told_to_end + (self.told_to_end or lasts))
         if slot and wish and not self.over:
             with suppress(ShoalError):
-                write_finished(slot.path, slot.head(), module, curve)
+                write_finished(slot.path, slot.head() | {"done": done}, module, curve)
         if wish == SAVE_AND_END:
             end()
 

@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from shoal.errors import DivergedError
 from shoal.terminal import say
 from shoal.training.adam import adamw_
 from shoal.training.keep import SAVE, end
@@ -362,7 +361,7 @@ class Lanes:
             for lane, run in live:
                 try:
                     run.add(losses[lane])
-                except DivergedError as error:
+                except Exception as error:  # its own, whatever it is
                     run.failure = error
             now = time.perf_counter()
             for _, run in live:

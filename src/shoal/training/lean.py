@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from shoal.training.batches import MemoryRows, RowStream
     from shoal.training.curve import LearningCurve
+    from shoal.training.early import EarlyStopping
     from shoal.training.keep import Keep
     from shoal.training.module import Supervised
 
@@ -123,12 +125,13 @@ class LeanRun:
     def __init__(
         self,
         module: Supervised,
-        batches: Iterable[Batch],
+        batches: RowStream | MemoryRows,
         batch_size: int,
         steps: int,
         keep: Keep,
         curve: LearningCurve,
         begun: Mapping[str, Any] | None,
+        stopping: EarlyStopping | None = None,
     ) -> None:
         """Begin, or go on.
 
@@ -140,6 +143,7 @@ class LeanRun:
             keep: Says when to save.
             curve: Gets the losses.
             begun: State from which the training goes on.
+            stopping: Ends it early, at its best state.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.to(self._device)
@@ -154,13 +158,17 @@ class LeanRun:
         self.seconds = 0.0
         self.since: float | None = None
         self._batches = iter(batches)
+        self._per_pass = batches.per_pass
         self._steps = steps
         self._curve = curve
+        self._stopping = stopping
         if begun:
             self.done = begun["shoal"]["batches"]
             module.load_state_dict(begun["state"])
             self.row.load(begun["optimizer"])
             curve.load_state_dict(begun["curve"])
+            if stopping:
+                stopping.load_state_dict(begun["stopping"])
             set_random_state(begun["shoal"]["random"])
         self.random = random_state()
 
@@ -187,7 +195,8 @@ class LeanRun:
         Where a part of the training ends here, its state is saved. Until :meth:`add` it is the same
         batch.
         """
-        if self.ahead is None and self.failure is None and not self.keep.over:
+        is_over = self.keep.over or (self._stopping is not None and self._stopping.over)
+        if self.ahead is None and self.failure is None and not is_over:
             batch = next(self._batches, None)
             if batch is not None and not self.keep.ends_part(self.done, self.save):
                 self.ahead = tuple(part.to(self._device) for part in batch)
@@ -203,10 +212,11 @@ class LeanRun:
     @property
     def rates(self) -> tuple[float, float]:
         """Learning rate and weight decay of the next step."""
-        return self.module.rate(self.done, self._steps), self.module.weight_decay
+        rate = self.module.rate(self.done, self._steps, self._per_pass)
+        return rate, self.module.weight_decay
 
     def add(self, loss: float) -> None:
-        """Count a step and its loss.
+        """Count a step and its loss, and look at validation rows if it is time.
 
         Raises:
             DivergedError: It is not finite.
@@ -214,6 +224,10 @@ class LeanRun:
         self.ahead = None
         self.done += 1
         self._curve.add(self.done, loss)
+        if self._stopping and self._stopping.is_due(self.done):
+            if self.fetch is not None:
+                self.fetch()
+            self._stopping.look(self.module, self.module.model, self.done)
 
     def save(self, path: Path) -> None:
         """Write the state, with which another process goes on."""
@@ -223,10 +237,14 @@ class LeanRun:
             draws = self.random
         content = {"shoal": self.keep.head(self.done, draws), "state": self.module.state_dict()}
         content |= {"optimizer": self.row.state(), "curve": self._curve.state_dict()}
+        if self._stopping:
+            content["stopping"] = self._stopping.state_dict()
         write_checkpoint(path, content)
 
     def finish(self) -> None:
         """Leave the trained module on the CPU, with parameters of its own."""
         self.row.release()
         self.module.cpu()
-        self.keep.finish(self.module, self._curve.points)
+        if self._stopping:
+            self._stopping.restore(self.module)
+        self.keep.finish(self.module, self._curve.points, self.done)

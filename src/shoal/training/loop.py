@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from shoal.training.batches import MemoryRows, RowStream
+    from shoal.training.early import EarlyStopping
     from shoal.training.resume import Checkpoints, Part
 
 
@@ -31,8 +32,9 @@ def run_steps(
     checkpoints: Checkpoints | None = None,
     devices: int = 1,
     part: Part | None = None,
+    stopping: EarlyStopping | None = None,
 ) -> None:
-    """Train ``module`` in place for ``steps`` optimiser steps, on a GPU where there is one.
+    """Train ``module`` in place for ``steps`` optimiser steps at most, on a GPU if there is one.
 
     A plain module on one device trains in :mod:`shoal.training.lean`, everything else in
     Lightning, which is imported then; see :func:`shoal.training.module.is_lean`.
@@ -52,12 +54,13 @@ def run_steps(
         checkpoints: The job's; none are kept without.
         devices: Devices at most; as many take part as a batch has equal shares.
         part: The part of the training that is done now; all of it if not given.
+        stopping: Ends it early, at its best state; there are no parts then.
 
     Raises:
         DivergedError: The loss is not finite; the message names the step.
         SystemExit: The process was told to end.
     """
-    training = Begun(module, batches, steps, checkpoints, devices, part)
+    training = Begun(module, batches, steps, checkpoints, devices, part, stopping)
     training.run()
     training.close()
 
@@ -77,6 +80,7 @@ class Begun:
         checkpoints: Checkpoints | None,
         devices: int,
         part: Part | None,
+        stopping: EarlyStopping | None = None,
     ) -> None:
         """Find what was kept of it; see :func:`run_steps`."""
         module.train()
@@ -85,6 +89,7 @@ class Begun:
         self._steps = steps
         self._devices = sharing(batches.batch_size, devices)
         self._part = part
+        self._stopping = stopping
         self.lean: LeanRun | None = None
         plain = module if is_lean(module, self._devices) else None
         stop = part.stop(steps) if part else steps
@@ -97,6 +102,8 @@ class Begun:
         # The state of a part holds no times, so that it is the same whenever it is made.
         ledger = slot.ledger if slot and not part else None
         named = module.model if isinstance(module, Supervised) else module
+        if stopping and begun is None:
+            stopping.look(module, named, 0)
         self._curve = LearningCurve(type(named).__name__, steps, ledger)
         self._is_whole = part is not None and stop == steps
         self._over = bool(begun and "finished" in begun)
@@ -109,7 +116,7 @@ class Begun:
         self._keep = Keep(slot, stop, part.left if part and stop < steps else None)
         if plain is not None:
             self.lean = LeanRun(
-                plain, batches, batches.batch_size, steps, self._keep, self._curve, begun
+                plain, batches, batches.batch_size, steps, self._keep, self._curve, begun, stopping
             )
             self.lean.held = batches.held
 
@@ -117,6 +124,8 @@ class Begun:
         self._module.load_state_dict(finished["finished"])
         set_random_state(finished["shoal"]["random"])
         self._curve.points = finished["shoal"]["learning_curve"]
+        if self._stopping:
+            self._stopping.done = finished["shoal"]["done"]
 
     def run(self) -> None:
         """Do the steps that are left."""
@@ -135,10 +144,13 @@ class Begun:
             self._curve,
             self._devices,
             self._resumed,
+            self._stopping,
         )
 
     def close(self) -> None:
-        """Hand the curve to the ledger, and the state to the next part."""
+        """Hand curve and cost to the ledger, and the state to the next part."""
+        if self._stopping:
+            self._stopping.settle()
         if self._slot:
             self._slot.ledger.learning_curves.append(self._curve.points)
         if self._part and self._is_whole:

@@ -150,7 +150,7 @@ def predict(
     """A model's answer about each row, bit for bit the same in any batch.
 
     Args:
-        module: The model, in evaluation mode during the call.
+        module: The model, in evaluation mode during the call and after it; on any device.
         x: Encoded rows ``(rows, …)``.
         task: ``classification``, ``regression`` or ``own``.
         y: Their labels, at which a model with a loss of its own looks.
@@ -205,6 +205,7 @@ def _in_blocks(
     with torch.no_grad():
         for (module, places), rows, begin in zip(parts, counts, begins, strict=False):
             call = call_of(_forward(module))
+            device = next((value.device for value in module.parameters()), torch.device("cpu"))
             for start in range(0, max(1, rows), BLOCK_ROWS):
                 count = min(BLOCK_ROWS, rows - start)
                 some = slice(start, start + count)
@@ -215,7 +216,7 @@ def _in_blocks(
                         array.take(places[some], axis=0, out=block[:count], mode="clip")
                     if count < BLOCK_ROWS:
                         block[count:] = 0
-                output = call(inputs[0], inputs[1]).numpy(force=True)
+                output = call(*(tensor.to(device) for tensor in inputs)).numpy(force=True)
                 if answers is None:
                     answers = np.empty((begins[-1], *output.shape[1:]), dtype=output.dtype)
                 answers[begin + start : begin + start + BLOCK_ROWS] = output

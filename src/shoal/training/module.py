@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 import torch
 
+from shoal.training.schedule import rate_of
 from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Supervised(torch.nn.Module):
-    """A plain module with a loss; AdamW trains it at a learning rate that falls to zero.
+    """A plain module with a loss; AdamW trains it at the rate that the settings' schedule says.
 
     The loss is one of the settings', or the mean of what the module says itself for each row.
 
@@ -35,7 +35,7 @@ class Supervised(torch.nn.Module):
         self.model = model
         self.weight_decay = training.weight_decay
         self._loss = None if loss is None else _LOSSES[loss]
-        self._lr = training.lr
+        self._training = training
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Loss of one batch."""
@@ -47,9 +47,9 @@ class Supervised(torch.nn.Module):
         """Loss of one batch."""
         return self.forward(*batch)
 
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate of a step: half a cosine over all of them."""
-        return self._lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+    def rate(self, step: int, steps: int, per_pass: int) -> float:
+        """Learning rate of a step; see :func:`shoal.training.schedule.rate_of`."""
+        return rate_of(self._training, step, steps, per_pass)
 
 
 def _cross_entropy(output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Steps of a LightningModule, of a module on several devices, and of what the lean loop leaves.
 
 Everything beside the steps is a callback of Lightning's: :class:`_Keep` saves the state,
-:class:`_Curve` keeps the losses, :func:`lightning_steps` lists them. A callback with
+:class:`_Curve` keeps the losses, :class:`_Stop` ends a training early, :class:`_Passes` steps
+schedules that a module steps by epoch; :func:`lightning_steps` lists them. A callback with
 ``state_dict`` and ``load_state_dict`` goes on from a checkpoint as the training does.
 """
 
@@ -21,6 +22,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from shoal.errors import ModelError
 from shoal.formats.checkpoint import read_checkpoint, write_checkpoint
@@ -36,8 +38,13 @@ from shoal.training.processes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytorch_lightning.loops.progress import _ReadyCompletedTracker
+
     from shoal.training.batches import MemoryRows, RowStream
     from shoal.training.curve import LearningCurve
+    from shoal.training.early import EarlyStopping
     from shoal.training.keep import Keep
     from shoal.training.processes import RandomState
 
@@ -75,22 +82,23 @@ class SafetensorsIO(CheckpointIO):
 class _Wrapped(pl.LightningModule):
     """A plain module with its loss, as the lean loop trains it."""
 
-    def __init__(self, module: Supervised) -> None:
+    def __init__(self, module: Supervised, per_pass: int) -> None:
         super().__init__()
         self.module = module
+        self._per_pass = per_pass
 
     def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
         """Loss of one batch."""
         return self.module.training_step(batch)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union
-        """AdamW whose rate falls to zero over the planned steps."""
+        """AdamW at the rates of the settings' schedule."""
         steps = int(self.trainer.estimated_stepping_batches)
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=1.0, weight_decay=self.module.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.module.rate(step, steps)
+            optimizer, lambda step: self.module.rate(step, steps, self._per_pass)
         )
         return {
             "optimizer": optimizer,
@@ -129,8 +137,75 @@ class _Curve(pl.Callback):
         self._curve.load_state_dict(state_dict)
 
 
-class _PartIsOverError(Exception):
-    """A part of the training has ended."""
+class _IsOverError(Exception):
+    """The training ends before its steps are done: a part of it has, or it stops early."""
+
+
+class _Passes(pl.Callback):
+    """Steps schedules by epoch after each pass over the rows; to Lightning all is one epoch."""
+
+    def __init__(self, per_pass: int) -> None:
+        self._per_pass = per_pass
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        for scheduler, _ in _by_epoch(trainer, module):
+            if isinstance(scheduler, ReduceLROnPlateau):
+                raise ModelError(
+                    f"{type(module).__name__}: configure_optimizers returns a "
+                    f"{type(scheduler).__name__} that steps once per epoch by a metric, but none "
+                    f"is logged; return a scheduler that steps without one"
+                )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, *_: object
+    ) -> None:
+        passes, rest = divmod(_batches(trainer).ready, self._per_pass)
+        for scheduler, frequency in () if rest else _by_epoch(trainer, module):
+            if passes % frequency == 0:
+                scheduler.step()
+
+
+def _by_epoch(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[tuple[Any, int]]:
+    """Schedulers that step by epoch, and after how many epochs."""
+    for config in trainer.lr_scheduler_configs if module.automatic_optimization else ():
+        if config.interval != "step":
+            yield config.scheduler, config.frequency
+
+
+def _batches(trainer: pl.Trainer) -> _ReadyCompletedTracker:
+    """How many batches have begun and are over."""
+    return trainer.fit_loop.epoch_loop.batch_progress.current
+
+
+class _Stop(pl.Callback):
+    """Looks at validation rows before the step after each pass; all that a module does is done."""
+
+    def __init__(self, stopping: EarlyStopping, module: Supervised | pl.LightningModule) -> None:
+        self._stopping = stopping
+        self._module = module
+        self._answering = module.model if isinstance(module, Supervised) else module
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        done = _batches(trainer).completed
+        if not self._stopping.is_due(done):
+            return
+        self._stopping.look(self._module, self._answering, done)
+        # The first process decides for all: sums may differ between devices.
+        if of_first(int(self._stopping.over)):
+            raise _IsOverError
+
+    def on_train_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        done = _batches(trainer).completed
+        if done > self._stopping.done:
+            self._stopping.look(self._module, self._answering, done)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, for a checkpoint."""
+        return self._stopping.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._stopping.load_state_dict(state_dict)
 
 
 class _Keep(pl.Callback):
@@ -140,8 +215,7 @@ class _Keep(pl.Callback):
         self._keep = keep
         self._random: RandomState | None = None
 
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        _refuse_schedules_by_epoch(trainer, module)
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         # In place of Lightning's handler, after which nothing could be saved exactly. When the
         # training ends, Lightning puts back what was there before.
         if self._keep.has_slot and threading.current_thread() is threading.main_thread():
@@ -159,40 +233,25 @@ class _Keep(pl.Callback):
         def save(path: Path) -> None:
             trainer.save_checkpoint(path, weights_only=False)
 
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        if self._keep.ends_part(progress.current.completed, save):
-            raise _PartIsOverError
+        if self._keep.ends_part(_batches(trainer).completed, save):
+            raise _IsOverError
         wish = self._keep.wish()
         if rank_and_count() != ALONE:
             wish = of_first(wish)
         # Lightning would not go on from before the last step; but then it is soon over.
-        if not progress.is_last_batch:
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._keep.act(wish, save)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, _: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        done = _batches(trainer).completed
         checkpoint["shoal"] = self._keep.head(done, random_state())
 
     def on_load_checkpoint(
         self, _: pl.Trainer, __: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._random = checkpoint["shoal"]["random"]
-
-
-def _refuse_schedules_by_epoch(trainer: pl.Trainer, module: pl.LightningModule) -> None:
-    """Refuse a schedule that steps by epoch: a training is one epoch, so it would do nothing."""
-    if not module.automatic_optimization:
-        return
-    for config in trainer.lr_scheduler_configs:
-        if config.interval != "step":
-            raise ModelError(
-                f"{type(module).__name__}: configure_optimizers returns a "
-                f"{type(config.scheduler).__name__} that steps once per epoch, but a training is "
-                f'one epoch; let it step with the optimiser: {{"optimizer": optimizer, '
-                f'"lr_scheduler": {{"scheduler": scheduler, "interval": "step"}}}}'
-            )
 
 
 def lightning_steps(
@@ -203,6 +262,7 @@ def lightning_steps(
     curve: LearningCurve,
     devices: int,
     resumed: Path | None,
+    stopping: EarlyStopping | None = None,
 ) -> None:
     """Train a module in place.
 
@@ -214,6 +274,7 @@ def lightning_steps(
         curve: Gets the losses.
         devices: Each takes an equal share of every batch.
         resumed: File of the state from which the training goes on.
+        stopping: Ends it early, at its best state.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -221,10 +282,16 @@ def lightning_steps(
     """
     if devices > 1:
         batches.share = (rank(), devices)
-    trainer = _trainer(steps, devices, [_Keep(keep), _Curve(curve)])
-    _fit(trainer, module if is_lightning(module) else _Wrapped(module), batches, resumed)
+    per_pass = batches.per_pass
+    own = module if is_lightning(module) else _Wrapped(module, per_pass)
+    callbacks: list[pl.Callback] = [_Keep(keep), _Curve(curve), _Passes(per_pass)]
+    if stopping:
+        callbacks.insert(0, _Stop(stopping, module))
+    _fit(_trainer(steps, devices, callbacks), own, batches, resumed)
     module.cpu()
-    keep.finish(module, curve.points)
+    if stopping:
+        stopping.restore(module)
+    keep.finish(module, curve.points, stopping.done if stopping else None)
 
 
 def _fit(
@@ -247,7 +314,7 @@ def _fit(
             trainer.fit(module, loader, ckpt_path=resumed)
         except SIGTERMException:  # where no handler of ours is, or not yet
             end()
-        except _PartIsOverError:
+        except _IsOverError:
             pass
 
 

@@ -58,7 +58,11 @@ class Waiting(TypedDict):
 
 
 class PartitionEntry(TypedDict):
-    """A partition of the index."""
+    """A partition of the index; ``specialist`` is a digest of the rows that one is made from.
+
+    Those are its training rows and, where trainings stop early, the choosing half of its
+    validation rows.
+    """
 
     partition: int
     rows: Counts
@@ -84,6 +88,7 @@ class PartitionIndex(Artifact):
     untrained_rows: Counts
     unknown_labels: int
     stores: str
+    stops_early: NotRequired[bool]
     unassigned: NotRequired[Unassigned]
     lineage: NotRequired[str]
 
@@ -146,12 +151,21 @@ class AskedRows(TypedDict):
     places: list[list[int]]
 
 
+class ChoosingRows(TypedDict):
+    """A shard's validation rows of one partition by which grid points are chosen."""
+
+    partition: int
+    rows: int
+    sum: str
+
+
 class Summary(Artifact):
     """Counts of a shard, which ``assign`` writes."""
 
     shard: str
     groups: list[Group]
     asked: list[AskedRows]
+    choosing: list[ChoosingRows]
     unknown_labels: int
 
 

@@ -92,7 +92,10 @@ class Worst(TypedDict):
 
 
 class Scores(TypedDict):
-    """A contender on the test rows."""
+    """A contender on the test rows.
+
+    Where trainings stop early, ``train_flops_at_most`` is what making it might have cost.
+    """
 
     score: float
     scores: NotRequired[dict[str, float | None]]
@@ -100,6 +103,7 @@ class Scores(TypedDict):
     calibration_error: float | None
     worst_partition: Worst | None
     train_flops: float
+    train_flops_at_most: NotRequired[float]
     inference_flops_per_row: float
 
 

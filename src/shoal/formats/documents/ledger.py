@@ -21,9 +21,10 @@ class Artifact(TypedDict):
 
 
 class Flops(Artifact):
-    """FLOPs that a job computed."""
+    """FLOPs that a job computed, and those that trainings which stopped early left over."""
 
     flops: float
+    unspent: NotRequired[float]
     detail: NotRequired[dict[str, float]]
 
 

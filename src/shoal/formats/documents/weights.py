@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
 
 from shoal.formats.documents.choice import Point
@@ -18,6 +18,7 @@ class BudgetFacts(TypedDict):
     rows_seen: NonNegativeInt
     base_share: Share
     training_rows: PositiveInt
+    epochs: NotRequired[PositiveFloat | None]
 
 
 class BaseFacts(TypedDict):

@@ -43,7 +43,7 @@ def check_assignment(job: Job, evidence: Evidence) -> None:
     if content["store"] != evidence.hash(rows):
         problem = f"is not the store that {summary} counts"
         evidence.blame(rows, problem, evidence.remedy(job))
-    elif {name: content[name] for name in ("groups", "asked")} != _counted(rows):
+    elif any(content[name] != counted for name, counted in _counted(rows).items()):
         evidence.blame(summary, "does not count the rows of its store", evidence.remedy(job))
 
 
@@ -150,16 +150,26 @@ def check_published(job: Job, evidence: Evidence) -> None:
 
 
 def _counted(rows: Path) -> dict[str, Any]:
-    """A row store's groups, and the rows of each runner-up, counted again."""
+    """A row store's groups, rows of each runner-up and rows that choose, counted again."""
+    import numpy as np
+
+    from shoal.formats.kinds import VALIDATION
     from shoal.formats.row_store import ShardRows
-    from shoal.partitions.grouping import asked, groups
+    from shoal.formats.units import UNIT
+    from shoal.partitions.grouping import asked, choosing, groups
+    from shoal.partitions.index import UNASSIGNED
+    from shoal.partitions.reader import halves
 
     with ShardRows(rows) as store:
         names = ("partition", "fold", "hash", "runner_up")
         partition, fold, hashes, runner_up = (store.read(name) for name in names)
+        held = np.flatnonzero((fold == VALIDATION) & (partition != UNASSIGNED))
+        half = halves({name: store.read(name)[held] for name in store.names(("key", UNIT))})
+    first = held[half == 0]
     return {
         "groups": groups(partition, fold, hashes),
         "asked": asked(runner_up, fold, hashes),
+        "choosing": choosing(partition[first], hashes[first]),
     }
 
 

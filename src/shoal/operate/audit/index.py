@@ -69,7 +69,10 @@ def _merged(evidence: Evidence) -> tuple[dict[str, Any], dict[int, Any]] | None:
         return None
     contents = [evidence.content(path) for path in paths]
     partitions = load_assigner(assigner).partitions
-    index, members = merge_summaries(contents, partitions, cluster.min_rows, layout.fits["cluster"])
+    stops_early = evidence.plan.settings.train_specialists.patience is not None
+    index, members = merge_summaries(
+        contents, partitions, cluster.min_rows, layout.fits["cluster"], stops_early=stops_early
+    )
     stores = layout.file("assign.rows", shard="any").parent
     index["stores"] = os.path.relpath(stores, layout.index.parent)
     return index, members
@@ -113,8 +116,9 @@ def _has_waited(entry: PlannedEntry, evidence: Evidence) -> bool:
     except ShoalError:
         return False
     return any(
-        (old["partition"], old["digests"]["train"]) == (entry["partition"], entry["specialist"])
+        (old["partition"], old["specialist"]) == (entry["partition"], entry["specialist"])
         for old in entries
+        if "waiting" not in old
     )
 
 

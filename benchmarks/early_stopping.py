@@ -1,0 +1,144 @@
+"""Tables with grouped rows: does early stopping beat a constant answer where whole budgets do not?
+
+    python -m benchmarks.early_stopping --data FOLDER --work FOLDER [--seeds 1]
+
+Two tables, split by group: a generated one of 40 groups with an offset each, 150 rows per group,
+and the hours of `bike_hour.csv.gz` from the data folder, whose groups are days. Each is run with a
+budget of about 70 passes, 50 of them of specialists, once to its end and once with early stopping.
+Prints for each run the verdict, scores, the interval of the best contender against the constant
+answer, by group, and training FLOPs with the share of their cap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).parents[1]
+GROUPS, ROWS, FEATURES = 40, 150, 4
+ARMS = {
+    "whole": [],
+    "early": ["train_specialists.patience=5", "train_specialists.schedule=constant"],
+}
+GENERATED = """\
+# @package _global_
+name: offsets
+sources:
+  folder: data/offsets
+  files: ["*.csv"]
+  task: regression
+  columns: {id: id, group: group, y: label}
+split: {method: group, fractions: {train: 0.5, validation: 0.25, test: 0.25}}
+cluster: {partitions: 4}
+model: {width: 64}
+train_specialists: {epochs: 50}
+evaluate: {bootstrap: 2000}
+grid: {}
+"""
+BIKES = """\
+# @package _global_
+name: bikes
+sources:
+  folder: data/bikes
+  files: ["*.csv.gz"]
+  task: regression
+  columns: {instant: id, dteday: group, casual: ignore, registered: ignore, cnt: label}
+split: {method: group}
+cluster: {partitions: 4}
+model: {width: 64}
+train_specialists: {epochs: 50}
+evaluate: {bootstrap: 2000}
+grid: {}
+"""
+EXPERIMENTS = {"offsets": GENERATED, "bikes": BIKES}
+
+
+def offsets(seed: int) -> pd.DataFrame:
+    """Rows of groups: a weak rule that all share, an offset per group, and what tells groups apart.
+
+    A model can learn offsets by heart from the features that only tell groups apart, which is of no
+    use in other groups.
+    """
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(GROUPS), ROWS)
+    x = rng.normal(size=(GROUPS * ROWS, FEATURES))
+    told = rng.normal(size=(GROUPS, FEATURES))[group] + 0.1 * rng.normal(size=x.shape)
+    y = 0.5 * x[:, 0] + rng.normal(size=GROUPS)[group] + 0.5 * rng.normal(size=len(x))
+    columns = {f"x{n}": x[:, n] for n in range(FEATURES)}
+    columns |= {f"z{n}": told[:, n] for n in range(FEATURES)}
+    names = {"id": [f"r{n}" for n in range(len(x))], "group": [f"g{n}" for n in group]}
+    return pd.DataFrame(names | columns | {"y": y}).round(4)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of bike_hour.csv.gz")
+    parser.add_argument("--work", type=Path, required=True, help="experiments run here")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
+    asked = parser.parse_args()
+    rows = []
+    for seed in range(asked.seeds):
+        for name in asked.only:
+            for arm in ARMS:
+                folder = asked.work.absolute() / f"{name}-{arm}-{seed}"
+                rows.append(
+                    {
+                        "table": name,
+                        "arm": arm,
+                        "seed": seed,
+                        **run(folder, name, arm, seed, asked.data),
+                    }
+                )
+                print(json.dumps(rows[-1]), flush=True)
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def run(folder: Path, name: str, arm: str, seed: int, data: Path) -> dict[str, Any]:
+    """Numbers of an experiment, which runs unless it is there."""
+    if not folder.exists():
+        set_up(folder, name, seed, data)
+    results = folder / "results" / name / "metrics.json"
+    if not results.exists():
+        overrides = ", ".join([*ARMS[arm], f"seed={seed}"])
+        command = ["snakemake", "-c", "1", "--scheduler", "greedy", "--quiet", "all"]
+        config = ["--config", f"experiment={name}", f"overrides=[{overrides}]"]
+        subprocess.run([*command, *config], cwd=folder, check=True)
+    metrics = json.loads(results.read_text())
+    found: dict[str, Any] = {"verdict": metrics["verdict"], "sentence": metrics["sentence"]}
+    found |= {each: metrics["against_constant"][each] for each in ("contender", "low", "high")}
+    for each in ("pool_top1", "ungated", "generalist", "constant"):
+        found[each] = metrics[each]["score"]
+    for each in ("ungated", "generalist"):
+        spent = metrics[each]["train_flops"]
+        most = metrics[each].get("train_flops_at_most", spent)
+        found |= {f"{each} flops": spent, f"{each} share": spent / most}
+    return found
+
+
+def set_up(folder: Path, name: str, seed: int, data: Path) -> None:
+    """Configuration and source file."""
+    (folder / "config" / "experiment").mkdir(parents=True)
+    for each in ("Snakefile", "workflow", "envs", "profiles", "examples"):
+        (folder / each).symlink_to(ROOT / each)
+    for path in (ROOT / "config").iterdir():
+        if path.name != "experiment":
+            (folder / "config" / path.name).symlink_to(path)
+    (folder / "config" / "experiment" / f"{name}.yaml").write_text(EXPERIMENTS[name])
+    source = folder / "data" / name
+    source.mkdir(parents=True)
+    if name == "offsets":
+        offsets(seed).to_csv(source / "offsets.csv", index=False)
+    else:
+        (source / "bike_hour.csv.gz").symlink_to(data.absolute() / "bike_hour.csv.gz")
+
+
+if __name__ == "__main__":
+    main()
