@@ -50,7 +50,7 @@ rule train_specialist:
 
 
 rule train_pack:
-    """Train several slots of one step in one process, one after the other, each as if alone."""
+    """Train several slots of one step in one process, each as if alone."""
     input:
         unpack(plans.inputs("train_pack")),
     output:
