@@ -25,7 +25,7 @@ ASKED = {"ask"} | GATED
 POOLED = {"router", "drift"} | ASKED
 CHOSEN = {"choices"} | POOLED
 TRAINED = {"specialists"} | CHOSEN
-CLUSTERED = {"cluster", "sample"} | TRAINED
+CLUSTERED = {"cluster", "index", "sample"} | TRAINED
 ENCODED = {"encode", "content"} | CLUSTERED
 TRANSFORMED = {"transform"} | ENCODED
 EVERYTHING = {"split", "check"} | TRANSFORMED
@@ -59,6 +59,7 @@ def changed(before, after):
         ("cluster.partitions=3", {"cluster"}, CLUSTERED),
         ("model.width=4", {"base"}, TRAINED),
         ("train_specialists.lr=0.5", {"base"}, TRAINED),
+        ("train_specialists.patience=3", {"base"}, {"index"} | TRAINED),
         ("grid.lr=[0.001]", set(), CHOSEN),
         ("train_router.temperature=0.3", set(), POOLED),
         ("gate.confidence=0.9", set(), GATED),
@@ -166,7 +167,7 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
         ("split", (EVERYTHING - TRAINED - {"content"}) | {"drift"}),
         ("transform", (TRANSFORMED - TRAINED) | {"drift"}),
         ("encode", (ENCODED - TRAINED) | {"drift"}),
-        ("cluster", {"cluster", "sample", "drift"}),
+        ("cluster", {"cluster", "index", "sample", "drift"}),
         ("specialists", TRAINED),
         ("choices", {"search"} | CHOSEN),
         ("router", POOLED - {"ask", "gate"}),  # the gate fits routers of its own
