@@ -121,7 +121,7 @@ def test_the_loss_of_a_row_is_what_the_model_says_of_it_and_its_labels():
         own = net.row_losses((torch.from_numpy(x), torch.from_numpy(y)))
     assert losses == pytest.approx(own.numpy(), rel=1e-5)
     assert (np.concatenate(parts)[:, 0] == losses).all()
-    assert (predict(net, x, "own", places, y)[:, 0] == losses[places]).all()
+    assert (predict(net, x[places], "own", y[places])[:, 0] == losses[places]).all()
     assert answer_flops(net, SURVIVAL) == 2 * 3
 
 
