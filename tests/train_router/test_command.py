@@ -75,7 +75,7 @@ def test_routers_that_learn_take_rows_that_chose_no_grid_point(index: Index, fit
         method="knn", neighbours=3, atom_weight=0.5, loss_temperature=1, fit_rows=fit_rows,
         top_k=1, temperature=1, fallback_quantile=0.9, seed=3,
     )  # fmt: skip
-    rows = index.gather(range(4), "validation", ("x", "y", "key", "embedding", "partition"))
+    rows = index.gather(range(4), "validation", ("x", "y", "key", "partition"))
     second = np.flatnonzero(halves(rows) == 1)
     draws = uniform(rows["key"][second], 3, "router")
     wanted = np.sort(second[np.argsort(draws)[:fit_rows]])
@@ -83,5 +83,5 @@ def test_routers_that_learn_take_rows_that_chose_no_grid_point(index: Index, fit
     found = routing_rows(index, settings)
 
     assert len(second) > 40
-    for name in ("x", "y", "embedding", "partition"):
+    for name in ("x", "y", "partition"):
         np.testing.assert_array_equal(found[name], rows[name][wanted])
