@@ -275,6 +275,7 @@ class Baselines:
                     )
                     owners[training] = number, slot
                     yield slot.kind, training
+                del rows  # before the next are read
                 if not own:
                     search.judge({}, ())
 

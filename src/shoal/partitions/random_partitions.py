@@ -88,12 +88,14 @@ class RandomRows:
         return in_canonical_order({name: records[name] for name in self._type.names or ()})
 
     def _records(self, group: int) -> NDArray[Any]:
-        parts, start = [np.empty(0, self._type)], 0
+        records = np.empty(sum(int(counts[group]) for counts in self._counts), self._type)
+        start = done = 0
         for counts in self._counts:
             self._file.seek((start + int(counts[:group].sum())) * self._type.itemsize)
-            parts.append(np.fromfile(self._file, self._type, int(counts[group])))
-            start += int(counts.sum())
-        return np.concatenate(parts)
+            found = np.fromfile(self._file, self._type, int(counts[group]))
+            records[done : done + len(found)] = found
+            start, done = start + int(counts.sum()), done + len(found)
+        return records
 
     def _spread(self, rows: Arrays) -> None:
         """Append rows, ordered by partition and fold."""
