@@ -169,7 +169,7 @@ def _stopping(
     costs: tuple[int, int],
     ledger: Ledger,
 ) -> EarlyStopping | None:
-    """What ends the training early; None where the settings say nothing, or no row is held."""
+    """Early stopping of the training; None where the settings say nothing, or no row is held."""
     if training.patience is None or not held:
         return None
     patience, per_pass, size = training.patience, batches.per_pass, batches.batch_size
