@@ -242,7 +242,8 @@ class LeanRun:
         write_checkpoint(path, content)
 
     def finish(self) -> None:
-        """Leave the trained module on the CPU, with parameters of its own."""
+        """Leave the trained module on the CPU, with parameters of its own, and no rows."""
+        self._batches = iter(())
         self.row.release()
         self.module.cpu()
         if self._stopping:

@@ -148,7 +148,8 @@ class Begun:
         )
 
     def close(self) -> None:
-        """Hand curve and cost to the ledger, and the state to the next part."""
+        """Hand curve and cost to the ledger, and the state to the next part; drop the rows."""
+        del self._batches
         if self._stopping:
             self._stopping.settle()
         if self._slot:
