@@ -57,6 +57,7 @@ SECOND = -3
 """Number of another generalist."""
 TRAINING = {
     "loss": "auto",
+    "class_weights": None,
     "lr": 0.003,
     "schedule": "cosine",
     "warm_up": 0.0,
@@ -170,7 +171,7 @@ def trained(dataset: str, seed: int) -> Run:
             load_weights(net, start)
         some = {"x": x[rows], "y": y[rows]}
         settings = training.model_copy(update={"seed": own})
-        train_on_rows(net, some, settings, task, seen, ledger)
+        train_on_rows(net, some, settings, shapes, seen, ledger)
         return net
 
     all_rows = np.arange(fit)

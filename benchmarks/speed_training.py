@@ -38,6 +38,7 @@ import torch
 
 from shoal.formats.fitted_state import save_state
 from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
 from shoal.models import MLP, ConvNet
 from shoal.settings.learning import Training
 from shoal.training.batches import MemoryRows
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 FEW = (8, 10, 12, 15)
 RATES = (0.001, 0.003)
 MANY, MANY_ROWS, PASSES = 1000, 1000, 10
+SHAPES = Shapes([1], 2, "classification", ["a", "b"], 1, ["x"], [])
 
 
 class Setting(NamedTuple):
@@ -93,6 +95,7 @@ class Setting(NamedTuple):
         """Settings of one model: every second one has another rate."""
         return Training(
             loss="auto",
+            class_weights=None,
             lr=RATES[number % 2],
             weight_decay=0.01,
             batch_size=self.batch,
@@ -111,8 +114,9 @@ class Setting(NamedTuple):
         torch.manual_seed(0)
         net, ledger = self.build(), Ledger("benchmark")
         arrays, training = self.arrays(number), self.training(number)
-        task = "classification"
-        return begin_on_rows(net, arrays, training, task, self.seen, ledger, None, None, costs), net
+        return begin_on_rows(
+            net, arrays, training, SHAPES, self.seen, ledger, None, None, costs
+        ), net
 
 
 def by_lightning(setting: Setting, number: int) -> None:
@@ -120,7 +124,7 @@ def by_lightning(setting: Setting, number: int) -> None:
     from shoal.training.with_lightning import lightning_steps
 
     torch.manual_seed(0)
-    module = trainable(setting.build(), setting.training(number), "classification")
+    module = trainable(setting.build(), setting.training(number), SHAPES)
     steps = -(-setting.seen // setting.batch)
     rows = MemoryRows(tuple(setting.arrays(number).values()), setting.batch, steps, 0)
     step_flops(module, next(iter(rows)))

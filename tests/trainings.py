@@ -19,6 +19,7 @@ from shoal.formats.fitted_state import save_state
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import RowArray, write_rows
+from shoal.formats.shapes import Shapes
 from shoal.models import MLP
 from shoal.partitions.held import HeldRows, HeldShards
 from shoal.settings.discovery import SCARF, VICReg
@@ -37,6 +38,7 @@ STEPS = 40
 BATCH = 16
 TRAINING = Training(
     loss="auto",
+    class_weights=None,
     lr=0.01,
     weight_decay=0.1,
     batch_size=BATCH,
@@ -49,6 +51,10 @@ TRAINING = Training(
     buffer_rows=BATCH,
     seed=0,
 )
+CLASSES = Shapes([4], 2, "classification", ["a", "b"], 1, [*"abcd"], [])
+NUMBERS = Shapes([4], 1, "regression", None, 1, [*"abcd"], [])
+OWN = Shapes([4], 0, "own", None, 1, [*"abcd"], [])
+"""Facts of which trainings ask for task and classes alone."""
 EARLY = TRAINING.model_copy(update={"patience": 2.0, "lr": 0.03, "schedule": "constant"})
 EARLY_ENDS = 14
 """Steps that the early trainings do, two passes, as nothing that they learn helps."""
@@ -175,7 +181,7 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         paths = shards(folder, kind == "vicreg")
         return fit_neural(settings, paths, shape, ledger, checkpoints).state()[0]
     if kind in ("stream", "early stream"):
-        net, settings, task = Plain(), TRAINING, "classification"
+        net, settings, shapes = Plain(), TRAINING, CLASSES
         paths, stops = shards(folder), None
         if kind == "early stream":
             net = MLP(4, 2, 8, 1)  # the same on several devices, as it draws nothing
@@ -184,32 +190,34 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
             stops = HeldShards(paths, 100)  # fewer than there are: read again at each look
             seen = 30 * STEPS
         train_on_shards(
-            net, paths, settings, task, ledger, rows=seen, checkpoints=checkpoints, held=stops
+            net, paths, settings, shapes, ledger, rows=seen, checkpoints=checkpoints, held=stops
         )
         end_helpers()
         return weights(net)
     if kind == "pair":
         nets, paths = [MLP(4, 2, 8, 1) for _ in range(2)], shards(folder)
-        task = "classification"
+        shapes = CLASSES
         for net in nets:
-            train_on_shards(net, paths, TRAINING, task, ledger, rows=seen, checkpoints=checkpoints)
+            train_on_shards(
+                net, paths, TRAINING, shapes, ledger, rows=seen, checkpoints=checkpoints
+            )
         end_helpers()
         return {f"{n}/{k}": v for n, net in enumerate(nets) for k, v in weights(net).items()}
     if kind == "several":
         nets = [Plain() for _ in range(3)]
         for net in nets:
-            train_on_rows(net, table(), TRAINING, "classification", seen, ledger, checkpoints)
+            train_on_rows(net, table(), TRAINING, CLASSES, seen, ledger, checkpoints)
         return {f"{n}/{k}": v for n, net in enumerate(nets) for k, v in weights(net).items()}
     if kind == "housing":
         net = HousingNet(features=4, lr=0.01)
-        train_on_rows(net, table(kind="number"), TRAINING, "regression", seen, ledger, checkpoints)
+        train_on_rows(net, table(kind="number"), TRAINING, NUMBERS, seen, ledger, checkpoints)
         return weights(net)
     nets = {"memory": Plain, "odd": Odd, "recurrent": Recurrent, "early": Plain, "early odd": Odd}
     net = nets[kind]()
     settings = EARLY if kind.startswith("early") else TRAINING
     stops = held() if kind.startswith("early") else None
-    task = "classification"
-    train_on_rows(net, table(), settings, task, seen, ledger, checkpoints, None, stops)
+    shapes = CLASSES
+    train_on_rows(net, table(), settings, shapes, seen, ledger, checkpoints, None, stops)
     return weights(net)
 
 
@@ -224,7 +232,7 @@ def in_lanes(_: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints):
         own.append(Checkpoints(out, checkpoints.seconds, ledger, {"number": number}))
         begun.append(
             begin_on_rows(
-                net, rows, settings, "classification", 32 * (20 + number), ledger, own[-1], None, {}
+                net, rows, settings, CLASSES, 32 * (20 + number), ledger, own[-1], None, {}
             )
         )
     for run in Lanes().train(("kind", each.lean) for each in begun):

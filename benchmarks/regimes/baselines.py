@@ -81,7 +81,7 @@ class Trainer:
         training = self.run.settings.train_specialists
         batch_rows = min(training.batch_size, len(rows["y"]))
         batch = [torch.from_numpy(rows[name][:batch_rows]) for name in ("x", "y")]
-        cost = step_flops(trainable(net, training, self.run.shapes.task), batch)
+        cost = step_flops(trainable(net, training, self.run.shapes), batch)
         self.see(net, round(flops / cost) * batch_rows, rows, seed)
 
     def see(self, net: torch.nn.Module, count: int, rows: Arrays, seed: int = 0) -> None:
@@ -90,7 +90,7 @@ class Trainer:
 
         training = self.run.settings.train_specialists
         training = training.model_copy(update={"seed": training.seed + seed})
-        train_on_rows(net, rows, training, self.run.shapes.task, count, self.ledger)
+        train_on_rows(net, rows, training, self.run.shapes, count, self.ledger)
 
     def answer(self, net: torch.nn.Module, rows: Arrays | None = None) -> NDArray[np.float32]:
         """Predictions for rows, the test rows by default."""

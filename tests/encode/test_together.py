@@ -45,7 +45,7 @@ def encoder() -> Encoder:
         each = make_encoder({"encoder": how}, ColumnSetting(name, kind, "encode", 0))
         each.fit(values(table, name, kind), Target(np.arange(500) % 2, ["n", "y"]))
         encoders.append(each)
-    label = label_from_state({"column": "y", "classes": ["n", "y"]})
+    label = label_from_state({"column": "y", "classes": ["n", "y"], "rows": [1, 1]})
     return Encoder("classification", encoders, label, 500)
 
 

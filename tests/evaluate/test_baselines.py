@@ -40,6 +40,7 @@ MODEL = Model.model_validate(
 )
 TRAINING = Training(
     loss="auto",
+    class_weights=None,
     lr=0.01,
     weight_decay=0.0,
     batch_size=32,

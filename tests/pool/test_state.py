@@ -200,7 +200,10 @@ ENCODERS = [
     (put("encoders.0.kind", "text"), "encode: encoder 'scale' works on numeric"),
     (put("encoders.0.spec.encoder", "x"), "encode: there is no encoder 'x'"),
     (put("encoders", []), "encodes a row to 0 features, not 3"),
-    (put("label", {"column": "label", "classes": ["no", "no"]}), "label.classes: one of them"),
+    (
+        put("label", {"column": "label", "classes": ["no", "no"], "rows": [1, 1]}),
+        "label.classes: one of them",
+    ),
     (
         put("label", {"column": "label", "mean": 0.0, "sd": 0.0}),
         "label.sd: Input should be greater",

@@ -15,6 +15,7 @@ from shoal.settings.search import GridSampling, Range
 MODEL = Model.model_validate({"_target_": "my_model.Net", "width": 8, "out": "data:outputs"})
 TRAINING = Training(
     loss="auto",
+    class_weights=None,
     lr=0.1,
     weight_decay=0.0,
     batch_size=4,

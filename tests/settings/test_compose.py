@@ -91,6 +91,11 @@ def test_overrides_change_settings_and_add_grid_dimensions():
             "train_specialists.loss=mse",
             "^train_specialists.loss: 'mse' is a loss of regression, but",
         ),
+        ("train_specialists.class_weights={a: -1}", "class_weights.a: .* greater than 0, not -1$"),
+        (
+            "grid.loss=[{_target_: torch.nn.CrossEntropyLoss}]",
+            "^grid.loss: only what has a name can be compared",
+        ),
         (
             "grid.loss=[auto,huber]",
             "^grid.loss: 'huber' is a loss of regression, but sources.task is",
@@ -103,7 +108,7 @@ def test_overrides_change_settings_and_add_grid_dimensions():
         ("train_specialists.schedule=linear", r"^train_specialists\.schedule: .*'cosine' or"),
         (
             "grid.schedule=[cosine,{_target_: torch.optim.lr_scheduler.StepLR}]",
-            "^grid.schedule: only cosine and constant can be compared",
+            "^grid.schedule: only what has a name can be compared",
         ),
         (f"name={'x' * 101}", "^name: String should have at most 100 characters, not 'xxx"),
         (f"{'x' * 300}=1", "settings do not compose: .*File name too long"),
@@ -124,6 +129,14 @@ def test_a_wrong_override_is_one_line_with_the_nearest_name(override: str, messa
     assert "\n" not in str(caught.value)
 
 
+def test_weights_of_classes_are_of_cross_entropy():
+    """A loss that is named otherwise would ignore them."""
+    overrides = ["train_specialists.loss={_target_: torch.nn.NLLLoss}"]
+
+    with pytest.raises(SettingsError, match=r"class_weights: .*_target_ takes weights as its own"):
+        compose(CONFIG, "demo", [*overrides, "train_specialists.class_weights=balanced"])
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -131,6 +144,8 @@ def test_a_wrong_override_is_one_line_with_the_nearest_name(override: str, messa
         ("sources.shuffle_labels=true", "^sources.shuffle_labels: where sources.task is own"),
         ("split=stratified", "^split.method: 'stratified' needs one label"),
         ("train_specialists.loss=mse", "is a loss of regression, but sources.task is own$"),
+        ("train_specialists.class_weights=balanced", "loss of classification, but .* is own$"),
+        ("train_specialists.loss={_target_: torch.nn.MSELoss}", "the model says its loss, by row"),
     ],
 )
 def test_what_needs_one_label_is_refused_where_the_model_has_a_loss_of_its_own(override, message):

@@ -16,7 +16,7 @@ from shoal.training.determinism import deterministic
 from shoal.training.fit import train_on_rows
 from shoal.training.model import weights
 from shoal.training.resume import Checkpoints, Part, one_in
-from tests.trainings import BATCH, STEPS, TRAINING, Odd, Plain, table
+from tests.trainings import BATCH, CLASSES, STEPS, TRAINING, Odd, Plain, table
 
 
 def trained(kind, parts, seen=STEPS * BATCH):
@@ -28,7 +28,7 @@ def trained(kind, parts, seen=STEPS * BATCH):
         random.seed(0)
         np.random.seed(0)  # noqa: NPY002
         net = kind()
-        train_on_rows(net, table(), TRAINING, "classification", seen, ledger, part=part)
+        train_on_rows(net, table(), TRAINING, CLASSES, seen, ledger, part=part)
     return {name: value.tobytes() for name, value in weights(net).items()}, ledger
 
 
@@ -87,7 +87,7 @@ def test_a_part_that_is_kept_in_the_jobs_checkpoint_is_not_done_again(tmp_path):
             net = Plain()
             seen = STEPS * BATCH
             ledger = Ledger("test")
-            train_on_rows(net, table(), TRAINING, "classification", seen, ledger, checkpoints, part)
+            train_on_rows(net, table(), TRAINING, CLASSES, seen, ledger, checkpoints, part)
             before, begun = divisor, left
         return {name: value.tobytes() for name, value in weights(net).items()}
 

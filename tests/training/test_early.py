@@ -18,7 +18,7 @@ from shoal.training.fit import begin_on_rows, train_on_rows
 from shoal.training.lanes import Lanes
 from shoal.training.model import mean_losses, predict, weights
 from shoal.training.schedule import rate_of
-from tests.trainings import BATCH, EARLY, STEPS, TRAINING, held, table
+from tests.trainings import BATCH, CLASSES, EARLY, OWN, STEPS, TRAINING, held, table
 
 PER_PASS = 7
 """Steps in which the 101 rows of the table have come once."""
@@ -32,8 +32,8 @@ def net(kind=lambda: MLP(4, 2, 8, 1)):
 def trained(model, settings=EARLY, stops=None, ledger=None, steps=STEPS):
     """A model after a training that may stop early."""
     stops, ledger = held() if stops is None else stops, ledger or Ledger("test")
-    task = "classification"
-    train_on_rows(model, table(), settings, task, steps * BATCH, ledger, None, None, stops)
+    shapes = CLASSES
+    train_on_rows(model, table(), settings, shapes, steps * BATCH, ledger, None, None, stops)
     return model
 
 
@@ -159,7 +159,7 @@ def test_a_model_with_a_loss_of_its_own_stops_by_it(sign):
     rows, ledger = {"x": x, "y": x[:, :2]}, Ledger("test")
     stops = HeldRows({"x": x[:10], "y": sign * 9 * x[:10, :2]})
 
-    train_on_rows(net(Distance), rows, EARLY, "own", STEPS * BATCH, ledger, None, None, stops)
+    train_on_rows(net(Distance), rows, EARLY, OWN, STEPS * BATCH, ledger, None, None, stops)
 
     assert (ledger.unspent == 0) == (sign == 1)
     looks = 7 if sign == 1 else 3
@@ -197,7 +197,7 @@ def test_lanes_stop_early_with_the_bits_of_a_training_alone(monkeypatch):
         own, ledger = settings.model_copy(update={"seed": number}), Ledger("test")
         stops = noisy(50 + 10 * number)
         return model, ledger, begin_on_rows(
-            model, rows, own, "classification", 32 * 300, ledger, None, None, {}, stops
+            model, rows, own, CLASSES, 32 * 300, ledger, None, None, {}, stops
         )  # fmt: skip
 
     alone, together = [begun(number) for number in range(5)], [begun(n) for n in range(5)]

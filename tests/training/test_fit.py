@@ -14,9 +14,11 @@ from shoal.training.determinism import deterministic
 from shoal.training.fit import train_on_rows
 from shoal.training.flops import step_flops
 from shoal.training.model import weights
+from tests.trainings import CLASSES, NUMBERS
 
 TRAINING = Training(
     loss="auto",
+    class_weights=None,
     lr=0.01,
     weight_decay=0.0,
     batch_size=16,
@@ -46,7 +48,7 @@ def test_the_same_rows_give_the_same_bits():
     deterministic(1)
     trained = [net(), net()]
     for model in trained:
-        train_on_rows(model, rows(), TRAINING, "classification", 500, Ledger("test"))
+        train_on_rows(model, rows(), TRAINING, CLASSES, 500, Ledger("test"))
 
     first, second = (weights(model) for model in trained)
 
@@ -57,7 +59,7 @@ def test_training_learns():
     """A rule that a small network can learn is learnt."""
     model, data = net(), rows(200)
 
-    train_on_rows(model, data, TRAINING, "classification", 10_000, Ledger("test"))
+    train_on_rows(model, data, TRAINING, CLASSES, 10_000, Ledger("test"))
 
     predicted = model(torch.from_numpy(data["x"])).argmax(dim=1).numpy()
     assert (predicted == data["y"]).mean() > 0.95
@@ -67,7 +69,7 @@ def test_the_ledger_counts_steps_times_one_steps_flops():
     """FLOPs are counted by torch for one step and multiplied; an MLP's formula agrees."""
     ledger = Ledger("test")
 
-    train_on_rows(net(), rows(), TRAINING, "classification", 160, ledger)
+    train_on_rows(net(), rows(), TRAINING, CLASSES, 160, ledger)
 
     first_layer, second_layer = 2 * 16 * 4 * 8, 2 * 16 * 8 * 2
     # Forward, gradients of weights, and gradients of inputs except the first layer's.
@@ -80,7 +82,7 @@ def test_a_model_whose_steps_count_no_flops_is_refused():
     scale = torch.nn.PReLU(4)
 
     with pytest.raises(ModelError, match=r"model torch\..*PReLU: a training step counts no FLOPs"):
-        train_on_rows(scale, rows(), TRAINING, "classification", 500, Ledger("test"))
+        train_on_rows(scale, rows(), TRAINING, CLASSES, 500, Ledger("test"))
 
 
 def test_epochs_are_passes_of_a_specialist_over_its_own_rows():
@@ -108,7 +110,7 @@ def test_a_loss_that_is_not_finite_names_the_step():
     data["x"][:, 1] = np.inf
 
     with pytest.raises(ModelError, match=r"the loss became nan at step 1 of \d+; lower the lear"):
-        train_on_rows(net(), data, TRAINING, "classification", 500, Ledger("test"))
+        train_on_rows(net(), data, TRAINING, CLASSES, 500, Ledger("test"))
 
 
 def test_a_lightning_module_keeps_its_own_loss_and_optimiser():
@@ -120,8 +122,8 @@ def test_a_lightning_module_keeps_its_own_loss_and_optimiser():
     data = {"x": rows()["x"], "y": rows()["x"][:, 0]}
     before = weights(model)
 
-    assert trainable(model, TRAINING, "regression") is model
-    train_on_rows(model, data, TRAINING, "regression", 320, Ledger("test"))
+    assert trainable(model, TRAINING, NUMBERS) is model
+    train_on_rows(model, data, TRAINING, NUMBERS, 320, Ledger("test"))
 
     assert any((weights(model)[name] != before[name]).any() for name in before)
     batch = (torch.zeros(16, 4), torch.zeros(16))
@@ -211,7 +213,7 @@ class _Unconfigured(_Own):
 def test_what_a_users_step_raises_is_one_line(module, message):
     """It names the user's file and line, and what a batch is."""
     with pytest.raises(ModelError, match=message) as caught:
-        train_on_rows(module(), rows(), TRAINING, "classification", 500, Ledger("test"))
+        train_on_rows(module(), rows(), TRAINING, CLASSES, 500, Ledger("test"))
 
     assert "\n" not in str(caught.value)
 
@@ -221,14 +223,14 @@ def test_a_plain_module_that_does_not_fit_the_labels_is_one_line():
     numbers = {"x": rows()["x"], "y": rows()["x"][:, 0]}
 
     with pytest.raises(ModelError, match=r"MLP: .*raises RuntimeError: .*y float32 of shape"):
-        train_on_rows(net(), numbers, TRAINING, "classification", 500, Ledger("test"))
+        train_on_rows(net(), numbers, TRAINING, CLASSES, 500, Ledger("test"))
 
 
 def test_a_step_that_does_not_take_the_batchs_number_trains():
     """Lightning calls it without, and so does the count of FLOPs."""
     ledger = Ledger("test")
 
-    train_on_rows(_WithoutNumber(), rows(), TRAINING, "classification", 500, ledger)
+    train_on_rows(_WithoutNumber(), rows(), TRAINING, CLASSES, 500, ledger)
 
     assert ledger.flops > 0
 
@@ -240,7 +242,7 @@ def test_a_modules_schedule_by_epoch_steps_after_each_pass(schedule):
     size = TRAINING.batch_size
     per_pass = -(-len(data["y"]) // size)
 
-    train_on_rows(model, data, TRAINING, "classification", 2 * per_pass * size, Ledger("test"))
+    train_on_rows(model, data, TRAINING, CLASSES, 2 * per_pass * size, Ledger("test"))
 
     assert model.rates == pytest.approx([0.1] * per_pass + [0.01] * per_pass)
 
@@ -248,13 +250,13 @@ def test_a_modules_schedule_by_epoch_steps_after_each_pass(schedule):
 def test_a_schedule_by_epoch_that_takes_a_metric_is_refused():
     """No metric is logged at the end of a pass; the line says what works."""
     with pytest.raises(ModelError, match=r"ReduceLROnPlateau .*by a metric.*without one"):
-        train_on_rows(_Own("plateau"), rows(), TRAINING, "classification", 500, Ledger("test"))
+        train_on_rows(_Own("plateau"), rows(), TRAINING, CLASSES, 500, Ledger("test"))
 
 
 def test_a_plateau_that_is_looked_at_every_step_lowers_the_rate():
     """A schedule that is refused by epoch works by step."""
     model = _Own("plateau by step")
 
-    train_on_rows(model, rows(), TRAINING, "classification", 500, Ledger("test"))
+    train_on_rows(model, rows(), TRAINING, CLASSES, 500, Ledger("test"))
 
     assert model.last_rate < 0.1

@@ -19,7 +19,7 @@ from shoal.training.lanes import LAYERS, Lanes, most_lanes
 from shoal.training.model import weights
 from shoal.training.module import trainable
 from shoal.training.resume import Part
-from tests.trainings import TRAINING, run_attempt
+from tests.trainings import CLASSES, TRAINING, run_attempt
 
 SETTINGS = TRAINING.model_copy(update={"batch_size": 32})
 
@@ -54,7 +54,7 @@ class Member:
         """What it is and its steps, drawing as any other."""
         torch.manual_seed(0)
         self.begun = begin_on_rows(
-            self.net, self.arrays, self.settings, "classification", self.seen, self.ledger, None,
+            self.net, self.arrays, self.settings, CLASSES, self.seen, self.ledger, None,
             self.part, {(32, 5): 1},
         )  # fmt: skip
         return "kind", self.begun.lean
@@ -280,7 +280,7 @@ def test_the_rule_of_lanes(kind, batch_size, most, monkeypatch):
     """Small networks of known layers, in batches that are a multiple of 32 rows."""
     monkeypatch.setattr(lanes, "FEWEST", 8)
 
-    assert most_lanes(trainable(kind(), SETTINGS, "classification"), batch_size) == most
+    assert most_lanes(trainable(kind(), SETTINGS, CLASSES), batch_size) == most
 
 
 def test_models_of_different_kinds_never_step_together():

@@ -19,7 +19,7 @@ from shoal.training.lean import Row, places
 from shoal.training.loop import run_steps
 from shoal.training.model import weights
 from shoal.training.module import is_lean, trainable
-from tests.trainings import BATCH, STEPS, TRAINING, Odd, table
+from tests.trainings import BATCH, CLASSES, NUMBERS, STEPS, TRAINING, Odd, table
 
 
 def net(kind=lambda: MLP(4, 2, 8, 1)):
@@ -30,7 +30,7 @@ def net(kind=lambda: MLP(4, 2, 8, 1)):
 def lean(model):
     """A model after the training by the loop of Shoal's own, and its curve."""
     ledger = Ledger("test")
-    train_on_rows(model, table(), TRAINING, "classification", STEPS * BATCH, ledger)
+    train_on_rows(model, table(), TRAINING, CLASSES, STEPS * BATCH, ledger)
     return model
 
 
@@ -39,7 +39,7 @@ def by_lightning(model):
     from shoal.training.with_lightning import lightning_steps
 
     rows = MemoryRows(tuple(table().values()), BATCH, STEPS, TRAINING.seed)
-    module, curve = trainable(model, TRAINING, "classification"), LearningCurve("Net", STEPS)
+    module, curve = trainable(model, TRAINING, CLASSES), LearningCurve("Net", STEPS)
     module.train()
     lightning_steps(module, rows, STEPS, Keep(None, STEPS, None), curve, 1, None)
     return model
@@ -65,11 +65,13 @@ def test_nothing_that_is_slow_is_imported():
         "from shoal.training.module import trainable\n"
         "from shoal.settings.learning import Training\n"
         "import numpy as np\n"
-        "training = Training(loss='auto', lr=0.01, weight_decay=0.1, batch_size=4, rows_seen=1,"
-        " schedule='cosine', warm_up=0, epochs=None, patience=None,"
+        "from shoal.formats.shapes import Shapes\n"
+        "shapes = Shapes([4], 2, 'classification', ['a', 'b'], 1, [*'abcd'], [])\n"
+        "training = Training(loss='auto', class_weights=None, lr=0.01, weight_decay=0.1,"
+        " batch_size=4, rows_seen=1, schedule='cosine', warm_up=0, epochs=None, patience=None,"
         " base_share=0.5, buffer_rows=4, seed=0)\n"
         "rows = MemoryRows((np.ones((8, 4), np.float32), np.zeros(8, np.int64)), 4, 3, 0)\n"
-        "run_steps(trainable(MLP(4, 2, 8, 1), training, 'classification'), rows, 3)\n"
+        "run_steps(trainable(MLP(4, 2, 8, 1), training, shapes), rows, 3)\n"
         "slow = ('pytorch_lightning', 'torch._dynamo')\n"
         "print([name for name in slow if name in sys.modules])\n"
     )
@@ -137,7 +139,7 @@ def test_parameters_begin_at_64_bytes():
 )
 def test_the_rule_of_who_trains(kind, devices, wanted):
     """Plain modules of float32 on one device train here; all else in Lightning."""
-    assert is_lean(trainable(kind(), TRAINING, "classification"), devices) is wanted
+    assert is_lean(trainable(kind(), TRAINING, CLASSES), devices) is wanted
 
 
 def test_a_module_of_other_types_trains_in_lightning():
@@ -146,7 +148,7 @@ def test_a_module_of_other_types_trains_in_lightning():
     rows = {"x": table()["x"].astype(np.float64), "y": table(kind="number")["y"].astype(np.float64)}
     before = weights(model)
 
-    train_on_rows(model, rows, TRAINING, "regression", 320, Ledger("test"))
+    train_on_rows(model, rows, TRAINING, NUMBERS, 320, Ledger("test"))
 
     assert (weights(model)["layers.1.weight"] != before["layers.1.weight"]).all()
 
@@ -163,6 +165,6 @@ def test_a_training_that_is_told_nothing_of_devices_has_one():
     """A batch of 16 on one device is one share."""
     rows = MemoryRows(tuple(table().values()), BATCH, 2, 0)
 
-    run_steps(trainable(net(), TRAINING, "classification"), rows, 2)
+    run_steps(trainable(net(), TRAINING, CLASSES), rows, 2)
 
     assert rows.share == (0, 1)

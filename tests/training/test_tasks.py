@@ -17,7 +17,7 @@ from shoal.train_specialists.experts import Experts, mixed
 from shoal.training.model import answer_flops, build_model, predict, predictions, row_losses
 from shoal.training.module import trainable
 from shoal.training.tasks import rules
-from tests.trainings import TRAINING
+from tests.trainings import CLASSES, TRAINING
 
 SURVIVAL = Shapes(
     x_shape=[3],
@@ -206,9 +206,9 @@ def test_a_plain_module_learns_by_the_losses_that_it_says():
     x, y = torch.ones(4, 3), torch.tensor([0, 1, 1, 0])
     net = Weighted(3, 2)
 
-    own = trainable(net, TRAINING, "classification").training_step((x, y))
+    own = trainable(net, TRAINING, CLASSES).training_step((x, y))
     entropy = TRAINING.model_copy(update={"loss": "cross_entropy"})
-    named = trainable(net, entropy, "classification").training_step((x, y))
+    named = trainable(net, entropy, CLASSES).training_step((x, y))
 
     assert own == net.row_losses((x, y)).mean()
     assert named.detach().numpy() == pytest.approx(

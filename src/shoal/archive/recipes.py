@@ -117,8 +117,9 @@ def trained_again(
 
     record = record_of(store, model)
     check_trust("the recipe's model", recipe.model["_target_"], trust)
-    if isinstance(schedule := recipe.training["schedule"], dict):
-        check_trust("the recipe's schedule", schedule["_target_"], trust)
+    for name in ("loss", "schedule"):
+        if isinstance(named := recipe.training[name], dict):
+            check_trust(f"the recipe's {name}", named["_target_"], trust)
     if not blocks and recipe.is_lost(store):
         raise ModelError(
             f"{store.place}: model {model} cannot be trained again: "
@@ -161,7 +162,7 @@ def _train(store: ModelStore, record: ModelRecord, recipe: Recipe, rows: Tensors
         net = build_model(settings, shapes, training.seed)
         load_weights(net, store.load(base))
         if budget:
-            train_on_rows(net, rows, training, shapes.task, budget, Ledger("recovery"))
+            train_on_rows(net, rows, training, shapes, budget, Ledger("recovery"))
         return weights(net)
 
 

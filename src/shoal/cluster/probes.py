@@ -200,11 +200,11 @@ class Probes:
             net = recipe.net(self._weights[number])
             arrays = {"x": self.rows.x[own], "y": self.rows.y[own]}
             rows = round(rows_seen * len(own) / len(partition))
-            task, ledger = recipe.shapes.task, recipe.ledger
+            shapes, ledger = recipe.shapes, recipe.ledger
             yield (
                 number,
                 net,
-                begin_on_rows(net, arrays, training, task, rows, ledger, None, None, costs),
+                begin_on_rows(net, arrays, training, shapes, rows, ledger, None, None, costs),
             )
 
     def take(self, number: int, net: torch.nn.Module) -> None:

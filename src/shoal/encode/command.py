@@ -30,6 +30,7 @@ def encode_fit(
         shapes_out: Shapes that a model must fit, as :class:`shoal.formats.shapes.Shapes`.
     """
     from shoal.encode.encoder import Encoder
+    from shoal.encode.label import ClassLabel
     from shoal.formats.shapes import Shapes
     from shoal.formats.tables import Columns, Table
 
@@ -42,6 +43,7 @@ def encode_fit(
         task=encoder.task,
         classes=encoder.classes,
         training_rows=encoder.training_rows,
+        class_rows=encoder.label.rows if isinstance(encoder.label, ClassLabel) else None,
         feature_names=encoder.feature_names,
         trusted=trusted,
         tokens=encoder.tokens,

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 
 from shoal.errors import CorruptError, DataError
 from shoal.formats import tables
@@ -27,6 +27,7 @@ class ClassLabel(Stored):
     Attributes:
         column: Name of the label column.
         classes: Names of the classes, by code.
+        rows: Training rows of each.
         dtype: numpy type of the codes.
         shape: Shape of one row's.
     """
@@ -35,6 +36,7 @@ class ClassLabel(Stored):
     shape: ClassVar[tuple[int, ...]] = ()
     column: str
     classes: list[str]
+    rows: list[PositiveInt]
 
     @classmethod
     def of(cls, column: str, counts: Counter[str]) -> Self:
@@ -48,7 +50,8 @@ class ClassLabel(Stored):
             raise DataError(
                 f"column {column!r}: the training fold holds {held}; a label needs two classes"
             )
-        return cls(column=column, classes=sorted(counts))
+        classes = sorted(counts)
+        return cls(column=column, classes=classes, rows=[counts[name] for name in classes])
 
     @property
     def columns(self) -> list[str]:
@@ -175,6 +178,8 @@ def label_from_state(state: Mapping[str, object]) -> Label:
     label = as_kind(ClassLabel, dict(state), "label")
     if len(set(label.classes)) < len(label.classes):
         raise CorruptError("label.classes: one of them is there twice")
+    if len(label.rows) != len(label.classes):
+        raise CorruptError("label.rows: not one number per class")
     return label
 
 

@@ -108,7 +108,7 @@ class Search:
         model, training = at_point(self._model, self._training, point)
         net = build_model(model, self._shapes, training.seed)
         load_weights(net, self._base)
-        return Slot(name, json_hash([model.as_json(), training.loss]), net, training)
+        return Slot(name, json_hash([model.as_json(), training.loss_json]), net, training)
 
     def part(self, name: str, left: Path) -> Part | None:
         """The part of a training that the step does; None where it is all of it.
@@ -198,7 +198,7 @@ class Baselines:
                         slot.net,
                         self._shards,
                         slot.training,
-                        self._shapes.task,
+                        self._shapes,
                         ledger,
                         flops=each,
                         checkpoints=self._checkpoints,
@@ -265,7 +265,7 @@ class Baselines:
                         slot.net,
                         rows,
                         slot.training,
-                        self._shapes.task,
+                        self._shapes,
                         seen,
                         ledger,
                         self._checkpoints,

@@ -43,6 +43,7 @@ class Shapes:
         feature_names: Name of each feature of the flattened row.
         trusted: Types of the user's own in the encoder's state, which loading must trust.
         tokens: How many whole numbers there are, where ``x`` holds numbers of tokens; else None.
+        class_rows: Training rows of each class then, by code; None where there are no classes.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -55,6 +56,7 @@ class Shapes:
     feature_names: list[str]
     trusted: list[str]
     tokens: PositiveInt | None = None
+    class_rows: list[PositiveInt] | None = None
 
     @property
     def y_shape(self) -> tuple[int, ...]:
@@ -103,6 +105,8 @@ class Shapes:
             raise CorruptError(
                 f"outputs: {shapes.outputs}, not one per class, or one in regression"
             )
+        if shapes.class_rows is not None and len(shapes.class_rows) != len(classes or ()):
+            raise CorruptError("class_rows: not one number per class")
         return shapes
 
     def fill(self, arguments: Mapping[str, object]) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from pydantic_core import SchemaValidator
 from shoal.errors import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 _MOST = 10_000
 """Problems of which the first is looked for; pydantic lists all, each in a kilobyte."""
@@ -73,7 +76,7 @@ def explain(
     if error.error_count() > _MOST:
         return ": ".join([*([place] if place else []), f"{error.error_count()} {thing}s are wrong"])
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
-    problem = problems[0]
+    problem = _meant(problems)
     path, sections = _path(kind, problem["loc"])
     shown = [place, *(part[:_LONGEST] for part in path)]
     name = ".".join(part for part in shown if part)
@@ -89,6 +92,16 @@ def explain(
         reason = problem["msg"].removeprefix("Value error, ")
         return before + (reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …")
     return f"{before}{problem['msg']}, not {_SHORTENED.repr(problem.get('input'))}"
+
+
+def _meant(problems: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first problem; of a mapping where a word may stand too, what is wrong within it."""
+    first = problems[0]
+    union = first["loc"][:-1]
+    if union and first["type"] == "literal_error" and isinstance(first["input"], dict):
+        inner = [each for each in problems if each["loc"][: len(union)] == union]
+        return max(inner, key=lambda each: len(each["loc"]))
+    return first
 
 
 def _path(

@@ -17,7 +17,7 @@ from pydantic import (
 from shoal.formats.scores import scores_of
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
-from shoal.settings.learning import LOSSES, Evaluate, Gate, Model, Router, Training
+from shoal.settings.learning import LOSSES, Evaluate, Gate, Loss, Model, Router, Training
 from shoal.settings.nodes import Nodes
 from shoal.settings.running import Changes, Packing, Store
 from shoal.settings.search import Range, Search, space_size
@@ -113,20 +113,34 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _schedulers_are_not_in_the_grid(self) -> Settings:
-        varied = self.grid.get("schedule", [])
-        if isinstance(varied, list) and any(not isinstance(each, str) for each in varied):
-            raise ValueError(
-                "grid.schedule: only cosine and constant can be compared; set a scheduler by "
-                "_target_ as train_specialists.schedule"
-            )
+    def _classes_are_not_in_the_grid(self) -> Settings:
+        for name in ("schedule", "loss", "class_weights"):
+            varied = self.grid.get(name, [])
+            if isinstance(varied, list) and any(isinstance(each, dict) for each in varied):
+                raise ValueError(
+                    f"grid.{name}: only what has a name can be compared; set it by a mapping as "
+                    f"train_specialists.{name}"
+                )
         return self
 
     @model_validator(mode="after")
     def _losses_are_of_the_task(self) -> Settings:
-        asked = {"train_specialists.loss": [self.train_specialists.loss]}
+        own = self.train_specialists
+        asked = {"train_specialists.loss": [own.loss]}
         varied = self.grid.get("loss", [])
         asked["grid.loss"] = varied if isinstance(varied, list) else []
+        if own.class_weights is not None:
+            asked["train_specialists.class_weights"] = ["cross_entropy"]
+            if own.loss not in ("auto", "cross_entropy"):
+                raise ValueError(
+                    "train_specialists.class_weights: they are of cross_entropy; a loss by "
+                    "_target_ takes weights as its own arguments"
+                )
+        if isinstance(own.loss, Loss) and self.sources.task == "own":
+            raise ValueError(
+                "train_specialists.loss: where sources.task is own the model says its loss, by "
+                "row_losses"
+            )
         for name, losses in asked.items():
             for loss in losses:
                 task = LOSSES.get(str(loss), self.sources.task)

@@ -13,41 +13,52 @@ LOSSES = {"cross_entropy": "classification", "mse": "regression", "huber": "regr
 """The task that each loss is for."""
 
 
-class Model(Section):
-    """The user's model: a class and its arguments, passed as they stand."""
+class _Named(Section):
+    """A class by its dotted path, and its arguments, passed as they stand."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     target: str = Field(alias="_target_", description="dotted path of the class")
-    files: list[str] = Field(
-        default=[], description="data files that the class reads; their content is its identity too"
-    )
 
     def arguments(self) -> dict[str, Any]:
         """The class's keyword arguments."""
         return dict(self.model_extra or {})
 
 
-class Schedule(Section):
-    """A user's own scheduler of torch: its class and its arguments beside the optimiser."""
+class Model(_Named):
+    """The user's model: a class and its arguments, passed as they stand."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    files: list[str] = Field(
+        default=[], description="data files that the class reads; their content is its identity too"
+    )
+
+
+class Schedule(_Named):
+    """A user's own scheduler of torch; its arguments are those beside the optimiser."""
 
     target: str = Field(
         alias="_target_", description="dotted path of a scheduler, which steps after each pass"
     )
 
-    def arguments(self) -> dict[str, Any]:
-        """The class's keyword arguments."""
-        return dict(self.model_extra or {})
+
+class Loss(_Named):
+    """A loss by its class, of torch or the user's own, called with outputs and labels."""
+
+    target: str = Field(
+        alias="_target_", description="dotted path of a loss, a class derived from torch.nn.Module"
+    )
 
 
 class Training(Section):
     """How base, specialists and baselines are trained."""
 
-    loss: Literal["auto", "cross_entropy", "mse", "huber"] = Field(
+    loss: Literal["auto", "cross_entropy", "mse", "huber"] | Loss = Field(
         description="loss of a plain module; auto: its own row_losses if it has them, else "
-        "cross_entropy for classes, mse for numbers"
+        "cross_entropy for classes, mse for numbers; or a class, `_target_` and its arguments"
+    )
+    class_weights: Literal["balanced"] | dict[str, PositiveFloat] | None = Field(
+        description="what a row counts in cross_entropy, by its class, others 1; balanced: each "
+        "class as much as any other; null: all rows alike"
     )
     lr: PositiveFloat = Field(description="learning rate of AdamW")
     schedule: Literal["cosine", "constant"] | Schedule = Field(
@@ -75,9 +86,14 @@ class Training(Section):
     seed: Seed = Field(description="seed of weights and order")
 
     @property
+    def loss_json(self) -> list[Any]:
+        """All that says which loss it is, as plain JSON values."""
+        return list(self.model_dump(mode="json", include={"loss", "class_weights"}).values())
+
+    @property
     def targets(self) -> list[str]:
-        """Dotted path of the user's scheduler, if there is one."""
-        return [self.schedule.target] if isinstance(self.schedule, Schedule) else []
+        """Dotted paths of loss and scheduler, where settings name them so."""
+        return [each.target for each in (self.loss, self.schedule) if isinstance(each, _Named)]
 
 
 class _Routing(Section):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
 
-Kind = Literal["model", "scheduler", "transform", "encoder", "state"]
+Kind = Literal["model", "scheduler", "loss", "transform", "encoder", "state"]
 """Kinds of objects that have names; ``state`` is a type or function within a fitted encoder."""
 
 OURS = frozenset({"shoal.models.MLP", "shoal.models.ConvNet"})
@@ -146,11 +146,11 @@ def _problem(named: Any, kind: Kind, module: str) -> str | None:  # noqa: ANN401
     """The reason why an object is not of a kind; None where it is."""
     is_class, is_function = isinstance(named, type), inspect.isroutine(named)
     what = "another class" if is_class else "a function" if is_function else "a value"
-    if kind == "model":
+    if kind in ("model", "loss"):
         from torch import nn
 
         if not (is_class and issubclass(named, nn.Module)):
-            return f"is {what}, and a model is a class derived from torch.nn.Module"
+            return f"is {what}, and a {kind} is a class derived from torch.nn.Module"
     elif kind == "scheduler":
         from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 

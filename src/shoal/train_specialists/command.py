@@ -58,7 +58,7 @@ def base_fit(
         net,
         rows,
         training,
-        shapes.task,
+        shapes,
         ledger,
         rows=lambda count: Budget.of(training, count).base_rows,
         checkpoints=checkpoints,
@@ -164,7 +164,7 @@ class Slot:
         self._checkpoints = Checkpoints(out, common.checkpoint_seconds, self.ledger, made_of)
         self._meta = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
         self._begun: Begun | None = None
-        self.kind = json_hash([model.as_json(), training.loss])
+        self.kind = json_hash([model.as_json(), training.loss_json])
         part = candidate.part
         if part is not None and candidate.diverged is None:
             _begin(part, training, budget)
@@ -173,7 +173,7 @@ class Slot:
                 self._net,
                 rows,
                 training,
-                shapes.task,
+                shapes,
                 budget,
                 self.ledger,
                 self._checkpoints,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.ledger import Ledger
+    from shoal.formats.shapes import Shapes
     from shoal.settings.learning import Training
     from shoal.training.early import Held
     from shoal.training.resume import Checkpoints, Part
@@ -31,7 +32,7 @@ def train_on_shards(
     model: torch.nn.Module,
     shards: Sequence[Path],
     training: Training,
-    task: str,
+    shapes: Shapes,
     ledger: Ledger,
     *,
     rows: int | Callable[[int], int] = 0,
@@ -48,7 +49,7 @@ def train_on_shards(
         model: The user's model.
         shards: Encoded shards, streamed.
         training: Loss, optimiser and order.
-        task: ``classification`` or ``regression``.
+        shapes: Shapes of rows and labels.
         ledger: Is charged.
         rows: Rows to see, repeats counted, or a function that gives them of the training rows; or
         flops: FLOPs to spend, if above zero.
@@ -62,11 +63,11 @@ def train_on_shards(
     stream = RowStream(
         shards, ("x", "y"), training.batch_size, 1, training.buffer_rows, training.seed
     )
-    module = trainable(model, training, task)
+    module = trainable(model, training, shapes)
     batch = next(iter(stream))
     with calling(model, batch):
         cost = step_flops(module, batch)
-        look = _look_flops(model, batch, task) if held else 0
+        look = _look_flops(model, batch, shapes.task) if held else 0
     seen = rows if isinstance(rows, int) else rows(stream.training_rows)
     a_step = cost + look * len(held or ()) / stream.per_pass
     steps = flops / a_step if flops else seen / stream.batch_size
@@ -74,7 +75,7 @@ def train_on_shards(
     own = part.steps(stream.steps) if part else stream.steps
     ledger.flops += own * cost
     ledger.rows_seen += own * stream.batch_size
-    stopping = _stopping(held, training, task, stream, stream.steps, (cost, look), ledger)
+    stopping = _stopping(held, training, shapes.task, stream, stream.steps, (cost, look), ledger)
     with calling(model):
         run_steps(module, stream, stream.steps, checkpoints, visible_devices(), part, stopping)
     stream.close()
@@ -85,7 +86,7 @@ def train_on_rows(
     model: torch.nn.Module,
     arrays: Mapping[str, NDArray[Any]],
     training: Training,
-    task: str,
+    shapes: Shapes,
     rows: int,
     ledger: Ledger,
     checkpoints: Checkpoints | None = None,
@@ -98,14 +99,16 @@ def train_on_rows(
         model: The user's model.
         arrays: ``x`` and ``y``, in canonical order.
         training: Loss, optimiser and order.
-        task: ``classification`` or ``regression``.
+        shapes: Shapes of rows and labels.
         rows: Rows to see, repeats counted.
         ledger: Is charged.
         checkpoints: The job's.
         part: The part of the training that is done now; all of it if not given.
         held: Validation rows by which it may stop early, if the settings say so.
     """
-    begun = begin_on_rows(model, arrays, training, task, rows, ledger, checkpoints, part, {}, held)
+    begun = begin_on_rows(
+        model, arrays, training, shapes, rows, ledger, checkpoints, part, {}, held
+    )
     with calling(model):
         begun.run()
         begun.close()
@@ -115,7 +118,7 @@ def begin_on_rows(
     model: torch.nn.Module,
     arrays: Mapping[str, NDArray[Any]],
     training: Training,
-    task: str,
+    shapes: Shapes,
     rows: int,
     ledger: Ledger,
     checkpoints: Checkpoints | None,
@@ -129,7 +132,7 @@ def begin_on_rows(
         model: The user's model.
         arrays: ``x`` and ``y``, in canonical order.
         training: Loss, optimiser and order.
-        task: ``classification`` or ``regression``.
+        shapes: Shapes of rows and labels.
         rows: Rows to see, repeats counted.
         ledger: Is charged, for all of its steps; what it leaves of them comes back at its end.
         checkpoints: The job's.
@@ -141,7 +144,7 @@ def begin_on_rows(
     batch_size = min(training.batch_size, len(arrays["y"]))
     steps = max(1, math.ceil(rows / batch_size))
     stream = MemoryRows((arrays["x"], arrays["y"]), batch_size, steps, training.seed)
-    module = trainable(model, training, task)
+    module = trainable(model, training, shapes)
     own = part.steps(steps) if part else steps
     shape = (batch_size, *arrays["x"].shape[1:])
     looks = training.patience is not None
@@ -150,12 +153,12 @@ def begin_on_rows(
         with calling(model, batch):
             costs[shape] = step_flops(module, batch)
             if looks:
-                costs["row"] = _look_flops(model, batch, task)
+                costs["row"] = _look_flops(model, batch, shapes.task)
         set_random_state(draws)  # the same for all, whoever counted
     ledger.flops += own * costs[shape]
     ledger.rows_seen += own * batch_size
     each = costs[shape], costs.get("row", 0)
-    stopping = _stopping(held, training, task, stream, steps, each, ledger)
+    stopping = _stopping(held, training, shapes.task, stream, steps, each, ledger)
     with calling(model):
         return Begun(module, stream, steps, checkpoints, 1, part, stopping)
 
