@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from shoal.evaluate.baselines import Baselines
+from shoal.evaluate.baselines import Baselines, Search
 from shoal.evaluate.command import evaluate_random
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
@@ -86,7 +87,8 @@ def baselines(paths: list[Path], folder: Path, ledger: Ledger) -> Baselines:
     )
     base = weights(build_model(MODEL, SHAPES, 1))
     checkpoints = Checkpoints(folder / "out", 1e9, ledger, {})
-    return Baselines(MODEL, TRAINING, GRID, steps, SHAPES, base, paths, checkpoints)
+    search = partial(Search, MODEL, TRAINING, GRID, steps, SHAPES, base)
+    return Baselines(search, TRAINING, paths, checkpoints)
 
 
 def test_the_generalist_is_chosen_without_holding_the_validation_rows(tmp_path: Path) -> None:

@@ -112,13 +112,42 @@ def test_encoders_may_be_lists():
     ]
 
 
+def test_models_their_arguments_and_budgets_may_be_lists():
+    """Of an argument that takes one value, as its annotation says; a list of models too."""
+    assert changes("model.width=[16,32]") == [{"model.width": 16}, {"model.width": 32}]
+    found = of("model=[mlp,convnet]", "train_specialists.epochs=[1,2]")
+    assert [variant.settings.model.target for variant in found[::2]] == [
+        "shoal.models.MLP",
+        "shoal.models.ConvNet",
+    ]
+    assert found[1].changes == {"model": "mlp", "train_specialists.epochs": 2}
+    assert len({variant.id for variant in found}) == 4
+
+
+def test_an_argument_that_takes_a_list_is_none(tmp_path, monkeypatch):
+    """So it is where the source does not say; ``{cross: […]}`` varies any."""
+    source = (
+        "class Base:\n"
+        "    def __init__(self, sizes: list[int], rate: 'float | None', free): ...\n"
+        "class Net(Base):\n"
+        "    def __init__(self, *, depth=2, **others): ...\n"
+    )
+    (tmp_path / "nets.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    net = "++model._target_=nets.Net"
+
+    assert changes(net, "++model.sizes=[1,2]", "++model.free=[1,2]") == [{}]
+    assert len(of(net, "++model.rate=[1,2]", "++model.depth=[1,2]")) == 4
+    assert len(of(net, "++model.free={cross: [1,2]}")) == 2
+
+
 def test_an_added_value_leaves_the_other_variants_as_they_are():
     """Ids come from content, not from a place in a list."""
-    before = {variant.id for variant in of("split.seed=[0,1]")}
-    after = {variant.id for variant in of("split.seed=[7,1,0]")}
+    before = {variant.id for variant in of("split.seed=[0,1]", "model.width=[16]")}
+    after = {variant.id for variant in of("split.seed=[7,1,0]", "model.width=[32,16]")}
 
     assert before < after
-    assert len(after) == 3
+    assert len(after) == 6
 
 
 @pytest.mark.parametrize("override", ["split.seed=7", "cluster.min_rows=7", "embed.dims=3"])

@@ -118,7 +118,7 @@ def test_overrides_change_settings_and_add_grid_dimensions():
         ("grid=5", "^grid: a mapping of names to lists of values, not 5$"),
         ("grid.lr.x=[1]", "settings do not compose"),
         ("train_router=[knn,nearest_atom]", "^train_router: takes one choice, lists are for split"),
-        ("model=[mlp,convnet]", "^model: takes one choice, .* such as model=CHOICE with name="),
+        ("gate=[a,b]", "^gate: takes one choice, .* such as gate=CHOICE with name="),
     ],
 )
 def test_a_wrong_override_is_one_line_with_the_nearest_name(override: str, message: str):
@@ -246,8 +246,11 @@ def test_an_experiment_may_be_called_what_looks_like_a_number(tmp_path: Path, na
         ("embed: null\n", "^embed: Input should be a valid dictionary"),
         ("embed: 5\n", "^embed: "),
         ("embed: [pca, scarf]\n", r"several choices are written embed: \{cross: \['pca', "),
-        ("model: [mlp, convnet]\n", r"tiny\.yaml: model: takes one choice, lists are for split"),
-        ("model: {cross: [mlp, convnet]}\n", "^model: takes one choice"),
+        ("model: [mlp, convnet]\n", r"several choices are written model: \{cross: \['mlp', "),
+        ("gate: [a, b]\n", r"tiny\.yaml: gate: takes one choice, lists are for split"),
+        ("train_router: {cross: [knn, classifier]}\n", "^train_router: takes one choice"),
+        ("train_specialists: {lr: [1, 2]}\n", r"^train_specialists\.lr: .* stand in grid\.lr$"),
+        ("train_specialists: {patience: [1, 2]}\n", "patience: takes one value, lists are for"),
         ("train_specialists: {zip: [{lr: 1}]}\n", "^train_specialists: takes one choice"),
         ("sources: 5\n", "^sources: "),
         ("search: null\n", "^search: "),

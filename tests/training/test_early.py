@@ -107,6 +107,19 @@ def test_a_training_that_gets_better_goes_on_to_its_end(looks):
     assert [done for done, _, _ in looks] == [0, 7, 14, 21, 28, 35, STEPS]
 
 
+@pytest.mark.parametrize("settings", [EARLY, EARLY.model_copy(update={"patience": None})])
+def test_rows_to_look_at_and_the_best_state_count_as_memory_where_a_training_may_stop(settings):
+    """Lanes are as many as hold so much together; without patience only its own rows count."""
+    model, rows, stops = net(), table(), held()
+    state = sum(value.nbytes for value in weights(model).values())
+    begun = begin_on_rows(
+        model, rows, settings, "classification", BATCH, Ledger("test"), None, None, {}, stops
+    )
+
+    own = rows["x"].nbytes + rows["y"].nbytes
+    assert begun.lean.held == own + (settings.patience is not None) * (stops.nbytes + state)
+
+
 def test_without_patience_or_rows_nothing_is_looked_at(looks):
     """Bits and cost are those of a training without validation."""
     ledgers = [Ledger("test") for _ in range(3)]

@@ -119,6 +119,20 @@ def test_before_rows_are_known_partitions_share_the_budget(plan: Any):
     assert cost(plan, job("train_specialist", 1), index=unknown).flops == 250 * 7.0
 
 
+def test_passes_over_rows_that_nobody_has_counted_cost_what_nobody_knows(plan: Any):
+    """With ``epochs`` the budget follows from rows; once a base has frozen it, it is shared."""
+    specialist(plan.root, flops=700.0)
+    plan.settings.train_specialists.epochs = 4
+    unknown = {"partitions": [{"partition": 0}, {"partition": 1}]}
+
+    assert cost(plan, job("train_specialist", 1), index=unknown) == Cost(1, None, None)
+
+    budget = {"rows_seen": 800, "base_share": 0.5, "training_rows": 100, "epochs": 4.0}
+    path = plan.layout.file("base_fit.base")
+    save_state(path, {"weight": np.zeros(1)}, {"budget": budget})
+    assert cost(plan, job("train_specialist", 1), index=unknown).flops == 200 * 7.0
+
+
 def test_a_baseline_is_not_charged_for_the_base_again(plan: Any):
     """Ledgers of baselines count the base; a job that trains one does not train that."""
     folder = plan.root / "g1"

@@ -165,8 +165,9 @@ def test_a_mistake_in_settings_or_model_is_one_line(copied, overrides, parts):
     [
         ("[seed=-1]", ["seed: ", "greater than or equal to 0, not -1"]),
         (f"[name={'x' * 300}]", ["name: ", "at most 100 characters"]),
-        ("[model=[mlp,convnet]]", ["model: takes one choice", "name=NAME-CHOICE"]),
-        ("[grid.model.width=[4,8]]", ["grid.model.width: changes the shape", "model.width=VALUE"]),
+        ("[gate=[a,b]]", ["gate: takes one choice", "name=NAME-CHOICE"]),
+        ("[grid.model.width=[4,8]]", ["grid.model.width: changes the shape", "makes variants"]),
+        ("[train_specialists.lr=[1,2]]", ["train_specialists.lr: takes one value", "grid.lr"]),
         ("[grid.model.lr=[0.1]]", ["grid.model.lr: the settings of model have no 'lr'"]),
         ("[name=${oc.env:HOME}]", ["name: ", "a text may refer to one other setting"]),
         ("5", ["overrides: a list such as"]),

@@ -5,8 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from shoal.formats.fitted_state import save_state
 from shoal.operate.resources import Resources
 from shoal.plan.layout import Layout
 from shoal.plan.stages import STAGES
@@ -39,6 +41,7 @@ def plan(tmp_path: Path) -> Any:
     write(layout.index, partition_index(entry, rows=COUNTS | {"train": 1000}))
     write(layout.file("encode_fit.shapes"), {"x_shape": [250]})
     training = SimpleNamespace(rows_seen=60_000, base_share=0.5, batch_size=10, epochs=None)
+    training.patience = None
     nodes = compose(CONFIG, "demo", []).nodes
     settings = SimpleNamespace(train_specialists=training, nodes=nodes)
     grid, steps = {POINT: {}}, plain_steps()
@@ -122,6 +125,21 @@ def test_a_specialists_memory_follows_from_its_rows(plan):
 
     assert asked(plan).mem_mb == 1.5 * (600 + 3 + 400) + 0.5
     assert asked(plan).gpu_memory_mb == 1.5 * (400 + 600)
+
+
+def test_a_training_that_may_stop_early_reads_validation_rows_and_keeps_a_best_state(plan):
+    """At 1 MB each, 2,000 training rows and 1,000 validation rows need what 3,000 rows do."""
+    budget = {"rows_seen": 60_000, "base_share": 0.5, "training_rows": 2000}
+    weights = {"weight": np.zeros(250_000, np.float32)}
+    save_state(plan.layout.file("base_fit.base"), weights, {"budget": budget})
+    entry = partition_entry(0, specialist=DIGEST, rows=COUNTS | {"train": 2000, "validation": 1000})
+    write(plan.layout.index, partition_index(entry, rows=COUNTS | {"train": 2000}))
+    past_specialist(plan, peak_memory_bytes=607_000_000)
+
+    assert asked(plan).mem_mb == pytest.approx(1.5 * (600 + 6 + 4 + 400), abs=1)
+    plan.settings.train_specialists.patience = 5
+    past_specialist(plan, peak_memory_bytes=608_000_000)
+    assert asked(plan).mem_mb == pytest.approx(1.5 * (600 + 9 + 5 + 400), abs=1)
 
 
 def test_a_further_attempt_asks_for_more_within_the_class(plan):

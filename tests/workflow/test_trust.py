@@ -207,6 +207,18 @@ def test_a_files_class_is_not_imported_before_it_is_trusted(pool, kept, target, 
         models.network(models.find("base"))
 
 
+def test_a_recipes_scheduler_is_not_imported_before_it_is_trusted(kept):
+    """Whoever trusts the recipe's model has not yet trusted another module with its rates."""
+    model = kept.find("1")
+    keep_as(kept, model, "recipe")
+    recipe = kept.store.record(model)["recipe"]
+    training = recipe["training"] | {"schedule": {"_target_": "hostile.call"}}
+    with_record(kept, model, recipe=recipe | {"training": training})
+
+    with pytest.raises(ModelError, match=r"the recipe's schedule is hostile\.call; importing"):
+        kept.load(model)
+
+
 def test_a_trusted_module_is_not_called_as_what_it_is_not(pool, attacked):
     """Who trusts a module lets its models be built; another function of it is not called."""
     (attacked.folder / "trusted_module.py").write_text("def call(**_):\n    raise SystemExit\n")

@@ -11,26 +11,19 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import DivergedError, ModelError
 from shoal.formats.hashing import json_hash, settings_id
 from shoal.formats.kinds import TRAIN, VALIDATION
-from shoal.formats.row_store import ShardRows
-from shoal.formats.units import UNIT
 from shoal.partitions.held import HeldRows, HeldShards
 from shoal.partitions.random_partitions import RandomRows
-from shoal.partitions.reader import halves
+from shoal.partitions.reader import choosing
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried
 from shoal.training.fit import begin_on_rows, calling, train_on_shards
 from shoal.training.lanes import side_by_side
-from shoal.training.model import (
-    build_model,
-    load_weights,
-    mean_losses,
-    weights,
-)
+from shoal.training.model import build_model, load_weights, mean_losses, weights
 from shoal.training.processes import end_helpers
 from shoal.training.resume import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -42,6 +35,7 @@ if TYPE_CHECKING:
     from shoal.search.steps import Steps
     from shoal.settings.learning import Model, Training
     from shoal.training.budget import Budget
+    from shoal.training.early import Held
     from shoal.training.loop import Begun
     from shoal.training.resume import Checkpoints
 
@@ -66,7 +60,13 @@ class Slot:
 
 
 class Search:
-    """A search of grid points by the pool's steps, whoever trains."""
+    """A search of grid points by the pool's steps, whoever trains.
+
+    Attributes:
+        shapes: Shape of rows and labels.
+        steps: The steps.
+        trainings: Trainings of all steps together, in whole ones.
+    """
 
     def __init__(
         self,
@@ -80,8 +80,9 @@ class Search:
         """Keep what every training starts from."""
         self._model = model
         self._training = training
-        self._steps = steps
-        self._shapes = shapes
+        self.steps = steps
+        self.trainings = steps.trainings(len(grid))
+        self.shapes = shapes
         self._base = base
         self._counts = steps.slots(len(grid))
         self._following = [Next(point) for point in grid.values()]
@@ -93,8 +94,8 @@ class Search:
 
     def begin(self, step: int) -> list[Slot]:
         """The models that a step trains; those that have diverged are none."""
-        following = self._steps.after(self._tried) if step else self._following
-        if self._steps.goes_on:
+        following = self.steps.after(self._tried) if step else self._following
+        if self.steps.goes_on:
             self._tried, self._nets = [], {}
         self._step = step
         self._slots = {settings_id(each.point): each for each in following[: self._counts[step]]}
@@ -106,7 +107,7 @@ class Search:
 
     def _slot(self, name: str, point: Point) -> Slot:
         model, training = at_point(self._model, self._training, point)
-        net = build_model(model, self._shapes, training.seed)
+        net = build_model(model, self.shapes, training.seed)
         load_weights(net, self._base)
         return Slot(name, json_hash([model.as_json(), training.loss_json]), net, training)
 
@@ -117,20 +118,21 @@ class Search:
             name: Id of the grid point.
             left: File of the state that the part leaves.
         """
-        if not self._steps.goes_on:
+        if not self.steps.goes_on:
             return None
         begun, self._left[name] = self._left.get(name), left
-        return Part(*self._steps.divisors(self._step), begun, left)
+        return Part(*self.steps.divisors(self._step), begun, left)
 
-    def judge(self, trained: Mapping[str, torch.nn.Module], validation: Iterable[Tensors]) -> None:
-        """Rank the step's models by their mean losses on the choosing half of validation rows.
+    def judge(self, trained: Mapping[str, torch.nn.Module], held: Held) -> None:
+        """Rank the step's models by their mean losses.
 
         Args:
             trained: Those that did not diverge, by id of the grid point.
-            validation: All validation rows, in blocks.
+            held: Validation rows that choose.
         """
         trained = {name: trained[name] for name in self._slots if name in trained}
-        known = mean_losses(trained, map(_first_half, validation), self._shapes.task)
+        blocks = ((block["x"], block["y"]) for block in held.blocks())
+        known = mean_losses(trained, blocks, self.shapes.task)
         finite = {name: loss for name, loss in known.items() if math.isfinite(loss)}
         for name, slot in self._slots.items():
             out = name not in trained or (bool(finite) and name not in finite)
@@ -156,22 +158,22 @@ class Baselines:
 
     def __init__(
         self,
-        model: Model,
+        search: Callable[[], Search],
         training: Training,
-        grid: Mapping[str, Point],
-        steps: Steps,
-        shapes: Shapes,
-        base: Mapping[str, NDArray[Any]],
         shards: Sequence[Path],
         checkpoints: Checkpoints,
     ) -> None:
-        """Keep what every baseline starts from, and where its training is kept."""
-        self._model = model
+        """Keep what every baseline starts from, and where its training is kept.
+
+        Args:
+            search: Begins a search from the base.
+            training: Settings outside of the grid.
+            shards: Encoded shards.
+            checkpoints: The job's.
+        """
+        self._search = search
         self._training = training
-        self._grid = grid
-        self._steps = steps
-        self._shapes = shapes
-        self._base = base
+        self._stops = training.patience is not None
         self._shards = shards
         self._checkpoints = checkpoints
 
@@ -185,12 +187,9 @@ class Baselines:
         Returns:
             Weights and the chosen point.
         """
-        each = flops / self._steps.trainings(len(self._grid))
-        held = None
-        if self._training.patience is not None:
-            held = HeldShards(self._shards, self._training.buffer_rows)
+        held = HeldShards(self._shards, self._training.buffer_rows)
         search = self._search()
-        for step in range(self._steps.count):
+        for step in range(search.steps.count):
             trained: dict[str, torch.nn.Module] = {}
             for slot in search.begin(step):
                 with suppress(DivergedError):
@@ -198,15 +197,15 @@ class Baselines:
                         slot.net,
                         self._shards,
                         slot.training,
-                        self._shapes,
+                        search.shapes,
                         ledger,
-                        flops=each,
+                        flops=flops / search.trainings,
                         checkpoints=self._checkpoints,
                         part=search.part(slot.name, self._checkpoints.upcoming),
-                        held=held,
+                        held=held if self._stops else None,
                     )
                     trained[slot.name] = slot.net
-            search.judge(trained, self._validation())
+            search.judge(trained, held)
         end_helpers()
         return search.best
 
@@ -226,7 +225,7 @@ class Baselines:
         """
         with RandomRows(self._shards, bounds, seed, self._checkpoints.out.parent) as drawn:
             searches = {number: self._search() for number in range(len(bounds))}
-            for step in range(self._steps.count):
+            for step in range(searches[0].steps.count if searches else 0):
                 self._step(searches, step, drawn, budget, ledger)
         for number in range(len(bounds)):
             yield searches[number].best if number in searches else None
@@ -257,15 +256,13 @@ class Baselines:
                     continue
                 seen, own = budget.specialist_rows(len(rows["y"])), search.begin(step)
                 left[number], trained[number] = {slot.name: slot for slot in own}, {}
-                held = None
-                if self._training.patience is not None:
-                    held = HeldRows.choosing(drawn.rows(number, VALIDATION))
+                held = _held(drawn, number) if self._stops else None
                 for slot in own:
                     training = begin_on_rows(
                         slot.net,
                         rows,
                         slot.training,
-                        self._shapes,
+                        search.shapes,
                         seen,
                         ledger,
                         self._checkpoints,
@@ -277,7 +274,7 @@ class Baselines:
                     yield slot.kind, training
                 del rows  # before the next are read
                 if not own:
-                    search.judge({}, ())
+                    search.judge({}, HeldRows({}))
 
         for training, failure in side_by_side(line()):
             number, slot = owners.pop(training)
@@ -291,24 +288,9 @@ class Baselines:
                 trained[number][slot.name] = slot.net
             del left[number][slot.name]
             if not left[number]:
-                searches[number].judge(trained.pop(number), [drawn.rows(number, VALIDATION)])
+                searches[number].judge(trained.pop(number), _held(drawn, number))
         ledger.learning_curves += [curve for own in curves.values() for curve in own]
 
-    def _search(self) -> Search:
-        return Search(
-            self._model, self._training, self._grid, self._steps, self._shapes, self._base
-        )
 
-    def _validation(self) -> Iterator[Tensors]:
-        """All validation rows, in blocks."""
-        for path in self._shards:
-            with ShardRows(path) as shard:
-                for block in shard.blocks(shard.names(("x", "y", "key", "fold", UNIT))):
-                    inside = block.pop("fold") == VALIDATION
-                    yield {name: array[inside] for name, array in block.items()}
-
-
-def _first_half(rows: Tensors) -> tuple[NDArray[Any], NDArray[Any]]:
-    """``x`` and ``y`` of the validation rows that grid points are chosen on."""
-    first = halves(rows) == 0
-    return rows["x"][first], rows["y"][first]
+def _held(drawn: RandomRows, number: int) -> HeldRows:
+    return HeldRows(choosing(drawn.rows(number, VALIDATION)))

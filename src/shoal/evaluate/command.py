@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.index import PartitionIndex
@@ -128,13 +129,13 @@ def _baselines(
     shapes_path: Path,
     checkpoints: Checkpoints,
 ) -> Baselines:
-    from shoal.evaluate.baselines import Baselines
+    from shoal.evaluate.baselines import Baselines, Search
     from shoal.formats.fitted_state import load_state
     from shoal.formats.shapes import Shapes
 
     base = load_state(base_path)[0]
-    shapes = Shapes.load(shapes_path)
-    return Baselines(model, training, grid, steps, shapes, base, shards, checkpoints)
+    search = partial(Search, model, training, grid, steps, Shapes.load(shapes_path), base)
+    return Baselines(search, training, shards, checkpoints)
 
 
 def _made_of(

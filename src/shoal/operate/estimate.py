@@ -103,14 +103,17 @@ class Estimate:
         """
         return sum((self._job(job, packed) for job in jobs), Cost())
 
-    def rows(self, job: Job) -> int:
-        """Rows that a specialist would see in its step, in whole batches, repeats counted."""
-        entries = self._index["partitions"]
-        training = self._plan.settings.train_specialists
-        budget = self._budget
+    def rows(self, job: Job) -> int | None:
+        """Rows that a specialist may see in its step, in whole batches, repeats counted.
+
+        None where that is passes over rows whose number is not known yet.
+        """
+        entries, budget = self._index["partitions"], self._budget
         own = entries[job.partition or 0].get("rows")
-        if budget is None or own is None:
-            rows = math.ceil(training.rows_seen * (1 - training.base_share) / len(entries))
+        if budget is None:
+            return None
+        if own is None:
+            rows = math.ceil(budget.rows_seen * (1 - budget.base_share) / len(entries))
             return self._steps(job, rows)
         batch = self.batch(job)
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
@@ -131,8 +134,8 @@ class Estimate:
 
     def training_seconds(self, job: Job) -> float | None:
         """Seconds that a specialist's training takes in a process that has started."""
-        a_row = self._specialists.seconds_a_row
-        return None if a_row is None else self.rows(job) * a_row
+        rows, a_row = self.rows(job), self._specialists.seconds_a_row
+        return None if rows is None or a_row is None else rows * a_row
 
     @cached_property
     def start_seconds(self) -> float | None:
@@ -165,16 +168,15 @@ class Estimate:
 
     @cached_property
     def _budget(self) -> Budget | None:
-        """The budget frozen with the base; until there is one, what it would be."""
+        """The budget frozen with the base; until there is one, what it would be, if known."""
         path = self._plan.layout.file("base_fit.base")
         if path.exists():
             with naming(path):
                 return Budget(**as_kind(BaseFacts, read_weights(path).meta)["budget"])
-        if "rows" not in self._index:
-            return None
         training = self._plan.settings.train_specialists
-        rows = max(1, int(self._index["rows"]["train"]))
-        return Budget.of(training, rows)
+        if "rows" in self._index:
+            return Budget.of(training, max(1, self._index["rows"]["train"]))
+        return Budget.of(training, 1) if training.epochs is None else None
 
     @cached_property
     def _specialists(self) -> _Training:
@@ -237,10 +239,10 @@ class _Training:
         self.start = _mean(starts)
         self.seconds_a_row = seconds / rows if rows else None
 
-    def flops(self, rows: int, point: str) -> float | None:
+    def flops(self, rows: int | None, point: str) -> float | None:
         others = [flops for values in self._flops.values() for flops in values]
         flops = _mean(self._flops.get(point, others))
-        return None if flops is None else rows * flops
+        return None if flops is None or rows is None else rows * flops
 
 
 def _benchmark(root: Path, output: Path) -> Benchmark | None:

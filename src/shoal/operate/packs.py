@@ -58,8 +58,9 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
 
     A pack holds trainings of one step of a search: what a later step trains is decided when those
     of the step before are done. Expected durations come from past ledgers. Without any, rows take
-    their place, and no pack is kept below the longest time. A specialist that would be alone in
-    its pack, or is expected to take longer than a pack may, has a job of its own.
+    their place, all alike where these are unknown too, and no pack is kept below the longest time.
+    A specialist that would be alone in its pack, or is expected to take longer than a pack may, has
+    a job of its own.
 
     Args:
         plan: The experiment.
@@ -87,7 +88,7 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
         members = [
             Member(
                 name,
-                float(estimate.training_seconds(job) or estimate.rows(job)),
+                float(estimate.training_seconds(job) or estimate.rows(job) or 1),
                 memory,
                 _kind(job, plan, estimate),
             )

@@ -39,7 +39,8 @@ _COPIES = 3
 """Copies of a specialist's rows while it trains: as read, in canonical order, shuffled."""
 
 _STATES = 4
-"""Sizes of a model while it trains: weights, gradients and AdamW's two moments."""
+"""Sizes of a model while it trains: weights, gradients and AdamW's two moments; where trainings
+stop early there is the best state too."""
 
 
 class Resources:
@@ -162,10 +163,18 @@ class Resources:
             job = Job("train_specialist", member, (), entry["partition"])
             training = self._estimate.training_seconds(job)
             seconds = None if seconds is None or training is None else seconds + training
-        rows = sorted((entry["rows"]["train"] for entry in entries), reverse=True)[:MOST]
+        rows = sorted(map(self._rows_read, entries), reverse=True)[:MOST]
         room = HELD_BYTES // max(1, self._row_bytes)
         held = self._data_mb(min(sum(rows), max(rows[0], room)), len(rows))
         return seconds, None if self._overhead_mb is None else self._overhead_mb + held
+
+    @property
+    def _stops_early(self) -> bool:
+        return self._plan.settings.train_specialists.patience is not None
+
+    def _rows_read(self, entry: PlannedEntry) -> int:
+        rows = entry["rows"]
+        return rows["train"] + (rows["validation"] if self._stops_early else 0)
 
     @cached_property
     def _index(self) -> PlannedIndex:
@@ -196,7 +205,8 @@ class Resources:
 
     def _data_mb(self, rows: int, models: int = 1) -> float:
         """Memory of rows and models, while these train."""
-        return (_COPIES * rows * self._row_bytes + models * _STATES * self._model_bytes) / 1e6
+        states = models * (_STATES + self._stops_early)
+        return (_COPIES * rows * self._row_bytes + states * self._model_bytes) / 1e6
 
     @cached_property
     def _row_bytes(self) -> int:

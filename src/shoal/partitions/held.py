@@ -10,7 +10,7 @@ import numpy as np
 from shoal.formats.kinds import VALIDATION
 from shoal.formats.row_store import ShardRows
 from shoal.formats.units import UNIT
-from shoal.partitions.reader import halves
+from shoal.partitions.reader import choosing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,18 +31,13 @@ class HeldRows:
 
     rows: Mapping[str, NDArray[Any]]
 
-    @classmethod
-    def choosing(cls, rows: Mapping[str, NDArray[Any]]) -> HeldRows:
-        """The choosing half of validation rows.
-
-        Args:
-            rows: ``x``, ``y`` and ``key``, and units where there are some; or nothing.
-        """
-        half = halves(rows) == 0 if rows else np.zeros(0, bool)
-        return cls({name: rows[name][half] for name in ("x", "y") if name in rows})
-
     def __len__(self) -> int:
         return len(self.rows.get("y", ()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(array.nbytes for array in self.rows.values())
 
     def blocks(self) -> Iterator[Mapping[str, NDArray[Any]]]:
         """All rows at once."""
@@ -63,11 +58,18 @@ class HeldShards:
         self._places: dict[Path, NDArray[np.int64]] = {}
         for path in shards:
             with ShardRows(path) as shard:
-                self._places[path] = _choosing(shard)
+                held = np.flatnonzero(shard.read("fold") == VALIDATION)
+                rows = {name: shard.read(name)[held] for name in shard.names(("key", UNIT))}
+                self._places[path] = choosing(rows | {"place": held})["place"]
         self._resident = list(self._read()) if len(self) <= most else None
 
     def __len__(self) -> int:
         return sum(len(places) for places in self._places.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(HeldRows(block).nbytes for block in self._resident or ())
 
     def blocks(self) -> Iterator[Arrays]:
         """The rows in shard order."""
@@ -82,11 +84,3 @@ class HeldShards:
                     own = places[first:last] - start
                     if len(own):
                         yield {name: shard.read(name, start, stop)[own] for name in ("x", "y")}
-
-
-def _choosing(shard: ShardRows) -> NDArray[np.int64]:
-    """Places of the rows of the validation fold's first half."""
-    validation = np.flatnonzero(shard.read("fold") == VALIDATION)
-    rows = {name: shard.read(name)[validation] for name in shard.names(("key", UNIT))}
-    chosen: NDArray[np.int64] = validation[halves(rows) == 0]
-    return chosen

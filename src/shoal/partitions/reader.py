@@ -95,13 +95,11 @@ class Index:
             index = Index(waited_for(self.path, entry["waiting"]))
         rows = index.read(partition, "train", (*names, "hash"))
         lineage = self.content["lineage"]
-        choosing: dict[str, NDArray[Any]] = {}
+        held: dict[str, NDArray[Any]] = {}
         digest = _digest(rows, lineage)
         if self.content.get("stops_early"):
-            held = index.read(partition, "validation", (*names, "key", "hash", UNIT))
-            first = halves(held) == 0 if held else np.zeros(0, bool)
-            choosing = {name: array[first] for name, array in held.items()}
-            digest = specialist_digest(digest, _digest(choosing, lineage))
+            held = choosing(index.read(partition, "validation", (*names, "key", "hash", UNIT)))
+            digest = specialist_digest(digest, _digest(held, lineage))
         self.rows_read += 0 if index is self else index.rows_read
         if digest != entry["specialist"]:
             raise DataError(
@@ -109,7 +107,7 @@ class Index:
                 f"{entry['specialist']}; a row store was changed after the index was made: "
                 f"remove {index.path.parent} and run the workflow again"
             )
-        return rows, choosing
+        return rows, held
 
     def read(self, partition: int, fold: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         """Arrays of one partition's rows of one fold, in canonical order (by row hash).
@@ -177,6 +175,16 @@ def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
     return coin(rows, 0)
 
 
+def choosing(rows: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Validation rows of the half that chooses grid points and ends trainings.
+
+    Args:
+        rows: As :func:`halves` takes them, with other arrays; or nothing.
+    """
+    first = halves(rows) == 0 if rows else None
+    return {name: array[first] for name, array in rows.items()}
+
+
 def training_rows(
     index: Index, digest: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -189,9 +197,9 @@ def training_rows(
     Raises:
         DataError: No partition has them, or a row store was changed.
     """
-    rows, choosing = index.specialist_rows(index.partition_with(digest), ("x", "y"))
+    rows, held = index.specialist_rows(index.partition_with(digest), ("x", "y"))
     known = known_labels(rows["y"])
-    held = {name: choosing[name] for name in ("x", "y") if choosing}
+    held = {name: held[name] for name in ("x", "y") if held}
     return {name: rows.pop(name)[known] for name in ("x", "y")}, held
 
 

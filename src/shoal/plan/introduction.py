@@ -64,8 +64,8 @@ All points start from one base, so that a point may change how a model is traine
 forward pass does, but not the shape of its parameters: `grid.model.lr=[0.001,0.003]` fits
 `examples.housing_net.HousingNet`, whose optimiser is its own. An argument must have a value under
 `model` to be varied. Arguments that change the shape of parameters, as all of the models in
-`shoal.models` do, are refused: run each value as an experiment of its own, such as
-`'overrides=[model.width=64, name=titanic-64]'`. So are several models, `model=[mlp,convnet]`.
+`shoal.models` do, are refused. A list of values of the argument itself, `model.width=[16,32]`, or
+of models, `model=[mlp,convnet]`, makes variants, each with a base of its own: `docs/variants.md`.
 
 ## Model
 

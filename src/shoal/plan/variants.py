@@ -1,10 +1,10 @@
-"""Variants: the points of the grid over how data is processed.
+"""Variants: the points of the grid over how data is processed, over models and their budgets.
 
-A setting of split, transform, encode, embed or cluster that takes no list may be one: its values
-are tried one by one. ``{cross: […]}`` says the same of any setting, also of one that takes a list,
-and of a whole stage, whose values are then names of choices or changed settings. The lists of a
-stage that are written ``{zip: […]}`` advance together. ``seed`` may be a list too. All other lists
-combine with each other.
+A setting of split, transform, encode, embed, cluster or model that takes no list may be one, and
+so may the budget of ``train_specialists``: its values are tried one by one. ``{cross: […]}`` says
+the same of any setting, also of one that takes a list, and of a whole stage, whose values are then
+names of choices or changed settings. The lists of a stage that are written ``{zip: […]}`` advance
+together. ``seed`` may be a list too. All other lists combine with each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shoal.formats.hashing import settings_id
 from shoal.plan.ways import check_values, refuse_ways, ways_of
 from shoal.settings import Settings, parse
 from shoal.settings.compose import composed, resolved
-from shoal.settings.config_files import STAGES
+from shoal.settings.config_files import BUDGET, STAGES, VARYING
 from shoal.settings.sampling import distinct, index
 from shoal.settings.search import Search
 
@@ -53,9 +53,10 @@ class Variant:
 
     @cached_property
     def id(self) -> str:
-        """A hash of how it processes data and of its seed, whatever else there is."""
+        """A hash of how it processes data, its model, budget and seed, whatever else there is."""
         stages = [getattr(self.settings, stage).as_json() for stage in STAGES]
-        return settings_id(self.settings.seed, *stages)
+        budget = [getattr(self.settings.train_specialists, name) for name in BUDGET]
+        return settings_id(self.settings.seed, *stages, budget)
 
 
 def variants(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
@@ -115,7 +116,7 @@ def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
     for number, chosen in _taken(seeded, among):
         seed, content, ways = seeded[number]
         combination = [own[n] for own, n in zip(ways, chosen, strict=True)]
-        stages = {s: way.content for s, way in zip(STAGES, combination, strict=True)}
+        stages = {s: way.content for s, way in zip(VARYING, combination, strict=True)}
         changes = {name: value for way in combination for name, value in way.changes.items()}
         variant = Variant(seed | changes, parse(Settings, content | stages, ""), among)
         if variant.id in found:
@@ -139,7 +140,7 @@ def _taken(seeded: Sequence[_Seeded], among: int) -> Iterable[tuple[int, tuple[i
         )
     widths = [
         max(len(way.place) for each in seeded for way in each.ways[stage])
-        for stage in range(len(STAGES))
+        for stage in range(len(VARYING))
     ]
 
     def place(unit: NDArray[Any]) -> tuple[int, tuple[int, ...]]:
@@ -189,7 +190,7 @@ def _seeded(config: Path, experiment: str, overrides: list[str]) -> list[_Seeded
         own = resolved(whole, **seed)
         refuse_ways(own)
         try:
-            ways = [ways_of(stage, own.get(stage), choice) for stage in STAGES]
+            ways = [ways_of(stage, own.get(stage), choice) for stage in VARYING]
         except RecursionError:
             raise SettingsError("a choice of a stage has itself among its alternatives") from None
         found.append(_Seeded(seed, own, ways))

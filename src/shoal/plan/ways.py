@@ -7,8 +7,11 @@ import itertools
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from shoal.errors import SettingsError
+from shoal.plan.arguments import single_arguments
+from shoal.search.points import NOT_IN_GRID
 from shoal.settings import Settings
-from shoal.settings.config_files import STAGES, one_choice
+from shoal.settings.config_files import BUDGET, STAGES, one_choice
+from shoal.settings.learning import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,6 +111,8 @@ def _expanded(stage: str, content: Any) -> list[Way]:  # noqa: ANN401 - plain va
     dimensions = list(_dimensions(content, _section(stage, content), (stage,)))
     for dimension in dimensions:
         check_values(dimension.name, dimension.values)
+        if stage == "train_specialists" and dimension.path[1] not in BUDGET:
+            raise SettingsError(_one_value(dimension))
     together = [each for each in dimensions if each.way == "zip"]
     lengths = {len(each.values) for each in together}
     if len(lengths) > 1:
@@ -126,6 +131,14 @@ def _expanded(stage: str, content: Any) -> list[Way]:  # noqa: ANN401 - plain va
         place = tuple((n, len(axis)) for n, axis in zip(numbers, axes, strict=True))
         found.append(Way({each.name: value for each, value in placed}, own, place))
     return found
+
+
+def _one_value(dimension: _Dimension) -> str:
+    """The error where a setting of training has several values and can have one."""
+    name, here = dimension.path[1], f"lists are for {', '.join(BUDGET)}"
+    if name in NOT_IN_GRID:
+        return f"{dimension.name}: takes one value, {here}"
+    return f"{dimension.name}: takes one value, {here}; values to choose from stand in grid.{name}"
 
 
 def _put(content: Any, path: Sequence[str | int], value: Any) -> None:  # noqa: ANN401 - plain values
@@ -167,11 +180,15 @@ def _inside(
 
 def _is_grid(section: type[Section] | None, content: Mapping[str, Any], name: str) -> bool:
     """Whether each element is a value of the setting, and the list is not."""
-    if name == "encoder":
+    if name == "encoder" or (section is Model and name == "_target_"):
         return True
     known = _encoder_options(content) if "encoder" in content else section
     field = known.model_fields.get(name) if known else None
     values = content[name]
+    if section is Model and field is None:
+        targets = content.get("_target_")
+        targets = targets if isinstance(targets, list) else [targets]
+        return all(name in single_arguments(str(target)) for target in targets)
     if field is None or not values:
         return False
     return not _fits(field, values) and all(_fits(field, value) for value in values)

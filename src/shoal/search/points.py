@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from shoal.formats.documents.choice import Point
 
 _MODEL = "model."
-_NOT_IN_GRID = ("rows_seen", "epochs", "patience", "base_share", "buffer_rows")
+NOT_IN_GRID = ("rows_seen", "epochs", "patience", "base_share", "buffer_rows")
+"""Settings of ``train_specialists`` that no grid varies."""
 
 
 def at_point(model: Model, training: Training, point: Point) -> tuple[Model, Training]:
@@ -40,7 +41,7 @@ def model_at(model: Model, point: Point) -> Model:
         SettingsError: A name is unknown.
     """
     arguments = {_MODEL + name for name in model.arguments()}
-    known = arguments | set(Training.model_fields).difference(_NOT_IN_GRID)
+    known = arguments | set(Training.model_fields).difference(NOT_IN_GRID)
     for name in point:
         if name not in known:
             shown = f"{name if name.isprintable() else ascii(name):.80}"
@@ -63,7 +64,7 @@ def check_grid(names: Iterable[str], model: Model) -> None:
         SettingsError: There is one; the message says what works.
     """
     arguments = model.arguments()
-    training = [name for name in Training.model_fields if name not in _NOT_IN_GRID]
+    training = [name for name in Training.model_fields if name not in NOT_IN_GRID]
     for name in names:
         argument = name.removeprefix(_MODEL)
         if argument == name and name not in training:
@@ -76,14 +77,14 @@ def check_grid(names: Iterable[str], model: Model) -> None:
         if model.target in OURS or str(arguments[argument]).startswith(PREFIX):
             raise SettingsError(
                 f"grid.{name}: changes the shape of the model's parameters, but all points start "
-                f"from one base; set {name}, and run each value as an experiment of its own, such "
-                f"as {name}=VALUE with name=NAME-VALUE"
+                f"from one base; a list of values of {name} itself makes variants, each with a "
+                f"base of its own"
             )
 
 
 def _undeclared(argument: str, model: Model, training: list[str]) -> str:
     if argument == "_target_":
-        return "all points are of one model; run another as an experiment of its own"
+        return "all points are of one model; a list of models is model=[A,B]"
     known = nearest(argument, model.arguments())
     text = f"the settings of model have no {argument!r}; {known}"
     if argument in training:

@@ -17,8 +17,14 @@ from shoal.settings.references import check_references
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STAGES = ("split", "transform", "encode", "embed", "cluster")
-"""Stages whose settings may be lists."""
+STAGES = ("split", "transform", "encode", "embed", "cluster", "model")
+"""Sections whose choice and settings may be lists."""
+
+BUDGET = ("rows_seen", "epochs", "base_share")
+"""Settings of ``train_specialists`` that may be lists."""
+
+VARYING = (*STAGES, "train_specialists")
+"""Sections that variants may differ in."""
 
 HYDRA = "hydra"
 NOT_HYDRA = "settings of Hydra itself are not taken"

@@ -83,8 +83,8 @@ def _check_builds(
             if own is not None and changed is not None and own != changed:
                 raise SettingsError(
                     f"grid.{name}: {value!r} {_difference(own, changed)}; all points start from "
-                    f"one base, so a grid may not change the shape of parameters: set {name} "
-                    f"itself, to one value"
+                    f"one base, so a grid may not change the shape of parameters: a list of values "
+                    f"of {name} itself makes variants, each with a base of its own"
                 )
 
 

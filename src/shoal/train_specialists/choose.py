@@ -68,22 +68,19 @@ def train_choose(
     Raises:
         ModelError: All of them diverged, and no step follows.
     """
-    import numpy as np
-
     from shoal.formats.fitted_state import load_state
     from shoal.formats.units import UNIT, numbered
-    from shoal.partitions.reader import Index, halves
+    from shoal.partitions.reader import Index, choosing
     from shoal.training.determinism import deterministic
     from shoal.training.model import margin
 
     deterministic(threads)
     ledger, index = Ledger("train_choose"), Index(index_path)
     partition = index.partition_with(digest, validation)
-    held = index.read(partition, "validation", ("x", "y", "key", UNIT))
-    first = np.flatnonzero(halves(held) == 0) if held else np.empty(0, np.int64)
-    rows = {name: array[first] for name, array in held.items()}
+    rows = choosing(index.read(partition, "validation", ("x", "y", "key", UNIT)))
+    count = len(rows.get("y", ()))
     states = {path: load_state(path, SpecialistFacts) for path in specialists}
-    losses = _losses(model, states, rows, base_path, shapes_path, ledger) if len(first) else {}
+    losses = _losses(model, states, rows, base_path, shapes_path, ledger) if count else {}
     tried = {
         path: _tried(slot, states[path][1], losses.get(path))
         for path, slot in zip(specialists, slots, strict=True)
@@ -98,8 +95,8 @@ def train_choose(
     content = {
         "partition": partition,
         "digests": {"train": digest, "validation": validation},
-        "rows": len(first),
-        "units": numbered(rows.get(UNIT), len(first))[1],
+        "rows": count,
+        "units": numbered(rows.get(UNIT), count)[1],
         "point": point[ranked[0]],
         "points": {point[path]: tried[path].point for path in compared},
         "specialist": os.path.relpath(ranked[0], out.parent),

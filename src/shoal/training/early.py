@@ -22,6 +22,10 @@ class Held(Protocol):
     def __len__(self) -> int:
         """How many there are."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that they take."""
+
     def blocks(self) -> Iterator[Mapping[str, NDArray[Any]]]:
         """``x`` and ``y`` of all of them, always in the same order."""
 
@@ -73,6 +77,11 @@ class EarlyStopping:
         self._best: tuple[float, int] = (math.inf, 0)
         self._state: dict[str, torch.Tensor] = {}
         self._count(self._looks(steps))
+
+    def nbytes(self, module: torch.nn.Module) -> int:
+        """Bytes of memory that the validation rows and a best state of ``module`` take."""
+        state = sum(int(value.nbytes) for value in module.state_dict().values())
+        return self._held.nbytes + state
 
     def is_due(self, done: int) -> bool:
         """Whether to look after so many steps; not twice."""

@@ -233,7 +233,7 @@ class _Program:
 
 
 def _held(runs: Iterable[LeanRun]) -> int:
-    """Bytes of the rows that trainings hold."""
+    """Bytes that trainings hold."""
     return sum(run.held for run in runs)
 
 
@@ -250,7 +250,7 @@ class Lanes:
     """Trains runs, as many side by side as :func:`most_lanes` says, and one after the other.
 
     Runs are taken when a lane is free, so hardly more of them are held than there are lanes, and no
-    further one begins where those that have begun hold :data:`HELD_BYTES` of rows.
+    further one begins where those that have begun hold :data:`HELD_BYTES`.
     """
 
     def __init__(self) -> None:

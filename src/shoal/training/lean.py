@@ -111,7 +111,7 @@ class LeanRun:
         module: The model with its loss.
         row: Its parameters.
         batch_size: Rows per step.
-        held: Bytes of rows that it holds from its beginning to its end.
+        held: Bytes that it holds from its beginning to its end: rows, and its best state.
         done: Steps done.
         ahead: The batch of the next step, once :meth:`next` has drawn it.
         keep: Says when to save.

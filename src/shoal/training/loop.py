@@ -118,7 +118,7 @@ class Begun:
             self.lean = LeanRun(
                 plain, batches, batches.batch_size, steps, self._keep, self._curve, begun, stopping
             )
-            self.lean.held = batches.held
+            self.lean.held = batches.held + (stopping.nbytes(plain) if stopping else 0)
 
     def _take(self, finished: dict[str, Any]) -> None:
         self._module.load_state_dict(finished["finished"])

@@ -63,7 +63,8 @@ def _options(plans: Plans, rules: set[str]) -> list[str]:
     )
     settings = [plan.settings for plan in plans.all]
     asked = {
-        "--model": trains and named_by_user([{"model": {"_target_": settings[0].model.target}}]),
+        "--model": trains
+        and named_by_user([{"model": {"_target_": each.model.target}} for each in settings]),
         "--encoders": "encode.command" in used
         and named_by_user([each.encode.classes for each in settings]),
         "--functions": "transform.command" in used
@@ -114,9 +115,11 @@ def check_classes(runs: Sequence[Path], *, model: bool, encoders: bool, function
 
         first = found[0]
         grid = {name: _values(values) for name, values in first.section("grid").items()}
-        shapes = dict.fromkeys(run.layout.file("encode_fit.shapes") for run in found)
-        known = [Shapes.load(path) for path in shapes if path.exists()]
-        check_model(first.section("model"), grid, first.section("train_specialists").seed, known)
+        seed = first.section("train_specialists").seed
+        used = [(run.section("model"), run.layout.file("encode_fit.shapes")) for run in found]
+        for own in {canonical_json(each.as_json()): each for each, _ in used}.values():
+            shapes = dict.fromkeys(path for each, path in used if each == own and path.exists())
+            check_model(own, grid, seed, [Shapes.load(path) for path in shapes])
 
 
 def _values(values: list[Any] | Range) -> list[Any]:
