@@ -113,7 +113,7 @@ def test_rows_to_look_at_and_the_best_state_count_as_memory_where_a_training_may
     model, rows, stops = net(), table(), held()
     state = sum(value.nbytes for value in weights(model).values())
     begun = begin_on_rows(
-        model, rows, settings, "classification", BATCH, Ledger("test"), None, None, {}, stops
+        model, rows, settings, CLASSES, BATCH, Ledger("test"), None, None, {}, stops
     )
 
     own = rows["x"].nbytes + rows["y"].nbytes
