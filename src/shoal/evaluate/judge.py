@@ -9,6 +9,7 @@ import numpy as np
 
 from shoal.ask.answers import Answers
 from shoal.cluster.assigner import partition_values
+from shoal.evaluate.own_scores import own_scores
 from shoal.evaluate.verdict import compared, control, control_verdict
 from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
@@ -276,6 +277,7 @@ def _scores(
         numbers, per_row[name] = measure(
             metric, answer, tested.y, partition, settings.calibration_bins, units
         )
+        numbers["scores"] |= own_scores(settings.scores, pool.shapes, answer, tested.y)
         training, most, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
         if most > training:

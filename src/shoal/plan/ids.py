@@ -144,6 +144,7 @@ def _codes(
         **dict.fromkeys(with_model, (own, model.files)),
         "transform": (settings.transform.targets, ()),
         "encode": (settings.encode.targets, settings.encode.token_files),
+        "evaluate": ([*own, *settings.evaluate.targets], model.files),
     }
     return {
         stage: code_digest(module, *users.get(stage, ((), ()))) for stage, module in modules.items()

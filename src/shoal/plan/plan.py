@@ -328,8 +328,8 @@ def _require_modules(settings: Settings) -> None:
         ModelError: Neither the current folder nor what is installed has the module.
     """
     named = {**settings.encode.classes, **settings.transform.functions}
-    trained = [settings.model.target, *settings.train_specialists.targets]
-    for target in [*trained, *(spec["_target_"] for spec in named.values())]:
+    own = [settings.model.target, *settings.train_specialists.targets, *settings.evaluate.targets]
+    for target in [*own, *(spec["_target_"] for spec in named.values())]:
         top = target.split(".", maxsplit=1)[0]
         if target_file(target) is None and importlib.util.find_spec(top) is None:
             raise ModelError(

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from shoal.formats.scores import scores_of
+from shoal.formats.scores import SCORES, scores_of
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Loss, Model, Router, Training
@@ -159,6 +159,13 @@ class Settings(Section):
                 f"evaluate.metric: {metric!r} is no score of sources.task {self.sources.task}; "
                 f"its scores: {', '.join(known)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _further_scores_have_names_of_their_own(self) -> Settings:
+        for name in self.evaluate.scores:
+            if name in SCORES:
+                raise ValueError(f"evaluate.scores.{name}: a score of this name is there already")
         return self
 
     @model_validator(mode="after")
