@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
+from shoal.embed.apply import routing_embedding
 from shoal.embed.embedder import load_embedder
 from shoal.errors import CorruptError
 from shoal.formats.documents.answers import AnswersFacts, Labels
@@ -63,14 +64,17 @@ def ask(
     test_out: Path,
     ledger_out: Path,
     threads: int,
+    *,
+    by_group: bool = False,
 ) -> None:
     """Ask every model that may answer a row of one partition, and its own about others' rows.
 
     Each file has the partition's rows of one fold in canonical order: ``key``, ``hash``, ``y``,
-    ``embedding``, ``unit`` where rows belong together, and the answers of ``base``, ``generalist``
-    and, where there is one, ``specialist``. The rows elsewhere whose runner-up the partition is are
-    known by ``asked.hash``, with the specialist's ``asked.answer``. The test rows also have the
-    answers of ``random``, and with them are the ``outside`` embeddings and the training ``labels``.
+    ``embedding``, by which the row is routed, ``unit`` where rows belong together, and the answers
+    of ``base``, ``generalist`` and, where there is one, ``specialist``. The rows elsewhere whose
+    runner-up the partition is are known by ``asked.hash``, with the specialist's ``asked.answer``.
+    The test rows also have the answers of ``random``, and with them are the ``outside`` embeddings
+    and the training ``labels``.
 
     Args:
         model: The user's model.
@@ -87,6 +91,7 @@ def ask(
         test_out: Answers about test rows.
         ledger_out: The ledger. What the answers cost is counted by who needs them, too.
         threads: CPU threads; the bits depend on it.
+        by_group: Whether rows of a group share a route.
     """
     deterministic(threads)
     ledger, number, embedder = Ledger("ask"), int(partition), load_embedder(embedder_path)
@@ -106,15 +111,16 @@ def ask(
     }
     for fold, out in zip(ASKED_FOLDS, (validation_out, test_out), strict=True):
         rows, about = index.read(number, fold, _NAMES), AnswersFacts(**meta)
+        if rows:
+            rows["embedding"] = routing_embedding(embedder, rows, by_group=by_group)
         x = rows.pop("x", None)
         if x is not None:
             rows |= {name: asked.answer(name, x, rows["y"]) for name in nets}
-            rows["embedding"] = embedder.embed(x)
         if fold == "test":
             if x is not None:
                 rows["random"] = asked.by_chance(x, rows["y"], rows["key"], random, model, shapes)
-            if outside := index.read(number, "outside", ("x",)):
-                rows["outside"] = embedder.embed(outside["x"])
+            if outside := index.read(number, "outside", ("x", "key", UNIT)):
+                rows["outside"] = routing_embedding(embedder, outside, by_group=by_group)
             about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)
         if "specialist" in nets and (others := index.read(number, asked_name(fold), ("x", "y"))):
             rows["asked.hash"] = others["hash"]

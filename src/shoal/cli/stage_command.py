@@ -289,6 +289,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "shards": _shards,
     "by_source": _by_source,
     "min_rows": lambda job: job.section("cluster").min_rows,
+    "by_group": lambda job: job.section("cluster").route_by is not None,
     "lineage": lambda job: job.run.layout.fits["cluster"],
     "stops_early": lambda job: job.section("train_specialists").patience is not None,
     "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,

@@ -83,7 +83,7 @@ def made_ids(
     stops_early = settings.train_specialists.patience is not None
     made["index"] = settings_id(made["cluster"], stops_early)
     made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
-    made["check"] = settings_id(made["split"], sorted(shards))
+    made["check"] = settings_id(made["split"], sorted(shards), settings.cluster.route_by)
     steps, first = Steps.of(settings), tuple(sorted(points))
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
     if steps.drops:

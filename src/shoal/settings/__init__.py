@@ -184,6 +184,16 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _groups_share_a_route(self) -> Settings:
+        column = self.cluster.route_by
+        if column is not None and self.sources.columns.get(column) != "group":
+            raise ValueError(
+                f"cluster.route_by: {column!r} is not declared a group; give it the kind group in "
+                f"sources.columns, so that its rows also share a fold"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _partition_does_not_see_the_label(self) -> Settings:
         column = getattr(self.cluster, "column", None)
         if column is not None and self.sources.columns.get(column) == "label":

@@ -102,6 +102,11 @@ class _Assigner(Section):
         description="training rows below which a partition is served by the base"
     )
     seed: Seed = Field(description="seed of the fit")
+    route_by: str | None = Field(
+        default=None,
+        description="the column of kind group whose rows share a route, that of the row with the "
+        "smallest key; null: each row has its own",
+    )
 
 
 class Bounded(_Assigner):

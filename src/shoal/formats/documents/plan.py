@@ -225,6 +225,7 @@ class RunSettings(TypedDict):
     sources: dict[str, Any]
     split: dict[str, Any]
     transform: dict[str, Any]
+    cluster: dict[str, Any]
     model: dict[str, Any]
     train_specialists: dict[str, Any]
     intermediates: NotRequired[dict[str, Any]]
