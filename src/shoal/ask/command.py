@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
+from shoal.ask.usual import usual_answers
 from shoal.embed.embedder import load_embedder
 from shoal.errors import CorruptError
 from shoal.formats.documents.answers import AnswersFacts, Labels
@@ -56,6 +57,7 @@ def ask(
     embedder_path: Path,
     generalist: Path,
     random: Path,
+    usual: Path,
     choices: Sequence[Path],
     specialists: Sequence[Path],
     partition: str,
@@ -70,7 +72,8 @@ def ask(
     ``embedding``, ``unit`` where rows belong together, and the answers of ``base``, ``generalist``
     and, where there is one, ``specialist``. The rows elsewhere whose runner-up the partition is are
     known by ``asked.hash``, with the specialist's ``asked.answer``. The test rows also have the
-    answers of ``random``, and with them are the ``outside`` embeddings and the training ``labels``.
+    answers of ``random`` and of the usual models of tables, and with them are the ``outside``
+    embeddings and the training ``labels``.
 
     Args:
         model: The user's model.
@@ -80,6 +83,7 @@ def ask(
         embedder_path: The embedder.
         generalist: Weights of the generalist.
         random: Weights of the specialists of random partitions.
+        usual: The usual models of tables; none where rows are no table.
         choices: The partition's choice of grid point; none where it has no specialist.
         specialists: Weights among which that chooses.
         partition: Number of the partition; -1 are the rows of none.
@@ -113,6 +117,7 @@ def ask(
         if fold == "test":
             if x is not None:
                 rows["random"] = asked.by_chance(x, rows["y"], rows["key"], random, model, shapes)
+                rows |= usual_answers(usual, x, shapes.task)
             if outside := index.read(number, "outside", ("x",)):
                 rows["outside"] = embedder.embed(outside["x"])
             about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)
