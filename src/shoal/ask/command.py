@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
+from shoal.ask.usual import usual_answers
 from shoal.embed.apply import routing_embedding
 from shoal.embed.embedder import load_embedder
 from shoal.errors import CorruptError
@@ -57,6 +58,7 @@ def ask(
     embedder_path: Path,
     generalist: Path,
     random: Path,
+    usual: Path,
     choices: Sequence[Path],
     specialists: Sequence[Path],
     partition: str,
@@ -73,8 +75,8 @@ def ask(
     ``embedding``, by which the row is routed, ``unit`` where rows belong together, and the answers
     of ``base``, ``generalist`` and, where there is one, ``specialist``. The rows elsewhere whose
     runner-up the partition is are known by ``asked.hash``, with the specialist's ``asked.answer``.
-    The test rows also have the answers of ``random``, and with them are the ``outside`` embeddings
-    and the training ``labels``.
+    The test rows also have the answers of ``random`` and of the usual models of tables, and with
+    them are the ``outside`` embeddings and the training ``labels``.
 
     Args:
         model: The user's model.
@@ -84,6 +86,7 @@ def ask(
         embedder_path: The embedder.
         generalist: Weights of the generalist.
         random: Weights of the specialists of random partitions.
+        usual: The usual models of tables; none where rows are no table.
         choices: The partition's choice of grid point; none where it has no specialist.
         specialists: Weights among which that chooses.
         partition: Number of the partition; -1 are the rows of none.
@@ -119,6 +122,7 @@ def ask(
         if fold == "test":
             if x is not None:
                 rows["random"] = asked.by_chance(x, rows["y"], rows["key"], random, model, shapes)
+                rows |= usual_answers(usual, x, shapes.task)
             if outside := index.read(number, "outside", ("x", "key", UNIT)):
                 rows["outside"] = routing_embedding(embedder, outside, by_group=by_group)
             about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)

@@ -200,6 +200,7 @@ _BASE = _made_of("base_fit", "base")
 _ASSIGNER = _made_of("cluster_fit", "assigner")
 _EMBEDDER = _made_of("embed_fit", "embedder")
 _GENERALIST = _made_of("evaluate_generalist", "model")
+_USUAL = _made_of("evaluate_random", "usual")
 _INDEX = _read(From("partition", "index"))
 _CHOICES = _awaited("train_choose", "choice", "last")
 _CANDIDATES = _made_of("train_specialist", "model", "compared")
@@ -479,13 +480,18 @@ _ALL = (
         per="",
         identity="baselines",
         folder="baselines/{baselines_id}/{basis}",
-        outputs={"models": "random.safetensors", "ledger": "random.json"},
+        outputs={
+            "models": "random.safetensors",
+            "usual": "usual.safetensors",
+            "ledger": "random.json",
+        },
         inputs={
             "rows": _made_of("encode", "rows"),
             "index": _awaited("partition", "index"),
             "base": _BASE,
             "shapes": _SHAPES,
             "base_ledger": _awaited("base_fit", "ledger"),
+            "columns": _COLUMNS,
         },
         settings=(*_TRAINS, "evaluate"),
         code="evaluate.command",
@@ -507,6 +513,7 @@ _ALL = (
             "specialists": _CANDIDATES,
             "generalist": _GENERALIST,
             "random": _made_of("evaluate_random", "models"),
+            "usual": _USUAL,
             "base": _BASE,
             "embedder": _EMBEDDER,
             "shapes": _SHAPES,
@@ -615,6 +622,7 @@ _ALL = (
             "generalist_ledger": _awaited("evaluate_generalist", "ledger"),
             "random": _made_of("evaluate_random", "models"),
             "random_ledger": _awaited("evaluate_random", "ledger"),
+            "usual": _USUAL,
             "index": _INDEX,
             "tables": _read(From("transform", "table")),
             "check": _read(From("split_check", "check")),

@@ -31,6 +31,8 @@ CONTENDERS = {
     "ungated": "Pool, ungated",
     "generalist": "Generalist",
     "random_partitions": "Random partitions",
+    "linear_model": "Linear model",
+    "boosted_trees": "Boosted trees",
     "constant": "Constant",
 }
 """Titles of the contenders in ``metrics.json``, in the order in which they are shown."""
