@@ -14,7 +14,6 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.weights import UsualFacts
 from shoal.formats.fitted_state import load_state
 from shoal.training.exact import BLOCK_ROWS, ExactProduct
-from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +125,8 @@ def usual_answers(path: Path, x: NDArray[Any], task: str) -> Tensors:
     Raises:
         CorruptError: The file holds no such models.
     """
+    from shoal.training.tasks import rules
+
     tensors, facts = load_state(path, UsualFacts)
     # The last step of a row has the same bits at every place of whole blocks.
     padded = np.concatenate([x, np.zeros((-len(x) % BLOCK_ROWS, *x.shape[1:]), x.dtype)])
