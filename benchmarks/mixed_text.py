@@ -10,8 +10,9 @@ A budget of 1 is F: the FLOPs in which a model of width 32 sees 1.5 million byte
 Each training costs the budget, whatever its width: a generalist's on one schedule from its first
 step, a pool's with embedding, partitions and base. Widths and learning rates are searched on both
 sides alike, by the loss on half of the validation rows: rates of each width in the first seed at
-the first budget, widths always. The same settings, told each row's source in place of a partition,
-and the pool with gate and second specialist as it ships, are trained at the pool's width.
+the first budget; of widths all in the first seed, and the best two of it in the others. Two more
+are trained at the pool's width: a pool that is told each row's source in place of a partition, and
+the pool with gate and second specialist, as it ships.
 
 *Unseen* are test rows that share no 32 bytes with a training row. Losses of rows are means over
 seeds, intervals over documents. The working folder keeps what is done, so a run goes on.
@@ -62,13 +63,14 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    Arrays = dict[str, NDArray[Any]]
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
 LENGTH, PREFIX, NODES, CONFIDENCE = 192, 128, 8, 0.95
 BYTES, BASE_WIDTH = 1.5e6, 32
 WIDTHS = (16, 32, 64, 128)
-RATES = (0.006, 0.012, 0.024)
+RATES = (0.006, 0.012)
 KINDS = ("generalist", "pool")
 FIRST = 1.0
 """Budget at which learning rates are chosen."""
@@ -136,7 +138,7 @@ def read(folder: Path) -> Data:
     texts = [text.encode() for text in columns["text"]]
     training, test = ([texts[at] for at in np.flatnonzero(fold == n)] for n in (TRAIN, 2))
     return Data(
-        encoder.encode(columns["text"]),
+        encoder.encode(columns["text"]).astype(np.int64, copy=False),
         fold,
         source,
         sources.tolist(),
@@ -239,7 +241,7 @@ class Bench:
         net = build_model(self.model(tried.width), self.shapes, tried.seed)
         if start is not None:
             load_weights(net, start)
-        some = {"x": self.data.x[rows], "y": np.empty((len(rows), 0), np.float32)}
+        some: Arrays = {"x": self.data.x[rows], "y": np.empty((len(rows), 0), np.float32)}
         train_on_rows(net, some, training, "own", training.rows_seen, ledger)
         return net.eval(), ledger.flops
 
@@ -262,7 +264,7 @@ class Bench:
                 rows = budget.specialist_rows(len(own))
                 found.experts[number], spent = self.further(tried, weights(base), own, rows)
                 each.append(spent)
-        found.path = found.spent + cost + _longest(each)
+        found.path = found.spent + cost + longest(each)
         found.spent += cost + sum(each)
         return found
 
@@ -278,7 +280,7 @@ class Bench:
         ledger, data = Ledger("mixed_text"), self.data
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows.zarr.zip"
-            arrays = {"x": data.x, "fold": data.fold, "key": data.key}
+            arrays: Arrays = {"x": data.x, "fold": data.fold, "key": data.key}
             kinds = {name: RowArray(a.shape[1:], a.dtype.name) for name, a in arrays.items()}
             write_rows(path, len(data.x), kinds, [arrays], {})
             embedder = fit_counts(settings, [path], [LENGTH], ledger)
@@ -304,10 +306,10 @@ class Bench:
             seed=seed,
         )
 
-    def rows(self, found: Models, fold: str) -> dict[str, NDArray[Any]]:
+    def rows(self, found: Models, fold: str) -> Arrays:
         """Arrays of a fold's rows."""
         at, data = self.data.places(fold), self.data
-        rows = {"x": data.x[at], "key": data.key[at], UNIT: data.unit[at]}
+        rows: Arrays = {"x": data.x[at], "key": data.key[at], UNIT: data.unit[at]}
         rows["y"] = np.empty((len(at), 0), np.float32)
         if len(found.partition):
             rows["partition"] = found.partition[at]
@@ -316,7 +318,7 @@ class Bench:
         return rows
 
 
-def _longest(costs: Sequence[float]) -> float:
+def longest(costs: Sequence[float]) -> float:
     """Time of jobs on the nodes, the longest first, each where it can begin soonest."""
     nodes = [0.0] * NODES
     for cost in sorted(costs, reverse=True):
@@ -329,9 +331,7 @@ class Asked:
 
     mixing = "density"
 
-    def __init__(
-        self, models: Mapping[int, torch.nn.Module], rows: dict[str, NDArray[Any]]
-    ) -> None:
+    def __init__(self, models: Mapping[int, torch.nn.Module], rows: Arrays) -> None:
         self.rows = rows
         self.specialised = sorted(number for number in models if number >= 0)
         self._experts = Experts(models, "own", 0)
@@ -354,7 +354,7 @@ class Asked:
         return mixed(lambda expert, rows: self.answer(expert, at[rows]), experts, shares, "density")
 
 
-def own_losses(found: Models, rows: dict[str, NDArray[Any]]) -> Floats:
+def own_losses(found: Models, rows: Arrays) -> Floats:
     """Loss of each row, in bits per byte: of the generalist, or of each row's own specialist."""
     asked, every = Asked(found.experts, rows), np.arange(len(rows["x"]))
     if "partition" not in rows:
@@ -464,10 +464,13 @@ class Search:
         """The contender of a width."""
         return Tried(kind, width, self.rate(kind, width), budget, seed)
 
-    def best(self, kind: str, budget: float, seed: int) -> Tried:
-        """The contender whose width is the best on validation."""
-        of = [self.of_width(kind, width, budget, seed) for width in self.widths]
-        return min(of, key=lambda each: self.facts(each)["validation"])
+    def ranked(self, kind: str, budget: float, seed: int) -> list[Tried]:
+        """Contenders of a seed, the best on validation first."""
+        widths = self.widths
+        if seed:
+            widths = [each.width for each in self.ranked(kind, budget, 0)[:2]]
+        of = [self.of_width(kind, width, budget, seed) for width in widths]
+        return sorted(of, key=lambda each: self.facts(each)["validation"])
 
 
 def _name(tried: Tried) -> str:
@@ -490,36 +493,36 @@ class Table:
 
     def lines(self) -> list[str]:
         """The page's part on this budget."""
-        best, widths = self.search.best, self.search.widths
+        search, budget = self.search, self.budget
         for seed in self.seeds:  # all of one seed while its models are held
-            pool = [best(kind, self.budget, seed) for kind in KINDS][-1]
-            self.search.gated(pool)
-            self.search.facts(replace(pool, kind="told"))
-        chosen = {kind: [best(kind, self.budget, s) for s in self.seeds] for kind in KINDS}
-        facts = {kind: [self.search.facts(each) for each in of] for kind, of in chosen.items()}
-        told = [replace(each, kind="told") for each in chosen["pool"]]
-        facts["told the source"] = [self.search.facts(each) for each in told]
-        facts["pool as shipped"] = [self.search.gated(each) for each in chosen["pool"]]
-        by_width = {
-            (kind, width): [
-                self.search.facts(self.search.of_width(kind, width, self.budget, s))
-                for s in self.seeds
-            ]
-            for kind in KINDS
-            for width in widths
-        }
-        facts |= {f"{kind} {width}": of for (kind, width), of in by_width.items()}
-        names = {k: sorted({each.width for each in of}) for k, of in chosen.items()}
-        lines = [f"## {self.budget:g} F, {len(self.seeds)} seeds; widths chosen: {names}", "", HEAD]
-        lines += [self._line(name, of) for name, of in facts.items()]
-        lines += ["", "| gain in bits | all | | unseen | |", "| --- | --- | --- | --- | --- |"]
-        against = facts["generalist"]
+            pool = [search.ranked(kind, budget, seed)[0] for kind in KINDS][-1]
+            search.gated(pool)
+            search.facts(replace(pool, kind="told"))
+        ranked = {kind: [search.ranked(kind, budget, s) for s in self.seeds] for kind in KINDS}
+        chosen = {kind: [of[0] for of in each] for kind, each in ranked.items()}
+        facts = {kind: [search.facts(each) for each in of] for kind, of in chosen.items()}
+        facts["told the source"] = [
+            search.facts(replace(each, kind="told")) for each in chosen["pool"]
+        ]
+        facts["pool as shipped"] = [search.gated(each) for each in chosen["pool"]]
+        names = {k: [each.width for each in of] for k, of in chosen.items()}
+        lines = [f"## {budget:g} F, {len(self.seeds)} seeds; widths chosen: {names}", "", HEAD]
+        gains = ["", "| gain in bits | all | | unseen | |", "| --- | --- | --- | --- | --- |"]
         for name in ("pool", "told the source", "pool as shipped"):
-            lines.append(self._gain(f"{name} over the best generalist", against, facts[name]))
-        for width in widths:
-            pair = by_width["generalist", width], by_width["pool", width]
-            lines.append(self._gain(f"pool over generalist, width {width}", *pair))
-        return [*lines, "", *self._sources(against, facts["pool"])]
+            against = facts["generalist"]
+            gains.append(self._gain(f"{name} over the best generalist", against, facts[name]))
+        for width in search.widths:
+            pair = [
+                {of.seed: search.facts(of) for own in ranked[k] for of in own if of.width == width}
+                for k in KINDS
+            ]
+            both = sorted(pair[0].keys() & pair[1].keys())
+            for kind, of in zip(KINDS, pair, strict=True):
+                facts[f"{kind} {width}, {len(of)} seeds"] = list(of.values())
+            own = [[of[seed] for seed in both] for of in pair]
+            gains.append(self._gain(f"pool over generalist, {width}, {len(both)} seeds", *own))
+        lines += [self._line(name, of) for name, of in facts.items()]
+        return [*lines, *gains, "", *self._sources(facts["generalist"], facts["pool"])]
 
     def _line(self, name: str, facts: list[dict[str, Any]]) -> str:
         bits = self._bits(facts)
