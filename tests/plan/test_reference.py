@@ -66,11 +66,7 @@ def test_values_come_from_the_files(tmp_path: Path):
         copy.parent.mkdir(exist_ok=True)
         copy.write_text(path.read_text())
     (tmp_path / "embed" / "pca.yaml").write_text(
-<<<<<<< HEAD
-        "# For a test.\nmethod: pca\ndims: 17\nprefix: null\n"
-=======
         "# For a test.\nmethod: pca\nprefix: null\ndims: 17\n"
->>>>>>> text
     )
 
     page = reference(tmp_path)
