@@ -219,7 +219,12 @@ class Bench:
     def training(self, lr: float, rows: float, seed: int) -> Training:
         """Settings of a training."""
         given: dict[str, Any] = {"loss": "auto", "lr": lr, "schedule": "cosine", "warm_up": 0.0}
-        given |= {"weight_decay": 0.01, "batch_size": self.choices.batch, "epochs": None}
+        given |= {
+            "class_weights": None,
+            "weight_decay": 0.01,
+            "batch_size": self.choices.batch,
+            "epochs": None,
+        }
         given |= {"patience": None, "base_share": self.choices.base_share, "buffer_rows": 65536}
         return Training(rows_seen=max(1, round(rows)), seed=seed, **given)
 
@@ -227,7 +232,7 @@ class Bench:
         """Training FLOPs of one row."""
         net = build_model(self.model(width), self.shapes, 0)
         batch = blank_rows(self.shapes, self.choices.batch) + 1
-        module = trainable(net, self.training(0.01, 1, 0), "own")
+        module = trainable(net, self.training(0.01, 1, 0), self.shapes)
         import torch
 
         y = torch.zeros((len(batch), 0))
@@ -242,7 +247,7 @@ class Bench:
         if start is not None:
             load_weights(net, start)
         some: Arrays = {"x": self.data.x[rows], "y": np.empty((len(rows), 0), np.float32)}
-        train_on_rows(net, some, training, "own", training.rows_seen, ledger)
+        train_on_rows(net, some, training, self.shapes, training.rows_seen, ledger)
         return net.eval(), ledger.flops
 
     def trained(self, tried: Tried) -> Models:
