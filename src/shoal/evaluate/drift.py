@@ -234,8 +234,8 @@ def recommend(
 
     ==========  ================================================================================
     grow        rows of a new kind have come: 20 or more in atoms where hardly any lay before
-    refit       otherwise, the overall share of rows that the assigner does not cover has grown: the test
-                rejects, and it is at least twice what it was
+    refit       otherwise, the overall share of rows that the assigner does not cover has grown:
+                the test rejects, and it is at least twice what it was
     retrain     otherwise, the partitions whose rows differ, and those whose validation loss rose:
                 the test rejects, and it rose by at least a tenth, and by 0.01
     keep        otherwise; also where only the overall test of rows rejects, for then the rows are
@@ -252,7 +252,8 @@ def recommend(
         new_kind: Share of the rows that arrived which lie where hardly any lay before.
 
     Returns:
-        The action; with ``grow`` and ``refit`` as well, the partitions that it would retrain otherwise.
+        The action; with ``grow`` and ``refit`` as well, the partitions that it would retrain
+        otherwise.
     """
     adjusted = holm(
         [
