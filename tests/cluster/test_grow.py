@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shoal.cluster.assigner import AtomAssigner, assigner_from_state
-from shoal.cluster.grow import find_atoms, guards_among, merged
+from shoal.cluster.grow import Drawn, find_atoms, guards_among, merged
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError
 from tests.cluster.test_command import KMEANS
@@ -104,6 +104,11 @@ def cloud(seed, count, centre, dims=8):
     return rows.astype(np.float32)
 
 
+def all_of(rows):
+    """Rows that stand for themselves alone."""
+    return Drawn.single(rows, len(rows))
+
+
 @pytest.fixture
 def covered():
     """An assigner fitted on rows around two places, and such rows."""
@@ -119,7 +124,7 @@ def test_rows_of_a_known_kind_give_no_atom(covered):
     few, many = cloud(2, 90, 0), np.concatenate([cloud(3, 4000, 0), cloud(4, 4000, 9)])
 
     for arrived in (few, many):
-        found = find_atoms(assigner, arrived, rows, (len(arrived), len(rows)), 0)
+        found = find_atoms(assigner, all_of(arrived), all_of(rows), 0)
         assert len(found.prototypes) == 0
 
 
@@ -129,7 +134,7 @@ def test_rows_between_the_atoms_are_found_among_others(covered):
     new, known = cloud(5, 300, 4.5), cloud(6, 300, 0)
     mixed = np.random.default_rng(7).permutation(np.concatenate([new, known]))
 
-    found = find_atoms(assigner, mixed, rows, (len(mixed), len(rows)), 0)
+    found = find_atoms(assigner, all_of(mixed), all_of(rows), 0)
     guards = guards_among(assigner, found.prototypes, rows)
     grown = assigner.grown(found.prototypes, np.zeros(len(found.prototypes), np.int32), guards)
 
@@ -137,6 +142,20 @@ def test_rows_between_the_atoms_are_found_among_others(covered):
     assert (grown.assign(new) == 2).mean() > 0.7
     assert (grown.assign(known) == 2).mean() < 0.05
     assert (grown.assign(rows) < 2).all()
+
+
+def test_a_few_units_far_from_all_others_are_no_new_kind(covered):
+    """Each new patient lies apart; many that lie together are a kind."""
+    assigner, rows = covered
+    apart = np.concatenate([cloud(n, 50, 30 + 9 * n) for n in range(6)])
+    together = cloud(11, 300, 30)
+    unit = np.repeat(np.arange(6), 50)
+
+    def atoms(arrived, unit):
+        return len(find_atoms(assigner, Drawn(arrived, unit, 300), all_of(rows), 0).prototypes)
+
+    assert atoms(apart, unit) == 0
+    assert atoms(together, np.arange(300) % 40) > 0
 
 
 def test_new_partitions_are_as_large_as_the_first_ones(covered):

@@ -115,7 +115,9 @@ def test_growing_trains_new_partitions_and_what_new_rows_leave(grown, reported_o
     assert "new partition" in said
     assert "training rows of a new kind" in planned
     assert len(entries) > len(before) == 2
-    changed = [e for e, b in zip(entries, before, strict=False) if e["specialist"] != b["specialist"]]
+    changed = [
+        e for e, b in zip(entries, before, strict=False) if e["specialist"] != b["specialist"]
+    ]
     new = [each for each in entries[2:] if each["trained"]]
     assert new
     assert ran["train_specialist"] <= 2 * (len(changed) + len(new))
@@ -198,8 +200,9 @@ def test_by_itself_a_run_grows_as_the_plan_says(finished, tmp_path, monkeypatch)
     assert ran["cluster_grow"] == 1
     assert ran["train_specialist"] == Counter(dry)["train_specialist"]
     monkeypatch.chdir(other.folder)
-    assert read_json(Path("results/tiny/pool/manifest.json"), dict)["rows"] == (
-        read_json(experiment.folder / "results/tiny/pool/manifest.json", dict)["rows"]
+    assert (
+        read_json(Path("results/tiny/pool/manifest.json"), dict)["rows"]
+        == (read_json(experiment.folder / "results/tiny/pool/manifest.json", dict)["rows"])
     )
     assert len(plan().layout.grown) == 1
     assert experiment.plan() == []
