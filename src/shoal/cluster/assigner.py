@@ -251,8 +251,8 @@ class AtomAssigner(Assigner):
         """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
         near = self._targets.nearest(embedding, self._starts)
         distance = np.sqrt(near.squared).astype(np.float32)
-        ends = [*(each.start for each in self.growths[1:]), self.partitions]
-        for growth, end in zip(self.growths, ends, strict=True):
+        ends = [each.start for each in self.growths[1:]] + [self.partitions]
+        for growth, end in zip(self.growths, ends, strict=False):
             _guard(growth, embedding, distance[:, :end])
         return near.points, distance
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _FINER = 4
 _DENSER = 10.0
 _MIXED = 0.25
-_LEAST_EXPECTED = 20.0
+_LEAST_ROWS = 10
+_LEAST_UNITS, _LEAST_EXPECTED = 5, 20
 _MOST_GUARDS = 5000
 
 
@@ -53,43 +54,64 @@ class NewAtoms(NamedTuple):
     flops: float
 
 
-def find_atoms(
-    assigner: AtomAssigner, arrived: Rows, before: Rows, counts: tuple[int, int], seed: int
-) -> NewAtoms:
+class Drawn(NamedTuple):
+    """Some rows, in an order of their own.
+
+    Attributes:
+        rows: Embeddings, float32 ``(rows, dims)``.
+        unit: Unit of each row, ``(rows,)``: a number per row where each is its own.
+        count: How many rows they were drawn from.
+    """
+
+    rows: Rows
+    unit: NDArray[np.generic]
+    count: int
+
+    @classmethod
+    def single(cls, rows: Rows, count: int) -> Drawn:
+        """Rows of which each is its own unit."""
+        return cls(rows, np.arange(len(rows)), count)
+
+    def halves(self) -> tuple[Drawn, Drawn]:
+        """The rows of those units that come first, and the others."""
+        _, first, number = np.unique(self.unit, return_index=True, return_inverse=True)
+        is_first = np.argsort(np.argsort(first))[number] < (len(first) + 1) // 2
+        both = (Drawn(self.rows[s], self.unit[s], self.count) for s in (is_first, ~is_first))
+        return next(both), next(both)
+
+
+def find_atoms(assigner: AtomAssigner, arrived: Drawn, before: Drawn, seed: int) -> NewAtoms:
     """Atoms of rows that arrived where hardly any row lay before; often none.
 
-    They are found on one half of the rows that arrived and judged by the other, for atoms lie
+    They are found on one half of the units that arrived and judged by the other, for atoms lie
     closer to the rows that they were found on than to any others. An atom is of a new kind if
 
-    - 20 rows from before or more would be expected in it, were all rows of one kind;
-    - there is not a tenth of these;
+    - it holds 5 judged units, and 20 units from before would be expected in it, were all of one
+      kind;
+    - there is not a tenth of the rows from before that would be;
     - of all rows in it, a quarter or less are from before, and no more than 5,000 in all atoms.
 
     Args:
         assigner: The assigner so far.
-        arrived: Some of the rows that arrived, in an order of their own, float32 ``(rows, dims)``.
-        before: The same of rows that were there.
-        counts: How many rows arrived, and how many were there, in all.
+        arrived: Some of the rows that arrived.
+        before: Some of the rows that were there.
         seed: Seed of k-means.
     """
-    half = len(arrived) // 2
-    if not half or not len(before):
+    found_on, judged = arrived.halves()
+    if not len(judged.rows) or not len(before.rows):
         return NewAtoms(assigner.prototypes[:0], 0.0, 0.0)
     atoms = len(assigner.atom_partition)
-    wanted = round(counts[0] * _FINER * atoms / max(1, assigner.training_rows))
-    found = kmeans_atoms(arrived[:half], min(max(1, wanted), atoms, half), seed)
-    sides = [
-        _Side.of(assigner, found.prototypes, rows, count)
-        for rows, count in zip((arrived[half:], before), counts, strict=True)
-    ]
-    measured = sum(len(side.old) for side in sides) * arrived.shape[1]
+    wanted = round(arrived.count * _FINER * atoms / max(1, assigner.training_rows))
+    most = max(1, len(found_on.rows) // _LEAST_ROWS)
+    found = kmeans_atoms(found_on.rows, min(max(1, wanted), atoms, most), seed)
+    sides = [_Side.of(assigner, found.prototypes, drawn) for drawn in (judged, before)]
+    measured = sum(len(side.old) for side in sides) * judged.rows.shape[1]
     flops = found.flops + 2.0 * measured * (len(assigner.prototypes) + len(found.prototypes))
     kept = np.arange(len(found.prototypes))
     while len(kept):
-        new, old = (side.nearest_to(kept) for side in sides)
-        worst = _worst(new, old, *sides)
+        worst = _worst(*sides, kept)
         if worst is None:
-            share = float(new.sum() / len(sides[0].old))
+            share = float(sides[0].rows_of(kept).sum() / len(judged.rows))
             return NewAtoms(found.prototypes[kept], share, flops)
         kept = np.delete(kept, worst)
     return NewAtoms(found.prototypes[:0], 0.0, flops)
@@ -101,42 +123,65 @@ class _Side(NamedTuple):
     Attributes:
         old: Squared distance to the nearest prototype of the assigner, float64 ``(rows,)``.
         new: The same to each new prototype, float64 ``(rows, prototypes)``.
+        unit: Number of each row's unit, from 0, int64 ``(rows,)``.
         weight: How many rows one of these stands for.
     """
 
     old: NDArray[np.float64]
     new: NDArray[np.float64]
+    unit: Counts
     weight: float
 
     @classmethod
-    def of(cls, assigner: AtomAssigner, prototypes: Rows, rows: Rows, count: int) -> _Side:
-        """Measure some rows of ``count``."""
-        old = assigner.nearest(rows)[2].astype(np.float64) ** 2
-        new = Targets(prototypes).nearest(rows, np.arange(len(prototypes))).squared
-        return cls(old, new, count / len(rows))
+    def of(cls, assigner: AtomAssigner, prototypes: Rows, drawn: Drawn) -> _Side:
+        """Measure rows."""
+        old = assigner.nearest(drawn.rows)[2].astype(np.float64) ** 2
+        new = Targets(prototypes).nearest(drawn.rows, np.arange(len(prototypes))).squared
+        unit = np.unique(drawn.unit, return_inverse=True)[1]
+        return cls(old, new, unit.astype(np.int64), drawn.count / len(drawn.rows))
 
-    def nearest_to(self, kept: NDArray[np.int64]) -> Counts:
-        """Rows that are nearest to each of some new prototypes, int64 ``(prototypes,)``."""
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return int(self.unit.max()) + 1
+
+    def nearest_to(self, kept: Counts) -> tuple[Counts, Counts]:
+        """Rows that are nearest to some of the new prototypes, and to which one."""
         own = self.new[:, kept]
-        closer = own.min(axis=1) < self.old
-        return np.bincount(own[closer].argmin(axis=1), minlength=len(kept))
+        rows = np.flatnonzero(own.min(axis=1) < self.old)
+        return rows, own[rows].argmin(axis=1)
+
+    def rows_of(self, kept: Counts) -> Counts:
+        """How many rows are nearest to each, int64 ``(kept,)``."""
+        return np.bincount(self.nearest_to(kept)[1], minlength=len(kept))
+
+    def units_of(self, kept: Counts) -> Counts:
+        """How many units these are of."""
+        rows, atom = self.nearest_to(kept)
+        pairs = np.unique(np.stack([atom, self.unit[rows]]), axis=1)
+        return np.bincount(pairs[0], minlength=len(kept))
 
 
-def _worst(new: Counts, old: Counts, arrived: _Side, before: _Side) -> int | None:
-    """The atom that is the least of a new kind; None where each is of one.
+def _worst(arrived: _Side, before: _Side, kept: Counts) -> int | None:
+    """Place of the prototype that is the least of a new kind; None where each is of one.
 
     Args:
-        new: Rows that arrived in each atom.
-        old: Rows from before in each atom.
-        arrived: All rows that arrived.
-        before: All rows from before.
+        arrived: Judged rows that arrived.
+        before: Rows from before.
+        kept: Prototypes that are left.
     """
-    expected = new * len(before.old) / len(arrived.old)
+    new, old = (side.rows_of(kept) for side in (arrived, before))
+    units = arrived.units_of(kept)
     known = old * before.weight
     mixed = known / np.maximum(known + new * arrived.weight, 1e-9)
-    wrong = (expected < _LEAST_EXPECTED) | (old * _DENSER > expected) | (mixed > _MIXED)
+    wrong = (
+        (units < _LEAST_UNITS)
+        | (units * before.units < _LEAST_EXPECTED * arrived.units)
+        | (old * _DENSER * len(arrived.old) > new * len(before.old))
+        | (mixed > _MIXED)
+    )
     if not wrong.any():
-        wrong = np.full(len(new), known.sum() > _MOST_GUARDS)
+        wrong = np.full(len(kept), known.sum() > _MOST_GUARDS)
     order = np.lexsort((new, -mixed, ~wrong))
     return int(order[0]) if wrong.any() else None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner, load_assigner
-from shoal.cluster.grow import find_atoms, guards_among, merged
+from shoal.cluster.grow import Drawn, find_atoms, guards_among, merged
 from shoal.cluster.sample import blocks
 from shoal.embed.apply import on_threads
 from shoal.embed.embedder import load_embedder
@@ -120,20 +120,21 @@ class _Growing:
         """The grown assigner, or the same one; writes the account."""
         assigner, settings = self.assigner, self.settings
         ledger.detail = dict.fromkeys(("partitions", "atoms", "rows", "guards"), 0.0)
-        arrived, came = self._sample(arrived=True)
-        if came < settings.min_rows:
+        arrived = self._sample(arrived=True)
+        if arrived.count < settings.min_rows:
             return assigner
-        before, were = self._sample(arrived=False)
-        found = find_atoms(assigner, arrived, before, (came, were), settings.seed)
+        before = self._sample(arrived=False)
+        found = find_atoms(assigner, arrived, before, settings.seed)
         a_row = self.embedder.flops_per_row + assigner.flops_per_row
-        ledger.rows_read = came + were
-        ledger.flops = found.flops + self.embedder.flops_per_row * (len(arrived) + len(before))
+        ledger.rows_read = looked_at = arrived.count + before.count
+        drawn = len(arrived.rows) + len(before.rows)
+        ledger.flops = found.flops + self.embedder.flops_per_row * drawn
         if not len(found.prototypes):
             return assigner
         guards = self._guards(found.prototypes)
         each = np.arange(len(found.prototypes), dtype=np.int32)
         rows = self._count(assigner.grown(found.prototypes, each, guards), len(each))
-        ledger.flops += a_row * (came + were)
+        ledger.flops += a_row * looked_at
         prototypes, rows = found.prototypes[rows > 0], rows[rows > 0]
         if rows.sum() < settings.min_rows:
             return assigner
@@ -146,18 +147,18 @@ class _Growing:
         }
         return assigner.grown(prototypes, partition, guards)
 
-    def _sample(self, *, arrived: bool) -> tuple[Rows, int]:
-        """Embeddings of training rows whose keys draw the smallest numbers, one of each unit."""
+    def _sample(self, *, arrived: bool) -> Drawn:
+        """Training rows whose keys draw the smallest numbers."""
         smallest = SmallestDraws(self.settings.fit_rows, self.settings.seed, "grow")
         count = 0
-        has_units = False
         for block in self.rows.blocks(arrived=arrived, names=self._with_units("key")):
             own = block.arrays["own"]
             own = own[block.arrays["fold"][own] == TRAIN]
-            count += len(own)
             keys = block.arrays["key"][own]
-            has_units = UNIT in block.arrays
-            unit = block.arrays[UNIT][own] if has_units else np.arange(len(own), dtype=np.uint64)
+            unit = keys[:, :8].copy().view("<u8").ravel()
+            if UNIT in block.arrays:
+                unit = block.arrays[UNIT][own]
+            count += len(own)
 
             def drawn(
                 places: NDArray[np.int64],
@@ -169,11 +170,9 @@ class _Growing:
 
             smallest.add(keys, keys, drawn)
         if not count:
-            return np.empty((0, self.embedder.dims), np.float32), 0
-        embedding, units = smallest.arrays()
-        if has_units:
-            embedding = embedding[np.sort(np.unique(units, return_index=True)[1])]
-        return embedding, count
+            nothing = np.empty((0, self.embedder.dims), np.float32)
+            return Drawn(nothing, np.empty(0, np.uint64), 0)
+        return Drawn(*smallest.arrays(), count)
 
     def _with_units(self, *names: str) -> list[str]:
         """These arrays, and units where rows belong together."""

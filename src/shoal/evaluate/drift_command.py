@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
-from shoal.cluster.grow import find_atoms
+from shoal.cluster.grow import Drawn, find_atoms
 from shoal.embed.apply import on_threads
 from shoal.embed.embedder import load_embedder
 from shoal.evaluate.drift import (
@@ -249,7 +249,10 @@ def _new_kind(
     """Share of the rows that arrived which lie where hardly any lay before."""
     if router is None or not isinstance(router.assigner, AtomAssigner):
         return 0.0
-    return find_atoms(router.assigner, after.embedding, before.embedding, counts, seed).share
+    sides = (
+        Drawn.single(side.embedding, n) for side, n in zip((after, before), counts, strict=True)
+    )
+    return find_atoms(router.assigner, *sides, seed).share
 
 
 def _far(assigner: AtomAssigner, threshold: float, embeddings: Sequence[Rows]) -> list[Flags]:
