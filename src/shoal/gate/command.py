@@ -64,8 +64,7 @@ def gate(
         steps: The steps of each search.
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
-            scores of the rows (``validation``: accuracy, or minus the squared error of standardised
-            labels or the model's own loss), how many ``rows`` were compared, of how many
+            scores of the rows (``validation``: accuracy, R² or minus the model's own loss), how many ``rows`` were compared, of how many
             ``units``, and how many of these it takes at least (``least_units``); the ``test`` of
             all and the ``comparisons``; the ledger.
         threads: CPU threads; the bits depend on it.
@@ -109,7 +108,7 @@ def gate(
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
         "validation": {
-            name: float(rules(shapes.task).gains(answer, rows["y"]).mean())
+            name: rules(shapes.task).mean_score(answer, rows["y"])
             for name, answer in scored.items()
         },
         "confidence": confidence,
