@@ -10,6 +10,7 @@ import numpy as np
 from shoal.ask.answers import Answers
 from shoal.cluster.assigner import partition_values
 from shoal.evaluate.against_usual import USUAL
+from shoal.evaluate.critical import critical_path
 from shoal.evaluate.verdict import compared, control, control_verdict
 from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
@@ -199,6 +200,7 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "units": comparisons["units"],
         "difference": comparisons["difference"],
         "bootstrap": comparisons["bootstrap"],
+        "against_usual": comparisons["against_usual"],
         "shipped": shipped,
         "pool_top1": scores["pool_top1"],
         "pool_top2": scores["pool_top2"],
@@ -212,6 +214,12 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         "partitions": len(index.partitions),
         "incomplete": [cast("Lack", lack.model_dump()) for lack in pool.manifest.incomplete],
         "gate": _gate(pool, tested, made_by),
+        "critical_path": critical_path(
+            {path: read_made(path, LedgerRecord) for path in paths.pool_ledgers},
+            read_made(paths.generalist_ledger, LedgerRecord),
+            len(paths.tables),
+            holds_generalist=pool.gate.asks_generalist,
+        ),
         "rejection": _rejection(pool, said, tested),
     }
     metrics[shipped]["interval"] = interval
@@ -221,7 +229,6 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     for name in USUAL:
         if name in scores:
             metrics[name] = scores[name]  # type: ignore[literal-required]
-    metrics["against_usual"] = comparisons["against_usual"]
     _write_predictions(paths.predictions_out, tested, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:

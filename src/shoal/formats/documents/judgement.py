@@ -239,7 +239,19 @@ class Comparisons(TypedDict):
     difference: Difference
     against_constant: NotRequired[AgainstConstant]
     bootstrap: NotRequired[Bootstrap]
-    against_usual: NotRequired[list[AgainstUsual]]
+    against_usual: list[AgainstUsual]
+
+
+class CriticalPath(TypedDict):
+    """Training FLOPs one after the other on some numbers of nodes; None: as many as there are jobs.
+
+    ``ungated`` is the pool before its gate, ``pool`` the one that is shipped.
+    """
+
+    nodes: list[int | None]
+    ungated: list[float]
+    pool: list[float]
+    generalist: list[float]
 
 
 class Metrics(Artifact, Comparisons):
@@ -262,6 +274,7 @@ class Metrics(Artifact, Comparisons):
     spellings: NotRequired[list[Spellings]]
     incomplete: list[Lack]
     gate: GateSummary
+    critical_path: CriticalPath
     rejection: NotRequired[Rejection | None]
 
 
