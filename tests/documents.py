@@ -53,6 +53,8 @@ def metrics(**changes: Any) -> dict[str, Any]:
     difference = {"value": 0.0, "low": None, "high": None}
     counts = {"rows": COUNTS, "partitions": 1, "gate": gate_summary(), "incomplete": []}
     counts["difference"] = difference
+    paths = {name: [4.0, 1.0, 1.0] for name in ("ungated", "pool", "generalist")}
+    counts |= {"critical_path": {"nodes": [1, 8, None], **paths}, "against_usual": []}
     about |= {"shipped": "pool_top1", "control": None}
     return dict.fromkeys(names, scores) | about | counts | changes
 

@@ -281,7 +281,19 @@ class Comparisons(TypedDict):
     against_constant: NotRequired[AgainstConstant]
     against_same_model: NotRequired[Difference]
     bootstrap: NotRequired[Bootstrap]
-    against_usual: NotRequired[list[AgainstUsual]]
+    against_usual: list[AgainstUsual]
+
+
+class CriticalPath(TypedDict):
+    """Training FLOPs one after the other on some numbers of nodes; None: as many as there are jobs.
+
+    ``ungated`` is the pool before its gate, ``pool`` the one that is shipped.
+    """
+
+    nodes: list[int | None]
+    ungated: list[float]
+    pool: list[float]
+    generalist: list[float]
 
 
 NOT_CHOSEN: Final = "not chosen"
@@ -319,6 +331,7 @@ class Metrics(Artifact, Comparisons):
     spellings: NotRequired[list[Spellings]]
     incomplete: list[Lack]
     gate: GateSummary
+    critical_path: CriticalPath
     rejection: NotRequired[Rejection | None]
 
 
