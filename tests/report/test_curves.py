@@ -37,6 +37,14 @@ def test_better_scores_stand_higher_and_costly_models_further_right() -> None:
     assert [c.get("class") for c in circles] == [None, "hollow", None] * 2
 
 
+def test_the_line_leaves_out_what_a_cheaper_model_beats() -> None:
+    """Of three points the second is worse than the first."""
+    points = [Point((flops, None), score) for flops, score in ((1e9, 0.7), (2e9, 0.6), (4e9, 0.8))]
+    (line,) = drawn([Series("Pool", points)]).iter("polyline")
+
+    assert len(str(line.get("points")).split()) == 2
+
+
 def test_the_level_crosses_both_panels_between_the_scores() -> None:
     """And has its place in the legend."""
     found = drawn(SERIES, ("Constant", 0.75))
@@ -44,7 +52,7 @@ def test_the_level_crosses_both_panels_between_the_scores() -> None:
     line = next(each for each in found.iter("line") if each.get("class") == "level")
     ys = sorted(float(c.get("cy", 0)) for c in found.iter("circle") if c.find("title") is not None)
     assert ys[0] < float(line.get("y1", 0)) < ys[-1]
-    assert float(line.get("x2", 0)) - float(line.get("x1", 0)) > 800
+    assert float(line.get("x2", 0)) - float(line.get("x1", 0)) > 750
     assert "Constant" in [each.text for each in found.iter("text")]
 
 
@@ -58,16 +66,23 @@ def test_bars_end_at_the_interval() -> None:
     assert (low - y) / (y - high) == pytest.approx(2, rel=0.02)
 
 
-@pytest.mark.parametrize("places", [[5.0, 5.0, 5.0], [0.0, 1.0, 90.0], [99.0, 98.0, 97.0, 50.0]])
+@pytest.mark.parametrize("places", [[5.0, 5.0, 5.0], [0.0, 1.0, 90.0], [199.0, 198.0, 197.0, 50.0]])
 def test_points_never_hide_each_other(places: list[float]) -> None:
     """They keep their order, and stay inside."""
-    found = _apart(places, 0.0, 100.0)
+    found = _apart(places, 0.0, 200.0)
 
     ordered = sorted(found)
     assert all(b - a >= 15 - 1e-9 for a, b in itertools.pairwise(ordered))
-    assert 0 <= ordered[0] <= ordered[-1] <= 100
+    assert 0 <= ordered[0] <= ordered[-1] <= 200
     keyed = sorted(range(len(places)), key=lambda n: places[n])
     assert [found[n] for n in keyed] == ordered
+
+
+def test_many_points_stay_where_they_are() -> None:
+    """Two hundred variants cannot all stand apart."""
+    places = [float(n % 7) for n in range(200)]
+
+    assert _apart(places, 0.0, 400.0) == places
 
 
 def test_labels_of_one_axis_do_not_touch() -> None:

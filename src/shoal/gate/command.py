@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shoal.gate.shares import Decision, Gains
     from shoal.search.steps import Steps
     from shoal.settings.learning import Gate, Model, Router
+    from shoal.train_router.router import Routes
 
     Ask = Callable[[int, NDArray[Any], NDArray[Any]], NDArray[np.float32]]
 
@@ -64,9 +65,10 @@ def gate(
         steps: The steps of each search.
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
-            scores of the rows (``validation``: accuracy, R² or minus the model's own loss), how
-            many ``rows`` were compared, of how many ``units``, and how many of these it takes at
-            least (``least_units``); the ``test`` of all and the ``comparisons``; the ledger.
+            scores of the rows (``validation``: accuracy, R² or minus the model's own loss), their
+            mean FLOPs, how many ``rows`` were compared, of how many ``units``, and how many of
+            these it takes at least (``least_units``); the ``test`` of all and the ``comparisons``;
+            the ledger.
         threads: CPU threads; the bits depend on it.
     """
     from shoal.ask.answers import Answers
@@ -104,12 +106,18 @@ def gate(
     ledger.detail["answers"] = answers.flops * said
     ledger.flops = ledger.detail["answers"] + found.flops
     ledger.rows_read = index.rows_read
+    routing_flops = answers.embedding_flops + found.flops_per_row
     content = {
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
         "validation": {
             name: rules(shapes.task).mean_score(answer, rows["y"])
             for name, answer in scored.items()
+        },
+        "inference_flops_per_row": {
+            "pool": routing_flops + answers.flops * _models_per_row(applied),
+            "ungated": routing_flops + answers.flops * _models_per_row(found.routes),
+            "generalist": answers.flops,
         },
         "confidence": confidence,
         "rows": len(places),
@@ -124,6 +132,10 @@ def gate(
         "comparisons": [asdict(each) for each in decision.experts],
     }
     write_json(out, content | ledger.record() | made_from())
+
+
+def _models_per_row(routes: Routes) -> float:
+    return float((routes.weights > 0).sum(axis=1).mean())
 
 
 def decided(

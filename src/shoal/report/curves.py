@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from html import escape
@@ -13,7 +14,7 @@ from shoal.report.plots import COLOURS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WIDTH, _LEFT, _GAP, _RIGHT = 900.0, 74.0, 34.0, 12.0
+_WIDTH, _LEFT, _GAP, _RIGHT = 900.0, 74.0, 60.0, 36.0
 _TOP, _PANEL, _BELOW = 14.0, 250.0, 48.0
 _LEGEND_LINE, _LEGEND_COLUMNS = 24.0, 3
 _APART = 15.0
@@ -40,7 +41,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind, joined by a line in order of FLOPs.
+    """Points of one kind. A line joins those with a higher score than all cheaper ones.
 
     Attributes:
         title: Its name in the legend.
@@ -189,8 +190,10 @@ def _drawn(
 ) -> list[str]:
     """A series in a panel."""
     lines = []
-    if len(points) > 1:
-        way = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
+    best = list(itertools.accumulate((y for _, y, _ in points), min))  # pages count downwards
+    ahead = [n for n, y in enumerate(best) if not n or y < best[n - 1]]
+    if len(ahead) > 1:
+        way = " ".join(f"{points[n][0]:.1f},{points[n][1]:.1f}" for n in ahead)
         lines.append(f'<polyline class="way" stroke="{colour}" points="{way}"/>')
     for x, y, point in points:
         if point.low is not None and point.high is not None:
@@ -208,7 +211,12 @@ def _drawn(
 
 
 def _apart(places: Sequence[float], low: float, high: float) -> list[float]:
-    """Places moved so far that none hides another, as little as that takes, in the same order."""
+    """Places moved so far that none hides another, as little as that takes, in the same order.
+
+    Of many points some hide each other: they stay where they are.
+    """
+    if len(places) * _APART > (high - low) / 2:
+        return list(places)
 
     def begin(group: Sequence[int]) -> float:
         reach = _APART * (len(group) - 1)

@@ -46,12 +46,21 @@ class ValidationScores(TypedDict):
     generalist: float
 
 
+class FlopsPerRow(TypedDict):
+    """Mean FLOPs of contenders' answers to validation rows."""
+
+    pool: float
+    ungated: float
+    generalist: float
+
+
 class GateRecord(Artifact):
     """Result of ``gate``: shares by expert, -1 is the base."""
 
     shares: dict[str, Share]
     softness: Softness | None
     validation: ValidationScores
+    inference_flops_per_row: FlopsPerRow
     rows: int
     units: int
     least_units: int
