@@ -89,7 +89,7 @@ def find_atoms(assigner: AtomAssigner, arrived: Drawn, before: Drawn, seed: int)
     - it holds 5 judged units, and 20 units from before would be expected in it, were all of one
       kind;
     - there is not a tenth of the rows from before that would be;
-    - of all rows in it, a quarter or less are from before, and no more than 5,000 in all atoms.
+    - of all rows in it, a quarter or less are from before, and about 5,000 at most in all atoms.
 
     Args:
         assigner: The assigner so far.
