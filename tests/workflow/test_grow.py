@@ -70,7 +70,9 @@ def reported_once(finished, tmp_path_factory: pytest.TempPathFactory) -> Experim
     """The finished experiment, run again after a file with rows of a new kind came."""
     experiment = finished.copy(tmp_path_factory.mktemp("reported") / "experiment")
     new_kind(experiment.folder / "data" / "new.csv")
-    experiment.run()
+    result = experiment.snakemake("-c", "2", "--scheduler", "greedy")
+    assert result.returncode == 0, result.stderr
+    (experiment.folder / "ended.txt").write_text(result.stderr)
     return experiment
 
 
@@ -96,9 +98,11 @@ def grown(grown_once, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experi
 
 
 def test_a_plain_run_says_that_growing_answers_drift(reported_once, monkeypatch):
-    """The drift report and the plan name the command; nothing has grown."""
+    """Its end, the drift report and the plan name the command; nothing has grown."""
     monkeypatch.chdir(reported_once.folder)
 
+    ended = Path("ended.txt").read_text()
+    assert "rows of a new kind have come: `shoal grow tiny` adds partitions for them" in ended
     assert read_json(Path("results/tiny/drift.json"), dict)["recommendation"]["action"] == "grow"
     assert "Grow (`shoal grow`)" in reported_once.shoal("plan", "tiny").stdout
     assert len(index()["partitions"]) == 2
