@@ -47,7 +47,8 @@ EXPERIMENTS = {
 sources:
   files: [adult.csv.gz]
   columns: {income: label, split: ignore}
-train_specialists: {rows_seen: 500000}
+cluster: {partitions: 4}
+train_specialists: {rows_seen: 200000}
 """,
     "housing": """\
 sources:
@@ -58,7 +59,8 @@ transform:
   steps:
     - step: log
       columns: [total_rooms, total_bedrooms, population, households, median_income]
-train_specialists: {rows_seen: 500000}
+cluster: {partitions: 4}
+train_specialists: {rows_seen: 200000}
 """,
     "bike_hour": """\
 sources:
@@ -66,7 +68,8 @@ sources:
   task: regression
   columns: {instant: id, dteday: group, casual: ignore, registered: ignore, cnt: label}
 split: {method: group}
-train_specialists: {rows_seen: 500000}
+cluster: {partitions: 4}
+train_specialists: {rows_seen: 200000}
 """,
     "intents": """\
 defaults:
@@ -80,7 +83,8 @@ split:
   outside: [oos_train, oos_val, oos_test]
 embed: {dims: 64}
 model: {depth: 1}
-train_specialists: {rows_seen: 300000}
+cluster: {partitions: 4}
+train_specialists: {rows_seen: 150000}
 """,
     "titanic": """\
 defaults:
@@ -103,10 +107,10 @@ transform:
     - {step: impute, columns: [age], options: {strategy: median}}
     - {step: log, columns: [fare]}
 cluster: {partitions: 3, atoms: 16}
-train_specialists: {rows_seen: 60000}
+train_specialists: {rows_seen: 30000}
 """,
 }
-SETTINGS = ["model.width=[16,64]", "evaluate.bootstrap=2000"]
+SETTINGS = ["model.width=[16,64]", "evaluate.bootstrap=200"]
 
 VALUES = {"accuracy": "correct", "rmse": "squared_error"}
 """What the predictions of a run hold of each row, by metric."""
