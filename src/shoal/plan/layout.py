@@ -120,7 +120,7 @@ class Layout:
         """A layout that was kept as JSON."""
         lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
         lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
-        made = {"search": "", **content["made"]}
+        made = {"search": "", "chosen": "", **content["made"]}
         return cls(**{"home": content["root"], **content, **lists, "made": made})
 
     # After the index -------------------------------------------------------------------------
