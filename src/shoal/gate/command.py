@@ -64,9 +64,9 @@ def gate(
         steps: The steps of each search.
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
-            scores of the rows (``validation``: accuracy, R² or minus the model's own loss), how many ``rows`` were compared, of how many
-            ``units``, and how many of these it takes at least (``least_units``); the ``test`` of
-            all and the ``comparisons``; the ledger.
+            scores of the rows (``validation``: accuracy, R² or minus the model's own loss), how
+            many ``rows`` were compared, of how many ``units``, and how many of these it takes at
+            least (``least_units``); the ``test`` of all and the ``comparisons``; the ledger.
         threads: CPU threads; the bits depend on it.
     """
     from shoal.ask.answers import Answers
