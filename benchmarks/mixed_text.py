@@ -344,7 +344,7 @@ def longest(costs: Sequence[float]) -> float:
 class Asked:
     """Answers of models about rows, each asked when it is wanted, once."""
 
-    mixing = "density"
+    mixing, density = "density", True
 
     def __init__(self, models: Mapping[int, torch.nn.Module], rows: Arrays) -> None:
         self.rows = rows
@@ -370,7 +370,7 @@ class Asked:
 
 
 def own_losses(found: Models, rows: Arrays) -> Floats:
-    """Loss of each row, in bits per byte: of the generalist, or of each row's own specialist."""
+    """Bits per byte of each row: of the generalist, or of the row's own specialist."""
     asked, every = Asked(found.experts, rows), np.arange(len(rows["x"]))
     if "partition" not in rows:
         answer = asked.answer(GENERALIST, every)
@@ -378,11 +378,22 @@ def own_losses(found: Models, rows: Arrays) -> Floats:
         number = rows["partition"]
         experts = np.where(np.isin(number, asked.specialised), number, BASE).astype(np.int32)
         answer = asked.mix(experts[:, None], np.ones((len(every), 1), np.float32))
-    return answer[:, 0].astype(np.float64) / math.log(2)
+    return in_bits(answer, rows)
+
+
+def in_bits(answer: NDArray[np.float32], rows: Arrays) -> Floats:
+    """Bits per byte, of nats per row."""
+    count = (rows["x"][:, PREFIX:] > 0).sum(axis=1)
+    return np.asarray(answer[:, 0].astype(np.float64) / (count * math.log(2)))
 
 
 def shipped(bench: Bench, pool: Models, generalist: Models) -> dict[str, Any]:
-    """The pool with router and gate as they ship: losses of test rows, and models per row."""
+    """The pool with a second specialist and the gate: bits of test rows, and models per row.
+
+    Returns:
+        ``bits`` and ``models_per_row`` as it ships, ``two`` and ``models_of_two`` without the
+        generalist; ``softness`` of the second specialist's share, 0 where it has none.
+    """
     models = pool.experts | generalist.experts
     validation = Asked(models, bench.rows(pool, "validation"))
     rows = validation.rows
@@ -395,10 +406,15 @@ def shipped(bench: Bench, pool: Models, generalist: Models) -> dict[str, Any]:
     distance = pool.assigner.nearest(rows["embedding"])[2]
     router = nearest_atom(ROUTING, pool.assigner, validation.specialised, distance[known])
     test = Asked(models, bench.rows(pool, "test"))
-    asked = gate.apply(router.softened(gate.softness).route(test.rows["embedding"]))
-    bits = test.mix(asked.experts, asked.weights)[:, 0].astype(np.float64) / math.log(2)
-    per_row = float((asked.weights > 0).sum(axis=1).mean())
-    return {"bits": bits, "models_per_row": per_row, "softness": gate.softness or 0.0}
+    second = router.softened(gate.softness).route(test.rows["embedding"])
+    asked = gate.apply(second)
+    return {
+        "bits": in_bits(test.mix(asked.experts, asked.weights), test.rows),
+        "models_per_row": float((asked.weights > 0).sum(axis=1).mean()),
+        "two": in_bits(test.mix(second.experts, second.weights), test.rows),
+        "models_of_two": float((second.weights > 0).sum(axis=1).mean()),
+        "softness": gate.softness or 0.0,
+    }
 
 
 class Search:
@@ -440,8 +456,15 @@ class Search:
             found = shipped(self.bench, pool, generalist)
             spent = (pool.spent + generalist.spent) / self.bench.unit_of_budget
             answer = answer_flops(next(iter(pool.experts.values())), self.bench.shapes)
-            inference = pool.routing + found["models_per_row"] * answer
-            return found | {"spent": spent, "inference": inference}
+            own = pool.spent / self.bench.unit_of_budget
+            rows = len(self.bench.data.places("validation"))
+            asked = rows * answer / self.bench.unit_of_budget  # of one model about all of them
+            return found | {
+                "spent": spent + 3 * asked,
+                "inference": pool.routing + found["models_per_row"] * answer,
+                "spent_of_two": own + 2 * asked,
+                "inference_of_two": pool.routing + found["models_of_two"] * answer,
+            }
 
         return self._kept(f"shipped-{_name(tried)}", measured)
 
@@ -464,9 +487,10 @@ class Search:
         if not path.exists():
             found = measure()
             np.savez(path, **found)
-            bits = found.pop("bits")
-            unseen = bits[self.bench.data.unseen].mean()
-            print(name, _short(found | {"test": bits.mean(), "unseen": unseen}), flush=True)
+            for part in {"bits", "two"} & found.keys():
+                bits, unseen = found[part], found[part][self.bench.data.unseen]
+                found[part] = [round(float(each.mean()), 4) for each in (bits, unseen)]
+            print(name, _short(found), flush=True)
         with np.load(path, allow_pickle=False) as kept:
             return {key: kept[key] if kept[key].ndim else kept[key].item() for key in kept.files}
 
@@ -519,11 +543,16 @@ class Table:
         facts["told the source"] = [
             search.facts(replace(each, kind="told")) for each in chosen["pool"]
         ]
-        facts["pool as shipped"] = [search.gated(each) for each in chosen["pool"]]
+        gated = [search.gated(each) for each in chosen["pool"]]
+        facts["pool, two specialists"] = [
+            {"bits": of["two"], "spent": of["spent_of_two"], "inference": of["inference_of_two"]}
+            for of in gated
+        ]
+        facts["pool as shipped"] = gated
         names = {k: [each.width for each in of] for k, of in chosen.items()}
         lines = [f"## {budget:g} F, {len(self.seeds)} seeds; widths chosen: {names}", "", HEAD]
         gains = ["", "| gain in bits | all | | unseen | |", "| --- | --- | --- | --- | --- |"]
-        for name in ("pool", "told the source", "pool as shipped"):
+        for name in ("pool", "pool, two specialists", "told the source", "pool as shipped"):
             against = facts["generalist"]
             gains.append(self._gain(f"{name} over the best generalist", against, facts[name]))
         for width in search.widths:
