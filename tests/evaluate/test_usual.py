@@ -9,12 +9,12 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
-from shoal.ask.usual import BOOSTED, LINEAR, usual_answers
+from shoal.ask.usual import usual_answers
 from shoal.errors import CorruptError
 from shoal.evaluate.usual import Sample, _boosted, _linear, fit_usual
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows
-from shoal.formats.kinds import TRAIN, VALIDATION
+from shoal.formats.kinds import BOOSTED, LINEAR, TRAIN, VALIDATION
 from shoal.formats.row_store import RowArray, write_rows
 from shoal.formats.shapes import Shapes
 from shoal.partitions.reader import halves

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.ask.usual import BOOSTED, LINEAR
 from shoal.formats.documents.answers import AnswersFacts
 from shoal.formats.fitted_state import load_state
+from shoal.formats.kinds import BOOSTED, LINEAR
 from shoal.formats.units import UNIT
 from shoal.train_specialists.experts import BASE, GENERALIST, mixed
 

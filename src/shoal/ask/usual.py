@@ -13,6 +13,7 @@ import numpy as np
 from shoal.errors import CorruptError
 from shoal.formats.documents.weights import UsualFacts
 from shoal.formats.fitted_state import load_state
+from shoal.formats.kinds import LINEAR
 from shoal.training.exact import BLOCK_ROWS, ExactProduct
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Places = NDArray[np.int64]
     Tensors = dict[str, NDArray[Any]]
-
-LINEAR, BOOSTED = "linear_model", "boosted_trees"
 
 
 @dataclass(frozen=True)

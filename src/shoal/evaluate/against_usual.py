@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shoal.ask.usual import BOOSTED, LINEAR
 from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.formats.kinds import BOOSTED, LINEAR
 from shoal.formats.scores import SCORES
 from shoal.formats.text import number_text, score_decimals
 

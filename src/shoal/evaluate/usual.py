@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.ask.usual import BOOSTED, LINEAR, BoostedTrees, LinearModel
-from shoal.formats.kinds import TRAIN, VALIDATION
+from shoal.ask.usual import BoostedTrees, LinearModel
+from shoal.formats.kinds import BOOSTED, LINEAR, TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows, SmallestDraws, known_labels
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import halves

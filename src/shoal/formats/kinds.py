@@ -24,6 +24,8 @@ Metric = Literal[
 Fold = Literal["train", "validation", "test"]
 
 FOLDS: tuple[Fold, ...] = ("train", "validation", "test")
+LINEAR, BOOSTED = "linear_model", "boosted_trees"
+"""Names of the usual models of tables."""
 TRAIN, VALIDATION, TEST = range(3)
 OUTSIDE = 3
 """Code of rows kept out of every fold, such as queries known to be out of scope."""
