@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shoal.formats.documents.index import PartitionIndex, waited_for
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
-from shoal.plan.growths import recorded_files
+from shoal.plan.growths import files_looked_for, recorded_files
 from shoal.plan.history import History
 from shoal.plan.jobs import files_of
 from shoal.plan.layout import Layout
@@ -68,7 +68,7 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
     found = Reach()
     root = plans[0].root
     for plan in plans:
-        found.files.add(plan.run_file)
+        found.files |= {plan.run_file, *files_looked_for(plan.layout, plan.growth)}
         begun = replace(plan.layout, generation=f"g{plan.history.generation}")
         for layout in (plan.layout, begun):
             found.add(layout)

@@ -51,7 +51,7 @@ def growth(layout: Layout, identity: str) -> dict[str, float] | None:
         layout: A layout with the assigner that it is a growth of.
         identity: The growth's.
     """
-    files = [layout.file(f"cluster_grow.{name}", grown_id=identity) for name in _OUTPUTS]
+    files = files_looked_for(layout, identity)
     if not all(path.exists() for path in files):
         return None
     return read_made(files[-1], Flops).get("detail", {})
@@ -70,7 +70,10 @@ def recorded_files(assigner: Path) -> Iterator[Path]:
             yield from (path.parent / "grown" / identity).glob("[!.]*")
 
 
-_OUTPUTS = ("assigner", "ledger")
+def files_looked_for(layout: Layout, identity: str) -> list[Path]:
+    """Files of a growth: the assigner, and what was found. They may not be there."""
+    names = ("assigner", "ledger")
+    return [layout.file(f"cluster_grow.{name}", grown_id=identity) for name in names]
 
 
 def _record(layout: Layout) -> Path:
