@@ -208,5 +208,5 @@ def test_a_model_of_the_next_byte_runs_to_a_verdict_and_predicts_an_array_a_row(
     assert again.returncode == 0, again.stderr
     routes = ["partition", "distance"]
     before, after = (pd.read_parquet(folder / name) for name in ("out.parquet", "changed.parquet"))
-    assert before["partition"].nunique() == 2
+    assert len(set(before["distance"])) > 1
     pd.testing.assert_frame_equal(before[routes], after[routes])

@@ -13,9 +13,10 @@ class _Embedder(Section):
     """Settings of every embedder."""
 
     prefix: PositiveInt | None = Field(
+        default=None,
         description="what of a row is embedded, and so decides its route: its first bytes, tokens "
         "or letters; of a flat row its first encoded features; of a picture what comes first on "
-        "its first axis; null: all of it"
+        "its first axis; null: all of it",
     )
 
 
