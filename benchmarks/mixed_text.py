@@ -174,6 +174,7 @@ class Choices:
     batch: int
     partitions: int
     base_share: float
+    dims: int = 16
 
 
 @dataclass
@@ -185,6 +186,8 @@ class Models:
         embedding: Of all rows; of no use to a generalist.
         partition: Of all rows; empty of a generalist.
         assigner: None where partitions are sources.
+        embedder: The same.
+        budget: Of its specialists; None for a generalist.
         spent: FLOPs of training.
         path: FLOPs of the longest way through its jobs, on as many nodes as there are.
         routing: FLOPs of one row's embedding and route.
@@ -194,6 +197,8 @@ class Models:
     embedding: NDArray[np.float32] | None = None
     partition: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     assigner: Any = None
+    embedder: Any = None
+    budget: Budget | None = None
     spent: float = 0.0
     path: float = 0.0
     routing: float = 0.0
@@ -256,7 +261,7 @@ class Bench:
         partition = found.partition
         seen = (flops - found.spent) / self.row_flops(tried.width)
         base, cost = self.further(tried, None, self.train, seen * self.choices.base_share)
-        budget = Budget(round(seen), self.choices.base_share, len(self.train))
+        found.budget = budget = Budget(round(seen), self.choices.base_share, len(self.train))
         found.experts, each = {BASE: base}, []
         for number in range(int(partition.max()) + 1):
             own = self.train[partition[self.train] == number]
@@ -275,7 +280,12 @@ class Bench:
     def cut(self, seed: int) -> Models:
         """Partitions by counts of the prefix, and FLOPs of finding every training row's."""
         settings = Counts(
-            method="counts", prefix=PREFIX, dims=16, buckets=256, fit_rows=4000, seed=seed
+            method="counts",
+            prefix=PREFIX,
+            dims=self.choices.dims,
+            buckets=256,
+            fit_rows=4000,
+            seed=seed,
         )
         ledger, data = Ledger("mixed_text"), self.data
         with tempfile.TemporaryDirectory() as folder:
@@ -290,7 +300,7 @@ class Bench:
         routing = float(embedder.flops_per_row + 2 * assigner.prototypes.size)
         spent = ledger.flops + cost + routing * len(self.train)
         partition = assigner.assign(embedding)
-        return Models({}, embedding, partition, assigner, spent, routing=routing)
+        return Models({}, embedding, partition, assigner, embedder, None, spent, routing=routing)
 
     def kmeans(self, seed: int) -> KMeansAtoms:
         """Settings of the partitions."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "step", "slot", "pack", "partition"]
+Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition"]
 """Subject of one job; a step, and its slots, are of the search of a partition.
+
+Jobs per growth are those by which the assigner in use has grown, the first one first.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -38,6 +40,7 @@ decision compares (the last one, where the job is of none), or the last one."""
 KEYS: Mapping[Per, tuple[str, ...]] = {
     "": (),
     "shard": ("shard",),
+    "growth": ("grown_id",),
     "step": ("digest", "step", "validation"),
     "slot": ("digest", "step", "slot"),
     "pack": ("pack",),
@@ -57,12 +60,14 @@ class From(NamedTuple):
         output: Name of its output.
         steps: Of which steps of a search.
         at_fit: Whether it is that of the rows which the assigner was fitted on, where it is kept.
+        or_grown: Whether it is that of the last growth, where the assigner has grown.
     """
 
     stage: str
     output: str
     steps: Steps = "all"
     at_fit: bool = False
+    or_grown: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ def _cluster_need(settings: Settings) -> Need:
 _COLUMNS = _made_of("split_fit", "columns")
 _SHAPES = _made_of("encode_fit", "shapes")
 _BASE = _made_of("base_fit", "base")
-_ASSIGNER = _made_of("cluster_fit", "assigner")
+_ASSIGNER = Input((From("cluster_fit", "assigner", or_grown=True),))
 _EMBEDDER = _made_of("embed_fit", "embedder")
 _GENERALIST = _made_of("evaluate_generalist", "model")
 _INDEX = _read(From("partition", "index"))
@@ -209,6 +214,7 @@ _POOL_LEDGERS = Input(
     (
         From("embed_fit", "ledger"),
         From("cluster_fit", "ledger"),
+        From("cluster_grow", "ledger"),
         From("base_fit", "ledger"),
         From("train_specialist", "ledger"),
         From("train_choose", "choice"),
@@ -350,6 +356,23 @@ _ALL = (
         settings=("cluster", "model", "train_specialists", "compute"),
         code="cluster.command",
         need=_cluster_need,
+        frozen=True,
+    ),
+    Stage(
+        "cluster_grow",
+        per="growth",
+        identity="grown",
+        folder="cluster/{cluster_id}/grown/{grown_id}",
+        outputs={"assigner": "assigner.safetensors", "ledger": "ledger.json"},
+        inputs={
+            "embedder": _EMBEDDER,
+            "rows": _made_of("encode", "rows"),
+            "assigner": _ASSIGNER,
+            "basis": _read(From("assign", "rows", at_fit=True)),
+        },
+        settings=("cluster", "compute"),
+        code="cluster.grow_command",
+        need="cores",
         frozen=True,
     ),
     Stage(

@@ -260,7 +260,7 @@ class Check(Artifact):
 class Advice(TypedDict):
     """The recommendation of a drift report."""
 
-    action: Literal["keep", "retrain", "refit"]
+    action: Literal["keep", "retrain", "grow", "refit"]
     partitions: list[int]
     reason: str
 

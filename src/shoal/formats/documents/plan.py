@@ -28,6 +28,7 @@ class LayoutRecord(TypedDict):
     slots: NotRequired[list[int]]
     goes_on: NotRequired[bool]
     probed: NotRequired[bool]
+    grown: NotRequired[list[str]]
 
 
 class PlanRecord(TypedDict):
@@ -189,6 +190,12 @@ class Generation(TypedDict):
     """``generation.json``."""
 
     generation: int
+
+
+class Growths(TypedDict):
+    """``grown.json``: identities of the growths of an assigner, the first one first."""
+
+    grown: list[str]
 
 
 class PackMember(TypedDict):
