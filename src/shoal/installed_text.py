@@ -25,39 +25,34 @@ FILES = {
     "code": {
         "c": "c cc cpp cu cuh h hpp",
         "cmake": "build cmake",
+        "css": "css",
         "cython": "pxd pxi pyx",
         "fortran": "f f90 pyf",
+        "html": "htm html jinja jinja2 mako",
+        "javascript": "js",
         "python": "py",
         "r": "r",
         "stubs": "pyi",
-    },
-    "web": {
-        "css": "css",
-        "html": "htm html jinja jinja2 mako",
-        "javascript": "js",
         "xml": "svg xml xsl",
     },
-    "data": {
+    "other": {
         "decimals": "dectest",
         "fonts": "afm",
         "json": "json",
-        "numbers": "dat tab tp",
-        "toml": "toml",
-        "yaml": "yaml yml",
-    },
-    "prose": {
         "licences": "",
         "markdown": "md",
         "metadata": "metadata",
         "rst": "rst",
         "text": "txt",
+        "toml": "toml",
         "translations": "po",
+        "yaml": "yaml yml",
     },
-    "csv": {"csv": "csv tsv"},
+    "tables": {"tables": "csv dat tab tp tsv"},
 }
 """Kinds of text by the file that holds their rows, each with the suffixes that tell it."""
 
-LATER = "csv"
+LATER = "tables"
 """The file that is written into the folder ``later``, for a data change."""
 
 PIECE = 192
@@ -68,7 +63,7 @@ SHARED = 32
 
 _MOST_READ = 1 << 18
 _MOST_OF_A_DOCUMENT = 48
-_MOST_OF_A_KIND = 2000
+_MOST_OF_A_KIND = 1500
 _FEWEST_PIECES = 150
 _FEWEST_DOCUMENTS = 12
 _TRIES = 2  # about half of what is read repeats what other documents say
@@ -112,7 +107,7 @@ def write_text(folder: Path, pieces: Sequence[Piece]) -> list[Path]:
     """Write pieces as Parquet files, a file for kinds that belong together.
 
     Args:
-        folder: Where ``code.parquet`` and others are written, and ``later/csv.parquet``.
+        folder: Where ``code.parquet`` and others are written, and ``later/tables.parquet``.
         pieces: The rows, in any order.
 
     Returns:
@@ -170,7 +165,7 @@ def collect(found: dict[str, list[tuple[str, Path]]]) -> list[Piece]:
         found: Files by kind, in the order in which they are taken.
 
     Returns:
-        Pieces of the kinds that have enough of them, at most 2,000 of a kind and 48 of a document.
+        Pieces of the kinds that have enough of them, at most 1,500 of a kind and 48 of a document.
 
     Raises:
         SourceError: Fewer than two kinds have enough.
@@ -215,8 +210,7 @@ def repeats(pieces: Sequence[Piece]) -> NDArray[np.bool_]:
     document = np.cumsum(is_next)
     _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     earliest = document[first // places][place.reshape(hashes.shape)]
-    again: NDArray[np.bool_] = (earliest < document[:, None]).any(axis=1)
-    return again
+    return np.asarray((earliest < document[:, None]).any(axis=1))
 
 
 def cut(text: str) -> list[bytes]:
