@@ -121,12 +121,12 @@ class _Growing:
         assigner, settings = self.assigner, self.settings
         ledger.detail = dict.fromkeys(("partitions", "atoms", "rows", "guards"), 0.0)
         arrived = self._sample(arrived=True)
-        if arrived.count < settings.min_rows:
+        if arrived.drawn_from < settings.min_rows:
             return assigner
         before = self._sample(arrived=False)
         found = find_atoms(assigner, arrived, before, settings.seed)
         a_row = self.embedder.flops_per_row + assigner.flops_per_row
-        ledger.rows_read = looked_at = arrived.count + before.count
+        ledger.rows_read = looked_at = arrived.drawn_from + before.drawn_from
         drawn = len(arrived.rows) + len(before.rows)
         ledger.flops = found.flops + self.embedder.flops_per_row * drawn
         if not len(found.prototypes):
@@ -172,7 +172,8 @@ class _Growing:
         if not count:
             nothing = np.empty((0, self.embedder.dims), np.float32)
             return Drawn(nothing, np.empty(0, np.uint64), 0)
-        return Drawn(*smallest.arrays(), count)
+        embedding, units = smallest.arrays()
+        return Drawn(embedding, units, count)
 
     def _with_units(self, *names: str) -> list[str]:
         """These arrays, and units where rows belong together."""

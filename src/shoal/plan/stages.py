@@ -681,7 +681,10 @@ _ALL = (
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType({stage.name: stage for stage in _ALL})
-"""Stages by name, each after those that its inputs come from; a search's steps take turns."""
+"""Stages by name, each after those that its inputs come from; a search's steps take turns.
+
+What is kept of the rows that the assigner was fitted on is from an earlier run, and has no turn.
+"""
 
 FITS = tuple(dict.fromkeys(stage.identity for stage in _ALL if stage.frozen))
 """Identities of what is frozen with a generation."""
