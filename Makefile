@@ -21,9 +21,10 @@ TEXT := data/installed_text
 RUN_TEXT := snakemake --profile profiles/local --logger shoal --config experiment=installed_text
 run: env
 	test -d $(TEXT) || shoal text-data $(TEXT)
+	test -d results/installed_text || rm -f $(TEXT)/tables.parquet
 	$(RUN_TEXT)
 	shoal verdict installed_text
-	cp -n $(TEXT)/later/tables.parquet $(TEXT)
+	test -f $(TEXT)/tables.parquet || cp $(TEXT)/later/tables.parquet $(TEXT)
 	shoal grow installed_text
 	shoal plan installed_text
 	$(RUN_TEXT)

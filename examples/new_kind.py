@@ -18,9 +18,9 @@ from shoal.explore.query.results import Results
 
 TRUST = ["examples.next_byte"]
 COST = """
-SELECT ended > published AS later, sum(flops), sum(seconds)
+SELECT sum(flops) FILTER (WHERE job <> 'ask'), sum(flops) FILTER (WHERE job = 'ask'), sum(seconds)
 FROM training_runs, (SELECT max(published) AS published FROM releases WHERE NOT current)
-WHERE job NOT LIKE 'evaluate%' GROUP BY later ORDER BY later
+WHERE job NOT LIKE 'evaluate%' GROUP BY ended > published ORDER BY ended > published
 """
 
 
@@ -46,12 +46,14 @@ def main(experiment: str, file: str) -> None:
     for name, these in ((f"of {Path(file).name}", is_new), ("all others", ~is_new)):
         means = (f"{np.mean(losses[these]):.3f}" for losses in (before, after))
         table.add_row(name, f"{these.sum():,}", *means)
-    Console(width=80).print(table)
-    (_, flops, seconds), (_, flops_later, seconds_later) = ask(COST).to_numpy()
-    print(
-        f"The change has cost {flops_later / 1e9:.1f} GFLOP of training and {seconds_later:.0f} s of "
-        f"jobs that train;\nall before it {flops / 1e9:.1f} GFLOP and {seconds:.0f} s."
-    )
+    cost = Table("cost, without baselines", "training", "answers for the gate", "these jobs")
+    for name, (training, answers, seconds) in zip(
+        ("of all before", "of the change"), ask(COST).to_numpy(), strict=True
+    ):
+        flops = (f"{each / 1e9:.1f} GFLOP" for each in (training, answers))
+        cost.add_row(name, *flops, f"{seconds:.0f} s")
+    console = Console(width=80)
+    console.print(table, cost)
 
 
 if __name__ == "__main__":
