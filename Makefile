@@ -1,4 +1,4 @@
-# make run: the demo, from source files to pool.  make test: all tests and checks.
+# make run: a pool from source files, then a change of its data.  make test: all tests and checks.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
@@ -16,9 +16,19 @@ env: .venv/installed
 	pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+# Text of many kinds, of what is installed; then another kind comes, which was held back.
+TEXT := data/installed_text
+RUN_TEXT := snakemake --profile profiles/local --logger shoal --config experiment=installed_text
 run: env
-	snakemake --profile profiles/local --logger shoal
-	shoal verdict demo
+	test -d $(TEXT) || shoal text-data $(TEXT)
+	test -d results/installed_text || rm -f $(TEXT)/tables.parquet
+	$(RUN_TEXT)
+	shoal verdict installed_text
+	test -f $(TEXT)/tables.parquet || cp $(TEXT)/later/tables.parquet $(TEXT)
+	shoal grow installed_text
+	shoal plan installed_text
+	$(RUN_TEXT)
+	python -m examples.new_kind installed_text $(TEXT)/tables.parquet
 
 test: env
 	ruff check .

@@ -1,6 +1,6 @@
 """CPU seconds of imports, and of a whole job, for the command of each stage.
 
-    make run
+    snakemake --profile profiles/local
     python -m benchmarks.speed_imports
 
 Copies the folder of a run that has ended and does one job of each stage again in the copy, each in

@@ -115,7 +115,7 @@ def test_a_narrow_terminal_shows_every_number():
 
 
 def test_the_table_shows_scores_compute_sentence_and_the_pool(metrics):
-    """What `make run` ends with; a path longer than a line is not cut off."""
+    """What `shoal verdict` prints; a path longer than a line is not cut off."""
     console = Console(file=io.StringIO(), width=90)
     pool = "/results/" + "a" * 100
 

@@ -84,6 +84,20 @@ def demo_data(
     typer.echo(f"{len(make_demo(folder))} files: {folder}")
 
 
+@app.command()
+def text_data(
+    folder: Annotated[Path, typer.Argument(help="where the files go")],
+) -> None:
+    """Write text of many kinds, from the files of installed packages; tables apart, for later."""
+    from shoal.installed_text import make_text
+
+    if folder.exists() and any(folder.iterdir()):
+        raise SourceError(f"{folder}: not empty; the text's files go into a folder of their own")
+    rows = make_text(folder)
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in rows.most_common())
+    typer.echo(f"{rows.total():,} rows of text of {len(rows)} kinds: {folder}\n{kinds}")
+
+
 for command in (
     operate.plan,
     operate.variants,
