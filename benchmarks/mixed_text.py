@@ -12,7 +12,8 @@ step, a pool's with embedding, partitions and base. Widths and learning rates ar
 sides alike, by the loss on half of the validation rows: rates of each width in the first seed at
 the first budget; of widths all in the first seed, and the best two of it in the others. Two more
 are trained at the pool's width: a pool that is told each row's source in place of a partition, and
-the pool with gate and second specialist, as it ships.
+the pool with gate and second specialist, as it ships; and one for two specialists a row within the
+budget, which leaves of it what choosing their weights costs.
 
 *Unseen* are test rows that share no 32 bytes with a training row. Losses of rows are means over
 seeds, intervals over documents. The working folder keeps what is done, so a run goes on.
@@ -451,14 +452,11 @@ class Search:
         """The same of a pool as it ships, with a generalist of its width."""
 
         def measured() -> dict[str, Any]:
-            whole = replace(tried, kind="generalist", lr=self.rate("generalist", tried.width))
-            pool, generalist = self.models(tried), self.models(whole)
+            pool, generalist = self.models(tried), self.models(self._beside(tried))
             found = shipped(self.bench, pool, generalist)
             spent = (pool.spent + generalist.spent) / self.bench.unit_of_budget
-            answer = answer_flops(next(iter(pool.experts.values())), self.bench.shapes)
             own = pool.spent / self.bench.unit_of_budget
-            rows = len(self.bench.data.places("validation"))
-            asked = rows * answer / self.bench.unit_of_budget  # of one model about all of them
+            answer, asked = self._asking(pool)
             return found | {
                 "spent": spent + 3 * asked,
                 "inference": pool.routing + found["models_per_row"] * answer,
@@ -467,6 +465,33 @@ class Search:
             }
 
         return self._kept(f"shipped-{_name(tried)}", measured)
+
+    def within(self, tried: Tried) -> dict[str, Any]:
+        """Two specialists a row, of a pool that leaves of its budget what choosing them costs."""
+
+        def measured() -> dict[str, Any]:
+            asked = self._asking(self.models(tried))[1]
+            pool = self.models(replace(tried, budget=round(tried.budget - 2 * asked, 6)))
+            found = shipped(self.bench, pool, self.models(self._beside(tried)))
+            answer, asked = self._asking(pool)
+            return {
+                "bits": found["two"],
+                "spent": pool.spent / self.bench.unit_of_budget + 2 * asked,
+                "path": pool.path / self.bench.unit_of_budget + 2 * asked,
+                "inference": pool.routing + found["models_of_two"] * answer,
+            }
+
+        return self._kept(f"within-{_name(tried)}", measured)
+
+    def _beside(self, pool: Tried) -> Tried:
+        """The generalist of a pool's width."""
+        return replace(pool, kind="generalist", lr=self.rate("generalist", pool.width))
+
+    def _asking(self, pool: Models) -> tuple[float, float]:
+        """FLOPs of a model's answer about a row, and about all validation rows, these in F."""
+        answer = answer_flops(next(iter(pool.experts.values())), self.bench.shapes)
+        rows = len(self.bench.data.places("validation"))
+        return answer, rows * answer / self.bench.unit_of_budget
 
     def _measured(self, tried: Tried) -> dict[str, Any]:
         began, bench = time.process_time(), self.bench
@@ -536,6 +561,7 @@ class Table:
         for seed in self.seeds:  # all of one seed while its models are held
             pool = [search.ranked(kind, budget, seed)[0] for kind in KINDS][-1]
             search.gated(pool)
+            search.within(pool)
             search.facts(replace(pool, kind="told"))
         ranked = {kind: [search.ranked(kind, budget, s) for s in self.seeds] for kind in KINDS}
         chosen = {kind: [of[0] for of in each] for kind, each in ranked.items()}
@@ -548,11 +574,13 @@ class Table:
             {"bits": of["two"], "spent": of["spent_of_two"], "inference": of["inference_of_two"]}
             for of in gated
         ]
+        within = "two specialists within the budget"
+        facts[within] = [search.within(each) for each in chosen["pool"]]
         facts["pool as shipped"] = gated
         names = {k: [each.width for each in of] for k, of in chosen.items()}
         lines = [f"## {budget:g} F, {len(self.seeds)} seeds; widths chosen: {names}", "", HEAD]
         gains = ["", "| gain in bits | all | | unseen | |", "| --- | --- | --- | --- | --- |"]
-        for name in ("pool", "pool, two specialists", "told the source", "pool as shipped"):
+        for name in ("pool", "pool, two specialists", within, "told the source", "pool as shipped"):
             against = facts["generalist"]
             gains.append(self._gain(f"{name} over the best generalist", against, facts[name]))
         for width in search.widths:
