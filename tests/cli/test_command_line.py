@@ -93,5 +93,5 @@ def test_the_shell_completes_commands_and_experiments(tmp_path: Path):
 
     assert {"plan", "models"} <= completed("shoal ")
     assert not completed("shoal ") & set(map(command_of, STAGES))
-    assert completed("shoal plan mi") == {"mine", "mine-too"}
+    assert completed("shoal plan mine") == {"mine", "mine-too"}
     assert completed("shoal models log d") == {"demo"}
