@@ -141,6 +141,7 @@ def test_random_partitions_in_lanes_have_the_bits_of_one_after_the_other(
             index,
             base,
             next(made.glob("encode/*/shapes.json")),
+            (),
             out,
             ledger,
             next(made.glob("base/*/ledger.json")),

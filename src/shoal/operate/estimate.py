@@ -19,6 +19,7 @@ from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
 from shoal.plan.stages import STAGES
+from shoal.train_specialists.budget import Trials, frozen_budget
 from shoal.training.budget import Budget
 from shoal.training.resume import one_in
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _TRAINS = STAGES["train_specialist"]
 """The stage whose jobs' costs follow from their rows."""
+
+_FITS = ("embed_fit.ledger", "cluster_fit.ledger")
+"""What a budget in FLOPs is known by, besides the base."""
 
 _OF_ASSIGN = ("embedding", "assignment")
 """Parts of the router's ledger that are the FLOPs of ``assign``, all shards together."""
@@ -172,8 +176,15 @@ class Estimate:
         path = self._plan.layout.file("base_fit.base")
         if path.exists():
             with naming(path):
-                return Budget(**as_kind(BaseFacts, read_weights(path).meta)["budget"])
+                facts = as_kind(BaseFacts, read_weights(path).meta)["budget"]
+            fits = [self._plan.layout.file(name) for name in _FITS]
+            if facts.get("flops") is not None and not all(each.exists() for each in fits):
+                return None
+            plan = self._plan
+            return frozen_budget(facts, fits, Trials.of(plan.grid, plan.steps))
         training = self._plan.settings.train_specialists
+        if training.flops is not None:
+            return None
         if "rows" in self._index:
             return Budget.of(training, max(1, self._index["rows"]["train"]))
         return Budget.of(training, 1) if training.epochs is None else None

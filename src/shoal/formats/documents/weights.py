@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
 
 from shoal.formats.documents.choice import Point
@@ -19,6 +19,10 @@ class BudgetFacts(TypedDict):
     base_share: Share
     training_rows: PositiveInt
     epochs: NotRequired[PositiveFloat | None]
+    flops: NotRequired[PositiveFloat | None]
+    base_flops: NotRequired[NonNegativeFloat]
+    batch_rows: NotRequired[NonNegativeInt]
+    validation_rows: NotRequired[NonNegativeInt]
 
 
 class BaseFacts(TypedDict):
