@@ -47,7 +47,7 @@ slurm: env
 # The other experiments, each to its verdict: make experiments DATA=FOLDER
 DATA ?= data
 experiments: env
-	for name in titanic housing intents mnist_fashion; do \
+	for name in titanic housing intents mnist_fashion mixed_text; do \
 	  snakemake --profile profiles/local --logger shoal \
 	    --config experiment=$$name 'overrides=[sources.folder=$(DATA)]' || exit; \
 	  shoal verdict $$name; \

@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-ROOT = Path(__file__).parents[1]
+from benchmarks import workflows
+
 GROUPS, ROWS, FEATURES = 40, 150, 4
 ARMS = {
     "whole": [],
     "early": ["train_specialists.patience=5", "train_specialists.schedule=constant"],
 }
 GENERATED = """\
-# @package _global_
-name: offsets
 sources:
-  folder: data/offsets
   files: ["*.csv"]
   task: regression
   columns: {id: id, group: group, y: label}
@@ -42,11 +39,8 @@ evaluate: {bootstrap: 2000}
 grid: {}
 """
 BIKES = """\
-# @package _global_
-name: bikes
 sources:
-  folder: data/bikes
-  files: ["*.csv.gz"]
+  files: [bike_hour.csv.gz]
   task: regression
   columns: {instant: id, dteday: group, casual: ignore, registered: ignore, cnt: label}
 split: {method: group}
@@ -102,16 +96,15 @@ def main() -> None:
 
 
 def run(folder: Path, name: str, arm: str, seed: int, data: Path) -> dict[str, Any]:
-    """Numbers of an experiment, which runs unless it is there."""
-    if not folder.exists():
-        set_up(folder, name, seed, data)
-    results = folder / "results" / name / "metrics.json"
-    if not results.exists():
-        overrides = ", ".join([*ARMS[arm], f"seed={seed}"])
-        command = ["snakemake", "-c", "1", "--scheduler", "greedy", "--quiet", "all"]
-        config = ["--config", f"experiment={name}", f"overrides=[{overrides}]"]
-        subprocess.run([*command, *config], cwd=folder, check=True)
-    metrics = json.loads(results.read_text())
+    """Numbers of an experiment."""
+    sources = data.absolute()
+    if name == "offsets":
+        sources = folder / "data"
+        sources.mkdir(parents=True, exist_ok=True)
+        offsets(seed).to_csv(sources / "offsets.csv", index=False)
+    overrides = [*ARMS[arm], f"seed={seed}", f"sources.folder={sources}"]
+    results = workflows.run(folder, name, EXPERIMENTS[name], overrides)
+    metrics = json.loads((results / "metrics.json").read_text())
     found: dict[str, Any] = {"verdict": metrics["verdict"], "sentence": metrics["sentence"]}
     found |= {each: metrics["against_constant"][each] for each in ("contender", "low", "high")}
     for each in ("pool_top1", "ungated", "generalist", "constant"):
@@ -121,23 +114,6 @@ def run(folder: Path, name: str, arm: str, seed: int, data: Path) -> dict[str, A
         most = metrics[each].get("train_flops_at_most", spent)
         found |= {f"{each} flops": spent, f"{each} share": spent / most}
     return found
-
-
-def set_up(folder: Path, name: str, seed: int, data: Path) -> None:
-    """Configuration and source file."""
-    (folder / "config" / "experiment").mkdir(parents=True)
-    for each in ("Snakefile", "workflow", "envs", "profiles", "examples"):
-        (folder / each).symlink_to(ROOT / each)
-    for path in (ROOT / "config").iterdir():
-        if path.name != "experiment":
-            (folder / "config" / path.name).symlink_to(path)
-    (folder / "config" / "experiment" / f"{name}.yaml").write_text(EXPERIMENTS[name])
-    source = folder / "data" / name
-    source.mkdir(parents=True)
-    if name == "offsets":
-        offsets(seed).to_csv(source / "offsets.csv", index=False)
-    else:
-        (source / "bike_hour.csv.gz").symlink_to(data.absolute() / "bike_hour.csv.gz")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,10 @@ class Lab:
         generalist = layout.file("evaluate_generalist.model", basis="generation")
         save_state(generalist, _weights(2), {"point": {}})
         random = {f"{n}/{name}": w for n in range(2) for name, w in _weights(3 + n).items()}
-        about = {"trained_on": {"train": ""}, "rows": {"train": 0}, "seed": 0}
+        about: dict[str, Any] = {"trained_on": {"train": ""}, "rows": {"train": 0}}
+        usual = layout.file("evaluate_random.usual", basis="generation")
+        save_state(usual, {}, about | {"models": {}})
+        about |= {"seed": 0}
         about |= {"bounds": random_bounds([1, 1]), "points": {"0": {}, "1": {}}}
         save_state(layout.file("evaluate_random.models", basis="generation"), random, about)
 

@@ -60,12 +60,12 @@ EARLY_ENDS = 14
 """Steps that the early trainings do, two passes, as nothing that they learn helps."""
 SCARF_SETTINGS = SCARF(
     method="scarf", dims=3, width=8, depth=2, projection=4, corruption=0.6, temperature=1,
-    lr=0.01, batch_size=BATCH, rows_seen=STEPS * BATCH, seed=0,
+    lr=0.01, batch_size=BATCH, rows_seen=STEPS * BATCH, prefix=None, seed=0,
 )  # fmt: skip
 VICREG_SETTINGS = VICReg(
     method="vicreg", dims=3, width=4, depth=1, projection=8, invariance=25, variance=25,
     covariance=1, shift=0.1, scale=0.1, noise=0.1, lr=0.01, batch_size=BATCH,
-    rows_seen=STEPS * BATCH, seed=0,
+    rows_seen=STEPS * BATCH, prefix=None, seed=0,
 )  # fmt: skip
 
 

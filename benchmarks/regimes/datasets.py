@@ -95,7 +95,7 @@ def write_dataset(
     from shoal.formats.hashing import KEY_BYTES, hash_rows
     from shoal.formats.tables import image_array, key_array
 
-    _link(folder)
+    link(folder)
     sources: dict[str, Any] = {"folder": str(data)}
     regimes: dict[str, Any] = {"key": pa.array([], pa.binary(KEY_BYTES)), "regime": []}
     if dataset.rows is not None:
@@ -130,7 +130,7 @@ def _write_experiment(
         aside.write_text(f"# @package _global_\n{OmegaConf.to_yaml(OmegaConf.create(content))}")
 
 
-def _link(folder: Path) -> None:
+def link(folder: Path) -> None:
     """Links to the workflow and its config groups."""
     groups = [path for path in (ROOT / "config").iterdir() if path.name != "experiment"]
     names = ("Snakefile", "workflow", "envs", "profiles", "examples")

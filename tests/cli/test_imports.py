@@ -37,7 +37,7 @@ IMPORTS = {
     "train-choose": "torch",
     "train-router": "torch pyarrow",
     "evaluate-generalist": "torch",
-    "evaluate-random": "torch",
+    "evaluate-random": f"torch {ARROW} sklearn scipy",
     "ask": "torch",
     "gate": "torch pyarrow scipy",
     "pool-build": "",

@@ -35,9 +35,10 @@ NAMES = ("x", "y", "key", "hash", "fold", "partition", "runner_up")
 def chain(tmp_path, shards):
     """Runs the whole of cluster on shards and says where everything lies."""
 
-    def run(parts, settings=KMEANS, assigner=None, folder="run"):
+    def run(parts, settings=KMEANS, assigner=None, folder="run", groups=None):
         root = tmp_path / folder
-        files = {name: shards.write(root, name, rows) for name, rows in parts.items()}
+        units = groups or {}
+        files = {n: shards.write(root, n, rows, units.get(n)) for n, rows in parts.items()}
         if assigner is None:
             assigner = root / "assigner.safetensors"
             rows, tables = ([getattr(f, c) for f in files.values()] for c in ("encoded", "table"))
@@ -47,7 +48,8 @@ def chain(tmp_path, shards):
         for name, f in files.items():
             summaries.append(root / "summary" / f"{name}.json")
             out = (root / "rows" / f"{name}.zarr.zip", summaries[-1], distances(root, name))
-            assign(f.encoded, f.embedder, f.table, assigner, name, *out, 1)
+            by_group = groups is not None
+            assign(f.encoded, f.embedder, f.table, assigner, name, *out, 1, by_group=by_group)
         merge(summaries, assigner, root)
         return SimpleNamespace(
             root=root,
@@ -145,6 +147,77 @@ def test_the_runner_up_is_the_second_nearest_partition(chain, shards):
     np.testing.assert_array_equal(written["runner_up"], np.where(is_asked, second, -1))
     by_column = chain({"a": rows}, COLUMN, folder="column")
     assert set(read_rows(by_column.root, "a")["runner_up"]) == {-1}
+
+
+@pytest.mark.parametrize("settings", [KMEANS, COLUMN])
+def test_rows_of_a_group_are_placed_as_the_one_with_the_smallest_key(chain, shards, settings):
+    """Partition, runner-up and distance, though alone they would have others."""
+    rows = shards.random_rows(300)
+    group = rows.fold * np.uint64(100) + np.random.default_rng(0).integers(0, 9, 300, np.uint64)
+
+    done = chain({"a": rows}, settings, groups={"a": group})
+
+    alone = chain({"a": rows}, settings, assigner=done.assigner, folder="alone")
+    own = {row["key"].tobytes(): row for row in by_row(alone.root, "a")}
+    assert len(own) == 300
+    keys = [key.tobytes() for key in rows.key]
+    lead = {name: min(np.array(keys, object)[group == name]) for name in set(group.tolist())}
+    led = {key: own[lead[name]] for key, name in zip(keys, group.tolist(), strict=True)}
+    moved = 0
+    for row in by_row(done.root, "a"):
+        key = row["key"].tobytes()
+        assert (row["partition"], row["runner_up"]) == (
+            led[key]["partition"],
+            led[key]["runner_up"],
+        )
+        moved += row["partition"] != own[key]["partition"]
+    assert moved > 50
+    with ShardRows(done.root / "rows" / "a.zarr.zip") as store:
+        place = {key.tobytes(): n for n, key in enumerate(store.read("key"))}
+        x, held = store.read("x"), store.read("fold") == VALIDATION
+        leads = [place[lead[name]] for name in store.read("unit")[held].tolist()]
+    if settings is KMEANS:
+        nearest = load_assigner(done.assigner).nearest(x[leads])[2]
+        np.testing.assert_array_equal(load_state(distances(done.root, "a"))[0]["distance"], nearest)
+
+
+def by_row(root, name):
+    """Arrays of each row."""
+    arrays = read_rows(root, name)
+    return [{name: arrays[name][row] for name in NAMES} for row in range(len(arrays["y"]))]
+
+
+def test_a_row_of_a_larger_key_joins_its_group_and_one_of_a_smaller_leads_it(chain, shards):
+    """So the first changes one digest, the second takes the whole group elsewhere."""
+    rows = shards.as_training(shards.random_rows(300))
+    group = np.repeat(np.arange(60, dtype=np.uint64), 5)
+    before = chain({"a": rows}, groups={"a": group})
+    assigner = load_assigner(before.assigner)
+    first = [key.tobytes() for key in rows.key[:5]]
+    home = int(assigner.assign(rows.x[first.index(min(first))][None])[0])
+    others = shards.as_training(shards.random_rows(300, seed=4))
+    elsewhere = assigner.assign(others.x) != home
+
+    def changed(leads):
+        is_smaller = np.array([key.tobytes() < min(first) for key in others.key])
+        new = np.flatnonzero(elsewhere & (is_smaller == leads))[:1]
+        after = chain(
+            {"a": shards.joined(rows, others[new])},
+            assigner=before.assigner,
+            folder=f"after-{leads}",
+            groups={"a": np.append(group, np.uint64(0))},
+        )
+        pairs = zip(before.index["partitions"], after.index["partitions"], strict=True)
+        moved = {
+            old["partition"]: now["rows"]["train"] - old["rows"]["train"]
+            for old, now in pairs
+            if old["digests"] != now["digests"]
+        }
+        return moved, int(assigner.assign(others.x[new])[0])
+
+    assert changed(leads=False)[0] == {home: 1}
+    moved, there = changed(leads=True)
+    assert moved == {home: -5, there: 6}
 
 
 def test_members_lead_to_the_rows_elsewhere_that_a_specialist_is_asked_about(chain, shards):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shoal.formats.row_store import RowArray, write_rows
-from shoal.settings.discovery import PCA, SCARF, Identity, VICReg
+from shoal.settings.discovery import PCA, SCARF, Counts, Identity, VICReg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ _NETWORK = {
 _SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "identity": (Identity, {}),
     "pca": (PCA, {"dims": 5}),
+    "counts": (Counts, {"dims": 5, "buckets": 8, "fit_rows": 1000, "seed": 0}),
     "scarf": (SCARF, _NETWORK | {"corruption": 0.5, "temperature": 0.5}),
     "vicreg": (
         VICReg,
@@ -43,7 +44,7 @@ def settings() -> Callable[..., Any]:
 
     def make(method: str, **changes: Any) -> Any:
         kind, values = _SETTINGS[method]
-        return kind(method=method, **values | changes)
+        return kind(method=method, **{"prefix": None} | values | changes)
 
     return make
 
@@ -82,3 +83,9 @@ def keys_of(x: np.ndarray) -> np.ndarray:
 def images() -> np.ndarray:
     """300 rows that are images of 6 by 6, seeded."""
     return np.random.default_rng(3).random((300, 6, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def tokens() -> np.ndarray:
+    """300 rows of 12 tokens, seeded; 0 is none."""
+    return np.random.default_rng(3).integers(0, 9, (300, 12))

@@ -10,7 +10,7 @@ import pytest
 from shoal.embed.apply import embed_checked
 from shoal.embed.command import embed_fit
 from shoal.embed.embedder import IdentityEmbedder, load_embedder
-from shoal.errors import DataError
+from shoal.errors import DataError, SettingsError
 from shoal.formats.json_file import read_json
 from shoal.formats.shapes import Shapes
 
@@ -61,6 +61,24 @@ def test_a_row_whose_embedding_is_not_finite_is_named():
 
     with pytest.raises(DataError, match=r"^a\.zarr\.zip: the embedding of row 42 is not finite"):
         embed_checked(IdentityEmbedder([2]), x, "a.zarr.zip", np.array([40, 41, 42]))
+
+
+def test_an_embedder_of_other_rows_is_refused(settings, write_shard, images, tokens, tmp_path):
+    """Tokens are names, not numbers; numbers are no tokens. The message says what to choose."""
+    state, ledger = tmp_path / "e.safetensors", tmp_path / "l.json"
+    numbers, names = tmp_path / "numbers.json", tmp_path / "names.json"
+    Shapes([36], 1, "regression", None, 300, [str(n) for n in range(36)], []).save(numbers)
+    Shapes([12], 0, "own", None, 300, [str(n) for n in range(12)], [], 257).save(names)
+
+    with pytest.raises(SettingsError, match=r"'counts' embeds tokens, .* choose embed=pca"):
+        embed_fit(settings("counts"), [write_shard("a", images)], numbers, state, ledger, 1, 60)
+    for method in ("identity", "pca", "scarf"):
+        with pytest.raises(SettingsError, match=f"'{method}' embeds numbers, .* embed=counts"):
+            embed_fit(settings(method), [write_shard("b", tokens)], names, state, ledger, 1, 60)
+
+    assert not state.exists()
+    embed_fit(settings("counts"), [write_shard("c", tokens)], names, state, ledger, 1, 60)
+    assert load_embedder(state).dims == 5
 
 
 def test_a_failed_fit_writes_nothing(settings, write_shard, images, shapes, tmp_path):

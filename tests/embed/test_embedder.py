@@ -14,8 +14,9 @@ from shoal.errors import CorruptError, DataError, ModelError, SettingsError
 from shoal.formats.fitted_state import save_state
 from shoal.formats.ledger import Ledger
 from shoal.formats.row_store import ShardRows
+from tests.embed.conftest import keys_of
 
-METHODS = ("identity", "pca", "scarf", "vicreg")
+METHODS = ("identity", "pca", "counts", "scarf", "vicreg")
 NETWORKS = ("scarf", "vicreg")
 
 
@@ -25,10 +26,17 @@ def fit(settings, write_shard):
     count = iter(range(100))
 
     def fitted(method, x, fold=None, **changes):
-        path = write_shard(f"fit{next(count)}", x, fold)
+        key = keys_of(np.arange(len(x))[:, None])
+        path = write_shard(f"fit{next(count)}", x, fold, key)
         return fit_embedder(settings(method, **changes), [path], x.shape[1:], Ledger("t"))
 
     return fitted
+
+
+@pytest.fixture
+def rows(method, images, tokens):
+    """Rows that a method can embed."""
+    return tokens if method == "counts" else images
 
 
 def same_state(one, other) -> bool:
@@ -42,35 +50,35 @@ def same_state(one, other) -> bool:
 class TestEveryEmbedder:
     """The contract."""
 
-    def test_gives_float32_rows_of_its_dims(self, method, fit, images):
+    def test_gives_float32_rows_of_its_dims(self, method, fit, rows):
         """An embedding is float32 ``(rows, dims)``, for no rows too."""
-        embedder = fit(method, images)
+        embedder = fit(method, rows)
 
-        embedding = embedder.embed(images)
+        embedding = embedder.embed(rows)
 
         assert embedding.dtype == np.float32
         assert embedding.shape == (300, embedder.dims)
         assert embedder.dims == (36 if method == "identity" else 5)
-        assert embedder.embed(images[:0]).shape == (0, embedder.dims)
+        assert embedder.embed(rows[:0]).shape == (0, embedder.dims)
 
-    def test_rows_have_the_same_bits_in_any_batch(self, method, fit, images):
+    def test_rows_have_the_same_bits_in_any_batch(self, method, fit, rows):
         """Batches of another size, at another place, give each row the same bits."""
-        embedder = fit(method, images)
-        whole = embedder.embed(images)
+        embedder = fit(method, rows)
+        whole = embedder.embed(rows)
 
         for start, stop in ((0, 1), (3, 10), (0, 255), (1, 257), (250, 300)):
-            assert np.array_equal(embedder.embed(images[start:stop]), whole[start:stop])
+            assert np.array_equal(embedder.embed(rows[start:stop]), whole[start:stop])
 
-    def test_rows_have_the_same_bits_in_any_order(self, method, fit, images):
+    def test_rows_have_the_same_bits_in_any_order(self, method, fit, rows):
         """Reordered rows give reordered embeddings, bit for bit."""
-        embedder = fit(method, images)
+        embedder = fit(method, rows)
         order = np.random.default_rng(0).permutation(300)
 
-        assert np.array_equal(embedder.embed(images[order]), embedder.embed(images)[order])
+        assert np.array_equal(embedder.embed(rows[order]), embedder.embed(rows)[order])
 
-    def test_state_makes_it_again(self, method, fit, images, tmp_path):
+    def test_state_makes_it_again(self, method, fit, rows, tmp_path):
         """What was saved loads as an embedder that gives the same bits and costs the same."""
-        embedder = fit(method, images)
+        embedder = fit(method, rows)
         save_state(tmp_path / "e.safetensors", *embedder.state())
 
         again = load_embedder(tmp_path / "e.safetensors")
@@ -78,28 +86,54 @@ class TestEveryEmbedder:
         assert same_state(again, embedder)
         assert again.method == method
         assert again.flops_per_row == embedder.flops_per_row
-        assert np.array_equal(again.embed(images), embedder.embed(images))
+        assert np.array_equal(again.embed(rows), embedder.embed(rows))
 
-    def test_fitted_twice_it_is_the_same(self, method, fit, images):
+    def test_fitted_twice_it_is_the_same(self, method, fit, rows):
         """Rows, settings and seed decide every bit, whatever torch drew before."""
         import torch
 
-        first = fit(method, images)
+        first = fit(method, rows)
         torch.rand(7)
 
-        assert same_state(first, fit(method, images))
+        assert same_state(first, fit(method, rows))
 
-    def test_other_folds_do_not_count(self, method, fit, images):
+    def test_other_folds_do_not_count(self, method, fit, rows):
         """Rows outside the training fold change nothing that is fitted."""
         fold = np.arange(300) % 4
-        changed = np.where((fold > 0)[:, None, None], 9 * images, images)
+        changed = np.where(fold > 0, 9 * rows.T, rows.T).T
 
-        assert same_state(fit(method, images, fold), fit(method, changed, fold))
+        assert same_state(fit(method, rows, fold), fit(method, changed, fold))
 
-    def test_rows_of_another_shape_are_refused(self, method, fit, images):
+    def test_nothing_behind_the_prefix_is_seen(self, method, fit, rows):
+        """Neither the fit nor an embedding changes with it; what lies before it decides both."""
+        behind, before = rows.copy(), rows.copy()
+        behind[:, 4:] = behind[::-1, 4:]
+        before[:, 3] = before[::-1, 3]
+
+        embedder = fit(method, rows, prefix=4)
+
+        assert same_state(embedder, fit(method, behind, prefix=4))
+        assert np.array_equal(embedder.embed(behind), embedder.embed(rows))
+        assert not same_state(embedder, fit(method, before, prefix=4)) or method == "identity"
+        assert not np.array_equal(embedder.embed(before), embedder.embed(rows))
+
+    def test_with_a_prefix_state_makes_it_again(self, method, fit, rows, tmp_path):
+        """Its file says how much of a row it sees, of rows that are shorter all."""
+        for prefix in (4, 99):
+            embedder = fit(method, rows, prefix=prefix)
+            save_state(tmp_path / "e.safetensors", *embedder.state())
+
+            again = load_embedder(tmp_path / "e.safetensors")
+
+            assert again.flops_per_row == embedder.flops_per_row
+            assert np.array_equal(again.embed(rows), embedder.embed(rows))
+        assert np.array_equal(again.embed(rows), fit(method, rows).embed(rows))
+
+    def test_rows_of_another_shape_are_refused(self, method, fit, rows):
         """The message names both shapes."""
-        with pytest.raises(DataError, match=r"shape \(6, 6\), but these have shape \(6, 5\)"):
-            fit(method, images).embed(images[:, :, :5])
+        shape = str(rows.shape[1:]).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(DataError, match=rf"shape {shape}, but these have shape \("):
+            fit(method, rows).embed(rows[:, :5])
 
 
 def test_identity_is_the_row_flattened():
@@ -278,18 +312,21 @@ def test_something_else_is_no_embedder(tmp_path):
     [
         ("identity", ["torch", "sklearn"]),
         ("pca", ["torch", "sklearn"]),
+        ("counts", ["torch", "sklearn"]),
         ("scarf", ["pytorch_lightning", "sklearn"]),
         ("vicreg", ["pytorch_lightning", "sklearn"]),
     ],
 )
-def test_embedding_imports_no_more_than_it_needs(method, heavy, settings, write_shard, tmp_path):
+def test_embedding_imports_no_more_than_it_needs(
+    method, heavy, settings, write_shard, rows, tmp_path
+):
     """A job that embeds rows does not pay for importing what fitting needs."""
-    shard = write_shard("a", np.random.default_rng(0).random((9, 6, 6)))
+    shard = write_shard("a", rows)
     state = tmp_path / "e.safetensors"
-    save_state(state, *fit_embedder(settings(method), [shard], (6, 6), Ledger("t")).state())
+    save_state(state, *fit_embedder(settings(method), [shard], rows.shape[1:], Ledger("t")).state())
     code = (
         "import sys, numpy; from shoal.embed.embedder import load_embedder;"
-        f"load_embedder({str(state)!r}).embed(numpy.ones((9, 6, 6), numpy.float32));"
+        f"load_embedder({str(state)!r}).embed(numpy.ones({(9, *rows.shape[1:])}, numpy.float32));"
         f"sys.exit(any(name in sys.modules for name in {heavy}))"
     )
 

@@ -63,6 +63,17 @@ def test_sample_depends_on_seed_and_purpose(write_shard):
     assert samples[0] != samples[2]
 
 
+def test_of_a_row_no_more_than_its_prefix_is_kept(write_shard):
+    """Passing and sampled rows are cut alike."""
+    path = write_shard("a", [[1, 2, 3], [4, 5, 6]])
+
+    (block,) = training_rows([path], ("x",), Ledger("t"), prefix=2)
+    sample = sample_rows([path], 9, 0, "p", Ledger("t"), prefix=1)
+
+    assert block["x"].tolist() == [[1, 2], [4, 5]]
+    assert sorted(sample.tolist()) == [[1], [4]]
+
+
 def test_sample_holds_all_where_there_are_fewer(write_shard):
     """Asking for more rows than there are gives each training row once."""
     path = write_shard("a", [[1], [2], [3]], [0, 0, 1])

@@ -91,3 +91,50 @@ def test_the_score_that_is_asked_for_decides():
     verdicts = {metric: found(each, metric=metric)["verdict"] for metric, each in per_row.items()}
 
     assert verdicts == {"accuracy": "helps", "balanced_accuracy": "hurts"}
+
+
+def test_a_usual_model_that_is_better_is_said_first():
+    """Before that splitting helps; a usual model that is worse than the pool is not spoken of."""
+    rng = np.random.default_rng(0)
+    pool = 1 + rng.random(300)
+    per_row = {"pool_top1": pool, "generalist": pool + 1, "constant": pool + 9}
+    per_row |= {"linear_model": pool / 16, "boosted_trees": pool + 0.5}
+
+    said = found(per_row)
+
+    assert said["verdict"] == "helps"
+    assert said["sentence"].startswith("Pool and generalist are worse than a linear model: RMSE 1.")
+    assert "Splitting helps on this data" in said["sentence"]
+    (ahead,) = said["against_usual"]
+    assert (ahead["contender"], ahead["worse"]) == ("linear_model", ["pool", "generalist"])
+    assert ahead["pool"]["low"] > 0
+
+
+def test_a_usual_model_that_may_be_better_by_chance_is_not_said():
+    """By unit: by row it looks better."""
+    rng = np.random.default_rng(6)
+    unit = np.repeat(np.arange(42), 30).astype(np.uint64)
+    pool = 4 + rng.random(len(unit))
+    gain = rng.normal(0.0, 1.0, 42)
+    better = pool - (gain - gain.mean() + 0.15).repeat(30)
+    per_row = {"pool_top1": pool, "generalist": pool, "boosted_trees": better}
+
+    by_row, by_unit = found(per_row), found(per_row, unit, "group")
+
+    assert by_row["sentence"].startswith("Pool and generalist are worse than boosted trees")
+    assert by_unit["sentence"].startswith("Splitting makes no significant difference")
+    assert by_unit["against_usual"][0]["worse"] == []
+
+
+def test_nothing_is_better_than_the_constant_whatever_a_usual_model_is():
+    """What the model's trainings reach decides that."""
+    rng = np.random.default_rng(0)
+    constant = 1 + rng.random(300)
+    per_row = {"pool_top1": constant + 1, "generalist": constant + 1, "constant": constant}
+    per_row["boosted_trees"] = constant / 4
+
+    said = found(per_row)
+
+    assert said["verdict"] == "no better than constant"
+    assert said["sentence"].startswith("Pool and generalist are worse than boosted trees: RMSE")
+    assert "No training of the model is better than a constant answer" in said["sentence"]

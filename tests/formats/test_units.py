@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.formats.units import coin, least_units, mean_of, numbered, units_text
+from shoal.formats.units import coin, leading, least_units, mean_of, numbered, units_text
 
 
 def test_rows_of_their_own_have_the_ordinary_error_of_a_mean():
@@ -65,3 +65,14 @@ def test_counts_are_said_in_the_splits_own_words():
     assert units_text(42, "group") == "42 groups"
     assert units_text(1, "time") == "1 block of time"
     assert units_text(1200, None) == "1,200 rows"
+
+
+def test_a_row_is_led_by_the_smallest_key_of_those_like_it():
+    """In any order of rows; rows that differ in something are apart."""
+    keys = np.array([[9, 0], [1, 200], [1, 3], [0, 5], [4, 4]], np.uint8)
+    units, folds = np.array([7, 7, 7, 3, 7], np.uint64), np.array([0, 0, 0, 0, 1], np.uint8)
+    order = np.array([4, 2, 0, 3, 1])
+
+    assert leading(keys, units).tolist() == [2, 2, 2, 3, 2]
+    assert leading(keys, units, folds).tolist() == [2, 2, 2, 3, 4]
+    np.testing.assert_array_equal(order[leading(keys[order], units[order])], [2, 2, 2, 3, 2])

@@ -65,7 +65,9 @@ def test_values_come_from_the_files(tmp_path: Path):
         copy = tmp_path / path.relative_to(CONFIG)
         copy.parent.mkdir(exist_ok=True)
         copy.write_text(path.read_text())
-    (tmp_path / "embed" / "pca.yaml").write_text("# For a test.\nmethod: pca\ndims: 17\n")
+    (tmp_path / "embed" / "pca.yaml").write_text(
+        "# For a test.\nmethod: pca\nprefix: null\ndims: 17\n"
+    )
 
     page = reference(tmp_path)
 

@@ -127,7 +127,7 @@ def build_pool(folder: Path) -> Path:
     root = {"all": "", "fit": "ab", "train": ""}
     write_json(fits / "index.json", partition_index(*entries, root=root))
     pool(
-        {"name": "tiny", "generation": 1, "model": MODEL},
+        {"name": "tiny", "generation": 1, "cluster": {"route_by": None}, "model": MODEL},
         **{name.partition(".")[0]: path for name, path in state.items()},
         generalist=generalist,
         choices=choices,

@@ -58,7 +58,14 @@ def network(**facts: object) -> Callable[[Path], None]:
     """An embedder that claims to be a large network."""
 
     def spoil(folder: Path) -> None:
-        known = {"dims": 2, "width": 2, "depth": 1, "flops_per_row": 1, "method": "scarf"}
+        known = {
+            "dims": 2,
+            "width": 2,
+            "depth": 1,
+            "flops_per_row": 1,
+            "method": "scarf",
+            "prefix": None,
+        }
         vectors = {name: np.ones(2, np.float32) for name in ("mean", "scale")}
         weight = {"encoder.layers.1.weight": np.ones((2, 3), np.float32)}
         meta = known | {"x_shape": [3]} | facts

@@ -101,6 +101,10 @@ def test_overrides_change_settings_and_add_grid_dimensions():
             "^grid.loss: 'huber' is a loss of regression, but sources.task is",
         ),
         ("evaluate.metric=r2", "^evaluate.metric: 'r2' is no score of sources.task .*: accuracy"),
+        (
+            "evaluate.scores={f1: {_target_: torchmetrics.F1Score}}",
+            "^evaluate.scores.f1: a score of this name is there already",
+        ),
         ("evaluate.metric=auc", "^evaluate.metric: Input should be 'accuracy', "),
         ("train_specialists.lr=inf", "^train_specialists.lr: inf is not a finite number$"),
         ("model.width=nan", "^model.width: nan is not a finite number$"),

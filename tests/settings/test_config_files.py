@@ -31,7 +31,7 @@ def test_a_project_of_one_file_takes_all_else_from_the_package(project: Path):
 def test_a_projects_file_hides_the_packages_of_its_name(project: Path):
     """Others of the same group stay there to be chosen."""
     (project / "embed").mkdir()
-    (project / "embed" / "pca.yaml").write_text("method: pca\ndims: 3\n")
+    (project / "embed" / "pca.yaml").write_text("method: pca\ndims: 3\nprefix: null\n")
     (project / "experiment" / "demo.yaml").write_text(MINE.replace("mine", "ours"))
 
     assert compose(project, "mine", []).embed.dims == 3

@@ -21,7 +21,7 @@ NUMBERED = Columns({"x": "numeric", "y": "label"}, "regression", {}, {}, {})
 def checked(tmp_path, split_settings):
     """The check of source files, each given as rows of (key, fold, values by column)."""
 
-    def checked(columns, *files, split=None):
+    def checked(columns, *files, split=None, by_group=False):
         shards = []
         for number, rows in enumerate(files):
             keys = value_hashes(np.array([row[0] for row in rows], dtype=object))
@@ -41,7 +41,7 @@ def checked(tmp_path, split_settings):
             sketch.add(table)
             sketch.save(*files[1:])
             shards.append(Shard(f"file{number}.csv", *files))
-        return check(shards, columns, split or split_settings())
+        return check(shards, columns, split or split_settings(), by_group=by_group)
 
     return checked
 
@@ -110,6 +110,20 @@ def test_a_group_in_two_folds_is_an_error(checked):
     )
     with pytest.raises(DataError, match=problem):
         checked(GROUPED, apart, free, one, [row("x", 0, g="more"), row("y", 2, g="one")])
+
+
+@pytest.mark.parametrize("fold", [0, 3])
+def test_a_group_that_shares_a_route_is_in_one_file(checked, fold):
+    """Else both files are named with a row of each; rows without a group are free."""
+    free = [row("t", 0, g=None), row("u", 0, g="one")]
+    apart = [(key, fold, values | {"g": f"only{fold}"}) for key, fold, values in FOLDED]
+    again = [row("v", 0, g=None), row("w", 0, g="more"), row("x", fold, g="one")]
+
+    assert checked(GROUPED, apart, free, again[:2], by_group=True)["rows"] == 8
+    assert checked(GROUPED, apart, free, again)["rows"] == 9
+    problem = r"column 'g': group 'one' is in two files \(file1\.csv: row 2; file2\.csv: row 3\)"
+    with pytest.raises(DataError, match=problem):
+        checked(GROUPED, apart, free, again, by_group=True)
 
 
 @pytest.mark.parametrize("fold", [0, 1, 2])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.rows_after_edit import Lab
+from shoal.embed.embedder import IdentityEmbedder
 from shoal.errors import CorruptError
 from shoal.formats.hashing import uniform
 from shoal.formats.json_file import write_json
@@ -80,8 +81,9 @@ def test_routers_that_learn_take_rows_that_chose_no_grid_point(index: Index, fit
     draws = uniform(rows["key"][second], 3, "router")
     wanted = np.sort(second[np.argsort(draws)[:fit_rows]])
 
-    found = routing_rows(index, settings)
+    found = routing_rows(index, settings, IdentityEmbedder(rows["x"].shape[1:]))
 
     assert len(second) > 40
     for name in ("x", "y", "partition"):
         np.testing.assert_array_equal(found[name], rows[name][wanted])
+    np.testing.assert_array_equal(found["embedding"], found["x"])

@@ -6,12 +6,9 @@ from shoal.errors import DataError, ModelError
 from shoal.formats.scores import scores_of
 from shoal.training.metrics import (
     LOWEST_PROBABILITY,
-    accuracy,
     calibration_error,
-    log_loss,
     measure,
     partition_scores,
-    rmse,
     row_correct,
     row_log_loss,
     row_squared_error,
@@ -25,12 +22,19 @@ PROBABILITY = RNG.dirichlet(np.ones(4), size=300)
 Y = RNG.integers(0, 4, size=300)
 
 
+def scored(metric, prediction, y):
+    """A score of predictions."""
+    return score(metric, row_values(metric, prediction, y))
+
+
 def test_accuracy_and_log_loss_are_scikit_learns():
     """On ordinary rows the numbers are those of the library everyone knows."""
-    assert accuracy(PROBABILITY, Y) == pytest.approx(
+    assert scored("accuracy", PROBABILITY, Y) == pytest.approx(
         sklearn.metrics.accuracy_score(Y, PROBABILITY.argmax(axis=1))
     )
-    assert log_loss(PROBABILITY, Y) == pytest.approx(sklearn.metrics.log_loss(Y, PROBABILITY))
+    assert scored("log_loss", PROBABILITY, Y) == pytest.approx(
+        sklearn.metrics.log_loss(Y, PROBABILITY)
+    )
 
 
 def test_rmse_is_scikit_learns():
@@ -38,8 +42,8 @@ def test_rmse_is_scikit_learns():
     prediction = RNG.normal(size=300)
     expected = sklearn.metrics.root_mean_squared_error(Y, prediction)
 
-    assert rmse(prediction, Y) == pytest.approx(expected)
-    assert rmse(prediction[:, None], Y) == rmse(prediction, Y)
+    assert scored("rmse", prediction, Y) == pytest.approx(expected)
+    assert scored("rmse", prediction[:, None], Y) == scored("rmse", prediction, Y)
 
 
 def test_a_class_unseen_in_training_is_wrong_and_costs_the_floor():
@@ -55,7 +59,7 @@ def test_a_class_unseen_in_training_is_wrong_and_costs_the_floor():
 
 def test_a_probability_of_zero_costs_the_floor():
     """One row that a model is wholly wrong about does not make the mean infinite."""
-    assert log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
+    assert scored("log_loss", np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-7))
 
 
 def test_calibration_error_of_two_bins_by_hand():
@@ -104,7 +108,7 @@ def test_score_of_no_rows_is_refused():
     with pytest.raises(ValueError, match="at least one row"):
         score("accuracy", np.array([]))
     with pytest.raises(ValueError, match="at least one row"):
-        log_loss(np.empty((0, 2)), np.empty(0, dtype=np.int64))
+        scored("log_loss", np.empty((0, 2)), np.empty(0, dtype=np.int64))
 
 
 def test_worst_partition_is_lowest_accuracy_and_highest_rmse():
@@ -155,8 +159,10 @@ def test_measure_of_classes_has_all_numbers():
     """The parts are those of the single functions."""
     numbers, correct = measure("accuracy", PROBABILITY, Y, Y, bins=15)
 
-    assert correct.mean() == numbers["score"] == accuracy(PROBABILITY, Y)
-    assert numbers["log_loss"] == numbers["scores"]["log_loss"] == log_loss(PROBABILITY, Y)
+    assert correct.mean() == numbers["score"] == scored("accuracy", PROBABILITY, Y)
+    assert (
+        numbers["log_loss"] == numbers["scores"]["log_loss"] == scored("log_loss", PROBABILITY, Y)
+    )
     assert list(numbers["scores"]) == scores_of("classification")
     assert numbers["calibration_error"] == calibration_error(PROBABILITY, Y, 15)
 
@@ -221,7 +227,7 @@ def test_a_score_that_rows_do_not_define_is_left_out_or_refused():
     numbers, _ = measure("accuracy", PROBABILITY, one, one, bins=10)
 
     assert numbers["scores"]["auroc"] is None
-    assert numbers["scores"]["accuracy"] == accuracy(PROBABILITY, one)
+    assert numbers["scores"]["accuracy"] == scored("accuracy", PROBABILITY, one)
     assert partition_scores("auroc", row_values("auroc", PROBABILITY, one), one) == {}
     with pytest.raises(
         DataError, match=r"evaluate\.metric: 'auroc' is not defined on the test fold"

@@ -17,7 +17,7 @@ def shipped(experiment, shared_data):
     return experiment
 
 
-@pytest.mark.parametrize("name", ["titanic", "housing", "intents", "mnist_fashion"])
+@pytest.mark.parametrize("name", ["titanic", "housing", "intents", "mnist_fashion", "mixed_text"])
 def test_every_experiment_plans_on_its_data(shipped, name: str):
     """Partitions x grid points training jobs, on the files as they are."""
     planned = Counter(shipped.plan("[sources.folder=real, packing.devices=null]", name=name))

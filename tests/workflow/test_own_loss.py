@@ -142,9 +142,9 @@ def language_model(experiment: Experiment) -> Experiment:
     laid_out(
         experiment,
         "bytes",
-        embed="pca",
+        embed="counts",
         columns="{id: id, text: text}",
-        encode="{columns: {text: {encoder: tokens}}}",
+        encode="{columns: {text: {encoder: tokens}}}\nembed: {dims: 4, prefix: 6}",
         model=model,
         rows_seen="9000",
     )
@@ -197,3 +197,16 @@ def test_a_model_of_the_next_byte_runs_to_a_verdict_and_predicts_an_array_a_row(
     assert refused.returncode == 2
     assert "prediction is an array of shape (257,)" in refused.stderr
     assert not Path(folder / "out.csv").exists()
+
+    changed = documents(20, seed=9)
+    changed["text"] = [text[:6] + "Z" * (len(text) - 6) for text in changed["text"]]
+    changed.to_csv(folder / "changed.csv", index=False)
+    again = language_model.shoal(
+        "predict", "bytes", "changed.csv", "--out", "changed.parquet", *TRUST
+    )
+
+    assert again.returncode == 0, again.stderr
+    routes = ["partition", "distance"]
+    before, after = (pd.read_parquet(folder / name) for name in ("out.parquet", "changed.parquet"))
+    assert len(set(before["distance"])) > 1
+    pd.testing.assert_frame_equal(before[routes], after[routes])

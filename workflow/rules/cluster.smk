@@ -24,6 +24,30 @@ rule cluster_fit:
         "shoal cluster-fit --settings {params.settings:q} --threads {params.threads} &> {log:q}"
 
 
+checkpoint cluster_grow:
+    """Look for rows of a new kind among those that arrived; add atoms and partitions for them."""
+    input:
+        unpack(plans.inputs("cluster_grow")),
+    output:
+        assigner="results/{experiment}/{generation}/cluster/{cluster_id}/grown/{grown_id}/assigner.safetensors",
+        ledger="results/{experiment}/{generation}/cluster/{cluster_id}/grown/{grown_id}/ledger.json",
+    log:
+        "logs/{experiment}/{generation}/cluster_grow/{cluster_id}/{grown_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/cluster_grow/{cluster_id}/{grown_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.threads
+    resources:
+        **plans.resources("cluster_grow"),
+    params:
+        settings=plans.run_file,
+        threads=plans.threads,
+    shell:
+        "shoal cluster-grow --settings {params.settings:q} --grown-id {wildcards.grown_id:q}"
+        " --threads {params.threads} &> {log:q}"
+
+
 rule assign:
     """Group one shard's rows by partition, with a digest for each."""
     input:

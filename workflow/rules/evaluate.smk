@@ -26,11 +26,12 @@ rule evaluate_generalist:
 
 
 rule evaluate_random:
-    """Train specialists on random partitions of the same sizes: the other baseline."""
+    """Train specialists on random partitions of the same sizes, and tables' usual models."""
     input:
         unpack(plans.inputs("evaluate_random")),
     output:
         models="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/random.safetensors",
+        usual="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/usual.safetensors",
         ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/random.json",
     log:
         "logs/{experiment}/{generation}/evaluate_random/{baselines_id}/{basis}.log",

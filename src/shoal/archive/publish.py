@@ -13,7 +13,9 @@ from shoal.formats.documents.manifest import PoolManifest
 from shoal.formats.documents.plan import RunRecord, Winner
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made
+from shoal.plan.growths import record_growths
 from shoal.plan.history import History
+from shoal.plan.layout import Layout
 from shoal.plan.run_file import run_id
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def pool_publish(
     advice = read_made(drift, DriftReport)["recommendation"]
     released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []
     made = {"rows": pool["rows"], "released": released, "winners": _winners(pool)}
+    layout = Layout.from_json(content["layout"])
+    record_growths(layout, layout.grown)
     history.publish({**content, **made, "run": run_id(record)})
     if advice["action"] == changes.on_drift == "refit":
         history.start_generation(int(content["settings"]["generation"]) + 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.ask.usual import BOOSTED, LINEAR
 from shoal.formats.documents.answers import AnswersFacts
 from shoal.formats.fitted_state import load_state
 from shoal.formats.units import UNIT
@@ -41,6 +42,7 @@ class Answers:
         mixing: How answers mix.
         density: Whether a loss is -log of a density or probability.
         by_chance: Answers of the specialists of random partitions; empty but for test rows.
+        usual: Answers of the usual models by name; empty but for test rows of a table.
         outside: ``embedding`` and ``partition`` of the rows outside every fold; empty without any,
             and but for test rows.
     """
@@ -65,6 +67,8 @@ class Answers:
         self.rows, self._starts = _joined(tensors, _OF_ROWS)
         self._whole = {n: _joined(tensors, (name,))[0].get(name) for n, name in _WHOLE.items()}
         self.by_chance = _joined(tensors, ("random",))[0].get("random", np.empty((0, 0)))
+        usual = {name: _joined(tensors, (name,))[0].get(name) for name in (LINEAR, BOOSTED)}
+        self.usual = {name: answers for name, answers in usual.items() if answers is not None}
         outside = _joined(tensors, ("outside",))[0]
         self.outside = {("embedding" if n == "outside" else n): a for n, a in outside.items()}
         self._own = {n: own["specialist"] for n, own in tensors.items() if "specialist" in own}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NotRequired
 import numpy as np
 from typing_extensions import TypedDict
 
+from shoal.ask.usual import usual_answers
+from shoal.embed.apply import routing_embedding
 from shoal.embed.embedder import load_embedder
 from shoal.errors import CorruptError
 from shoal.formats.documents.answers import AnswersFacts, Labels
@@ -56,6 +58,7 @@ def ask(
     embedder_path: Path,
     generalist: Path,
     random: Path,
+    usual: Path,
     choices: Sequence[Path],
     specialists: Sequence[Path],
     partition: str,
@@ -63,14 +66,17 @@ def ask(
     test_out: Path,
     ledger_out: Path,
     threads: int,
+    *,
+    by_group: bool = False,
 ) -> None:
     """Ask every model that may answer a row of one partition, and its own about others' rows.
 
     Each file has the partition's rows of one fold in canonical order: ``key``, ``hash``, ``y``,
-    ``embedding``, ``unit`` where rows belong together, and the answers of ``base``, ``generalist``
-    and, where there is one, ``specialist``. The rows elsewhere whose runner-up the partition is are
-    known by ``asked.hash``, with the specialist's ``asked.answer``. The test rows also have the
-    answers of ``random``, and with them are the ``outside`` embeddings and the training ``labels``.
+    ``embedding``, by which the row is routed, ``unit`` where rows belong together, and the answers
+    of ``base``, ``generalist`` and, where there is one, ``specialist``. The rows elsewhere whose
+    runner-up the partition is are known by ``asked.hash``, with the specialist's ``asked.answer``.
+    The test rows also have the answers of ``random`` and of the usual models of tables, and with
+    them are the ``outside`` embeddings and the training ``labels``.
 
     Args:
         model: The user's model.
@@ -80,6 +86,7 @@ def ask(
         embedder_path: The embedder.
         generalist: Weights of the generalist.
         random: Weights of the specialists of random partitions.
+        usual: The usual models of tables; none where rows are no table.
         choices: The partition's choice of grid point; none where it has no specialist.
         specialists: Weights among which that chooses.
         partition: Number of the partition; -1 are the rows of none.
@@ -87,6 +94,7 @@ def ask(
         test_out: Answers about test rows.
         ledger_out: The ledger. What the answers cost is counted by who needs them, too.
         threads: CPU threads; the bits depend on it.
+        by_group: Whether rows of a group share a route.
     """
     deterministic(threads)
     ledger, number, embedder = Ledger("ask"), int(partition), load_embedder(embedder_path)
@@ -106,15 +114,17 @@ def ask(
     }
     for fold, out in zip(ASKED_FOLDS, (validation_out, test_out), strict=True):
         rows, about = index.read(number, fold, _NAMES), AnswersFacts(**meta)
+        if rows:
+            rows["embedding"] = routing_embedding(embedder, rows, by_group=by_group)
         x = rows.pop("x", None)
         if x is not None:
             rows |= {name: asked.answer(name, x, rows["y"]) for name in nets}
-            rows["embedding"] = embedder.embed(x)
         if fold == "test":
             if x is not None:
                 rows["random"] = asked.by_chance(x, rows["y"], rows["key"], random, model, shapes)
-            if outside := index.read(number, "outside", ("x",)):
-                rows["outside"] = embedder.embed(outside["x"])
+                rows |= usual_answers(usual, x, shapes.task)
+            if outside := index.read(number, "outside", ("x", "key", UNIT)):
+                rows["outside"] = routing_embedding(embedder, outside, by_group=by_group)
             about["labels"] = _labels(index.read(number, "train", ("y",)).get("y"), shapes)
         if "specialist" in nets and (others := index.read(number, asked_name(fold), ("x", "y"))):
             rows["asked.hash"] = others["hash"]

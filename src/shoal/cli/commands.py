@@ -85,6 +85,7 @@ for command in (
     operate.plan,
     operate.variants,
     operate.refit,
+    operate.grow,
     operate.audit,
     operate.gc,
     explore.query,

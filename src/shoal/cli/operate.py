@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from shoal.operate.gc import Garbage
 
 
+Profile = Annotated[
+    str | None, typer.Option(help="Snakemake profile for the stages that this needs")
+]
+Cores = Annotated[str, typer.Option(help="number of cores for them, or all")]
+
+
 def plan(
     experiment: ExperimentArgument = DEMO,
     overrides: Overrides = [],  # noqa: B006 - typer reads the default, nobody changes it
-    profile: Annotated[
-        str | None, typer.Option(help="Snakemake profile for the stages that a plan needs")
-    ] = None,
-    cores: Annotated[str, typer.Option(help="number of cores for them, or all")] = "all",
+    profile: Profile = None,
+    cores: Cores = "all",
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do, why, and what it would cost; bring the partition index up to date.
@@ -77,6 +81,22 @@ def refit(
     from shoal.operate.refit import refit
 
     for sentence in refit(experiment.plans(overrides)):
+        typer.echo(sentence)
+
+
+def grow(
+    experiment: ExperimentArgument,
+    overrides: Overrides = [],  # noqa: B006 - the same
+    profile: Profile = None,
+    cores: Cores = "all",
+) -> None:
+    """Add partitions for rows of a new kind; the next run trains their specialists and no others.
+
+    Applies the fitted generation to new rows, which is cheap; trains nothing.
+    """
+    from shoal.operate.grow import grow
+
+    for sentence in grow(experiment.plans(overrides), profile, cores):
         typer.echo(sentence)
 
 

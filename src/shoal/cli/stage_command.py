@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.cli import command_of
 from shoal.plan.history import STORE
-from shoal.plan.paths import inputs, outputs, recorded_inputs
+from shoal.plan.paths import assigned_at_fit, inputs, outputs, recorded_inputs
 from shoal.plan.run_file import RunFile
 from shoal.plan.stages import STAGES
 from shoal.search.slot_names import validation_of
@@ -288,7 +288,9 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "planned": _planned,
     "shards": _shards,
     "by_source": _by_source,
+    "at_fit": lambda job: assigned_at_fit(job.run.layout),
     "min_rows": lambda job: job.section("cluster").min_rows,
+    "by_group": lambda job: job.section("cluster").route_by is not None,
     "lineage": lambda job: job.run.layout.fits["cluster"],
     "stops_early": lambda job: job.section("train_specialists").patience is not None,
     "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,

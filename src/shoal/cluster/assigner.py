@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Self
 
 import numpy as np
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 from typing_extensions import TypedDict
 
 from shoal.cluster.distances import Targets
@@ -66,6 +68,7 @@ class _AtomFacts(Stored):
     lower_rows: int
     upper_rows: int
     training_rows: NonNegativeInt
+    grown: list[PositiveInt] | None = None
     candidates: list[CandidateLoss] | None = None
 
 
@@ -120,11 +123,32 @@ class Assigner(ABC):
         save_state(path, *self.state())
 
 
+@dataclass(frozen=True)
+class Growth:
+    """Partitions that an assigner was given later.
+
+    A row is of one if a prototype of it is nearer than that of any partition before, and nearer
+    than any guard. Else it is where it would be without them.
+
+    Attributes:
+        start: Number of the first one.
+        guards: Rows that stay where they are, float32 ``(guards, dims)``.
+    """
+
+    start: int
+    guards: Rows
+
+    @cached_property
+    def targets(self) -> Targets:
+        """The guards, to measure distances to."""
+        return Targets(self.guards)
+
+
 class AtomAssigner(Assigner):
     """Row -> nearest prototype -> atom -> partition.
 
     A row's result is the same in any batch and on every processor. FLOPs per row: ``2 m d`` for m
-    prototypes, a product; distances differ from it by norms.
+    prototypes and guards, a product; distances differ from it by norms.
 
     Attributes:
         prototypes: float32 ``(prototypes, dims)``.
@@ -133,6 +157,7 @@ class AtomAssigner(Assigner):
         bounds: Fewest and most training rows of a partition, as fitted.
         training_rows: Rows of the training fold when it was fitted.
         candidates: Numbers of partitions that were compared, if any were.
+        growths: Partitions that were added since, in order.
     """
 
     def __init__(
@@ -142,6 +167,7 @@ class AtomAssigner(Assigner):
         atom_partition: NDArray[np.int32],
         bounds: Bounds,
         training_rows: int,
+        growths: Sequence[Growth] = (),
     ) -> None:
         """Order the prototypes by partition."""
         order = np.argsort(atom_partition[prototype_atom], kind="stable")
@@ -153,11 +179,33 @@ class AtomAssigner(Assigner):
         self.partitions = int(atom_partition.max()) + 1
         self.dims = int(prototypes.shape[1])
         self.column = None
-        self.flops_per_row = 2.0 * prototypes.size
+        self.growths = tuple(growths)
+        guards = sum(each.guards.size for each in self.growths)
+        self.flops_per_row = 2.0 * (prototypes.size + guards)
         self.candidates: list[CandidateLoss] = []
         owner = atom_partition[self.prototype_atom]
         self._starts = np.searchsorted(owner, np.arange(self.partitions))
         self._targets = Targets(self.prototypes)
+
+    def grown(self, prototypes: Rows, partition: NDArray[np.int32], guards: Rows) -> AtomAssigner:
+        """The assigner with further atoms in partitions of their own.
+
+        Args:
+            prototypes: One per atom, float32 ``(atoms, dims)``.
+            partition: New partition of each, from 0, int32 ``(atoms,)``.
+            guards: Rows that stay where they are, see :class:`Growth`.
+        """
+        atoms = len(self.atom_partition) + np.arange(len(prototypes), dtype=np.int32)
+        found = AtomAssigner(
+            np.concatenate([self.prototypes, prototypes]),
+            np.concatenate([self.prototype_atom, atoms]),
+            np.concatenate([self.atom_partition, self.partitions + partition]).astype(np.int32),
+            self.bounds,
+            self.training_rows,
+            [*self.growths, Growth(self.partitions, guards)],
+        )
+        found.candidates = self.candidates
+        return found
 
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:  # noqa: ARG002 - the column assigner's
         """Partition of each row, int32 ``(rows,)``."""
@@ -175,7 +223,10 @@ class AtomAssigner(Assigner):
         """
         near = self._targets.surely_nearest(embedding, _ONE_GROUP)
         prototype, distance = near.points[:, 0], np.sqrt(near.squared[:, 0]).astype(np.float32)
-        doubtful = np.flatnonzero(prototype < 0)
+        unsure = prototype < 0
+        if self.growths:
+            unsure |= prototype >= self._starts[self.growths[0].start]
+        doubtful = np.flatnonzero(unsure)
         if len(doubtful):
             those, far = self._nearest_by_partition(embedding[doubtful])
             row, closest = np.arange(len(doubtful)), far.argmin(axis=1)
@@ -199,7 +250,11 @@ class AtomAssigner(Assigner):
     def _nearest_by_partition(self, embedding: Rows) -> tuple[NDArray[np.int64], Rows]:
         """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
         near = self._targets.nearest(embedding, self._starts)
-        return near.points, np.sqrt(near.squared).astype(np.float32)
+        distance = np.sqrt(near.squared).astype(np.float32)
+        ends = [each.start for each in self.growths[1:]] + [self.partitions]
+        for growth, end in zip(self.growths, ends, strict=False):
+            _guard(growth, embedding, distance[:, :end])
+        return near.points, distance
 
     def state(self) -> State:
         """Tensors and JSON."""
@@ -207,6 +262,7 @@ class AtomAssigner(Assigner):
             "prototypes": self.prototypes,
             "prototype_atom": self.prototype_atom,
             "atom_partition": self.atom_partition,
+            **{f"guards.{each.start}": each.guards for each in self.growths if len(each.guards)},
         }
         meta = {
             "assigner": "atoms",
@@ -214,8 +270,9 @@ class AtomAssigner(Assigner):
             "upper_rows": self.bounds.upper,
             "training_rows": self.training_rows,
         }
+        grown = {"grown": [each.start for each in self.growths]} if self.growths else {}
         candidates = {"candidates": self.candidates} if self.candidates else {}
-        return State(tensors, meta | candidates)
+        return State(tensors, meta | grown | candidates)
 
     @classmethod
     def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
@@ -235,10 +292,39 @@ class AtomAssigner(Assigner):
                 f"tensor 'atom_partition': numbers from {partition.min()} to {partition.max()} "
                 f"of {held} partitions with a prototype, where each has one from 0 on"
             )
+        grown = facts.grown or []
+        if grown != sorted({*grown} & {*range(held)}):
+            raise CorruptError(
+                f"grown: {grown[:9]} are not numbers of the {held} partitions in order, each once"
+            )
+        growths = []
+        for start in grown:
+            guards, name = prototypes[:0], f"guards.{start}"
+            if name in tensors:
+                guards = tensor_of(tensors, name, "float32", (None, prototypes.shape[1]))
+            growths.append(Growth(start, guards))
         bounds = Bounds(facts.lower_rows, facts.upper_rows)
-        assigner = cls(prototypes, atom, partition, bounds, facts.training_rows)
+        assigner = cls(prototypes, atom, partition, bounds, facts.training_rows, growths)
         assigner.candidates = facts.candidates or []
         return assigner
+
+
+def _guard(growth: Growth, embedding: Rows, distance: Rows) -> None:
+    """Put partitions of a growth no nearer than a row's own, for rows that are not of one.
+
+    Args:
+        growth: The growth.
+        embedding: float32 ``(rows, dims)``.
+        distance: To each partition up to its last, float32 ``(rows, partitions)``; is changed.
+    """
+    own = distance[:, : growth.start].min(axis=1)
+    added = distance[:, growth.start :]
+    nearer = np.flatnonzero(added.min(axis=1) < own)
+    if not len(nearer) or not len(growth.guards):
+        return
+    to_guard = np.sqrt(growth.targets.nearest(embedding[nearer]).squared[:, 0]).astype(np.float32)
+    stays = nearer[to_guard <= added[nearer].min(axis=1)]
+    added[stays] = np.maximum(added[stays], own[stays, None])
 
 
 class ColumnAssigner(Assigner):

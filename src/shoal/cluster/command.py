@@ -95,6 +95,8 @@ def assign(
     distances_out: Path,
     threads: int,
     memory: int = MEMORY,
+    *,
+    by_group: bool = False,
 ) -> None:
     """Group one shard's rows by partition and fold, with a digest's share for each group.
 
@@ -114,14 +116,17 @@ def assign(
             partition, and its half (:func:`shoal.partitions.reader.halves`).
         threads: CPU threads; the bits depend on it.
         memory: Bytes that the process may hold; no result depends on it.
+        by_group: Whether the rows of a group share partition, runner-up and distance: those of
+            their row with the smallest key. A group is in one fold, rows outside of folds aside,
+            which are placed by themselves.
     """
-    from shoal.cluster.assigner import load_assigner
+    from shoal.cluster.assigner import Placed, load_assigner
     from shoal.embed.apply import on_threads
     from shoal.embed.embedder import load_embedder
     from shoal.formats.fitted_state import save_state
     from shoal.formats.kinds import FOLDS, TRAIN, VALIDATION
     from shoal.formats.row_store import HASH, SOURCE, ShardRows, known_labels
-    from shoal.formats.units import UNIT
+    from shoal.formats.units import UNIT, leading
     from shoal.partitions.grouping import (
         ASKED_FOLDS,
         NO_RUNNER_UP,
@@ -142,6 +147,10 @@ def assign(
             values = _aligned_values(table, assigner.column, arrays["key"])
         with on_threads(threads, embedder.method):
             placed = _placed(assigner, embedder, source, values)
+        if by_group:
+            lead = leading(arrays["key"], arrays[UNIT], arrays["fold"])
+            partition, runner_up, distance = placed
+            placed = Placed(partition[lead], runner_up[lead], distance[lead])
         arrays["partition"] = placed.partition
         is_asked = np.isin(arrays["fold"], [FOLDS.index(fold) for fold in ASKED_FOLDS])
         arrays["runner_up"] = np.where(is_asked, placed.runner_up, np.int32(NO_RUNNER_UP))

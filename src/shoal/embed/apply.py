@@ -5,11 +5,14 @@ A row's bits are the same in any batch, so that whoever embeds it again gets the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shoal.formats.units import UNIT, leading
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -41,6 +44,24 @@ def embed_checked(
             f"{source}: the embedding of row {row} is not finite; "
             f"look for extreme values in the inputs or lower embed.lr"
         )
+    return embedding
+
+
+def routing_embedding(
+    embedder: Embedder, rows: Mapping[str, NDArray[Any]], *, by_group: bool
+) -> NDArray[np.float32]:
+    """Embedding by which each row is routed, float32 ``(rows, dims)``.
+
+    Args:
+        embedder: The fitted embedder.
+        rows: ``x``; by group also ``key`` and ``unit``, of all rows of a partition's fold, in which
+            a group lies as a whole.
+        by_group: Whether it is that of the leading row of the row's group, or the row's own.
+    """
+    if not by_group:
+        return embedder.embed(rows["x"])
+    leads, place = np.unique(leading(rows["key"], rows[UNIT]), return_inverse=True)
+    embedding: NDArray[np.float32] = embedder.embed(rows["x"][leads])[place]
     return embedding
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.formats.ledger import Ledger
+    from shoal.formats.shapes import Shapes
     from shoal.settings.discovery import Embed
     from shoal.training.resume import Checkpoints
 
@@ -31,15 +32,36 @@ def embed_fit(
     from shoal.formats.shapes import Shapes
     from shoal.training.resume import Checkpoints
 
-    ledger, x_shape = Ledger("embed_fit"), Shapes.load(shapes_path).x_shape
+    ledger, shapes = Ledger("embed_fit"), Shapes.load(shapes_path)
+    _check_rows(settings, shapes)
     made_of = {"settings": settings.as_json()}
     checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
     with on_threads(threads, settings.method):
-        embedder = fit_embedder(settings, rows, x_shape, ledger, checkpoints)
+        embedder = fit_embedder(settings, rows, shapes.x_shape, ledger, checkpoints)
     tensors, meta = embedder.state()
     ledger.write(ledger_out)
     save_state(out, tensors, meta)
     checkpoints.remove()
+
+
+def _check_rows(settings: Embed, shapes: Shapes) -> None:
+    """Refuse an embedder of numbers for rows of tokens, and one of tokens for other rows.
+
+    Raises:
+        SettingsError: It is one.
+    """
+    from shoal.errors import SettingsError
+
+    if shapes.tokens is None and settings.method == "counts":
+        raise SettingsError(
+            "embed.method: 'counts' embeds tokens, but encoded rows are none; make tokens of the "
+            "only input (encoder: tokens), or choose embed=pca"
+        )
+    if shapes.tokens is not None and settings.method != "counts":
+        raise SettingsError(
+            f"embed.method: {settings.method!r} embeds numbers, but encoded rows are tokens, whose "
+            f"numbers are mere names; choose embed=counts"
+        )
 
 
 def fit_embedder(
@@ -67,11 +89,15 @@ def fit_embedder(
         ModelError: The loss is not finite.
     """
     if settings.method == "identity":
-        return IdentityEmbedder(x_shape)
+        return IdentityEmbedder(x_shape, settings.prefix)
     if settings.method == "pca":
         from shoal.embed.pca import fit_pca
 
-        return fit_pca(settings.dims, paths, x_shape, ledger)
+        return fit_pca(settings.dims, paths, x_shape, ledger, settings.prefix)
+    if settings.method == "counts":
+        from shoal.embed.counts import fit_counts
+
+        return fit_counts(settings, paths, x_shape, ledger)
     from shoal.embed.train import fit_neural
 
     return fit_neural(settings, paths, x_shape, ledger, checkpoints)

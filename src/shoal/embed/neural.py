@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import nn
 
-from shoal.embed.embedder import Embedder
+from shoal.embed.embedder import Embedder, seen_shape
 from shoal.errors import CorruptError
 from shoal.formats.fitted_state import State
 from shoal.formats.stored import Stored, as_kind, check_numbers, check_range, tensor_of
@@ -57,7 +57,8 @@ class _Facts(Stored):
     """Facts of an embedder, besides its tensors."""
 
     method: Literal["scarf", "vicreg"]
-    x_shape: list[PositiveInt]
+    x_shape: Annotated[list[PositiveInt], Field(min_length=1)]
+    prefix: PositiveInt | None
     dims: PositiveInt
     width: PositiveInt
     depth: NonNegativeInt
@@ -66,19 +67,30 @@ class _Facts(Stored):
 
 @dataclass(frozen=True)
 class Architecture:
-    """Kind and sizes of an encoder."""
+    """Kind and sizes of an encoder.
+
+    Attributes:
+        method: ``scarf`` or ``vicreg``.
+        x_shape: Shape of one encoded row.
+        dims: Width of the embedding.
+        width: Width of hidden layers.
+        depth: Hidden layers.
+        prefix: How many places of a row's first axis are embedded; None for all.
+    """
 
     method: str
     x_shape: tuple[int, ...]
     dims: int
     width: int
     depth: int
+    prefix: int | None = None
 
     def build(self) -> nn.Module:
         """An encoder with weights drawn from torch's global generator."""
+        seen = seen_shape(self.x_shape, self.prefix)
         if self.method == "vicreg":
-            return ImageEncoder(self.x_shape, self.dims, self.width, self.depth)
-        return MLP(math.prod(self.x_shape), self.dims, self.width, self.depth)
+            return ImageEncoder(seen, self.dims, self.width, self.depth)
+        return MLP(math.prod(seen), self.dims, self.width, self.depth)
 
 
 class NeuralEmbedder(Embedder):
@@ -107,7 +119,7 @@ class NeuralEmbedder(Embedder):
         """
         self.architecture = architecture
         self.method = architecture.method
-        self.x_shape = architecture.x_shape
+        self.x_shape, self.prefix = architecture.x_shape, architecture.prefix
         self.dims = architecture.dims
         self._encoder = encoder.cpu().eval()
         self._mean = mean
@@ -142,13 +154,13 @@ class NeuralEmbedder(Embedder):
         facts = as_kind(_Facts, dict(meta))
         if facts.method == "vicreg" and len(facts.x_shape) not in (2, 3):
             raise CorruptError(f"x_shape: 'vicreg' is for images, not rows of {facts.x_shape}")
-        shape = tuple(facts.x_shape)
-        architecture = Architecture(facts.method, shape, facts.dims, facts.width, facts.depth)
-        prefix = "encoder."
-        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        sizes = (facts.dims, facts.width, facts.depth, facts.prefix)
+        architecture = Architecture(facts.method, tuple(facts.x_shape), *sizes)
+        place = "encoder."
+        own = {n.removeprefix(place): t for n, t in tensors.items() if n.startswith(place)}
         check_layout(architecture.build, own)
         for name, tensor in own.items():
-            check_numbers(tensor, prefix + name, finite=True)
+            check_numbers(tensor, place + name, finite=True)
         mean = tensor_of(tensors, "mean", "float32", (facts.dims,))
         scale = tensor_of(tensors, "scale", "float32", (facts.dims,))
         check_range(scale, "scale", float(np.finfo(np.float32).tiny))

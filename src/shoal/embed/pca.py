@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from shoal.embed.embedder import Embedder, x_shape_in
-from shoal.embed.rows import training_rows
+from shoal.embed.embedder import Embedder, facts_of, seen_in, seen_shape
+from shoal.embed.rows import no_rows, training_rows
 from shoal.errors import DataError
 from shoal.formats.fitted_state import State
 from shoal.formats.stored import tensor_of
@@ -42,16 +42,21 @@ class PCAEmbedder(Embedder):
     method = "pca"
 
     def __init__(
-        self, x_shape: Sequence[int], mean: NDArray[np.float64], components: NDArray[np.float64]
+        self,
+        x_shape: Sequence[int],
+        mean: NDArray[np.float64],
+        components: NDArray[np.float64],
+        prefix: int | None = None,
     ) -> None:
         """Keep the fitted state.
 
         Args:
             x_shape: Shape of one encoded row.
             mean: float64 ``(features,)``.
-            components: Orthonormal directions, float64 ``(dims, features)``.
+            components: Directions, float64 ``(dims, features)``.
+            prefix: How many places of a row's first axis are seen; None for all.
         """
-        self.x_shape = tuple(x_shape)
+        self.x_shape, self.prefix = tuple(x_shape), prefix
         self.dims = len(components)
         self._mean = mean
         self._components = components
@@ -64,7 +69,7 @@ class PCAEmbedder(Embedder):
     def state(self) -> State:
         """Mean and components."""
         tensors = {"mean": self._mean, "components": self._components}
-        return State(tensors, {"method": self.method, "x_shape": list(self.x_shape)})
+        return State(tensors, facts_of(self))
 
     @classmethod
     def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
@@ -73,14 +78,19 @@ class PCAEmbedder(Embedder):
         Raises:
             CorruptError: It is not such a state, or one that no fit gives.
         """
-        shape = x_shape_in(meta)
-        features = math.prod(shape)
+        shape, prefix = seen_in(meta)
+        features = math.prod(seen_shape(shape, prefix))
         mean = tensor_of(tensors, "mean", "float64", (features,))
-        return cls(shape, mean, tensor_of(tensors, "components", "float64", (None, features)))
+        components = tensor_of(tensors, "components", "float64", (None, features))
+        return cls(shape, mean, components, prefix)
 
 
 def fit_pca(
-    dims: int, paths: Sequence[Path], x_shape: Sequence[int], ledger: Ledger
+    dims: int,
+    paths: Sequence[Path],
+    x_shape: Sequence[int],
+    ledger: Ledger,
+    prefix: int | None = None,
 ) -> PCAEmbedder:
     """Principal components of the training fold's rows, streamed.
 
@@ -95,28 +105,37 @@ def fit_pca(
         Up to 4096 features, eigenvectors of the scatter matrix. For wider rows Ross et al. 2008,
         incremental learning for robust visual tracking, by the method of snapshots (Sirovich 1987).
     """
-    features = math.prod(x_shape)
-    directions: _Scatter | _Leading | None = None
-    for block in training_rows(paths, ("x",), ledger):
+    features = math.prod(seen_shape(x_shape, prefix))
+    directions: Scatter | _Leading | None = None
+    for block in training_rows(paths, ("x",), ledger, prefix):
         rows = block["x"].reshape(len(block["x"]), features)
         if directions is None:
-            kind = _Scatter if features <= _SCATTER_FEATURES else _Leading
+            kind = Scatter if features <= _SCATTER_FEATURES else _Leading
             directions = kind(rows, dims)
         directions.add(rows)
     if directions is None:
-        raise DataError("embed: the training fold has no rows")
+        raise no_rows()
     components = directions.components()
-    if not len(components):
-        raise DataError(
-            f"embed: all {directions.rows} training rows are equal once encoded, so they have no "
-            f"principal component; look for an input that varies"
-        )
+    check_varying(components, directions.rows)
     ledger.rows_seen += directions.rows
     ledger.flops += directions.flops
-    return PCAEmbedder(x_shape, directions.mean, _signed(components))
+    return PCAEmbedder(x_shape, directions.mean, signed(components), prefix)
 
 
-class _Scatter:
+def check_varying(components: Float64, rows: int) -> None:
+    """Refuse rows without a component.
+
+    Raises:
+        DataError: There is none.
+    """
+    if not len(components):
+        raise DataError(
+            f"embed: all {rows} training rows are equal once encoded, as far as they are embedded, "
+            f"so they have no principal component; look for an input that varies"
+        )
+
+
+class Scatter:
     """The scatter matrix, in one pass: a symmetric product of ``rows features²`` FLOPs.
 
     Rows are taken relative to the mean of those before them, the first relative to their own, so
@@ -140,9 +159,19 @@ class _Scatter:
             self.mean = self.mean + total / self.rows
         self.flops += float(rows.size * rows.shape[1])
 
-    def components(self) -> Float64:
-        """At most ``dims`` orthonormal directions, the one of most variance first."""
-        vectors, flops = _leading(self._matrix, self._dims)
+    @property
+    def deviations(self) -> Float64:
+        """Standard deviation of each feature, ``(features,)``."""
+        return np.asarray(np.sqrt(np.maximum(np.diagonal(self._matrix), 0) / self.rows))
+
+    def components(self, unit: Float64 | float = 1.0) -> Float64:
+        """At most ``dims`` orthonormal directions, the one of most variance first.
+
+        Args:
+            unit: Of each feature: they are of the rows divided by it.
+        """
+        units = np.broadcast_to(unit, self.mean.shape)
+        vectors, flops = _leading(self._matrix / np.outer(units, units), self._dims)
         self.flops += flops
         return np.ascontiguousarray(vectors.T)
 
@@ -194,7 +223,7 @@ def _leading(product: Float64, dims: int) -> tuple[Float64, float]:
     return vectors[:, varies][:, ::-1], eigen_flops(size, kept)
 
 
-def _signed(components: Float64) -> Float64:
+def signed(components: Float64) -> Float64:
     """The directions with their largest entry above zero."""
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(len(components)), largest])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from shoal.embed.embedder import seen_shape
 from shoal.embed.neural import Architecture, NeuralEmbedder
 from shoal.embed.rows import sample_rows, training_rows
 from shoal.errors import DataError, SettingsError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytorch_lightning as pl
+    from numpy.typing import NDArray
     from torch import nn
 
     from shoal.formats.ledger import Ledger
@@ -55,11 +57,19 @@ def fit_neural(
         )
     if settings.batch_size < 2:
         raise SettingsError("embed.batch_size: rows are told from each other, so 2 or more, not 1")
-    architecture = Architecture(
-        settings.method, tuple(x_shape), settings.dims, settings.width, settings.depth
-    )
+    sizes = (settings.dims, settings.width, settings.depth, settings.prefix)
+    architecture = Architecture(settings.method, tuple(x_shape), *sizes)
     encoder = _train(settings, architecture, paths, ledger, checkpoints)
     return _standardised(architecture, encoder, paths, ledger)
+
+
+class _Seen(RowStream):
+    """Batches of what is seen of rows."""
+
+    prefix: int | None = None
+
+    def _read(self, shard: int, start: int) -> tuple[NDArray[Any], ...]:
+        return tuple(rows[:, : self.prefix] for rows in super()._read(shard, start))
 
 
 def _train(
@@ -70,22 +80,18 @@ def _train(
     checkpoints: Checkpoints | None,
 ) -> nn.Module:
     """A trained encoder."""
-    row_bytes = 4 * math.prod(architecture.x_shape)
-    buffer_rows = max(settings.batch_size, BUFFER_BYTES // row_bytes)
-    stream = RowStream(paths, ("x",), settings.batch_size, 1, buffer_rows, settings.seed)
+    seen = seen_shape(architecture.x_shape, architecture.prefix)
+    buffer_rows = max(settings.batch_size, BUFFER_BYTES // (4 * math.prod(seen)))
+    stream = _Seen(paths, ("x",), settings.batch_size, 1, buffer_rows, settings.seed)
+    stream.prefix = architecture.prefix
     if stream.training_rows < 2:
         raise DataError(
             f"embed: {settings.method} needs two rows or more, but the training fold has "
             f"{stream.training_rows}"
         )
     stream.steps = max(1, math.ceil(settings.rows_seen / stream.batch_size))
-    if next(stream.passes())[0].dtype != torch.float32:
-        raise SettingsError(
-            f"embed.method: {settings.method!r} learns from numbers, but rows hold the numbers of "
-            f"tokens; choose another, or cluster=column"
-        )
     encoder, module = _network(settings, architecture, paths, ledger)
-    batch = torch.zeros(stream.batch_size, *architecture.x_shape)
+    batch = torch.zeros(stream.batch_size, *seen)
     training = stream.steps * step_flops(module, (batch,))
     run_steps(module, stream, stream.steps, checkpoints, visible_devices())
     end_helpers()
@@ -107,7 +113,8 @@ def _network(
         encoder = architecture.build()
         if settings.method == "vicreg":
             return encoder, VicregModule(encoder, settings)
-        marginals = sample_rows(paths, MARGINAL_ROWS, settings.seed, "scarf marginals", ledger)
+        draw = (MARGINAL_ROWS, settings.seed, "scarf marginals")
+        marginals = sample_rows(paths, *draw, ledger, architecture.prefix)
         flat = torch.from_numpy(marginals.reshape(len(marginals), -1))
         return encoder, ScarfModule(encoder, flat, settings)
 
@@ -123,7 +130,8 @@ def _standardised(
 
     dims = architecture.dims
     zero, one = np.zeros(dims, np.float32), np.ones(dims, np.float32)
-    flops_per_row = forward_flops(encoder, torch.zeros(1, *architecture.x_shape))
+    seen = seen_shape(architecture.x_shape, architecture.prefix)
+    flops_per_row = forward_flops(encoder, torch.zeros(1, *seen))
     raw = NeuralEmbedder(architecture, encoder, zero, one, flops_per_row)
     scaler = StandardScaler()
     for block in training_rows(paths, ("x",), ledger):

@@ -78,13 +78,15 @@ def evaluate_random(
     base_path: Path,
     shapes_path: Path,
     fits: Sequence[Path],
+    columns: Path,
     out: Path,
+    usual_out: Path,
     ledger_out: Path,
     base_ledger: Path,
     threads: int,
     checkpoint_seconds: float,
 ) -> None:
-    """Train specialists on random partitions with the sizes of the trained ones."""
+    """Train specialists on random partitions of the trained sizes; fit tables' usual models."""
     from shoal.formats.fitted_state import load_state, save_state
     from shoal.partitions.random_partitions import random_bounds
     from shoal.train_specialists.budget import Trials, frozen_budget
@@ -92,8 +94,10 @@ def evaluate_random(
     from shoal.training.resume import Checkpoints
 
     deterministic(threads)
-    ledger = Ledger("evaluate_random")
     index, seed = read_made(index_path, PartitionIndex), evaluate.seed
+    made_from = {"trained_on": index["root"], "rows": index["rows"]}
+    _fit_usual(columns, shapes_path, rows, seed, threads, made_from, usual_out)
+    ledger = Ledger("evaluate_random")
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
     facts = load_state(base_path, BaseFacts)[1]["budget"]
@@ -116,9 +120,35 @@ def evaluate_random(
     ledger.flops += training_flops(before)
     ledger.unspent += most_flops(before) - training_flops(before)
     ledger.write(ledger_out)
-    made_from = {"trained_on": index["root"], "rows": index["rows"]}
     save_state(out, tensors, {"bounds": bounds, "points": chosen, "seed": seed, **made_from})
     checkpoints.remove()
+
+
+def _fit_usual(
+    columns: Path,
+    shapes_path: Path,
+    shards: Sequence[Path],
+    seed: int,
+    threads: int,
+    made_from: Mapping[str, object],
+    out: Path,
+) -> None:
+    """Fit a linear model and boosted trees, where rows are a table."""
+    from shoal.evaluate.usual import fit_usual, is_table
+    from shoal.formats.fitted_state import save_state
+    from shoal.formats.shapes import Shapes
+    from shoal.formats.tables import Columns
+
+    shapes, fitted = Shapes.load(shapes_path), {}
+    if is_table(Columns.load(columns), shapes):
+        fitted = fit_usual(shards, shapes, seed, threads)
+    arrays = {
+        f"{name}/{own}": array
+        for name, each in fitted.items()
+        for own, array in each.model.tensors().items()
+    }
+    models = {name: each.facts for name, each in fitted.items()}
+    save_state(out, arrays, {"models": models, **made_from})
 
 
 def _baselines(

@@ -218,13 +218,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 class Recommendation(NamedTuple):
     """Action, the partitions to retrain, and the reason in a sentence."""
 
-    action: Literal["keep", "retrain", "refit"]
+    action: Literal["keep", "retrain", "grow", "refit"]
     partitions: list[int]
     reason: str
 
 
 def recommend(
-    overall: Change, partitions: Sequence[PartitionChange], level: float
+    overall: Change, partitions: Sequence[PartitionChange], level: float, new_kind: float = 0.0
 ) -> Recommendation:
     """Recommend what to do about the changes.
 
@@ -233,8 +233,9 @@ def recommend(
     recommendation than ``keep`` is at most ``level`` (as far as the losses' scatter is as taken).
 
     ==========  ================================================================================
-    refit       the overall share of rows that the assigner does not cover has grown: the test
-                rejects, and it is at least twice what it was
+    grow        rows of a new kind have come: 20 or more in atoms where hardly any lay before
+    refit       otherwise, the overall share of rows that the assigner does not cover has grown:
+                the test rejects, and it is at least twice what it was
     retrain     otherwise, the partitions whose rows differ, and those whose validation loss rose:
                 the test rejects, and it rose by at least a tenth, and by 0.01
     keep        otherwise; also where only the overall test of rows rejects, for then the rows are
@@ -248,9 +249,11 @@ def recommend(
         overall: All rows.
         partitions: Those that have a specialist.
         level: Probability of a false alarm in one run.
+        new_kind: Share of the rows that arrived which lie where hardly any lay before.
 
     Returns:
-        The action; with ``refit`` as well, the partitions that it would retrain otherwise.
+        The action; with ``grow`` and ``refit`` as well, the partitions that it would retrain
+        otherwise.
     """
     adjusted = holm(
         [
@@ -265,6 +268,10 @@ def recommend(
     pairs = list(zip(partitions, rejected[len(partitions) :], strict=True))
     worse = [part.partition for part, rejects in pairs if rejects and _notable(part)]
     stale = sorted({*differ, *worse})
+    if new_kind * overall.arrived >= LEAST_ROWS:
+        share = share_text(new_kind)
+        reason = f"{share} of the rows that arrived lie where hardly any lay before"
+        return Recommendation("grow", stale, reason)
     if uncovered and _doubled(overall):
         return Recommendation("refit", stale, _refit_reason(overall))
     if stale:

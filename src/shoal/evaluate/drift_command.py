@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
+from shoal.cluster.grow import Drawn, find_atoms
 from shoal.embed.apply import on_threads
 from shoal.embed.embedder import load_embedder
 from shoal.evaluate.drift import (
@@ -180,7 +181,8 @@ def evaluate_drift(
     arrived, counts = _counts(index, basis)
     if len(arrived):
         deterministic(1)
-    before, after = _sides(drift, router_path, embedder_path, sample_path, arrived)
+    router = Router.from_state(*load_state(router_path)) if len(arrived) else None
+    before, after = _sides(drift, router, embedder_path, sample_path, arrived)
     all_rows = [sum(column) for column in zip(*counts.values(), strict=True)]
     old, new = (side.first(drift.rows) for side in (before, after))
     overall = compare(all_rows, old, new, drift.seed)
@@ -192,7 +194,9 @@ def evaluate_drift(
         partitions.append(_with_losses(number, change, losses, tested=len(arrived) > 0))
     trained = {int(read_made(path, Choice)["partition"]) for path in choices}
     candidates = [part for part in partitions if part.partition in trained]
-    recommendation = recommend(overall, candidates, drift.level)
+    old, new = (side.first(drift.rows) for side in (before, after))
+    kind = _new_kind(router, new, old, (overall.arrived, overall.rows_before), drift.seed)
+    recommendation = recommend(overall, candidates, drift.level, kind)
     content = {
         "overall": asdict(overall),
         "partitions": [asdict(part) for part in partitions],
@@ -223,18 +227,32 @@ def _counts(
 
 
 def _sides(
-    settings: Drift, router_path: Path, embedder_path: Path, sample_path: Path, arrived: RowPlaces
+    settings: Drift,
+    router: Router | None,
+    embedder_path: Path,
+    sample_path: Path,
+    arrived: RowPlaces,
 ) -> tuple[_Side, _Side]:
     """Rows before and rows that arrived, drawn; no rows on either side where nothing arrived."""
     after = _Drawn.of(arrived, embedder_path, settings, "arrived")
     before = _Drawn(**load_state(sample_path)[0]) if len(arrived) else after
     beyond = [rows.partition == UNASSIGNED for rows in (before, after)]
-    if len(arrived):
-        router = Router.from_state(*load_state(router_path))
-        if isinstance(router.assigner, AtomAssigner):
-            embeddings = (before.embedding, after.embedding)
-            beyond = _far(router.assigner, router.threshold, embeddings)
+    if router is not None and isinstance(router.assigner, AtomAssigner):
+        embeddings = (before.embedding, after.embedding)
+        beyond = _far(router.assigner, router.threshold, embeddings)
     return _Side(before, beyond[0]), _Side(after, beyond[1])
+
+
+def _new_kind(
+    router: Router | None, after: Sample, before: Sample, counts: tuple[int, int], seed: int
+) -> float:
+    """Share of the rows that arrived which lie where hardly any lay before."""
+    if router is None or not isinstance(router.assigner, AtomAssigner):
+        return 0.0
+    sides = (
+        Drawn.single(side.embedding, n) for side, n in zip((after, before), counts, strict=True)
+    )
+    return find_atoms(router.assigner, *sides, seed).share
 
 
 def _far(assigner: AtomAssigner, threshold: float, embeddings: Sequence[Rows]) -> list[Flags]:

@@ -9,10 +9,14 @@ import numpy as np
 
 from shoal.ask.answers import Answers
 from shoal.cluster.assigner import partition_values
+from shoal.evaluate.against_usual import USUAL
+from shoal.evaluate.own_scores import own_scores
 from shoal.evaluate.verdict import compared, control, control_verdict
 from shoal.formats.documents.judgement import Check, GateRecord
 from shoal.formats.documents.ledger import LedgerRecord
+from shoal.formats.documents.weights import UsualFacts
 from shoal.formats.files import replacing
+from shoal.formats.fitted_state import opened_state
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import most_flops, training_flops
 from shoal.formats.provenance import made_from
@@ -54,6 +58,7 @@ class Paths:
     generalist_ledger: Path
     random: Path
     random_ledger: Path
+    usual: Path
     metrics_out: Path
     report_out: Path
     predictions_out: Path
@@ -102,6 +107,7 @@ def evaluate(
     generalist_ledger: Path,
     random: Path,
     random_ledger: Path,
+    usual: Path,
     metrics_out: Path,
     report_out: Path,
     predictions_out: Path,
@@ -126,6 +132,7 @@ def evaluate(
         generalist_ledger: What it cost.
         random: The specialists of random partitions, for the same.
         random_ledger: What they cost.
+        usual: The usual models of tables, for what they cost.
         metrics_out: Every number, JSON.
         report_out: The page.
         predictions_out: What each contender says of each row.
@@ -148,6 +155,7 @@ def evaluate(
         generalist_ledger=generalist_ledger,
         random=random,
         random_ledger=random_ledger,
+        usual=usual,
         metrics_out=metrics_out,
         report_out=report_out,
         predictions_out=predictions_out,
@@ -211,6 +219,10 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     if "against_constant" in comparisons:
         metrics["against_constant"] = comparisons["against_constant"]
         metrics["constant"] = scores["constant"]
+    for name in USUAL:
+        if name in scores:
+            metrics[name] = scores[name]  # type: ignore[literal-required]
+    metrics["against_usual"] = comparisons["against_usual"]
     _write_predictions(paths.predictions_out, tested, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
     with replacing(paths.report_out) as aside:
@@ -253,6 +265,7 @@ def _tested(pool: Pool, said: Answers) -> TestRows:
     answers |= {
         "generalist": said.answer(GENERALIST, np.arange(len(rows["y"]))),
         "random_partitions": said.by_chance,
+        **said.usual,
     }
     y, own = rows["y"], rules(pool.shapes.task)
     if SCORES[own.metric].constant:
@@ -276,6 +289,7 @@ def _scores(
         numbers, per_row[name] = measure(
             metric, answer, tested.y, partition, settings.calibration_bins, units
         )
+        numbers["scores"] |= own_scores(settings.scores, pool.shapes, answer, tested.y)
         training, most, inference = costs[name]
         flops = {"train_flops": training, "inference_flops_per_row": inference}
         if most > training:
@@ -324,7 +338,12 @@ def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float,
         "constant": 0.0,
     }
     spent, most = training(training_flops), training(most_flops)
-    return {name: (spent[name], most[name], inference[name]) for name in spent}
+    costs = {name: (spent[name], most[name], inference[name]) for name in spent}
+    with opened_state(paths.usual, UsualFacts) as state:
+        for name, facts in state.meta["models"].items():
+            flops = facts["train_flops"]
+            costs[name] = flops, flops, facts["inference_flops_per_row"]
+    return costs
 
 
 def _rejection(pool: Pool, said: Answers, tested: TestRows) -> Rejection | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from shoal.errors import DataError
+from shoal.evaluate.against_usual import USUAL, against_usual, worse_than_usual
 from shoal.evaluate.bootstrap import Difference, paired_bootstrap
 from shoal.formats.scores import SCORES
 from shoal.formats.text import number_text, score_decimals
@@ -94,11 +95,15 @@ def compared(
     counted: TestUnits = {"kind": made_by, "test": count, "least": least_units(0.025)}
     resamples, seed = settings.bootstrap, settings.seed
     difference = paired_bootstrap(a, b, metric, resamples, seed, units=units)
-    best = against_constant(metric, per_row, settings, units) if CONSTANT in per_row else None
+    ahead = against_usual(metric, measured, per_row, shipped, settings, units)
+    trained = {name: values for name, values in per_row.items() if name not in USUAL}
+    best = against_constant(metric, trained, settings, units) if CONSTANT in per_row else None
     no_better = ""
     if best is not None and best["beats"] is False:
         pair = measured[best["contender"]]["score"], measured[CONSTANT]["score"]
         no_better = no_better_text(metric, best, pair)
+        if len(trained) < len(per_row):
+            no_better = no_better.replace("No model", "No training of the model", 1)
     pool, generalist = measured[shipped], measured["generalist"]
     most = [each.get("train_flops_at_most", each["train_flops"]) for each in (pool, generalist)]
     word, sentence = verdict(
@@ -113,6 +118,7 @@ def compared(
     )
     if best is not None and not no_better:
         sentence = _worse_text(metric, measured, per_row, shipped, settings, units) + sentence
+    sentence = worse_than_usual(metric, measured, shipped, ahead) + sentence
     alone = paired_bootstrap(a, None, metric, resamples, seed, units=units)
     found: Comparisons = {
         "units": counted,
@@ -120,6 +126,7 @@ def compared(
         "sentence": sentence,
         "difference": _document(difference),
         "bootstrap": {"resamples": resamples, "seed": seed},
+        "against_usual": ahead,
     }
     if best is not None:
         found["against_constant"] = best

@@ -109,8 +109,12 @@ class Shapes:
             raise CorruptError("class_rows: not one number per class")
         return shapes
 
-    def fill(self, arguments: Mapping[str, object]) -> dict[str, Any]:
+    def fill(self, arguments: Mapping[str, object], place: str = "model") -> dict[str, Any]:
         """Arguments with ``data:NAME`` replaced by the fact of that name.
+
+        Args:
+            arguments: Arguments of a class by name.
+            place: Name of the setting that they are of.
 
         Raises:
             SettingsError: There is no such fact.
@@ -128,7 +132,7 @@ class Shapes:
             fact = value.removeprefix(PREFIX)
             if fact not in facts:
                 raise SettingsError(
-                    f"model.{name}: no such fact of the data, {fact!r}; {nearest(fact, facts)}"
+                    f"{place}.{name}: no such fact of the data, {fact!r}; {nearest(fact, facts)}"
                 )
             return facts[fact]
 

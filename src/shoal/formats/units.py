@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from shoal.formats.hashing import row_order
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,6 +55,27 @@ def numbered(units: Ids | None, rows: int) -> tuple[NDArray[np.int64], int]:
         return np.arange(rows), rows
     distinct, place = np.unique(units, return_inverse=True)
     return place.astype(np.int64), len(distinct)
+
+
+def leading(keys: NDArray[np.uint8], *apart: NDArray[Any]) -> NDArray[np.int64]:
+    """Place of the row by which each is routed: the one with the smallest key of those like it.
+
+    Args:
+        keys: Row keys, uint8 ``(rows, KEY_BYTES)``.
+        apart: What rows that share a route have in common, such as their unit, each ``(rows,)``.
+
+    Returns:
+        int64 ``(rows,)``.
+    """
+    by_key = row_order(keys)
+    order = by_key[np.lexsort([column[by_key] for column in apart])]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = False
+    for column in apart:
+        new[1:] |= column[order[1:]] != column[order[:-1]]
+    lead = np.empty_like(order)
+    lead[order] = order[new][np.cumsum(new) - 1]
+    return lead
 
 
 def mean_of(values: NDArray[np.float64], units: Ids | None = None) -> Mean:

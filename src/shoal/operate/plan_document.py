@@ -106,6 +106,13 @@ class Removed(TypedDict):
     seen: list[SeenRows]
 
 
+class Growth(TypedDict):
+    """Partitions that are added for training rows of a new kind."""
+
+    partitions: int
+    rows: int
+
+
 class PlannedJob(TypedDict):
     """A job that would run."""
 
@@ -164,6 +171,7 @@ class PlanDocument(TypedDict):
         removed: Where training rows that are gone have left something behind.
         incomplete: What the pool is made without because training failed.
         drift: The recommendation of the published release's drift report; null without one.
+        growth: Partitions that were added since the published release; null where none were.
         jobs: Those that would run.
         packs: Which specialists train together; null where packing is off. A partition's cost
             then counts its specialists' training, ``train_pack`` among the rules the rest.
@@ -183,6 +191,7 @@ class PlanDocument(TypedDict):
     removed: Removed
     incomplete: list[Lack]
     drift: Advice | None
+    growth: Growth | None
     jobs: list[PlannedJob]
     packs: Packing | None
     rules: dict[str, CostRecord]

@@ -20,6 +20,7 @@ from shoal.operate.row_changes import RowChanges
 from shoal.operate.staleness import partition_states
 from shoal.operate.why import differences, reasons
 from shoal.plan.answers import answers_jobs
+from shoal.plan.growths import growth
 from shoal.plan.layout import Layout
 from shoal.plan.plan import placeholders
 from shoal.plan.stages import STAGES
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
     from shoal.formats.documents.judgement import Advice
     from shoal.formats.documents.plan import Release
     from shoal.formats.kinds import Fold
-    from shoal.operate.plan_document import PlanDocument, PlannedJob, PlannedPartition, Removed
+    from shoal.operate.plan_document import (
+        Growth,
+        PlanDocument,
+        PlannedJob,
+        PlannedPartition,
+        Removed,
+    )
     from shoal.operate.staleness import PartitionState
     from shoal.operate.why import Differences
     from shoal.plan.jobs import Job
@@ -104,6 +111,7 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> PlanDocument:
         "removed": _removed(now, partitions),
         "incomplete": _incomplete(now),
         "drift": _drift(plan),
+        "growth": _growth(now),
         "jobs": [_job_json(job) for job in (*listed, *jobs)],
         "packs": packs_json(plan, packs, estimate),
         "rules": {rule: estimate.cost(jobs).as_json() for rule, jobs in rules.items()},
@@ -120,12 +128,35 @@ def _drift(plan: Plan) -> Advice | None:
     return read_made(path, DriftReport)["recommendation"] if path.exists() else None
 
 
+def _growth(now: Now) -> Growth | None:
+    """Partitions that have been added since the published release."""
+    layout = now.plan.layout
+    before = now.record["layout"].get("grown", []) if now.record else []
+    added = [each for each in layout.grown if each not in before]
+    found = [growth(layout, each) or {} for each in added]
+    if not found:
+        return None
+    partitions, rows = (sum(int(each.get(n, 0)) for each in found) for n in ("partitions", "rows"))
+    return {"partitions": partitions, "rows": rows}
+
+
 def _now(plan: Plan, profile: str | None, cores: str) -> Now:
+    if plan.growing and fitted(plan.layout) and _may_write(plan):
+        look_for_growth(plan, profile, cores)
+        plan.look_again()
     layout = plan.layout
     index = layout.read_index()
-    if index is None and _fitted(layout):
+    if index is None and fitted(layout):
         if _may_write(plan):
-            _make_index(plan, profile, cores)
+            missing = [job for job in layout.early_jobs() if job.missing]
+            doing = "bringing the partition index up to date"
+            _make(
+                plan,
+                layout.index,
+                f"{doing} first, at most {len(missing)} quick jobs",
+                profile,
+                cores,
+            )
         index = layout.read_index()
     exact = index is not None
     content = index if index is not None else placeholders(plan.settings)
@@ -139,7 +170,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
     return Now(plan, content, exact, jobs, [job for job in jobs if job.missing], record, before)
 
 
-def _fitted(layout: Layout) -> bool:
+def fitted(layout: Layout) -> bool:
     """Whether the index takes no fit, but only what is applied to rows."""
     return not any(job.missing for job in layout.early_jobs() if STAGES[job.rule].frozen)
 
@@ -155,13 +186,31 @@ def _may_write(plan: Plan) -> bool:
     return not closed
 
 
-def _make_index(plan: Plan, profile: str | None, cores: str) -> None:
-    """Apply the generation to the rows, by Snakemake, as far as the index needs it."""
-    jobs = [job for job in plan.layout.early_jobs() if job.missing]
-    say(f"bringing the partition index up to date first, at most {len(jobs)} quick jobs")
+def look_for_growth(plan: Plan, profile: str | None, cores: str) -> dict[str, float]:
+    """Partitions and training rows by which the assigner would grow; looks for them if need be.
+
+    Args:
+        plan: The experiment; its assigner is fitted.
+        profile: Snakemake's profile for the jobs that this takes.
+        cores: Its number of cores for them, or ``all``.
+
+    Raises:
+        SystemExit: Snakemake failed; with its exit code.
+    """
+    found = growth(plan.layout, plan.growth)
+    if found is None:
+        path = plan.layout.file("cluster_grow.ledger", grown_id=plan.growth)
+        _make(plan, path, "looking for rows of a new kind first, by quick jobs", profile, cores)
+        found = growth(plan.layout, plan.growth)
+    return found or {}
+
+
+def _make(plan: Plan, path: Path, why: str, profile: str | None, cores: str) -> None:
+    """Apply the generation to the rows, by Snakemake, as far as a file needs it."""
+    say(why)
     options = ["--cores", cores, "--scheduler", "greedy"]
     options += ["--profile", profile] if profile else []
-    command = plan.snakemake(*options, str(plan.layout.index))
+    command = plan.snakemake(*options, str(path))
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if result.returncode:
         lines = result.stderr.splitlines(keepends=True)

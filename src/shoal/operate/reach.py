@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shoal.formats.documents.index import PartitionIndex, waited_for
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
+from shoal.plan.growths import recorded_files
 from shoal.plan.history import History
 from shoal.plan.jobs import files_of
 from shoal.plan.layout import Layout
@@ -76,7 +77,7 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
             found.add(Layout.from_json(record["layout"]))
             if run := record.get("run"):
                 found.files.add(root / FOLDER / f"{run}.json")
-    found.files |= set(_packs(root, found))
+    found.files |= {*_packs(root, found), *_growths(root, found)}
     return found
 
 
@@ -85,6 +86,13 @@ def _packs(root: Path, found: Reach) -> Iterator[Path]:
     for status in root.glob(glob(STAGES["train_pack"], "status")):
         if any(found.covers(Path(folder, "ledger.json")) for folder in read_made(status, Hashes)):
             yield from (status, status.parent / "members" / status.name)
+
+
+def _growths(root: Path, found: Reach) -> Iterator[Path]:
+    """Growths in use of assigners that are kept."""
+    for assigner in root.glob(glob(STAGES["cluster_fit"], "assigner")):
+        if found.covers(assigner):
+            yield from recorded_files(assigner)
 
 
 def _released(history: History, keep: int) -> list[Release]:

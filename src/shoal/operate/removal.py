@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
-from shoal.plan.paths import glob, shards_of
+from shoal.plan.paths import glob, jobs_of, outputs, shards_of
 from shoal.plan.stages import STAGES
 from shoal.sources.shards import shard_name
 
@@ -74,8 +74,8 @@ def _bases(plan: Plan, index: PlannedIndex) -> Iterator[tuple[str, frozenset[str
     """Each part of the generation that is fitted, and the shards that it was fitted on."""
     found: dict[str, set[str]] = {}
     for stage in STAGES.values():
-        if stage.frozen and stage.record:
-            path = plan.layout.file(f"{stage.name}.{stage.record}", index)
+        for job in jobs_of(plan.layout, stage) if stage.frozen else ():
+            path = outputs(plan.layout, stage, job, index)[stage.record or ""]
             if path.exists():
                 files = read_made(path, Artifact).get(MADE_FROM, {}).get("files", {})
                 named = _of_sources(plan, files) if not stage.inputs else shards_of(files)

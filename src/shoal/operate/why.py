@@ -157,6 +157,8 @@ def reasons(
     found += _jobs_text(changed) if jobs else []
     if state.status == "changed" and "train" in state.folds and not jobs:
         found.append("trained by an earlier run")
+    if state.status == "new" and not found:
+        return ["its rows are of a new kind" if state.rows_before is None else "it has rows again"]
     return found or ["a file of it is missing"]
 
 

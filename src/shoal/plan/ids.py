@@ -65,6 +65,7 @@ def made_ids(
     codes: Mapping[str, str],
     shards: Iterable[str],
     points: Iterable[str],
+    grown: Sequence[str] = (),
 ) -> dict[str, str]:
     """Identity of what applies the fits: their ids, the code, and everything upstream.
 
@@ -74,16 +75,19 @@ def made_ids(
         codes: What :func:`apply_codes` gave.
         shards: Names of the shards.
         points: Ids of the grid points.
+        grown: Growths of the assigner. They are no part of a specialist's identity, so that those
+            of partitions with the same rows stay.
     """
     made: dict[str, str] = {}
-    upstream = ""
-    for stage in ("split", "transform", "encode", "cluster"):
+    upstream, last = "", grown[-1:]
+    for stage in ("split", "transform", "encode"):
         upstream = made[stage] = settings_id(upstream, fits[stage], codes[stage])
+    made["cluster"] = settings_id(upstream, fits["cluster"], codes["cluster"], *last)
     # Trainings that stop early make a specialist's rows others, and so the index.
     stops_early = settings.train_specialists.patience is not None
     made["index"] = settings_id(made["cluster"], stops_early)
     made["content"] = settings_id(fits["encode"], codes["transform"], codes["encode"])
-    made["check"] = settings_id(made["split"], sorted(shards))
+    made["check"] = settings_id(made["split"], sorted(shards), settings.cluster.route_by)
     steps, first = Steps.of(settings), tuple(sorted(points))
     made["specialists"] = settings_id(fits["cluster"], fits["base"], codes["specialists"])
     if steps.drops:
@@ -93,10 +97,30 @@ def made_ids(
     made["choices"] = decided(made["specialists"], made["search"], (first, *later), is_last=True)
     for each in AFTER_INDEX:
         if not each.frozen and each.place == "generation" and each.identity not in made:
-            before = [(fits if up.frozen else made)[up.identity] for up in _awaited(each)]
+            awaited = [up for up in _awaited(each) if up.per != "growth"]
+            before = [(fits if up.frozen else made)[up.identity] for up in awaited]
             own = _sections(settings, each)
-            made[each.identity] = settings_id(before, own, codes[each.identity])
+            of_growth = last if _takes_the_assigner(each) else ()
+            made[each.identity] = settings_id(before, own, codes[each.identity], *of_growth)
     return made
+
+
+def growth_id(
+    fits: Mapping[str, str], grown: Sequence[str], code: str, shards: Iterable[str]
+) -> str:
+    """Identity of a growth: the assigner before, the code, and the rows that are looked at.
+
+    Args:
+        fits: What :func:`fit_ids` gave.
+        grown: Growths before it.
+        code: Digest of the code behind it.
+        shards: Names of the shards.
+    """
+    return settings_id(fits["cluster"], list(grown), code, sorted(shards))
+
+
+def _takes_the_assigner(stage: Stage) -> bool:
+    return any(origin.or_grown for each in stage.inputs.values() for origin in each.origins)
 
 
 def _awaited(stage: Stage) -> list[Stage]:
@@ -144,6 +168,7 @@ def _codes(
         **dict.fromkeys(with_model, (own, model.files)),
         "transform": (settings.transform.targets, ()),
         "encode": (settings.encode.targets, settings.encode.token_files),
+        "evaluate": ([*own, *settings.evaluate.targets], model.files),
     }
     return {
         stage: code_digest(module, *users.get(stage, ((), ()))) for stage, module in modules.items()

@@ -50,6 +50,7 @@ class Layout:
         left_out: Slots ``ID/DIGEST/STEP/SLOT`` whose training failed and that the pool is made
             without, sorted.
         probed: Whether the assigner is fitted by probes, which start from the base.
+        grown: Identities of the growths of the assigner in use, the first one first.
     """
 
     root: str
@@ -66,6 +67,7 @@ class Layout:
     goes_on: bool = False
     left_out: tuple[str, ...] = ()
     probed: bool = False
+    grown: tuple[str, ...] = ()
 
     @cached_property
     def folder(self) -> Path:
@@ -103,6 +105,11 @@ class Layout:
         """The partition index."""
         return self.index_of(self.index_id)
 
+    @cached_property
+    def assigner(self) -> Path:
+        """The assigner in use, grown where it has grown."""
+        return paths.assigner_in_use(self)["assigner"]
+
     def index_of(self, identity: str) -> Path:
         """A partition index under the same assigner."""
         return self.file("partition.index", index_id=identity)
@@ -118,7 +125,8 @@ class Layout:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        lists = {name: tuple(content.get(name, ())) for name in ("shards", "points", "left_out")}
+        names = ("shards", "points", "left_out", "grown")
+        lists = {name: tuple(content.get(name, ())) for name in names}
         lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
         made = {"search": "", **content["made"]}
         return cls(**{"home": content["root"], **content, **lists, "made": made})

@@ -1,7 +1,7 @@
 """Where the files of a stage's job lie: its outputs, its inputs, which jobs there are; and back.
 
 Everything follows from the description of the stage (:mod:`shoal.plan.stages`) and the layout.
-A stage is known by name only where the assigner's fit says which rows it has seen.
+Stages are known by name only where the assigner is: which one is in use, and what it was fitted on.
 """
 
 from __future__ import annotations
@@ -167,6 +167,8 @@ def jobs_of(
     elif stage.per == "shard":
         shards = (given["shard"],) if "shard" in given else layout.shards
         yield from ({"shard": shard} for shard in shards)
+    elif stage.per == "growth":
+        yield from ({"grown_id": each} for each in layout.grown)
     elif stage.per == "partition":
         asked = layout.asked(index or {"partitions": []})
         yield from ({"partition": each, "rows": rows} for each, rows in asked)
@@ -216,6 +218,9 @@ def _from(
     source = STAGES[origin.stage]
     if origin.at_fit:
         yield from _at_fit(layout, source, origin.output)
+        return
+    if origin.or_grown and (grown := _grown_before(layout, wildcards)):
+        yield outputs(layout, STAGES["cluster_grow"], {"grown_id": grown[-1]})[origin.output]
         return
     given = {name: wildcards[name] for name in stage.keys if name not in ("slot", "step")}
     if "slot" in stage.keys:
@@ -268,7 +273,20 @@ def index_at_fit(layout: Layout) -> Path:
 
 def assigned_at_fit(layout: Layout) -> list[str]:
     """Shards that the assigner was fitted on, in order; empty while it is not fitted."""
-    return fitted_on(outputs(layout, STAGES["cluster_fit"], {})["ledger"])
+    return fitted_on(assigner_in_use(layout)["ledger"])
+
+
+def assigner_in_use(layout: Layout) -> dict[str, Path]:
+    """Files of the fit that made the assigner, or of the last growth of it, by name."""
+    if layout.grown:
+        return outputs(layout, STAGES["cluster_grow"], {"grown_id": layout.grown[-1]})
+    return outputs(layout, STAGES["cluster_fit"], {})
+
+
+def _grown_before(layout: Layout, wildcards: Wildcards) -> tuple[str, ...]:
+    """Growths of the assigner that a job takes: of a growth that is in use, those before it."""
+    own = wildcards.get("grown_id", "")
+    return layout.grown[: layout.grown.index(own)] if own in layout.grown else layout.grown
 
 
 def fitted_on(record: Path) -> list[str]:
@@ -344,7 +362,7 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    if stage.per in ("", "shard", "partition"):
+    if stage.per in ("", "shard", "growth", "partition"):
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 

@@ -17,9 +17,10 @@ from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan import ids as identity
 from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
+from shoal.plan.growths import growth, may_grow, read_growths
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
-from shoal.plan.paths import assigned_at_fit
+from shoal.plan.paths import assigned_at_fit, jobs_of, outputs
 from shoal.plan.run_file import RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import Variant, only_variant
@@ -78,6 +79,8 @@ class Plan:
         codes: Digest of the code behind each stage that is no fit.
         fit_codes: Digest of the code behind each fit.
         before: The index that partitions may wait with; None where they may not.
+        growth: Identity of the growth that the rows of now would give.
+        growing: Whether the run is to look for that growth before anything is assigned.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class Plan:
         plan.codes, plan.fit_codes = planned["codes"], record["fit_codes"]
         plan.steps = run.steps
         plan.layout, plan.before = run.layout, record["before"]
+        plan.growth, plan.growing = "", False
         plan.record, plan.run_file = record, path
         return plan
 
@@ -150,9 +154,36 @@ class Plan:
         self.settings = composed.model_copy(update={"generation": generation})
 
     def _layout(self) -> Layout:
+        """The layout with the assigner as it has grown, or grows by itself."""
+        layout = self._layout_with(())
+        recorded = read_growths(layout)
+        layout = self._layout_with(recorded) if recorded else layout
+        if recorded and not layout.assigner.exists():
+            raise SourceError(
+                f"{layout.assigner}: is not there; bring it back from a copy, or start the next "
+                f"generation: `{self.command('refit')}`"
+            )
+        self.growth = identity.growth_id(
+            layout.fits, recorded, self.fit_codes["grown"], layout.shards
+        )
+        self.growing = False
+        if self.settings.changes.grow == "auto" and may_grow(layout):
+            found = growth(layout, self.growth)
+            self.growing = found is None
+            if found is not None and found["partitions"]:
+                return self._layout_with((*recorded, self.growth))
+        return layout
+
+    def look_again(self) -> None:
+        """Take the growth into account that was looked for since the plan was made."""
+        self.layout = self._layout()
+        for name in ("record", "run_file"):
+            self.__dict__.pop(name, None)
+
+    def _layout_with(self, grown: tuple[str, ...]) -> Layout:
         settings, shards, grid = self.settings, tuple(sorted(self.shards)), tuple(self.grid)
         fits = identity.fit_ids(settings, grid)
-        made = identity.made_ids(settings, fits, self.codes, shards, grid)
+        made = identity.made_ids(settings, fits, self.codes, shards, grid, grown)
         generation = f"g{settings.generation}"
         before = self._release_before(generation, fits, made)
         self.before: Waiting | None = None
@@ -176,6 +207,7 @@ class Plan:
             slots=self.steps.slots(len(grid)),
             goes_on=self.steps.goes_on,
             probed=settings.cluster.trains_probes,
+            grown=grown,
         )
         if not settings.changes.incomplete:
             return layout
@@ -275,8 +307,9 @@ class Plan:
 
     def fit_code(self, stage: Stage) -> str | None:
         """Digest of the code that made a fit of the generation; None while it is not fitted."""
-        path = self.layout.file(f"{stage.name}.{stage.record}")
-        if not path.exists():
+        made = (outputs(self.layout, stage, job) for job in jobs_of(self.layout, stage))
+        path = next((files[stage.record or ""] for files in made), None)
+        if path is None or not path.exists():
             return None
         made_from = read_made(path, Artifact).get(MADE_FROM)
         return made_from.get("code", "") if made_from else ""
@@ -328,8 +361,8 @@ def _require_modules(settings: Settings) -> None:
         ModelError: Neither the current folder nor what is installed has the module.
     """
     named = {**settings.encode.classes, **settings.transform.functions}
-    trained = [settings.model.target, *settings.train_specialists.targets]
-    for target in [*trained, *(spec["_target_"] for spec in named.values())]:
+    own = [settings.model.target, *settings.train_specialists.targets, *settings.evaluate.targets]
+    for target in [*own, *(spec["_target_"] for spec in named.values())]:
         top = target.split(".", maxsplit=1)[0]
         if target_file(target) is None and importlib.util.find_spec(top) is None:
             raise ModelError(

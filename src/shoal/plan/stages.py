@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "step", "slot", "pack", "partition"]
+Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition"]
 """Subject of one job; a step, and its slots, are of the search of a partition.
+
+Jobs per growth are those by which the assigner in use has grown, the first one first.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -38,6 +40,7 @@ decision compares (the last one, where the job is of none), or the last one."""
 KEYS: Mapping[Per, tuple[str, ...]] = {
     "": (),
     "shard": ("shard",),
+    "growth": ("grown_id",),
     "step": ("digest", "step", "validation"),
     "slot": ("digest", "step", "slot"),
     "pack": ("pack",),
@@ -57,12 +60,14 @@ class From(NamedTuple):
         output: Name of its output.
         steps: Of which steps of a search.
         at_fit: Whether it is that of the rows which the assigner was fitted on, where it is kept.
+        or_grown: Whether it is that of the last growth, where the assigner has grown.
     """
 
     stage: str
     output: str
     steps: Steps = "all"
     at_fit: bool = False
+    or_grown: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,9 +202,10 @@ def _cluster_need(settings: Settings) -> Need:
 _COLUMNS = _made_of("split_fit", "columns")
 _SHAPES = _made_of("encode_fit", "shapes")
 _BASE = _made_of("base_fit", "base")
-_ASSIGNER = _made_of("cluster_fit", "assigner")
+_ASSIGNER = Input((From("cluster_fit", "assigner", or_grown=True),))
 _EMBEDDER = _made_of("embed_fit", "embedder")
 _GENERALIST = _made_of("evaluate_generalist", "model")
+_USUAL = _made_of("evaluate_random", "usual")
 _INDEX = _read(From("partition", "index"))
 _CHOICES = _awaited("train_choose", "choice", "last")
 _CANDIDATES = _made_of("train_specialist", "model", "compared")
@@ -212,6 +218,7 @@ _POOL_LEDGERS = Input(
     (
         From("embed_fit", "ledger"),
         From("cluster_fit", "ledger"),
+        From("cluster_grow", "ledger"),
         From("base_fit", "ledger"),
         From("train_specialist", "ledger"),
         From("train_choose", "choice"),
@@ -260,7 +267,7 @@ _ALL = (
             "samples": _made_of("split", "sample"),
             "columns": _COLUMNS,
         },
-        settings=("split",),
+        settings=("split", "cluster"),
         command="split.command",
     ),
     Stage(
@@ -356,6 +363,23 @@ _ALL = (
         frozen=True,
     ),
     Stage(
+        "cluster_grow",
+        per="growth",
+        identity="grown",
+        folder="cluster/{cluster_id}/grown/{grown_id}",
+        outputs={"assigner": "assigner.safetensors", "ledger": "ledger.json"},
+        inputs={
+            "embedder": _EMBEDDER,
+            "rows": _made_of("encode", "rows"),
+            "assigner": _ASSIGNER,
+            "basis": _read(From("assign", "rows", at_fit=True)),
+        },
+        settings=("cluster", "compute"),
+        code="cluster.grow_command",
+        need="cores",
+        frozen=True,
+    ),
+    Stage(
         "assign",
         per="shard",
         identity="cluster",
@@ -371,7 +395,7 @@ _ALL = (
             "table": _made_of("transform", "table"),
             "assigner": _ASSIGNER,
         },
-        settings=("compute",),
+        settings=("compute", "cluster"),
         code="cluster.command",
     ),
     Stage(
@@ -457,7 +481,7 @@ _ALL = (
             "index": _INDEX,
             "distances": _read(From("assign", "distances")),
         },
-        settings=("train_router", "model", "compute"),
+        settings=("train_router", "model", "cluster", "compute"),
         code="train_router.command",
         need="cores",
     ),
@@ -484,7 +508,11 @@ _ALL = (
         per="",
         identity="baselines",
         folder="baselines/{baselines_id}/{basis}",
-        outputs={"models": "random.safetensors", "ledger": "random.json"},
+        outputs={
+            "models": "random.safetensors",
+            "usual": "usual.safetensors",
+            "ledger": "random.json",
+        },
         inputs={
             "rows": _made_of("encode", "rows"),
             "index": _awaited("partition", "index"),
@@ -492,6 +520,7 @@ _ALL = (
             "shapes": _SHAPES,
             "fits": _FITS,
             "base_ledger": _awaited("base_fit", "ledger"),
+            "columns": _COLUMNS,
         },
         settings=(*_TRAINS, "evaluate"),
         code="evaluate.command",
@@ -513,12 +542,13 @@ _ALL = (
             "specialists": _CANDIDATES,
             "generalist": _GENERALIST,
             "random": _made_of("evaluate_random", "models"),
+            "usual": _USUAL,
             "base": _BASE,
             "embedder": _EMBEDDER,
             "shapes": _SHAPES,
             "index": _INDEX,
         },
-        settings=("model", "compute"),
+        settings=("model", "cluster", "compute"),
         code="ask.command",
         need="cores",
     ),
@@ -621,6 +651,7 @@ _ALL = (
             "generalist_ledger": _awaited("evaluate_generalist", "ledger"),
             "random": _made_of("evaluate_random", "models"),
             "random_ledger": _awaited("evaluate_random", "ledger"),
+            "usual": _USUAL,
             "index": _INDEX,
             "tables": _read(From("transform", "table")),
             "check": _read(From("split_check", "check")),

@@ -103,6 +103,7 @@ def pool(
         "experiment": resolved["name"],
         "generation": resolved["generation"],
         "model": resolved["model"],
+        "route_by": resolved["cluster"]["route_by"],
         "rows": index["root"]["fit"],
         "partitions": len(index["partitions"]),
         "specialists": entries,
@@ -116,6 +117,8 @@ def predict(
     pool_folder: Path, source: Path, out: Path, trust: Sequence[str], digest: str | None = None
 ) -> int:
     """Apply a pool to a source file, in batches; returns the number of rows.
+
+    A pool that routes by group reads the file twice: all of a group's rows share its route.
 
     Args:
         pool_folder: The pool.
@@ -135,8 +138,9 @@ def predict(
 
     def batches() -> Iterator[pa.Table]:
         nonlocal rows
+        leads = loaded.leads(raw_batches(source, _BATCH_ROWS), str(source))
         for batch in raw_batches(source, _BATCH_ROWS):
-            yield loaded.predict_batch(batch, str(source), rows + 1)
+            yield loaded.predict_batch(batch, str(source), rows + 1, leads=leads)
             rows += len(batch)
 
     with replacing(out) as aside:

@@ -78,7 +78,8 @@ class Lack(Stored):
 class Manifest(Stored):
     """Facts of a pool, and the SHA-256 of each of its files, by name.
 
-    Names are those that a pool's files have and no others: none leads out of the folder.
+    Names are those that a pool's files have and no others: none leads out of the folder. Rows that
+    agree in the column ``route_by`` share a route.
     """
 
     format: Literal[4]
@@ -86,6 +87,7 @@ class Manifest(Stored):
     experiment: str
     generation: PositiveInt
     model: Model
+    route_by: str | None
     rows: str
     partitions: NonNegativeInt
     specialists: list[Specialist]

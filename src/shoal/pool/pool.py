@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import NonNegativeInt
 
@@ -24,7 +24,7 @@ from shoal.training.model import trained_model
 from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -34,10 +34,24 @@ if TYPE_CHECKING:
 
     from shoal.embed.embedder import Embedder
     from shoal.encode.encoder import Encoder
+    from shoal.pool.leads import Leads
     from shoal.train_router.router import Routes
     from shoal.transform.pipeline import Pipeline
 
 F = TypeVar("F")
+
+
+class _Read(NamedTuple):
+    """Rows of a source as the router takes them, see :meth:`Pool.route`.
+
+    ``group`` and ``leads`` are there where rows of a group share a route and their group is given.
+    """
+
+    x: NDArray[Any]
+    embedding: NDArray[np.float32]
+    values: list[Any] | None
+    group: Any = None
+    leads: Leads | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,10 @@ class Pool:
 
         Args:
             table: Rows with the input columns that the pool was made with; others are ignored,
-                and so is the index of a data frame, unless it has the name of an input.
+                and so is the index of a data frame, unless it has the name of an input. Where the
+                pool routes by group and the rows have that column, those of one group share a
+                route, that of the one with the smallest key: a hash of the id, or without an id
+                of the inputs. A row without a group, and without that column each row, has its own.
             top_k: Specialists asked for a row, the generalist aside; the pool's own number by
                 default.
 
@@ -195,7 +212,12 @@ class Pool:
         return self.predict_batch(raw_table(table, self.columns, "input"), "input", 1, top_k)
 
     def predict_batch(
-        self, raw: pa.Table, source: str, first_row: int, top_k: int | None = None
+        self,
+        raw: pa.Table,
+        source: str,
+        first_row: int,
+        top_k: int | None = None,
+        leads: Leads | None = None,
     ) -> pa.Table:
         """As :meth:`predict`, for rows of a source that messages name.
 
@@ -204,18 +226,36 @@ class Pool:
             source: Its name.
             first_row: Row in the source of the first of them, from 1.
             top_k: Specialists asked for a row.
+            leads: Result of :meth:`leads` for all of the source's rows; by default for these.
         """
         import pyarrow as pa
 
-        from shoal.sources.columns import typed_inputs
-
-        rows = self.pipeline.predict(typed_inputs(raw, self.columns, source, first_row), source)
-        x = self.encoder.encode(rows, source, first_row - 1)
-        routed = self.route(x, self.embedder.embed(x), self._values(rows), top_k)
+        read = self._read(raw, source, first_row)
+        by = leads or read.leads
+        embedding, values = (read.embedding, read.values) if by is None else by.of(read.group)
+        routed = self.route(read.x, embedding, values, top_k)
         own, base = rules(self.shapes.task), self.experts.models[BASE]
         predicted = own.predicted(routed.answer, self.encoder.label, base)
         lead = routed.routes.leading
         return pa.table({**predicted, "partition": lead, "distance": routed.routes.distance})
+
+    def leads(self, batches: Iterable[pa.Table], source: str) -> Leads | None:
+        """Rows by which the groups of a source are routed; None where each row routes itself.
+
+        Args:
+            batches: All of the source's rows.
+            source: Its name.
+        """
+        if self.manifest.route_by is None:
+            return None
+        found, first_row = None, 1
+        for raw in batches:
+            own = self._read(raw, source, first_row).leads
+            if own is None:
+                return None
+            found = own if found is None else found.joined(own)
+            first_row += len(raw)
+        return found
 
     def route(
         self,
@@ -239,6 +279,22 @@ class Pool:
         if gated:
             routes = self.gate.apply(routes)
         return Routed(routes, self.experts.mix(x, routes.experts, routes.weights))
+
+    def _read(self, raw: pa.Table, source: str, first_row: int) -> _Read:
+        """What the pool makes of rows of a source before it routes them."""
+        from shoal.sources.columns import typed_inputs
+
+        inputs = typed_inputs(raw, self.columns, source, first_row)
+        rows = self.pipeline.predict(inputs, source)
+        x = self.encoder.encode(rows, source, first_row - 1)
+        embedding, values = self.embedder.embed(x), self._values(rows)
+        route_by = self.manifest.route_by
+        if route_by is None or route_by not in raw.column_names:
+            return _Read(x, embedding, values)
+        from shoal.pool.leads import Leads, groups_and_keys
+
+        group, key = groups_and_keys(raw, inputs, self.columns, (source, first_row), route_by)
+        return _Read(x, embedding, values, group, Leads.among(group, key, embedding, values))
 
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column
@@ -274,6 +330,10 @@ def check_together(pool: Pool) -> None:
         ("embedder.safetensors", "x_shape"): (pool.embedder.x_shape, tuple(shapes.x_shape)),
         ("router.safetensors", "dims"): (router.assigner.dims or dims, dims),
         ("router.safetensors", "column"): (column in (None, *columns.kinds), True),
+        ("manifest.json", "route_by"): (
+            manifest.route_by in (None, *columns.of_kind("group")),
+            True,
+        ),
         ("manifest.json", "partitions"): (manifest.partitions, router.assigner.partitions),
         ("manifest.json", "specialists"): (partitions, list(router.trained)),
         ("manifest.json", "generalist"): (GENERALIST_FILE in manifest.files, wants_generalist),

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shoal.formats.scores import SCORES, scores_of
+from shoal.formats.scores import SCORES
 from shoal.formats.text import number_text, score_decimals
 from shoal.formats.units import NAMES, units_text
 from shoal.report.page import render, svg
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from shoal.formats.documents.index import Counts
     from shoal.formats.documents.judgement import Metrics
     from shoal.formats.documents.plan import RunSettings
-    from shoal.formats.kinds import Metric
 
+_OWN_DECIMALS = 3
+"""Decimals of scores that settings name."""
 _METHODS = {"pca": "principal components", "umap": "UMAP"}
 
 
@@ -185,7 +186,7 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         details=details,
         metric=SCORES[metric].title,
         is_class=SCORES[metric].task == "classification",
-        scores=SCORES,
+        titles={name: facts.title for name, facts in SCORES.items()},
         others=_others(metrics),
         sign=SCORES[metric].sign,
         decimals=decimals,
@@ -219,14 +220,14 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
     )
 
 
-def _others(metrics: Metrics) -> dict[Metric, int]:
+def _others(metrics: Metrics) -> dict[str, int]:
     """Scores besides the one that decides, and the decimals that they are shown with."""
     known = [each.get("scores", {}) for each in contenders(metrics).values()]
     decimals = {}
-    for name in scores_of(SCORES[metrics["metric"]].task):
+    for name in {name: None for each in known for name in each}:
         values = [value for each in known if (value := each.get(name)) is not None]
         if name != metrics["metric"] and values:
-            decimals[name] = score_decimals(name, values)
+            decimals[name] = score_decimals(name, values) if name in SCORES else _OWN_DECIMALS
     return decimals
 
 

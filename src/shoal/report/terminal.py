@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NO_BETTER = "no better than constant"
 _COLOURS = {"helps": "green", "at chance": "green", "hurts": "red", "leak": "red", NO_BETTER: "red"}
-_ACTION_COLOURS = {"keep": "green", "retrain": "yellow", "refit": "red"}
+_ACTION_COLOURS = {"keep": "green", "retrain": "yellow", "grow": "yellow", "refit": "red"}
 _DRIFT_HEADS = ("rows before", "arrived", "gone", "told apart", "p", "not covered", "loss")
 
 

@@ -31,6 +31,8 @@ CONTENDERS = {
     "ungated": "Pool, ungated",
     "generalist": "Generalist",
     "random_partitions": "Random partitions",
+    "linear_model": "Linear model",
+    "boosted_trees": "Boosted trees",
     "constant": "Constant",
 }
 """Titles of the contenders in ``metrics.json``, in the order in which they are shown."""
@@ -126,6 +128,12 @@ def incomplete_line(lack: Lack) -> str:
     return f"incomplete: partition {lack['partition']} without {without}, because {reasons}"
 
 
+def growth_text(partitions: int, rows: int) -> str:
+    """Say how many partitions are added, and for how many rows."""
+    new = "1 new partition" if partitions == 1 else f"{partitions} new partitions"
+    return f"{new} for {count_text(rows)} training rows of a new kind"
+
+
 def advice_text(advice: Advice) -> str:
     """Say what a drift report recommends, and why."""
     numbers = ", ".join(map(str, advice["partitions"]))
@@ -133,6 +141,7 @@ def advice_text(advice: Advice) -> str:
         "keep": "Keep everything",
         "retrain": f"Retrain partition{'s' if len(advice['partitions']) > 1 else ''} {numbers}",
         "refit": "Refit the generation",
+        "grow": "Grow (`shoal grow`)",
     }
     return f"{what[advice['action']]}: {advice['reason']}."
 

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from shoal.formats.scores import scores_of
+from shoal.formats.scores import SCORES, scores_of
 from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Loss, Model, Router, Training
@@ -169,6 +169,13 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _further_scores_have_names_of_their_own(self) -> Settings:
+        for name in self.evaluate.scores:
+            if name in SCORES:
+                raise ValueError(f"evaluate.scores.{name}: a score of this name is there already")
+        return self
+
+    @model_validator(mode="after")
     def _labels_are_of_the_task(self) -> Settings:
         if self.sources.task == "own":
             if self.sources.shuffle_labels:
@@ -181,6 +188,16 @@ class Settings(Section):
                     "split.method: 'stratified' needs one label, and sources.task is own; choose "
                     "random or hash"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_share_a_route(self) -> Settings:
+        column = self.cluster.route_by
+        if column is not None and self.sources.columns.get(column) != "group":
+            raise ValueError(
+                f"cluster.route_by: {column!r} is not declared a group; give it the kind group in "
+                f"sources.columns, so that its rows also share a fold"
+            )
         return self
 
     @model_validator(mode="after")

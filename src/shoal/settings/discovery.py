@@ -9,22 +9,55 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from shoal.settings.section import Section, Seed
 
 
-class Identity(Section):
+class _Embedder(Section):
+    """Settings of every embedder."""
+
+    prefix: PositiveInt | None = Field(
+        default=None,
+        description="what of a row is embedded, and so decides its route: its first bytes, tokens "
+        "or letters; of a flat row its first encoded features; of a picture what comes first on "
+        "its first axis; null: all of it",
+    )
+
+
+class Identity(_Embedder):
     """The encoded tensors themselves, flattened."""
 
     method: Literal["identity"]
 
 
-class PCA(Section):
-    """Principal components of the training fold."""
+class _Components(_Embedder):
+    """Settings that embedders by principal components share."""
 
-    method: Literal["pca"]
     dims: PositiveInt = Field(
         description="components kept; fewer where the rows differ in fewer directions"
     )
 
 
-class _SelfSupervised(Section):
+class PCA(_Components):
+    """Principal components of the training fold."""
+
+    method: Literal["pca"]
+
+
+class Counts(_Components):
+    """Principal components of how often tokens, and pairs of neighbours, stand in a row of tokens.
+
+    Square roots of counts, standardised. The encoder `tokens` makes such rows.
+    """
+
+    method: Literal["counts"]
+    buckets: int = Field(
+        ge=2,
+        le=2048,
+        description="counts of tokens, and as many of pairs, whose hashes share them; bytes have "
+        "one each from 256 on",
+    )
+    fit_rows: PositiveInt = Field(description="training rows, at most, that it is fitted on")
+    seed: Seed = Field(description="seed of the draw of those rows")
+
+
+class _SelfSupervised(_Embedder):
     """Settings that SCARF and VICReg share."""
 
     dims: PositiveInt = Field(description="width of the embedding")
@@ -57,7 +90,7 @@ class VICReg(_SelfSupervised):
     noise: NonNegativeFloat = Field(description="standard deviation of a view's pixel noise")
 
 
-Embed = Annotated[Identity | PCA | SCARF | VICReg, Field(discriminator="method")]
+Embed = Annotated[Identity | PCA | Counts | SCARF | VICReg, Field(discriminator="method")]
 
 
 class _Assigner(Section):
@@ -70,6 +103,11 @@ class _Assigner(Section):
         description="training rows below which a partition is served by the base"
     )
     seed: Seed = Field(description="seed of the fit")
+    route_by: str | None = Field(
+        default=None,
+        description="the column of kind group whose rows share a route, that of the row with the "
+        "smallest key; null: each row has its own",
+    )
 
 
 class Bounded(_Assigner):

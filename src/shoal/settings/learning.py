@@ -13,7 +13,7 @@ LOSSES = {"cross_entropy": "classification", "mse": "regression", "huber": "regr
 """The task that each loss is for."""
 
 
-class _Named(Section):
+class Named(Section):
     """A class by its dotted path, and its arguments, passed as they stand."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -25,7 +25,7 @@ class _Named(Section):
         return dict(self.model_extra or {})
 
 
-class Model(_Named):
+class Model(Named):
     """The user's model: a class and its arguments, passed as they stand."""
 
     files: list[str] = Field(
@@ -33,7 +33,7 @@ class Model(_Named):
     )
 
 
-class Schedule(_Named):
+class Schedule(Named):
     """A user's own scheduler of torch; its arguments are those beside the optimiser."""
 
     target: str = Field(
@@ -41,11 +41,20 @@ class Schedule(_Named):
     )
 
 
-class Loss(_Named):
+class Loss(Named):
     """A loss by its class, of torch or the user's own, called with outputs and labels."""
 
     target: str = Field(
         alias="_target_", description="dotted path of a loss, a class derived from torch.nn.Module"
+    )
+
+
+class OwnScore(Named):
+    """A score that is shown beside the task's own, such as one of torchmetrics."""
+
+    target: str = Field(
+        alias="_target_",
+        description="dotted path of a class whose instances give a score of predictions and labels",
     )
 
 
@@ -97,7 +106,7 @@ class Training(Section):
     @property
     def targets(self) -> list[str]:
         """Dotted paths of loss and scheduler, where settings name them so."""
-        return [each.target for each in (self.loss, self.schedule) if isinstance(each, _Named)]
+        return [each.target for each in (self.loss, self.schedule) if isinstance(each, Named)]
 
 
 class _Routing(Section):
@@ -162,8 +171,17 @@ class Evaluate(Section):
         description="the score that decides the verdict; auto: accuracy for classes, rmse for "
         "numbers, loss of a model with its own",
     )
+    scores: dict[str, OwnScore] = Field(
+        default={},
+        description="further scores to show, by name: a class, `_target_` and its arguments",
+    )
     bootstrap: PositiveInt = Field(description="resamples of the paired bootstrap")
     calibration_bins: PositiveInt = Field(description="bins of the calibration error")
     map: Literal["pca", "umap"] = Field(description="how the report's partition map is drawn")
     map_rows: PositiveInt = Field(description="rows, at most, in the partition map")
     seed: Seed = Field(description="seed of resamples and random partitions")
+
+    @property
+    def targets(self) -> list[str]:
+        """Dotted paths of further scores."""
+        return [score.target for score in self.scores.values()]

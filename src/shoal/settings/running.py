@@ -33,6 +33,10 @@ class Changes(Section):
         description="what a run does by itself where drift is found: report it, let waiting "
         "partitions that drifted train in the next run, or start the next generation"
     )
+    grow: Literal["report", "auto"] = Field(
+        description="what a run does where rows of a new kind have come: report it, or add "
+        "partitions for them before it trains"
+    )
     incomplete: bool = Field(
         description="whether the pool is built without specialists whose training failed"
     )

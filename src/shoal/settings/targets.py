@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from importlib.machinery import ModuleSpec
 
-Kind = Literal["model", "scheduler", "loss", "transform", "encoder", "state"]
+Kind = Literal["model", "scheduler", "loss", "score", "transform", "encoder", "state"]
 """Kinds of objects that have names; ``state`` is a type or function within a fitted encoder."""
 
 OURS = frozenset({"shoal.models.MLP", "shoal.models.ConvNet"})

@@ -7,7 +7,7 @@ sketches (:mod:`shoal.split.sketch`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -70,7 +70,12 @@ class Shard(NamedTuple):
 
 
 def check(
-    shards: Sequence[Shard], columns: Columns, split: Split, folder: Path | None = None
+    shards: Sequence[Shard],
+    columns: Columns,
+    split: Split,
+    folder: Path | None = None,
+    *,
+    by_group: bool = False,
 ) -> CheckResult:
     """Check all rows together.
 
@@ -80,10 +85,12 @@ def check(
         split: How the folds were made.
         folder: Where there is room for some 40 bytes of each row, twice that with ids, until the
             check ends; by default that of temporary files.
+        by_group: Whether rows of a group share a route.
 
     Raises:
-        DataError: An id stands for two contents, a group is in two folds, a fold is empty, or
-            the label is the same in all of the training fold.
+        DataError: An id stands for two contents, a group is in two folds, or in two files though
+            its rows share a route, a fold is empty, or the label is the same in all of the
+            training fold.
     """
     opened = [Facts.open(shard.facts) for shard in shards]
     sample = Sample(columns)
@@ -106,7 +113,7 @@ def check(
         for entries in entries_of["input"] if own else ():
             repeated.add(entries)
         for column in columns.of_kind("group"):
-            _check_groups(entries_of["group"], column, places)
+            _check_groups(entries_of["group"], column, places, by_group=by_group)
     counts = np.sum([each.summary["folds"] for each in opened], axis=0)
     _check_folds(counts, split)
     labels = {label for each in opened for label in each.summary["labels"]}
@@ -253,23 +260,39 @@ def _refuse_contents(duplicates: _Duplicates, identity: str, places: _Places) ->
         )
 
 
-def _check_groups(groups: Iterable[Entries], column: str, places: _Places) -> None:
-    """Refuse a group that is in two folds."""
+def _check_groups(
+    groups: Iterable[Entries], column: str, places: _Places, *, by_group: bool
+) -> None:
+    """Refuse a group that is in two folds, or by group in two files."""
     for entries in groups:
         alike = entries.alike()
-        new = _new(alike)
-        crossing = np.flatnonzero(~new[1:] & (alike.fold[1:] != alike.fold[:-1]))
-        if not len(crossing):
-            continue
-        other = int(crossing[0]) + 1
-        one = int(np.flatnonzero(new[:other])[-1])
-        folds = [FOLDS[alike.fold[each]] for each in (one, other)]
-        where = [places.name(int(alike.first[each])) for each in (one, other)]
-        name = places.value(int(alike.first[one]), column)
-        raise DataError(
-            f"column {column!r}: group {name!r} is in {folds[0]} ({where[0]}) and in {folds[1]} "
-            f"({where[1]}); split by group, or give the column another kind"
-        )
+        if by_group and (found := _differing(alike, alike.content)):
+            one, other = (int(alike.first[each]) for each in found)
+            raise DataError(
+                f"column {column!r}: group {places.value(one, column)!r} is in two files "
+                f"({places.name(one)}; {places.name(other)}), but its rows share a route, which "
+                f"is found in one file; put them together, or set cluster.route_by to null"
+            )
+        alike = alike.take(alike.fold != OUTSIDE)
+        if found := _differing(alike, alike.fold):
+            one, other = found
+            folds = [FOLDS[alike.fold[each]] for each in (one, other)]
+            where = [places.name(int(alike.first[each])) for each in (one, other)]
+            name = places.value(int(alike.first[one]), column)
+            raise DataError(
+                f"column {column!r}: group {name!r} is in {folds[0]} ({where[0]}) and in "
+                f"{folds[1]} ({where[1]}); split by group, or give the column another kind"
+            )
+
+
+def _differing(entries: Entries, values: NDArray[Any]) -> tuple[int, int] | None:
+    """The first of some ordered entries of a hash that has two values, and one of the other."""
+    new = _new(entries)
+    crossing = np.flatnonzero(~new[1:] & (values[1:] != values[:-1]))
+    if not len(crossing):
+        return None
+    other = int(crossing[0]) + 1
+    return int(np.flatnonzero(new[:other])[-1]), other
 
 
 def _check_folds(counts: NDArray[np.int64], split: Split) -> None:

@@ -163,6 +163,8 @@ def split_check(
     columns: Path,
     split: Split,
     out: Path,
+    *,
+    by_group: bool = False,
 ) -> None:
     """Check all rows together.
 
@@ -173,6 +175,7 @@ def split_check(
         columns: The frozen columns.
         split: How the folds were made.
         out: Counts of rows, of folds and of duplicates, JSON.
+        by_group: Whether rows of a group share a route.
     """
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
@@ -182,7 +185,8 @@ def split_check(
     files = zip(by_source.items(), facts, samples, strict=True)
     shards = [Shard(*named, *sketch) for named, *sketch in files]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(out, check(shards, Columns.load(columns), split, out.parent) | made_from())
+    found = check(shards, Columns.load(columns), split, out.parent, by_group=by_group)
+    write_json(out, found | made_from())
 
 
 def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:

@@ -5,7 +5,7 @@ name    hash                                        an entry is of one
 ======  ==========================================  ==========================================
 key     of the row's key                            key, content (label and all) and fold
 input   of the inputs, where keys are those of ids  inputs and fold
-group   of the group, where there are groups        group and fold, rows outside of folds aside
+group   of the group, where there are groups        group, shard (as content) and fold
 ======  ==========================================  ==========================================
 
 They are gathered from the hashes that the split tables hold, block by block, and lie in a file
@@ -24,7 +24,6 @@ import numpy as np
 import pyarrow.compute as pc
 
 from shoal.formats import tables
-from shoal.formats.kinds import OUTSIDE
 from shoal.split.keys import content_hashes, value_hashes
 from shoal.split.sketch import as_numbers, has_inputs_of_its_own
 
@@ -51,7 +50,8 @@ class Entries:
 
     Attributes:
         hash: First and last eight bytes, as numbers in the order of bytes, ``(entries, 2)``.
-        content: First eight bytes of the content's hash; 0 where it does not count.
+        content: First eight bytes of the content's hash, or number of the shard; 0 where neither
+            counts.
         fold: Fold code.
         rows: How many rows there are.
         first: Place of the first of them among all rows, from 0.
@@ -193,7 +193,7 @@ def _fill(
 ) -> None:
     """Add the rows of all shards."""
     more, place = columns.of_kind("group", "time"), 0
-    for path, facts in shards:
+    for number, (path, facts) in enumerate(shards):
         table, start = tables.Table(path), place
         for batch in table.batches(_READ_ROWS, [tables.KEY, tables.SOURCE, tables.FOLD, *more]):
             folds = tables.folds(batch)
@@ -205,8 +205,8 @@ def _fill(
                 found["input"].add(inputs, folds, places)
             for name in columns.of_kind("group"):
                 hashes, there = _group_hashes(batch[name])
-                counted = there & (folds != OUTSIDE)
-                found["group"].add(hashes[counted], folds[counted], places[counted])
+                shard = np.full(int(there.sum()), number, np.uint64)
+                found["group"].add(hashes[there], folds[there], places[there], shard)
             place += len(batch)
         table.close()
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from shoal.embed.embedder import Embedder
     from shoal.partitions.reader import Index
     from shoal.settings.learning import Model, Router
 
@@ -33,6 +34,8 @@ def train_router(
     out: Path,
     ledger_out: Path,
     threads: int,
+    *,
+    by_group: bool = False,
 ) -> None:
     """Fit the router on the second half of the validation rows.
 
@@ -50,6 +53,7 @@ def train_router(
         ledger_out: Its ledger. It also counts the passes of training and validation rows through
             embedder and assigner, which cut the partitions.
         threads: CPU threads; the bits depend on it.
+        by_group: Whether rows of a group share a route.
     """
     from shoal.cluster.assigner import load_assigner
     from shoal.embed.embedder import load_embedder
@@ -66,11 +70,13 @@ def train_router(
     if settings.method == "nearest_atom":
         router = nearest_atom(settings, assigner, trained, _distances(distances, index_path))
     else:
-        rows, chosen = routing_rows(index, settings), chosen_specialists(choices, specialists)
-        embedding, partition = embedder.embed(rows["x"]), rows["partition"]
+        rows = routing_rows(index, settings, embedder, by_group=by_group)
+        chosen = chosen_specialists(choices, specialists)
         paths, shapes = [chosen[partition] for partition in trained], Shapes.load(shapes_path)
         losses = _losses(paths, model, rows, shapes, ledger)
-        router = fit_router(settings, assigner, trained, embedding, partition, losses)
+        router = fit_router(
+            settings, assigner, trained, rows["embedding"], rows["partition"], losses
+        )
     ledger.rows_read = index.rows_read
     fitted_on = index.content["rows"]["train"] + index.content["rows"]["validation"]
     ledger.detail = {
@@ -116,13 +122,18 @@ def chosen_specialists(choices: Sequence[Path], specialists: Sequence[Path]) -> 
     return chosen
 
 
-def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
+def routing_rows(
+    index: Index, settings: Router, embedder: Embedder, *, by_group: bool = False
+) -> dict[str, NDArray[Any]]:
     """Validation rows that no grid point was chosen on, at most ``fit_rows`` of them.
+
+    They have the ``embedding`` by which they are routed.
 
     Holds 30 bytes of every validation row, the rows themselves, and those of one partition.
     """
     import numpy as np
 
+    from shoal.embed.apply import routing_embedding
     from shoal.formats.units import UNIT
 
     numbers = [int(entry["partition"]) for entry in index.partitions]
@@ -133,7 +144,8 @@ def routing_rows(index: Index, settings: Router) -> dict[str, NDArray[Any]]:
         within = np.searchsorted(all_rows["partition"], [number, number + 1])
         places = kept[slice(*np.searchsorted(kept, within))] - within[0]
         if len(places):
-            rows = index.read(number, "validation", ("x", "y", "partition"))
+            rows = index.read(number, "validation", ("x", "y", "key", "partition", UNIT))
+            rows["embedding"] = routing_embedding(embedder, rows, by_group=by_group)
             parts.append({name: values[places] for name, values in rows.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

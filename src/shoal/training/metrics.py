@@ -219,21 +219,6 @@ def _r2(said: Array, y: Array, weights: Array | None) -> float:
     return float(r2_score(y, said[:, 0], sample_weight=weights)) if np.ptp(y) else np.nan
 
 
-def accuracy(probability: Array, y: Array) -> float:
-    """Share of rows whose likeliest class is the label. See :func:`row_correct`."""
-    return score("accuracy", row_correct(probability, y))
-
-
-def log_loss(probability: Array, y: Array) -> float:
-    """Mean of :func:`row_log_loss`, in nats."""
-    return float(row_log_loss(probability, y).mean())
-
-
-def rmse(prediction: Array, y: Array) -> float:
-    """Root of the mean squared error, in the label's units. See :func:`row_squared_error`."""
-    return score("rmse", row_squared_error(prediction, y))
-
-
 def calibration_error(probability: Array, y: Array, bins: int) -> float:
     """Expected calibration error: distance of confidence from accuracy, weighted by rows.
 

@@ -87,13 +87,23 @@ class Plans:
             ]
             for plan in self.all:
                 plan.require_the_bases_model()
-            # Snakemake hands its configuration on to the processes that it starts for jobs.
-            files = ",".join(str(plan.run_file) for plan in self.all)
-            workflow.config_settings.config_args.append(f"{RUNS}={files}")
+            workflow.config_settings.config_args.append(self._runs)
         for plan in self.all:
-            plan.follow(workflow)
+            plan.follow(workflow, self._have_settled)
         self._found: dict[tuple[str, ...], RulesPlan] = {}
         self._early: list[Path] | None = None
+
+    @property
+    def _runs(self) -> str:
+        """Configuration that Snakemake hands on to the processes that it starts for jobs."""
+        return f"{RUNS}={','.join(str(plan.run_file) for plan in self.all)}"
+
+    def _have_settled(self, plan: RulesPlan) -> None:
+        """Have what follows in this run read that the assigner of a variant has grown, or not."""
+        arguments = self._workflow.config_settings.config_args
+        arguments[:] = [self._runs if each.startswith(f"{RUNS}=") else each for each in arguments]
+        if not self._workflow.dryrun:
+            plan.write_records()
 
     @property
     def first(self) -> RulesPlan:

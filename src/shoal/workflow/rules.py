@@ -20,7 +20,7 @@ from shoal.terminal import say
 from shoal.workflow.mode import Mode, mode_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from shoal.formats.documents.index import PlannedIndex
     from shoal.plan.jobs import Job
@@ -33,9 +33,14 @@ if TYPE_CHECKING:
 class RulesPlan(Plan):
     """A plan with Snakemake's workflow, which :meth:`follow` gives it."""
 
-    def follow(self, workflow: Any) -> None:  # noqa: ANN401 - Snakemake's object
-        """Take Snakemake's workflow; it gets its DAG after the Snakefile is read."""
-        self._workflow = workflow
+    def follow(self, workflow: Any, told: Callable[[RulesPlan], None]) -> None:  # noqa: ANN401 - Snakemake's object
+        """Take Snakemake's workflow; it gets its DAG after the Snakefile is read.
+
+        Args:
+            workflow: The workflow.
+            told: Is called when the run has found out whether the assigner grows.
+        """
+        self._workflow, self._told = workflow, told
         self._said = False
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
@@ -148,6 +153,7 @@ class RulesPlan(Plan):
 
         A target rule that asks for nothing would be a job of every run.
         """
+        self.settle()
         jobs = list(self.layout.early_jobs())
         made = self._of_jobs(jobs, mode_of(self._workflow))
         fits = files_of(job for job in jobs if STAGES[job.rule].frozen)
@@ -157,6 +163,7 @@ class RulesPlan(Plan):
     def later_targets(self) -> Files:
         """Files after the index."""
         self._judge_by_files()
+        self.settle()
         mode, jobs = mode_of(self._workflow), self.layout.later_jobs(self.index())
         return self.awaited(self._of_jobs(jobs, mode))
 
@@ -180,6 +187,7 @@ class RulesPlan(Plan):
         """
         if self._index is not None:
             return self._index
+        self.settle()
         found, mode = self.layout.read_index(), mode_of(self._workflow)
         if mode is Mode.LOOKS:
             return self._known(found or placeholders(self.settings))
@@ -197,6 +205,33 @@ class RulesPlan(Plan):
             index_id=self.layout.index_id,
         )
         return self._known(read_made(self.layout.index, PartitionIndex))
+
+    def settle(self) -> None:
+        """Wait for what says whether the assigner grows, where that is not known; plan by that.
+
+        A dry run ends there, and says so; a view shows the assigner as it is.
+        """
+        if not self.growing or mode_of(self._workflow) is Mode.LOOKS:
+            return
+        if self.layout.file("cluster_grow.ledger", grown_id=self.growth).exists():
+            self.look_again()
+            self.__dict__.pop("identities", None)
+            self._pending = None
+            self._told(self)
+            return
+        if self._workflow.dryrun and not self._said:
+            self._said = True
+            say(
+                f"whether rows of a new kind have come is not known: this plan ends there; "
+                f"`{self.command('plan')}` says what follows"
+            )
+        self._judge_by_files()
+        self._workflow.globals["checkpoints"].cluster_grow.get(
+            experiment=self.settings.name,
+            generation=self.layout.generation,
+            cluster_id=self.layout.fits["cluster"],
+            grown_id=self.growth,
+        )
 
     def _has_some_index(self) -> bool:
         """Whether there is an index of the current assigner, of whatever rows."""

@@ -82,6 +82,18 @@ class AgainstConstant(Beats):
     contender: str
 
 
+class AgainstUsual(TypedDict):
+    """Pool and generalist minus a usual model of tables that scores better than the pool.
+
+    ``worse`` names those of the two that are clearly worse.
+    """
+
+    contender: str
+    pool: Difference
+    generalist: Difference
+    worse: list[Literal["pool", "generalist"]]
+
+
 class Worst(TypedDict):
     """The partition in which a contender is worst."""
 
@@ -227,6 +239,7 @@ class Comparisons(TypedDict):
     difference: Difference
     against_constant: NotRequired[AgainstConstant]
     bootstrap: NotRequired[Bootstrap]
+    against_usual: NotRequired[list[AgainstUsual]]
 
 
 class Metrics(Artifact, Comparisons):
@@ -242,6 +255,8 @@ class Metrics(Artifact, Comparisons):
     generalist: Scores
     random_partitions: Scores
     constant: NotRequired[Scores]
+    linear_model: NotRequired[Scores]
+    boosted_trees: NotRequired[Scores]
     control: Control | None
     leaks: NotRequired[Leaks]
     spellings: NotRequired[list[Spellings]]
@@ -260,7 +275,7 @@ class Check(Artifact):
 class Advice(TypedDict):
     """The recommendation of a drift report."""
 
-    action: Literal["keep", "retrain", "refit"]
+    action: Literal["keep", "retrain", "grow", "refit"]
     partitions: list[int]
     reason: str
 

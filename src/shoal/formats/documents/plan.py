@@ -28,6 +28,7 @@ class LayoutRecord(TypedDict):
     slots: NotRequired[list[int]]
     goes_on: NotRequired[bool]
     probed: NotRequired[bool]
+    grown: NotRequired[list[str]]
 
 
 class PlanRecord(TypedDict):
@@ -191,6 +192,12 @@ class Generation(TypedDict):
     generation: int
 
 
+class Growths(TypedDict):
+    """``grown.json``: identities of the growths of an assigner, the first one first."""
+
+    grown: list[str]
+
+
 class PackMember(TypedDict):
     """A slot of a search that a pack trains, see :mod:`shoal.train_specialists.pack_command`."""
 
@@ -225,6 +232,7 @@ class RunSettings(TypedDict):
     sources: dict[str, Any]
     split: dict[str, Any]
     transform: dict[str, Any]
+    cluster: dict[str, Any]
     model: dict[str, Any]
     train_specialists: dict[str, Any]
     intermediates: NotRequired[dict[str, Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from typing_extensions import TypedDict
@@ -74,3 +74,17 @@ class RandomFacts(BaselineFacts):
     bounds: list[tuple[float, float]]
     points: dict[int, Point]
     seed: int
+
+
+class UsualModel(TypedDict):
+    """A usual model of tables: what fitting and one answer took, and what was chosen."""
+
+    train_flops: NonNegativeFloat
+    inference_flops_per_row: NonNegativeFloat
+    chosen: dict[str, float]
+
+
+class UsualFacts(BaselineFacts):
+    """Of the usual models, by name; none where rows are no table."""
+
+    models: dict[Literal["linear_model", "boosted_trees"], UsualModel]

@@ -63,7 +63,7 @@ def _merged(evidence: Evidence) -> tuple[dict[str, Any], dict[int, Any]] | None:
     from shoal.partitions.index import merge_summaries
 
     layout, cluster = evidence.plan.layout, evidence.plan.settings.cluster
-    assigner = layout.file("cluster_fit.assigner")
+    assigner = layout.assigner
     paths = layout.files("assign.summary")
     if any(evidence.is_blamed(path) for path in (assigner, *paths)):
         return None

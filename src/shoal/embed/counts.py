@@ -1,0 +1,101 @@
+"""Counts of tokens, and their principal components; applying them needs numpy alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from shoal.embed.embedder import seen_in
+from shoal.embed.pca import PCAEmbedder, Scatter, check_varying, signed
+from shoal.embed.rows import sample_rows
+from shoal.formats.stored import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from shoal.formats.fitted_state import Tensors
+    from shoal.formats.ledger import Ledger
+    from shoal.settings.discovery import Counts
+
+_COUNTED_ROWS = 1024
+_FIRST, _SECOND, _SHIFT = 2654435761, 2246822519, 16
+"""Odd factors of both tokens of a pair, modulo 2 to the 32, and how many low bits are dropped."""
+_RARE = 0.1
+"""Added to each deviation, so that tokens that hardly occur do not rule distances."""
+
+
+def root_counts(tokens: NDArray[np.int64], buckets: int) -> NDArray[np.float32]:
+    """Square roots of how often each token and each pair of neighbours stands in a row.
+
+    Square roots, since the variance of a count grows with it. They are rounded correctly, so the
+    bits are the same everywhere.
+
+    Args:
+        tokens: Whole numbers ``(rows, places)``, from 1 on; 0 is no token.
+        buckets: Into which tokens fall by their number, and pairs by a hash.
+
+    Returns:
+        float32 ``(rows, 2 buckets)``: tokens, then pairs.
+    """
+    is_token = tokens > 0
+    single = (tokens - 1) % buckets
+    left, right = tokens[:, :-1].astype(np.uint32), tokens[:, 1:].astype(np.uint32)
+    mixed = (left * np.uint32(_FIRST) + right * np.uint32(_SECOND)) >> np.uint32(_SHIFT)
+    pair = buckets + mixed.astype(np.int64) % buckets
+    begin = 2 * buckets * np.arange(len(tokens))[:, np.newaxis]
+    places = [(begin + single)[is_token], (begin + pair)[is_token[:, :-1] & is_token[:, 1:]]]
+    counts = np.bincount(np.concatenate(places), minlength=2 * buckets * len(tokens))
+    return np.sqrt(counts.astype(np.float32)).reshape(len(tokens), 2 * buckets)
+
+
+class CountsEmbedder(PCAEmbedder):
+    """Principal components of standardised :func:`root_counts` of rows of tokens."""
+
+    method = "counts"
+
+    def _embedded(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        out = np.empty((len(x), self.dims), dtype=np.float32)
+        for start in range(0, len(x), _COUNTED_ROWS):
+            some = slice(start, start + _COUNTED_ROWS)
+            out[some] = super()._embedded(
+                root_counts(x[some].astype(np.int64), len(self._mean) // 2)
+            )
+        return out
+
+    @classmethod
+    def from_state(cls, tensors: Tensors, meta: Mapping[str, object]) -> Self:
+        """The embedder that gave this state.
+
+        Raises:
+            CorruptError: It is not such a state, or one that no fit gives.
+        """
+        shape, prefix = seen_in(meta)
+        mean = tensor_of(tensors, "mean", "float64", (None,))
+        components = tensor_of(tensors, "components", "float64", (None, len(mean)))
+        return cls(shape, mean, components, prefix)
+
+
+def fit_counts(
+    settings: Counts, paths: Sequence[Path], x_shape: Sequence[int], ledger: Ledger
+) -> CountsEmbedder:
+    """Principal components of a bounded sample of the training fold's rows.
+
+    Raises:
+        DataError: There are no training rows, or all are equal.
+    """
+    draw = (settings.fit_rows, settings.seed, "token counts")
+    sample = sample_rows(paths, *draw, ledger, settings.prefix)
+    counts = root_counts(sample.astype(np.int64), settings.buckets)
+    directions = Scatter(counts, settings.dims)
+    directions.add(counts)
+    unit = directions.deviations + _RARE
+    components = directions.components(unit)
+    check_varying(components, directions.rows)
+    ledger.rows_seen += directions.rows
+    ledger.flops += directions.flops
+    # Rows are divided by their unit as they are multiplied.
+    return CountsEmbedder(x_shape, directions.mean, signed(components) / unit, settings.prefix)

@@ -1,0 +1,96 @@
+"""Pool and generalist against the usual models of tables, which is said first where these win."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shoal.ask.usual import BOOSTED, LINEAR
+from shoal.evaluate.bootstrap import paired_bootstrap
+from shoal.formats.scores import SCORES
+from shoal.formats.text import number_text, score_decimals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from shoal.evaluate.bootstrap import Difference
+    from shoal.formats.documents import judgement
+    from shoal.formats.documents.judgement import AgainstUsual, Scores
+    from shoal.formats.kinds import Metric
+    from shoal.settings.learning import Evaluate
+
+USUAL = {LINEAR: "a linear model", BOOSTED: "boosted trees"}
+"""The usual models, in words."""
+
+
+def against_usual(
+    metric: Metric,
+    measured: Mapping[str, Scores],
+    per_row: Mapping[str, NDArray[np.float64]],
+    shipped: str,
+    settings: Evaluate,
+    units: NDArray[np.uint64] | None,
+) -> list[AgainstUsual]:
+    """Compare pool and generalist with each usual model that scores better than the pool.
+
+    Args:
+        metric: The score.
+        measured: Scores of each contender.
+        per_row: Values of the metric by row of each contender, ``(rows, …)``.
+        shipped: The contender that is the pool as it is shipped.
+        settings: Resamples and seed of the paired bootstrap.
+        units: Unit of each row; None where each is its own.
+
+    Returns:
+        Of each the differences, pool or generalist minus it; the best first.
+    """
+    sign = SCORES[metric].sign
+    ahead = [n for n in USUAL if n in per_row and sign * _gap(measured, shipped, n) < 0]
+    found: list[AgainstUsual] = []
+    for name in sorted(ahead, key=lambda each: -sign * measured[each]["score"]):
+        pool, generalist = (
+            paired_bootstrap(
+                per_row[own], per_row[name], metric, settings.bootstrap, settings.seed, units=units
+            )
+            for own in (shipped, "generalist")
+        )
+        each: AgainstUsual = {
+            "contender": name,
+            "pool": _document(pool),
+            "generalist": _document(generalist),
+            "worse": [],
+        }
+        each["worse"] += ["pool"] if pool.sign == -sign else []
+        each["worse"] += ["generalist"] if generalist.sign == -sign else []
+        found.append(each)
+    return found
+
+
+def worse_than_usual(
+    metric: Metric, measured: Mapping[str, Scores], shipped: str, found: list[AgainstUsual]
+) -> str:
+    """Sentences on the usual models than which the pool is clearly worse; empty without any."""
+    said = []
+    for each in found:
+        if "pool" not in each["worse"]:
+            continue
+        own = [shipped, *(["generalist"] if "generalist" in each["worse"] else [])]
+        scores = [measured[name]["score"] for name in (*own, each["contender"])]
+        decimals = score_decimals(metric, scores)
+        *worse, usual = (number_text(score, decimals) for score in scores)
+        who, verb = ("Pool and generalist", "are") if len(own) > 1 else ("The pool", "is")
+        said.append(
+            f"{who} {verb} worse than {USUAL[each['contender']]}: {SCORES[metric].title} "
+            f"{' and '.join(worse)} against {usual}. "
+        )
+    return "".join(said)
+
+
+def _document(difference: Difference) -> judgement.Difference:
+    return {"value": difference.value, "low": difference.low, "high": difference.high}
+
+
+def _gap(measured: Mapping[str, Scores], name: str, other: str) -> float:
+    return measured[name]["score"] - measured[other]["score"]
