@@ -21,6 +21,7 @@ wildcard_constraints:
 localrules:
     all,
     partition,
+    choose_variant,
     pool_publish,
     answers,
 

@@ -70,7 +70,11 @@ def gate_record(shares: dict[int, float], **changes: Any) -> dict[str, Any]:
     test = {"share": 1.0, "gain": 0.1, "error": 0.01, "opens": True}
     counts = {"rows": 4, "units": 4, "least_units": 5, "comparisons": [], "test": test}
     by_text = {str(number): share for number, share in shares.items()}
-    content = {"shares": by_text, "softness": None, "validation": {"pool": 1.0}} | counts
+    content = {
+        "shares": by_text,
+        "softness": None,
+        "validation": {"pool": 1.0, "generalist": 1.0},
+    } | counts
     return content | changes
 
 

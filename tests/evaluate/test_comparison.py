@@ -63,6 +63,19 @@ def test_a_pool_that_beats_the_generalist_but_no_constant_does_not_help():
     assert said["sentence"].startswith("No model is better than a constant answer: RMSE is 0.7")
 
 
+def test_the_best_of_a_search_decides_and_the_same_model_is_said_second():
+    """The verdict is about the best generalist; the pool's own comes after, with its interval."""
+    rng = np.random.default_rng(0)
+    pool = rng.random(300)
+    per_row = {"pool_top1": pool, "generalist": pool - 0.1, "same_model": pool + 0.2}
+
+    said = found(per_row, metric="loss")
+
+    assert said["verdict"] == "hurts"
+    assert said["against_same_model"]["value"] < 0
+    assert "Against the same model, unchanged, 0." in said["sentence"]
+
+
 def test_a_loss_without_a_constant_answer_is_compared_with_the_generalists_alone():
     """Lower is better; nothing is said of a constant."""
     rng = np.random.default_rng(0)

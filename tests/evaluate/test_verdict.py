@@ -32,6 +32,15 @@ def test_the_sentence_holds_scores_difference_and_interval():
     )
 
 
+def test_the_sentence_says_of_how_many_the_generalist_is_the_best():
+    """Where a search chose it."""
+    difference = Difference(0.019, 0.006, 0.031)
+
+    _, sentence = verdict("accuracy", difference, 0.861, 0.842, EQUAL, ROWS, generalists=3)
+
+    assert "against 0.842 for the best of 3 generalists at equal training FLOPs" in sentence
+
+
 @pytest.mark.parametrize(
     ("metric", "difference", "word"),
     [

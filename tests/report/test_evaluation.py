@@ -10,9 +10,11 @@ from shoal.report.evaluation import (
     PartitionReport,
     ReportDetails,
     StageCost,
+    not_chosen_page,
     report_page,
 )
 from shoal.report.plots import interval_svg, map_svg
+from shoal.report.words import not_chosen_text
 
 VOID = {"meta", "br", "wbr"}
 EVIL = "<script>alert('x')</script>\"&"
@@ -112,6 +114,46 @@ def test_the_page_says_everything(metrics, details):
         "principal components",
     ):
         assert expected in text
+
+
+def searched(**changes):
+    """A search of two widths: the pool of one, the generalist of the other."""
+    scores = {"pool": 0.9, "generalist": 0.8, "pool_flops": 1e9, "generalist_flops": 2e9}
+    variants = [
+        {"variant": "narrow", "changes": {"model.width": 16}} | scores,
+        {"variant": "wide", "changes": {"model.width": EVIL}} | scores | {"pool": 0.85},
+    ]
+    search = {"rows": 120, "units": 120, "pool": "narrow", "generalist": "wide"}
+    costs = {"pools_flops": 1.5e9, "generalists_flops": 4e9}
+    return search | {"variants": variants} | costs | changes
+
+
+def test_the_page_tells_a_search_and_its_cost(metrics, details):
+    """Validation scores of all variants; the generalist of the same model beside the best."""
+    found = metrics | {"search": searched(), "same_model": metrics["generalist"]}
+
+    text = Reader(report_page(found, details)).text
+
+    assert "chosen among 2 variants on 120 validation rows" in text
+    assert "1.50 GFLOP for all pools and 4.00 GFLOP for all generalists" in text
+    assert "narrow model.width 16 0.9000 0.8000 1.00 GFLOP 2.00 GFLOP" in text
+    assert "Generalist, same model" in text
+    assert "The search" not in Reader(report_page(metrics, details)).text
+
+
+def test_the_page_of_what_was_not_chosen_has_validation_scores_alone():
+    """It names whose pool was, and escapes what users named."""
+    own = {"metric": "accuracy", "verdict": "not chosen", "search": searched()}
+    own["sentence"] = not_chosen_text(own["search"], "wide")
+
+    settings, answers = {"name": "demo", "generation": 1}, "../../answers/report.html"
+
+    page = not_chosen_page(own, "wide", settings, answers)
+
+    assert "the pool of narrow (model.width 16) on 120 validation rows" in Reader(page).text
+    assert "0.9000 against 0.8500 here" in Reader(page).text
+    assert "Its generalist was chosen" in Reader(page).text
+    assert EVIL not in page
 
 
 def test_the_page_tells_leaks_and_that_there_are_none(metrics, details):

@@ -3,10 +3,11 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from shoal.formats.tables import FOLD, KEY, Table
+from shoal.formats.tables import FOLD, KEY
 from tests.workflow.small import nudge_training_rows
 
 GRID = ["cluster.partitions=[2,3]", "seed=[0,1]"]
@@ -38,9 +39,16 @@ def test_variants_are_compared_once_all_of_them_are_published(experiment):
     for _, row in variants.iterrows():
         home = experiment.folder / "results" / "tiny" / "variants" / row["variant"]
         metrics = json.loads((home / "metrics.json").read_text())
-        assert row["test"] == metrics["pool_top1"]["score"]
-        assert row["low"] <= row["test"] <= row["high"]
+        if row["pool_chosen"]:
+            assert row["test"] == metrics["pool_top1"]["score"]
+            assert row["low"] <= row["test"] <= row["high"]
+        else:
+            assert (metrics["verdict"], np.isnan(row["test"])) == ("not chosen", True)
         assert "../../answers/report.html" in (home / "report.html").read_text()
+    assert variants["pool_chosen"].sum() == 2  # one of each seed
+    questions = pd.read_parquet(told(experiment, "questions.parquet"))
+    assert sorted(questions["seed"]) == ["0", "1"]
+    assert set(questions["pool"]) == set(variants["variant"][variants["pool_chosen"]])
     replicates = pd.read_parquet(told(experiment, "replicates.parquet"))
     assert list(replicates["n"]) == [2, 2]
     variation = pd.read_parquet(told(experiment, "variation.parquet"))
@@ -96,11 +104,7 @@ def test_labels_of_test_rows_choose_nothing(copied):
     before = {p for kind in kept for p in (copied.generation / kind).rglob("*") if p.is_file()}
     winners = pd.read_parquet(told(copied, "winners.parquet"))
     score = copied.metrics()["pool_top1"]["score"]
-    for path in copied.generation.glob("split/*/rows/*/*.parquet"):
-        table = Table(path)
-        test = {key for key, fold in zip(*_keys_and_folds(path), strict=True) if fold == 2}
-        table.close()
-        _turn_labels(copied, path, test)
+    turn_test_labels(copied)
 
     ran = set(copied.run())
 
@@ -110,6 +114,13 @@ def test_labels_of_test_rows_choose_nothing(copied):
     assert after == before
     pd.testing.assert_frame_equal(pd.read_parquet(told(copied, "winners.parquet")), winners)
     assert copied.metrics()["pool_top1"]["score"] != pytest.approx(score)
+
+
+def turn_test_labels(experiment):
+    """Give every row of the test fold the other label."""
+    for path in experiment.generation.glob("split/*/rows/*/*.parquet"):
+        test = {key for key, fold in zip(*_keys_and_folds(path), strict=True) if fold == 2}
+        _turn_labels(experiment, path, test)
 
 
 def _keys_and_folds(path):

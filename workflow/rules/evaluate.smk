@@ -49,6 +49,25 @@ rule evaluate_random:
         "shoal evaluate-random --settings {params.settings:q} --threads {params.threads} &> {log:q}"
 
 
+rule choose_variant:
+    """Choose pool and generalist among variants of one question, on validation rows."""
+    input:
+        gates=plans.gates,
+    output:
+        choice="results/{experiment}/{generation}/chosen/{chosen_id}.json",
+    log:
+        "logs/{experiment}/{generation}/choose_variant/{chosen_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/choose_variant/{chosen_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    params:
+        settings=plans.rival_files,
+    shell:
+        "shoal choose-variant --settings {params.settings:q}"
+        " --chosen-id {wildcards.chosen_id} &> {log:q}"
+
+
 rule evaluate:
     """Score pool and baselines on the test fold, each row once; write verdict and report."""
     input:

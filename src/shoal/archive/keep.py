@@ -21,7 +21,7 @@ from shoal.archive.recipes import recipe_of
 from shoal.archive.storage import settle
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
-from shoal.formats.documents.judgement import Metrics
+from shoal.formats.documents.judgement import Judged, scored
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.plan import KeptModel, KeptRelease, PlanRecord
 from shoal.formats.fitted_state import load_state
@@ -98,28 +98,29 @@ def keep(plan: PlanRecord, metrics: Path, home: Path) -> None:
         base = listed[0]["id"] if listed and listed[0]["kind"] == "base" else None
         listed += _save(store, part, plan, before, base)
     listed += _stored(store, [file for file in files if not file.path.exists()])
-    keep_release(home, _release(plan, layout, read_made(metrics, Metrics), listed))
+    keep_release(home, _release(plan, layout, metrics, listed))
     _settle(plan["settings"], home, [each["id"] for each in listed])
 
 
 def _release(
     plan: PlanRecord,
     layout: Layout,
-    measured: Metrics,
+    metrics: Path,
     listed: Sequence[KeptModel],
 ) -> dict[str, object]:
     """The record of a release: its models, its scores, and how its models were trained."""
-    settings = plan["settings"]
+    settings, judged, measured = plan["settings"], read_made(metrics, Judged), scored(metrics)
+    score = {}
+    if measured is not None:
+        shipped = measured[measured["shipped"]]["score"]
+        score = {"pool": shipped, "generalist": measured["generalist"]["score"]}
     return {
         "release": plan["release"],
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "generation": layout.generation,
-        "metric": measured["metric"],
-        "score": {
-            "pool": measured[measured["shipped"]]["score"],
-            "generalist": measured["generalist"]["score"],
-        },
-        "verdict": measured["verdict"],
+        "metric": judged["metric"],
+        "score": score,
+        "verdict": judged["verdict"],
         "model": settings["model"],
         "training": settings["train_specialists"],
         "index": str(layout.index.relative_to(layout.root)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shoal.archive.keep import keep
 from shoal.evaluate.verdict import refuse_leak
-from shoal.formats.documents.judgement import DriftReport, Metrics
+from shoal.formats.documents.judgement import DriftReport, Judged
 from shoal.formats.documents.manifest import PoolManifest
 from shoal.formats.documents.plan import RunRecord, Winner
 from shoal.formats.files import replacing
@@ -50,7 +50,7 @@ def pool_publish(
     """
     record = read_made(run_path, RunRecord)
     content = record["plan"]
-    refuse_leak(read_made(metrics, Metrics), report)
+    refuse_leak(read_made(metrics, Judged), report)
     keep(content, metrics, home)
     history = History(home, Path(content["layout"]["root"]))
     history.withdraw()

@@ -37,8 +37,9 @@ def log_text(archive: Archive) -> Text:
         text.append(f"  {time}, {release['generation']}\n")
         text.append(f"   {len(release['models'])} models (+{len(new)} -{gone}), new: {_new(new)}\n")
         score = release["score"]
-        text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
-        text.append(f"{release['verdict']}\n")
+        if score:
+            text.append(f"   {metric} {score['pool']:.4g}, generalist {score['generalist']:.4g}: ")
+        text.append(f"{'' if score else '   '}{release['verdict']}\n")
     for model, facts in archive.imported.items():
         text.append(f"{model}", "bold")
         text.append(f"  {facts['time']}, imported from {facts['file']}\n")

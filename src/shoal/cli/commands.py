@@ -56,14 +56,17 @@ def predict(
 @app.command()
 def verdict(experiment: ExperimentArgument) -> None:
     """Print an experiment's verdict, where its pool lies, and whether new rows have drifted."""
-    from shoal.formats.documents.judgement import DriftReport, Metrics
+    from shoal.formats.documents.judgement import DriftReport, Judged, scored
     from shoal.formats.json_file import read_made
     from shoal.pool.manifest import pool_digest
     from shoal.report.terminal import drift_table, verdict_table
 
     results = experiment.results
-    metrics = read_made(results / "metrics.json", Metrics)
-    show(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
+    metrics = scored(results / "metrics.json")
+    if metrics is None:
+        typer.echo(read_made(results / "metrics.json", Judged)["sentence"])
+    else:
+        show(verdict_table(metrics, results / "pool", pool_digest(results / "pool")))
     drift = read_made(results / "drift.json", DriftReport)
     if drift["overall"]["arrived"]:
         show(drift_table(drift))

@@ -87,11 +87,11 @@ class Experiment:
             SettingsError: See :meth:`variants`.
             SourceError: There are no source files.
         """
-        from shoal.plan.plan import Plan
+        from shoal.plan.plan import Plan, planned
 
         name, changes = self._in_project(overrides)
-        found = self.variants(overrides)
-        return [Plan(Path(name).stem, changes, CONFIG, variant) for variant in found]
+        with _config_with(name) as config:
+            return planned(Plan, Path(name).stem, changes, config)[0]
 
     def plan(self, overrides: list[str]) -> Plan:
         """Its plan if it has one variant, or that of the variant that is chosen.
@@ -100,10 +100,11 @@ class Experiment:
             SettingsError: There are several, or see :meth:`variants`.
             SourceError: There are no source files.
         """
-        from shoal.plan.plan import Plan
+        from shoal.plan.variants import refuse_several
 
-        name, changes = self._in_project(overrides)
-        return Plan(name, changes, CONFIG)
+        found = self.plans(overrides)
+        refuse_several(found[0].experiment, len(found))
+        return found[0]
 
     def _in_project(self, overrides: list[str]) -> tuple[str, list[str]]:
         """Name of the file with its settings, and all that is changed of it.

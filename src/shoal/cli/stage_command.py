@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
+    from shoal.evaluate.choose import Rival
     from shoal.formats.documents.index import PartitionIndex
     from shoal.formats.documents.plan import FailedSpecialist, PackMember
     from shoal.plan.stages import Stage
@@ -72,7 +73,7 @@ def stage_parser(stage: Stage, *, describes: bool = True) -> argparse.ArgumentPa
         epilog=epilog,
         allow_abbrev=False,
     )
-    many = stage.place == "experiment"
+    many = stage.per == "variants"
     file = "settings file of the run, results/NAME/settings/HASH.json"
     each = f"{file}, one per variant" if many else file
     parser.add_argument(
@@ -189,7 +190,9 @@ class StageJob:
         command = getattr(_module(self.stage, probed=self.run.layout.probed), self.stage.name)
         arguments = {name: self.argument(name) for name in inspect.signature(command).parameters}
         files = [path for path, _ in self.sources]
-        files += recorded_inputs(self.run.layout, self.stage, self.options, self.index)
+        for run in map(RunFile, self.runs) if self.stage.per == "variants" else [self.run]:
+            index = self.index if run is self.run else run.layout.read_index()
+            files += recorded_inputs(run.layout, self.stage, self.options, index)
         code = self.run.record["fit_codes"][self.stage.identity] if self.stage.frozen else None
         with recording(files, code):
             command(**arguments)
@@ -264,6 +267,34 @@ def _slots(job: StageJob) -> list[str]:
     return search.names_compared(job.options["step"])
 
 
+def _rivals(job: StageJob) -> list[Rival]:
+    from shoal.evaluate.choose import Rival
+
+    found = []
+    for run in map(RunFile, job.runs):
+        layout, index = run.layout, run.layout.read_index()
+        files = inputs(layout, STAGES["evaluate"], {}, index)
+        paths = {name: each for name, each in files.items() if isinstance(each, Path)}
+        lists = {name: each for name, each in files.items() if isinstance(each, list)}
+        found.append(
+            Rival(
+                variant=Path(layout.home).name,
+                changes=run.record["plan"]["changes"],
+                gate=paths["gate"],
+                ledgers=lists["ledgers"],
+                generalist=paths["generalist_ledger"],
+                files={
+                    "model": paths["generalist"],
+                    "ledger": paths["generalist_ledger"],
+                    "encoder": layout.file("encode_fit.encoder"),
+                    "shapes": layout.file("encode_fit.shapes"),
+                },
+                asked=lists["asked"],
+            )
+        )
+    return found
+
+
 def _answers(job: StageJob) -> Path | None:
     from shoal.plan.answers import link_to_answers
 
@@ -280,6 +311,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "points": lambda job: job.run.points,
     "steps": lambda job: job.run.steps,
     "recover": _recover,
+    "rivals": _rivals,
     "members": _members,
     "left": _left,
     "slots": _slots,

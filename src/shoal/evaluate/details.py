@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.judge import Paths, TestRows
+    from shoal.evaluate.other_variant import OtherGeneralist
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.partitions.reader import Index
@@ -42,6 +43,7 @@ def report_details(
     tested: TestRows,
     per_row: Mapping[str, NDArray[np.float64]],
     metric: Metric,
+    other: OtherGeneralist | None = None,
 ) -> ReportDetails:
     """Everything the page needs, gathered from the run's small files."""
     ledgers = [read_made(path, LedgerRecord) for path in paths.pool_ledgers]
@@ -58,7 +60,7 @@ def report_details(
         dropped=dropped,
         added=added,
         stages=_stages(ledgers),
-        trained_on=_trained_on(paths, index),
+        trained_on=_trained_on(paths, index, other),
         settings=content,
         lineage=_lineage(pool, index),
         candidates=_candidates(pool),
@@ -176,13 +178,16 @@ def _stages(ledgers: Sequence[LedgerRecord]) -> list[StageCost]:
     return costs
 
 
-def _trained_on(paths: Paths, index: Index) -> dict[str, str]:
+def _trained_on(paths: Paths, index: Index, other: OtherGeneralist | None) -> dict[str, str]:
     """Whether each baseline has seen the current training rows, in words."""
     from shoal.formats.fitted_state import opened_state
 
     current = index.content["root"]["train"]
     said = {}
-    for name, path in (("generalist", paths.generalist), ("random_partitions", paths.random)):
+    own = "generalist"
+    if other is not None:
+        said["generalist"], own = f"the training rows, by variant {other.variant}", "same_model"
+    for name, path in ((own, paths.generalist), ("random_partitions", paths.random)):
         with opened_state(path, BaselineFacts) as state:
             rows = state.meta["rows"]["train"]
             same = state.meta["trained_on"]["train"] == current

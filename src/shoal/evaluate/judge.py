@@ -10,20 +10,30 @@ import numpy as np
 from shoal.ask.answers import Answers
 from shoal.cluster.assigner import partition_values
 from shoal.evaluate.against_usual import USUAL
+from shoal.evaluate.other_variant import other_generalist
 from shoal.evaluate.own_scores import own_scores
 from shoal.evaluate.verdict import compared, control, control_verdict
-from shoal.formats.documents.judgement import Check, GateRecord
+from shoal.formats.documents.judgement import (
+    NOT_CHOSEN,
+    Check,
+    GateRecord,
+    Search,
+    VariantChoice,
+)
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.weights import UsualFacts
 from shoal.formats.files import replacing
 from shoal.formats.fitted_state import opened_state
+from shoal.formats.hashing import KEY_BYTES
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.ledger import most_flops, training_flops
 from shoal.formats.provenance import made_from
 from shoal.formats.scores import SCORES
+from shoal.formats.tables import key_array
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
+from shoal.report.words import not_chosen_text
 from shoal.split.folds import unit_kind
 from shoal.train_specialists.experts import BASE, GENERALIST
 from shoal.training.metrics import measure
@@ -35,7 +45,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.formats.documents.judgement import GateSummary, Lack, Metrics, PoolScores, Rejection
+    from shoal.evaluate.other_variant import OtherGeneralist
+    from shoal.formats.documents.judgement import (
+        GateSummary,
+        Judged,
+        Lack,
+        Metrics,
+        PoolScores,
+        Rejection,
+    )
     from shoal.formats.documents.ledger import Flops
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
@@ -64,6 +82,7 @@ class Paths:
     predictions_out: Path
     cluster: Path | None
     answers: Path | None
+    choice: Path | None
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,8 @@ def evaluate(
     random: Path,
     random_ledger: Path,
     usual: Path,
+    chosen: Sequence[Path],
+    home: Path,
     metrics_out: Path,
     report_out: Path,
     predictions_out: Path,
@@ -116,6 +137,9 @@ def evaluate(
     answers: Path | None = None,
 ) -> None:
     """Score pool, generalist, random partitions and constant; write all of evaluate's files.
+
+    Where a choice was made among variants, the chosen pool alone is scored, against the chosen
+    generalist, which may be another variant's. The files of the others have no test score.
 
     Args:
         settings: The choices.
@@ -133,6 +157,8 @@ def evaluate(
         random: The specialists of random partitions, for the same.
         random_ledger: What they cost.
         usual: The usual models of tables, for what they cost.
+        chosen: The choice among variants, if there is one.
+        home: The folder of what is published of the variant.
         metrics_out: Every number, JSON.
         report_out: The page.
         predictions_out: What each contender says of each row.
@@ -161,11 +187,61 @@ def evaluate(
         predictions_out=predictions_out,
         cluster=cluster,
         answers=answers,
+        choice=chosen[0] if chosen else None,
     )
-    _judge(settings, resolved, paths)
+    choice = None if paths.choice is None else read_made(paths.choice, VariantChoice)
+    if choice is None or choice["pool"] == home.name:
+        _judge(settings, resolved, paths, choice)
+    else:
+        _not_chosen(settings, resolved, paths, choice, home.name)
 
 
-def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
+def _not_chosen(
+    settings: Evaluate, content: RunSettings, paths: Paths, choice: VariantChoice, own: str
+) -> None:
+    """Say that the pool was not chosen; no row of the test fold is looked at."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    from shoal.formats.shapes import Shapes
+    from shoal.report.evaluation import not_chosen_page
+
+    shapes = Shapes.load(paths.pool.parent / "shapes.json")
+    metric = _metric(settings, shapes.task)
+    search = _search(choice)
+    metrics: Judged = {
+        "metric": metric,
+        "verdict": NOT_CHOSEN,
+        "sentence": not_chosen_text(search, own),
+        "search": search,
+    }
+    page = not_chosen_page(metrics, own, content, str(paths.answers or ""))
+    with replacing(paths.report_out) as aside:
+        aside.write_text(page)
+    with replacing(paths.predictions_out) as aside:
+        pyarrow.parquet.write_table(
+            pa.table({"key": key_array(np.empty((0, KEY_BYTES), np.uint8))}), aside
+        )
+    write_json(paths.metrics_out, {**metrics, **made_from()})
+
+
+def _metric(settings: Evaluate, task: str) -> Metric:
+    decides = settings.metric
+    return rules(task).metric if decides == "auto" else decides
+
+
+def _search(choice: VariantChoice) -> Search:
+    """The choice without the files that it was made from and that follow from it."""
+    return cast("Search", {n: each for n, each in choice.items() if n in Search.__annotations__})
+
+
+def _judge(
+    settings: Evaluate,
+    content: RunSettings,
+    paths: Paths,
+    choice: VariantChoice | None,
+) -> None:
+    """Score the contenders; the generalist is the chosen one, where a choice was made."""
     from shoal.evaluate.details import report_details
     from shoal.formats.shapes import Shapes
     from shoal.report.evaluation import report_page
@@ -180,13 +256,20 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
     index = Index(paths.index)
     said = Answers(paths.asked, index, "test", pool.experts.answer)
     tested = _tested(pool, said)
-    decides = settings.metric
-    metric = rules(pool.shapes.task).metric if decides == "auto" else decides
+    other = None
+    if choice is not None and paths.choice is not None and choice["generalist"] != choice["pool"]:
+        other = other_generalist(paths.choice, choice, pool, index, said)
+        tested.answers["same_model"] = tested.answers["generalist"]
+        tested.answers["generalist"] = other.answer
+    metric = _metric(settings, pool.shapes.task)
     made_by = unit_kind(pool.columns, content["split"]["method"])
-    scores, per_row = _scores(settings, metric, tested, pool, paths)
+    scores, per_row = _scores(settings, metric, tested, pool, paths, other)
     units = tested.rows.get(UNIT)
     shipped = tested.shipped
-    comparisons, interval = compared(settings, metric, scores, per_row, shipped, units, made_by)
+    count = 1 if choice is None else len(choice["variants"])
+    comparisons, interval = compared(
+        settings, metric, scores, per_row, shipped, units, made_by, count
+    )
     found = None
     if content["sources"]["shuffle_labels"]:
         keys = tested.rows["key"]
@@ -223,8 +306,13 @@ def _judge(settings: Evaluate, content: RunSettings, paths: Paths) -> None:
         if name in scores:
             metrics[name] = scores[name]  # type: ignore[literal-required]
     metrics["against_usual"] = comparisons["against_usual"]
+    if choice is not None:
+        metrics["search"] = _search(choice)
+    if "against_same_model" in comparisons:
+        metrics["against_same_model"] = comparisons["against_same_model"]
+        metrics["same_model"] = scores["same_model"]
     _write_predictions(paths.predictions_out, tested, pool)
-    details = report_details(settings, content, paths, pool, index, tested, per_row, metric)
+    details = report_details(settings, content, paths, pool, index, tested, per_row, metric, other)
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
     write_json(paths.metrics_out, {**metrics, **made_from()})
@@ -278,13 +366,18 @@ def _tested(pool: Pool, said: Answers) -> TestRows:
 
 
 def _scores(
-    settings: Evaluate, metric: Metric, tested: TestRows, pool: Pool, paths: Paths
+    settings: Evaluate,
+    metric: Metric,
+    tested: TestRows,
+    pool: Pool,
+    paths: Paths,
+    other: OtherGeneralist | None,
 ) -> tuple[dict[str, PoolScores], dict[str, NDArray[np.float64]]]:
     """Scores and FLOPs of each contender, and its values of the metric by row."""
     partition, units = tested.rows["partition"], tested.rows.get(UNIT)
     scores: dict[str, PoolScores] = {}
     per_row = {}
-    costs = _costs(pool, paths, tested)
+    costs = _costs(pool, paths, tested, other)
     for name, answer in tested.answers.items():
         numbers, per_row[name] = measure(
             metric, answer, tested.y, partition, settings.calibration_bins, units
@@ -298,7 +391,9 @@ def _scores(
     return scores, per_row
 
 
-def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float, float, float]]:
+def _costs(
+    pool: Pool, paths: Paths, tested: TestRows, other: OtherGeneralist | None
+) -> dict[str, tuple[float, float, float]]:
     """FLOPs of each contender: for training, for that at most, and for predicting one row.
 
     The last is the mean of test rows.
@@ -311,6 +406,7 @@ def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float,
     generalist, random = (
         read_made(path, LedgerRecord) for path in (paths.generalist_ledger, paths.random_ledger)
     )
+    best, best_row = (generalist, one_row) if other is None else (other.ledger, other.flops)
 
     def training(summed: Callable[[Sequence[Flops]], float]) -> dict[str, float]:
         gate, base = (
@@ -323,7 +419,8 @@ def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float,
             "pool_top1": shipped,
             "pool_top2": shipped,
             "ungated": whole - gate,
-            "generalist": summed([generalist]),
+            "generalist": summed([best]),
+            "same_model": summed([generalist]),
             "random_partitions": summed([random]),
             "constant": 0.0,
         }
@@ -333,7 +430,8 @@ def _costs(pool: Pool, paths: Paths, tested: TestRows) -> dict[str, tuple[float,
         for name in ("pool_top1", "pool_top2", "ungated")
     }
     inference |= {
-        "generalist": one_row,
+        "generalist": best_row,
+        "same_model": one_row,
         "random_partitions": one_row,
         "constant": 0.0,
     }
@@ -364,8 +462,6 @@ def _write_predictions(path: Path, tested: TestRows, pool: Pool) -> None:
     """Write one row per test row: key, label, partition, specialist, each contender's answer."""
     import pyarrow as pa
     import pyarrow.parquet
-
-    from shoal.formats.tables import key_array
 
     table: dict[str, object] = {
         "key": key_array(tested.rows["key"]),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Comparisons,
         Control,
         Ends,
-        Metrics,
+        Judged,
         Scores,
         TestUnits,
     )
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Verdict = Literal["helps", "hurts", "no difference", "undecided", "no better than constant"]
 
 CONSTANT = "constant"
+SAME_MODEL = "same_model"
 NO_BETTER: Literal["no better than constant"] = "no better than constant"
 """The verdict where no contender beats the constant answer."""
 LEAK = "leak"
@@ -60,6 +61,7 @@ _SPOKEN = {
     "pool": "the pool",
     "pool_top1": "the pool with one specialist per row",
     "generalist": "the generalist",
+    "same_model": "the generalist of the pool's own model",
     "pool_top2": "the pool with two specialists per row",
     "ungated": "the ungated pool",
     "random_partitions": "specialists on random partitions",
@@ -74,6 +76,7 @@ def compared(
     shipped: str,
     units: NDArray[np.uint64] | None,
     made_by: str | None,
+    generalists: int = 1,
 ) -> tuple[Comparisons, Ends]:
     """Compare contenders on the test rows.
 
@@ -86,6 +89,8 @@ def compared(
         shipped: The contender that is the pool as it is shipped.
         units: Unit of each row; None where each is its own.
         made_by: What makes units, see :func:`shoal.split.units.kind`.
+        generalists: How many there were, of which the generalist is the best on validation rows.
+            Where it is not that of the pool's own model, this is ``same_model``.
 
     Returns:
         Part of ``metrics.json``, and the interval of the pool's score.
@@ -115,7 +120,12 @@ def compared(
         counted,
         no_better,
         (most[0], most[1]),
+        generalists,
     )
+    same = None
+    if SAME_MODEL in per_row:
+        same = paired_bootstrap(a, per_row[SAME_MODEL], metric, resamples, seed, units=units)
+        sentence += f" {_same_model_text(metric, same, measured)}"
     if best is not None and not no_better:
         sentence = _worse_text(metric, measured, per_row, shipped, settings, units) + sentence
     sentence = worse_than_usual(metric, measured, shipped, ahead) + sentence
@@ -130,6 +140,8 @@ def compared(
     }
     if best is not None:
         found["against_constant"] = best
+    if same is not None:
+        found["against_same_model"] = _document(same)
     return found, {"low": alone.low, "high": alone.high}
 
 
@@ -142,6 +154,7 @@ def verdict(
     units: TestUnits,
     no_better: str = "",
     most_flops: tuple[float, float] | None = None,
+    generalists: int = 1,
 ) -> tuple[Verdict, str]:
     """Decide whether splitting helps, and say so with numbers.
 
@@ -157,6 +170,7 @@ def verdict(
         no_better: Sentence of :func:`no_better_text`, where no contender beats the constant
             answer.
         most_flops: FLOPs that training each might have taken, where trainings stop early.
+        generalists: Of how many the generalist is the best.
 
     Returns:
         ``no better than constant`` where that is so; ``undecided`` where there are too few units
@@ -170,9 +184,8 @@ def verdict(
     if low is not None and high is not None and not low <= high:
         raise ValueError(f"not an interval: {low} to {high}")
     decimals = score_decimals(metric, [pool, generalist], difference.ends)
-    change = number_text(difference.value, decimals, sign=True)
-    around = " to ".join(number_text(end, decimals, sign=True) for end in difference.ends)
-    interval = f"95 % interval {around}" if around else "no interval"
+    change, interval = _difference_texts(difference, decimals)
+    rival = "the generalist" if generalists == 1 else f"the best of {generalists} generalists"
     held = units_text(units["test"], units["kind"])
     over = f" over {held}" if units["kind"] else ""
     direction = "" if SCORES[metric].sign > 0 else "; lower is better"
@@ -180,7 +193,7 @@ def verdict(
     compute, spent = _compute_texts(train_flops, most_flops or train_flops)
     numbers = (
         f"{number_text(pool, decimals)} for the pool against {number_text(generalist, decimals)} "
-        f"for the generalist at {compute} (difference {change}, {interval}{over}{direction})."
+        f"for {rival} at {compute} (difference {change}, {interval}{over}{direction})."
         f"{spent}"
     )
     if no_better:
@@ -194,6 +207,22 @@ def verdict(
     if difference.sign:
         word = "helps" if difference.is_better(metric) else "hurts"
     return word, f"{_OPENINGS[word]}: {name} {numbers}"
+
+
+def _difference_texts(difference: Difference, decimals: int) -> tuple[str, str]:
+    """A difference, and its interval, in words."""
+    around = " to ".join(number_text(end, decimals, sign=True) for end in difference.ends)
+    change = number_text(difference.value, decimals, sign=True)
+    return change, f"95 % interval {around}" if around else "no interval"
+
+
+def _same_model_text(metric: Metric, same: Difference, measured: Mapping[str, Scores]) -> str:
+    """Compare the pool with the generalist of its own model."""
+    score = measured[SAME_MODEL]["score"]
+    decimals = score_decimals(metric, [score], same.ends)
+    change, interval = _difference_texts(same, decimals)
+    own = number_text(score, decimals)
+    return f"Against the same model, unchanged, {own}: difference {change}, {interval}."
 
 
 def _compute_texts(spent: tuple[float, float], most: tuple[float, float]) -> tuple[str, str]:
@@ -354,7 +383,7 @@ def control_verdict(metric: Metric, found: Control) -> tuple[str, str]:
     )
 
 
-def refuse_leak(metrics: Metrics, report: Path) -> None:
+def refuse_leak(metrics: Judged, report: Path) -> None:
     """Stop what comes after evaluate where shuffled labels were learnt.
 
     Raises:

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.choice import Point
     from shoal.gate.routing import Compared
     from shoal.gate.shares import Decision, Gains
+    from shoal.search.steps import Steps
     from shoal.settings.learning import Gate, Model, Router
 
     Ask = Callable[[int, NDArray[Any], NDArray[Any]], NDArray[np.float32]]
@@ -37,13 +39,15 @@ def gate(
     asked: Sequence[Path],
     choices: Sequence[Path],
     specialists: Sequence[Path],
+    points: Mapping[str, Point],
+    steps: Steps,
     out: Path,
     threads: int,
 ) -> None:
     """Decide how much of a row's answer is the generalist's, on validation rows.
 
-    Where grid points were chosen on half of these rows, the other half is compared; if it is empty
-    no specialist serves.
+    Where grid points were chosen on half of these rows, or trainings stopped by it, the other half
+    is compared; if it is empty no specialist serves.
 
     Args:
         settings: The gate.
@@ -56,6 +60,8 @@ def gate(
         choices: What ``train-choose`` wrote, for each partition that has a specialist.
         specialists: Weights of every specialist; the chosen ones are read if they have to be asked
             about rows that they were not asked about yet.
+        points: Grid points that are known before anything has run.
+        steps: The steps of each search.
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
             scores of the rows (``validation``: accuracy, or minus the squared error of standardised
@@ -81,7 +87,8 @@ def gate(
     ledger, confidence = Ledger("gate"), settings.confidence
     shapes, index = Shapes.load(shapes_path), Index(index_path)
     answers = Answers(asked, index, "validation", _specialists(model, shapes, choices, specialists))
-    compared = (1,) if _chosen_by_validation(choices) else (0, 1)
+    decides = steps.tried(len(points)) > 1 or index.content.get("stops_early", False)
+    compared = (1,) if decides else (0, 1)
     places = routing_places(answers.rows, routing, index_path, compared)
     rows = {name: values[places] for name, values in answers.rows.items()}
     units = numbered(rows.get(UNIT), len(places))[0].astype(np.uint64)
@@ -151,14 +158,6 @@ def decided(
         -gains.values[rest, -1], compared.units[rest], compared.confidence
     )
     return shares | {BASE: 0.0 if is_held else 1.0}, decision
-
-
-def _chosen_by_validation(choices: Sequence[Path]) -> bool:
-    """Whether the first half of validation has chosen among grid points."""
-    from shoal.formats.documents.choice import Choice
-    from shoal.formats.json_file import read_made
-
-    return any(len(read_made(path, Choice)["points"]) > 1 for path in choices)
 
 
 def _specialists(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from shoal.formats.documents.judgement import GateRecord, Metrics
+from shoal.formats.documents.judgement import NOT_CHOSEN, GateRecord, Judged, scored
 from shoal.formats.json_file import read_made
 from shoal.formats.text import value_text
 from shoal.operate.estimate import Cost, Estimate
@@ -27,15 +27,25 @@ if TYPE_CHECKING:
 class Scores(TypedDict):
     """Scores of a variant that is published.
 
-    ``validation`` is the pool's mean score on the validation rows that choose nothing else, as in
-    ``gate.json``; ``pool`` and ``generalist`` are scores on the test rows.
+    ``validation`` and ``generalist_validation`` are mean scores of its pool and its generalist on
+    the validation rows that choose nothing else, as in ``gate.json``. ``pool`` and ``generalist``
+    are scores on the test rows, of its pool and of the chosen generalist; null where its pool was
+    not chosen.
     """
 
     validation: float
+    generalist_validation: float
     metric: str
-    pool: float
-    generalist: float
+    pool: float | None
+    generalist: float | None
     verdict: str
+
+
+class Chosen(TypedDict):
+    """Variants whose pool and whose generalist answer for the same unseen rows."""
+
+    pool: str
+    generalist: str
 
 
 class VariantRow(TypedDict):
@@ -71,8 +81,8 @@ class Variants(TypedDict):
     """The document that ``shoal variants --json`` prints.
 
     ``steps`` lists how many slots each step of a partition's search trains. ``among`` counts all
-    variants, of which a sample may be listed. ``varies`` has values by setting; ``best`` is the
-    variant with the highest validation score.
+    variants, of which a sample may be listed. ``varies`` has values by setting; ``chosen`` has an
+    entry for each seed and split that is published.
     """
 
     experiment: str
@@ -83,7 +93,7 @@ class Variants(TypedDict):
     among: int
     varies: dict[str, list[Any]]
     variants: list[VariantRow]
-    best: str | None
+    chosen: list[Chosen]
     answers: AnswersPage
     total: Total
 
@@ -116,7 +126,6 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
                 "scores": _scores(plan, plan.layout.file("gate.gate", index)),
             }
         )
-    scored = {each["id"]: each["scores"]["validation"] for each in listed if each["scores"]}
     varies: dict[str, list[Any]] = {}
     for name, value in (pair for each in listed for pair in each["changes"].items()):
         values = varies.setdefault(name, [])
@@ -137,7 +146,7 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
         "among": plans[0].variant.among,
         "varies": varies,
         "variants": listed,
-        "best": max(scored, key=lambda name: scored[name]) if scored else None,
+        "chosen": [chosen for plan in plans for chosen in _chosen(plan)],
         "answers": {
             "page": str(page) if page and page.exists() else None,
             "current": not any(job.missing for job in compare),
@@ -148,16 +157,37 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
 
 def _scores(plan: Plan, gate: Path) -> Scores | None:
     """Scores of what is published, if that is what the plan says."""
+    judged = _judged(plan)
+    if judged is None:
+        return None
+    metrics, validation = scored(_metrics(plan)), read_made(gate, GateRecord)["validation"]
+    return {
+        "validation": validation["pool"],
+        "generalist_validation": validation["generalist"],
+        "metric": judged["metric"],
+        "pool": metrics[metrics["shipped"]]["score"] if metrics else None,
+        "generalist": metrics["generalist"]["score"] if metrics else None,
+        "verdict": judged["verdict"],
+    }
+
+
+def _judged(plan: Plan) -> Judged | None:
+    """The verdict on what is published, if that is what the plan says."""
     if not plan.layout.file("pool_publish.record").exists():
         return None
-    metrics = read_made(plan.home / "metrics.json", Metrics)
-    return {
-        "validation": read_made(gate, GateRecord)["validation"]["pool"],
-        "metric": metrics["metric"],
-        "pool": metrics[metrics["shipped"]]["score"],
-        "generalist": metrics["generalist"]["score"],
-        "verdict": metrics["verdict"],
-    }
+    return read_made(_metrics(plan), Judged)
+
+
+def _metrics(plan: Plan) -> Path:
+    return plan.home / "metrics.json"
+
+
+def _chosen(plan: Plan) -> Iterator[Chosen]:
+    """What the variant's pool is compared with, if that was chosen."""
+    judged = _judged(plan)
+    if judged is not None and judged["verdict"] != NOT_CHOSEN:
+        search, own = judged.get("search"), plan.variant.id
+        yield {"pool": own, "generalist": search["generalist"] if search else own}
 
 
 def headline(document: Variants) -> str:
@@ -196,8 +226,8 @@ def _lines(document: Variants) -> Iterator[str]:
     yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
     if run.jobs < full.jobs:
         yield f"Of {at_most}{_count(full.jobs, 'job')}, {cost_text(full)}"
-    if document["best"] is not None:
-        yield f"Best on validation: {document['best']}; pool and generalist on the test rows:"
+    if document["chosen"]:
+        yield "Chosen on validation are the pools in bold; pool and generalist on the test rows:"
     if document["answers"]["page"] is not None:
         age = "" if document["answers"]["current"] else ", of an earlier run"
         yield f"What the choices did: {document['answers']['page']}{age}"
@@ -210,16 +240,17 @@ def _table(document: Variants) -> RenderableType:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("variant", *document["varies"]):
         table.add_column(head, overflow="fold")
-    scored = document["best"] is not None
-    for head in ("partitions", "jobs", *(("validation", "pool", "generalist") if scored else ())):
+    heads = ("pool, validation", "generalist, validation", "pool, test", "generalist, test")
+    for head in ("partitions", "jobs", *(heads if document["chosen"] else ())):
         table.add_column(head, justify="right")
-    if scored:
+    chosen = {each["pool"] for each in document["chosen"]}
+    if chosen:
         table.add_column("verdict")
     for each in document["variants"]:
         values = [value_text(each["changes"].get(name, "")) for name in document["varies"]]
         at_most = "" if each["exact"] else "≤ "
         counts = (f"{at_most}{count:,}" for count in (each["partitions"], each["jobs"]))
-        style = "bold" if each["id"] == document["best"] else ""
+        style = "bold" if each["id"] in chosen and len(chosen) < len(document["variants"]) else ""
         table.add_row(each["id"], *values, *counts, *_scores_text(each["scores"]), style=style)
     return table
 
@@ -227,8 +258,9 @@ def _table(document: Variants) -> RenderableType:
 def _scores_text(scores: Scores | None) -> list[str]:
     if scores is None:
         return []
-    numbers = (scores["validation"], scores["pool"], scores["generalist"])
-    return [*(f"{number:,.4g}" for number in numbers), scores["verdict"]]
+    validation = (scores["validation"], scores["generalist_validation"])
+    numbers = (*validation, scores["pool"], scores["generalist"])
+    return [*("-" if n is None else f"{n:,.4g}" for n in numbers), scores["verdict"]]
 
 
 def _count(count: int, noun: str) -> str:

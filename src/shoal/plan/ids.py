@@ -93,6 +93,7 @@ def made_ids(
     if steps.drops:
         made["specialists"] = settings_id(made["specialists"], steps.divisors(0))
     made["search"] = settings_id(codes["choices"], steps.identity)
+    made["chosen"] = ""  # a choice among variants is no matter of one of them
     later = (tuple(map(str, range(count))) for count in steps.slots(len(first))[1:])
     made["choices"] = decided(made["specialists"], made["search"], (first, *later), is_last=True)
     for each in AFTER_INDEX:

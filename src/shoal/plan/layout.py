@@ -128,7 +128,7 @@ class Layout:
         names = ("shards", "points", "left_out", "grown")
         lists = {name: tuple(content.get(name, ())) for name in names}
         lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
-        made = {"search": "", **content["made"]}
+        made = {"search": "", "chosen": "", **content["made"]}
         return cls(**{"home": content["root"], **content, **lists, "made": made})
 
     # After the index -------------------------------------------------------------------------

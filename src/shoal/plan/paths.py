@@ -113,7 +113,7 @@ def jobs(
         stages: The stages, in order.
         index: Content of the partition index, for stages after it.
     """
-    single = [stage for stage in stages if stage.per != "pack" and stage.place != "experiment"]
+    single = [stage for stage in stages if stage.per != "pack"]
     for is_of_partition, group in itertools.groupby(single, lambda each: "digest" in each.keys):
         if is_of_partition:
             yield from _partition_jobs(layout, tuple(group), index or {"partitions": []})
@@ -143,12 +143,11 @@ def _partition_jobs(
 
 def is_list(stage: Stage, each: Input) -> bool:
     """Whether an input of a stage may be any number of files."""
-    if len(each.origins) > 1 or each.probes:
+    if len(each.origins) > 1 or each.probes or each.rivals or stage.per == "variants":
         return True
     (origin,) = each.origins
     source = STAGES[origin.stage]
-    expands = set(source.keys) - set(stage.keys) or source.place == "variant" != stage.place
-    return bool(expands) or origin.steps != "all" or origin.at_fit
+    return bool(set(source.keys) - set(stage.keys)) or origin.steps != "all" or origin.at_fit
 
 
 def jobs_of(
@@ -164,6 +163,8 @@ def jobs_of(
     """
     if stage.per == "":
         yield {}
+    elif stage.per == "variants":
+        yield from [{}] if layout.made.get(stage.identity) else []
     elif stage.per == "shard":
         shards = (given["shard"],) if "shard" in given else layout.shards
         yield from ({"shard": shard} for shard in shards)
@@ -204,7 +205,7 @@ def _paths(
     wildcards: Wildcards,
     index: PlannedIndex | None,
 ) -> list[Path]:
-    if each.probes and not layout.probed:
+    if (each.probes and not layout.probed) or (each.rivals and not layout.made["chosen"]):
         return []
     return [
         path for origin in each.origins for path in _from(layout, stage, origin, wildcards, index)
@@ -362,7 +363,7 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    if stage.per in ("", "shard", "growth", "partition"):
+    if stage.per in ("", "shard", "growth", "partition", "variants"):
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from shoal.errors import ModelError, SourceError
 from shoal.formats.documents.ledger import Artifact
@@ -23,7 +23,7 @@ from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit, jobs_of, outputs
 from shoal.plan.run_file import RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
-from shoal.plan.variants import Variant, only_variant
+from shoal.plan.variants import CHOICE, Variant, only_variant, variants
 from shoal.pool.incomplete import name_of, read_failed
 from shoal.search.space import points
 from shoal.search.steps import Steps
@@ -214,6 +214,21 @@ class Plan:
         missing = left_out(self.failed_file, layout)
         return replace(layout, left_out=missing, release=settings_id(*release, *missing))
 
+    @property
+    def _rival(self) -> list[object]:
+        """All that a choice among variants takes of it."""
+        layout, variant = self.layout, self.variant
+        return [variant.id, variant.changes, layout.made["gate"], layout.index_id, layout.left_out]
+
+    def _compete(self, chosen: str) -> None:
+        """Have its evaluation follow a choice among variants."""
+        made = {"chosen": chosen, "evaluate": settings_id(self.layout.made["evaluate"], chosen)}
+        self.layout = replace(
+            self.layout,
+            made=self.layout.made | made,
+            release=settings_id(self.layout.release, chosen),
+        )
+
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
@@ -352,6 +367,50 @@ class Plan:
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
         return assigned_at_fit(self.layout)
+
+
+P = TypeVar("P", bound=Plan)
+
+
+def planned(
+    kind: type[P], experiment: str, overrides: list[str], config: Path
+) -> tuple[list[P], list[P]]:
+    """Plans of an experiment's variants.
+
+    Variants of one question, those with the same seed and split, are compared on the same
+    validation rows. What is scored on test rows is chosen there, so the plan of one needs the
+    others.
+
+    Args:
+        kind: Class of the plans.
+        experiment: Name of its file in ``config/experiment``.
+        overrides: Changes in Hydra's syntax; ``variant=ID`` among them asks for one variant.
+        config: The folder of Hydra config groups.
+
+    Returns:
+        Those that are asked for, and these with all that they are compared with.
+
+    Raises:
+        SettingsError: See :func:`shoal.plan.variants.variants`.
+        SourceError: There are no source files.
+    """
+    asked = found = variants(config, experiment, overrides)
+    everything = [each for each in overrides if not each.startswith(CHOICE)]
+    if everything != overrides:
+        found = variants(config, experiment, everything)
+    questions, ids = {each.question for each in asked}, {each.id for each in asked}
+    plans = [
+        kind(experiment, overrides, config, each) for each in found if each.question in questions
+    ]
+    by_question: dict[str, list[P]] = {}
+    for plan in plans:
+        by_question.setdefault(plan.variant.question, []).append(plan)
+    for rivals in by_question.values():
+        made_of = sorted((each._rival for each in rivals), key=str)
+        chosen = settings_id(rivals[0].codes["chosen"], made_of)
+        for plan in rivals if len(rivals) > 1 else ():
+            plan._compete(chosen)
+    return [plan for plan in plans if plan.variant.id in ids], plans
 
 
 def _require_modules(settings: Settings) -> None:

@@ -42,7 +42,12 @@ _STAGES = "<!-- stages -->"
 _STAGE_HEAD = (
     "| stage, rule | a job is about | takes | makes | command |\n| --- | --- | --- | --- | --- |\n"
 )
-_JOBS = {"": "everything", "step": "a step of a search", "slot": "a slot of a step"}
+_JOBS = {
+    "": "everything",
+    "step": "a step of a search",
+    "slot": "a slot of a step",
+    "variants": "several variants",
+}
 
 
 def reference(config: Path) -> str:

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition"]
+Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition", "variants"]
 """Subject of one job; a step, and its slots, are of the search of a partition.
 
-Jobs per growth are those by which the assigner in use has grown, the first one first.
+All others are of one variant, jobs per ``variants`` of several. Jobs per growth are those by which
+the assigner in use has grown, the first one first.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -45,6 +46,7 @@ KEYS: Mapping[Per, tuple[str, ...]] = {
     "slot": ("digest", "step", "slot"),
     "pack": ("pack",),
     "partition": ("partition", "rows"),
+    "variants": (),
 }
 """Wildcards that tell one job of a stage from another."""
 
@@ -79,12 +81,14 @@ class Input:
         recorded: Whether the job's outputs record their hashes.
         awaited: Whether the job waits for them; others are there when those are that it waits for.
         probes: Whether it takes them only where the assigner is fitted by probes.
+        rivals: Whether it takes them only where a choice is made among variants.
     """
 
     origins: tuple[From, ...]
     recorded: bool = True
     awaited: bool = True
     probes: bool = False
+    rivals: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -632,6 +636,16 @@ _ALL = (
         root="all",
     ),
     Stage(
+        "choose_variant",
+        per="variants",
+        identity="chosen",
+        folder="chosen",
+        outputs={"choice": "{chosen_id}.json"},
+        inputs={"gates": _made_of("gate", "gate")},
+        code="evaluate.choose",
+        need=None,
+    ),
+    Stage(
         "evaluate",
         per="",
         identity="evaluate",
@@ -646,6 +660,7 @@ _ALL = (
             "ledgers": _POOL_LEDGERS,
             "choices": _CHOICES,
             "gate": _awaited("gate", "gate"),
+            "chosen": Input((From("choose_variant", "choice"),), rivals=True),
             "asked": _made_of("ask", "test"),
             "generalist": _GENERALIST,
             "generalist_ledger": _awaited("evaluate_generalist", "ledger"),
@@ -682,7 +697,7 @@ _ALL = (
     ),
     Stage(
         "answers",
-        per="",
+        per="variants",
         identity="answers",
         folder="answers/published",
         outputs={"record": "{answers_id}.json"},

@@ -61,6 +61,20 @@ class Variant:
         budget = [getattr(self.settings.train_specialists, name) for name in BUDGET]
         return settings_id(self.settings.seed, *stages, budget)
 
+    @cached_property
+    def question(self) -> str:
+        """See :func:`question_of`."""
+        return question_of(self.settings.as_json())
+
+
+def question_of(settings: Mapping[str, Any]) -> str:
+    """A hash of seed and split: variants that agree in them answer for the same unseen rows.
+
+    Args:
+        settings: All settings of a variant, as JSON.
+    """
+    return settings_id(settings["seed"], settings["split"])
+
 
 def variants(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
     """Every variant of an experiment, or a sample; one where no setting is a list.
@@ -92,12 +106,21 @@ def only_variant(config: Path, experiment: str, overrides: list[str]) -> Variant
         SettingsError: It has several, or see :func:`variants`.
     """
     found = variants(config, experiment, overrides)
-    if len(found) > 1:
+    refuse_several(experiment, len(found))
+    return found[0]
+
+
+def refuse_several(experiment: str, count: int) -> None:
+    """Refuse an experiment of several variants where one is asked for.
+
+    Raises:
+        SettingsError: It has several; the message says how to choose.
+    """
+    if count > 1:
         raise SettingsError(
-            f"experiment {experiment!r} has {len(found)} variants; `shoal variants {experiment}` "
+            f"experiment {experiment!r} has {count} variants; `shoal variants {experiment}` "
             f"lists them, {CHOICE}ID among the overrides takes one"
         )
-    return found[0]
 
 
 class _Seeded(NamedTuple):

@@ -21,6 +21,7 @@ from shoal.report.words import (
     held_out,
     incomplete_line,
     metrics_decimals,
+    search_line,
 )
 from shoal.training.metrics import WORST_ROWS, WORST_UNITS
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.documents.index import Counts
-    from shoal.formats.documents.judgement import Metrics
+    from shoal.formats.documents.judgement import Judged, Metrics
     from shoal.formats.documents.plan import RunSettings
 
 _OWN_DECIMALS = 3
@@ -191,6 +192,7 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         sign=SCORES[metric].sign,
         decimals=decimals,
         gate=gate_line(metrics["gate"]),
+        search_line=search_line(metrics["search"]) if "search" in metrics else "",
         incomplete=[incomplete_line(lack) for lack in metrics["incomplete"]],
         interval=svg(interval),
         drawn=held_out(metrics, "test rows"),
@@ -217,6 +219,28 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         cost=total,
         settings=json.dumps(details.settings, indent=2, ensure_ascii=False),
         digests="\n".join(f"{p.partition:>4}  {p.digest}" for p in details.partitions),
+    )
+
+
+def not_chosen_page(metrics: Judged, own: str, settings: RunSettings, answers: str) -> str:
+    """Make the page of a variant that was not chosen; it has no test score.
+
+    Args:
+        metrics: Content of ``metrics.json``, with the search.
+        own: Id of the variant.
+        settings: The run's settings.
+        answers: The page that compares the choices, seen from this one; empty where there is none.
+    """
+    return render(
+        "report/not_chosen.html.jinja",
+        settings["name"],
+        metrics=metrics,
+        line=search_line(metrics["search"]),
+        own=own,
+        experiment=settings["name"],
+        generation=settings["generation"],
+        answers=answers,
+        settings=json.dumps(settings, indent=2, ensure_ascii=False),
     )
 
 

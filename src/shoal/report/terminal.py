@@ -16,6 +16,7 @@ from shoal.report.words import (
     held_out,
     incomplete_line,
     metrics_decimals,
+    search_line,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def verdict_table(metrics: Metrics, pool: str | Path, digest: str) -> Renderable
     return Group(
         *first,
         Text(gate_line(metrics["gate"])),
+        *([Text(search_line(metrics["search"]))] if "search" in metrics else []),
         *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
         *(Text(line, style="yellow") for line in doubt_lines(metrics)),
         Text(f"Test rows: {held_out(metrics)}. Partitions: {metrics['partitions']}."),

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from shoal.formats.scores import SCORES
-from shoal.formats.text import count_text, score_decimals, share_text
+from shoal.formats.text import (
+    count_text,
+    flops_text,
+    score_decimals,
+    share_text,
+    significant_text,
+    value_text,
+)
 from shoal.formats.units import units_text
 
 if TYPE_CHECKING:
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
         Metrics,
         Repeated,
         Scores,
+        Search,
         Spellings,
         TellingColumn,
     )
@@ -30,6 +38,7 @@ CONTENDERS = {
     "pool_top2": "Pool, top 2",
     "ungated": "Pool, ungated",
     "generalist": "Generalist",
+    "same_model": "Generalist, same model",
     "random_partitions": "Random partitions",
     "linear_model": "Linear model",
     "boosted_trees": "Boosted trees",
@@ -115,6 +124,35 @@ def gate_line(gate: GateSummary) -> str:
         f"{start}They answer {alone} of test rows alone and {both} together with the generalist, "
         f"which answers {whole} alone: {gate['models_per_row']:.2f} models per row. Its training "
         f"is counted as the pool's."
+    )
+
+
+def search_line(search: Search) -> str:
+    """Say what was chosen among, and the cost of the search on both sides."""
+    pools, generalists = (flops_text(search[name]) for name in ("pools_flops", "generalists_flops"))
+    return (
+        f"Search: pool and generalist were chosen among {len(search['variants'])} variants on "
+        f"{count_text(search['rows'])} validation rows; training took {pools} for all pools and "
+        f"{generalists} for all generalists."
+    )
+
+
+def not_chosen_text(search: Search, own: str) -> str:
+    """Say whose pool was chosen on validation rows.
+
+    Args:
+        search: The choice.
+        own: Id of the variant whose pool was not.
+    """
+    scores = {one["variant"]: one for one in search["variants"]}
+    chosen = scores[search["pool"]]
+    settings = ", ".join(f"{name} {value_text(v)}" for name, v in chosen["changes"].items())
+    best, score = (significant_text(one["pool"]) for one in (chosen, scores[own]))
+    generalist = " Its generalist was chosen, and is scored there." * (search["generalist"] == own)
+    return (
+        f"Not chosen: of {len(scores)} variants the search took the pool of {search['pool']} "
+        f"({settings}) on {count_text(search['rows'])} validation rows, {best} against {score} "
+        f"here; test rows score the chosen alone.{generalist}"
     )
 
 

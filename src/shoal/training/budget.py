@@ -76,9 +76,7 @@ class Budget:
             validation_rows,
         )
 
-    def after(
-        self, fits: float, placing: float, parts: float, slots: int, whole: float
-    ) -> Self:
+    def after(self, fits: float, placing: float, parts: float, slots: int, whole: float) -> Self:
         """The budget once embedding and clusters are found: specialists have what they left.
 
         What choosing, routing and rounding to whole batches take at most is left out as well.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
 from shoal.plan.answers import answers_jobs
+from shoal.plan.plan import planned
 from shoal.plan.stages import STAGES
-from shoal.plan.variants import variants
 from shoal.settings.compose import as_list
 from shoal.terminal import leaving
 from shoal.workflow.mode import Mode, mode_of
@@ -51,7 +51,8 @@ class Plans:
     """One plan per variant. A job's wildcards say which variants it belongs to.
 
     Attributes:
-        all: The plans; they share the source files and all settings of no data stage.
+        all: The plans; they share the source files and all settings that no variants differ in.
+        asked: Those of the variants that are to run; the others are compared with them.
         settings: Settings of the first; to be asked for what the variants share.
     """
 
@@ -76,15 +77,12 @@ class Plans:
         self._workflow = workflow
         if workflow.remote_exec and RUNS in config:
             names = str(config[RUNS]).split(",")
-            self.all = [RulesPlan.of_run(Path(name)) for name in names]
+            self.asked = self.all = [RulesPlan.of_run(Path(name)) for name in names]
         else:
             # Snakemake makes numbers of names that look like them, such as 2024 and nan.
             experiment = str(config.get("experiment", "demo"))
             overrides = as_list(config.get("overrides") or [])
-            self.all = [
-                RulesPlan(experiment, overrides, config_folder, variant)
-                for variant in variants(config_folder, experiment, overrides)
-            ]
+            self.asked, self.all = planned(RulesPlan, experiment, overrides, config_folder)
             for plan in self.all:
                 plan.require_the_bases_model()
             workflow.config_settings.config_args.append(self._runs)
@@ -200,8 +198,22 @@ class Plans:
 
     def releases(self, wildcards: Any) -> Files:  # noqa: ANN401, ARG002 - Snakemake's object
         """Records of what is published of all variants."""
-        published = [path for plan in self.all for path in plan.published()]
+        published = [path for plan in self.all for path in plan.awaited_by("answers")]
         return list(dict.fromkeys(published))
+
+    def gates(self, wildcards: Any) -> Files:  # noqa: ANN401 - the same
+        """Gates of the variants that a choice is made among."""
+        return [
+            path for plan in self._rivals(wildcards) for path in plan.awaited_by("choose_variant")
+        ]
+
+    def rival_files(self, wildcards: Any) -> list[str]:  # noqa: ANN401 - the same
+        """The settings files of the variants that a choice is made among."""
+        return [str(plan.run_file) for plan in self._rivals(wildcards)]
+
+    def _rivals(self, wildcards: Any) -> list[RulesPlan]:  # noqa: ANN401 - the same
+        chosen = wildcards.chosen_id
+        return [plan for plan in self.all if plan.layout.made["chosen"] == chosen]
 
     def run_file(self, wildcards: Any) -> str:  # noqa: ANN401 - the same
         """The settings file that a job reads."""
@@ -251,14 +263,14 @@ class Plans:
 
         return [
             lambda wildcards: _ending(self._early_targets),  # noqa: ARG005 - a signature
-            *(later(plan) for plan in self.all),
+            *(later(plan) for plan in self.asked),
             lambda wildcards: _ending(self._answers_targets),  # noqa: ARG005 - a signature
         ]
 
     def _early_targets(self) -> Files:
         """Targets up to each index."""
         if self._early is None:
-            found = [path for plan in self.all for path in plan.early_targets()]
+            found = [path for plan in self.asked for path in plan.early_targets()]
             self._early = list(dict.fromkeys(found))
         return self._early
 

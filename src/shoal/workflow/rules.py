@@ -100,9 +100,11 @@ class RulesPlan(Plan):
             taken = {name: self.awaited(paths) for name, paths in taken.items()}
         return {name: self._flagged(stage, paths) for name, paths in taken.items()}
 
-    def published(self) -> Files:
-        """The record of what is published, as an input."""
-        return self._flagged(STAGES["answers"], [self.layout.file("pool_publish.record")])
+    def awaited_by(self, rule: str) -> Files:
+        """What a job about several variants waits for of this one."""
+        stage = STAGES[rule]
+        (found,) = inputs(self.layout, stage, {}, self.index()).values()
+        return self._flagged(stage, found if isinstance(found, list) else [found])
 
     def _flagged(self, stage: Stage, paths: Iterable[Path]) -> Files:
         """Inputs, so that Snakemake looks at nothing but the jobs that are to run.

@@ -86,7 +86,7 @@ def begin(plans: Plans) -> None:
                 f"next generation"
             )
         announce(plans.first.root)
-        for plan in plans.all:
+        for plan in plans.asked:
             plan.write_records()
 
 
@@ -187,7 +187,7 @@ def _say_doubts(plans: Plans) -> None:
 
 def say_digests(plans: Plans) -> None:
     """By what a pool is known again, `shoal predict --digest`."""
-    for plan in plans.all:
+    for plan in plans.asked:
         if (plan.home / "pool" / MANIFEST).exists():
             say(f"pool {plan.home / 'pool'}: digest {pool_digest(plan.home / 'pool')}")
 

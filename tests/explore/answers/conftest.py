@@ -24,25 +24,34 @@ def winner(partition, losses, error=0.01, rows=50):
     )
 
 
-def variant(name, changes, validation, test=0.8, winners=(), moves=(), partitions=2):
-    """A variant with scores."""
-    metrics = {
-        "metric": "accuracy",
+def variant(
+    name, changes, validation, test=0.8, winners=(), moves=(), partitions=2, chosen=None, gap=0.1
+):
+    """A variant with scores; ``chosen`` names those whose pool and generalist its search took."""
+    judged = {"metric": "accuracy", "verdict": "helps"}
+    if chosen is not None:
+        judged["search"] = {"pool": chosen[0], "generalist": chosen[1]}
+    metrics = judged | {
         "shipped": "pool_top1",
         "pool_top1": {"score": test, "interval": {"low": test - 0.05, "high": test + 0.05}},
-        "generalist": {"score": 0.7},
-        "verdict": "helps",
+        "generalist": {"score": test - gap},
+        "difference": {"value": gap, "low": gap - 0.05, "high": gap + 0.05},
     }
+    is_scored = chosen is None or chosen[0] == name
     since = "r0" if moves else None
+    split = {key: value for key, value in changes.items() if key in ("seed", "split")}
     return Known(
         "tiny",
         name,
+        str(split),
         changes,
         f"r-{name}",
         partitions,
         validation,
+        validation - 0.1,
         60,
-        metrics,
+        judged if is_scored else judged | {"verdict": "not chosen"},
+        metrics if is_scored else None,
         winners,
         since,
         moves,

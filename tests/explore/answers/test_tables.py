@@ -19,6 +19,57 @@ def test_validation_chooses_and_test_does_not():
     assert (rows[0]["test"], rows[0]["low"], rows[0]["high"]) == pytest.approx((0.6, 0.55, 0.65))
 
 
+def searched(*, splits=("random",), seeds=(0, 1, 2)):
+    """Two widths for each split and seed: of one the pool is chosen, of one the generalist."""
+    found = []
+    for number, split in enumerate(splits):
+        for seed in seeds:
+            names = [f"{split}-{seed}-{width}" for width in (16, 32)]
+            gap = 0.02 * (seed + 1) - 0.1 * number
+            for name, width in zip(names, (16, 32), strict=True):
+                changes = {"seed": seed, "split": split, "model.width": width}
+                score = 0.9 - width / 1000
+                found.append(variant(name, changes, score, chosen=names, gap=gap))
+    return found
+
+
+def test_the_chosen_alone_have_a_test_score():
+    """Validation scores are of all; the row of the chosen pool has the chosen generalist's too."""
+    rows = {row["variant"]: row for row in tables.variants_table(searched(seeds=(0,)))}
+
+    pool, other = rows["random-0-16"], rows["random-0-32"]
+    assert (pool["test"], pool["generalist"]) == pytest.approx((0.8, 0.78))
+    assert (other["test"], other["low"], other["generalist"]) == (None, None, None)
+    assert (pool["pool_chosen"], pool["generalist_chosen"]) == (True, False)
+    assert (other["pool_chosen"], other["generalist_chosen"]) == (False, True)
+    assert other["verdict"] == "not chosen"
+
+
+def test_seeds_give_one_choice_each_and_an_interval_over_them():
+    """The difference is a mean over seeds, with the interval of t that scipy finds."""
+    found = searched()
+
+    rows, (row,) = tables.questions_table(found), tables.splits_table(found)
+
+    assert [(one["pool"], one["generalist"]) for one in rows] == [
+        (f"random-{seed}-16", f"random-{seed}-32") for seed in (0, 1, 2)
+    ]
+    assert [one["variants"] for one in rows] == [2, 2, 2]
+    expected = stats.ttest_1samp([0.02, 0.04, 0.06], 0).confidence_interval(0.95)
+    assert (row["n"], row["value"]) == (3, pytest.approx(0.04))
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert (row["pool"], row["generalist"]) == ("3 in model.width 16", "3 in model.width 32")
+
+
+def test_splits_stand_side_by_side_without_a_choice_among_them():
+    """Each has a row of its own; of one seed its interval is that of its test rows."""
+    rows = tables.splits_table(searched(splits=("random", "group"), seeds=(0,)))
+
+    assert [row["split"] for row in rows] == ["random", "group"]
+    assert [row["value"] for row in rows] == pytest.approx([0.02, -0.08])
+    assert (rows[1]["low"], rows[1]["high"]) == pytest.approx((-0.13, -0.03))
+
+
 def test_replicates_over_seeds_are_summarised_with_their_spread():
     """Variants that differ in their seed alone become one row: mean, deviation and n."""
     found = [
@@ -33,6 +84,14 @@ def test_replicates_over_seeds_are_summarised_with_their_spread():
     assert first["validation_mean"] == pytest.approx(0.7)
     assert first["validation_deviation"] == pytest.approx(np.std([0.6, 0.8], ddof=1))
     assert (second["n"], second["validation_deviation"]) == (1, None)
+
+
+def test_replicates_of_what_was_not_always_chosen_have_no_test_score():
+    """A mean over the seeds in which it was chosen would be of chosen seeds."""
+    for row in tables.replicates_table(searched()):
+        chosen = row["model.width"] == "16"
+        assert (row["test_mean"] is not None) == chosen
+        assert row["validation_mean"] is not None
 
 
 def test_the_margins_interval_is_that_of_a_paired_t_test():

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from shoal.errors import CorruptError
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.index import PartitionIndex
-from shoal.formats.documents.judgement import GateRecord, Metrics
+from shoal.formats.documents.judgement import GateRecord, Judged, scored
 from shoal.formats.documents.plan import ReleaseNow, RunRecord
 from shoal.formats.json_file import read_made
 from shoal.formats.text import value_text
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
+from shoal.plan.variants import question_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shoal.formats.documents import plan as documents
     from shoal.formats.documents.choice import Margin
-    from shoal.formats.documents.judgement import PoolScores
+    from shoal.formats.documents.judgement import Metrics, PoolScores
 
     Point = Mapping[str, Any]
 
@@ -79,12 +80,15 @@ class Known:
     Attributes:
         experiment: Name of the experiment.
         variant: The variant's id, the last part of its folder; empty where it is the only one.
+        question: Its :func:`shoal.plan.variants.question_of`.
         changes: Settings that tell it from the others.
         release: Identity of the release.
         partitions: How many it has.
         validation: The pool's mean score on validation rows that chose nothing.
+        generalist_validation: The generalist's.
         validation_rows: How many these are.
-        metrics: Content of ``metrics.json``.
+        judged: Content of ``metrics.json``, as far as all variants have it.
+        metrics: All of it; None where the variant's pool was not chosen, so has no test score.
         winners: The partitions that have a specialist.
         since: The release that the winners are compared with, None where there is none.
         moves: How they moved since then.
@@ -92,20 +96,29 @@ class Known:
 
     experiment: str
     variant: str
+    question: str
     changes: Point
     release: str
     partitions: int
     validation: float
+    generalist_validation: float
     validation_rows: int
-    metrics: Metrics
+    judged: Judged
+    metrics: Metrics | None
     winners: Sequence[Winner]
     since: str | None
     moves: Sequence[Move]
 
     @property
-    def shipped(self) -> PoolScores:
-        """Scores of the pool that is shipped."""
-        return self.metrics[self.metrics["shipped"]]
+    def shipped(self) -> PoolScores | None:
+        """Scores of the pool that is shipped; None where it was not chosen."""
+        return None if self.metrics is None else self.metrics[self.metrics["shipped"]]
+
+    @property
+    def generalist(self) -> str:
+        """Id of the variant whose generalist answers its question."""
+        search = self.judged.get("search")
+        return search["generalist"] if search else self.variant
 
     @property
     def settings(self) -> Point:
@@ -131,15 +144,19 @@ def known(run: Path) -> Known:
     choices = [layout.choice(entry) for entry in layout.specialised(index)]
     root, home = Path(layout.root), Path(layout.home)
     before = _before(record, History(home, root).entries)
+    metrics = layout.file("evaluate.metrics", index)
     return Known(
         experiment=content["settings"]["name"],
         variant=home.name if home != root else "",
+        question=question_of(content["settings"]),
         changes=content["changes"],
         release=record["release"],
         partitions=len(index["partitions"]),
         validation=gate["validation"]["pool"],
+        generalist_validation=gate["validation"]["generalist"],
         validation_rows=gate["rows"],
-        metrics=read_made(layout.file("evaluate.metrics", index), Metrics),
+        judged=read_made(metrics, Judged),
+        metrics=scored(metrics),
         winners=[_winner(path, chosen, layout.file("pool_publish.record")) for path in choices],
         since=None if before is None else before["release"],
         moves=[] if before is None else moves(before["winners"], record["winners"]),

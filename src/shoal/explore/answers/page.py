@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shoal.explore.answers.anova import Explained
-    from shoal.explore.answers.tables import Answers
+    from shoal.explore.answers.tables import Answers, Row
 
 _MOST_POINTS = 8
 """Grid points whose losses are columns of the winners' table."""
@@ -47,6 +47,7 @@ def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
         ],
         metric=SCORES[answers.metric].title,
         best=answers.variants[0]["variant"],
+        difference_text=_difference_text,
         replicated=any(row["n"] > 1 for row in answers.replicates),
         plots={name: svg(text) for name, text in plots.items()},
         scores=_decomposition(answers.scores, "scores"),
@@ -59,14 +60,37 @@ def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
 
 
 def _headline(answers: Answers) -> str:
-    best = answers.variants[0]
-    test, low, high = (significant_text(best[name]) for name in ("test", "low", "high"))
-    score = f"{SCORES[answers.metric].title} {test} (95 % interval {low} to {high})"
+    best, metric = answers.variants[0], SCORES[answers.metric].title
     if len(answers.variants) == 1:
+        test, low, high = (significant_text(best[name]) for name in ("test", "low", "high"))
         partitions = _many(best["partitions"], "partition")
+        score = f"{metric} {test} (95 % interval {low} to {high})"
         return f"{_many(len(answers.points), 'grid point')} in {partitions}. Test {score}"
-    chosen = ", ".join(f"{n} {best[n]}" for n in answers.varying if best[n] is not None)
-    return f"Best on validation: {chosen}. Its test {score}"
+    if len(answers.questions) == 1:
+        (one,) = answers.questions
+        pool, generalist = (significant_text(one[f"{n}_score"]) for n in ("test", "generalist"))
+        return (
+            f"Chosen on validation: the pool with {one['pool_settings']}, test {metric} {pool}, "
+            f"and the generalist with {one['generalist_settings']}, {generalist}: "
+            f"{_difference_text(one)}"
+        )
+    named = [(_split_text(answers, row), _difference_text(row)) for row in answers.splits]
+    return f"Pool minus generalist, test {metric}: " + "; ".join(
+        f"{name}: {text}" if name else text for name, text in named
+    )
+
+
+def _difference_text(row: Row) -> str:
+    value, low, high = (
+        None if row[name] is None else f"{row[name]:+.4f}" for name in ("value", "low", "high")
+    )
+    interval = "no interval" if low is None else f"95 % interval {low} to {high}"
+    return f"difference {value} ({interval})"
+
+
+def _split_text(answers: Answers, row: Row) -> str:
+    """What tells a way to split from the others; empty where there is one."""
+    return ", ".join(row[name] for name in answers.split_names if row[name] is not None)
 
 
 def _decomposition(found: Explained, what: str) -> str:

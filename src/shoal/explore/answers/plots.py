@@ -115,7 +115,9 @@ def scores_svg(rows: Sequence[Row], validation: bool) -> str:
         if row["low"] is not None:
             lines.append(_line("interval", x, place(row["high"]), x, place(row["low"]), thick))
         lines += [
-            f'<circle class="score" cx="{x:.1f}" cy="{place(row["test"]):.1f}" r="{radius:.1f}"/>',
+            f'<circle class="score" cx="{x:.1f}" cy="{place(score):.1f}" r="{radius:.1f}"/>'
+            for score in (row["test"],)
+            if score is not None
         ]
         if validation:
             y = place(row["validation"]) - radius

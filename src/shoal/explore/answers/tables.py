@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -34,10 +35,12 @@ class Answers:
 
     Attributes:
         experiment: Its name.
-        metric: ``accuracy`` or ``rmse``.
+        metric: Name of the score that decides.
         varying: Settings that tell variants apart, in order.
         points: Grid points as text, in the order of the grid.
         variants: See :func:`variants_table`, and so on.
+        questions: Pool and generalist that answer for the same unseen rows.
+        splits: The same, side by side for each way to split; seeds together.
         replicates: Variants that differ in their seed alone.
         scores: Decomposition of the variants' validation scores.
         losses: Decomposition of the losses of grid points within partitions.
@@ -52,6 +55,8 @@ class Answers:
     varying: Sequence[str]
     points: Sequence[str]
     variants: Sequence[Row]
+    questions: Sequence[Row]
+    splits: Sequence[Row]
     replicates: Sequence[Row]
     scores: Explained
     losses: Explained
@@ -65,6 +70,8 @@ class Answers:
         """The tables that are kept, by name."""
         return {
             "variants": self.variants,
+            "questions": self.questions,
+            "splits": self.splits,
             "replicates": self.replicates,
             "variation": [
                 *explained_table(VALIDATION, self.scores),
@@ -74,6 +81,11 @@ class Answers:
             "winners": self.winners,
             "moves": self.moves,
         }
+
+    @property
+    def split_names(self) -> list[str]:
+        """The settings of the split that vary."""
+        return [name for name in self.varying if _is_of_split(name)]
 
     @cached_property
     def loss_of(self) -> dict[tuple[str, int, str], float]:
@@ -95,10 +107,12 @@ def compare(found: Sequence[Known]) -> Answers:
     points = (p for winner in winners for p in (*winner.points.values(), winner.point))
     return Answers(
         experiment=found[0].experiment,
-        metric=found[0].metrics["metric"],
+        metric=found[0].judged["metric"],
         varying=varying(found),
         points=_ordered({point_text(point): point for point in points}, names),
         variants=variants_table(found),
+        questions=questions_table(found),
+        splits=splits_table(found),
         replicates=replicates_table(found),
         scores=scores_explained(found),
         losses=losses_explained(losses, names),
@@ -111,10 +125,10 @@ def compare(found: Sequence[Known]) -> Answers:
 
 def varying(found: Sequence[Known]) -> list[str]:
     """The settings that tell variants apart, in the order of the stages; the seed first."""
-    from shoal.settings.config_files import STAGES
+    from shoal.settings.config_files import VARYING
 
     names = dict.fromkeys(name for each in found for name in each.changes)
-    order = {stage: number for number, stage in enumerate(("seed", *STAGES))}
+    order = {stage: number for number, stage in enumerate(("seed", *VARYING))}
     return sorted(names, key=lambda name: order.get(name.partition(".")[0], len(order)))
 
 
@@ -125,25 +139,87 @@ def hyperparameters(found: Sequence[Known]) -> list[str]:
 
 
 def variants_table(found: Sequence[Known]) -> list[Row]:
-    """One row per variant, the best on validation first."""
-    names = varying(found)
+    """One row per variant, the best on validation first; only chosen pools have a test score."""
+    names, chosen = varying(found), {each.generalist for each in found}
+    nothing = {"low": None, "high": None}
     rows = [
         {
             "variant": each.variant,
             **{name: _setting(each.changes, name) for name in names},
             "partitions": each.partitions,
             "validation": each.validation,
+            "generalist_validation": each.generalist_validation,
             "validation_rows": each.validation_rows,
-            "test": each.shipped["score"],
-            **each.shipped["interval"],
-            "generalist": each.metrics["generalist"]["score"],
-            "verdict": each.metrics["verdict"],
+            "pool_chosen": each.metrics is not None,
+            "generalist_chosen": each.variant in chosen,
+            **{kind: score(each) for kind, score in _TEST.items()},
+            **(each.shipped["interval"] if each.shipped else nothing),
+            "verdict": each.judged["verdict"],
             "release": each.release,
         }
         for each in found
     ]
     # A sort is stable: equals stay in the order of the grid.
-    return sorted(rows, key=lambda row: -row["validation"])
+    return sorted(rows, key=lambda row: (-row["validation"], not row["pool_chosen"]))
+
+
+def questions_table(found: Sequence[Known]) -> list[Row]:
+    """One row per seed and split: the pool and the generalist that validation rows chose."""
+    known, rows = {each.variant: each for each in found}, []
+    names = [name for name in varying(found) if _is_of_split(name) or name == "seed"]
+    for each in found:
+        if each.metrics is not None:
+            row: Row = {name: _setting(each.changes, name) for name in names}
+            row["variants"] = sum(other.question == each.question for other in found)
+            row |= {"pool": each.variant, "pool_settings": _own_text(each)}
+            own = known[each.generalist]
+            row |= {"generalist": own.variant, "generalist_settings": _own_text(own)}
+            row |= {f"{kind}_score": score(each) for kind, score in _TEST.items()}
+            rows.append(row | each.metrics["difference"] | {"verdict": each.metrics["verdict"]})
+    return rows
+
+
+def splits_table(found: Sequence[Known]) -> list[Row]:
+    """One row per way to split: scores of pool and generalist, their difference, its interval.
+
+    Of one seed the interval is that of its rows; of several that of t over seeds, whose means the
+    scores are.
+    """
+    names = [name for name in varying(found) if _is_of_split(name)]
+    groups: dict[str, list[Row]] = {}
+    for row in questions_table(found):
+        groups.setdefault(value_text([row[name] for name in names]), []).append(row)
+    rows = []
+    for own in groups.values():
+        row = {name: own[0][name] for name in names} | {"n": len(own)}
+        for kind in ("pool", "generalist"):
+            times = Counter(each[f"{kind}_settings"] for each in own)
+            row[kind] = "; ".join(
+                f"{n} in {text}" if len(own) > 1 else text for text, n in times.items()
+            )
+        for name in ("test_score", "generalist_score"):
+            row[name] = fmean(each[name] for each in own)
+        rows.append(row | _difference([each["value"] for each in own], own[0]))
+    return rows
+
+
+def _difference(values: Sequence[float], first: Row) -> Row:
+    """Mean of differences with its interval over seeds; of one its own."""
+    if len(values) == 1:
+        return {name: first[name] for name in ("value", "low", "high")}
+    mean = fmean(values)
+    reach = _quantile(len(values)) * stdev(values) / len(values) ** 0.5
+    return {"value": mean, "low": mean - reach, "high": mean + reach}
+
+
+def _is_of_split(name: str) -> bool:
+    return name.partition(".")[0] == "split"
+
+
+def _own_text(each: Known) -> str:
+    """Settings that tell a variant from others that answer for the same rows."""
+    own = {name: value for name, value in each.settings.items() if not _is_of_split(name)}
+    return point_text(own) if own else "as it is"
 
 
 def replicates_table(found: Sequence[Known]) -> list[Row]:
@@ -156,17 +232,22 @@ def replicates_table(found: Sequence[Known]) -> list[Row]:
     for own in groups.values():
         row: Row = {name: _setting(own[0].settings, name) for name in names} | {"n": len(own)}
         for kind, score in _SCORES.items():
-            scores = [float(score(each)) for each in own]
-            row[f"{kind}_mean"] = fmean(scores)
-            row[f"{kind}_deviation"] = stdev(scores) if len(scores) > 1 else None
+            scores = [value for each in own if (value := score(each)) is not None]
+            is_whole = len(scores) == len(own)  # else it would be of those that were chosen
+            row[f"{kind}_mean"] = fmean(scores) if is_whole else None
+            row[f"{kind}_deviation"] = stdev(scores) if is_whole and len(scores) > 1 else None
         rows.append(row)
     return sorted(rows, key=lambda row: -row["validation_mean"])
 
 
-_SCORES: dict[str, Callable[[Known], float]] = {
+_TEST: dict[str, Callable[[Known], float | None]] = {
+    "test": lambda each: each.shipped["score"] if each.shipped else None,
+    "generalist": lambda each: each.metrics["generalist"]["score"] if each.metrics else None,
+}
+
+_SCORES: dict[str, Callable[[Known], float | None]] = {
     "validation": lambda each: each.validation,
-    "test": lambda each: each.shipped["score"],
-    "generalist": lambda each: each.metrics["generalist"]["score"],
+    **_TEST,
 }
 
 
@@ -242,12 +323,16 @@ def _ahead(winner: Winner) -> Row:
         return {"next": None, "margin": None, "low": None, "high": None}
     low = high = None
     if margin["error"] is not None:
-        from scipy.special import stdtrit  # the quantile of t; scipy.stats takes long to import
-
-        quantile = stdtrit(margin.get("units", winner.rows) - 1, (1 + _CONFIDENCE) / 2)
-        reach = float(quantile) * margin["error"]
+        reach = _quantile(margin.get("units", winner.rows)) * margin["error"]
         low, high = margin["value"] - reach, margin["value"] + reach
     return {"next": margin["point"], "margin": margin["value"], "low": low, "high": high}
+
+
+def _quantile(count: int) -> float:
+    """Quantile of t for an interval of a mean of so many."""
+    from scipy.special import stdtrit  # scipy.stats takes long to import
+
+    return float(stdtrit(count - 1, (1 + _CONFIDENCE) / 2))
 
 
 def wins_table(found: Sequence[Known]) -> list[Row]:

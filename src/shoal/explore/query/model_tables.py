@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.choice import Choice
-from shoal.formats.documents.judgement import GateRecord, Metrics
+from shoal.formats.documents.judgement import GateRecord, Metrics, scored
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.manifest import PoolManifest
 from shoal.formats.documents.weights import (
@@ -210,10 +210,12 @@ def gates(results: Results) -> Iterator[Row]:
 def evaluations(results: Results) -> Iterator[Row]:
     """Each contender's scores on the test rows."""
     for path in results.files(_EVALUATIONS):
-        metrics = read_made(path, Metrics)
+        metrics = scored(path)
+        if metrics is None:
+            continue
         kinds = _contenders(results, metrics)
         by_name: dict[str, Any] = {**metrics}
-        for contender in CONTENDERS:
+        for contender in (name for name in CONTENDERS if name in by_name):
             scores = by_name[contender]
             worst = scores["worst_partition"] or {}
             yield {

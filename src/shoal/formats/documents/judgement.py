@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -10,7 +10,11 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.index import HeldRows
 from shoal.formats.documents.ledger import Artifact
 from shoal.formats.documents.weights import Share
+from shoal.formats.json_file import read_made
 from shoal.formats.kinds import Metric
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Softness = Annotated[float, Field(gt=0)]
 
@@ -35,10 +39,11 @@ class Test(TypedDict):
     opens: bool
 
 
-class PoolMean(TypedDict):
-    """Mean scores of contenders, of which the pool's is read."""
+class ValidationScores(TypedDict):
+    """Mean scores of contenders on validation rows that chose nothing else; these are read."""
 
     pool: float
+    generalist: float
 
 
 class GateRecord(Artifact):
@@ -46,12 +51,48 @@ class GateRecord(Artifact):
 
     shares: dict[str, Share]
     softness: Softness | None
-    validation: PoolMean
+    validation: ValidationScores
     rows: int
     units: int
     least_units: int
     test: Test
     comparisons: list[Comparison]
+
+
+class VariantScores(TypedDict):
+    """A variant's pool and generalist: scores on validation rows, FLOPs of their training."""
+
+    variant: str
+    changes: dict[str, Any]
+    pool: float
+    generalist: float
+    pool_flops: float
+    generalist_flops: float
+
+
+class Search(TypedDict):
+    """A choice among variants: whose pool, whose generalist, on how many validation rows.
+
+    The FLOPs are those of all pools, and of all generalists; what several share counts once.
+    """
+
+    rows: int
+    units: int
+    pool: str
+    generalist: str
+    variants: list[VariantScores]
+    pools_flops: float
+    generalists_flops: float
+
+
+class VariantChoice(Artifact, Search):
+    """Result of ``choose-variant``.
+
+    Files by which the chosen generalist is scored are relative to the folder of this one.
+    """
+
+    files: dict[str, str]
+    asked: list[str]
 
 
 class Ends(TypedDict):
@@ -238,8 +279,22 @@ class Comparisons(TypedDict):
     units: NotRequired[TestUnits]
     difference: Difference
     against_constant: NotRequired[AgainstConstant]
+    against_same_model: NotRequired[Difference]
     bootstrap: NotRequired[Bootstrap]
     against_usual: NotRequired[list[AgainstUsual]]
+
+
+NOT_CHOSEN: Final = "not chosen"
+"""Verdict of a variant whose pool was not chosen on validation rows; it has no test score."""
+
+
+class Judged(Artifact):
+    """``metrics.json``, as far as it has no test score: the same of all variants."""
+
+    metric: Metric
+    verdict: str
+    sentence: str
+    search: NotRequired[Search]
 
 
 class Metrics(Artifact, Comparisons):
@@ -253,16 +308,29 @@ class Metrics(Artifact, Comparisons):
     pool_top2: PoolScores
     ungated: Scores
     generalist: Scores
+    same_model: NotRequired[Scores]
     random_partitions: Scores
     constant: NotRequired[Scores]
     linear_model: NotRequired[Scores]
     boosted_trees: NotRequired[Scores]
+    search: NotRequired[Search]
     control: Control | None
     leaks: NotRequired[Leaks]
     spellings: NotRequired[list[Spellings]]
     incomplete: list[Lack]
     gate: GateSummary
     rejection: NotRequired[Rejection | None]
+
+
+def scored(path: Path) -> Metrics | None:
+    """Content of a ``metrics.json``; None where the variant was not chosen, so has no test score.
+
+    Args:
+        path: The file.
+    """
+    if read_made(path, Judged)["verdict"] == NOT_CHOSEN:
+        return None
+    return read_made(path, Metrics)
 
 
 class Check(Artifact):

@@ -28,7 +28,8 @@ def check_records(paths: Iterable[Path], job: Job, evidence: Evidence) -> None:
     """
     stage = STAGES[job.rule]
     of_job = evidence.plan.layout, stage, job.wildcards, evidence.index
-    inputs = None if stage.frozen else recorded_inputs(*of_job)
+    partly = stage.frozen or stage.per == "variants"  # made from what is gone, or another variant's
+    inputs = None if partly else recorded_inputs(*of_job)
     names = {path: name for name, path in outputs(*of_job).items()}
     for path in paths:
         if names[path] not in stage.unrecorded:
@@ -36,9 +37,9 @@ def check_records(paths: Iterable[Path], job: Job, evidence: Evidence) -> None:
 
 
 def _check_record(path: Path, job: Job, inputs: list[Path] | None, evidence: Evidence) -> None:
-    """Compare what one artifact names; of a fit, whose inputs may be gone by design, what is there.
+    """Compare what one artifact names; of some, see above, what is there of this variant.
 
-    Its source files have moved on too.
+    A fit's source files have moved on too.
     """
     record = evidence.read(path).made_from
     files = None if record is None else record.get("files")

@@ -1,0 +1,57 @@
+"""Plans of variants that are compared: what is chosen among what, and what its path is made of."""
+
+from pathlib import Path
+
+import pytest
+
+from shoal.plan.plan import Plan, planned
+from tests.workflow.small import set_up
+
+CONFIG = Path("config")
+WIDTHS = "model.width=[4,8]"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """The folder of a small experiment."""
+    monkeypatch.chdir(set_up(tmp_path / "experiment").folder)
+
+
+def made(*overrides, asked=0):
+    """Identities of the plans that are asked for, or of all, by the variant."""
+    found = planned(Plan, "tiny", list(overrides), CONFIG)[asked]
+    return {plan.variant.id: plan.layout.made for plan in found}
+
+
+def choices(*overrides):
+    """The choice that each plan's evaluation follows."""
+    return [each["chosen"] for each in made(*overrides).values()]
+
+
+def test_variants_of_one_seed_and_split_share_a_choice():
+    """Two seeds by two splits by two widths have four; without a rival there is none."""
+    found = choices("seed=[0,1]", "split=[random,hash]", WIDTHS)
+
+    assert sorted(found.count(each) for each in set(found)) == [2, 2, 2, 2]
+    assert set(choices("seed=[0,1]", "split=[random,hash]")) == {""}
+    assert choices() == [""]
+
+
+def test_a_rival_changes_what_is_judged_and_nothing_that_is_trained():
+    """Another width changes evaluations alone; the order of widths changes nothing."""
+    before, after = made(WIDTHS), made("model.width=[16,8,4]")
+
+    for variant, own in before.items():
+        changed = {name for name, each in own.items() if after[variant][name] != each}
+        assert changed == {"chosen", "evaluate"}
+    assert made("model.width=[8,4]") == before
+
+
+def test_a_variant_alone_is_planned_as_among_all():
+    """Its evaluation follows the choice among all, whose plans are there too."""
+    whole = made(WIDTHS)
+    one = next(iter(whole))
+    chosen = (WIDTHS, f"variant={one}")
+
+    assert made(*chosen) == {one: whole[one]}
+    assert made(*chosen, asked=1) == whole
