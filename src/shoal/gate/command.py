@@ -74,7 +74,7 @@ def gate(
     from shoal.cluster.assigner import load_assigner
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
-    from shoal.formats.units import UNIT, least_units, numbered
+    from shoal.formats.units import UNIT, least_units, mean_of, numbered
     from shoal.gate.gate import Gate as Applied
     from shoal.gate.routing import Compared as On
     from shoal.gate.routing import routed
@@ -105,13 +105,15 @@ def gate(
     ledger.detail["answers"] = answers.flops * said
     ledger.flops = ledger.detail["answers"] + found.flops
     ledger.rows_read = index.rows_read
+    score = rules(shapes.task).gains
+    error = mean_of(score(shipped, rows["y"]), units).error if len(places) else np.inf
     content = {
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
         "validation": {
-            name: float(rules(shapes.task).gains(answer, rows["y"]).mean())
-            for name, answer in scored.items()
+            name: float(score(answer, rows["y"]).mean()) for name, answer in scored.items()
         },
+        "error": float(error) if np.isfinite(error) else None,
         "confidence": confidence,
         "rows": len(places),
         "units": len(np.unique(on.units[on.known])),

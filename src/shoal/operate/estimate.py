@@ -230,6 +230,18 @@ class Estimate:
         return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
 
 
+def measured_speed(root: Path) -> float | None:
+    """FLOPs per second of an experiment's bases, the newest ones; None before any.
+
+    Args:
+        root: Folder of its files.
+    """
+    paths = newest(root.glob(glob(STAGES["base_fit"], STAGES["base_fit"].ledger)))
+    spent = [read_made(path, Spent) for path in paths]
+    seconds = sum(each["seconds"] for each in spent)
+    return sum(each["flops"] for each in spent) / seconds if seconds else None
+
+
 class _Training:
     """Cost of training a specialist by the rows that it sees, from ledgers of others."""
 
