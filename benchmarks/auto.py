@@ -91,24 +91,24 @@ def _clusters(data: Path, count: int, rng: np.random.Generator) -> dict[str, Any
 
 _MNIST, _FASHION = ("mnist.npz", "x", "y"), ("fashion_mnist.npz", "x_train", "y_train")
 DATASETS = {
-    "adult": Dataset(_table("adult.csv.gz", "income", ("split",)), 5e9),
+    "adult": Dataset(_table("adult.csv.gz", "income", ("split",)), 3e9),
     "california_housing": Dataset(_table("california_housing.csv.gz", "median_house_value"), 3e9),
     "bike_hour": Dataset(
         _table("bike_hour.csv.gz", "cnt", ("casual", "registered", "instant")),
         3e9,
         ("sources.columns.dteday=ignore", "sources.columns.label=label"),
     ),
-    "clinc150": Dataset(_table("clinc150.csv.gz", "intent", ("split", "domain")), 2e10),
+    "clinc150": Dataset(_table("clinc150.csv.gz", "intent", ("split", "domain")), 1e10),
     "titanic": Dataset(
         _table(
             "titanic.csv.gz", "survived", ("alive", "class", "who", "adult_male", "embark_town")
         ),
         1e9,
     ),
-    "mnist": Dataset(_images(_MNIST), 1.6e10),
-    "fashion_mnist": Dataset(_images(_FASHION), 1.6e10),
-    "mnist_and_fashion": Dataset(_images(_MNIST, _FASHION), 1.6e10),
-    "mixed_text": Dataset(_mixed_text, 2e10),
+    "mnist": Dataset(_images(_MNIST), 8e9),
+    "fashion_mnist": Dataset(_images(_FASHION), 8e9),
+    "mnist_and_fashion": Dataset(_images(_MNIST, _FASHION), 8e9),
+    "mixed_text": Dataset(_mixed_text, 1e10),
     "clusters": Dataset(_clusters, 2e9),
 }
 
@@ -201,7 +201,7 @@ def _score(overrides: list[str]) -> dict[str, Any]:
     score = metrics[metrics["shipped"]]["score"]
     if metrics["metric"] == "rmse":
         score = 1 - score / metrics["constant"]["score"]
-    spent = sum(metrics[each]["train_flops"] for each in ("pool_top1", "generalist"))
+    spent = sum(metrics[each]["train_flops"] for each in ("ungated", "generalist"))
     return {
         "validation": gate["validation"]["pool"],
         "test": score,

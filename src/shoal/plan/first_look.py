@@ -21,6 +21,7 @@ _NAMES = {"label": ("label", "target", "class", "y"), "group": ("group",), "id":
 """Names of columns, in any case, by which they are of a kind that no values tell."""
 _FEW_CLASSES, _ROWS_OF_CLASS = 100, 10
 """Whole numbers are classes if they are at most so many, each of so many rows on average."""
+_DATE = r"^\d{4}-\d{2}-\d{2}([T ].*)?$"
 _MOST_FILES, _HEAD_ROWS = 8, 8192
 _OF_TABLES, _PCA_DIMS = ["identity", "pca"], [16, 64]
 """Embeddings of numbers and categories by name; of wider inputs components are enough."""
@@ -65,6 +66,10 @@ def settled(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
                 f"the model has a loss without; columns: {', '.join(names)}"
             )
         sources["task"], found["sources.task"] = _task(label, heads)
+    if asked["split"] and not {"group", "time"} & set(columns.values()):
+        dated = [name for name in names if name not in columns and _holds_dates(name, heads)]
+        if len(dated) == 1:
+            columns[dated[0]], found[f"sources.columns.{dated[0]}"] = "time", "time: it holds dates"
     sources["columns"] = columns
     content = content | {"sources": sources}
     if asked["split"] or asked["embed"]:
@@ -127,6 +132,25 @@ def _named(names: list[str], columns: Mapping[str, str], found: dict[str, str]) 
                 found[f"sources.columns.{own[0]}"] = f"{kind}, by its name"
                 break
     return kinds
+
+
+def _holds_dates(name: str, heads: Mapping[str, pa.Table]) -> bool:
+    """Whether a column's strings are all dates such as 2026-01-31, with or without a time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from shoal.sources.columns import plain, storage, without_missing
+
+    any_date = False
+    for head in heads.values():
+        column = plain(head[name]) if name in head.schema.names else pa.nulls(0)
+        if len(column) and storage(column.type) != "string":
+            return False
+        present = without_missing(column).drop_null() if len(column) else column
+        if not pc.all(pc.match_substring_regex(present.cast(pa.string()), _DATE)).as_py():
+            return False
+        any_date |= len(present) > 0
+    return any_date
 
 
 def _task(label: str, heads: Mapping[str, pa.Table]) -> tuple[str, str]:
