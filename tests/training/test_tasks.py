@@ -194,6 +194,19 @@ def test_a_model_that_does_not_keep_to_it_is_one_line(name: str, message: str):
         built(name)
 
 
+def test_the_score_that_chooses_variants_does_not_depend_on_the_coding_of_labels():
+    """Variants that train on other rows standardise numbers otherwise, and are compared."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=50).astype(np.float32)
+    said = (y + rng.normal(size=50).astype(np.float32) / 3)[:, None]
+    own = rules("regression")
+
+    score = own.mean_score(said, y)
+
+    assert 0.8 < score < 1
+    assert own.mean_score(5 * said - 2, 5 * y - 2) == pytest.approx(score, abs=1e-5)
+
+
 def test_a_plain_module_learns_by_the_losses_that_it_says():
     """Also one for classes; a loss that the settings name goes first."""
 

@@ -34,7 +34,11 @@ def run(experiment, *overrides):
 def spent(made):
     """FLOPs of all ledgers of training; what a baseline counts of its base counts once."""
     patterns = ["base/*/ledger.json", "embed/*/ledger.json", "cluster/*/ledger.json"]
-    patterns += ["specialists/*/*/*/*/ledger.json", "choices/*/*/*/*.json", "router/*/*/ledger.json"]
+    patterns += [
+        "specialists/*/*/*/*/ledger.json",
+        "choices/*/*/*/*.json",
+        "router/*/*/ledger.json",
+    ]
     patterns += ["gate/*/*.json", "baselines/*/*/*.json"]
     total = 0.0
     for path in (path for pattern in patterns for path in made.glob(pattern)):
@@ -79,9 +83,7 @@ def test_images_need_nothing_but_their_files(experiment):
     pixels = rng.integers(0, 40, (300, 6, 6)) + 60 * label[:, None, None]
     np.savez(experiment.folder / "data/rows.npz", x=pixels.astype(np.uint8), y=label)
 
-    metrics, _ = run(
-        experiment, "train_specialists.patience=null", "search.budget.train_flops=3e9"
-    )
+    metrics, _ = run(experiment, "train_specialists.patience=null", "search.budget.train_flops=3e9")
 
     said = {each["choice"]: each for each in metrics["choices"]}
     assert said["dimensions of the embedding"]["taken"] in ("16", "64")

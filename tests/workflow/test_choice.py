@@ -1,6 +1,7 @@
 """A search over models: validation rows choose pool and generalist, which alone are tested."""
 
 import json
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -165,6 +166,22 @@ def test_another_model_runs_its_own_jobs_and_the_choice(searched):
     assert not {"split", "encode", "embed_fit", "cluster_fit", "assign"} & set(counts)
     for home in homes(searched).values():
         assert searched.plan(config(*DEPTHS, f"variant={home.name}")) == []
+
+
+def test_one_variant_alone_waits_for_what_it_is_compared_with(searched, tmp_path):
+    """Where the other one's gate is gone, a run of one makes it again before it is judged."""
+    copied = searched.copy(tmp_path / "experiment")
+    home, other = (homes(copied)[depth] for depth in (0, 1))
+    for own in (home, other):
+        shutil.rmtree(own / "published")
+    layout = json.loads((other / "plan.json").read_text())["layout"]
+    shutil.rmtree(copied.generation / "gate" / layout["made"]["gate"])
+    for folder in ("chosen", "evaluate"):
+        shutil.rmtree(copied.generation / folder)
+
+    ran = copied.plan(config(*DEPTHS, f"variant={home.name}"))
+
+    assert ran == ["choose_variant", "evaluate", "gate", "pool_publish"]
 
 
 def test_test_labels_choose_nothing(searched, tmp_path):

@@ -50,5 +50,7 @@ def test_what_each_side_spent_of_an_equal_cap_is_said(patient):
     assert pool["train_flops"] < most
     assert generalist["detail"]["pool"] == pytest.approx(most)
     assert generalist["flops"] + generalist["unspent"] == pytest.approx(most, rel=0.02)
+    rows = [json.loads(path.read_text())["rows"] for path in patient.generation.glob("gate/*/*")]
+    assert min(rows) < 0.7 * metrics["rows"]["validation"]  # those that end no training
     assert "cap on training FLOPs" in metrics["sentence"]
     assert "Trainings stopped early: the pool spent" in metrics["sentence"]

@@ -65,9 +65,9 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
     whole, held = 0.0, 0.0
     beside: dict[Path, float] = {}
     for each, gate in zip(rivals, gates, strict=True):
-        if gate["rows"] != gates[0]["rows"]:
+        if gate["scored"] != gates[0]["scored"]:
             raise DataError(
-                f"{each.gate}: {gate['rows']} validation rows, but {gates[0]['rows']} of variant "
+                f"{each.gate}: {gate['scored']} validation rows, but {gates[0]['scored']} of variant "
                 f"{rivals[0].variant}; variants of one seed and split are compared on the same rows"
             )
         ledgers = {path: read_made(path, LedgerRecord) for path in (*each.ledgers, each.gate)}
@@ -99,7 +99,7 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
     )
     (taken,) = (each for each in rivals if each.variant == best["variant"])
     content = {
-        "rows": gates[0]["rows"],
+        "rows": gates[0]["scored"],
         "units": gates[0]["units"],
         "pool": pool["variant"],
         "generalist": best["variant"],

@@ -64,17 +64,18 @@ def gate(
         steps: The steps of each search.
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
-            scores of the rows (``validation``: accuracy, or minus the squared error of standardised
-            labels or the model's own loss), how many ``rows`` were compared, of how many
-            ``units``, and how many of these it takes at least (``least_units``); the ``test`` of
-            all and the ``comparisons``; the ledger.
+            scores by which variants are compared (``validation``: accuracy, R² or minus the
+            model's own loss), of how many rows they are (``scored``) and the standard ``error`` of
+            the pool's; how many ``rows`` the gate compared, of how many ``units``, and how many of
+            these it takes at least (``least_units``); the ``test`` of all and the ``comparisons``;
+            the ledger.
         threads: CPU threads; the bits depend on it.
     """
     from shoal.ask.answers import Answers
     from shoal.cluster.assigner import load_assigner
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
-    from shoal.formats.units import UNIT, least_units, mean_of, numbered
+    from shoal.formats.units import UNIT, least_units, numbered
     from shoal.gate.gate import Gate as Applied
     from shoal.gate.routing import Compared as On
     from shoal.gate.routing import routed
@@ -105,15 +106,19 @@ def gate(
     ledger.detail["answers"] = answers.flops * said
     ledger.flops = ledger.detail["answers"] + found.flops
     ledger.rows_read = index.rows_read
-    score = rules(shapes.task).gains
-    error = mean_of(score(shipped, rows["y"]), units).error if len(places) else np.inf
+    # Variants are compared on the half that chooses neither grid points nor when to stop.
+    judged = np.isin(halves(rows), (1,))
+    judged |= not judged.any()
+    own = rules(shapes.task)
     content = {
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
         "validation": {
-            name: float(score(answer, rows["y"]).mean()) for name, answer in scored.items()
+            name: own.mean_score(answer[judged], rows["y"][judged])
+            for name, answer in scored.items()
         },
-        "error": float(error) if np.isfinite(error) else None,
+        "scored": int(judged.sum()),
+        "error": own.score_error(shipped[judged], rows["y"][judged], units[judged]),
         "confidence": confidence,
         "rows": len(places),
         "units": len(np.unique(on.units[on.known])),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from shoal.errors import ModelError
+from shoal.formats.units import mean_of
 from shoal.training.metrics import row_correct, row_loss, row_squared_error
 
 if TYPE_CHECKING:
@@ -122,9 +123,14 @@ class Rules(ABC):
     def values(self, answers: Array, y: Array) -> Floats:
         """Value of each row of which scores are means."""
 
-    @abstractmethod
-    def gains(self, answers: Array, y: Array) -> Floats:
-        """The same, so that higher is better."""
+    def mean_score(self, answers: Array, y: Array) -> float:
+        """Score over all rows, higher is better; no coding of the labels changes it."""
+        return float(self.values(answers, y).mean())
+
+    def score_error(self, answers: Array, y: Array, units: Array) -> float | None:
+        """Standard error of that score, by unit; None where it is not known."""
+        error = mean_of(self.values(answers, y).astype(np.float64), units).error
+        return float(error) if np.isfinite(error) else None
 
     @abstractmethod
     def is_density(self, module: torch.nn.Module) -> bool:
@@ -227,9 +233,6 @@ class _Classes(_Supervised):
     def values(self, answers: Array, y: Array) -> Floats:
         return row_correct(answers, y)
 
-    def gains(self, answers: Array, y: Array) -> Floats:
-        return row_correct(answers, y)
-
 
 class _Numbers(_Supervised):
     """A number; the loss is the squared error."""
@@ -257,8 +260,14 @@ class _Numbers(_Supervised):
     def values(self, answers: Array, y: Array) -> Floats:
         return row_squared_error(answers, y)
 
-    def gains(self, answers: Array, y: Array) -> Floats:
-        return -row_squared_error(answers, y)
+    def mean_score(self, answers: Array, y: Array) -> float:
+        # R², since variants that train on other rows standardise labels otherwise.
+        error, spread = float(self.values(answers, y).mean()), float(np.var(y, dtype=np.float64))
+        return 1 - error / spread if spread else -error
+
+    def score_error(self, answers: Array, y: Array, units: Array) -> float | None:
+        error, spread = super().score_error(answers, y, units), float(np.var(y, dtype=np.float64))
+        return error / spread if error is not None and spread else error
 
 
 class _Own(Rules):
@@ -322,8 +331,8 @@ class _Own(Rules):
     def values(self, answers: Array, y: Array) -> Floats:
         return row_loss(answers.reshape(len(y)))
 
-    def gains(self, answers: Array, y: Array) -> Floats:
-        return -self.values(answers, y)
+    def mean_score(self, answers: Array, y: Array) -> float:
+        return -super().mean_score(answers, y)
 
     def is_density(self, module: torch.nn.Module) -> bool:
         return getattr(module, "density", False) is True

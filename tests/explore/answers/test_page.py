@@ -5,6 +5,7 @@ from shoal.explore.answers.page import answers_page
 from shoal.explore.answers.plots import plots
 from shoal.explore.answers.tables import compare
 from tests.explore.answers.conftest import variant, winner
+from tests.explore.answers.test_tables import searched
 from tests.report.test_evaluation import EVIL, Reader
 
 
@@ -42,6 +43,15 @@ def test_the_page_answers_what_was_asked():
         "0000000001 1 lr 0.01 lr 0.03",
     ):
         assert expected in text
+
+
+def test_splits_stand_beside_each_other():
+    """Which unseen rows a pool generalises to is read from one row a split."""
+    text = Reader(page_of(searched(splits=("random", "group"), seeds=(0,)))).text
+
+    assert "Which unseen rows does it generalise to" in text
+    assert "random: difference +0.0200" in text
+    assert "group 1 model.width 16 model.width 32 0.8000 0.8800 difference -0.0800" in text
 
 
 def test_the_page_is_self_contained_and_escapes_what_users_named():

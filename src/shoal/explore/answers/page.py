@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from shoal.explore.answers.anova import Explained
     from shoal.explore.answers.tables import Answers, Row
 
+_VALIDATION = {
+    "classification": "accuracy",
+    "regression": "R²",
+    "own": "minus the mean of the model's own loss",
+}
+"""Validation score by task, see :meth:`shoal.training.tasks.Rules.mean_score`."""
+
 _MOST_POINTS = 8
 """Grid points whose losses are columns of the winners' table."""
 
@@ -47,6 +54,7 @@ def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
         ],
         metric=SCORES[answers.metric].title,
         best=answers.variants[0]["variant"],
+        validation=_VALIDATION[SCORES[answers.metric].task],
         difference_text=_difference_text,
         replicated=any(row["n"] > 1 for row in answers.replicates),
         plots={name: svg(text) for name, text in plots.items()},

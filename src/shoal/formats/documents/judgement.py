@@ -52,6 +52,7 @@ class GateRecord(Artifact):
     shares: dict[str, Share]
     softness: Softness | None
     validation: ValidationScores
+    scored: int
     error: float | None
     rows: int
     units: int
