@@ -1,6 +1,6 @@
 """Does `experiment=auto` come within a point of the best fixed choice?
 
-    python -m benchmarks.auto --data FOLDER --work FOLDER [--seeds 1] [--rows 8000] [--only adult …]
+    python -m benchmarks.auto --data FOLDER --work FOLDER [--seeds 1] [--rows 4000] [--only adult …]
 
 Each data set of the folder, a mixture of two, and one made of clusters is run by
 `experiment=auto`, and by every fixed choice: each of its variants, and each with a fixed number of
@@ -39,7 +39,12 @@ PARTITIONS = (8,)
 """Fixed numbers of partitions beside the one that probes choose."""
 _NOT_ASKED = ("drift_sample", "evaluate_drift", "pool_publish", "answers")
 """Rules whose outputs say nothing of a choice."""
-CHEAP = ["evaluate.bootstrap=100", "evaluate.map_rows=100", "cluster.fit_rows=3000"]
+CHEAP = [
+    "evaluate.bootstrap=100",
+    "evaluate.map_rows=100",
+    "cluster.fit_rows=1500",
+    "cluster.atoms=32",
+]
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,11 @@ def _clusters(data: Path, count: int, rng: np.random.Generator) -> dict[str, Any
 
 _MNIST, _FASHION = ("mnist.npz", "x", "y"), ("fashion_mnist.npz", "x_train", "y_train")
 DATASETS = {
-    "adult": Dataset(_table("adult.csv.gz", "income", ("split",)), 3e9),
-    "california_housing": Dataset(_table("california_housing.csv.gz", "median_house_value"), 3e9),
+    "adult": Dataset(_table("adult.csv.gz", "income", ("split",)), 2e9),
+    "california_housing": Dataset(_table("california_housing.csv.gz", "median_house_value"), 1e9),
     "bike_hour": Dataset(
         _table("bike_hour.csv.gz", "cnt", ("casual", "registered", "instant")),
-        3e9,
+        1e9,
         ("sources.columns.dteday=ignore", "sources.columns.label=label"),
     ),
     "clinc150": Dataset(_table("clinc150.csv.gz", "intent", ("split", "domain")), 1e10),
@@ -103,13 +108,13 @@ DATASETS = {
         _table(
             "titanic.csv.gz", "survived", ("alive", "class", "who", "adult_male", "embark_town")
         ),
-        1e9,
+        5e8,
     ),
-    "mnist": Dataset(_images(_MNIST), 8e9),
-    "fashion_mnist": Dataset(_images(_FASHION), 8e9),
-    "mnist_and_fashion": Dataset(_images(_MNIST, _FASHION), 8e9),
+    "mnist": Dataset(_images(_MNIST), 1e10),
+    "fashion_mnist": Dataset(_images(_FASHION), 1e10),
+    "mnist_and_fashion": Dataset(_images(_MNIST, _FASHION), 1e10),
     "mixed_text": Dataset(_mixed_text, 1e10),
-    "clusters": Dataset(_clusters, 2e9),
+    "clusters": Dataset(_clusters, 1e9),
 }
 
 
@@ -119,7 +124,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--work", type=Path, required=True, help="experiments run here")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=8000, help="rows of a data set, at most")
+    parser.add_argument("--rows", type=int, default=4000, help="rows of a data set, at most")
     parser.add_argument("--only", nargs="+", default=list(DATASETS), choices=DATASETS)
     asked = parser.parse_args()
     data, work, rows = asked.data.absolute(), asked.work.absolute(), []
@@ -148,11 +153,11 @@ def measured(folder: Path, name: str, seed: int, data: Path, count: int) -> dict
         own = [*common, f"train_specialists.flops={flops}"]
         found = []
         for variant in auto:
-            for partitions in (None, *PARTITIONS):
+            stops = variant.settings.train_specialists.patience is not None
+            for partitions in (None,) if stops else (None, *PARTITIONS):
                 changes = list(_as_overrides(variant.changes))
                 if partitions is not None:
                     changes += ["cluster=kmeans", f"cluster.partitions={partitions}"]
-                    changes += ["cluster.atoms=128"]
                 found.append(_score([*own, *changes]) | {"changes": changes})
     candidates = [each for each in found if "cluster=kmeans" not in each["changes"]]
     chosen = max(candidates, key=lambda each: float(each["validation"]))

@@ -11,6 +11,7 @@ from shoal.plan.variants import variants
 
 CONFIG = Path(__file__).parents[2] / "config"
 ROWS = 200
+DAYS = [str(day.date()) for day in pd.date_range("2026-01-01", periods=ROWS)]
 
 
 def of(folder, *overrides):
@@ -48,8 +49,11 @@ def test_files_label_task_and_embeddings_are_found(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "task"),
-    [(alternating(0, 1, 2), "classification"), (range(ROWS), "regression")]
-    + [(alternating(0.5, 1, 2), "regression")],
+    [
+        (alternating(0, 1, 2), "classification"),
+        (range(ROWS), "regression"),
+        (alternating(0.5, 1, 2), "regression"),
+    ],
 )
 def test_few_whole_numbers_are_classes_and_others_are_numbers(tmp_path, values, task):
     """What the label holds decides the task."""
@@ -60,8 +64,7 @@ def test_few_whole_numbers_are_classes_and_others_are_numbers(tmp_path, values, 
 
 @pytest.mark.parametrize(
     ("column", "method"),
-    [({"group": alternating("g", "h")}, "group")]
-    + [({"day": [str(day.date()) for day in pd.date_range("2026-01-01", periods=ROWS)]}, "time")],
+    [({"group": alternating("g", "h")}, "group"), ({"day": DAYS}, "time")],
 )
 def test_rows_are_split_by_group_or_time_where_there_is_one(tmp_path, column, method):
     """Test rows are as new ones will be: of other groups, or later."""

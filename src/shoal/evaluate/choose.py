@@ -67,8 +67,9 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
     for each, gate in zip(rivals, gates, strict=True):
         if gate["scored"] != gates[0]["scored"]:
             raise DataError(
-                f"{each.gate}: {gate['scored']} validation rows, but {gates[0]['scored']} of variant "
-                f"{rivals[0].variant}; variants of one seed and split are compared on the same rows"
+                f"{each.gate}: {gate['scored']} validation rows, but {gates[0]['scored']} of "
+                f"variant {rivals[0].variant}; variants of one seed and split are compared on the "
+                f"same rows"
             )
         ledgers = {path: read_made(path, LedgerRecord) for path in (*each.ledgers, each.gate)}
         own = {path: training_flops([ledger]) for path, ledger in ledgers.items()}

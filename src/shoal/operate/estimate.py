@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import SettingsError
 from shoal.formats.documents.ledger import Flops, Spent
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.documents.weights import BaseFacts
@@ -180,8 +182,10 @@ class Estimate:
             fits = [self._plan.layout.file(name) for name in _FITS]
             if facts.get("flops") is not None and not all(each.exists() for each in fits):
                 return None
-            plan = self._plan
-            return frozen_budget(facts, fits, Trials.of(plan.grid, plan.steps))
+            with suppress(SettingsError):  # where nothing is left, which their jobs say
+                trials = Trials.of(self._plan.grid, self._plan.steps)
+                return frozen_budget(facts, fits, trials)
+            return None
         training = self._plan.settings.train_specialists
         if training.flops is not None:
             return None
