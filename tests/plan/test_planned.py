@@ -23,6 +23,11 @@ def made(*overrides, asked=0):
     return {plan.variant.id: plan.layout.made for plan in found}
 
 
+def made_fits(*overrides):
+    """Identities of the fits of each plan."""
+    return [plan.layout.fits for plan in planned(Plan, "tiny", list(overrides), CONFIG)[0]]
+
+
 def choices(*overrides):
     """The choice that each plan's evaluation follows."""
     return [each["chosen"] for each in made(*overrides).values()]
@@ -45,6 +50,20 @@ def test_a_rival_changes_what_is_judged_and_nothing_that_is_trained():
         changed = {name for name, each in own.items() if after[variant][name] != each}
         assert changed == {"chosen", "evaluate"}
     assert made("model.width=[8,4]") == before
+
+
+def test_the_order_of_models_is_no_part_of_a_choice():
+    """Also where their code is the user's."""
+    for name in ("one", "other"):
+        source = f"from torch import nn\nclass Net(nn.Module):\n    {name} = 1\n"
+        Path(f"{name}.py").write_text(source)
+
+    first, second = (
+        made(f"model._target_=[{models}]") for models in ("one.Net,other.Net", "other.Net,one.Net")
+    )
+
+    assert first == second
+    assert len({each["base"] for each in made_fits("model._target_=[one.Net,other.Net]")}) == 2
 
 
 def test_a_variant_alone_is_planned_as_among_all():

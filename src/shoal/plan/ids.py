@@ -30,7 +30,10 @@ APPLY_MODULES = {
 }
 """Module of the command that applies each stage, or makes what is no part of a generation."""
 
-_WITH_MODEL = ("base", *dict.fromkeys(each.identity for each in AFTER_INDEX))
+_WITH_MODEL = (
+    "base",
+    *dict.fromkeys(each.identity for each in AFTER_INDEX if each.per != "variants"),
+)
 
 
 def fit_ids(settings: Settings, points: Iterable[str]) -> dict[str, str]:
