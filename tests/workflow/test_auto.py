@@ -66,7 +66,7 @@ def test_a_table_needs_nothing_but_its_files_and_keeps_its_budget(experiment):
     assert metrics["search"]["spent"] == pytest.approx(spent(experiment.folder / "results/auto/g1"))
 
     shown = experiment.shoal("variants", "auto", *SMALL, f"search.budget.train_flops={budget:g}")
-    assert "4 variants × 3 (pool, generalist, random partitions) × 50 MFLOPs" in shown.stdout
+    assert "4 variants × 3 (pool, generalist, random partitions) × 50.0 MFLOP" in shown.stdout
     assert experiment.plan(name="auto", overrides=_config(budget)) == []
 
 
