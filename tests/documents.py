@@ -53,6 +53,8 @@ def metrics(**changes: Any) -> dict[str, Any]:
     difference = {"value": 0.0, "low": None, "high": None}
     counts = {"rows": COUNTS, "partitions": 1, "gate": gate_summary(), "incomplete": []}
     counts["difference"] = difference
+    paths = {name: [4.0, 1.0, 1.0] for name in ("ungated", "pool", "generalist")}
+    counts |= {"critical_path": {"nodes": [1, 8, None], **paths}, "against_usual": []}
     about |= {"shipped": "pool_top1", "control": None}
     return dict.fromkeys(names, scores) | about | counts | changes
 
@@ -69,6 +71,7 @@ def gate_record(shares: dict[int, float], **changes: Any) -> dict[str, Any]:
     """What a gate decided, by the shares of its experts."""
     test = {"share": 1.0, "gain": 0.1, "error": 0.01, "opens": True}
     counts = {"rows": 4, "units": 4, "least_units": 5, "comparisons": [], "test": test}
+    counts["inference_flops_per_row"] = dict.fromkeys(("pool", "ungated", "generalist"), 1.0)
     by_text = {str(number): share for number, share in shares.items()}
     content = {
         "shares": by_text,

@@ -1,6 +1,7 @@
 """The pure parts of the benchmark of partitions."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.regimes import contenders, datasets, images, numbers
+from benchmarks.regimes import baselines, contenders, datasets, images, numbers
 from benchmarks.regimes.__main__ import run
 from benchmarks.regimes.collect import by_row, measured, results
 from benchmarks.regimes.finished import NO_REGIME, joined_regimes
@@ -20,7 +21,12 @@ from shoal.demo import write_demo
 from shoal.errors import SettingsError
 from shoal.formats.hashing import KEY_BYTES, hash_rows
 from shoal.formats.json_file import read_json, write_json
+from shoal.formats.ledger import Ledger
+from shoal.formats.shapes import Shapes
 from shoal.settings.compose import compose
+from shoal.training.model import weights
+
+CONFIG = Path(__file__).parents[1] / "config"
 
 
 def test_rgr_is_the_share_of_the_possible_gain():
@@ -241,25 +247,26 @@ def measured_cell(folder, seed, pool, truth):
     rows = pd.DataFrame({"key": keys, "partition": [0, 0, 1, 1], "fold": "test", **values})
     rows.to_parquet(place / "pools" / "kmeans_8.parquet")
     pd.DataFrame({"key": keys, "regime": [1, 1, 0, 0]}).to_parquet(place / datasets.REGIMES)
-    told = numbers_of | {"score": np.mean(truth), "note": ""}
-    write_json(place / "baselines" / "true_regime.json", told)
-    # Another order: rows are joined by key.
-    table = pd.DataFrame({"key": keys[::-1], "value": truth[::-1]})
-    table.to_parquet(place / "baselines" / "true_regime.parquet")
+    for name, own in (("true_regime", truth), ("routed_regime", [*truth[:-1], 0])):
+        told = numbers_of | {"score": np.mean(own), "note": ""}
+        write_json(place / "baselines" / f"{name}.json", told)
+        # Another order: rows are joined by key.
+        table = pd.DataFrame({"key": keys[::-1], "value": own[::-1]})
+        table.to_parquet(place / "baselines" / f"{name}.parquet")
     return cell
 
 
-def with_one_baseline(cells):
+def with_baselines(cells, *names):
     """The work of such cells."""
     return SimpleNamespace(
-        cells=cells, contenders=lambda _: ["kmeans_8"], baselines=lambda _: ["true_regime"]
+        cells=cells, contenders=lambda _: ["kmeans_8"], baselines=lambda _: names
     )
 
 
 def test_the_summary_recovers_gain_and_rgr(tmp_path):
     """Means over seeds: a pool that wins one row of four where the true regimes win two."""
     cells = [measured_cell(tmp_path, seed, [1, 1, 1, 0], [1, 1, 1, 1]) for seed in (0, 1)]
-    found = measured(tmp_path, with_one_baseline(cells))
+    found = measured(tmp_path, with_baselines(cells, "true_regime"))
 
     table = summary(found, results(found)).set_index("contender")
 
@@ -273,9 +280,59 @@ def test_the_summary_recovers_gain_and_rgr(tmp_path):
 def test_the_page_lists_every_contender(tmp_path):
     """The page has an overview and a line for each contender, losses included."""
     cell = measured_cell(tmp_path, 0, [0, 0, 0, 1], [1, 1, 1, 0])
-    found = measured(tmp_path, with_one_baseline([cell]))
+    found = measured(tmp_path, with_baselines([cell], "true_regime"))
 
     text = page(summary(found, results(found)))
 
     assert "| gauss_4_far_2000 | 1 | 1 | 0.500 | - | 0.250 | 0.000 | 0.750 |" in text
     assert "| kmeans_8 | -0.250 (" in text
+
+
+def test_a_pool_may_reach_what_a_router_of_true_regimes_does(tmp_path):
+    """A row that the true regimes win is lost on the way; the pool has all the rest."""
+    cells = [measured_cell(tmp_path, 0, [1, 1, 1, 0], [1, 1, 1, 1])]
+    found = measured(tmp_path, with_baselines(cells, "true_regime", "routed_regime"))
+
+    table = summary(found, results(found)).set_index("contender")
+
+    assert table.loc["kmeans_8", "rgr"] == pytest.approx(0.5)
+    assert table.loc["kmeans_8", "rgr_routed"] == pytest.approx(1.0)
+    assert table.loc["routed_regime", "gain"] == pytest.approx(0.25)
+    assert "RGR, routable" in page(table.reset_index())
+
+
+def test_a_router_learns_regimes_that_rows_show_and_asks_their_specialists():
+    """Rows tell their regime and each regime has a rule of its own; the route's FLOPs count."""
+    rng = np.random.default_rng(0)
+
+    def rows(count):
+        regime = rng.integers(0, 2, count)
+        x = rng.normal(size=(count, 3)).astype(np.float32)
+        x[:, 0] += 8 * regime
+        y = np.where(regime == 1, x[:, 1] > 0, x[:, 1] < 0).astype(np.int64)
+        return {"x": x, "y": y, "embedding": x[:, :2], "regime": regime}
+
+    settings = compose(CONFIG, "demo", ["train_specialists.batch_size=32"])
+    run = SimpleNamespace(
+        settings=settings,
+        shapes=Shapes([3], 2, "classification", ["n", "p"], 1, list("abc"), []),
+        train=rows(600),
+        test=rows(200),
+        budget=SimpleNamespace(specialist_rows=lambda count: 30 * count),
+        base_flops=1.0,
+        embedding_flops=5.0,
+        embedding_fit_flops=7.0,
+    )
+    ledgers = {name: Ledger(name) for name in ("true_regime", "routed_regime")}
+    trainers = {name: baselines.Trainer(run, ledger) for name, ledger in ledgers.items()}
+    for trainer in trainers.values():
+        run.base = weights(trainer.build())
+
+    told, routed = (baselines.TRAINED[name](trainer) for name, trainer in trainers.items())
+
+    right = (routed.predictions.argmax(axis=1) == run.test["y"]).mean()
+    assert right > 0.9
+    assert (routed.predictions == told.predictions).all(axis=1).mean() > 0.97
+    assert "routed right" in routed.note
+    assert routed.inference_flops > told.inference_flops + 5
+    assert ledgers["routed_regime"].flops > ledgers["true_regime"].flops + 7 + 5 * 600

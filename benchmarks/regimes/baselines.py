@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, NDArray[Any]]
 
+ROUTER_WIDTH, ROUTER_PASSES = 64, 20
+"""Of the network that learns to route true regimes: its hidden layer, passes over training rows."""
 WIDTHS = (0.5, 1.0, 2.0, 4.0)
 """Hidden widths that are tried, as multiples of the dataset's own."""
 
@@ -52,8 +54,6 @@ class Trainer:
 
     def build(self, model: Model | None = None, inputs: int | None = None, seed: int = 0) -> Any:  # noqa: ANN401 - a Module
         """A model with initial weights, for rows of ``inputs`` features if not for the run's."""
-        from dataclasses import replace
-
         from shoal.training.model import build_model
 
         settings = self.run.settings
@@ -179,6 +179,48 @@ def soft_mixture(trainer: Trainer) -> Answer:
 
 def true_regime(trainer: Trainer) -> Answer:
     """Specialists of the true regimes, from the same base at the same rate, told the regime."""
+    return _by_regime(trainer, trainer.run.test["regime"])
+
+
+def routed_regime(trainer: Trainer) -> Answer:
+    """The same specialists, asked by a router that has learnt the regimes of training rows.
+
+    It is a network on embedded rows, as a pool's router has them. Embedding, its fit and the
+    router count in training and inference.
+    """
+    import torch
+
+    from shoal.formats.shapes import Shapes
+    from shoal.models import MLP
+    from shoal.training.fit import train_on_rows
+    from shoal.training.model import predict
+
+    run, ledger = trainer.run, trainer.ledger
+    regimes, code = np.unique(run.train["regime"], return_inverse=True)
+    embedded = run.train["embedding"].astype(np.float32)
+    torch.manual_seed(run.settings.train_specialists.seed)
+    router = MLP(embedded.shape[1], len(regimes), width=ROUTER_WIDTH, depth=1)
+    plain = {"loss": "auto", "class_weights": None}
+    training = run.settings.train_specialists.model_copy(update=plain)
+    names = [*map(str, regimes)]
+    shapes = Shapes([len(embedded[0])], len(names), "classification", names, len(code), [], [])
+    rows: Arrays = {"x": embedded, "y": code.astype(np.int64)}
+    train_on_rows(router, rows, training, shapes, ROUTER_PASSES * len(code), ledger)
+    tested = run.test["embedding"].astype(np.float32)
+    route = regimes[predict(router, tested, "classification").argmax(axis=1)]
+    ledger.flops += run.embedding_fit_flops + run.embedding_flops * len(code)
+    routing = run.embedding_flops + one_row_flops(router, {"x": tested})
+    right = float((route == run.test["regime"]).mean())
+    answer = _by_regime(trainer, route)
+    return replace(
+        answer,
+        inference_flops=(answer.inference_flops or 0.0) + routing,
+        note=f"{right:.1%} of rows routed right",
+    )
+
+
+def _by_regime(trainer: Trainer, asked: NDArray[np.int64]) -> Answer:
+    """Answers to test rows of the specialists of these true regimes."""
     run = trainer.run
     answers: NDArray[np.float32] | None = None
     inference = 0.0
@@ -189,8 +231,7 @@ def true_regime(trainer: Trainer) -> Answer:
         trainer.see(net, run.budget.specialist_rows(int(inside.sum())), own)
         said = trainer.answer(net)
         answers = np.zeros_like(said) if answers is None else answers
-        tested = run.test["regime"] == regime
-        answers[tested] = said[tested]
+        answers[asked == regime] = said[asked == regime]
         inference = one_row_flops(net, run.test)
     trainer.ledger.flops += run.base_flops
     if answers is None:
@@ -253,7 +294,7 @@ TRAINED: dict[str, Callable[[Trainer], Answer]] = {
     baseline.__name__: baseline
     for baseline in (
         *(widths, ensemble, given_partition, soft_mixture),
-        *(true_regime, long_generalist, wide_network, boosted_trees),
+        *(true_regime, routed_regime, long_generalist, wide_network, boosted_trees),
     )
 }
 """Baselines by name."""

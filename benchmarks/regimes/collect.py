@@ -28,6 +28,7 @@ KINDS = {
     "wide_network": "orientation",
     "boosted_trees": "orientation",
     "true_regime": "orientation",
+    "routed_regime": "orientation",
 }
 """What is no pool: at equal training FLOPs (``baseline``) or not (``orientation``)."""
 _OF_METRICS = ("score", "log_loss", "calibration_error", "train_flops", "inference_flops_per_row")

@@ -47,6 +47,7 @@ BASELINES = (
     "given_partition",
     "soft_mixture",
     "true_regime",
+    "routed_regime",
     "long_generalist",
     "wide_network",
     "boosted_trees",
@@ -94,7 +95,7 @@ def studies(*, small: bool) -> list[Study]:
         known = ("digits_conflicting", "digits_plain", "gauss_8_far_2000")
         return [
             Study(known, (1.0,), (REFERENCE, "auto"), few),
-            Study(known[:1], (0.25,), (REFERENCE,), ("true_regime",)),
+            Study(known[:1], (0.25,), (REFERENCE,), ("true_regime", "routed_regime")),
         ]
     every, curve = tuple(CONTENDERS), ("kmeans_8", "kmeans_32", "auto")
     return [
@@ -103,7 +104,7 @@ def studies(*, small: bool) -> list[Study]:
             ("digits_conflicting",),
             CURVE,
             curve,
-            ("widths", "true_regime"),
+            ("widths", "true_regime", "routed_regime"),
         ),
     ]
 
@@ -170,6 +171,7 @@ class Work:
             "widths": dataset.width is None,
             "wide_network": dataset.width is None,
             "true_regime": not dataset.regimes,
+            "routed_regime": not dataset.regimes,
             "boosted_trees": not has_boosted_trees(),
         }
         chosen = self._studies[cell.dataset, cell.budget].baselines

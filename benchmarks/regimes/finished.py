@@ -30,6 +30,7 @@ class Finished:
         shapes: Shape of rows and labels.
         base: Weights of the base.
         base_flops: What the base cost.
+        embedding_fit_flops: What fitting the embedding cost.
         budget: How many rows a specialist may see.
         total_flops: What the pool's making cost: the budget of each baseline.
         bins: Bins of the calibration error.
@@ -52,6 +53,8 @@ class Finished:
         self.base, meta = load_state(folder / layout.file("base_fit.base"))
         ledger = read_json(folder / layout.file("base_fit.ledger"), dict[str, Any])
         self.base_flops = float(ledger["flops"])
+        ledger = read_json(folder / layout.file("embed_fit.ledger"), dict[str, Any])
+        self.embedding_fit_flops = float(ledger["flops"])
         self.budget = Budget(**meta["budget"])
         self.total_flops = total_flops
         self.bins = plan.settings.evaluate.calibration_bins
@@ -95,6 +98,13 @@ class Finished:
     def test(self) -> Arrays:
         """Test rows in canonical order."""
         return self._fold("test")
+
+    @cached_property
+    def embedding_flops(self) -> float:
+        """FLOPs of embedding one row."""
+        from shoal.embed.embedder import load_embedder
+
+        return float(load_embedder(self._embedder).flops_per_row)
 
     def _fold(self, name: str) -> Arrays:
         """Arrays of a fold, with ``regime`` (-1 where it is unknown)."""

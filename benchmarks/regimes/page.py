@@ -20,6 +20,7 @@ _DETAILS = {
     "log_loss": ("log-loss", ".3f"),
     "calibration_error": ("calibration error", ".3f"),
     "worst_partition": ("worst partition", ".3f"),
+    "rgr_routed": ("RGR, routable", ".2f"),
     "rgr_best": ("RGR, best generalist", ".2f"),
     "ari": ("ARI to true regime", ".2f"),
     "stability": ("stability", ".2f"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 TRUTH = "true_regime"
+ROUTED = "routed_regime"
 WIDEST = "widths"
 _MEANS = (
     *("score", "log_loss", "calibration_error", "worst_partition", "train_flops"),
@@ -41,7 +42,8 @@ def summary(cells: list[Measured], records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Means over seeds; ``gain`` over the generalist of the same training FLOPs with its 95 %
         interval ``gain_low`` to ``gain_high``, p-value and p-value after Holm's correction over
-        datasets; ``rgr`` against that generalist, ``rgr_best`` against the better of it and the
+        datasets; ``rgr`` against that generalist, ``rgr_routed`` where the true regimes are routed
+        by a learned router instead of told, ``rgr_best`` against the better of it and the
         best of four widths, whose name is in ``best_generalist``, with an interval; ``stability``.
     """
     groups: dict[tuple[str, float], list[Measured]] = {}
@@ -116,7 +118,11 @@ class _Scores:
         low, high = interval(drawn)
         line: dict[str, Any] = {"gain": ahead, "gain_low": low, "gain_high": high}
         line["p"] = 1.0 if name == rival else two_sided(drawn)
-        if TRUTH not in self._names or name in (TRUTH, GENERALIST):
+        if name in (TRUTH, ROUTED, GENERALIST):
+            return line
+        if ROUTED in self._names:
+            line["rgr_routed"] = self._share(name, rival, ROUTED)
+        if TRUTH not in self._names:
             return line
         line["rgr"] = self._share(name, rival)
         best = self._best if self._best != GENERALIST else rival
@@ -127,8 +133,8 @@ class _Scores:
             line["rgr_low"], line["rgr_high"] = interval(won / possible)
         return line
 
-    def _share(self, name: str, rival: str) -> float | None:
+    def _share(self, name: str, rival: str, ceiling: str = TRUTH) -> float | None:
         pool, generalist, truth = (
-            float(self._scores[self._of(each)]) for each in (name, rival, TRUTH)
+            float(self._scores[self._of(each)]) for each in (name, rival, ceiling)
         )
         return rgr(self._metric, pool, generalist, truth)

@@ -89,7 +89,7 @@ def test_a_command_says_what_it_does_and_which_options_it_takes(stage: Stage):
     said = inspect.getdoc(getattr(import_module(f"shoal.{stage.module}"), stage.name))
     assert " ".join(said.split("\n\n")[0].split()) in " ".join(text.split())
     for option in ("settings", *stage.keys):
-        assert f"--{option}" in text
+        assert f"--{option.replace('_', '-')}" in text
 
 
 def test_a_job_imports_no_more_than_its_work_needs():

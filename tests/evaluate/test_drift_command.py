@@ -241,15 +241,15 @@ def new_place(rows, seed, share=10):
     return x, fold
 
 
-def test_rows_in_a_new_place_ask_for_a_refit(world):
-    """A tenth of the rows far from every prototype is beyond the threshold."""
+def test_rows_in_a_new_place_ask_to_grow(world):
+    """A tenth of the rows far from every prototype is beyond the threshold, and lies together."""
     a = made_rows(900, 0)
 
     found = world.drift({"a": a, "b": new_place(600, 1)}, {"a": a})
 
     assert found["overall"]["beyond_before"] < 0.03
     assert found["overall"]["beyond_after"] > 0.09
-    assert found["recommendation"]["action"] == "refit"
+    assert found["recommendation"]["action"] == "grow"
 
 
 def test_a_router_fitted_since_does_not_hide_a_new_place(world):
@@ -259,7 +259,7 @@ def test_a_router_fitted_since_does_not_hide_a_new_place(world):
 
     found = world.drift({"a": a, "b": b}, {"a": a})
 
-    assert found["recommendation"]["action"] == "refit"
+    assert found["recommendation"]["action"] == "grow"
 
 
 def test_training_rows_do_not_stand_for_rows_before(world):

@@ -7,8 +7,7 @@ from shoal.cluster.command import assign, cluster_fit, partition
 from shoal.errors import DataError
 from shoal.formats.kinds import TEST, TRAIN, VALIDATION
 from shoal.partitions.held import HeldRows, HeldShards
-from shoal.partitions.reader import Index, halves, training_rows
-from shoal.partitions.reader import choosing as choosing_rows
+from shoal.partitions.reader import Index, choosing_rows, halves, training_rows
 from shoal.settings.discovery import ColumnPartition
 
 COLUMN = ColumnPartition(method="column", column="colour", max_partitions=8, min_rows=1, seed=0)

@@ -1,6 +1,7 @@
 """The descriptions of the stages, against the rules of the Snakefile and against each other."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,27 @@ def test_every_rule_takes_the_files_that_its_stage_says(read, way):
             assert all(is_flagged(each, "ancient") == stage.ancient for each in as_list(value))
 
 
+def test_jobs_take_the_assigner_as_it_has_grown_last(read):
+    """Each growth that of before, all that follows the last one; every growth is a job."""
+    workflow = read()
+    first, second = "a" * 10, "b" * 10
+    layout = replace(workflow.layout, grown=(first, second))
+
+    def assigner(stage: str, **job: str) -> Any:
+        return inputs(layout, STAGES[stage], job, workflow.index)["assigner"]
+
+    files = [layout.file("cluster_grow.assigner", grown_id=each) for each in (first, second)]
+    fitted = layout.file("cluster_fit.assigner")
+
+    grow = [job.wildcards["grown_id"] for job in layout.early_jobs() if job.rule == "cluster_grow"]
+    assert grow == [first, second]
+    assert [assigner("cluster_grow", grown_id=each) for each in grow] == [fitted, files[0]]
+    assert assigner("cluster_grow", grown_id="c" * 10) == files[1]
+    assert assigner("assign", shard=layout.shards[0]) == layout.assigner == files[1]
+    for stage in ("partition", "train_router", "gate", "drift_sample"):
+        assert assigner(stage) == files[1]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_job_comes_after_those_that_make_its_inputs(read, way):
     """In the order of a layout's jobs; no file is made twice."""
@@ -145,7 +167,9 @@ def test_a_job_comes_after_those_that_make_its_inputs(read, way):
     jobs = layout.jobs(index)
     every = {path for job in jobs for path in job.outputs}
 
-    others = {"train_pack", "answers"} | ({"choose_variant"} if way != "widths" else set())
+    others = {"train_pack", "answers", "cluster_grow"} | (
+        {"choose_variant"} if way != "widths" else set()
+    )
     assert {job.rule for job in jobs} == set(STAGES) - others
     for job in jobs:
         takes = inputs(layout, STAGES[job.rule], job.wildcards, index).values()
@@ -260,12 +284,12 @@ def test_a_decision_compares_a_rung_or_all_trials(read):
 
 
 def test_a_stage_takes_outputs_of_stages_before_it():
-    """Of those that are not steps of one search, which take turns."""
+    """But for steps of one search, which take turns, and what is of an earlier run."""
     order = list(STAGES)
     for stage in STAGES.values():
         for origin in (origin for each in stage.inputs.values() for origin in each.origins):
             assert origin.output in STAGES[origin.stage].outputs
-            takes_turns = stage.per in ("slot", "step", "pack")
+            takes_turns = stage.per in ("slot", "step", "pack") or origin.at_fit
             assert takes_turns or order.index(origin.stage) < order.index(stage.name)
 
 

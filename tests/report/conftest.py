@@ -41,6 +41,13 @@ def metrics() -> dict:
         "shipped": "pool_top1",
         "gate": gate_summary(specialists=2, serving=1, answered=answered, models_per_row=1.2),
         "control": None,
+        "against_usual": [],
+        "critical_path": {
+            "nodes": [1, 8, None],
+            "ungated": [1.0e12, 0.52e12, 0.45e12],
+            "pool": [1.8e12, 1.1e12, 1.1e12],
+            "generalist": [1.0e12] * 3,
+        },
         "leaks": {
             "exact": {"rows": 0, "of": 2156},
             "near": {"rows": 0, "by_chance": 0.0, "of": 2000},

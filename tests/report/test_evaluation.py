@@ -76,7 +76,10 @@ def details():
         map_method="pca",
         rows_in=7400,
         dropped={"drop_duplicates": 92},
-        stages=[StageCost("embed", 9, 2.5e11, 40.0), StageCost("train-specialists", 4, 7.5e11, 80)],
+        stages=[
+            StageCost("embed", 9, 2.5e11, 40.0),
+            StageCost("train-specialists", 4, 7.5e11, 80, 1_234_000_000),
+        ],
         trained_on={"generalist": "the current 5,032 training rows"},
         settings={"name": "demo"},
         lineage={"rows (train)": "9f8e7d6c"},
@@ -105,13 +108,15 @@ def test_the_page_says_everything(metrics, details):
         "Dropped by drop_duplicates 92 1.2 %",
         "7,400 rows in the source files, 7,400 accounted for.",
         "43.0 % of the rows outside every fold",
-        "train-specialists 4 1 min 20 s 750 GFLOP 75.0 %",
         "All 13 2 min 00 s 1.00 TFLOP 100.0 %",
         "making the pool 1.00 TFLOP in 13 jobs",
         "9f8e7d6c",
         "torch 2.13.0",
         "000000000000000000000001",
         "principal components",
+        "Training FLOPs on the critical path 1 node 8 nodes any number of nodes",
+        "Pool, before its gate 1.00 TFLOP 1.00 of the generalist's 520 GFLOP 0.52 of",
+        "train-specialists 4 1 min 20 s 750 GFLOP 75.0 % 1,234 MB",
     ):
         assert expected in text
 
@@ -416,3 +421,26 @@ def test_the_scores_that_do_not_decide_are_columns_too(metrics, details):
 
     assert "Contender accuracy F1 AUROC log-loss Calibration error Worst partition" in text
     assert "0.842 0.812 0.935 0.4100" in text
+
+
+def test_the_page_draws_every_contender_once(metrics, details):
+    """Of pools the shipped one, bars where there are intervals, a line for the constant."""
+    metrics["linear_model"] = metrics["generalist"] | {"score": 0.9}
+    page = report_page(metrics, replace(details, intervals={"generalist": (0.8, 0.88)}))
+    plot = page[page.index('<svg class="curves"') :]
+    plot = plot[: plot.index("</svg>")]
+
+    titles = re.findall(r"<title>([^<]+)</title>", plot)
+    names = ["Pool, top 1, as shipped", "Generalist", "Random partitions", "Linear model"]
+    assert titles == 2 * names
+    assert plot.count('class="range"') == 2
+    assert ">Constant<" in plot
+
+
+def test_a_usual_model_that_is_better_is_told_as_bad_news(metrics, details):
+    """Whatever splitting does."""
+    ahead = {"contender": "linear_model", "worse": ["pool"]}
+    found = Reader(report_page(metrics | {"against_usual": [ahead]}, details))
+
+    assert ("class", "hurts") in found.attributes
+    assert ("class", "helps") not in found.attributes

@@ -166,3 +166,15 @@ def test_the_terminal_counts_test_rows_and_their_units(metrics):
 
     assert "Test rows: 1,078 of 42 groups. Partitions: 2." in printed(grouped)
     assert "Test rows: 1,078. Partitions: 2." in printed(metrics)
+
+
+def test_a_usual_model_that_is_better_is_said_on_the_first_line(metrics):
+    """Before the table, and the critical path in one line after it."""
+    metrics["sentence"] = "The pool is worse than boosted trees: accuracy 0.9 against 0.95."
+    metrics["against_usual"] = [{"contender": "boosted_trees", "worse": ["pool"]}]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(verdict_table(metrics, "pool", "0" * 64))
+    said = console.file.getvalue().splitlines()
+
+    assert said[0].startswith("The pool is worse than boosted trees")
+    assert "Critical path on 8 nodes, before the gate: 0.52 of the generalist's." in said

@@ -1,6 +1,7 @@
 """Comparison of an experiment's choices at the end of its real small workflow."""
 
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -64,6 +65,10 @@ def test_variants_are_compared_once_all_of_them_are_published(experiment):
         "hyperparameters.svg",
         "winners.svg",
     }
+
+    plot = re.search(r'<svg class="curves".*?</svg>', told(experiment).read_text(), re.DOTALL)
+    assert plot is not None
+    assert plot[0].count("<title>Generalist</title>") == 2 * len(variants)
 
     said = experiment.shoal("variants", "tiny", *GRID).stdout
     assert "What the choices did: results/tiny/answers/report.html\n" in said

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,33 +17,33 @@ from shoal.cluster.assigner import load_assigner
 from shoal.embed.embedder import load_embedder
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.hashing import KEY_BYTES, hash_rows
-from shoal.formats.json_file import read_made
+from shoal.formats.json_file import read_made, write_json
 from shoal.formats.kinds import TEST, TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
+from tests.pool.conftest import reseal
 from tests.workflow.small import SETTINGS, Experiment, set_up
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.workflow.warm import Server
 
-COLUMNS = "{id: id, visit: group, a: numeric, b: numeric, town: categorical, label: label}"
+COLUMNS = "{id: id, visit: group, a: numeric, b: numeric, c: numeric, d: numeric, label: label}"
 
 
-def visits(number: int, groups: int = 40, rows: int = 5) -> pd.DataFrame:
-    """Rows of visits, which are near their own centre; the label of one kind of them is turned."""
+def visits(number: int, groups: int = 60, rows: int = 4) -> pd.DataFrame:
+    """Rows of visits of two kinds: of one the label is a > 0, of the other its opposite.
+
+    The kind shows in b, c and d, with so much noise that some rows look like the other kind's.
+    """
     rng = np.random.default_rng(number)
-    centre = np.repeat(rng.choice([-0.8, 0.8], size=groups), rows)
-    a, b = (rng.normal(size=(2, groups * rows)) + centre).round(3)
-    return pd.DataFrame(
-        {
-            "id": [f"{number}-{row}" for row in range(len(a))],
-            "visit": [f"visit {number} {row // rows}" for row in range(len(a))],
-            "a": a,
-            "b": b,
-            "town": rng.choice(["north", "south"], len(a)),
-            "label": np.where((a > b) == (centre > 0), "yes", "no"),
-        }
+    kind = np.repeat(rng.choice([-1, 1], size=groups), rows)
+    a, noise = rng.normal(size=(2, groups * rows))
+    looks = (kind + noise)[:, None] + 0.1 * rng.normal(size=(groups * rows, 3))
+    table = pd.DataFrame(looks.round(3), columns=list("bcd"))
+    return table.assign(
+        id=[f"{number}-{row}" for row in range(len(a))],
+        visit=[f"visit {number} {row // rows}" for row in range(len(a))],
+        a=a.round(3),
+        label=np.where((a > 0) == (kind > 0), "yes", "no"),
     )
 
 
@@ -117,29 +120,46 @@ def test_a_group_is_in_the_partition_of_its_row_with_the_smallest_key(ran):
 
     lead = rows.groupby("unit")[["alone", "second"]].transform("first")
 
-    assert len(rows) == 600
+    assert len(rows) == 720
     assert (rows["partition"] == lead["alone"]).all()
     assert (rows["partition"] != rows["alone"]).sum() > 100
     held = rows["fold"].isin([VALIDATION, TEST])
     assert (rows["runner_up"] == lead["second"])[held].all()
 
 
-@pytest.mark.parametrize("top_k", [1, 2])
-def test_the_pool_routes_rows_as_the_workflow_does(ran, top_k):
+@pytest.fixture
+def opened(ran: Experiment, tmp_path: Path) -> Path:
+    """Its pool, in which specialists alone answer."""
+    folder = Path(shutil.copytree(ran.folder / "results" / "tiny" / "pool", tmp_path / "pool"))
+    gate = json.loads((folder / "gate.json").read_text())
+    shares = {number: float(number != "-1") for number in gate["shares"]}
+    write_json(folder / "gate.json", gate | {"shares": shares, "softness": None})
+    reseal(folder)
+    return folder
+
+
+def test_the_pool_routes_rows_as_the_workflow_does(ran, opened):
     """All rows of a group together, or the leading row alone; specialists and their weights."""
-    pool = shoal.load(ran.folder / "results" / "tiny" / "pool")
     said = predictions(ran)
     rows = source_rows(ran).loc[said.index]
     led = assigned(ran).loc[said.index].reset_index().groupby("unit")["key"].min()
+    asks = {
+        "pool_top1": (ran.folder / "results" / "tiny" / "pool", 1),
+        "pool_top2": (ran.folder / "results" / "tiny" / "pool", 2),
+        "ungated": (opened, 1),
+    }
 
-    together = pool.predict(rows, top_k=top_k).to_pandas().set_index(said.index)
-
-    assert (together["prediction"] == said[f"pool_top{top_k}"]).all()
-    assert (together["distance"] == said["distance"]).all()
-    assert together.groupby(said["unit"])["partition"].nunique().eq(1).all()
-    for key in led[:9]:
-        alone = pool.predict(rows.loc[[key]], top_k=top_k).to_pandas()
-        assert alone.iloc[0].to_dict() == together.loc[key].to_dict()
+    for name, (folder, top_k) in asks.items():
+        pool = shoal.load(folder)
+        together = pool.predict(rows, top_k=top_k).to_pandas().set_index(said.index)
+        assert (together["prediction"] == said[name]).all()
+        assert (together["distance"] == said["distance"]).all()
+        for key in led[:9]:
+            alone = pool.predict(rows.loc[[key]], top_k=top_k).to_pandas()
+            assert alone.iloc[0].to_dict() == together.loc[key].to_dict()
+    served = together["partition"] >= 0
+    assert len(set(together["partition"][served])) > 1
+    assert (together["partition"] == said["partition"])[served].all()
 
 
 def test_without_the_column_each_row_routes_itself(ran):
@@ -198,7 +218,7 @@ def test_a_group_in_two_files_is_refused(copied):
     assert again.returncode == 2
     (said,) = again.stderr.splitlines()
     assert "column 'visit': group 'visit 0 7' is in two files" in said
-    assert "part-0.csv: row 36" in said
+    assert "part-0.csv: row 29" in said
     assert "part-2.csv: row 4" in said
 
 

@@ -39,6 +39,7 @@ class Answers:
             together; empty without rows.
         specialised: Numbers of the partitions that have a specialist, ascending.
         flops: FLOPs of one model's answer to one row.
+        embedding_flops: FLOPs of embedding a row.
         mixing: How answers mix.
         density: Whether a loss is -log of a density or probability.
         by_chance: Answers of the specialists of random partitions; empty but for test rows.
@@ -64,6 +65,7 @@ class Answers:
         self.specialised = [n for n, facts in self._facts.items() if facts["specialist"]]
         first = loaded[0][1]
         self.flops, self.density, self.mixing = first["flops"], first["density"], first["mixing"]
+        self.embedding_flops = first["embedding_flops"]
         self.rows, self._starts = _joined(tensors, _OF_ROWS)
         self._whole = {n: _joined(tensors, (name,))[0].get(name) for n, name in _WHOLE.items()}
         self.by_chance = _joined(tensors, ("random",))[0].get("random", np.empty((0, 0)))

@@ -109,6 +109,7 @@ def ask(
         "partition": number,
         "specialist": number in chosen,
         "flops": flops,
+        "embedding_flops": float(embedder.flops_per_row),
         "mixing": own.mixing(nets["base"]),
         "density": own.is_density(nets["base"]),
     }

@@ -15,7 +15,7 @@ Source:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,23 +60,23 @@ class Drawn(NamedTuple):
     Attributes:
         rows: Embeddings, float32 ``(rows, dims)``.
         unit: Unit of each row, ``(rows,)``: a number per row where each is its own.
-        count: How many rows they were drawn from.
+        drawn_from: How many rows they were drawn from.
     """
 
     rows: Rows
-    unit: NDArray[np.generic]
-    count: int
+    unit: NDArray[Any]
+    drawn_from: int
 
     @classmethod
-    def single(cls, rows: Rows, count: int) -> Drawn:
+    def single(cls, rows: Rows, drawn_from: int) -> Drawn:
         """Rows of which each is its own unit."""
-        return cls(rows, np.arange(len(rows)), count)
+        return cls(rows, np.arange(len(rows)), drawn_from)
 
     def halves(self) -> tuple[Drawn, Drawn]:
         """The rows of those units that come first, and the others."""
         _, first, number = np.unique(self.unit, return_index=True, return_inverse=True)
         is_first = np.argsort(np.argsort(first))[number] < (len(first) + 1) // 2
-        both = (Drawn(self.rows[s], self.unit[s], self.count) for s in (is_first, ~is_first))
+        both = (Drawn(self.rows[s], self.unit[s], self.drawn_from) for s in (is_first, ~is_first))
         return next(both), next(both)
 
 
@@ -89,7 +89,7 @@ def find_atoms(assigner: AtomAssigner, arrived: Drawn, before: Drawn, seed: int)
     - it holds 5 judged units, and 20 units from before would be expected in it, were all of one
       kind;
     - there is not a tenth of the rows from before that would be;
-    - of all rows in it, a quarter or less are from before, and no more than 5,000 in all atoms.
+    - of all rows in it, a quarter or less are from before, and about 5,000 at most in all atoms.
 
     Args:
         assigner: The assigner so far.
@@ -101,17 +101,17 @@ def find_atoms(assigner: AtomAssigner, arrived: Drawn, before: Drawn, seed: int)
     if not len(judged.rows) or not len(before.rows):
         return NewAtoms(assigner.prototypes[:0], 0.0, 0.0)
     atoms = len(assigner.atom_partition)
-    wanted = round(arrived.count * _FINER * atoms / max(1, assigner.training_rows))
+    wanted = round(arrived.drawn_from * _FINER * atoms / max(1, assigner.training_rows))
     most = max(1, len(found_on.rows) // _LEAST_ROWS)
     found = kmeans_atoms(found_on.rows, min(max(1, wanted), atoms, most), seed)
-    sides = [_Side.of(assigner, found.prototypes, drawn) for drawn in (judged, before)]
-    measured = sum(len(side.old) for side in sides) * judged.rows.shape[1]
+    came, were = (_Side.of(assigner, found.prototypes, drawn) for drawn in (judged, before))
+    measured = (len(came.old) + len(were.old)) * judged.rows.shape[1]
     flops = found.flops + 2.0 * measured * (len(assigner.prototypes) + len(found.prototypes))
     kept = np.arange(len(found.prototypes))
     while len(kept):
-        worst = _worst(*sides, kept)
+        worst = _worst(came, were, kept)
         if worst is None:
-            share = float(sides[0].rows_of(kept).sum() / len(judged.rows))
+            share = float(came.rows_of(kept).sum() / len(judged.rows))
             return NewAtoms(found.prototypes[kept], share, flops)
         kept = np.delete(kept, worst)
     return NewAtoms(found.prototypes[:0], 0.0, flops)
@@ -138,7 +138,7 @@ class _Side(NamedTuple):
         old = assigner.nearest(drawn.rows)[2].astype(np.float64) ** 2
         new = Targets(prototypes).nearest(drawn.rows, np.arange(len(prototypes))).squared
         unit = np.unique(drawn.unit, return_inverse=True)[1]
-        return cls(old, new, unit.astype(np.int64), drawn.count / len(drawn.rows))
+        return cls(old, new, unit.astype(np.int64), drawn.drawn_from / len(drawn.rows))
 
     @property
     def units(self) -> int:

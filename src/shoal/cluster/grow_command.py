@@ -115,18 +115,19 @@ class _Growing:
         self, assigner: AtomAssigner, embedder: Embedder, settings: Bounded, rows: _Arrivals
     ) -> None:
         self.assigner, self.embedder, self.settings, self.rows = assigner, embedder, settings, rows
+        self.measured = 0
 
     def grown(self, ledger: Ledger) -> AtomAssigner:
         """The grown assigner, or the same one; writes the account."""
         assigner, settings = self.assigner, self.settings
         ledger.detail = dict.fromkeys(("partitions", "atoms", "rows", "guards"), 0.0)
         arrived = self._sample(arrived=True)
-        if arrived.count < settings.min_rows:
+        if arrived.drawn_from < settings.min_rows:
             return assigner
         before = self._sample(arrived=False)
         found = find_atoms(assigner, arrived, before, settings.seed)
         a_row = self.embedder.flops_per_row + assigner.flops_per_row
-        ledger.rows_read = looked_at = arrived.count + before.count
+        ledger.rows_read = arrived.drawn_from + before.drawn_from
         drawn = len(arrived.rows) + len(before.rows)
         ledger.flops = found.flops + self.embedder.flops_per_row * drawn
         if not len(found.prototypes):
@@ -134,7 +135,7 @@ class _Growing:
         guards = self._guards(found.prototypes)
         each = np.arange(len(found.prototypes), dtype=np.int32)
         rows = self._count(assigner.grown(found.prototypes, each, guards), len(each))
-        ledger.flops += a_row * looked_at
+        ledger.flops += a_row * self.measured
         prototypes, rows = found.prototypes[rows > 0], rows[rows > 0]
         if rows.sum() < settings.min_rows:
             return assigner
@@ -172,7 +173,8 @@ class _Growing:
         if not count:
             nothing = np.empty((0, self.embedder.dims), np.float32)
             return Drawn(nothing, np.empty(0, np.uint64), 0)
-        return Drawn(*smallest.arrays(), count)
+        embedding, units = smallest.arrays()
+        return Drawn(embedding, units, count)
 
     def _with_units(self, *names: str) -> list[str]:
         """These arrays, and units where rows belong together."""
@@ -184,6 +186,7 @@ class _Growing:
         found = [np.empty((0, self.embedder.dims), np.float32)]
         for block in self.rows.blocks(arrived=False):
             before = block.embedded(self.embedder, block.arrays["own"])
+            self.measured += len(before)
             found.append(guards_among(self.assigner, prototypes, before))
         guards: Rows = np.unique(np.concatenate(found), axis=0)
         return guards
@@ -193,6 +196,7 @@ class _Growing:
         rows = np.zeros(atoms, np.int64)
         for block in self.rows.blocks(arrived=True):
             arrived = block.embedded(self.embedder, block.arrays["own"])
+            self.measured += len(arrived)
             atom = trial.nearest(arrived)[1] - len(self.assigner.atom_partition)
             rows += np.bincount(atom[atom >= 0], minlength=atoms)
         return rows

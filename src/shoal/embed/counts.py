@@ -89,9 +89,11 @@ def fit_counts(
     """
     draw = (settings.fit_rows, settings.seed, "token counts")
     sample = sample_rows(paths, *draw, ledger, settings.prefix)
-    counts = root_counts(sample.astype(np.int64), settings.buckets)
-    directions = Scatter(counts, settings.dims)
-    directions.add(counts)
+    starts = range(0, len(sample), _COUNTED_ROWS)
+    blocks = [sample[at : at + _COUNTED_ROWS].astype(np.int64) for at in starts]
+    directions = Scatter(root_counts(blocks[0], settings.buckets), settings.dims)
+    for block in blocks:
+        directions.add(root_counts(block, settings.buckets))
     unit = directions.deviations + _RARE
     components = directions.components(unit)
     check_varying(components, directions.rows)

@@ -13,7 +13,7 @@ from shoal.formats.hashing import json_hash, settings_id
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.partitions.held import HeldRows, HeldShards
 from shoal.partitions.random_partitions import RandomRows
-from shoal.partitions.reader import choosing
+from shoal.partitions.reader import choosing_rows
 from shoal.search.points import at_point
 from shoal.search.steps import Next, Tried
 from shoal.training.fit import begin_on_rows, calling, train_on_shards
@@ -293,4 +293,4 @@ class Baselines:
 
 
 def _held(drawn: RandomRows, number: int) -> HeldRows:
-    return HeldRows(choosing(drawn.rows(number, VALIDATION)))
+    return HeldRows(choosing_rows(drawn.rows(number, VALIDATION)))

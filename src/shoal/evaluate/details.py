@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
+from shoal.evaluate.against_usual import USUAL
+from shoal.evaluate.intervals import score_intervals
 from shoal.formats.documents.choice import Choice
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.weights import BaselineFacts
@@ -60,7 +62,8 @@ def report_details(
         dropped=dropped,
         added=added,
         stages=_stages(ledgers),
-        trained_on=_trained_on(paths, index, other),
+        intervals=score_intervals(metric, per_row, tested.rows.get(UNIT)),
+        trained_on=_trained_on(paths, index, [name for name in USUAL if name in per_row], other),
         settings=content,
         lineage=_lineage(pool, index),
         candidates=_candidates(pool),
@@ -174,11 +177,15 @@ def _stages(ledgers: Sequence[LedgerRecord]) -> list[StageCost]:
         own = [ledger for ledger in ledgers if ledger["job"] == rule]
         flops = sum(ledger["flops"] for ledger in own)
         seconds = sum(ledger["seconds"] for ledger in own)
-        costs.append(StageCost(rule, len(own), flops, seconds))
+        memory = max(ledger["peak_memory_bytes"] for ledger in own)
+        gpu = max(ledger["peak_gpu_memory_bytes"] for ledger in own)
+        costs.append(StageCost(rule, len(own), flops, seconds, memory, gpu))
     return costs
 
 
-def _trained_on(paths: Paths, index: Index, other: OtherGeneralist | None) -> dict[str, str]:
+def _trained_on(
+    paths: Paths, index: Index, usual: Sequence[str], other: OtherGeneralist | None
+) -> dict[str, str]:
     """Whether each baseline has seen the current training rows, in words."""
     from shoal.formats.fitted_state import opened_state
 
@@ -187,7 +194,9 @@ def _trained_on(paths: Paths, index: Index, other: OtherGeneralist | None) -> di
     own = "generalist"
     if other is not None:
         said["generalist"], own = f"the training rows, by variant {other.variant}", "same_model"
-    for name, path in ((own, paths.generalist), ("random_partitions", paths.random)):
+    trained = {own: paths.generalist, "random_partitions": paths.random}
+    trained |= dict.fromkeys(usual, paths.usual)
+    for name, path in trained.items():
         with opened_state(path, BaselineFacts) as state:
             rows = state.meta["rows"]["train"]
             same = state.meta["trained_on"]["train"] == current

@@ -249,10 +249,9 @@ def _new_kind(
     """Share of the rows that arrived which lie where hardly any lay before."""
     if router is None or not isinstance(router.assigner, AtomAssigner):
         return 0.0
-    sides = (
-        Drawn.single(side.embedding, n) for side, n in zip((after, before), counts, strict=True)
-    )
-    return find_atoms(router.assigner, *sides, seed).share
+    came = Drawn.single(after.embedding, counts[0])
+    were = Drawn.single(before.embedding, counts[1])
+    return find_atoms(router.assigner, came, were, seed).share
 
 
 def _far(assigner: AtomAssigner, threshold: float, embeddings: Sequence[Rows]) -> list[Flags]:

@@ -10,6 +10,7 @@ import numpy as np
 from shoal.ask.answers import Answers
 from shoal.cluster.assigner import partition_values
 from shoal.evaluate.against_usual import USUAL
+from shoal.evaluate.critical import critical_path
 from shoal.evaluate.other_variant import other_generalist
 from shoal.evaluate.own_scores import own_scores
 from shoal.evaluate.verdict import compared, control, control_verdict
@@ -274,6 +275,7 @@ def _judge(
     comparisons, interval = compared(
         settings, metric, scores, per_row, shipped, units, made_by, count
     )
+    generalist = read_made(paths.generalist_ledger, LedgerRecord)
     found = None
     if content["sources"]["shuffle_labels"]:
         keys = tested.rows["key"]
@@ -287,6 +289,7 @@ def _judge(
         "units": comparisons["units"],
         "difference": comparisons["difference"],
         "bootstrap": comparisons["bootstrap"],
+        "against_usual": comparisons["against_usual"],
         "shipped": shipped,
         "pool_top1": scores["pool_top1"],
         "pool_top2": scores["pool_top2"],
@@ -300,6 +303,13 @@ def _judge(
         "partitions": len(index.partitions),
         "incomplete": [cast("Lack", lack.model_dump()) for lack in pool.manifest.incomplete],
         "gate": _gate(pool, tested, made_by),
+        "critical_path": critical_path(
+            {path: read_made(path, LedgerRecord) for path in paths.pool_ledgers},
+            generalist,
+            other.ledger if other else generalist,
+            len(paths.tables),
+            holds_generalist=pool.gate.asks_generalist,
+        ),
         "rejection": _rejection(pool, said, tested),
     }
     metrics[shipped]["interval"] = interval
@@ -309,7 +319,6 @@ def _judge(
     for name in USUAL:
         if name in scores:
             metrics[name] = scores[name]  # type: ignore[literal-required]
-    metrics["against_usual"] = comparisons["against_usual"]
     if choice is not None:
         metrics["search"] = _search(choice)
     if "against_same_model" in comparisons:

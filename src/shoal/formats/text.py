@@ -33,6 +33,11 @@ def flops_text(flops: float | None) -> str:
     return f"{scaled:.{digits}f} {_PREFIXES[power]}FLOP"
 
 
+def megabytes_text(size: int) -> str:
+    """Bytes as megabytes: ``1,234 MB``."""
+    return f"{size / 1e6:,.0f} MB"
+
+
 def seconds_text(seconds: float | None) -> str:
     """A duration: ``4.2 s``, ``3 min 05 s`` or ``2 h 10 min``."""
     if seconds is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shoal.gate.shares import Decision, Gains
     from shoal.search.steps import Steps
     from shoal.settings.learning import Gate, Model, Router
+    from shoal.train_router.router import Routes
 
     Ask = Callable[[int, NDArray[Any], NDArray[Any]], NDArray[np.float32]]
 
@@ -65,8 +66,9 @@ def gate(
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
             scores by which variants are compared (``validation``: accuracy, R² or minus the
-            model's own loss), of how many rows they are (``scored``) and the standard ``error`` of
-            the pool's; how many ``rows`` the gate compared, of how many ``units``, and how many of
+            model's own loss), their mean FLOPs, of how many rows they are (``scored``) and the
+            standard ``error`` of the pool's; how many ``rows`` the gate compared, of how many
+            ``units``, and how many of
             these it takes at least (``least_units``); the ``test`` of all and the ``comparisons``;
             the ledger.
         threads: CPU threads; the bits depend on it.
@@ -110,6 +112,7 @@ def gate(
     judged = np.isin(halves(rows), (1,))
     judged |= not judged.any()
     own = rules(shapes.task)
+    routing_flops = answers.embedding_flops + found.flops_per_row
     content = {
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
@@ -119,6 +122,11 @@ def gate(
         },
         "scored": int(judged.sum()),
         "error": own.score_error(shipped[judged], rows["y"][judged], units[judged]),
+        "inference_flops_per_row": {
+            "pool": routing_flops + answers.flops * _models_per_row(applied),
+            "ungated": routing_flops + answers.flops * _models_per_row(found.routes),
+            "generalist": answers.flops,
+        },
         "confidence": confidence,
         "rows": len(places),
         "units": len(np.unique(on.units[on.known])),
@@ -132,6 +140,10 @@ def gate(
         "comparisons": [asdict(each) for each in decision.experts],
     }
     write_json(out, content | ledger.record() | made_from())
+
+
+def _models_per_row(routes: Routes) -> float:
+    return float((routes.weights > 0).sum(axis=1).mean())
 
 
 def decided(

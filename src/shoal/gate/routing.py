@@ -67,12 +67,14 @@ class Routed:
         softness: Of the weights of two specialists a row; None where the settings hold.
         asked: Answers that it took besides those of the routes.
         flops: FLOPs of fitting routers.
+        flops_per_row: FLOPs of routing a row.
     """
 
     routes: Routes
     softness: float | None
     asked: int
     flops: float
+    flops_per_row: float
 
 
 def routed(settings: Settings, assigner: Assigner, compared: Compared) -> Routed:
@@ -102,7 +104,7 @@ def routed(settings: Settings, assigner: Assigner, compared: Compared) -> Routed
     routes = router.softened(softness).route(
         rows["embedding"], partition_values(assigner, rows["partition"])
     )
-    return Routed(routes, softness, asked, 0.0)
+    return Routed(routes, softness, asked, 0.0, router.flops_per_row)
 
 
 def _softness(router: Router, compared: Compared, rows: Rows) -> tuple[float | None, int]:
@@ -150,4 +152,4 @@ def _cross_fitted(settings: Settings, assigner: Assigner, compared: Compared, ro
         own_places.append(own)
     order = np.argsort(np.concatenate(own_places), kind="stable")
     routes = Routes(*(np.concatenate(part)[order] for part in zip(*parts, strict=True)))
-    return Routed(routes, None, losses.size, flops)
+    return Routed(routes, None, losses.size, flops, router.flops_per_row)

@@ -34,7 +34,7 @@ def grow(plans: Sequence[Plan], profile: str | None, cores: str) -> Iterator[str
         DataError: A run of the workflow is in progress.
     """
     for plan in plans:
-        if plan.settings.cluster.method == "column":
+        if not plan.settings.cluster.grows:
             raise SettingsError(
                 f"{plan.experiment}: a column says the partition of a row, so nothing can grow; "
                 f"values that came since are answered by the base until `{plan.command('refit')}`"

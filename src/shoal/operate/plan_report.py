@@ -141,24 +141,19 @@ def _growth(now: Now) -> Growth | None:
 
 
 def _now(plan: Plan, profile: str | None, cores: str) -> Now:
-    if plan.growing and fitted(plan.layout) and _may_write(plan):
+    layout, writes = plan.layout, False
+    if fitted(layout) and (plan.growing or layout.read_index() is None):
+        writes = _may_write(plan)
+    if plan.growing and writes:
         look_for_growth(plan, profile, cores)
         plan.look_again()
-    layout = plan.layout
+        layout = plan.layout
+    if layout.read_index() is None and writes:
+        missing = len([job for job in layout.early_jobs() if job.missing])
+        why = f"bringing the partition index up to date first, at most {missing} quick jobs"
+        _make(plan, layout.index, why, profile, cores)
     index = layout.read_index()
-    if index is None and fitted(layout):
-        if _may_write(plan):
-            missing = [job for job in layout.early_jobs() if job.missing]
-            doing = "bringing the partition index up to date"
-            _make(
-                plan,
-                layout.index,
-                f"{doing} first, at most {len(missing)} quick jobs",
-                profile,
-                cores,
-            )
-        index = layout.read_index()
-    exact = index is not None
+    exact = index is not None and not plan.growing
     content = index if index is not None else placeholders(plan.settings)
     jobs = [*layout.jobs(content), *answers_jobs([plan])]
     record = plan.history.current or next(reversed(plan.history.entries), None)

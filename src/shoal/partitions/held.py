@@ -10,7 +10,7 @@ import numpy as np
 from shoal.formats.kinds import VALIDATION
 from shoal.formats.row_store import ShardRows
 from shoal.formats.units import UNIT
-from shoal.partitions.reader import choosing
+from shoal.partitions.reader import choosing_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ class HeldShards:
             with ShardRows(path) as shard:
                 held = np.flatnonzero(shard.read("fold") == VALIDATION)
                 rows = {name: shard.read(name)[held] for name in shard.names(("key", UNIT))}
-                self._places[path] = choosing(rows | {"place": held})["place"]
+                self._places[path] = choosing_rows(rows | {"place": held})["place"]
         self._resident = list(self._read()) if len(self) <= most else None
 
     def __len__(self) -> int:

@@ -98,7 +98,7 @@ class Index:
         held: dict[str, NDArray[Any]] = {}
         digest = _digest(rows, lineage)
         if self.content.get("stops_early"):
-            held = choosing(index.read(partition, "validation", (*names, "key", "hash", UNIT)))
+            held = choosing_rows(index.read(partition, "validation", (*names, "key", "hash", UNIT)))
             digest = specialist_digest(digest, _digest(held, lineage))
         self.rows_read += 0 if index is self else index.rows_read
         if digest != entry["specialist"]:
@@ -175,7 +175,7 @@ def halves(rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
     return coin(rows, 0)
 
 
-def choosing(rows: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def choosing_rows(rows: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Validation rows of the half that chooses grid points and ends trainings.
 
     Args:

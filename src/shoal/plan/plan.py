@@ -167,7 +167,8 @@ class Plan:
             layout.fits, recorded, self.fit_codes["grown"], layout.shards
         )
         self.growing = False
-        if self.settings.changes.grow == "auto" and may_grow(layout):
+        by_itself = self.settings.changes.grow == "auto" and self.settings.cluster.grows
+        if by_itself and may_grow(layout):
             found = growth(layout, self.growth)
             self.growing = found is None
             if found is not None and found["partitions"]:

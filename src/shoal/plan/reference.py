@@ -44,6 +44,7 @@ _STAGE_HEAD = (
 )
 _JOBS = {
     "": "everything",
+    "growth": "a growth of the assigner",
     "step": "a step of a search",
     "slot": "a slot of a step",
     "variants": "several variants",
@@ -87,10 +88,14 @@ def with_stages(page: str) -> str:
 def _stage(stage: Stage) -> str:
     """The row of a stage; files that are there because others are count as taken too."""
     files = ["source files"] if "sources" in stage.settings else []
-    origins = (origin.stage for each in stage.inputs.values() for origin in each.origins)
-    takes = [*files, *(f"`{name}`" for name in dict.fromkeys(origins))]
+    origins = [origin for each in stage.inputs.values() for origin in each.origins]
+    grown = ["cluster_grow"] if any(origin.or_grown for origin in origins) else []
+    names = dict.fromkeys([*(origin.stage for origin in origins), *grown])
+    takes = [*files, *(f"`{name}`" for name in names)]
     makes = ", ".join(f"`{name}`" for name in stage.outputs)
-    about = "a generation" if stage.frozen else _JOBS.get(stage.per, f"a {stage.per}")
+    about = _JOBS.get(stage.per, f"a {stage.per}")
+    if stage.frozen and not stage.per:
+        about = "a generation"
     command = f"`{stage.module.replace('.', '/')}.py`"
     return f"| `{stage.name}` | {about} | {', '.join(takes)} | {makes} | {command} |\n"
 

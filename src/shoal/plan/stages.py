@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition", "variants"]
 """Subject of one job; a step, and its slots, are of the search of a partition.
 
-All others are of one variant, jobs per ``variants`` of several. Jobs per growth are those by which
-the assigner in use has grown, the first one first.
+Jobs per growth are those by which the assigner in use has grown, the first one first. Jobs per
+``variants`` are of several variants, all others of one.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -710,7 +710,10 @@ _ALL = (
 )
 
 STAGES: Mapping[str, Stage] = MappingProxyType({stage.name: stage for stage in _ALL})
-"""Stages by name, each after those that its inputs come from; a search's steps take turns."""
+"""Stages by name, each after those that its inputs come from; a search's steps take turns.
+
+What is kept of the rows that the assigner was fitted on is from an earlier run, and has no turn.
+"""
 
 FITS = tuple(dict.fromkeys(stage.identity for stage in _ALL if stage.frozen))
 """Identities of what is frozen with a generation."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.formats.scores import SCORES
 from shoal.formats.text import number_text, score_decimals
 from shoal.formats.units import NAMES, units_text
+from shoal.report.curves import Point, Series, curves_svg
 from shoal.report.page import render, svg
 from shoal.report.plots import COLOURS, colour, interval_svg, map_svg
 from shoal.report.words import (
@@ -16,10 +17,12 @@ from shoal.report.words import (
     checked_line,
     contender_title,
     contenders,
+    critical_rows,
     doubt_lines,
     gate_line,
     held_out,
     incomplete_line,
+    is_outdone,
     metrics_decimals,
     search_line,
 )
@@ -82,12 +85,17 @@ class PartitionReport:
 
 @dataclass(frozen=True)
 class StageCost:
-    """Cost of all jobs of one stage together: FLOPs, and seconds summed over jobs."""
+    """Cost of all jobs of one stage together: FLOPs, and seconds summed over jobs.
+
+    Memory, and that of a GPU, are in bytes of the job that took most.
+    """
 
     stage: str
     jobs: int
     flops: float
     seconds: float
+    memory: int = 0
+    gpu_memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class ReportDetails:
         rows_in: Rows in the source files.
         dropped: Rows dropped on the way, by step, summed over shards.
         stages: Cost of each stage of the pool's making, in the order of the chain.
+        intervals: 95 % interval of a contender's score, by name, where there is one.
         trained_on: For a contender in ``metrics.json``: what data it was trained on, in words.
         settings: The resolved settings, JSON values.
         lineage: Other things that say what this is made from, such as identities of generation
@@ -147,6 +156,7 @@ class ReportDetails:
     stages: Sequence[StageCost]
     trained_on: Mapping[str, str]
     settings: RunSettings
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
     candidates: Sequence[Candidate] = ()
     added: Mapping[str, int] = field(default_factory=dict)
@@ -179,6 +189,8 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         sum(each.jobs for each in costs),
         sum(each.flops for each in costs),
         sum(each.seconds for each in costs),
+        max((each.memory for each in costs), default=0),
+        max((each.gpu_memory for each in costs), default=0),
     )
     return render(
         "report/evaluation.html.jinja",
@@ -200,6 +212,9 @@ def report_page(metrics: Metrics, details: ReportDetails) -> str:
         title_of=contender_title,
         best=best(metric, {name: numbers["score"] for name, numbers in found.items()}),
         equality=_equality(metrics),
+        curves=svg(_curves(metrics, details, decimals)),
+        critical=critical_rows(metrics),
+        outdone=is_outdone(metrics),
         kind=kind,
         units=NAMES[kind][1] if kind else "",
         units_text=units_text,
@@ -253,6 +268,23 @@ def _others(metrics: Metrics) -> dict[str, int]:
         if name != metrics["metric"] and values:
             decimals[name] = score_decimals(name, values) if name in SCORES else _OWN_DECIMALS
     return decimals
+
+
+def _curves(metrics: Metrics, details: ReportDetails, decimals: int) -> str:
+    """Plot of the contenders' scores against their FLOPs, of the pool as it is shipped alone."""
+    found = contenders(metrics)
+    level = None
+    if "constant" in found:
+        level = contender_title("constant"), found.pop("constant")["score"]
+    for name in {"pool_top1", "pool_top2"} - {metrics["shipped"]}:
+        found.pop(name, None)
+    series = []
+    for name, own in found.items():
+        low, high = details.intervals.get(name, (None, None))
+        flops = own["train_flops"], own["inference_flops_per_row"]
+        title = contender_title(name) + (", as shipped" if name == metrics["shipped"] else "")
+        series.append(Series(title, [Point(flops, own["score"], low, high)]))
+    return curves_svg(series, SCORES[metrics["metric"]].title, decimals, level)
 
 
 def _equality(metrics: Metrics) -> str:

@@ -11,10 +11,12 @@ from shoal.report.words import (
     best,
     contender_title,
     contenders,
+    critical_line,
     doubt_lines,
     gate_line,
     held_out,
     incomplete_line,
+    is_outdone,
     metrics_decimals,
     search_line,
 )
@@ -36,7 +38,8 @@ _DRIFT_HEADS = ("rows before", "arrived", "gone", "told apart", "p", "not covere
 def verdict_table(metrics: Metrics, pool: str | Path, digest: str) -> RenderableType:
     """Show contenders, the verdict's sentence, and the pool's place and digest.
 
-    Where no contender beats the constant answer, the sentence comes first.
+    Where no contender beats the constant answer, or a usual model of tables beats the pool, the
+    sentence comes first.
 
     Args:
         metrics: Content of ``metrics.json``.
@@ -46,9 +49,10 @@ def verdict_table(metrics: Metrics, pool: str | Path, digest: str) -> Renderable
     from rich.console import Group
     from rich.text import Text
 
-    colour = _COLOURS.get(metrics["verdict"], "yellow")
+    outdone = is_outdone(metrics)
+    colour = "red" if outdone else _COLOURS.get(metrics["verdict"], "yellow")
     first = [_contender_table(metrics), Text(metrics["sentence"], style=f"bold {colour}")]
-    if metrics["verdict"] == NO_BETTER:
+    if outdone or metrics["verdict"] == NO_BETTER:
         first.reverse()
     return Group(
         *first,
@@ -56,6 +60,7 @@ def verdict_table(metrics: Metrics, pool: str | Path, digest: str) -> Renderable
         *([Text(search_line(metrics["search"]))] if "search" in metrics else []),
         *(Text(incomplete_line(lack), style="yellow") for lack in metrics.get("incomplete", [])),
         *(Text(line, style="yellow") for line in doubt_lines(metrics)),
+        Text(critical_line(metrics)),
         Text(f"Test rows: {held_out(metrics)}. Partitions: {metrics['partitions']}."),
         # Begins on a line of its own and folds: a console would crop what is too long.
         Text(f"The pool lies in {pool}", overflow="fold"),

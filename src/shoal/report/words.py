@@ -156,6 +156,29 @@ def not_chosen_text(search: Search, own: str) -> str:
     )
 
 
+def critical_rows(metrics: Metrics) -> list[tuple[str, list[float]]]:
+    """Titles of pool and generalist, and the critical path of each on all numbers of nodes."""
+    found = metrics["critical_path"]
+    return [
+        ("Pool, before its gate", found["ungated"]),
+        ("Pool, as shipped", found["pool"]),
+        ("Generalist", found["generalist"]),
+    ]
+
+
+def is_outdone(metrics: Metrics) -> bool:
+    """Whether the pool is clearly worse than a usual model of tables."""
+    return any("pool" in each["worse"] for each in metrics["against_usual"])
+
+
+def critical_line(metrics: Metrics) -> str:
+    """Say how long the pool's critical path is, on 8 nodes."""
+    found = metrics["critical_path"]
+    pool, generalist = (found[name][found["nodes"].index(8)] for name in ("ungated", "generalist"))
+    share = f"{pool / generalist:.2f} of the generalist's" if generalist else flops_text(pool)
+    return f"Critical path on 8 nodes, before the gate: {share}."
+
+
 def incomplete_line(lack: Lack) -> str:
     """Say what a partition lacks because training failed, and why."""
     without = "a specialist"

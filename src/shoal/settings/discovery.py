@@ -99,6 +99,9 @@ class _Assigner(Section):
     trains_probes: ClassVar[bool] = False
     """Whether fitting it trains models, and so needs the base."""
 
+    grows: ClassVar[bool] = True
+    """Whether partitions can be added to it."""
+
     min_rows: PositiveInt = Field(
         description="training rows below which a partition is served by the base"
     )
@@ -188,6 +191,8 @@ class AutoAtoms(_Probed):
 
 class ColumnPartition(_Assigner):
     """An existing column is the partition; values not seen in training go to the base."""
+
+    grows: ClassVar[bool] = False
 
     method: Literal["column"]
     column: str = Field(description="the column")

@@ -70,14 +70,14 @@ def train_choose(
     """
     from shoal.formats.fitted_state import load_state
     from shoal.formats.units import UNIT, numbered
-    from shoal.partitions.reader import Index, choosing
+    from shoal.partitions.reader import Index, choosing_rows
     from shoal.training.determinism import deterministic
     from shoal.training.model import margin
 
     deterministic(threads)
     ledger, index = Ledger("train_choose"), Index(index_path)
     partition = index.partition_with(digest, validation)
-    rows = choosing(index.read(partition, "validation", ("x", "y", "key", UNIT)))
+    rows = choosing_rows(index.read(partition, "validation", ("x", "y", "key", UNIT)))
     count = len(rows.get("y", ()))
     states = {path: load_state(path, SpecialistFacts) for path in specialists}
     losses = _losses(model, states, rows, base_path, shapes_path, ledger) if count else {}

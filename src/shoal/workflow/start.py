@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ERROR
-from shoal.formats.documents.judgement import Check
+from shoal.formats.documents.judgement import Check, DriftReport
 from shoal.formats.json_file import read_made
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
 from shoal.plan.plan import OTHER_BASE
@@ -111,6 +111,7 @@ def end_well(plans: Plans, logs: Sequence[str]) -> None:
             for plan in plans.all:
                 record_failed(plan.failed_file)
             _say_doubts(plans)
+            _say_new_kind(plans)
             _summarise(plans.first, logs)
             say_digests(plans)
 
@@ -183,6 +184,15 @@ def _say_doubts(plans: Plans) -> None:
     ]
     for line in dict.fromkeys(found):
         say(line)
+
+
+def _say_new_kind(plans: Plans) -> None:
+    """Name the command that answers drift, where rows of a new kind have come."""
+    reports = [path for plan in plans.all if (path := plan.home / "drift.json").exists()]
+    actions = (read_made(path, DriftReport)["recommendation"]["action"] for path in reports)
+    if "grow" in actions:
+        command = plans.first.command("grow")
+        say(f"rows of a new kind have come: `{command}` adds partitions for them")
 
 
 def say_digests(plans: Plans) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shoal.explore.answers.curves import costs, curves
 from shoal.explore.answers.gather import known
 from shoal.explore.answers.page import answers_page
 from shoal.explore.answers.plots import plots
@@ -43,7 +44,9 @@ def answers(runs: Sequence[Path], out: Path) -> None:
         kept |= _write_table(folder / f"{name}.parquet", rows)
     for name, svg in drawn.items():
         kept |= _write_text(folder / f"{name}.svg", svg)
-    _write_text(folder / "report.html", answers_page(compared, drawn))
+    known_costs = {each.variant: costs(run) for each, run in zip(found, runs, strict=True)}
+    page = answers_page(compared, drawn, curves(known_costs, compared))
+    _write_text(folder / "report.html", page)
     for path in folder.glob("*.*"):
         if path not in kept:  # of answers before, about more than there is now
             path.unlink()

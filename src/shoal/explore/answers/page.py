@@ -30,12 +30,13 @@ _MOST_MOVES = 200
 """Moved winners that the page lists; the table has all."""
 
 
-def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
+def answers_page(answers: Answers, plots: Mapping[str, str], curves: str = "") -> str:
     """Make one self-contained HTML page: no scripts, no outside resources, all text escaped.
 
     Args:
         answers: The comparison.
         plots: SVG by name, as :func:`shoal.explore.answers.plots.plots` draws it.
+        curves: That of :func:`shoal.explore.answers.curves.curves`.
 
     Returns:
         The page; the same input gives the same text.
@@ -58,6 +59,7 @@ def answers_page(answers: Answers, plots: Mapping[str, str]) -> str:
         difference_text=_difference_text,
         replicated=any(row["n"] > 1 for row in answers.replicates),
         plots={name: svg(text) for name, text in plots.items()},
+        curves=svg(curves),
         scores=_decomposition(answers.scores, "scores"),
         losses=_decomposition(answers.losses, "losses"),
         is_clear=is_clear,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Entry = dict[str, Any]
 
 _FRAMEWORK = {"fromFramework": "shoal", "fromFrameworkVersion": version("shoal")}
+_ALGORITHMS = {"pool": "routing", "usual": "linear model and gradient boosting"}
 _SCORES = ("score", "log_loss", "calibration_error", "worst_score")
 _COSTS = ("rows_seen", "flops", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes")
 _PLACES = ("device", "threads", "host", "versions")
@@ -91,7 +92,7 @@ def _model(row: Row, transforms: Mapping[str, Row]) -> Entry:
         "location": row["file"],
         "creationTime": _milliseconds(row["modified"]),
         "trainedOnDatasetId": row.get("trained_on") or "unknown",
-        "learningAlgorithm": "routing" if row["kind"] == "pool" else "gradient descent",
+        "learningAlgorithm": _ALGORITHMS.get(row["kind"], "gradient descent"),
         "hyperparameters": _hyperparameters(row),
         "transforms": [
             {"id": each["transform"], "name": each["stage"]}

@@ -39,6 +39,7 @@ _KINDS = {
     "specialist": "train_specialist.model",
     "generalist": "evaluate_generalist.model",
     "random": "evaluate_random.models",
+    "usual": "evaluate_random.usual",
 }
 """Outputs that are weights, by kind."""
 
@@ -47,15 +48,17 @@ _FACTS: dict[str, Any] = {
     "specialist": SpecialistFacts,
     "generalist": GeneralistFacts,
     "random": BaselineFacts,
+    "usual": BaselineFacts,
 }
 """Facts that are kept beside the weights of each kind."""
 
 _CONTENDERS = {
-    "pool": ("pool_top1", "pool_top2", "ungated"),
-    "evaluate_generalist": ("generalist",),
-    "evaluate_random": ("random_partitions",),
+    "pool.manifest": ("pool_top1", "pool_top2", "ungated"),
+    "evaluate_generalist.model": ("generalist",),
+    "evaluate_random.models": ("random_partitions",),
+    "evaluate_random.usual": ("linear_model", "boosted_trees"),
 }
-"""Contenders behind which the model of a stage is."""
+"""Contenders behind which the model in an output is."""
 
 _POOLS = glob(STAGES["pool"], "manifest")
 _EVALUATIONS = glob(STAGES["evaluate"], "metrics")
@@ -243,7 +246,8 @@ def _contenders(results: Results, metrics: Metrics) -> dict[str, str]:
     found = {}
     for path in metrics.get(MADE_FROM, {}).get("files", {}):
         place = parse(path)
-        for contender in _CONTENDERS.get(place.stage.name, ()) if place else ():
+        output = f"{place.stage.name}.{place.output}" if place else ""
+        for contender in _CONTENDERS.get(output, ()):
             found[contender] = results.name(path)
     return found
 

@@ -22,6 +22,7 @@ class AnswersFacts(TypedDict):
         partition: Its number.
         specialist: Whether it has a specialist.
         flops: FLOPs of one answer to a row.
+        embedding_flops: FLOPs of embedding a row.
         mixing: How answers of several models mix; see :data:`shoal.training.tasks.Mixing`.
         density: Whether a loss is -log of a density or probability.
         labels: Training labels, where the fold is test.
@@ -30,6 +31,7 @@ class AnswersFacts(TypedDict):
     partition: int
     specialist: bool
     flops: NonNegativeFloat
+    embedding_flops: NonNegativeFloat
     mixing: Literal["mean", "density", "leading"]
     density: bool
     labels: NotRequired[Labels]

@@ -46,6 +46,14 @@ class ValidationScores(TypedDict):
     generalist: float
 
 
+class FlopsPerRow(TypedDict):
+    """Mean FLOPs of contenders' answers to validation rows."""
+
+    pool: float
+    ungated: float
+    generalist: float
+
+
 class GateRecord(Artifact):
     """Result of ``gate``: shares by expert, -1 is the base."""
 
@@ -54,6 +62,7 @@ class GateRecord(Artifact):
     validation: ValidationScores
     scored: int
     error: float | None
+    inference_flops_per_row: FlopsPerRow
     rows: int
     units: int
     least_units: int
@@ -297,7 +306,19 @@ class Comparisons(TypedDict):
     against_constant: NotRequired[AgainstConstant]
     against_same_model: NotRequired[Difference]
     bootstrap: NotRequired[Bootstrap]
-    against_usual: NotRequired[list[AgainstUsual]]
+    against_usual: list[AgainstUsual]
+
+
+class CriticalPath(TypedDict):
+    """Training FLOPs one after the other on some numbers of nodes; None: as many as there are jobs.
+
+    ``ungated`` is the pool before its gate, ``pool`` the one that is shipped.
+    """
+
+    nodes: list[int | None]
+    ungated: list[float]
+    pool: list[float]
+    generalist: list[float]
 
 
 NOT_CHOSEN: Final = "not chosen"
@@ -336,6 +357,7 @@ class Metrics(Artifact, Comparisons):
     spellings: NotRequired[list[Spellings]]
     incomplete: list[Lack]
     gate: GateSummary
+    critical_path: CriticalPath
     rejection: NotRequired[Rejection | None]
 
 
