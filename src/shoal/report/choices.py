@@ -80,7 +80,7 @@ def _by_validation(search: Search) -> Iterator[Chosen]:
             f"{value} {significant_text(score)}" for value, score in best.items() if value != own
         )
         error = taken.get("error")
-        spread = "" if error is None else f" ± {significant_text(error)}"
+        spread = "" if error is None else f" ± {significant_text(error, 2)}"
         yield {
             "choice": _TITLES.get(name, name),
             "taken": own,
