@@ -64,6 +64,7 @@ TRAINING = {
     "weight_decay": 0.01,
     "batch_size": 64,
     "epochs": None,
+    "flops": None,
     "patience": None,
     "base_share": 0.3,
 }

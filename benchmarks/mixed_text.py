@@ -230,6 +230,7 @@ class Bench:
             "weight_decay": 0.01,
             "batch_size": self.choices.batch,
             "epochs": None,
+            "flops": None,
         }
         given |= {"patience": None, "base_share": self.choices.base_share, "buffer_rows": 65536}
         return Training(rows_seen=max(1, round(rows)), seed=seed, **given)

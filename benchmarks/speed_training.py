@@ -103,6 +103,7 @@ class Setting(NamedTuple):
             schedule="cosine",
             warm_up=0.0,
             epochs=None,
+            flops=None,
             patience=None,
             base_share=0.3,
             buffer_rows=1,

@@ -71,6 +71,7 @@ def gate_record(shares: dict[int, float], **changes: Any) -> dict[str, Any]:
     """What a gate decided, by the shares of its experts."""
     test = {"share": 1.0, "gain": 0.1, "error": 0.01, "opens": True}
     counts = {"rows": 4, "units": 4, "least_units": 5, "comparisons": [], "test": test}
+    counts |= {"scored": 4, "error": 0.01}
     counts["inference_flops_per_row"] = dict.fromkeys(("pool", "ungated", "generalist"), 1.0)
     by_text = {str(number): share for number, share in shares.items()}
     content = {

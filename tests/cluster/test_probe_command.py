@@ -23,7 +23,7 @@ MODEL = Model(_target_="shoal.models.MLP", features=3, outputs=2, width=1, depth
 TRAINING = Training(
     loss="auto", class_weights=None, lr=0.05, weight_decay=0.0, batch_size=32,
     rows_seen=20_000, base_share=0.5,
-    schedule="cosine", warm_up=0.0, epochs=None, patience=None,
+    schedule="cosine", warm_up=0.0, epochs=None, flops=None, patience=None,
     buffer_rows=1000, seed=0,
 )  # fmt: skip
 COMMON = {
@@ -46,7 +46,12 @@ def fit(tmp_path, shards):
         task = ("regression", None, 1) if number else ("classification", ["a", "b"], 2)
         shapes = Shapes([3], task[2], task[0], task[1], len(rows), ["a", "b", "c"], [])
         shapes.save(root / "shapes.json")
-        save_state(root / "base.safetensors", weights(build_model(model, shapes, 0)), {})
+        budget = {"rows_seen": TRAINING.rows_seen, "base_share": 0.5, "training_rows": 1}
+        save_state(
+            root / "base.safetensors",
+            weights(build_model(model, shapes, 0)),
+            {"budget": budget},
+        )
         cluster_fit(
             settings,
             model,

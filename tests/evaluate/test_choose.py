@@ -23,14 +23,13 @@ def rival(tmp_path):
 
     def make(name, pool, generalist, flops=100.0, share=1.0, rows=40):
         scores = {"pool": pool, "generalist": generalist}
-        gate = gate_record({0: share, -1: 1.0}, validation=scores, rows=rows)
+        gate = gate_record({0: share, -1: 1.0}, validation=scores, scored=rows)
         write_json(tmp_path / f"{name}-gate.json", gate | Ledger("gate", flops=1.0).record())
         base = ledger(f"{name}-base.json", "base_fit", flops)
         cost = ledger(f"{name}-generalist.json", "evaluate_generalist", 5 * flops)
-        file = tmp_path / f"{name}.safetensors"
-        return Rival(
-            name, {}, tmp_path / f"{name}-gate.json", [shared, base], cost, {"model": file}, [file]
-        )
+        chance = ledger(f"{name}-random.json", "evaluate_random", 3 * flops)
+        file, own = tmp_path / f"{name}.safetensors", tmp_path / f"{name}-gate.json"
+        return Rival(name, {}, own, [shared, base], cost, chance, {"model": file}, [file])
 
     return make
 
@@ -69,6 +68,7 @@ def test_the_cost_of_the_search_counts_what_is_shared_once(tmp_path, rival):
     assert scores["b"]["pool_flops"] == 1000 + 200 + 1 + (1000 - 200)
     assert found["pools_flops"] == 1000 + 100 + 200 + 2 + (1000 - 200)
     assert found["generalists_flops"] == 500 + 1000
+    assert found["spent"] == 1000 + 100 + 200 + 2 + (400 + 800) + (200 + 400)
 
 
 def test_scores_on_other_rows_are_not_compared(tmp_path, rival):

@@ -124,12 +124,13 @@ def test_the_page_says_everything(metrics, details):
 def searched(**changes):
     """A search of two widths: the pool of one, the generalist of the other."""
     scores = {"pool": 0.9, "generalist": 0.8, "pool_flops": 1e9, "generalist_flops": 2e9}
+    scores["error"] = 0.01
     variants = [
         {"variant": "narrow", "changes": {"model.width": 16}} | scores,
         {"variant": "wide", "changes": {"model.width": EVIL}} | scores | {"pool": 0.85},
     ]
     search = {"rows": 120, "units": 120, "pool": "narrow", "generalist": "wide"}
-    costs = {"pools_flops": 1.5e9, "generalists_flops": 4e9}
+    costs = {"pools_flops": 1.5e9, "generalists_flops": 4e9, "spent": 6e9}
     return search | {"variants": variants} | costs | changes
 
 

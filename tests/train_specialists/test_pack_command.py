@@ -11,6 +11,7 @@ import pytest
 from shoal.errors import ModelError
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json
+from shoal.train_specialists.budget import Trials
 from shoal.train_specialists.command import Common
 from shoal.train_specialists.pack_command import Work, train_members
 from tests.documents import plain_steps
@@ -24,7 +25,7 @@ def work(tmp_path: Path) -> Any:
     path, steps = tmp_path / "unused", plain_steps()
     path.touch()
     never = lambda *_: False  # noqa: E731 - a store that has nothing
-    common = Common(None, None, path, path, path, 60)  # type: ignore[arg-type]
+    common = Common(None, None, path, path, path, (), Trials(1, 1), 60)  # type: ignore[arg-type]
     return Work(common, steps, never, 1)
 
 

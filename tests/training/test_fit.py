@@ -26,6 +26,7 @@ TRAINING = Training(
     schedule="cosine",
     warm_up=0.0,
     epochs=None,
+    flops=None,
     patience=None,
     base_share=0.5,
     buffer_rows=100,

@@ -32,7 +32,9 @@ def plan(tmp_path: Path) -> Any:
         refreshed=False,
         slots=(2,),
     )
-    training = SimpleNamespace(rows_seen=1000, base_share=0.5, batch_size=8, epochs=None)
+    training = SimpleNamespace(
+        rows_seen=1000, base_share=0.5, batch_size=8, epochs=None, flops=None
+    )
     return SimpleNamespace(
         root=tmp_path,
         layout=layout,

@@ -20,6 +20,7 @@ from shoal.partitions.reader import Index
 from shoal.plan.plan import Plan
 from shoal.settings.learning import Model
 from shoal.settings.section import parse
+from shoal.train_specialists.budget import Trials
 from shoal.train_specialists.candidate import Candidate
 from shoal.train_specialists.command import Common, train_slot
 from shoal.train_specialists.pack_command import Work, train_members
@@ -95,7 +96,7 @@ def test_small_specialists_step_together_with_the_bits_of_a_job_each(
     (index,) = finished.generation.glob("cluster/*/indexes/*/index.json")
     model = parse(Model, load_state(base)[1]["model"], "model")
     training = TRAINING.model_copy(update={"batch_size": 32})
-    common = Common(model, training, index, base, shapes, 60)
+    common = Common(model, training, index, base, shapes, (), Trials(2, 2), 60)
     never = lambda *_: False  # noqa: E731 - a store that has nothing
     work = Work(common, plain_steps(), never, 1)
     points = [{"lr": lr} for lr in (0.001, 0.01)]

@@ -40,7 +40,9 @@ def plan(tmp_path: Path) -> Any:
     entry = partition_entry(0, specialist=DIGEST, rows=COUNTS | {"train": 1000})
     write(layout.index, partition_index(entry, rows=COUNTS | {"train": 1000}))
     write(layout.file("encode_fit.shapes"), {"x_shape": [250]})
-    training = SimpleNamespace(rows_seen=60_000, base_share=0.5, batch_size=10, epochs=None)
+    training = SimpleNamespace(
+        rows_seen=60_000, base_share=0.5, batch_size=10, epochs=None, flops=None
+    )
     training.patience = None
     nodes = compose(CONFIG, "demo", []).nodes
     settings = SimpleNamespace(train_specialists=training, nodes=nodes)

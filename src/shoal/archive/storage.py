@@ -181,6 +181,11 @@ def _recipe(archive: Archive, model: str, record: ModelRecord) -> tuple[Recipe, 
             f"model {model}: its training may have stopped early, by validation rows, and a recipe "
             f"holds training rows alone"
         )
+    if release["training"].get("flops") is not None:
+        raise ModelError(
+            f"model {model}: how many rows it saw follows from a budget in FLOPs, which a recipe "
+            f"does not hold"
+        )
     digest, tensors = str(record["digest"]), archive.store.load(model)
     rows = rows_name(digest)
     if rows in archive.store:

@@ -283,6 +283,7 @@ def _rivals(job: StageJob) -> list[Rival]:
                 gate=paths["gate"],
                 ledgers=lists["ledgers"],
                 generalist=paths["generalist_ledger"],
+                random=paths["random_ledger"],
                 files={
                     "model": paths["generalist"],
                     "ledger": paths["generalist_ledger"],
@@ -307,6 +308,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "training": lambda job: job.section("train_specialists"),
     "routing": lambda job: job.section("train_router"),
     "resolved": lambda job: job.run.record["plan"]["settings"],
+    "found": lambda job: job.run.record["plan"].get("found", {}),
     "home": lambda job: Path(job.run.layout.home),
     "points": lambda job: job.run.points,
     "steps": lambda job: job.run.steps,

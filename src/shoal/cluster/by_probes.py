@@ -17,7 +17,6 @@ from shoal.cluster.fit import assigner_of, atom_centres, kmeans_atoms, merged_wi
 from shoal.cluster.merge import Bounds, InfeasibleError, assign_within, numbered
 from shoal.cluster.probes import Probes, train_probes
 from shoal.formats.units import least_units, mean_of
-from shoal.training.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +58,7 @@ def fit_auto(
         ModelError: The loss of a probe is not finite.
     """
     cuts = _cuts(settings, rows, training_rows, recipe)
-    rows_seen = settings.share * Budget.of(recipe.training, training_rows).rows_seen / len(cuts)
+    rows_seen = settings.share * recipe.rows_seen / len(cuts)
     probes = {partitions: Probes(recipe, rows, partitions) for partitions in cuts}
     assigned = (cut.assign(rows.embedding) for cut in cuts.values())
     train_probes(list(zip(probes.values(), assigned, strict=True)), rows_seen)
@@ -163,8 +162,7 @@ def fit_by_loss(
     recipe.charge("atoms", atoms.flops)
     labels = atoms.labels(rows.embedding)
     experts = Probes(recipe, rows, settings.partitions)
-    budget = Budget.of(recipe.training, training_rows).rows_seen
-    per_round = settings.share * budget / settings.rounds
+    per_round = settings.share * recipe.rows_seen / settings.rounds
     bounds = Bounds.of_mean(len(rows), settings.partitions, settings.lower, settings.upper)
     for chosen in _samples(settings, len(rows)):
         atom_partition = one_round(experts, labels, atom_partition, per_round, chosen, bounds)

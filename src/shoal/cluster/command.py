@@ -59,12 +59,12 @@ def cluster_fit(
     from shoal.formats.ledger import Ledger
     from shoal.formats.tables import Table
 
-    ledger = Ledger("cluster_fit")
+    ledger, embedder = Ledger("cluster_fit"), load_embedder(embedder_path)
+    assigner: AtomAssigner | ColumnAssigner
     if settings.method == "column":
         readers = (Table(path) for path in tables)
-        fit_column(settings.column, readers, settings.max_partitions).save(out)
+        assigner = fit_column(settings.column, readers, settings.max_partitions)
     else:
-        embedder = load_embedder(embedder_path)
         with on_threads(threads, embedder.method):
             drawn = training_sample(rows, embedder, settings.fit_rows, settings.seed)
         sample, training_rows = drawn
@@ -73,8 +73,15 @@ def cluster_fit(
         with threadpool_limits(threads):
             assigner, ledger.flops = fit_assigner(settings, sample, training_rows)
         ledger.rows_read = training_rows
-        assigner.save(out)
+    ledger.detail |= found(assigner, embedder)
+    assigner.save(out)
     ledger.write(ledger_out)
+
+
+def found(assigner: AtomAssigner | ColumnAssigner, embedder: Embedder) -> dict[str, float]:
+    """Facts of an assigner that are not known before it is fitted, for its ledger."""
+    placing = float(embedder.flops_per_row + assigner.flops_per_row)
+    return {"placing": placing, "partitions": float(assigner.partitions)}
 
 
 def assign(

@@ -47,8 +47,10 @@ def cluster_fit(
     from threadpoolctl import threadpool_limits
 
     from shoal.cluster.by_probes import fit_auto, fit_by_loss
+    from shoal.cluster.command import found
     from shoal.cluster.probes import ProbeRecipe, labelled_sample
     from shoal.embed.embedder import load_embedder
+    from shoal.formats.documents.weights import BaseFacts
     from shoal.formats.fitted_state import load_state
     from shoal.formats.kinds import TRAIN, VALIDATION
     from shoal.formats.ledger import Ledger
@@ -57,9 +59,9 @@ def cluster_fit(
 
     deterministic(threads)
     ledger = Ledger("cluster_fit")
-    recipe = ProbeRecipe(
-        model, training, Shapes.load(shapes_path), load_state(base_path)[0], ledger
-    )
+    base, facts = load_state(base_path, BaseFacts)
+    shapes, rows_seen = Shapes.load(shapes_path), facts["budget"]["rows_seen"]
+    recipe = ProbeRecipe(model, training, shapes, base, rows_seen, ledger)
     embedder, drawn = load_embedder(embedder_path), (settings.fit_rows, settings.seed)
     with threadpool_limits(threads):
         sample, ledger.rows_read = labelled_sample(rows, embedder, TRAIN, *drawn)
@@ -71,5 +73,6 @@ def cluster_fit(
         else:
             validation, _ = labelled_sample(rows, embedder, VALIDATION, *drawn, half=1)
             assigner = fit_auto(settings, sample, validation, ledger.rows_read, recipe)
+    ledger.detail |= found(assigner, embedder)
     assigner.save(out)
     ledger.write(ledger_out)

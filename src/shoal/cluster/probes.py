@@ -136,6 +136,7 @@ class ProbeRecipe:
         training: Loss, optimiser and order, those of specialists.
         shapes: Shape of rows and labels.
         base: Weights that probes start from.
+        rows_seen: The budget that is frozen with the base.
         ledger: Is charged for training and for losses.
     """
 
@@ -143,6 +144,7 @@ class ProbeRecipe:
     training: Training
     shapes: Shapes
     base: Mapping[str, NDArray[Any]]
+    rows_seen: int
     ledger: Ledger
 
     def net(self, tensors: Mapping[str, NDArray[Any]]) -> torch.nn.Module:

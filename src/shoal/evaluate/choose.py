@@ -30,6 +30,7 @@ class Rival:
         gate: Its gate, with the scores of its pool and its generalist on validation rows.
         ledgers: What making the pool cost, the gate aside.
         generalist: The generalist's ledger.
+        random: That of random partitions.
         files: What a generalist is scored by: its ``model`` and ``ledger``, ``encoder`` and
             ``shapes``.
         asked: What its models say of test rows.
@@ -40,6 +41,7 @@ class Rival:
     gate: Path
     ledgers: Sequence[Path]
     generalist: Path
+    random: Path
     files: Mapping[str, Path]
     asked: Sequence[Path]
 
@@ -61,16 +63,22 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
     cost: dict[Path, float] = {}
     scores: list[VariantScores] = []
     whole, held = 0.0, 0.0
+    beside: dict[Path, float] = {}
     for each, gate in zip(rivals, gates, strict=True):
-        if gate["rows"] != gates[0]["rows"]:
+        if gate["scored"] != gates[0]["scored"]:
             raise DataError(
-                f"{each.gate}: {gate['rows']} validation rows, but {gates[0]['rows']} of variant "
-                f"{rivals[0].variant}; variants of one seed and split are compared on the same rows"
+                f"{each.gate}: {gate['scored']} validation rows, but {gates[0]['scored']} of "
+                f"variant {rivals[0].variant}; variants of one seed and split are compared on the "
+                f"same rows"
             )
         ledgers = {path: read_made(path, LedgerRecord) for path in (*each.ledgers, each.gate)}
         own = {path: training_flops([ledger]) for path, ledger in ledgers.items()}
         base = training_flops([one for one in ledgers.values() if one["job"] == "base_fit"])
-        generalist = training_flops([read_made(each.generalist, LedgerRecord)])
+        generalist, by_chance = (
+            training_flops([read_made(path, LedgerRecord)])
+            for path in (each.generalist, each.random)
+        )
+        beside[each.generalist], beside[each.random] = generalist - base, by_chance - base
         # The base that the generalist went on from is among the pool's own ledgers.
         holds = generalist - base if any(share < 1 for share in gate["shares"].values()) else 0.0
         cost |= own
@@ -83,6 +91,7 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
                 "generalist": gate["validation"]["generalist"],
                 "pool_flops": sum(own.values()) + holds,
                 "generalist_flops": generalist,
+                "error": gate["error"],
             }
         )
     pool = min(scores, key=lambda one: (-one["pool"], one["pool_flops"], one["variant"]))
@@ -91,13 +100,14 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
     )
     (taken,) = (each for each in rivals if each.variant == best["variant"])
     content = {
-        "rows": gates[0]["rows"],
+        "rows": gates[0]["scored"],
         "units": gates[0]["units"],
         "pool": pool["variant"],
         "generalist": best["variant"],
         "variants": scores,
         "pools_flops": sum(cost.values()) + held,
         "generalists_flops": whole,
+        "spent": sum(cost.values()) + sum(beside.values()),
         "files": {
             name: os.path.relpath(path, out.parent) for name, path in sorted(taken.files.items())
         },

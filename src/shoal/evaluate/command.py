@@ -77,6 +77,7 @@ def evaluate_random(
     index_path: Path,
     base_path: Path,
     shapes_path: Path,
+    fits: Sequence[Path],
     columns: Path,
     out: Path,
     usual_out: Path,
@@ -88,7 +89,7 @@ def evaluate_random(
     """Train specialists on random partitions of the trained sizes; fit tables' usual models."""
     from shoal.formats.fitted_state import load_state, save_state
     from shoal.partitions.random_partitions import random_bounds
-    from shoal.training.budget import Budget
+    from shoal.train_specialists.budget import Trials, frozen_budget
     from shoal.training.determinism import deterministic
     from shoal.training.resume import Checkpoints
 
@@ -99,7 +100,8 @@ def evaluate_random(
     ledger = Ledger("evaluate_random")
     sizes = [entry["rows"]["train"] for entry in index["partitions"] if entry["trained"]]
     bounds = random_bounds(sizes)
-    budget = Budget(**load_state(base_path, BaseFacts)[1]["budget"])
+    facts = load_state(base_path, BaseFacts)[1]["budget"]
+    budget = frozen_budget(facts, fits, Trials.of(points, steps))
     made_of = _made_of(model, training, points, steps, index) | {
         "seed": seed,
         "bounds": bounds,

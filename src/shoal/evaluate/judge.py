@@ -34,6 +34,7 @@ from shoal.formats.tables import key_array
 from shoal.formats.units import UNIT
 from shoal.partitions.reader import Index
 from shoal.pool.pool import Pool
+from shoal.report.choices import made_choices
 from shoal.report.words import not_chosen_text
 from shoal.split.folds import unit_kind
 from shoal.train_specialists.experts import BASE, GENERALIST
@@ -41,7 +42,7 @@ from shoal.training.metrics import measure
 from shoal.training.tasks import rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -115,6 +116,7 @@ class TestRows:
 def evaluate(
     settings: Evaluate,
     resolved: RunSettings,
+    found: Mapping[str, str],
     pool: Path,
     index: Path,
     choices: Sequence[Path],
@@ -145,6 +147,7 @@ def evaluate(
     Args:
         settings: The choices.
         resolved: The run's settings, which the page shows.
+        found: Why some of them have their values, which were found in the source files.
         pool: The pool's manifest.
         index: The partition index.
         choices: Chosen grid point of each partition.
@@ -192,7 +195,7 @@ def evaluate(
     )
     choice = None if paths.choice is None else read_made(paths.choice, VariantChoice)
     if choice is None or choice["pool"] == home.name:
-        _judge(settings, resolved, paths, choice)
+        _judge(settings, resolved, paths, choice, found)
     else:
         _not_chosen(settings, resolved, paths, choice, home.name)
 
@@ -241,6 +244,7 @@ def _judge(
     content: RunSettings,
     paths: Paths,
     choice: VariantChoice | None,
+    looked: Mapping[str, str],
 ) -> None:
     """Score the contenders; the generalist is the chosen one, where a choice was made."""
     from shoal.evaluate.details import report_details
@@ -322,6 +326,15 @@ def _judge(
         metrics["same_model"] = scores["same_model"]
     _write_predictions(paths.predictions_out, tested, pool)
     details = report_details(settings, content, paths, pool, index, tested, per_row, metric, other)
+    if choice is not None:
+        metrics["choices"] = made_choices(
+            metrics["search"],
+            metrics["gate"],
+            details.candidates,
+            metrics["partitions"],
+            content,
+            looked,
+        )
     with replacing(paths.report_out) as aside:
         aside.write_text(report_page(metrics, details))
     write_json(paths.metrics_out, {**metrics, **made_from()})

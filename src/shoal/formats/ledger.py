@@ -30,7 +30,8 @@ class Ledger:
         rows_read: Rows read from stores.
         flops: Floating-point operations, counted or by a published formula.
         unspent: FLOPs that trainings which stopped early have left of what they might have spent.
-        detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
+        detail: Parts of ``flops`` or ``seconds`` by name, when a job has several; of clusters also
+            FLOPs of ``placing`` a row, embedding included, and how many ``partitions`` there are.
         learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
             loss since the point before; see :class:`shoal.training.curve.LearningCurve`.
     """

@@ -65,8 +65,10 @@ def gate(
         steps: The steps of each search.
         out: ``shares`` of specialists and base in the answers to the rows that they lead;
             ``softness`` of the weights of two specialists a row, None where one is asked; mean
-            scores of the rows (``validation``: accuracy, R² or minus the model's own loss), their
-            mean FLOPs, how many ``rows`` were compared, of how many ``units``, and how many of
+            scores by which variants are compared (``validation``: accuracy, R² or minus the
+            model's own loss), their mean FLOPs, of how many rows they are (``scored``) and the
+            standard ``error`` of the pool's; how many ``rows`` the gate compared, of how many
+            ``units``, and how many of
             these it takes at least (``least_units``); the ``test`` of all and the ``comparisons``;
             the ledger.
         threads: CPU threads; the bits depend on it.
@@ -106,14 +108,20 @@ def gate(
     ledger.detail["answers"] = answers.flops * said
     ledger.flops = ledger.detail["answers"] + found.flops
     ledger.rows_read = index.rows_read
+    # Variants are compared on the half that chooses neither grid points nor when to stop.
+    judged = np.isin(halves(rows), (1,))
+    judged |= not judged.any()
+    own = rules(shapes.task)
     routing_flops = answers.embedding_flops + found.flops_per_row
     content = {
         "shares": {str(number): share for number, share in sorted(shares.items())},
         "softness": found.softness,
         "validation": {
-            name: rules(shapes.task).mean_score(answer, rows["y"])
+            name: own.mean_score(answer[judged], rows["y"][judged])
             for name, answer in scored.items()
         },
+        "scored": int(judged.sum()),
+        "error": own.score_error(shipped[judged], rows["y"][judged], units[judged]),
         "inference_flops_per_row": {
             "pool": routing_flops + answers.flops * _models_per_row(applied),
             "ungated": routing_flops + answers.flops * _models_per_row(found.routes),

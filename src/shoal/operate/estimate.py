@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from shoal.errors import SettingsError
 from shoal.formats.documents.ledger import Flops, Spent
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.documents.weights import BaseFacts
@@ -19,6 +21,7 @@ from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
 from shoal.plan.stages import STAGES
+from shoal.train_specialists.budget import Trials, frozen_budget
 from shoal.training.budget import Budget
 from shoal.training.resume import one_in
 
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 _TRAINS = STAGES["train_specialist"]
 """The stage whose jobs' costs follow from their rows."""
+
+_FITS = ("embed_fit.ledger", "cluster_fit.ledger")
+"""What a budget in FLOPs is known by, besides the base."""
 
 _OF_ASSIGN = ("embedding", "assignment")
 """Parts of the router's ledger that are the FLOPs of ``assign``, all shards together."""
@@ -172,8 +178,17 @@ class Estimate:
         path = self._plan.layout.file("base_fit.base")
         if path.exists():
             with naming(path):
-                return Budget(**as_kind(BaseFacts, read_weights(path).meta)["budget"])
+                facts = as_kind(BaseFacts, read_weights(path).meta)["budget"]
+            fits = [self._plan.layout.file(name) for name in _FITS]
+            if facts.get("flops") is not None and not all(each.exists() for each in fits):
+                return None
+            with suppress(SettingsError):  # where nothing is left, which their jobs say
+                trials = Trials.of(self._plan.grid, self._plan.steps)
+                return frozen_budget(facts, fits, trials)
+            return None
         training = self._plan.settings.train_specialists
+        if training.flops is not None:
+            return None
         if "rows" in self._index:
             return Budget.of(training, max(1, self._index["rows"]["train"]))
         return Budget.of(training, 1) if training.epochs is None else None
@@ -217,6 +232,18 @@ class Estimate:
 
     def _benchmarks(self, rule: str) -> list[float]:
         return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
+
+
+def measured_speed(root: Path) -> float | None:
+    """FLOPs per second of an experiment's bases, the newest ones; None before any.
+
+    Args:
+        root: Folder of its files.
+    """
+    paths = newest(root.glob(glob(STAGES["base_fit"], STAGES["base_fit"].ledger)))
+    spent = [read_made(path, Spent) for path in paths]
+    seconds = sum(each["seconds"] for each in spent)
+    return sum(each["flops"] for each in spent) / seconds if seconds else None
 
 
 class _Training:

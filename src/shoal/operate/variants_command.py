@@ -8,12 +8,13 @@ from typing_extensions import TypedDict
 
 from shoal.formats.documents.judgement import NOT_CHOSEN, GateRecord, Judged, scored
 from shoal.formats.json_file import read_made
-from shoal.formats.text import value_text
-from shoal.operate.estimate import Cost, Estimate
+from shoal.formats.text import flops_text, value_text
+from shoal.operate.estimate import Cost, Estimate, measured_speed
 from shoal.operate.plan_document import CostRecord
 from shoal.operate.plan_text import cost_text
 from shoal.plan.answers import answers_jobs, answers_page
 from shoal.plan.plan import placeholders
+from shoal.settings.search import SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +78,20 @@ class Total(TypedDict):
     full: CostRecord
 
 
+class BudgetPlan(TypedDict):
+    """The split of a budget that all variants have together, in FLOPs.
+
+    ``each`` is for one of the ``sides`` of a variant: its pool, its generalist, its random
+    partitions. ``flops_per_second`` is how fast trainings of this experiment were, null before any.
+    """
+
+    total: float
+    each: float
+    sides: int
+    hours: float | None
+    flops_per_second: float | None
+
+
 class Variants(TypedDict):
     """The document that ``shoal variants --json`` prints.
 
@@ -91,6 +106,8 @@ class Variants(TypedDict):
     training_jobs: int
     exact: bool
     among: int
+    found: dict[str, str]
+    budget: BudgetPlan | None
     varies: dict[str, list[Any]]
     variants: list[VariantRow]
     chosen: list[Chosen]
@@ -144,6 +161,8 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
         "training_jobs": sum(steps) * sum(each["partitions"] for each in listed),
         "exact": all(each["exact"] for each in listed),
         "among": plans[0].variant.among,
+        "found": dict(plans[0].variant.found),
+        "budget": _budget(plans),
         "varies": varies,
         "variants": listed,
         "chosen": [chosen for plan in plans for chosen in _chosen(plan)],
@@ -152,6 +171,21 @@ def variants_document(plans: Sequence[Plan]) -> Variants:
             "current": not any(job.missing for job in compare),
         },
         "total": {"run": run.as_json(), "full": full.as_json()},
+    }
+
+
+def _budget(plans: Sequence[Plan]) -> BudgetPlan | None:
+    """The split of the budget, if there is one for all."""
+    settings = plans[0].settings
+    budget, own = settings.search.budget, settings.train_specialists.flops
+    if budget.total is None or own is None:
+        return None
+    return {
+        "total": budget.total,
+        "each": own,
+        "sides": SIDES,
+        "hours": budget.hours,
+        "flops_per_second": measured_speed(plans[0].root),
     }
 
 
@@ -219,8 +253,12 @@ def variants_text(document: Variants) -> RenderableType:
 
 def _lines(document: Variants) -> Iterator[str]:
     yield headline(document)
+    for name, reason in document["found"].items():
+        yield f"  {name}: {reason}"
     for name, values in document["varies"].items():
         yield f"  {name}: {', '.join(map(value_text, values))}"
+    if document["budget"] is not None:
+        yield _budget_line(document["budget"], len(document["variants"]))
     run, full = Cost(**document["total"]["run"]), Cost(**document["total"]["full"])
     at_most = "" if document["exact"] else "≤ "
     yield f"To run: {at_most}{_count(run.jobs, 'job')}, {cost_text(run)}, as past jobs tell"
@@ -231,6 +269,20 @@ def _lines(document: Variants) -> Iterator[str]:
     if document["answers"]["page"] is not None:
         age = "" if document["answers"]["current"] else ", of an earlier run"
         yield f"What the choices did: {document['answers']['page']}{age}"
+
+
+def _budget_line(budget: BudgetPlan, variants: int) -> str:
+    speed = budget["flops_per_second"]
+    hours = "" if budget["hours"] is None else f", for {budget['hours']:g} hours"
+    past = ""
+    if speed is not None:
+        took = budget["total"] / speed / 3600
+        past = f"; at {speed:.2g} FLOPs/s, as past trainings: {took:.2g} hours"
+    return (
+        f"Budget: {flops_text(budget['total'])}{hours}: {_count(variants, 'variant')} × "
+        f"{budget['sides']} (pool, generalist, random partitions) × "
+        f"{flops_text(budget['each'])}{past}"
+    )
 
 
 def _table(document: Variants) -> RenderableType:

@@ -286,6 +286,7 @@ class Plan:
                 "settings": self.settings.as_json(),
                 "codes": self.codes,
                 "changes": self.variant.changes,
+                "found": dict(self.variant.found),
             },
             "experiment": self.experiment,
             "overrides": self.overrides,

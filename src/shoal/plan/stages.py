@@ -215,6 +215,9 @@ _CHOICES = _awaited("train_choose", "choice", "last")
 _CANDIDATES = _made_of("train_specialist", "model", "compared")
 """Weights among which a partition's specialist is chosen."""
 
+_FITS = _read(From("embed_fit", "ledger"), From("cluster_fit", "ledger"))
+"""Of a budget in FLOPs they say what is left for specialists."""
+
 _POOL_LEDGERS = Input(
     (
         From("embed_fit", "ledger"),
@@ -429,6 +432,7 @@ _ALL = (
             "states": _made_of("train_specialist", "state", "before"),
             "base": _BASE,
             "shapes": _SHAPES,
+            "fits": _FITS,
             "index": _INDEX,
         },
         settings=_TRAINS,
@@ -447,6 +451,7 @@ _ALL = (
             "before": _awaited("train_choose", "choice", "before"),
             "base": _BASE,
             "shapes": _SHAPES,
+            "fits": _FITS,
             "index": _INDEX,
         },
         settings=_TRAINS,
@@ -517,6 +522,7 @@ _ALL = (
             "index": _awaited("partition", "index"),
             "base": _BASE,
             "shapes": _SHAPES,
+            "fits": _FITS,
             "base_ledger": _awaited("base_fit", "ledger"),
             "columns": _COLUMNS,
         },

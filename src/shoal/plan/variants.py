@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.errors import SettingsError, nearest
 from shoal.formats.hashing import settings_id
+from shoal.plan.first_look import settled
 from shoal.plan.ways import check_values, refuse_ways, ways_of
 from shoal.settings import Settings, parse
 from shoal.settings.compose import composed, resolved
@@ -45,11 +46,13 @@ class Variant:
         changes: What tells it from the others: settings by name, in the order of the stages.
         settings: All of its settings.
         among: How many points the grid has.
+        found: Why the settings have values that stand as ``auto`` in the experiment, by name.
     """
 
     changes: dict[str, Any]
     settings: Settings
     among: int
+    found: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def id(self) -> str:
@@ -121,11 +124,12 @@ def refuse_several(experiment: str, count: int) -> None:
 
 
 class _Seeded(NamedTuple):
-    """The settings for one seed, and every way in which each stage may be set."""
+    """The settings for one seed, every way in which each stage may be set, and what was found."""
 
     seed: dict[str, Any]
     content: dict[str, Any]
     ways: list[list[Way]]
+    found: dict[str, str]
 
     @property
     def combinations(self) -> int:
@@ -136,12 +140,15 @@ def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
     seeded = _seeded(config, experiment, overrides)
     among = sum(each.combinations for each in seeded)
     found: dict[str, Variant] = {}
-    for number, chosen in _taken(seeded, among):
-        seed, content, ways = seeded[number]
+    taken = list(_taken(seeded, among))
+    flops = _share(seeded[0].content, len(taken))
+    for number, chosen in taken:
+        seed, content, ways, reasons = seeded[number]
         combination = [own[n] for own, n in zip(ways, chosen, strict=True)]
         stages = {s: way.content for s, way in zip(VARYING, combination, strict=True)}
+        stages["train_specialists"] = stages["train_specialists"] | flops
         changes = {name: value for way in combination for name, value in way.changes.items()}
-        variant = Variant(seed | changes, parse(Settings, content | stages, ""), among)
+        variant = Variant(seed | changes, parse(Settings, content | stages, ""), among, reasons)
         if variant.id in found:
             raise SettingsError(
                 f"two variants are the same, {_said(found[variant.id].changes)} and "
@@ -149,6 +156,26 @@ def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
             )
         found[variant.id] = variant
     return list(found.values())
+
+
+def _share(content: Mapping[str, Any], variants: int) -> dict[str, float]:
+    """The budget of each variant's training, where all have one together.
+
+    Raises:
+        SettingsError: There is another budget besides.
+    """
+    search: Search = parse(Search, content.get("search"), "search")
+    flops = search.budget.each(variants)
+    if flops is None:
+        return {}
+    own = content.get("train_specialists")
+    for name in ("flops", "epochs"):
+        if isinstance(own, dict) and own.get(name) is not None:
+            raise SettingsError(
+                f"search.budget: train_specialists.{name} is given too, {own[name]!r}; set one of "
+                f"them null"
+            )
+    return {"flops": flops}
 
 
 def _taken(seeded: Sequence[_Seeded], among: int) -> Iterable[tuple[int, tuple[int, ...]]]:
@@ -210,13 +237,13 @@ def _seeded(config: Path, experiment: str, overrides: list[str]) -> list[_Seeded
         def choice(stage: str, name: str, seed: Mapping[str, Any] = seed) -> Any:  # noqa: ANN401
             return resolved(chosen(stage, name), **seed)[stage]
 
-        own = resolved(whole, **seed)
+        own, reasons = settled(resolved(whole, **seed))
         refuse_ways(own)
         try:
             ways = [ways_of(stage, own.get(stage), choice) for stage in VARYING]
         except RecursionError:
             raise SettingsError("a choice of a stage has itself among its alternatives") from None
-        found.append(_Seeded(seed, own, ways))
+        found.append(_Seeded(seed, own, ways, reasons))
     return found
 
 

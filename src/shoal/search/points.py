@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.choice import Point
 
 _MODEL = "model."
-NOT_IN_GRID = ("rows_seen", "epochs", "patience", "base_share", "buffer_rows")
+NOT_IN_GRID = ("rows_seen", "epochs", "flops", "patience", "base_share", "buffer_rows")
 """Settings of ``train_specialists`` that no grid varies."""
 
 

@@ -113,6 +113,13 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_budget(self) -> Settings:
+        own = self.train_specialists
+        if own.flops is not None and own.epochs is not None:
+            raise ValueError("train_specialists.flops: epochs are given too; set one of them null")
+        return self
+
+    @model_validator(mode="after")
     def _classes_are_not_in_the_grid(self) -> Settings:
         for name in ("schedule", "loss", "class_weights"):
             varied = self.grid.get(name, [])

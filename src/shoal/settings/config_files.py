@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STAGES = ("split", "transform", "encode", "embed", "cluster", "model")
 """Sections whose choice and settings may be lists."""
 
-BUDGET = ("rows_seen", "epochs", "base_share")
+BUDGET = ("rows_seen", "epochs", "flops", "patience", "base_share")
 """Settings of ``train_specialists`` that may be lists."""
 
 VARYING = (*STAGES, "train_specialists")

@@ -86,6 +86,10 @@ class Training(Section):
         description="passes of a specialist over its own rows, from which the budget follows in "
         "place of rows_seen; null: as many as rows_seen gives"
     )
+    flops: PositiveFloat | None = Field(
+        description="training FLOPs that making the pool may take, in place of rows_seen: base, "
+        "embedding, clusters, routing, and specialists with what is left; null: as rows_seen gives"
+    )
     patience: PositiveFloat | None = Field(
         description="passes without a better loss on validation rows after which a training "
         "stops; the best state is kept; null: none stops early"

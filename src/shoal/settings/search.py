@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from shoal.settings.section import Section, Seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+SIDES = 3
+"""A variant's budget is for its pool, its generalist, and specialists of random partitions."""
 
 
 class Range(Section):
@@ -121,10 +125,52 @@ class Halving(Section):
         return sum(count * share for count, share in zip(self.slots(points), own, strict=True))
 
 
+class Budget(Section):
+    """What all variants may take together."""
+
+    train_flops: PositiveFloat | None = Field(
+        description="training FLOPs of all variants together, in place of train_specialists' "
+        "budget: each has an equal part, a third of it for its pool, its generalist and its random "
+        "partitions each; null: each variant has the budget of its own settings"
+    )
+    hours: PositiveFloat | None = Field(
+        description="the same in hours of one process, at flops_per_second"
+    )
+    flops_per_second: PositiveFloat = Field(
+        description="speed by which hours are FLOPs; no measured one, so that a budget stays one"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Budget:
+        if self.train_flops is not None and self.hours is not None:
+            raise ValueError("train_flops and hours are two budgets; set one of them null")
+        return self
+
+    @property
+    def total(self) -> float | None:
+        """FLOPs of all; None where there is no such budget."""
+        if self.hours is not None:
+            return self.hours * 3600 * self.flops_per_second
+        return self.train_flops
+
+    def each(self, variants: int) -> float | None:
+        """FLOPs that making one pool may take, in four digits.
+
+        Args:
+            variants: How many share the budget.
+        """
+        if self.total is None:
+            return None
+        own = self.total / (SIDES * variants)
+        digits = 3 - math.floor(math.log10(own))
+        return math.floor(own * 10.0**digits) / 10.0**digits
+
+
 class Search(Section):
     """How variants and grid points are searched, and for how long."""
 
     variants: Sampling
+    budget: Budget
     grid: GridSampling
     halving: Halving
 

@@ -14,6 +14,7 @@ from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.json_file import read_made
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
+from shoal.train_specialists.budget import frozen_budget
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.settings.learning import Model, Training
+    from shoal.train_specialists.budget import Trials
     from shoal.train_specialists.candidate import Candidate
+    from shoal.training.budget import Budget
     from shoal.training.loop import Begun
     from shoal.training.resume import Part
 
@@ -39,6 +42,8 @@ def base_fit(
 ) -> None:
     """Train the base on every training row, and freeze the budget with it."""
     from shoal.formats.fitted_state import save_state
+    from shoal.formats.kinds import VALIDATION
+    from shoal.formats.row_store import ShardRows
     from shoal.partitions.held import HeldShards
     from shoal.training.budget import Budget
     from shoal.training.determinism import deterministic
@@ -61,12 +66,19 @@ def base_fit(
         shapes,
         ledger,
         rows=lambda count: Budget.of(training, count).base_rows,
+        flops=(training.flops or 0.0) * training.base_share,
         checkpoints=checkpoints,
         held=held,
     )
     end_helpers()
     ledger.rows_read = training_rows
     budget = Budget.of(training, training_rows)
+    if training.flops is not None:
+        validation_rows = 0
+        for path in rows:
+            with ShardRows(path) as shard:
+                validation_rows += int((shard.read("fold") == VALIDATION).sum())
+        budget = Budget.of_flops(training, training_rows, ledger.record(), validation_rows)
     ledger.write(ledger_out)
     save_state(out, weights(net), {"budget": asdict(budget), "model": model.as_json()})
     checkpoints.remove()
@@ -82,6 +94,8 @@ class Common:
         index: The partition index.
         base: The base, from which every training starts.
         shapes: Shape of rows and labels.
+        fits: Ledgers of embedding and clusters.
+        trials: How much a partition trains.
         checkpoint_seconds: Time between two checkpoints of a training.
         costs: FLOPs of a step, by kind of model and shape of a batch.
     """
@@ -91,6 +105,8 @@ class Common:
     index: Path
     base: Path
     shapes: Path
+    fits: Sequence[Path]
+    trials: Trials
     checkpoint_seconds: float
     costs: dict[str, dict[Hashable, int]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -105,6 +121,11 @@ class Common:
     def rows(self) -> Shapes:
         """Shape of rows and labels."""
         return Shapes.load(self.shapes)
+
+    @cached_property
+    def budget(self) -> Budget:
+        """How many rows specialists may see."""
+        return frozen_budget(self.start[1]["budget"], self.fits, self.trials)
 
     @cached_property
     def partitions(self) -> PartitionIndex:
@@ -143,7 +164,6 @@ class Slot:
         from shoal.partitions.held import HeldRows
         from shoal.partitions.reader import Index, training_rows
         from shoal.search.points import at_point
-        from shoal.training.budget import Budget
         from shoal.training.fit import begin_on_rows
         from shoal.training.model import build_model, load_weights
         from shoal.training.resume import Checkpoints
@@ -153,13 +173,13 @@ class Slot:
         self._ledger_out = ledger_out
         self.ledger = Ledger("train_specialist")
         index, shapes = Index(common.index, common.partitions), common.rows
-        base, base_facts = common.start
+        base = common.start[0]
         rows, choosing = training_rows(index, digest)
         self.ledger.rows_read = index.rows_read
         model, training = at_point(common.model, common.training, candidate.point)
         self._net = build_model(model, shapes, training.seed)
         load_weights(self._net, base)
-        budget = Budget(**base_facts["budget"]).specialist_rows(len(rows["y"]))
+        budget = common.budget.specialist_rows(len(rows["y"]))
         made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
         self._checkpoints = Checkpoints(out, common.checkpoint_seconds, self.ledger, made_of)
         self._meta = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}

@@ -17,6 +17,7 @@ from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
 from shoal.formats.provenance import recording
 from shoal.terminal import reason_of
+from shoal.train_specialists.budget import Trials
 from shoal.train_specialists.candidate import STATE, candidate
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def train_specialist(
     digest: str,
     base_path: Path,
     shapes_path: Path,
+    fits: Sequence[Path],
     recover: Recover,
     model_out: Path,
     ledger_out: Path,
@@ -67,6 +69,7 @@ def train_specialist(
         digest: Digest of the partition's training rows.
         base_path: The base, from which the training starts.
         shapes_path: Shape of rows and labels.
+        fits: Ledgers of embedding and clusters.
         recover: Takes it from the model store, see :class:`Work`.
         model_out: The weights.
         ledger_out: What the training cost.
@@ -81,7 +84,10 @@ def train_specialist(
     if recover(digest, own, model_out, ledger_out):
         return
     deterministic(threads)
-    common = Common(model, training, index_path, base_path, shapes_path, checkpoint_seconds)
+    trials = Trials.of(points, steps)
+    common = Common(
+        model, training, index_path, base_path, shapes_path, fits, trials, checkpoint_seconds
+    )
     train_slot(common, own, digest, model_out, ledger_out)
 
 
@@ -116,6 +122,8 @@ def train_pack(
     index_path: Path,
     base_path: Path,
     shapes_path: Path,
+    fits: Sequence[Path],
+    points: Mapping[str, Point],
     recover: Recover,
     status_out: Path,
     threads: int,
@@ -131,6 +139,8 @@ def train_pack(
         index_path: The partition index.
         base_path: The base, from which every training starts.
         shapes_path: Shape of rows and labels.
+        fits: Ledgers of embedding and clusters.
+        points: Grid points of the first step.
         recover: Takes a specialist from the model store, see :class:`Work`.
         status_out: Hashes of what was made, written when all members are there.
         threads: CPU threads; the bits depend on it.
@@ -138,7 +148,10 @@ def train_pack(
     """
     from shoal.train_specialists.command import Common
 
-    common = Common(model, training, index_path, base_path, shapes_path, checkpoint_seconds)
+    trials = Trials.of(points, steps)
+    common = Common(
+        model, training, index_path, base_path, shapes_path, fits, trials, checkpoint_seconds
+    )
     work = Work(common, steps, recover, threads)
     if train_members(work, members, status_out):
         raise SystemExit(1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
+from shoal.errors import SettingsError
+
 if TYPE_CHECKING:
+    from shoal.formats.documents.ledger import Spent
     from shoal.settings.learning import Training
 
 
@@ -19,12 +22,21 @@ class Budget:
         base_share: Share of the base.
         training_rows: Rows of the training fold when the base was trained.
         epochs: Passes of a specialist over its own rows; None where ``rows_seen`` was given.
+        flops: FLOPs of making the pool; where they were given, ``rows_seen`` are the rows that
+            trainings alone could see for them.
+        base_flops: Of these the base's.
+        batch_rows: Rows of a whole batch.
+        validation_rows: Rows of the validation fold when the base was trained.
     """
 
     rows_seen: int
     base_share: float
     training_rows: int
     epochs: float | None = None
+    flops: float | None = None
+    base_flops: float = 0.0
+    batch_rows: int = 0
+    validation_rows: int = 0
 
     @classmethod
     def of(cls, training: Training, training_rows: int) -> Self:
@@ -38,6 +50,66 @@ class Budget:
         if epochs is not None:
             rows = math.ceil(epochs * training_rows / (1 - training.base_share))
         return cls(rows, training.base_share, training_rows, epochs)
+
+    @classmethod
+    def of_flops(
+        cls, training: Training, training_rows: int, base: Spent, validation_rows: int
+    ) -> Self:
+        """The budget of settings that give FLOPs, once the base is trained.
+
+        Args:
+            training: The settings.
+            training_rows: Rows of the training fold.
+            base: What the base cost.
+            validation_rows: Rows of the validation fold.
+        """
+        flops, most = float(training.flops or 0), base["flops"] + base.get("unspent", 0.0)
+        rows = round(base["rows_seen"] * flops / max(1.0, base["flops"]))
+        return cls(
+            rows,
+            training.base_share,
+            training_rows,
+            None,
+            flops,
+            most,
+            training.batch_size,
+            validation_rows,
+        )
+
+    def after(self, fits: float, placing: float, parts: float, slots: int, whole: float) -> Self:
+        """The budget once embedding and clusters are found: specialists have what they left.
+
+        What choosing, routing and rounding to whole batches take at most is left out as well.
+
+        Args:
+            fits: FLOPs of finding embedding and clusters.
+            placing: FLOPs of embedding a row and of finding its partition.
+            parts: How many partitions there are.
+            slots: How many trainings a partition has.
+            whole: How many these are in whole ones.
+
+        Raises:
+            SettingsError: Nothing is left.
+        """
+        if self.flops is None:
+            return self
+        a_row = self.flops / max(1, self.rows_seen)
+        held = self.training_rows + self.validation_rows
+        taken = self.base_flops + fits + placing * (held + self.validation_rows)
+        # A forward pass is a third of a training step. Each training may look twice more, and the
+        # gate asks for six answers per row at most.
+        taken += a_row / 3 * self.validation_rows * (2 * slots + 6)
+        taken += a_row * self.batch_rows * slots * (parts + 1)
+        left = self.flops - taken
+        if left <= 0:
+            raise SettingsError(
+                f"train_specialists.flops: of {self.flops:.3g} FLOPs nothing is left for "
+                f"specialists: the base took {self.base_flops:.3g}, embedding and clusters "
+                f"{fits:.3g}, choosing and routing take {taken - self.base_flops - fits:.3g}; give "
+                f"more than {taken:.2g}, with search.budget as many for each of its parts"
+            )
+        seen = left / whole / a_row
+        return replace(self, rows_seen=round(seen / (1 - self.base_share)))
 
     @property
     def base_rows(self) -> int:

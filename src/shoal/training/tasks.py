@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from shoal.errors import ModelError
+from shoal.formats.units import mean_of
 from shoal.training.metrics import row_correct, row_loss, row_squared_error
 
 if TYPE_CHECKING:
@@ -125,6 +126,11 @@ class Rules(ABC):
     def mean_score(self, answers: Array, y: Array) -> float:
         """Score over all rows, higher is better; no coding of the labels changes it."""
         return float(self.values(answers, y).mean())
+
+    def score_error(self, answers: Array, y: Array, units: Array) -> float | None:
+        """Standard error of that score, by unit; None where it is not known."""
+        error = mean_of(self.values(answers, y).astype(np.float64), units).error
+        return float(error) if np.isfinite(error) else None
 
     @abstractmethod
     def is_density(self, module: torch.nn.Module) -> bool:
@@ -258,6 +264,10 @@ class _Numbers(_Supervised):
         # R², since variants that train on other rows standardise labels otherwise.
         error, spread = float(self.values(answers, y).mean()), float(np.var(y, dtype=np.float64))
         return 1 - error / spread if spread else -error
+
+    def score_error(self, answers: Array, y: Array, units: Array) -> float | None:
+        error, spread = super().score_error(answers, y, units), float(np.var(y, dtype=np.float64))
+        return error / spread if error is not None and spread else error
 
 
 class _Own(Rules):

@@ -154,7 +154,7 @@ def known(run: Path) -> Known:
         partitions=len(index["partitions"]),
         validation=gate["validation"]["pool"],
         generalist_validation=gate["validation"]["generalist"],
-        validation_rows=gate["rows"],
+        validation_rows=gate["scored"],
         judged=read_made(metrics, Judged),
         metrics=scored(metrics),
         winners=[_winner(path, chosen, layout.file("pool_publish.record")) for path in choices],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shoal.explore.answers.gather import Known, Point, Winner
+    from shoal.formats.documents.judgement import Chosen
     from shoal.formats.kinds import Metric
 
     Row = dict[str, Any]
@@ -40,6 +41,7 @@ class Answers:
         points: Grid points as text, in the order of the grid.
         variants: See :func:`variants_table`, and so on.
         questions: Pool and generalist that answer for the same unseen rows.
+        choices: What the search chose, with its evidence; empty where there are several questions.
         splits: The same, side by side for each way to split; seeds together.
         replicates: Variants that differ in their seed alone.
         scores: Decomposition of the variants' validation scores.
@@ -56,6 +58,7 @@ class Answers:
     points: Sequence[str]
     variants: Sequence[Row]
     questions: Sequence[Row]
+    choices: Sequence[Chosen]
     splits: Sequence[Row]
     replicates: Sequence[Row]
     scores: Explained
@@ -112,6 +115,7 @@ def compare(found: Sequence[Known]) -> Answers:
         points=_ordered({point_text(point): point for point in points}, names),
         variants=variants_table(found),
         questions=questions_table(found),
+        choices=_choices(found),
         splits=splits_table(found),
         replicates=replicates_table(found),
         scores=scores_explained(found),
@@ -121,6 +125,11 @@ def compare(found: Sequence[Known]) -> Answers:
         wins=wins_table(found),
         moves=moves_table(found),
     )
+
+
+def _choices(found: Sequence[Known]) -> Sequence[Chosen]:
+    chosen = [each.metrics.get("choices", []) for each in found if each.metrics is not None]
+    return chosen[0] if len(chosen) == 1 else []
 
 
 def varying(found: Sequence[Known]) -> list[str]:

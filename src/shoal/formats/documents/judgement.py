@@ -60,6 +60,8 @@ class GateRecord(Artifact):
     shares: dict[str, Share]
     softness: Softness | None
     validation: ValidationScores
+    scored: int
+    error: float | None
     inference_flops_per_row: FlopsPerRow
     rows: int
     units: int
@@ -69,7 +71,10 @@ class GateRecord(Artifact):
 
 
 class VariantScores(TypedDict):
-    """A variant's pool and generalist: scores on validation rows, FLOPs of their training."""
+    """A variant's pool and generalist: scores on validation rows, FLOPs of their training.
+
+    ``error`` is the standard error of the pool's score, by unit.
+    """
 
     variant: str
     changes: dict[str, Any]
@@ -77,12 +82,14 @@ class VariantScores(TypedDict):
     generalist: float
     pool_flops: float
     generalist_flops: float
+    error: float | None
 
 
 class Search(TypedDict):
     """A choice among variants: whose pool, whose generalist, on how many validation rows.
 
     The FLOPs are those of all pools, and of all generalists; what several share counts once.
+    ``spent`` is what all of these and all random partitions took.
     """
 
     rows: int
@@ -92,6 +99,15 @@ class Search(TypedDict):
     variants: list[VariantScores]
     pools_flops: float
     generalists_flops: float
+    spent: float
+
+
+class Chosen(TypedDict):
+    """Something that was chosen without being told: what, which way, and by which evidence."""
+
+    choice: str
+    taken: str
+    evidence: str
 
 
 class VariantChoice(Artifact, Search):
@@ -335,6 +351,7 @@ class Metrics(Artifact, Comparisons):
     linear_model: NotRequired[Scores]
     boosted_trees: NotRequired[Scores]
     search: NotRequired[Search]
+    choices: NotRequired[list[Chosen]]
     control: Control | None
     leaks: NotRequired[Leaks]
     spellings: NotRequired[list[Spellings]]

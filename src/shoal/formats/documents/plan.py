@@ -40,6 +40,7 @@ class PlanRecord(TypedDict):
     settings: dict[str, Any]
     codes: dict[str, str]
     changes: dict[str, Any]
+    found: NotRequired[dict[str, str]]
 
 
 class FailedSpecialist(TypedDict):
@@ -235,4 +236,6 @@ class RunSettings(TypedDict):
     cluster: dict[str, Any]
     model: dict[str, Any]
     train_specialists: dict[str, Any]
+    search: NotRequired[dict[str, Any]]
+    changes: NotRequired[dict[str, Any]]
     intermediates: NotRequired[dict[str, Any]]

@@ -19,6 +19,10 @@ class BudgetFacts(TypedDict):
     base_share: Share
     training_rows: PositiveInt
     epochs: NotRequired[PositiveFloat | None]
+    flops: NotRequired[PositiveFloat | None]
+    base_flops: NotRequired[NonNegativeFloat]
+    batch_rows: NotRequired[NonNegativeInt]
+    validation_rows: NotRequired[NonNegativeInt]
 
 
 class BaseFacts(TypedDict):
