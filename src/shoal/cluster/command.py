@@ -73,7 +73,7 @@ def cluster_fit(
         with threadpool_limits(threads):
             assigner, ledger.flops = fit_assigner(settings, sample, training_rows)
         ledger.rows_read = training_rows
-    ledger.detail |= found(assigner, embedder)
+    ledger.facts = found(assigner, embedder)
     assigner.save(out)
     ledger.write(ledger_out)
 

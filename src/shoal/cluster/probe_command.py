@@ -73,6 +73,6 @@ def cluster_fit(
         else:
             validation, _ = labelled_sample(rows, embedder, VALIDATION, *drawn, half=1)
             assigner = fit_auto(settings, sample, validation, ledger.rows_read, recipe)
-    ledger.detail |= found(assigner, embedder)
+    ledger.facts = found(assigner, embedder)
     assigner.save(out)
     ledger.write(ledger_out)

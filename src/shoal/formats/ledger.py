@@ -30,8 +30,9 @@ class Ledger:
         rows_read: Rows read from stores.
         flops: Floating-point operations, counted or by a published formula.
         unspent: FLOPs that trainings which stopped early have left of what they might have spent.
-        detail: Parts of ``flops`` or ``seconds`` by name, when a job has several; of clusters also
-            FLOPs of ``placing`` a row, embedding included, and how many ``partitions`` there are.
+        detail: Parts of ``flops`` or ``seconds`` by name, when a job has several.
+        facts: Of clusters FLOPs of ``placing`` a row, embedding included, and how many
+            ``partitions`` there are, from which later jobs know their budget.
         learning_curves: For each of the job's trainings points of its loss: step, seconds, mean
             loss since the point before; see :class:`shoal.training.curve.LearningCurve`.
     """
@@ -42,6 +43,7 @@ class Ledger:
     flops: float = 0.0
     unspent: float = 0.0
     detail: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
     learning_curves: list[list[list[float]]] = field(default_factory=list)
     _clock: Callable[[], float] = time.perf_counter
     _start: float = field(default_factory=time.perf_counter)
@@ -64,7 +66,7 @@ class Ledger:
 
     def record(self) -> LedgerRecord:
         """The account as JSON, with seconds, peak memory (bytes), device and versions."""
-        return {
+        record: LedgerRecord = {
             "job": self.job,
             "rows_seen": self.rows_seen,
             "rows_read": self.rows_read,
@@ -79,6 +81,9 @@ class Ledger:
             "host": platform.node(),
             "versions": _versions(),
         }
+        if self.facts:
+            record["facts"] = self.facts
+        return record
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the account."""

@@ -50,5 +50,5 @@ def frozen_budget(facts: BudgetFacts, fits: Sequence[Path], trials: Trials) -> B
     if budget.flops is None:
         return budget
     embedding, clusters = (read_made(path, LedgerRecord) for path in fits)
-    spent, found = training_flops([embedding, clusters]), clusters["detail"]
+    spent, found = training_flops([embedding, clusters]), clusters["facts"]
     return budget.after(spent, found["placing"], found["partitions"], *trials)

@@ -59,6 +59,7 @@ class LedgerRecord(Training):
     host: str
     versions: dict[str, str]
     learning_curves: NotRequired[list[list[list[float]]]]
+    facts: NotRequired[dict[str, float]]
 
 
 class RowShape(TypedDict):
