@@ -68,7 +68,7 @@ def test_the_cost_of_the_search_counts_what_is_shared_once(tmp_path, rival):
     assert scores["b"]["pool_flops"] == 1000 + 200 + 1 + (1000 - 200)
     assert found["pools_flops"] == 1000 + 100 + 200 + 2 + (1000 - 200)
     assert found["generalists_flops"] == 500 + 1000
-    assert found["spent"] == 1000 + 100 + 200 + 2 + (400 + 800) + (200 + 400)
+    assert found["spent"] == 1000 + 100 + 200 + (400 + 800) + (200 + 400)
 
 
 def test_scores_on_other_rows_are_not_compared(tmp_path, rival):

@@ -73,7 +73,10 @@ def test_a_point_changes_training_and_model():
         ),
         ({"model.lr": [1]}, r"have no 'lr'; known: out, width; of training it is grid\.lr$"),
         ({"model.drop": [1]}, r"if my_model\.Net takes it, set model\.drop too$"),
-        ({"model.out": [2]}, r"grid\.model\.out: changes the shape .* model\.out=VALUE with name="),
+        (
+            {"model.out": [2]},
+            r"grid\.model\.out: changes the shape .* a list of values of model\.out itself",
+        ),
         ({"lr": []}, "grid.lr: an empty list"),
         ({"lr": [0.1, 0.1]}, "is there twice"),
         ({"lr": ["fast"]}, "grid.lr: Input should be a valid number"),

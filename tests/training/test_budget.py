@@ -24,7 +24,7 @@ def test_specialists_have_what_base_fits_and_routing_leave():
 
     left = budget.after(fits, placing, parts, slots, 2.0)
 
-    rest = placing * 140 + 100 * 20 * (2 * slots + 6) + 300 * 4 * slots * (parts + 1)
+    rest = placing * 140 + 100 * 20 * 2 * slots + 300 * 4 * slots * (parts + 1)
     trained = left.specialist_rows(100) * 300 * slots
     assert 27_000 + fits + rest + trained == pytest.approx(9e5, rel=0.01)
 

@@ -35,7 +35,7 @@ def spent(made):
     """FLOPs of all ledgers of training; the base, from which baselines go on, counts once."""
     patterns = ["base/*/ledger.json", "embed/*/ledger.json", "cluster/*/ledger.json"]
     patterns += ["specialists/*/*/*/*/ledger.json", "choices/*/*/*/*.json"]
-    patterns += ["router/*/*/ledger.json", "gate/*/*.json"]
+    patterns += ["router/*/*/ledger.json"]
     total = sum(_flops(path) for pattern in patterns for path in made.glob(pattern))
     for path in made.glob("baselines/*/*/generalist.json"):
         base = read_json(path, dict)["detail"]["base"]

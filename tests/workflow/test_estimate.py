@@ -27,6 +27,7 @@ INDEX = {
 def plan(tmp_path: Path) -> Any:
     """A stand-in for a plan: a folder and the few settings that an estimate reads."""
     made, fits = {"specialists": "sid", "search": "grid"}, {"base": "bid"}
+    fits |= {"embed": "eid", "cluster": "cid"}
     layout = Layout(
         *(str(tmp_path), str(tmp_path), "g1", fits, made, ("a", "b"), (POINT, OTHER), "", ""),
         refreshed=False,

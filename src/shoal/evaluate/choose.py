@@ -98,6 +98,8 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
     best = min(
         scores, key=lambda one: (-one["generalist"], one["generalist_flops"], one["variant"])
     )
+    asked = {each.gate for each in rivals}
+    trainings = sum(flops for path, flops in cost.items() if path not in asked)
     (taken,) = (each for each in rivals if each.variant == best["variant"])
     content = {
         "rows": gates[0]["scored"],
@@ -107,7 +109,7 @@ def choose_variant(rivals: Sequence[Rival], out: Path) -> None:
         "variants": scores,
         "pools_flops": sum(cost.values()) + held,
         "generalists_flops": whole,
-        "spent": sum(cost.values()) + sum(beside.values()),
+        "spent": trainings + sum(beside.values()),
         "files": {
             name: os.path.relpath(path, out.parent) for name, path in sorted(taken.files.items())
         },

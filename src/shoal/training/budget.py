@@ -79,7 +79,8 @@ class Budget:
     def after(self, fits: float, placing: float, parts: float, slots: int, whole: float) -> Self:
         """The budget once embedding and clusters are found: specialists have what they left.
 
-        What choosing, routing and rounding to whole batches take at most is left out as well.
+        What choosing, routing and rounding to whole batches take at most is left out as well. What
+        the gate asks is no training, and is no part of it.
 
         Args:
             fits: FLOPs of finding embedding and clusters.
@@ -96,9 +97,8 @@ class Budget:
         a_row = self.flops / max(1, self.rows_seen)
         held = self.training_rows + self.validation_rows
         taken = self.base_flops + fits + placing * (held + self.validation_rows)
-        # A forward pass is a third of a training step. Each training may look twice more, and the
-        # gate asks for six answers per row at most.
-        taken += a_row / 3 * self.validation_rows * (2 * slots + 6)
+        # A forward pass is a third of a training step; each training may look twice more.
+        taken += a_row / 3 * self.validation_rows * 2 * slots
         taken += a_row * self.batch_rows * slots * (parts + 1)
         left = self.flops - taken
         if left <= 0:
