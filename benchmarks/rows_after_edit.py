@@ -37,8 +37,10 @@ from shoal.partitions.reader import Index
 from shoal.plan.layout import Layout
 from shoal.plan.paths import inputs, jobs_of, outputs
 from shoal.plan.stages import FITS, STAGES
+from shoal.search.steps import Steps
 from shoal.settings.discovery import KMeansAtoms
 from shoal.settings.learning import Gate, Model, NearestAtom
+from shoal.settings.search import GridSampling, Halving
 from shoal.train_router.command import train_router
 from shoal.training.model import build_model, weights
 
@@ -56,6 +58,11 @@ MODEL = Model.model_validate(
 )
 ROUTER = NearestAtom(
     method="nearest_atom", top_k=2, temperature=1.0, fallback_quantile=0.99, seed=0
+)
+STEPS = Steps(
+    {},
+    GridSampling(sampler="sobol", samples=None, batch=1, seed=0),
+    Halving(rungs=1, reduction_factor=2),
 )
 SHAPES = Shapes([DIMS], 2, "classification", ["no", "yes"], 1, list("abcd"), [])
 
@@ -242,7 +249,15 @@ class Lab:
         job.call(ask, model=MODEL)
 
     def _gate(self, job: Job) -> None:
-        job.call(gate, settings=Gate(confidence=0.95), routing=ROUTER, model=MODEL)
+        points: dict[str, Any] = {point: {} for point in job.layout.points}
+        job.call(
+            gate,
+            settings=Gate(confidence=0.95),
+            routing=ROUTER,
+            model=MODEL,
+            points=points,
+            steps=STEPS,
+        )
 
 
 def _weights(seed: int) -> dict[str, NDArray[Any]]:

@@ -92,7 +92,7 @@ def test_a_pool_has_the_digest_that_the_run_and_the_verdict_print(built_pool, ca
     """A line for each plan's pool, when a run has ended."""
     plan = SimpleNamespace(home=built_pool.parent)
 
-    say_digests(SimpleNamespace(all=[plan]))
+    say_digests(SimpleNamespace(asked=[plan]))
 
     said = capsys.readouterr().err
     assert said == f"shoal: pool {built_pool}: digest {shoal.load(built_pool).digest}\n"

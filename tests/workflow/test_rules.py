@@ -81,7 +81,7 @@ def test_a_file_that_is_there_has_no_job_for_snakemake_to_look_at(plan: RulesPla
 def test_a_view_of_the_workflow_sees_every_job(plan: RulesPlan):
     """Where Snakemake is to look and not to run, what is there is asked for as well."""
     make(files_of(of_rows(plan)))
-    plan.follow(snakemake(executor_plugin=None, dryrun=False))
+    plan.follow(snakemake(executor_plugin=None, dryrun=False), lambda _: None)
 
     assert plan.early_targets() == files_of(plan.layout.early_jobs())
     taken = plan.inputs(STAGES["encode"], {"shard": plan.layout.shards[0]})
@@ -93,7 +93,9 @@ def test_everything_again_leaves_the_generation_alone(plan: RulesPlan, dryrun):
     """--forceall runs all jobs but the fits that are there; a dry run of it shows all jobs."""
     fits, rows = files_of(of_fits(plan)), [*files_of(of_rows(plan)), plan.layout.index]
     make([*fits, *rows])
-    plan.follow(snakemake(dag_settings=SimpleNamespace(forceall=True), dryrun=dryrun))
+    plan.follow(
+        snakemake(dag_settings=SimpleNamespace(forceall=True), dryrun=dryrun), lambda _: None
+    )
 
     made = [each for each in plan.early_targets() if "before_update" not in flags(each)]
     assert set(made) == {*(fits if dryrun else []), *rows}

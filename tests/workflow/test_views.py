@@ -15,8 +15,9 @@ from tests.workflow.small import jobs
 if TYPE_CHECKING:
     from tests.workflow.small import Experiment
 
-OF_SEARCHES = {"train_pack"}
-RULES = set(STAGES) - OF_SEARCHES
+OF_OTHERS = {"train_pack", "cluster_grow", "choose_variant"}
+"""Of packs, of growing and of several variants, of which this experiment has none."""
+RULES = set(STAGES) - OF_OTHERS
 
 
 def rules_in(graph: str) -> set[str]:

@@ -146,7 +146,8 @@ def _all(config: Path, experiment: str, overrides: list[str]) -> list[Variant]:
         seed, content, ways, reasons = seeded[number]
         combination = [own[n] for own, n in zip(ways, chosen, strict=True)]
         stages = {s: way.content for s, way in zip(VARYING, combination, strict=True)}
-        stages["train_specialists"] = stages["train_specialists"] | flops
+        if flops:
+            stages["train_specialists"] = stages["train_specialists"] | flops
         changes = {name: value for way in combination for name, value in way.changes.items()}
         variant = Variant(seed | changes, parse(Settings, content | stages, ""), among, reasons)
         if variant.id in found:

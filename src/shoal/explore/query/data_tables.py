@@ -149,7 +149,8 @@ def transforms(results: Results) -> Iterator[Row]:
     found: dict[str, Row] = {}
     for record, layout in results.plans:
         before = None
-        for stage in (each for each in BEFORE_INDEX if each.frozen and each.name != "base_fit"):
+        fits = (each for each in BEFORE_INDEX if each.frozen and not each.per)
+        for stage in (each for each in fits if each.name != "base_fit"):
             path = layout.file(f"{stage.name}.{stage.record}")
             name = results.name(path)
             if path.exists() and name not in found:
