@@ -23,7 +23,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 @pytest.fixture
 def plan(tmp_path: Path) -> Any:
     """A stand-in for a plan with one partition of 1,000 rows of 250 numbers each."""
-    fits = {"base": "bid", "encode": "eid", "cluster": "cid"}
+    fits = {"base": "bid", "encode": "eid", "embed": "mid", "cluster": "cid"}
     layout = Layout(
         str(tmp_path),
         str(tmp_path),
