@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Makers = Mapping[str, Callable[[Path], Target]]
 
-CASES = int(os.environ.get("SHOAL_CASES", "200"))
+CASES = int(os.environ.get("SHOAL_CASES", "300"))
 SEED = os.environ.get("SHOAL_SEED", "1")
 ONE = os.environ.get("SHOAL_CASE", "")
 """``TARGET-NUMBER`` of the one case to run."""
