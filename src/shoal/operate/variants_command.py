@@ -265,7 +265,7 @@ def _lines(document: Variants) -> Iterator[str]:
     if run.jobs < full.jobs:
         yield f"Of {at_most}{_count(full.jobs, 'job')}, {cost_text(full)}"
     if document["chosen"]:
-        yield "Chosen on validation are the pools in bold; pool and generalist on the test rows:"
+        yield "Scores are of pool / generalist; pools in bold were chosen on validation rows."
     if document["answers"]["page"] is not None:
         age = "" if document["answers"]["current"] else ", of an earlier run"
         yield f"What the choices did: {document['answers']['page']}{age}"
@@ -292,8 +292,8 @@ def _table(document: Variants) -> RenderableType:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("variant", *document["varies"]):
         table.add_column(head, overflow="fold")
-    heads = ("pool, validation", "generalist, validation", "pool, test", "generalist, test")
-    for head in ("partitions", "jobs", *(heads if document["chosen"] else ())):
+    heads = ("validation", "test") if document["chosen"] else ()
+    for head in ("partitions", "jobs", *heads):
         table.add_column(head, justify="right")
     chosen = {each["pool"] for each in document["chosen"]}
     if chosen:
@@ -310,9 +310,10 @@ def _table(document: Variants) -> RenderableType:
 def _scores_text(scores: Scores | None) -> list[str]:
     if scores is None:
         return []
-    validation = (scores["validation"], scores["generalist_validation"])
-    numbers = (*validation, scores["pool"], scores["generalist"])
-    return [*("-" if n is None else f"{n:,.4g}" for n in numbers), scores["verdict"]]
+    validation = scores["validation"], scores["generalist_validation"]
+    test = scores["pool"], scores["generalist"]
+    pairs = (["-" if n is None else f"{n:,.4g}" for n in pair] for pair in (validation, test))
+    return [*(" / ".join(pair) for pair in pairs), scores["verdict"]]
 
 
 def _count(count: int, noun: str) -> str:
