@@ -294,7 +294,7 @@ def _table(document: Variants) -> RenderableType:
         table.add_column(head, overflow="fold")
     heads = ("validation", "test") if document["chosen"] else ()
     for head in ("partitions", "jobs", *heads):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=head in heads)
     chosen = {each["pool"] for each in document["chosen"]}
     if chosen:
         table.add_column("verdict")
