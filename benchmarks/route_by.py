@@ -4,7 +4,7 @@ Texts of mixed_text are embedded by the bytes they begin with, cut into partitio
 found on all rows, on the leading row of each row's document, or on each leading row once, and
 assigned one by one and by document.
 
-    python -m benchmarks.route_by --data ../shared/data/mixed_text.parquet
+    python -m benchmarks.route_by --data FOLDER/mixed_text.parquet
 """
 
 from __future__ import annotations
