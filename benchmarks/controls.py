@@ -14,9 +14,7 @@ where rows are split by day), and for each dataset the mean difference with its 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +28,7 @@ from shoal.formats.text import number_text, score_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from shoal.formats.kinds import Metric
 
@@ -167,12 +166,7 @@ def over_seeds(runs: Sequence[Compared]) -> str:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the datasets")
-    parser.add_argument("--work", type=Path, required=True, help="experiments run here")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
-    asked = parser.parse_args()
+    asked = workflows.asked(__doc__, EXPERIMENTS, seeds=5)
     print("| dataset | seed | pool | generalist | pool ahead | widths | partitions served |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     runs: dict[str, list[Compared]] = {name: [] for name in asked.only}

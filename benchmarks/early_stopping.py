@@ -11,15 +11,16 @@ answer, by group, and training FLOPs with the share of their cap.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks import workflows
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GROUPS, ROWS, FEATURES = 40, 150, 4
 ARMS = {
@@ -72,12 +73,7 @@ def offsets(seed: int) -> pd.DataFrame:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of bike_hour.csv.gz")
-    parser.add_argument("--work", type=Path, required=True, help="experiments run here")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
-    asked = parser.parse_args()
+    asked = workflows.asked(__doc__, EXPERIMENTS, seeds=1)
     rows = []
     for seed in range(asked.seeds):
         for name in asked.only:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.regimes.datasets import link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Collection, Iterable
 
 
 def run(folder: Path, name: str, experiment: str, overrides: Iterable[str]) -> Path:
@@ -32,3 +33,19 @@ def run(folder: Path, name: str, experiment: str, overrides: Iterable[str]) -> P
     config = ["--config", f"experiment={name}", f"overrides=[{', '.join(overrides)}]"]
     subprocess.run([*command, *config], cwd=folder, check=True)
     return folder / "results" / name
+
+
+def asked(description: str | None, experiments: Collection[str], seeds: int) -> argparse.Namespace:
+    """Arguments of a benchmark that runs experiments on data of a folder: data, work, seeds, only.
+
+    Args:
+        description: For ``--help``.
+        experiments: Names of the experiments, all of which run by default.
+        seeds: How many seeds there are by default.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the datasets")
+    parser.add_argument("--work", type=Path, required=True, help="experiments run here")
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--only", nargs="+", default=list(experiments), choices=experiments)
+    return parser.parse_args()

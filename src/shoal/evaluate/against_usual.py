@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shoal.evaluate.bootstrap import paired_bootstrap
 from shoal.formats.kinds import BOOSTED, LINEAR
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.evaluate.bootstrap import Difference
-    from shoal.formats.documents import judgement
     from shoal.formats.documents.judgement import AgainstUsual, Scores
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
@@ -56,15 +55,18 @@ def against_usual(
             )
             for own in (shipped, "generalist")
         )
-        each: AgainstUsual = {
-            "contender": name,
-            "pool": _document(pool),
-            "generalist": _document(generalist),
-            "worse": [],
+        both: dict[Literal["pool", "generalist"], Difference] = {
+            "pool": pool,
+            "generalist": generalist,
         }
-        each["worse"] += ["pool"] if pool.sign == -sign else []
-        each["worse"] += ["generalist"] if generalist.sign == -sign else []
-        found.append(each)
+        found.append(
+            {
+                "contender": name,
+                "pool": pool.document,
+                "generalist": generalist.document,
+                "worse": [own for own, difference in both.items() if difference.sign == -sign],
+            }
+        )
     return found
 
 
@@ -86,10 +88,6 @@ def worse_than_usual(
             f"{' and '.join(worse)} against {usual}. "
         )
     return "".join(said)
-
-
-def _document(difference: Difference) -> judgement.Difference:
-    return {"value": difference.value, "low": difference.low, "high": difference.high}
 
 
 def _gap(measured: Mapping[str, Scores], name: str, other: str) -> float:

@@ -13,6 +13,7 @@ from shoal.training.metrics import is_mean, score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from shoal.formats.documents import judgement
     from shoal.formats.kinds import Metric
 
     Floats = NDArray[np.float64]
@@ -44,6 +45,11 @@ class Difference(NamedTuple):
     def ends(self) -> list[float]:
         """Low and high; empty where there is no interval."""
         return [end for end in (self.low, self.high) if end is not None]
+
+    @property
+    def document(self) -> judgement.Difference:
+        """Value and ends as files say them."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
     def is_better(self, metric: Metric) -> bool:
         """Whether the whole interval is on the side where the first model is better."""

@@ -134,14 +134,14 @@ def compared(
         "units": counted,
         "verdict": word,
         "sentence": sentence,
-        "difference": _document(difference),
+        "difference": difference.document,
         "bootstrap": {"resamples": resamples, "seed": seed},
         "against_usual": ahead,
     }
     if best is not None:
         found["against_constant"] = best
     if same is not None:
-        found["against_same_model"] = _document(same)
+        found["against_same_model"] = same.document
     return found, {"low": alone.low, "high": alone.high}
 
 
@@ -267,7 +267,7 @@ def against_constant(
     )
     unknown = gain.low is None and sign * gain.value > 0
     beats = None if unknown else gain.is_better(metric)
-    return {"contender": best, **_document(gain), "beats": beats}
+    return {"contender": best, **gain.document, "beats": beats}
 
 
 def no_better_text(metric: Metric, found: AgainstConstant, scores: tuple[float, float]) -> str:
@@ -353,7 +353,7 @@ def control(
     def beats(name: str) -> Beats:
         values = per_row[name][rows]
         gain = paired_bootstrap(values, constant, metric, resamples, seed, CONFIDENCE)
-        return {**_document(gain), "beats": gain.is_better(metric)}
+        return {**gain.document, "beats": gain.is_better(metric)}
 
     return {
         "confidence": CONFIDENCE,
@@ -398,7 +398,3 @@ def _gain_text(metric: Metric, gain: judgement.Difference) -> str:
     decimals = score_decimals(metric, [gain["value"]], ends)
     value, *around = (number_text(number, decimals, sign=True) for number in (gain["value"], *ends))
     return f"{value}, {' to '.join(around) or 'too few rows for an interval'}"
-
-
-def _document(difference: Difference) -> judgement.Difference:
-    return {"value": difference.value, "low": difference.low, "high": difference.high}
