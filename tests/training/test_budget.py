@@ -12,19 +12,20 @@ TRAINING = compose(Path(__file__).parents[2] / "config", "demo", []).train_speci
 BASE = {"flops": 300.0 * 90, "unspent": 0.0, "rows_seen": 90, "seconds": 1.0}
 
 
-def of_flops(flops):
-    """A budget whose base took 27,000 FLOPs for 90 rows, of 100 training and 20 validation rows."""
-    training = TRAINING.model_copy(update={"flops": flops, "base_share": 0.3, "batch_size": 4})
-    return Budget.of_flops(training, 100, BASE, 20)
+def of_flops(flops, patience=None):
+    """A base took 27,000 FLOPs for 90 rows; 100 rows train, and of 20 for validation 9 choose."""
+    changes = {"flops": flops, "base_share": 0.3, "batch_size": 4, "patience": patience}
+    return Budget.of_flops(TRAINING.model_copy(update=changes), 100, BASE, 20, 9)
 
 
-def test_specialists_have_what_base_fits_and_routing_leave():
+@pytest.mark.parametrize(("patience", "answers"), [(None, 9), (2, 27)])
+def test_specialists_have_what_base_fits_and_routing_leave(patience, answers):
     """Base, fits, specialists and the most that the rest takes add up to the budget."""
-    budget, fits, placing, parts, slots = of_flops(9e5), 4e5, 10.0, 5, 2
+    budget, fits, placing, parts, slots = of_flops(9e5, patience), 4e5, 10.0, 5, 2
 
     left = budget.after(fits, placing, parts, slots, 2.0)
 
-    rest = placing * 140 + 100 * 20 * 2 * slots + 300 * 4 * slots * (parts + 1)
+    rest = placing * 140 + 100 * answers * slots + 300 * 4 * slots * (parts + 1)
     trained = left.specialist_rows(100) * 300 * slots
     assert 27_000 + fits + rest + trained == pytest.approx(9e5, rel=0.01)
 

@@ -78,7 +78,9 @@ def base_fit(
         for path in rows:
             with ShardRows(path) as shard:
                 validation_rows += int((shard.read("fold") == VALIDATION).sum())
-        budget = Budget.of_flops(training, training_rows, ledger.record(), validation_rows)
+        choosing_rows = len(HeldShards(rows, 0) if held is None else held)
+        spent = ledger.record()
+        budget = Budget.of_flops(training, training_rows, spent, validation_rows, choosing_rows)
     ledger.write(ledger_out)
     save_state(out, weights(net), {"budget": asdict(budget), "model": model.as_json()})
     checkpoints.remove()

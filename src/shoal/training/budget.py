@@ -27,6 +27,8 @@ class Budget:
         base_flops: Of these the base's.
         batch_rows: Rows of a whole batch.
         validation_rows: Rows of the validation fold when the base was trained.
+        answers: Answers about validation rows by which the trainings of a slot, of all partitions,
+            are compared and, where they stop early, begin and end.
     """
 
     rows_seen: int
@@ -37,6 +39,7 @@ class Budget:
     base_flops: float = 0.0
     batch_rows: int = 0
     validation_rows: int = 0
+    answers: int = 0
 
     @classmethod
     def of(cls, training: Training, training_rows: int) -> Self:
@@ -53,7 +56,12 @@ class Budget:
 
     @classmethod
     def of_flops(
-        cls, training: Training, training_rows: int, base: Spent, validation_rows: int
+        cls,
+        training: Training,
+        training_rows: int,
+        base: Spent,
+        validation_rows: int,
+        choosing_rows: int,
     ) -> Self:
         """The budget of settings that give FLOPs, once the base is trained.
 
@@ -62,6 +70,7 @@ class Budget:
             training_rows: Rows of the training fold.
             base: What the base cost.
             validation_rows: Rows of the validation fold.
+            choosing_rows: Of these the ones that choose grid points and end trainings.
         """
         flops, most = float(training.flops or 0), base["flops"] + base.get("unspent", 0.0)
         rows = round(base["rows_seen"] * flops / max(1.0, base["flops"]))
@@ -74,6 +83,8 @@ class Budget:
             most,
             training.batch_size,
             validation_rows,
+            # Looks at each pass are in what a row of the base cost; the first and last are not.
+            choosing_rows * (1 if training.patience is None else 3),
         )
 
     def after(self, fits: float, placing: float, parts: float, slots: int, whole: float) -> Self:
@@ -97,8 +108,8 @@ class Budget:
         a_row = self.flops / max(1, self.rows_seen)
         held = self.training_rows + self.validation_rows
         taken = self.base_flops + fits + placing * (held + self.validation_rows)
-        # A forward pass is a third of a training step; each training may look twice more.
-        taken += a_row / 3 * self.validation_rows * 2 * slots
+        # An answer is a forward pass, a third of a training step.
+        taken += a_row / 3 * self.answers * slots
         taken += a_row * self.batch_rows * slots * (parts + 1)
         left = self.flops - taken
         if left <= 0:

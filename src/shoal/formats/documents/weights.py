@@ -23,6 +23,7 @@ class BudgetFacts(TypedDict):
     base_flops: NotRequired[NonNegativeFloat]
     batch_rows: NotRequired[NonNegativeInt]
     validation_rows: NotRequired[NonNegativeInt]
+    answers: NotRequired[NonNegativeInt]
 
 
 class BaseFacts(TypedDict):
