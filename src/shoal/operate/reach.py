@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoal.formats.documents.index import PartitionIndex, waited_for
+from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
 from shoal.plan.growths import files_looked_for, recorded_files
@@ -119,7 +119,7 @@ def _waited_for(layout: Layout, index: PartitionIndex) -> Iterator[Path]:
     from shoal.partitions.reader import Index
 
     waiting = (entry["waiting"] for entry in index["partitions"] if "waiting" in entry)
-    for path in dict.fromkeys(waited_for(layout.index, each) for each in waiting):
+    for path in dict.fromkeys(named_file(layout.index, each["index"]) for each in waiting):
         yield path
         if path.exists():
             since = Index(path)

@@ -39,10 +39,14 @@ class AtPoint(TypedDict):
 
 
 class SpecialistFacts(AtPoint):
-    """Of a specialist: also the digest of its training rows, and why it diverged."""
+    """Of a specialist: also the digest of its training rows, and why it diverged.
+
+    One that continues has its own name in place of a digest, and says what it continues from.
+    """
 
     digest: str
     rows: NonNegativeInt
+    continues: NotRequired[str]
     diverged: NotRequired[str | None]
 
 

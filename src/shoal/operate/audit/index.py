@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from shoal.errors import ShoalError
-from shoal.formats.documents.index import waited_for
+from shoal.formats.documents.index import named_file
 from shoal.formats.provenance import KEY as MADE_FROM
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _with_waiting(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[st
 
 def _has_waited(entry: PlannedEntry, evidence: Evidence) -> bool:
     """Whether the index that a partition waits since gave its specialist."""
-    since = waited_for(evidence.plan.layout.index, entry["waiting"])
+    since = named_file(evidence.plan.layout.index, entry["waiting"]["index"])
     try:
         entries = evidence.content(since)["partitions"]
     except ShoalError:
