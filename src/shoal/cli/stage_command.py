@@ -215,8 +215,9 @@ def _source(job: StageJob) -> Path | ArraySource:
     return arrays or path
 
 
-def _planned(job: StageJob) -> dict[Path, str]:
-    return {job.run.source(shard)[0]: shard for shard in job.run.layout.shards}
+def _planned(job: StageJob) -> dict[str, Path | ArraySource]:
+    sources = zip(job.run.layout.shards, job.sources, strict=True)
+    return {shard: arrays or path for shard, (path, arrays) in sources}
 
 
 def _before(job: StageJob) -> Path | None:

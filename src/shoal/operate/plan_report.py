@@ -206,7 +206,7 @@ def _make(plan: Plan, path: Path, why: str, profile: str | None, cores: str) -> 
     say(why)
     options = ["--cores", cores, "--scheduler", "greedy"]
     options += ["--profile", profile] if profile else []
-    command = plan.snakemake(*options, str(path))
+    command = plan.snakemake(*options, str(path), plans=[plan])
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if result.returncode:
         lines = result.stderr.splitlines(keepends=True)

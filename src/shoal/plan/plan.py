@@ -21,7 +21,7 @@ from shoal.plan.growths import growth, may_grow, read_growths
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit, jobs_of, outputs
-from shoal.plan.run_file import RunFile, run_file, write_once
+from shoal.plan.run_file import RUNS, RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import CHOICE, Variant, only_variant, variants
 from shoal.pool.incomplete import name_of, read_failed
@@ -33,7 +33,7 @@ from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
     from shoal.formats.documents.plan import Before, Release, RunRecord
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 """Layout and settings of the last run, beside what is published."""
+
+SOURCE_HASHES = ".source-hashes.json"
+"""Hashes of source files, in the results folder."""
 
 VARIANTS = "variants"
 """Folder of the variants' own folders."""
@@ -139,7 +142,9 @@ class Plan:
         plan.codes, plan.fit_codes = planned["codes"], record["fit_codes"]
         plan.steps = run.steps
         plan.layout, plan.before = run.layout, record["before"]
-        plan.growth, plan.growing = "", False
+        code, grown = plan.fit_codes["grown"], plan.layout.grown
+        plan.growth = identity.growth_id(plan.layout.fits, grown, code, plan.layout.shards)
+        plan.growing = False
         plan.record, plan.run_file = record, path
         return plan
 
@@ -273,6 +278,12 @@ class Plan:
         return settings_id(own, *ways, layout["index_id"], before["released"])
 
     @property
+    def is_asked(self) -> bool:
+        """Whether it is of a variant that is to run, not of one that those are compared with."""
+        chosen = [each for each in self.overrides if each.startswith(CHOICE)]
+        return not chosen or f"{CHOICE}{self.variant.id}" in chosen
+
+    @property
     def settings_file(self) -> Path:
         """Where the resolved settings are written, next to the results."""
         return self.home / "settings.json"
@@ -330,11 +341,21 @@ class Plan:
         """The command line of ``shoal NAME`` for this experiment, as a person would type it."""
         return shlex.join(["shoal", name, self.experiment, *self.overrides])
 
-    def snakemake(self, *arguments: str) -> list[str]:
-        """Snakemake's command line for this experiment, to be run in the current folder."""
+    def snakemake(self, *arguments: str, plans: Sequence[Plan] = ()) -> list[str]:
+        """Snakemake's command line for this experiment, to be run in the current folder.
+
+        Args:
+            arguments: What it is told besides.
+            plans: Plans that the run is to be of, whatever files have come or changed since; their
+                records are written. Left out, the run plans for itself.
+        """
         other = [] if Path(SNAKEFILE.name).exists() else ["--snakefile", str(SNAKEFILE)]
         command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
-        return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
+        if self.overrides:
+            command.append(f"overrides=[{', '.join(self.overrides)}]")
+        for plan in plans:
+            write_once(plan.run_file, plan.record)
+        return [*command, runs_of(plans)] if plans else command
 
     def fit_code(self, stage: Stage) -> str | None:
         """Digest of the code that made a fit of the generation; None while it is not fitted."""
@@ -389,6 +410,11 @@ def _continuing(release: Release) -> dict[str, object] | None:
     """How models of a release continued; None where they did not."""
     found: dict[str, object] = release["settings"].get("continuing", {"method": "none"})
     return None if found["method"] == "none" else found
+
+
+def runs_of(plans: Sequence[Plan]) -> str:
+    """Configuration by which Snakemake takes plans as they are: it neither composes nor looks."""
+    return f"{RUNS}={','.join(str(plan.run_file) for plan in plans)}"
 
 
 P = TypeVar("P", bound=Plan)
@@ -462,7 +488,7 @@ def _shards(settings: Settings, root: Path) -> Shards:
         if settings.sources.folder != DEMO_FOLDER or any(Path(DEMO_FOLDER).glob("*")):
             raise
         return {name: (Path(DEMO_FOLDER, f"{name}.parquet"), None) for name in DEMO_SHARDS}
-    return name_shards(sources, root / ".source-hashes.json")
+    return name_shards(sources, root / SOURCE_HASHES)
 
 
 def placeholders(settings: Settings) -> PlannedIndex:
