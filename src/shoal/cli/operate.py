@@ -89,7 +89,8 @@ def follow(
     """
     from shoal.operate.follow import Follow, follow
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # of which a script's `&` ignores the first
+        signal.signal(number, signal.default_int_handler)
     given = {"--rows": rows, "--most-cost": most_cost, "--profile": profile, "--cores": cores}
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     options += ["--drift"] if drift else []

@@ -120,11 +120,20 @@ def follow(asked: Follow) -> Iterator[str]:
     """
     busy = f"{asked.root}: another `shoal follow` looks after it"
     with locked(asked.root / _LOCK, busy):
-        yield from _Follower(asked).steps()
+        yield from Follower(asked).steps()
 
 
-class _Follower:
-    """A process that follows an experiment."""
+class Follower:
+    """A process that follows an experiment.
+
+    Attributes:
+        asked: What is followed, and how.
+        content: Settings, plain values.
+        files: Source files as they were seen.
+        done: Files of the last plan, and their marks; None before the first.
+        failures: Runs that have failed since the last one that ended well.
+        said: The last sentence.
+    """
 
     def __init__(self, asked: Follow) -> None:
         self.asked = asked
@@ -138,13 +147,11 @@ class _Follower:
         """Look, wait, plan and run, in turns."""
         if not self.asked.once:
             yield f"looks every {self.asked.every:g} s, {self.asked.settle:g} s after a change"
-        if not self._look():
-            time.sleep(self.asked.settle)
+        self.look()
+        time.sleep(self.asked.settle)
         while True:
-            trouble = self._look()
+            settled, waits = self.look()
             pause = min([self.asked.every, *self.files.moving().values()])
-            settled = self.files.settled()
-            waits = trouble or self._waits_for(settled)
             if waits:
                 yield from self._once(waits)
             elif settled != self.done:
@@ -153,28 +160,24 @@ class _Follower:
                 return
             time.sleep(pause)
 
-    def _look(self) -> str:
-        """Look at the files; why they cannot be used, if they cannot."""
+    def look(self) -> tuple[dict[Path, Mark], str]:
+        """Look at the files: those that have settled, and what is waited for, if anything is."""
         try:
             named = [path for path, _ in source_files(self.content["sources"])]
         except SourceError as error:
-            return str(error)
+            return {}, str(error)
         self.files.look(named, self._known())
-        return ""
+        settled, moving = self.files.settled(), self.files.moving()
+        known = [path for path in self._known() if path in moving] if moving else []
+        if known or not settled:
+            return settled, f"waits until {_names(known or list(moving))} has settled"
+        if settled != self.done and is_running(self.asked.root):
+            return settled, "waits for the end of a run that is in progress"
+        return settled, ""
 
     def _known(self) -> list[Path]:
         """Files of the last plan: the rows of one that changes or goes are not left out."""
         return list(self.done or last_planned(self.asked.root / SOURCE_HASHES))
-
-    def _waits_for(self, settled: Mapping[Path, Mark]) -> str:
-        """What is waited for, before anything is planned; empty if for nothing."""
-        moving = self.files.moving()
-        known = [path for path in self._known() if path in moving]
-        if known or not settled:
-            return f"waits until {_names(known or list(moving))} has settled"
-        if settled != self.done and is_running(self.asked.root):
-            return "waits for the end of a run that is in progress"
-        return ""
 
     def _once(self, sentence: str) -> Iterator[str]:
         """A sentence that is not repeated while nothing else happens."""
