@@ -13,6 +13,7 @@ from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import row_order
 from shoal.formats.json_file import read_made
 from shoal.formats.kinds import TRAIN
+from shoal.formats.ledger import BEFORE
 from shoal.formats.row_store import ShardRows, known_labels
 from shoal.formats.shapes import Shapes
 from shoal.partitions.drawn import drawn_rows, is_by_age
@@ -76,7 +77,7 @@ def train_link(
     seen = budget.specialist_rows(len(rows["y"]))
     train_on_rows(net, rows, training, shapes, seen, ledger, checkpoints, held=held)
     ledger.flops += continued["spent"]
-    ledger.detail["before"] = continued["spent"]
+    ledger.detail[BEFORE] = continued["spent"]
     meta = {
         "point": facts["point"],
         "trained_on": index["root"],
@@ -104,9 +105,9 @@ def _rows(
             own = np.flatnonzero(store.read("fold") == TRAIN)
             taken = own[chosen[start : start + len(own)]]
             start += len(own)
-            parts.append({name: store.take(name, taken) for name in ("x", "y", "hash")})
+            parts.append({name: store.take(name, taken) for name in ("x", "y")})
     ledger.rows_read += len(hashes)
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in ("x", "y", "hash")}
-    order = row_order(rows.pop("hash"))
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in ("x", "y")}
+    order = row_order(hashes[chosen])
     order = order[known_labels(rows["y"][order])]
     return {name: array[order] for name, array in rows.items()}

@@ -143,7 +143,7 @@ def _continue(
             lost = lost or removed
             continue
         (added, _), (choosing, _) = changes
-        rewound = {"rewound": lost} if lost else {}
+        rewound = {"rewound": {"removed": lost, "links": each.links}} if lost else {}
         kept: dict[str, Any] = {"specialist": each.specialist} | rewound
         if each.continued is not None:
             kept["continued"] = renamed(each.continued, each.path, now.path)

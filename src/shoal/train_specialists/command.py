@@ -12,7 +12,7 @@ from shoal.errors import DivergedError
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.json_file import read_made
-from shoal.formats.ledger import Ledger
+from shoal.formats.ledger import BEFORE, Ledger
 from shoal.formats.shapes import Shapes
 from shoal.train_specialists.budget import frozen_budget
 
@@ -275,7 +275,7 @@ class Slot:
                 write_checkpoint(part.left, {"diverged": diverged})
         if self._continued is not None:
             self.ledger.flops += self._continued["spent"]
-            self.ledger.detail["before"] = self._continued["spent"]
+            self.ledger.detail[BEFORE] = self._continued["spent"]
         self.ledger.write(self._ledger_out)
         save_state(self._out, weights(self._net), meta)
         self._checkpoints.remove()

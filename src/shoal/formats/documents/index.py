@@ -84,13 +84,20 @@ class Continued(TypedDict):
     mixing: dict[str, Any]
 
 
+class Rewound(TypedDict):
+    """Rows removed that the last specialist had seen, and links of the one that is gone back to."""
+
+    removed: int
+    links: int
+
+
 class PartitionEntry(TypedDict):
     """A partition of the index; ``specialist`` is a digest of the rows that one is made from.
 
     Those are its training rows and, where trainings stop early, the choosing half of its
     validation rows. Where it continues, ``specialist`` names a link: see
-    :mod:`shoal.partitions.continuing`; ``rewound`` counts the rows removed because of which that is
-    not the last one, and ``cold`` says why it is trained from the base.
+    :mod:`shoal.partitions.continuing`; ``rewound`` is there where that is not from the last one,
+    and ``cold`` says why it is trained from the base.
     """
 
     partition: int
@@ -101,7 +108,7 @@ class PartitionEntry(TypedDict):
     ask: NotRequired[str]
     waiting: NotRequired[Waiting]
     continued: NotRequired[Continued]
-    rewound: NotRequired[int]
+    rewound: NotRequired[Rewound]
     cold: NotRequired[str]
 
 
@@ -151,7 +158,7 @@ class PlannedEntry(TypedDict):
     rows: ReadOnly[NotRequired[Counts]]
     waiting: ReadOnly[NotRequired[Waiting]]
     continued: ReadOnly[NotRequired[Continued]]
-    rewound: ReadOnly[NotRequired[int]]
+    rewound: ReadOnly[NotRequired[Rewound]]
     cold: ReadOnly[NotRequired[str]]
 
 

@@ -70,7 +70,9 @@ class BaselineFacts(TypedDict):
 
 
 class GeneralistFacts(AtPoint, BaselineFacts):
-    """Of the generalist."""
+    """Of the generalist: also what it continues from, if it does."""
+
+    continues: NotRequired[str]
 
 
 class RandomFacts(BaselineFacts):
