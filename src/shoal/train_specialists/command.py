@@ -13,6 +13,7 @@ from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.json_file import read_made
 from shoal.formats.ledger import BEFORE, Ledger
+from shoal.formats.links import point_of
 from shoal.formats.shapes import Shapes
 from shoal.train_specialists.budget import frozen_budget
 
@@ -135,11 +136,16 @@ class Common:
         """Content of the partition index."""
         return read_made(self.index, PartitionIndex)
 
-    @cached_property
-    def continued(self) -> dict[str, Continued]:
-        """What specialists continue from, by their names; of those that do."""
+    def continued(self, name: str) -> Continued | None:
+        """What a specialist continues from, if it does.
+
+        Args:
+            name: Its name: a link's, or the digest of its rows.
+        """
+        if point_of(name) is None:
+            return None
         entries = self.partitions["partitions"]
-        return {each["specialist"]: each["continued"] for each in entries if "continued" in each}
+        return next((own["continued"] for own in entries if own["specialist"] == name), None)
 
 
 class Slot:
@@ -190,7 +196,7 @@ class Slot:
         self.ledger.rows_read = index.rows_read
         model, training = at_point(common.model, common.training, candidate.point)
         self._net = build_model(model, shapes, training.seed)
-        self._continued = common.continued.get(digest)
+        self._continued = common.continued(digest)
         start = common.start[0]
         if self._continued is not None:
             start = load_state(named_file(common.index, self._continued["weights"]))[0]

@@ -83,7 +83,7 @@ def train_specialist(
     common = Common(
         model, training, index_path, base_path, shapes_path, fits, trials, checkpoint_seconds
     )
-    before, continued = decision[0] if decision else None, common.continued.get(digest)
+    before, continued = decision[0] if decision else None, common.continued(digest)
     own = candidate(steps, step, slot, model_out, points.get(slot), before, left, continued)
     if recover(digest, own, model_out, ledger_out):
         return
@@ -276,7 +276,7 @@ class _Pack:
         work, (weights, ledger, *_) = self._work, self._work.files(member)
         decision = Path(member["decision"]) if member["decision"] else None
         states, point = _states(member), member["point"]
-        continued = work.common.continued.get(member["digest"])
+        continued = work.common.continued(member["digest"])
         own = candidate(
             work.steps, member["step"], member["slot"], weights, point, decision, states, continued
         )
