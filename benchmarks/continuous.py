@@ -80,7 +80,7 @@ def _images(data: Path, seed: int, turned: bool = False) -> list[Columns]:
 
     shares = [(3600, 400, 0)]
     for wave in range(1, 13):
-        late = 75 * max(0, wave - 6) if turned else 0
+        late = 50 * max(0, wave - 6) if turned else 0
         clothing = int((1000 - late) * (0.1 + 0.8 * wave / 12))
         shares.append((1000 - late - clothing, clothing, late))
     waves = []
