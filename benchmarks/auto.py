@@ -33,7 +33,7 @@ from shoal.plan.stages import STAGES
 from shoal.plan.variants import variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 PARTITIONS = (8,)
 """Fixed numbers of partitions beside the one that probes choose."""
@@ -199,7 +199,7 @@ def _write(folder: Path, columns: dict[str, Any]) -> None:
 def _score(overrides: list[str]) -> dict[str, Any]:
     """Scores of one choice; accuracy, or the error's share of the constant answer's below one."""
     plan = Plan("auto", overrides, Path("config"))
-    _run(plan)
+    run(plan, _NOT_ASKED)
     index = plan.layout.read_index() or {"partitions": []}
     metrics = json.loads(plan.layout.file("evaluate.metrics", index).read_text())
     gate = read_made(plan.layout.file("gate.gate", index), GateRecord)
@@ -215,18 +215,24 @@ def _score(overrides: list[str]) -> dict[str, Any]:
     }
 
 
-def _run(plan: Plan) -> None:
-    """Run the jobs whose files are missing, in order."""
+def run(plan: Plan, without: Sequence[str] = ()) -> None:
+    """Run the jobs whose files are missing, in this process and in order.
+
+    Args:
+        plan: The plan.
+        without: Rules that are left out.
+    """
     plan.write_records()
     for job in plan.layout.early_jobs():
-        _do(plan, job.rule, dict(job.wildcards), wanted=bool(job.missing))
+        do(plan, job.rule, dict(job.wildcards), wanted=bool(job.missing))
     index = plan.layout.read_index() or {"partitions": []}
     for job in plan.layout.later_jobs(index):
-        wanted = job.missing and job.rule not in _NOT_ASKED
-        _do(plan, job.rule, dict(job.wildcards), wanted=bool(wanted))
+        wanted = job.missing and job.rule not in without
+        do(plan, job.rule, dict(job.wildcards), wanted=bool(wanted))
 
 
-def _do(plan: Plan, rule: str, wildcards: dict[str, Any], *, wanted: bool) -> None:
+def do(plan: Plan, rule: str, wildcards: dict[str, Any], *, wanted: bool) -> None:
+    """Run a job where it is wanted; what it prints is lost."""
     if not wanted:
         return
     if "step" in wildcards:

@@ -30,7 +30,8 @@ def run_record(release: str, **changes: Any) -> dict[str, Any]:
     """The settings file of a run."""
     record = {"plan": plan_record(release), "experiment": "tiny", "overrides": []}
     record |= {"fit_codes": {}, "sources": {}, "points": {}, "search": plain_steps().as_json()}
-    return record | {"before": None, "failed": []} | changes
+    previous = {"layout": None, "arrived": [], "reason": "the first release"}
+    return record | {"before": None, "previous": previous, "failed": []} | changes
 
 
 def release_record(release: str, **changes: Any) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Oracle:
         min_rows: Training rows below which a partition has no specialist.
         done: Jobs whose results lie in the results folder.
         published: The release that was published last.
+        releases: All that were published.
         answered: The release whose grid points were compared last.
     """
 
@@ -65,6 +66,7 @@ class Oracle:
     min_rows: int
     done: set[Identity] = field(default_factory=set)
     published: Identity = ()
+    releases: set[Identity] = field(default_factory=set)
     answered: Identity = ()
 
     def needed(self, data: Dataset, choices: Choices) -> set[Identity]:
@@ -108,12 +110,20 @@ class Oracle:
         jobs = self.needed(data, choices) - self.done
         if len(choices.grid) > 1 and release != self.answered:
             jobs.add(("answers", *release[1:]))
+        if self.published and release not in self.releases and self.has_new_files(data):
+            jobs.add(("evaluate_prequential", *release[1:]))
         return jobs | ({release} if release != self.published else set())
+
+    def has_new_files(self, data: Dataset) -> bool:
+        """Whether there is a file, by its content, that the last release does not have."""
+        before = dict(self.published[1])  # type: ignore[call-overload]
+        return any(copies > before.get(content, 0) for content, copies in data.shards().items())
 
     def finished(self, data: Dataset, choices: Choices) -> None:
         """Take note that a run has ended well."""
         self.done |= self.needed(data, choices)
         self.published = self.release(data, choices)
+        self.releases.add(self.published)
         if len(choices.grid) > 1:
             self.answered = self.published
 

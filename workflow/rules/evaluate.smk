@@ -94,6 +94,30 @@ rule evaluate:
         " --threads {params.threads} &> {log:q}"
 
 
+rule evaluate_prequential:
+    """Score the pool of the release before on rows that arrived, before any model has seen them."""
+    input:
+        unpack(plans.inputs("evaluate_prequential")),
+    output:
+        scores="results/{experiment}/{generation}/prequential/{prequential_id}/{previous}/{arrived_id}/{index_id}.json",
+    log:
+        "logs/{experiment}/{generation}/evaluate_prequential/{prequential_id}/{previous}/{arrived_id}/{index_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/evaluate_prequential/{prequential_id}/{previous}/{arrived_id}/{index_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.threads
+    resources:
+        **plans.resources("evaluate_prequential"),
+    params:
+        settings=plans.run_file,
+        threads=plans.threads,
+    shell:
+        "shoal evaluate-prequential --settings {params.settings:q}"
+        " --previous {wildcards.previous} --arrived-id {wildcards.arrived_id}"
+        " --threads {params.threads} &> {log:q}"
+
+
 rule drift_sample:
     """Draw rows that the generation was fitted on, for rows that arrive to be compared with."""
     input:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shoal.archive.keep import keep
+from shoal.archive.over_time import over_time, write_page
 from shoal.evaluate.verdict import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Judged
 from shoal.formats.documents.manifest import PoolManifest
@@ -14,11 +15,13 @@ from shoal.formats.documents.plan import RunRecord, Winner
 from shoal.formats.files import replacing
 from shoal.formats.json_file import read_made
 from shoal.plan.growths import record_growths
-from shoal.plan.history import History
+from shoal.plan.history import History, now_text
 from shoal.plan.layout import Layout
 from shoal.plan.run_file import run_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shoal.settings.running import Changes
 
 
@@ -27,6 +30,7 @@ def pool_publish(
     metrics: Path,
     report: Path,
     drift: Path,
+    prequential: Sequence[Path],
     changes: Changes,
     run_path: Path,
     home: Path,
@@ -41,6 +45,7 @@ def pool_publish(
         metrics: Scores and verdict of evaluate.
         report: The report page.
         drift: Comparison of the rows with those that the generation was fitted on.
+        prequential: Scores of the pool before on rows that arrived, if a job looked for them.
         changes: The action that is taken by itself where the drift report recommends it.
         run_path: The settings file of the run.
         home: The folder to publish in.
@@ -52,19 +57,22 @@ def pool_publish(
     content = record["plan"]
     refuse_leak(read_made(metrics, Judged), report)
     keep(content, metrics, home)
-    history = History(home, Path(content["layout"]["root"]))
+    layout = Layout.from_json(content["layout"])
+    history, drifted = History(home, Path(layout.root)), read_made(drift, DriftReport)
+    told = over_time(layout, history, prequential, drifted, record["previous"]["reason"])
     history.withdraw()
     pool = read_made(manifest, PoolManifest)
     _copy_pool(manifest, list(pool["files"]), home / "pool")
     _copy(report, home / "report.html")
     _copy(drift, home / "drift.json")
     _copy(metrics, home / "metrics.json")
-    advice = read_made(drift, DriftReport)["recommendation"]
+    advice = drifted["recommendation"]
     released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []
     made = {"rows": pool["rows"], "released": released, "winners": _winners(pool)}
-    layout = Layout.from_json(content["layout"])
+    release = {**content, **made, "over_time": told, "published": now_text()}
+    write_page(home, [*history.entries, release])
     record_growths(layout, layout.grown)
-    history.publish({**content, **made, "run": run_id(record)})
+    history.publish({**release, "run": run_id(record)})
     if advice["action"] == changes.on_drift == "refit":
         history.start_generation(int(content["settings"]["generation"]) + 1)
 

@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoal.cli import command_of
+from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.json_file import read_made
 from shoal.plan.history import STORE
+from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit, fitted_on, inputs, outputs, recorded_inputs
 from shoal.plan.run_file import RunFile
 from shoal.plan.stages import STAGES
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from shoal.evaluate.choose import Rival
+    from shoal.evaluate.prequential import Arrivals
     from shoal.formats.documents.choice import Point
-    from shoal.formats.documents.index import PartitionEntry, PartitionIndex
+    from shoal.formats.documents.index import PartitionEntry
     from shoal.formats.documents.plan import FailedSpecialist, PackMember
     from shoal.partitions.generalist import OfGeneration
     from shoal.plan.stages import Stage
@@ -235,7 +239,6 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
 
     from shoal.formats.documents.choice import Choice, chosen_file
     from shoal.formats.documents.ledger import Flops
-    from shoal.formats.json_file import read_made
     from shoal.formats.ledger import training_flops
 
     layout, before = job.run.layout, job.run.record["before"]
@@ -261,7 +264,6 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
 
 def _first(job: StageJob) -> OfGeneration | None:
     from shoal.formats.documents.ledger import Flops
-    from shoal.formats.json_file import read_made
     from shoal.partitions.generalist import GENERATION, OfGeneration
 
     layout = job.run.layout
@@ -289,6 +291,27 @@ def _first(job: StageJob) -> OfGeneration | None:
 def _continues(job: StageJob) -> bool:
     before = job.run.record["before"]
     return before is not None and before["continues"]
+
+
+def _arrivals(job: StageJob) -> Arrivals:
+    from shoal.evaluate.prequential import Arrivals
+
+    previous, layout = job.run.record["previous"], job.run.layout
+    assert previous["layout"] is not None  # noqa: S101 - else there is no such job
+    before = Layout.from_json(previous["layout"])
+
+    def files() -> tuple[Path, Path]:
+        """Manifest and generalist of its pool."""
+        index = read_made(before.index, PartitionIndex)
+        model = before.file("evaluate_generalist.model", index)
+        return before.file("pool.manifest", index), model
+
+    gone = [shard for shard in before.shards if shard not in layout.shards]
+    arrived, others = (
+        [layout.file("split.table", shard=shard) for shard in shards]
+        for shards in (previous["arrived"], gone)
+    )
+    return Arrivals(before.release, arrived, others, files)
 
 
 def _failures(job: StageJob) -> list[FailedSpecialist]:
@@ -402,6 +425,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "released": _released,
     "drift": lambda job: job.section("changes").drift,
     "failures": _failures,
+    "arrivals": _arrivals,
     "checkpoint_seconds": lambda job: job.section("compute").checkpoint_seconds,
     "memory": lambda job: job.run.section("compute").memory,
     "answers": _answers,

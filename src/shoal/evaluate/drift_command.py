@@ -24,7 +24,7 @@ from shoal.evaluate.drift import (
 )
 from shoal.formats.documents.choice import Choice
 from shoal.formats.fitted_state import load_state, save_state
-from shoal.formats.hashing import ROW_HASH_BYTES, row_order, uniform
+from shoal.formats.hashing import ROW_HASH_BYTES, copies, more_often, uniform
 from shoal.formats.json_file import read_made, write_json
 from shoal.formats.kinds import FOLDS, TEST, TRAIN, VALIDATION
 from shoal.formats.provenance import made_from
@@ -318,13 +318,7 @@ def read_places(paths: Sequence[Path], folds: Collection[int]) -> RowPlaces:
 
 def surplus(rows: RowPlaces, other: RowPlaces) -> RowPlaces:
     """Rows that are there more often than in ``other``: of five copies against three, two."""
-    content, copy = _copies(np.concatenate([other.identity, rows.identity]))
-    theirs = np.bincount(content[: len(other)], minlength=len(content))
-    own = content[len(other) :]
-    ours = np.bincount(own, minlength=len(content))
-    # A content's copies are counted through ``other`` first: there are ``theirs`` before ours.
-    place = copy[len(other) :] - theirs[own]
-    return rows.take(place >= np.minimum(theirs, ours)[own])
+    return rows.take(more_often(rows.identity, other.identity))
 
 
 def smallest_draws(rows: RowPlaces, limit: int, seed: int, purpose: str) -> RowPlaces:
@@ -342,7 +336,7 @@ def smallest_draws(rows: RowPlaces, limit: int, seed: int, purpose: str) -> RowP
         seed: Seed of the draw.
         purpose: Tells this draw from others.
     """
-    copy = _copies(rows.identity)[1].astype("<i8").view(np.uint8).reshape(-1, 8)
+    copy = copies(rows.identity)[1].astype("<i8").view(np.uint8).reshape(-1, 8)
     draws = uniform(np.concatenate([rows.identity, copy], axis=1), seed, "drift", purpose)
     order = np.lexsort((draws, rows.partition))
     if rows.unit is not None:
@@ -366,16 +360,3 @@ def embeddings_of(rows: RowPlaces, embedder_path: Path) -> NDArray[np.float32]:
             with ShardRows(rows.paths[number]) as store:
                 embedding[wanted] = embedder.embed(store.take("x", rows.row[wanted]))
     return embedding
-
-
-def _copies(identity: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of each row's content, and how many rows of the same content stand before it."""
-    order = row_order(identity)
-    ordered = identity[order]
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    content, copy = np.empty_like(order), np.empty_like(order)
-    number = np.cumsum(new) - 1
-    content[order] = number
-    copy[order] = np.arange(len(order)) - np.flatnonzero(new)[number]
-    return content, copy

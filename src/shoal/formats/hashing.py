@@ -252,3 +252,36 @@ def row_order(hashes: Bytes) -> NDArray[np.int64]:
     """Canonical order of rows: ascending by hash. int64 ``(rows,)``."""
     flat = np.ascontiguousarray(hashes)
     return np.argsort(flat.view(f"V{flat.shape[1]}").ravel(), kind="stable").astype(np.int64)
+
+
+def copies(identity: Bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of each row's content, and how many rows of the same content stand before it.
+
+    Args:
+        identity: What is equal for rows of equal content, uint8 ``(rows, any)``.
+    """
+    order = row_order(identity)
+    ordered = identity[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    content, copy = np.empty_like(order), np.empty_like(order)
+    number = np.cumsum(new) - 1
+    content[order] = number
+    copy[order] = np.arange(len(order)) - np.flatnonzero(new)[number]
+    return content, copy
+
+
+def more_often(ours: Bytes, theirs: Bytes) -> NDArray[np.bool_]:
+    """Which of our rows are there more often than in theirs: of five copies against three, two.
+
+    Args:
+        ours: What is equal for rows of equal content, uint8 ``(rows, any)``.
+        theirs: The same.
+
+    Returns:
+        bool ``(rows,)``; of copies the last ones.
+    """
+    content, copy = copies(np.concatenate([theirs, ours]))
+    count = np.bincount(content[: len(theirs)], minlength=len(content))[content[len(theirs) :]]
+    # A content's copies are counted through theirs first: there are ``count`` before ours.
+    return np.asarray(copy[len(theirs) :] - count >= count)

@@ -41,6 +41,20 @@ class History:
         return None
 
     @property
+    def last(self) -> Release | None:
+        """The published release; while none is, as after a crash, the last one of the history."""
+        return self.current or next(reversed(self.entries), None)
+
+    def lines_with(self, name: str, value: str) -> list[str]:
+        """Lines in which a key has this text, as :meth:`publish` writes them; none is parsed."""
+        try:
+            lines = (self.root / HISTORY).read_text(errors="replace").split("\n")
+        except FileNotFoundError:
+            return []
+        said = f'"{name}":"{value}"'
+        return [line for line in lines if said in line]
+
+    @property
     def entries(self) -> list[Release]:
         """Records of all releases, the oldest first; a line cut short by a crash is left out."""
         try:
@@ -63,9 +77,8 @@ class History:
             path.unlink()
 
     def publish(self, record: dict[str, Any]) -> None:
-        """Append a release and the time (UTC) to the history, then say that it is published."""
-        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-        record = {**record, "published": now}
+        """Append a release, and the time if it has none, to the history; say it is published."""
+        record = {"published": now_text(), **record}
         append_line(self.root / HISTORY, json.dumps(record, sort_keys=True, separators=(",", ":")))
         write_json(self.root / PUBLISHED / f"{record['release']}.json", record)
 
@@ -82,3 +95,8 @@ class History:
     @property
     def _generation(self) -> Path:
         return (self.experiment or self.root) / GENERATION
+
+
+def now_text() -> str:
+    """The time, UTC, as records have it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")

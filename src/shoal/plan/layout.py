@@ -6,7 +6,7 @@ the right one, and a job has to run exactly where one of its files is missing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -52,6 +52,8 @@ class Layout:
             without, sorted.
         probed: Whether the assigner is fitted by probes, which start from the base.
         grown: Identities of the growths of the assigner in use, the first one first.
+        previous: The release before, whose pool scores rows that arrived, and an identity of the
+            order in which they did; else empty. Neither is a part of what the layout is.
     """
 
     root: str
@@ -69,6 +71,7 @@ class Layout:
     left_out: tuple[str, ...] = ()
     probed: bool = False
     grown: tuple[str, ...] = ()
+    previous: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -126,7 +129,7 @@ class Layout:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        names = ("shards", "points", "left_out", "grown")
+        names = ("shards", "points", "left_out", "grown", "previous")
         lists = {name: tuple(content.get(name, ())) for name in names}
         lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
         made = {"search": "", "chosen": "", **content["made"]}

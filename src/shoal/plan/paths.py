@@ -165,6 +165,8 @@ def jobs_of(
         yield {}
     elif stage.per == "variants":
         yield from [{}] if layout.made.get(stage.identity) else []
+    elif stage.per == "previous":
+        yield from [dict(zip(stage.keys, layout.previous, strict=True))] if layout.previous else []
     elif stage.per == "shard":
         shards = (given["shard"],) if "shard" in given else layout.shards
         yield from ({"shard": shard} for shard in shards)
@@ -363,7 +365,7 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    if stage.per in ("", "shard", "growth", "partition", "variants"):
+    if stage.per in ("", "shard", "growth", "partition", "previous", "variants"):
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 

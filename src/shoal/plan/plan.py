@@ -21,6 +21,7 @@ from shoal.plan.growths import growth, may_grow, read_growths
 from shoal.plan.history import History
 from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit, jobs_of, outputs
+from shoal.plan.previous import previous_release
 from shoal.plan.run_file import RUNS, RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import CHOICE, Variant, only_variant, variants
@@ -82,6 +83,7 @@ class Plan:
         codes: Digest of the code behind each stage that is no fit.
         fit_codes: Digest of the code behind each fit.
         before: The index that partitions may wait with; None where they may not.
+        previous: The release before, whose pool scores rows that have arrived since.
         growth: Identity of the growth that the rows of now would give.
         growing: Whether the run is to look for that growth before anything is assigned.
     """
@@ -119,7 +121,7 @@ class Plan:
         self.shards = _shards(self.settings, self.root)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
-        self.layout = self._layout()
+        self._follow_the_release_before(self._layout())
 
     @classmethod
     def of_run(cls, path: Path) -> Self:
@@ -142,6 +144,7 @@ class Plan:
         plan.codes, plan.fit_codes = planned["codes"], record["fit_codes"]
         plan.steps = run.steps
         plan.layout, plan.before = run.layout, record["before"]
+        plan.previous = record["previous"]
         code, grown = plan.fit_codes["grown"], plan.layout.grown
         plan.growth = identity.growth_id(plan.layout.fits, grown, code, plan.layout.shards)
         plan.growing = False
@@ -182,9 +185,16 @@ class Plan:
 
     def look_again(self) -> None:
         """Take the growth into account that was looked for since the plan was made."""
-        self.layout = self._layout()
+        self._follow_the_release_before(self._layout())
         for name in ("record", "run_file"):
             self.__dict__.pop(name, None)
+
+    def _follow_the_release_before(self, layout: Layout) -> None:
+        """Take a layout, in which the pool of the release before scores rows that arrived."""
+        self.previous = previous_release(self.history, layout, self.shards, self.codes)
+        before, arrived = self.previous["layout"], self.previous["arrived"]
+        previous = (before["release"], settings_id(arrived)) if before else ()
+        self.layout = replace(layout, previous=previous)
 
     def _layout_with(self, grown: tuple[str, ...]) -> Layout:
         settings, shards, grid = self.settings, tuple(sorted(self.shards)), tuple(self.grid)
@@ -234,11 +244,9 @@ class Plan:
     def _compete(self, chosen: str) -> None:
         """Have its evaluation follow a choice among variants."""
         made = {"chosen": chosen, "evaluate": settings_id(self.layout.made["evaluate"], chosen)}
-        self.layout = replace(
-            self.layout,
-            made=self.layout.made | made,
-            release=settings_id(self.layout.release, chosen),
-        )
+        release = settings_id(self.layout.release, chosen)
+        layout = replace(self.layout, made=self.layout.made | made, release=release)
+        self._follow_the_release_before(layout)
 
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
@@ -323,6 +331,7 @@ class Plan:
             "points": self.grid,
             "search": self.steps.as_json(),
             "before": self.before,
+            "previous": self.previous,
             "failed": [each for each in failed if name_of(each) in without],
         }
 

@@ -45,6 +45,7 @@ _STAGE_HEAD = (
 _JOBS = {
     "": "everything",
     "growth": "a growth of the assigner",
+    "previous": "rows that arrived",
     "step": "a step of a search",
     "slot": "a slot of a step",
     "variants": "several variants",

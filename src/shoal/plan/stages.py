@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition", "variants"]
+Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition", "previous", "variants"]
 """Subject of one job; a step, and its slots, are of the search of a partition.
 
 Jobs per growth are those by which the assigner in use has grown, the first one first. Jobs per
 ``variants`` are of several variants, all others of one.
+
+A job per ``previous`` is of the release before, where that is asked about rows that arrived.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -46,6 +48,7 @@ KEYS: Mapping[Per, tuple[str, ...]] = {
     "slot": ("digest", "step", "slot"),
     "pack": ("pack",),
     "partition": ("partition", "rows"),
+    "previous": ("previous", "arrived_id"),
     "variants": (),
 }
 """Wildcards that tell one job of a stage from another."""
@@ -637,6 +640,17 @@ _ALL = (
         root="all",
     ),
     Stage(
+        "evaluate_prequential",
+        per="previous",
+        identity="prequential",
+        folder="prequential/{prequential_id}/{previous}/{arrived_id}",
+        outputs={"scores": "{index_id}.json"},
+        inputs={"tables": _awaited("split", "table")},
+        settings=("evaluate", "compute"),
+        code="evaluate.prequential",
+        need="cores",
+    ),
+    Stage(
         "choose_variant",
         per="variants",
         identity="chosen",
@@ -689,6 +703,7 @@ _ALL = (
             "metrics": _awaited("evaluate", "metrics"),
             "report": _awaited("evaluate", "report"),
             "drift": _awaited("evaluate_drift", "drift"),
+            "prequential": _awaited("evaluate_prequential", "scores"),
         },
         settings=("changes",),
         need=None,

@@ -41,15 +41,29 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 
+class Prepared(NamedTuple):
+    """Rows as the pool takes them.
+
+    Attributes:
+        rows: The rows, transformed.
+        x: The same, encoded, ``(rows, …)``.
+        embedding: float32 ``(rows, dims)``.
+        values: Value of the partition column, where a column is the partition.
+    """
+
+    rows: pa.Table
+    x: NDArray[Any]
+    embedding: NDArray[np.float32]
+    values: list[Any] | None
+
+
 class _Read(NamedTuple):
     """Rows of a source as the router takes them, see :meth:`Pool.route`.
 
     ``group`` and ``leads`` are there where rows of a group share a route and their group is given.
     """
 
-    x: NDArray[Any]
-    embedding: NDArray[np.float32]
-    values: list[Any] | None
+    prepared: Prepared
     group: Any = None
     leads: Leads | None = None
 
@@ -234,8 +248,10 @@ class Pool:
 
         read = self._read(raw, source, first_row)
         by = leads or read.leads
-        embedding, values = (read.embedding, read.values) if by is None else by.of(read.group)
-        routed = self.route(read.x, embedding, values, top_k)
+        _, x, embedding, values = read.prepared
+        if by is not None:
+            embedding, values = by.of(read.group)
+        routed = self.route(x, embedding, values, top_k)
         own, base = rules(self.shapes.task), self.experts.models[BASE]
         predicted = own.predicted(routed.answer, self.encoder.label, base)
         lead = routed.routes.leading
@@ -267,6 +283,7 @@ class Pool:
         top_k: int | None = None,
         *,
         gated: bool = True,
+        y: NDArray[Any] | None = None,
     ) -> Routed:
         """Send encoded rows to their specialists and mix the answers.
 
@@ -276,27 +293,38 @@ class Pool:
             values: Value of the partition column, where a column is the partition.
             top_k: Specialists asked for a row; the router's own number by default.
             gated: Whether the generalist has the share that the gate gives it, as it should.
+            y: Labels, for answers that are to be scored; there is a row at least.
         """
         routes = self.router.route(embedding, values, top_k)
         if gated:
             routes = self.gate.apply(routes)
-        return Routed(routes, self.experts.mix(x, routes.experts, routes.weights))
+        return Routed(routes, self.experts.mix(x, routes.experts, routes.weights, y))
+
+    def prepare(self, inputs: pa.Table, source: str, first_row: int) -> Prepared:
+        """Transform, encode and embed typed rows.
+
+        Args:
+            inputs: The rows, as :func:`shoal.sources.columns.typed_inputs` makes them.
+            source: Where they come from, for messages.
+            first_row: Row in the source of the first of them, from 1.
+        """
+        rows = self.pipeline.predict(inputs, source)
+        x = self.encoder.encode(rows, source, first_row - 1)
+        return Prepared(rows, x, self.embedder.embed(x), self._values(rows))
 
     def _read(self, raw: pa.Table, source: str, first_row: int) -> _Read:
         """What the pool makes of rows of a source before it routes them."""
         from shoal.sources.columns import typed_inputs
 
         inputs = typed_inputs(raw, self.columns, source, first_row)
-        rows = self.pipeline.predict(inputs, source)
-        x = self.encoder.encode(rows, source, first_row - 1)
-        embedding, values = self.embedder.embed(x), self._values(rows)
-        route_by = self.manifest.route_by
+        prepared, route_by = self.prepare(inputs, source, first_row), self.manifest.route_by
         if route_by is None or route_by not in raw.column_names:
-            return _Read(x, embedding, values)
+            return _Read(prepared)
         from shoal.pool.leads import Leads, groups_and_keys
 
         group, key = groups_and_keys(raw, inputs, self.columns, (source, first_row), route_by)
-        return _Read(x, embedding, values, group, Leads.among(group, key, embedding, values))
+        leads = Leads.among(group, key, prepared.embedding, prepared.values)
+        return _Read(prepared, group, leads)
 
     def _values(self, rows: pa.Table) -> list[Any] | None:
         column = self.router.assigner.column

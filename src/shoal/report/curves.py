@@ -70,14 +70,14 @@ def curves_svg(
     scores = [n for each in points for n in (each.score, each.low, each.high) if n is not None]
     if not any(flops for each in points for flops in each.flops):
         return ""
-    up = _Scale.linear(scores + ([level[1]] if level else []), _TOP + _PANEL, _TOP)
+    up = Scale.linear(scores + ([level[1]] if level else []), _TOP + _PANEL, _TOP)
     lines = [
         part
         for at in up.ticks
         for y in (up.place(at),)
         for part in (
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
-            _text(_LEFT - 8, y + 4, number_text(at, up.decimals(decimals)), "end"),
+            text_svg(_LEFT - 8, y + 4, number_text(at, up.decimals(decimals)), "end"),
         )
     ]
     wide = (_WIDTH - _LEFT - _GAP - _RIGHT) / 2
@@ -104,8 +104,17 @@ def curves_svg(
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """Where numbers lie between two places, and numbers to write beside them."""
+class Scale:
+    """Where numbers lie between two places, and numbers to write beside them.
+
+    Attributes:
+        low: Number, or its logarithm, at ``start``.
+        high: The same at ``end``.
+        start: One place.
+        end: The other.
+        ticks: Numbers to write.
+        is_log: Whether places are by logarithm.
+    """
 
     low: float
     high: float
@@ -115,7 +124,8 @@ class _Scale:
     is_log: bool = False
 
     @classmethod
-    def linear(cls, numbers: Sequence[float], start: float, end: float) -> _Scale:
+    def linear(cls, numbers: Sequence[float], start: float, end: float) -> Scale:
+        """A scale that holds the numbers, with a margin."""
         low, high = min(numbers), max(numbers)
         margin = 0.06 * (high - low or abs(high) or 1.0)
         low, high = low - margin, high + margin
@@ -127,7 +137,8 @@ class _Scale:
         )
 
     @classmethod
-    def log(cls, numbers: Sequence[float], start: float, end: float) -> _Scale:
+    def log(cls, numbers: Sequence[float], start: float, end: float) -> Scale:
+        """The same by logarithm."""
         low, high = math.log10(min(numbers)), math.log10(max(numbers))
         margin = max(0.12, 0.06 * (high - low))
         low, high = low - margin, high + margin
@@ -141,6 +152,7 @@ class _Scale:
         return cls(low, high, start, end, [10.0**at for at in ticks], is_log=True)
 
     def place(self, number: float) -> float:
+        """Place of a number."""
         at = math.log10(number) if self.is_log else number
         return self.start + (at - self.low) / (self.high - self.low) * (self.end - self.start)
 
@@ -151,13 +163,13 @@ class _Scale:
 
 
 def _panel(
-    series: Sequence[Series], number: int, title: str, sides: tuple[float, float], up: _Scale
+    series: Sequence[Series], number: int, title: str, sides: tuple[float, float], up: Scale
 ) -> list[str]:
     bottom = _TOP + _PANEL
     lines = [
         f'<rect class="frame" x="{sides[0]:.1f}" y="{_TOP}" width="{sides[1] - sides[0]:.1f}"'
         f' height="{_PANEL}"/>',
-        _text(sum(sides) / 2, bottom + 40, title, "middle"),
+        text_svg(sum(sides) / 2, bottom + 40, title, "middle"),
     ]
     known = [
         (place, point, flops)
@@ -167,13 +179,13 @@ def _panel(
     ]
     if not known:
         return lines
-    across = _Scale.log([flops for *_, flops in known], *sides)
+    across = Scale.log([flops for *_, flops in known], *sides)
     for at in across.ticks:
         x = across.place(at)
         lines.append(
             f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 5}"/>'
         )
-        lines.append(_text(x, bottom + 20, flops_text(at), "middle"))
+        lines.append(text_svg(x, bottom + 20, flops_text(at), "middle"))
     places = _apart([across.place(flops) for *_, flops in known], *sides)
     for place, each in enumerate(series):
         own = [
@@ -186,7 +198,7 @@ def _panel(
 
 
 def _drawn(
-    points: Sequence[tuple[float, float, Point]], title: str, colour: str, up: _Scale
+    points: Sequence[tuple[float, float, Point]], title: str, colour: str, up: Scale
 ) -> list[str]:
     """A series in a panel."""
     lines = []
@@ -249,9 +261,17 @@ def _legend(series: Sequence[Series], level: tuple[str, float] | None) -> list[s
             )
         else:
             lines.append(f'<line class="level" x1="{x:.1f}" x2="{x + 16:.1f}" y1="{y}" y2="{y}"/>')
-        lines.append(_text(x + 22, y + 4, title, "start"))
+        lines.append(text_svg(x + 22, y + 4, title, "start"))
     return lines
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> str:
+def text_svg(x: float, y: float, text: str, anchor: str) -> str:
+    """A text in a drawing, escaped.
+
+    Args:
+        x: Place across.
+        y: Place of its baseline, downwards.
+        text: The text.
+        anchor: Which of its ends lies there: ``start``, ``middle`` or ``end``.
+    """
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -52,18 +52,28 @@ class Experts:
         x: NDArray[Any],
         experts: NDArray[np.int32],
         weights: Floats,
+        y: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
-        """Mixed predictions of each row's experts.
+        """Mixed predictions of each row's experts, or answers about labelled rows.
 
         Args:
             x: Encoded rows ``(rows, …)``.
             experts: Partitions to ask, ``(rows, k)``; ``BASE`` is the base.
             weights: Their weights, ``(rows, k)``, each row summing to one.
+            y: Labels of the rows, of which there is one at least.
 
         Returns:
-            As :func:`predictions`, ``(rows, …)``; a row depends on no other.
+            As :func:`predictions`, ``(rows, …)``, with labels as :meth:`answer`; a row depends on
+            no other.
         """
         first = next(iter(self.models.values()))
+        if y is not None:
+            return mixed(
+                lambda expert, own: self.answer(expert, x[own], y[own]),
+                experts,
+                weights,
+                rules(self._task).mixing(first),
+            )
         if not len(x):
             return predictions([(first, None)], x, self._task, self._labels)
         return _mixed(

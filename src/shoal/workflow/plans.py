@@ -307,4 +307,4 @@ def _ending(targets: Callable[[], Files]) -> Files:
 
 
 def _is_identity(wildcard: str) -> bool:
-    return wildcard.endswith("_id") or wildcard == "release"
+    return wildcard.endswith("_id") or wildcard in ("release", "previous")

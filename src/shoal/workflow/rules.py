@@ -72,7 +72,7 @@ class RulesPlan(Plan):
         entries = layout.specialised(index if index is not None else {"partitions": []})
         searches = [layout.search("", ""), *(layout.search_of(entry) for entry in entries)]
         steps = {identity for search in searches for identity in search.identities}
-        own = {layout.index_id, layout.release, self.growth, *layout.grown}
+        own = {layout.index_id, layout.release, self.growth, *layout.grown, *layout.previous}
         return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
     # Inputs -----------------------------------------------------------------------------------

@@ -53,6 +53,49 @@ def releases(results: Results) -> Iterator[Row]:
         before.append(release)
 
 
+def prequential(results: Results) -> Iterator[Row]:
+    """Every release: scores of the pool before it on rows that arrived, cost, drift."""
+    for release in results.releases:
+        told = release.record.get("over_time")
+        if told is None:
+            continue
+        arrivals = told.get("arrivals")
+        scores = arrivals["scores"] if arrivals else None
+        scored: Row = {}
+        if scores is not None:
+            ends, against = scores["interval"], scores["difference"]
+            scored = {name: scores[name] for name in ("metric", "score", "generalist", "units")}
+            scored |= {"low": ends["low"], "high": ends["high"]}
+            scored |= {"difference": against["value"] if against else None}
+        yield {
+            **_of_release(release),
+            "published": _time(release.record.get("published")),
+            "previous": arrivals["previous"] if arrivals else None,
+            "rows": arrivals["arrived"] if arrivals else None,
+            **scored,
+            "reason": told["reason"],
+            **told["made"],
+            "action": told["action"],
+            "drift": told["drift"],
+            "beyond": told["beyond"],
+        }
+
+
+def prequential_partitions(results: Results) -> Iterator[Row]:
+    """The same scores by partition of the pool before."""
+    for release in results.releases:
+        told = release.record.get("over_time")
+        arrivals = told.get("arrivals") if told else None
+        scores = arrivals["scores"] if arrivals else None
+        for each in scores["partitions"] if scores else ():
+            yield {**_of_release(release), **each}
+
+
+def _of_release(release: Release) -> Row:
+    record = release.record
+    return {"release": record["release"], "variant": release.variant, "number": release.number}
+
+
 def _time(text: str | None) -> datetime | None:
     """When a release was published, UTC; None of those by an earlier Shoal."""
     return None if text is None else datetime.fromisoformat(text)

@@ -74,6 +74,22 @@ TABLES: dict[str, Table | View] = {
         "settings VARCHAR",
         data_tables.releases,
     ),
+    "prequential": Table(
+        "a release: the score of the pool before it on the rows that arrived with it, before any "
+        "model had seen them; what its run trained, and drift",
+        "release VARCHAR, variant VARCHAR, number BIGINT, published TIMESTAMP, previous VARCHAR, "
+        "rows BIGINT, units BIGINT, metric VARCHAR, score DOUBLE, low DOUBLE, high DOUBLE, "
+        "generalist DOUBLE, difference DOUBLE, reason VARCHAR, flops DOUBLE, partitions BIGINT, "
+        "specialists BIGINT, trained BIGINT, continued BIGINT, waiting BIGINT, action VARCHAR, "
+        "drift DOUBLE, beyond DOUBLE",
+        data_tables.prequential,
+    ),
+    "prequential_partitions": Table(
+        "the same score in a partition of the pool before",
+        "release VARCHAR, variant VARCHAR, number BIGINT, partition BIGINT, rows BIGINT, "
+        "score DOUBLE, generalist DOUBLE",
+        data_tables.prequential_partitions,
+    ),
     "datasets": Table(
         "a source file, encoded rows, or the rows of an index: all, a fold's, a partition's",
         "dataset VARCHAR, kind VARCHAR, partition BIGINT, rows BIGINT, derived_from VARCHAR, "

@@ -7,6 +7,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from shoal.formats.documents.choice import Point
+from shoal.formats.documents.prequential import OverTime
 
 Hashes = dict[str, dict[str, str]]
 """Hashes of files by their names, for each folder."""
@@ -29,6 +30,7 @@ class LayoutRecord(TypedDict):
     goes_on: NotRequired[bool]
     probed: NotRequired[bool]
     grown: NotRequired[list[str]]
+    previous: NotRequired[list[str]]
 
 
 class PlanRecord(TypedDict):
@@ -83,6 +85,20 @@ class Before(TypedDict):
     continues: bool
 
 
+class Previous(TypedDict):
+    """The release before, whose pool scores the rows that have arrived since.
+
+    Attributes:
+        layout: Where its files lie; None where nothing is scored.
+        arrived: Shards that it does not have, in the order of their source files.
+        reason: Why nothing is scored; None where something is.
+    """
+
+    layout: LayoutRecord | None
+    arrived: list[str]
+    reason: str | None
+
+
 class SourceFile(TypedDict):
     """A source file, and its array names where it has such."""
 
@@ -102,6 +118,7 @@ class RunRecord(TypedDict):
         points: Values of the grid points by id.
         search: The steps of each search, see :meth:`shoal.search.steps.Steps.as_json`.
         before: The index that partitions may wait with, or continue from; None where neither.
+        previous: The release before, for what has arrived since.
         failed: The trainings that failed and that the pool is made without.
     """
 
@@ -113,6 +130,7 @@ class RunRecord(TypedDict):
     points: dict[str, Point]
     search: dict[str, Any]
     before: Before | None
+    previous: Previous
     failed: list[FailedSpecialist]
 
 
@@ -143,6 +161,7 @@ class Release(_Released):
     """The record of what is published, or a line of the history."""
 
     winners: NotRequired[list[Winner]]
+    over_time: NotRequired[OverTime]
 
 
 class ReleaseNow(_Released):
