@@ -172,9 +172,7 @@ _TEXT = {
 STREAMS = {
     "images": Stream(_images, _IMAGES, "npz"),
     "turned": Stream(lambda data, seed: _images(data, seed, turned=True), _IMAGES, "npz"),
-    "bike": Stream(
-        _bike, _settings("regression", {"instant": "ignore"}, 0.003, 10, 64, 2)
-    ),
+    "bike": Stream(_bike, _settings("regression", {"instant": "ignore"}, 0.003, 10, 64, 2)),
     "adult": Stream(_adult, _settings("classification", {}, 0.002, 4, 64, 1)),
     "text": Stream(_text, _TEXT, "parquet", 64 * math.log(2)),
 }
@@ -283,14 +281,15 @@ def lines(name: str, found: Sequence[dict[str, Any]]) -> list[str]:
     """
     sign = 1 if name in _HIGHER else -1
     means = {
-        variant: np.array([np.mean(each[variant]["scores"]) for each in found])
-        / STREAMS[name].unit
+        variant: np.array([np.mean(each[variant]["scores"]) for each in found]) / STREAMS[name].unit
         for variant in found[0]
     }
     result = []
     for variant, own in means.items():
         facts = [each[variant] for each in found]
-        share = np.mean([f["flops"] / each["full"]["flops"] for f, each in zip(facts, found, strict=True)])
+        share = np.mean(
+            [f["flops"] / each["full"]["flops"] for f, each in zip(facts, found, strict=True)]
+        )
         test = np.mean([f["test"] for f in facts]) / STREAMS[name].unit
         cold = np.mean([f.get("cold", math.nan) for f in facts])
         better = _interval(sign * (own - means["full"]))
