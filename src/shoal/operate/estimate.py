@@ -17,7 +17,7 @@ from shoal.formats.documents.plan import Hashes
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_made
-from shoal.formats.ledger import own_flops
+from shoal.formats.ledger import BEFORE, own_flops
 from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
@@ -243,7 +243,7 @@ class Estimate:
             return flops - sum(float(detail[part]) for part in _OF_ASSIGN)
         if ledger["job"] == "gate":
             return flops - float(detail["answers"])
-        if ledger["job"] in ("evaluate_generalist", "evaluate_random"):
+        if ledger["job"] in ("evaluate_generalist", "evaluate_random") and BEFORE not in detail:
             bases = self._ledgers("base_fit")
             base = detail.get("base", bases[0]["flops"] if bases else 0.0)
             return flops - float(base)
