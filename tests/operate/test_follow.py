@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import time
@@ -191,6 +192,24 @@ def test_once_is_one_try(project):
 
     assert said == ["plans with 2 files", "nothing to do"]
     assert pauses == [3]
+
+
+def test_a_run_in_progress_is_waited_for(project):
+    """Somebody else's, or one that outlived the follower that started it."""
+    held = project.folder / "results" / ".running"
+    held.parent.mkdir()
+    with held.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+        def meanwhile(number: int) -> None:
+            if number == 4:
+                assert project.plans() == []
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+        said, _ = project.follow(DECIDES, meanwhile)
+
+    assert said[1:3] == ["waits for the end of a run that is in progress", "plans with 2 files"]
+    assert project.plans() == ["a.csv b.csv"]
 
 
 def test_two_do_not_follow_one_experiment(project):
