@@ -16,6 +16,7 @@ from shoal.search.points import model_at
 from shoal.settings.learning import Model
 from shoal.training.model import (
     build_model,
+    keep_statistics,
     load_weights,
     margin,
     mean_losses,
@@ -286,3 +287,19 @@ def test_the_margins_error_is_that_of_units():
         "error": pytest.approx(ahead.std(ddof=1) / 10**0.5),
         "units": 10,
     }
+
+
+def test_statistics_that_are_kept_stay_through_training_and_answer_it():
+    """A frozen batch normalisation neither follows its batches nor goes by their own statistics."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    before = net[1].running_mean.clone()
+
+    keep_statistics(net)
+    net.train()
+    batch = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    out = net(batch)
+
+    assert net.training
+    assert not net[1].training
+    assert torch.equal(net[1].running_mean, before)
+    assert torch.equal(out, net.eval()(batch))

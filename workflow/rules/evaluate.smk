@@ -6,12 +6,12 @@ rule evaluate_generalist:
     input:
         unpack(plans.inputs("evaluate_generalist")),
     output:
-        model="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.safetensors",
-        ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{basis}/generalist.json",
+        model="results/{experiment}/{generation}/baselines/{baselines_id}/{link}/generalist.safetensors",
+        ledger="results/{experiment}/{generation}/baselines/{baselines_id}/{link}/generalist.json",
     log:
-        "logs/{experiment}/{generation}/evaluate_generalist/{baselines_id}/{basis}.log",
+        "logs/{experiment}/{generation}/evaluate_generalist/{baselines_id}/{link}.log",
     benchmark:
-        "results/{experiment}/benchmarks/{generation}/evaluate_generalist/{baselines_id}/{basis}.tsv"
+        "results/{experiment}/benchmarks/{generation}/evaluate_generalist/{baselines_id}/{link}.tsv"
     conda:
         "../../envs/shoal.yaml"
     threads: plans.threads

@@ -155,7 +155,7 @@ def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     base = layout.file("base_fit.base")
     yield _File(Key("base", layout.fits["base"], generation), base, layout.file("base_fit.ledger"))
     generalist = layout.file("evaluate_generalist.model", index)
-    rows = f"{generation}/{layout.basis_of(index)}"
+    rows = f"{generation}/{layout.generalist_of(index)}"
     key = Key("generalist", layout.fits["baselines"], rows)
     yield _File(key, generalist, generalist.with_suffix(".json"))
     for entry in layout.specialised(index):

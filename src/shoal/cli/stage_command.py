@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.cli import command_of
 from shoal.plan.history import STORE
-from shoal.plan.paths import assigned_at_fit, inputs, outputs, recorded_inputs
+from shoal.plan.paths import assigned_at_fit, fitted_on, inputs, outputs, recorded_inputs
 from shoal.plan.run_file import RunFile
 from shoal.plan.stages import STAGES
 from shoal.search.slot_names import validation_of
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from shoal.evaluate.choose import Rival
-    from shoal.formats.documents.index import PartitionIndex
+    from shoal.formats.documents.choice import Point
+    from shoal.formats.documents.index import PartitionEntry, PartitionIndex
     from shoal.formats.documents.plan import FailedSpecialist, PackMember
+    from shoal.partitions.generalist import OfGeneration
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
     from shoal.train_specialists.candidate import Candidate
@@ -227,6 +229,67 @@ def _released(job: StageJob) -> list[int]:
     return before["released"] if before else []
 
 
+def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, float] | None]:
+    from dataclasses import replace
+
+    from shoal.formats.documents.choice import Choice, chosen_file
+    from shoal.formats.documents.ledger import Flops
+    from shoal.formats.json_file import read_made
+    from shoal.formats.ledger import training_flops
+
+    layout, before = job.run.layout, job.run.record["before"]
+    if before is not None:
+        made = {**layout.made, "search": before["search"]}
+        layout = replace(layout, made=made, left_out=tuple(before["left_out"]))
+
+    def chosen(entry: PartitionEntry) -> tuple[Path, Point, float] | None:
+        """Weights, point and FLOPs of a specialist of the index before."""
+        search = layout.search_of(entry)
+        if not search.choice.exists():
+            return None
+        choice = read_made(search.choice, Choice)
+        weights = chosen_file(search.choice, choice)
+        if not weights.exists():
+            return None
+        ledgers = [path for path in (*search.ledgers, search.choice) if path.exists()]
+        spent = training_flops([read_made(path, Flops) for path in ledgers])
+        return weights, choice["points"][choice["point"]], spent
+
+    return chosen
+
+
+def _first(job: StageJob) -> OfGeneration | None:
+    from shoal.formats.documents.ledger import Flops
+    from shoal.formats.json_file import read_made
+    from shoal.partitions.generalist import GENERATION, OfGeneration
+
+    layout = job.run.layout
+    record = layout.file("evaluate_generalist.ledger", link=GENERATION)
+    if layout.refreshed or not record.exists():
+        return None
+    kept = {
+        shard: [layout.file(name, shard=shard) for name in ("assign.rows", "encode.rows")]
+        for shard in fitted_on(record)
+    }
+    stores = {
+        shard: next((path for path in paths if path.exists()), paths[0])
+        for shard, paths in kept.items()
+    }
+
+    def weights(link: str) -> Path:
+        return layout.file("evaluate_generalist.model", link=link)
+
+    def spent(link: str) -> float:
+        return read_made(layout.file("evaluate_generalist.ledger", link=link), Flops)["flops"]
+
+    return OfGeneration(stores, weights, spent, layout.made["specialists"])
+
+
+def _continues(job: StageJob) -> bool:
+    before = job.run.record["before"]
+    return before is not None and before["continues"]
+
+
 def _failures(job: StageJob) -> list[FailedSpecialist]:
     from shoal.pool.incomplete import name_of
 
@@ -330,6 +393,10 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,
     "tolerance": lambda job: job.section("changes").tolerance,
     "before": _before,
+    "chosen": _chosen,
+    "first": _first,
+    "continues": _continues,
+    "trainings": lambda job: job.run.steps.trainings(len(job.run.points)),
     "content": lambda job: job.run.layout.made["content"],
     "released": _released,
     "drift": lambda job: job.section("changes").drift,

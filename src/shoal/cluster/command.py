@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from shoal.cluster.assigner import AtomAssigner, ColumnAssigner, Placed
     from shoal.embed.embedder import Embedder
     from shoal.formats.row_store import ShardRows
+    from shoal.partitions.continuing import Chosen
+    from shoal.partitions.generalist import OfGeneration
     from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
+    from shoal.settings.running import Continuing
 
 _WRITE_ROWS = 4096
 
@@ -187,6 +190,11 @@ def partition(
     before: Path | None = None,
     released: Sequence[int] = (),
     *,
+    continuing: Continuing | None = None,
+    chosen: Chosen | None = None,
+    continues: bool = False,
+    first: OfGeneration | None = None,
+    trainings: float = 1.0,
     stops_early: bool = False,
 ) -> None:
     """Merge the shards' summaries into the index; write ``members/`` beside it.
@@ -203,10 +211,19 @@ def partition(
             row hashes are read only where it is more than none.
         before: The published index, if there is one of the same assigner.
         released: Partitions that wait no longer, whatever the share.
+        continuing: Whether and how models continue.
+        chosen: Weights, grid points and FLOPs of the specialists of the index before.
+        continues: Whether specialists may continue from those: they were made by the same code and
+            settings, and by the same search.
+        first: The generation's generalist; None while it is not trained, or where the generalist is
+            trained for the current rows.
+        trainings: Whole trainings of a partition's search.
         stops_early: Whether trainings stop early, so that a specialist is also made from the
             choosing half of its partition's validation rows.
     """
     from shoal.cluster.assigner import load_assigner
+    from shoal.partitions.continuing import continue_specialists
+    from shoal.partitions.generalist import continue_generalist
     from shoal.partitions.index import merge_summaries
     from shoal.partitions.tolerance import wait
 
@@ -220,6 +237,12 @@ def partition(
         _write_compact(out.parent / "members" / f"{number}.json", ranges)
     if tolerance > 0 and before is not None:
         index = wait(index, out, before, tolerance, released)
+    if continuing is not None and continuing.method != "none":
+        before = before if continues else None
+        if before is not None and chosen is not None:
+            index = continue_specialists(index, out, before, chosen, continuing, trainings)
+        if first is not None:
+            index = continue_generalist(index, out, before, first, continuing, trainings)
     write_json(out, index | made_from())
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from shoal.evaluate.baselines import Baselines
     from shoal.formats.documents.choice import Point
+    from shoal.partitions.generalist import OfGeneration
     from shoal.search.steps import Steps
     from shoal.settings.learning import Evaluate, Model, Training
     from shoal.training.resume import Checkpoints
@@ -33,7 +34,9 @@ def evaluate_generalist(
     index_path: Path,
     base_path: Path,
     shapes_path: Path,
+    fits: Sequence[Path],
     ledgers: Sequence[Path],
+    first: OfGeneration | None,
     out: Path,
     ledger_out: Path,
     threads: int,
@@ -41,14 +44,32 @@ def evaluate_generalist(
 ) -> None:
     """Train the base on until all grid points together cost what the pool's making cost.
 
-    Where trainings stop early, that is what making the pool may have cost.
+    Where trainings stop early, that is what making the pool may have cost. A generalist that
+    continues is trained on from the one before, on new rows and some others.
     """
-    from shoal.formats.fitted_state import save_state
+    from shoal.formats.fitted_state import load_state, save_state
+    from shoal.train_specialists.budget import Trials, frozen_budget
     from shoal.training.determinism import deterministic
     from shoal.training.resume import Checkpoints
 
     deterministic(threads)
     ledger = Ledger("evaluate_generalist")
+    trained_on = read_made(index_path, PartitionIndex)
+    if (continued := trained_on.get("continued")) is not None and continued["weights"]:
+        from shoal.evaluate.continuing import train_link
+
+        made_of = _made_of(model, training, points, steps, trained_on)
+        facts = load_state(base_path, BaseFacts)[1]["budget"]
+        budget = frozen_budget(facts, fits, Trials.of(points, steps))
+        checkpoints = Checkpoints(out, checkpoint_seconds, ledger, made_of)
+        assert first is not None  # noqa: S101 - else the index would not say so
+        tensors, meta = train_link(
+            model, training, rows, index_path, first, shapes_path, budget, ledger, checkpoints
+        )
+        ledger.write(ledger_out)
+        save_state(out, tensors, meta)
+        checkpoints.remove()
+        return
     spent = [read_made(path, LedgerRecord) for path in ledgers]
     bases = [entry for entry in spent if entry["job"] == "base_fit"]
     total, base = most_flops(spent), training_flops(bases)

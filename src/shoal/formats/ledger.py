@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from shoal.formats.documents.ledger import Device, Flops, LedgerRecord
 
+BEFORE = "before"
+"""Part of the FLOPs in a ledger that the making of the model took which its own continues from."""
+
 
 @dataclass
 class Ledger:
@@ -93,6 +96,11 @@ class Ledger:
 def training_flops(ledgers: Sequence[Flops]) -> float:
     """Sum of FLOPs over ledgers."""
     return float(sum(ledger["flops"] for ledger in ledgers))
+
+
+def own_flops(ledger: Flops) -> float:
+    """FLOPs of the job itself, without those of the models that its own continues from."""
+    return float(ledger["flops"] - ledger.get("detail", {}).get(BEFORE, 0.0))
 
 
 def most_flops(ledgers: Sequence[Flops]) -> float:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shoal.errors import SettingsError
-from shoal.formats.documents.ledger import Flops, Spent
+from shoal.formats.documents.ledger import JobFlops, Spent
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_made
+from shoal.formats.ledger import own_flops
 from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
@@ -26,7 +27,7 @@ from shoal.training.budget import Budget
 from shoal.training.resume import one_in
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator
 
     from shoal.formats.documents.index import PlannedIndex
     from shoal.operate.plan_document import CostRecord, Percent
@@ -115,15 +116,36 @@ class Estimate:
         None where that is passes over rows whose number is not known yet.
         """
         entries, budget = self._index["partitions"], self._budget
-        own = entries[job.partition or 0].get("rows")
+        entry = entries[job.partition or 0]
+        own, continued = entry.get("rows"), entry.get("continued")
         if budget is None:
             return None
+        if continued is not None and entry["specialist"] == job.wildcards["digest"]:
+            return self._in_batches(
+                budget, continued["added"] + continued["drawn"], self.batch(job)
+            )
         if own is None:
             rows = math.ceil(budget.rows_seen * (1 - budget.base_share) / len(entries))
             return self._steps(job, rows)
         batch = self.batch(job)
         steps = max(1, math.ceil(budget.specialist_rows(own["train"]) / batch))
         return int(self._steps(job, steps) * batch)
+
+    def from_base(self, job: Job) -> float | None:
+        """FLOPs of the search that a specialist which continues is not trained by."""
+        rows = self._index["partitions"][job.partition or 0].get("rows")
+        if self._budget is None or rows is None:
+            return None
+        seen = self._in_batches(self._budget, rows["train"], self.batch(job))
+        trainings = self._plan.steps.trainings(len(self._plan.grid))
+        flops = self._specialists.flops(seen, job.wildcards["slot"])
+        return None if flops is None else flops * trainings
+
+    @staticmethod
+    def _in_batches(budget: Budget, rows: int, batch: int) -> int:
+        """Rows that a whole training on so many sees."""
+        size = max(1, min(batch, rows))
+        return max(1, math.ceil(budget.specialist_rows(rows) / size)) * size
 
     def batch(self, job: Job) -> int:
         """Rows of a specialist's batch: the asked-for size, or all of its rows if known."""
@@ -206,29 +228,30 @@ class Estimate:
 
     def _flops(self, rule: str) -> float | None:
         if rule == "assign":
-            details = [entry["detail"] for entry in self._ledgers("train_router")]
+            details = [entry.get("detail", {}) for entry in self._ledgers("train_router")]
             shards = max(1, len(self._plan.layout.shards))
             return _mean([sum(each[part] for part in _OF_ASSIGN) / shards for each in details])
         if rule in STAGES and STAGES[rule].ledger in STAGES[rule].outputs:
             return _mean([self._own_flops(entry) for entry in self._ledgers(rule)])
         return 0.0
 
-    def _own_flops(self, ledger: Mapping[str, Any]) -> float:
+    def _own_flops(self, ledger: JobFlops) -> float:
         """FLOPs of the job itself; ledgers of some also count what it builds upon."""
-        flops = float(ledger["flops"])
+        detail = ledger.get("detail", {})
+        flops = own_flops(ledger)
         if ledger["job"] == "train_router":
-            return flops - sum(float(ledger["detail"][part]) for part in _OF_ASSIGN)
+            return flops - sum(float(detail[part]) for part in _OF_ASSIGN)
         if ledger["job"] == "gate":
-            return flops - float(ledger["detail"]["answers"])
+            return flops - float(detail["answers"])
         if ledger["job"] in ("evaluate_generalist", "evaluate_random"):
             bases = self._ledgers("base_fit")
-            base = ledger["detail"].get("base", bases[0]["flops"] if bases else 0.0)
+            base = detail.get("base", bases[0]["flops"] if bases else 0.0)
             return flops - float(base)
         return flops
 
-    def _ledgers(self, rule: str) -> list[Flops]:
+    def _ledgers(self, rule: str) -> list[JobFlops]:
         paths = self._plan.root.glob(glob(STAGES[rule], STAGES[rule].ledger))
-        return [read_made(path, Flops) for path in newest(paths, max(1, self._jobs[rule]))]
+        return [read_made(path, JobFlops) for path in newest(paths, max(1, self._jobs[rule]))]
 
     def _benchmarks(self, rule: str) -> list[float]:
         return [past.seconds for past in benchmarks(self._plan.root, rule, self._jobs[rule])]
@@ -257,7 +280,7 @@ class _Training:
             ledger, place = read_made(path, Spent), parse(path)
             if place is None or not ledger["rows_seen"]:  # it diverged in an earlier step
                 continue
-            self._flops[place.wildcards["slot"]].append(ledger["flops"] / ledger["rows_seen"])
+            self._flops[place.wildcards["slot"]].append(own_flops(ledger) / ledger["rows_seen"])
             benchmark = _benchmark(root, path)
             if benchmark is not None:
                 starts.append(benchmark.seconds - ledger["seconds"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import write_json
+from shoal.formats.links import point_of
 from shoal.operate.estimate import Estimate
 from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, pack
 from shoal.operate.resources import Resources
@@ -242,6 +243,8 @@ def _name(job: Job, plan: Plan) -> str:
     step, slot = job.wildcards["step"], job.wildcards["slot"]
     if slot in plan.grid:
         return f"partition {job.partition} at {point_text(plan.grid[slot])}"
+    if point_of(job.wildcards["digest"]) is not None:
+        return f"partition {job.partition}, continued"
     return f"partition {job.partition} in slot {number_of(slot)} of step {step}"
 
 

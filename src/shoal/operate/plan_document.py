@@ -51,6 +51,16 @@ class ChangedFile(TypedDict):
     kind: str
 
 
+class PlannedLink(TypedDict):
+    """A specialist that continues: of how many links, by which rows, and what it would cost."""
+
+    links: int
+    added: int
+    drawn: int
+    flops: float | None
+    from_base: float | None
+
+
 class PlannedPartition(TypedDict):
     """A partition, before and after.
 
@@ -61,6 +71,8 @@ class PlannedPartition(TypedDict):
         changes: Rows added and removed of each fold that changed; null where the earlier rows are
             no longer kept.
         waiting: As in the index.
+        continued: As in the index, where the specialist is another than in the published one; with
+            ``from_base``, the FLOPs that its search from the base would take.
         why: Reasons for the status.
         files: Source files behind them.
         cost: Of its jobs that would run.
@@ -71,6 +83,7 @@ class PlannedPartition(TypedDict):
     rows: BeforeAfter
     changes: dict[Fold, list[int] | None]
     waiting: Waiting | None
+    continued: PlannedLink | None
     why: list[str]
     files: list[ChangedFile]
     cost: CostRecord

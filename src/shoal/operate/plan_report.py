@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Growth,
         PlanDocument,
         PlannedJob,
+        PlannedLink,
         PlannedPartition,
         Removed,
     )
@@ -230,6 +231,7 @@ def _partitions(
     for state in partition_states(now.before, now.index, run, failed):
         jobs = run.get(state.partition, [])
         files = rows.files_of(state.partition, state.folds) if rows and state.folds else []
+        link = _link(state, jobs, estimate)
         found.append(
             {
                 "partition": state.partition,
@@ -237,12 +239,27 @@ def _partitions(
                 "rows": {"before": state.rows_before, "after": state.rows_after},
                 "changes": _changes(state, rows),
                 "waiting": state.waiting,
-                "why": reasons(state, changed, files, len(jobs)),
+                "continued": link,
+                "why": reasons(state, changed, files, len(jobs), link),
                 "files": [{"path": file.path, "kind": file.kind} for file in files],
                 "cost": estimate.cost(jobs, packed).as_json(),
             }
         )
     return found
+
+
+def _link(state: PartitionState, jobs: Sequence[Job], estimate: Estimate) -> PlannedLink | None:
+    """How a specialist continues, and its training's share of a search from the base."""
+    if state.continued is None:
+        return None
+    own = [job for job in jobs if job.rule == "train_specialist"]
+    return {
+        "links": state.continued["links"],
+        "added": state.continued["added"],
+        "drawn": state.continued["drawn"],
+        "flops": estimate.cost(own).flops if own else None,
+        "from_base": estimate.from_base(own[0]) if own else None,
+    }
 
 
 def _changes(state: PartitionState, rows: RowChanges | None) -> dict[Fold, list[int] | None]:

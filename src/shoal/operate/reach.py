@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoal.formats.documents.index import PartitionIndex, waited_for
+from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
 from shoal.plan.growths import files_looked_for, recorded_files
@@ -22,6 +22,7 @@ from shoal.training.resume import output_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from shoal.formats.documents.index import Continued
     from shoal.formats.documents.plan import Release
     from shoal.plan.plan import Plan
 
@@ -51,7 +52,7 @@ class Reach:
         if index is not None:
             jobs += layout.later_jobs(index)
             self.folders.add(layout.file("pool.manifest", index).parent)
-            self.files |= set(_waited_for(layout, index))
+            self.files |= set(_gone_back_to(layout, index))
         self.files |= {*files_of(jobs), *_baselines(layout)}
         self.files |= {*_basis_rows(layout), *_fit_time(layout)}
         # Where an index's rows lie is said beside it.
@@ -112,20 +113,55 @@ def _baselines(layout: Layout) -> list[Path]:
     return [*layout.frozen_baselines(), *layout.frozen_baselines("incomplete")]
 
 
-def _waited_for(layout: Layout, index: PartitionIndex) -> Iterator[Path]:
-    """Indexes that have the rows of specialists in use, and the row stores they name."""
-    from shoal.partitions.grouping import FOLD_NAMES
+def _gone_back_to(layout: Layout, index: PartitionIndex) -> Iterator[Path]:
+    """Indexes that have the rows of models in use, or of what these continue from.
+
+    Also the row stores that they name, and the weights that may be continued from.
+    """
     from shoal.partitions.index import UNASSIGNED
     from shoal.partitions.reader import Index
 
-    waiting = (entry["waiting"] for entry in index["partitions"] if "waiting" in entry)
-    for path in dict.fromkeys(waited_for(layout.index, each) for each in waiting):
-        yield path
-        if path.exists():
-            since = Index(path)
-            for number in (UNASSIGNED, *range(len(since.partitions))):
-                for fold in FOLD_NAMES:
-                    yield from (store for store, _, _ in since.places(number, fold))
+    now = Index(layout.index, index)
+    for entry in index["partitions"]:
+        number = int(entry["partition"])
+        if "waiting" in entry:
+            since = named_file(layout.index, entry["waiting"]["index"])
+            yield from _index_and_rows(since, [number])
+        yield from _parents(now.path, entry.get("continued"), [number])
+    numbers = [UNASSIGNED, *range(len(index["partitions"]))]
+    yield from _parents(now.path, index.get("continued"), numbers)
+
+
+def _parents(path: Path, continued: Continued | None, numbers: Sequence[int]) -> Iterator[Path]:
+    """Files of what a model of some partitions' rows continues from, and so on."""
+    while continued is not None and continued["weights"]:
+        weights = named_file(path, continued["weights"])
+        yield from (weights, weights.with_name("ledger.json"), weights.with_suffix(".json"))
+        if not continued["index"]:
+            return
+        path = named_file(path, continued["index"])
+        yield from _index_and_rows(path, numbers)
+        if not path.exists():
+            return
+        before = read_made(path, PartitionIndex)
+        continued = (
+            before["partitions"][numbers[0]].get("continued")
+            if len(numbers) == 1
+            else before.get("continued")
+        )
+
+
+def _index_and_rows(path: Path, numbers: Sequence[int]) -> Iterator[Path]:
+    """An index, and the row stores of some of its partitions, as far as it has them."""
+    from shoal.partitions.grouping import FOLD_NAMES
+    from shoal.partitions.reader import Index
+
+    yield path
+    if path.exists():
+        since = Index(path)
+        for number in numbers:
+            for fold in FOLD_NAMES if number < len(since.partitions) else ():
+                yield from (store for store, _, _ in since.places(number, fold))
 
 
 def _basis_rows(layout: Layout) -> Iterator[Path]:

@@ -178,7 +178,8 @@ class Resources:
 
     @cached_property
     def _index(self) -> PlannedIndex:
-        return self._plan.layout.read_index() or {"partitions": []}
+        index = self._plan.layout.read_index()
+        return index if index is not None else {"partitions": []}
 
     @cached_property
     def _entries(self) -> dict[str, PlannedEntry]:

@@ -10,10 +10,19 @@ from shoal.formats.kinds import FOLDS
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from shoal.formats.documents.index import Counts, PlannedEntry, PlannedIndex, Waiting
+    from shoal.formats.documents.index import (
+        Continued,
+        Counts,
+        PlannedEntry,
+        PlannedIndex,
+        Rewound,
+        Waiting,
+    )
     from shoal.formats.kinds import Fold
 
-Status = Literal["fresh", "changed", "new", "gone", "waiting", "untrained", "failed"]
+Status = Literal[
+    "fresh", "changed", "continued", "rewound", "new", "gone", "waiting", "untrained", "failed"
+]
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,9 @@ class PartitionState:
     Attributes:
         partition: Its number.
         status: ``fresh``: nothing about it is different and none of its jobs would run;
-            ``changed``: its rows are others, or a job of it would run; ``new``: it gets its first
+            ``changed``: its rows are others, or a job of it would run; ``continued``: its
+            specialist goes on from the one before; ``rewound``: from one before that, or is that
+            one, since rows were removed; ``new``: it gets its first
             specialist under this assigner; ``gone``: it has too few training rows by now and
             loses its specialist; ``failed``: the pool is made without one, because its training
             failed; ``waiting``: it keeps the specialist that it has until more rows
@@ -32,6 +43,9 @@ class PartitionState:
         rows_after: Rows by fold; None where they are not known yet.
         folds: Folds whose rows are others than in the published index.
         waiting: Where it waits, what the index says about it.
+        continued: Where its specialist continues, or did before, what the index says about it.
+        rewound: Where its specialist goes on from an earlier one, or is it, what the index says.
+        cold: Why its specialist does not continue, if it might have.
         waited: Whether it waited in the published index and no longer does.
     """
 
@@ -41,6 +55,9 @@ class PartitionState:
     rows_after: Counts | None
     folds: tuple[Fold, ...]
     waiting: Waiting | None = None
+    continued: Continued | None = None
+    rewound: Rewound | None = None
+    cold: str = ""
     waited: bool = False
 
 
@@ -74,6 +91,7 @@ def _state(
     if old is not None and new is not None:
         folds = tuple(fold for fold in FOLDS if old["digests"][fold] != new["digests"][fold])
     waiting = None if new is None else new.get("waiting")
+    is_other = new is not None and old is not None and old["specialist"] != new["specialist"]
     return PartitionState(
         partition=number,
         status=_status(old, new, bool(folds) or stale),
@@ -81,6 +99,9 @@ def _state(
         rows_after=None if new is None else new.get("rows"),
         folds=folds,
         waiting=waiting,
+        continued=new.get("continued") if new is not None and is_other else None,
+        rewound=new.get("rewound") if new is not None and is_other else None,
+        cold=new.get("cold", "") if new is not None and is_other else "",
         waited=old is not None and "waiting" in old and waiting is None,
     )
 
@@ -93,4 +114,8 @@ def _status(old: PlannedEntry | None, new: PlannedEntry | None, different: bool)
         return "new"
     if "waiting" in new:
         return "waiting"
-    return "changed" if different or old["specialist"] != new["specialist"] else "fresh"
+    if old["specialist"] != new["specialist"]:
+        if "rewound" in new:
+            return "rewound"
+        return "continued" if "continued" in new else "changed"
+    return "changed" if different else "fresh"

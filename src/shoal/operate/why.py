@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shoal.formats.text import count_text, flops_text
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shoal.formats.documents.choice import Point
     from shoal.formats.documents.index import Waiting
     from shoal.formats.documents.plan import PlanRecord
-    from shoal.operate.plan_document import ChangedSetting
+    from shoal.operate.plan_document import ChangedSetting, PlannedLink
     from shoal.operate.row_changes import FileChange
     from shoal.operate.staleness import PartitionState
     from shoal.plan.plan import Plan
@@ -133,7 +134,11 @@ def setting_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 
 def reasons(
-    state: PartitionState, changed: Differences, files: Sequence[FileChange], jobs: int
+    state: PartitionState,
+    changed: Differences,
+    files: Sequence[FileChange],
+    jobs: int,
+    link: PlannedLink | None = None,
 ) -> list[str]:
     """Why a partition is not fresh, each reason as a person reads it.
 
@@ -142,6 +147,7 @@ def reasons(
         changed: What differs, rows aside.
         files: Source files through which its rows changed.
         jobs: Jobs of it that would run.
+        link: How its specialist continues, if it does.
     """
     if state.status in ("fresh", "untrained", "failed"):
         return []
@@ -154,12 +160,32 @@ def reasons(
         found.append(_waiting_text(state.waiting))
     if state.waited:
         found.append("waits no longer")
+    found += _lineage_text(state, link)
     found += _jobs_text(changed) if jobs else []
     if state.status == "changed" and "train" in state.folds and not jobs:
         found.append("trained by an earlier run")
     if state.status == "new" and not found:
         return ["its rows are of a new kind" if state.rows_before is None else "it has rows again"]
     return found or ["a file of it is missing"]
+
+
+def _lineage_text(state: PartitionState, link: PlannedLink | None) -> Iterator[str]:
+    """What its specialist goes on from; why it is trained from the base where it might go on."""
+    if state.cold:
+        yield f"from the base, {state.cold}"
+    if state.rewound is not None:
+        links, removed = state.rewound["links"], state.rewound["removed"]
+        back = f"link {links}" if links else "the search from the base"
+        rows = "1 row" if removed == 1 else f"{count_text(removed)} rows"
+        yield f"rewound to {back}, {rows} removed"
+    if link is not None and link["flops"] is not None:
+        cost = flops_text(link["flops"])
+        if link["from_base"] is not None:
+            cost = f"{cost} of {flops_text(link['from_base'])}"
+        yield (
+            f"link {link['links']}: +{count_text(link['added'])} rows, "
+            f"{count_text(link['drawn'])} of history, {cost}"
+        )
 
 
 def _rows_text(state: PartitionState, changed: Differences, files: Sequence[FileChange]) -> str:

@@ -133,15 +133,20 @@ def roots(index: Mapping[str, Any]) -> dict[str, str]:
     """Digests over digests, the roots of the tree.
 
     ``train`` covers the training rows; ``fit`` what specialists and router are made from: rows
-    that the specialists are made from (see :mod:`shoal.partitions.tolerance`) and validation rows;
+    that the specialists are made from (see :mod:`shoal.partitions.tolerance`) and validation rows,
+    and the generalist where that continues;
     ``all`` covers these and every row there is.
     """
     entries = index["partitions"]
     folds = [{**entry["digests"], "specialist": entry["specialist"]} for entry in entries]
     folds.append({**index["unassigned"], "specialist": index["unassigned"]["train"]})
 
+    continued = index.get("continued")
+
     def root(*names: str) -> str:
         covered: list[Any] = [[each[name] for each in folds] for name in names]
+        if "specialist" in names and continued is not None:
+            covered.append(continued["link"])
         if "test" in names:
             covered.append(index["outside"]["digest"])
         return json_hash(covered)[:24]

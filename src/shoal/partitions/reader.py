@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.errors import DataError
-from shoal.formats.documents.index import Members, PartitionIndex, waited_for
+from shoal.formats.documents.index import Members, PartitionIndex, named_file
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_digest, multiset_sum, row_order
 from shoal.formats.json_file import read_made
 from shoal.formats.row_store import CHUNK_ROWS, ShardRows, known_labels
 from shoal.formats.units import UNIT, coin
+from shoal.partitions.drawn import link_rows
 from shoal.partitions.index import UNASSIGNED, specialist_digest
 
 if TYPE_CHECKING:
@@ -77,14 +78,22 @@ class Index:
         stores = os.path.normpath(self.path.parent / self.content["stores"])
         return Path(stores, f"{shard}.zarr.zip")
 
+    def parents(self, partition: int) -> Iterator[Index]:
+        """Indexes with the rows of what a partition's specialist continues from, nearest first."""
+        index = self
+        while (continued := index.partitions[partition].get("continued")) is not None:
+            index = Index(named_file(index.path, continued["index"]))
+            yield index
+
     def specialist_rows(
         self, partition: int, names: tuple[str, ...]
     ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """Arrays of the rows that a partition's specialist is made from.
 
         Returns:
-            Its training rows; and where trainings stop early, the choosing half of its validation
-            rows, which say when. Nothing where there are none.
+            Its training rows, of a link those that it is trained on; and where trainings stop
+            early, the choosing half of its validation rows, which say when. Nothing where there are
+            none.
 
         Raises:
             DataError: The rows have another digest than the index says.
@@ -92,21 +101,26 @@ class Index:
         entry = self.partitions[partition]
         index = self
         if "waiting" in entry:
-            index = Index(waited_for(self.path, entry["waiting"]))
+            index = Index(named_file(self.path, entry["waiting"]["index"]))
         rows = index.read(partition, "train", (*names, "hash"))
         lineage = self.content["lineage"]
         held: dict[str, NDArray[Any]] = {}
-        digest = _digest(rows, lineage)
+        expected, digest = entry["specialist"], _digest(rows, lineage)
+        if "continued" in entry:
+            expected = index.partitions[partition]["digests"]["train"]
         if self.content.get("stops_early"):
             held = choosing_rows(index.read(partition, "validation", (*names, "key", "hash", UNIT)))
-            digest = specialist_digest(digest, _digest(held, lineage))
+            if "continued" not in entry:
+                digest = specialist_digest(digest, _digest(held, lineage))
         self.rows_read += 0 if index is self else index.rows_read
-        if digest != entry["specialist"]:
+        if digest != expected:
             raise DataError(
                 f"{self.path}: the rows of partition {partition} have digest {digest}, not "
-                f"{entry['specialist']}; a row store was changed after the index was made: "
+                f"{expected}; a row store was changed after the index was made: "
                 f"remove {index.path.parent} and run the workflow again"
             )
+        if "continued" in entry:
+            rows = link_rows(index, partition, rows)
         return rows, held
 
     def read(self, partition: int, fold: str, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from shoal.formats.documents.index import waited_for
+from shoal.formats.documents.index import name_of_file, named_file
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_change
 from shoal.formats.row_store import ShardRows
 from shoal.partitions.index import roots
@@ -66,7 +65,7 @@ def _waiting(
     entry: dict[str, Any], old: PartitionEntry, now: Index, before: Index, share: float
 ) -> dict[str, Any]:
     number = int(entry["partition"])
-    since = waited_for(before.path, old["waiting"]) if "waiting" in old else before.path
+    since = named_file(before.path, old["waiting"]["index"]) if "waiting" in old else before.path
     trained_on = Index(since)
     folds: tuple[Fold, ...] = (
         ("train", "validation") if now.content.get("stops_early") else ("train",)
@@ -77,7 +76,7 @@ def _waiting(
     changed = max(added, removed) / rows
     if changed > share:
         return entry
-    place = os.path.relpath(since, now.path.parent)
+    place = name_of_file(now.path, since)
     waiting = {"index": place, "added": added, "removed": removed, "share": round(changed, 6)}
     return {**entry, "specialist": old["specialist"], "waiting": waiting}
 

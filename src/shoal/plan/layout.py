@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.hashing import rows_id
 from shoal.formats.json_file import read_made
+from shoal.formats.links import point_of
 from shoal.partitions.index import UNASSIGNED
 from shoal.plan import paths
 from shoal.plan.slots import Slots
@@ -146,15 +147,19 @@ class Layout:
         return self.folder / "packs" / self.made["specialists"]
 
     def search(self, digest: str, validation: str) -> Slots:
-        """The search of the partition with these training and validation rows."""
+        """The search of the partition with these training and validation rows.
+
+        A specialist that continues has one step with one slot: its grid point was chosen before.
+        """
         slots: Slots | None = self._asked.get(("search", digest, validation))
         if slots is None:
+            point = point_of(digest)
             slots = self._asked["search", digest, validation] = Slots(
                 self.folder,
                 self.made["specialists"],
                 self.made["search"],
-                self.points,
-                self.slots,
+                self.points if point is None else (point,),
+                self.slots if point is None else (1,),
                 self.goes_on,
                 digest,
                 validation,
@@ -193,7 +198,7 @@ class Layout:
         Those are its rows and those of others that its specialist is asked about, its specialist,
         if it has one, and the baselines. Rows of no partition have the number -1.
         """
-        basis = self.basis_of(index)
+        basis = [*dict.fromkeys((self.basis_of(index), self.generalist_of(index)))]
         for entry in index["partitions"]:
             chosen = None
             if self.candidates(entry):
@@ -227,7 +232,8 @@ class Layout:
             basis: ``generation``, or ``incomplete``: see :meth:`basis_of`.
         """
         stages = (stage for stage in AFTER_INDEX if stage.frozen)
-        found = (paths.outputs(self, stage, {"basis": basis}) for stage in stages)
+        given = {"basis": basis, "link": basis}
+        found = (paths.outputs(self, stage, given) for stage in stages)
         return [path for files in found for path in files.values()]
 
     def root_of(self, index: PlannedIndex, name: Root) -> str:
@@ -248,6 +254,11 @@ class Layout:
         ):
             return "incomplete"
         return "generation"
+
+    def generalist_of(self, index: PlannedIndex) -> str:
+        """Name of the generalist of an index: the link that it continues by, or its basis."""
+        continued = index.get("continued")
+        return continued["link"] if continued is not None else self.basis_of(index)
 
     def _are_there(self, basis: str) -> bool:
         return all(path.exists() for path in self.frozen_baselines(basis))

@@ -427,10 +427,12 @@ def _value(
     index: PlannedIndex | None,
 ) -> str:
     """Value of a wildcard that is no key of its stage: an identity, or digests of rows."""
-    if name in ("root", "basis"):
+    if name in ("root", "basis", "link"):
         if index is None:
             raise KeyError(name)
-        return layout.root_of(index, stage.root) if name == "root" else layout.basis_of(index)
+        if name == "root":
+            return layout.root_of(index, stage.root)
+        return layout.basis_of(index) if name == "basis" else layout.generalist_of(index)
     if name in ("index_id", "release"):
         return str(getattr(layout, name))
     if name == "rows_id":

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
-    from shoal.formats.documents.plan import Release, RunRecord, Waiting
+    from shoal.formats.documents.plan import Before, Release, RunRecord
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
 
@@ -187,10 +187,15 @@ class Plan:
         made = identity.made_ids(settings, fits, self.codes, shards, grid, grown)
         generation = f"g{settings.generation}"
         before = self._release_before(generation, fits, made)
-        self.before: Waiting | None = None
+        self.before: Before | None = None
         if before is not None:
-            waits = before["layout"]["index_id"], before["released"]
-            self.before = {"index_id": waits[0], "released": waits[1]}
+            self.before = {
+                "index_id": before["layout"]["index_id"],
+                "released": before["released"],
+                "search": before["layout"]["made"].get("search", ""),
+                "left_out": list(before["layout"].get("left_out", ())),
+                "continues": self._continues(before),
+            }
         index_id = self._index_id(before, made, shards)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
@@ -233,9 +238,9 @@ class Plan:
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
-        """The published release, where its specialists may wait for changes to add up."""
-        published = self.history.current
-        if not self.settings.changes.tolerance or published is None:
+        """The published release, where its specialists may wait, or be continued from."""
+        published, waits = self.history.current, self.settings.changes.tolerance > 0
+        if published is None or not (waits or self._continues(published)):
             return None
         layout = published["layout"]
         same = (
@@ -245,18 +250,27 @@ class Plan:
         )
         return published if same else None
 
+    def _continues(self, before: Release) -> bool:
+        """Whether specialists continue: another search is done from the base."""
+        earlier, now = before["settings"], self.settings.as_json()
+        search = all(earlier["search"][name] == now["search"][name] for name in ("grid", "halving"))
+        return now["continuing"]["method"] != "none" and search and earlier["grid"] == now["grid"]
+
     def _index_id(
         self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
     ) -> str:
-        """The rows' own identity; where changes may wait, also that of the index before."""
+        """The rows' own identity; where models wait or continue, also that of the index before."""
         own = settings_id(made["index"], list(shards))
         if before is None:
             return own
         tolerance, layout = self.settings.changes.tolerance, before["layout"]
+        continuing = self.settings.continuing.as_json() if self._continues(before) else None
         same_rows = settings_id(layout["made"]["index"], list(layout["shards"])) == own
-        if same_rows and before["tolerance"] == tolerance and not before["released"]:
+        same_ways = before["tolerance"] == tolerance and _continuing(before) == continuing
+        if same_rows and same_ways and not before["released"]:
             return str(layout["index_id"])
-        return settings_id(own, tolerance, layout["index_id"], before["released"])
+        ways = [tolerance] if continuing is None else [tolerance, continuing]
+        return settings_id(own, *ways, layout["index_id"], before["released"])
 
     @property
     def settings_file(self) -> Path:
@@ -369,6 +383,12 @@ class Plan:
     def basis(self) -> list[str]:
         """Names of the shards that the assigner was fitted on; empty while it is not fitted."""
         return assigned_at_fit(self.layout)
+
+
+def _continuing(release: Release) -> dict[str, object] | None:
+    """How models of a release continued; None where they did not."""
+    found: dict[str, object] = release["settings"].get("continuing", {"method": "none"})
+    return None if found["method"] == "none" else found
 
 
 P = TypeVar("P", bound=Plan)

@@ -82,6 +82,7 @@ class _SpecialistFacts(Stored):
     point: Point
     rows: NonNegativeInt
     diverged: None = None
+    continues: str | None = None
 
 
 class _GeneralistFacts(Stored):
@@ -90,6 +91,7 @@ class _GeneralistFacts(Stored):
     point: Point
     trained_on: dict[str, str]
     rows: dict[str, object]
+    continues: str | None = None
 
 
 class Pool:

@@ -19,7 +19,7 @@ from shoal.settings.data import Encode, Sources, Split, Transform
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Loss, Model, Router, Training
 from shoal.settings.nodes import Nodes
-from shoal.settings.running import Changes, Packing, Store
+from shoal.settings.running import Changes, Continuing, Packing, Store
 from shoal.settings.search import Range, Search, space_size
 from shoal.settings.section import Section, Seed, parse
 
@@ -78,6 +78,7 @@ class Settings(Section):
     gate: Gate
     evaluate: Evaluate
     changes: Changes
+    continuing: Continuing
     nodes: Nodes
     packing: Packing
     store: Store

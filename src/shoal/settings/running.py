@@ -1,10 +1,10 @@
-"""Settings that nothing trained depends on: changes of the data, packing, past models."""
+"""Settings of what happens when data changes; and of packing and past models."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from shoal.settings.section import Section, Seed
 
@@ -41,6 +41,37 @@ class Changes(Section):
         description="whether the pool is built without specialists whose training failed"
     )
     drift: Drift
+
+
+class Mixing(Section):
+    """How a specialist that continues is trained. Part of its identity."""
+
+    history: NonNegativeFloat = Field(
+        description="rows drawn from those that it has seen, for each new row; 0: new rows only"
+    )
+    recency: Literal["uniform", "recent"] = Field(
+        description="whether rows that came later are drawn more often"
+    )
+    buffers: Literal["frozen", "trained"] = Field(
+        description="whether batch normalisation keeps its statistics, or goes on to follow them"
+    )
+
+
+class Continuing(Mixing):
+    """Whether new rows are trained from the base, or from the specialists that are there."""
+
+    method: Literal["none", "proactive"] = Field(
+        description="`none`: a changed partition is trained from the base on all of its rows; "
+        "`proactive`: from its last specialist on the new rows and some of the others"
+    )
+    longest: PositiveInt = Field(
+        description="how many times a specialist continues before it is trained from the base"
+    )
+
+    @property
+    def mixing(self) -> Mixing:
+        """The part of it that a specialist's weights depend on."""
+        return Mixing(history=self.history, recency=self.recency, buffers=self.buffers)
 
 
 class Packing(Section):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal.formats.documents.choice import Point
+    from shoal.formats.documents.index import Continued
     from shoal.search.steps import Steps
 
 STATE = "state.safetensors"
@@ -46,6 +47,7 @@ def candidate(
     point: Point | None,
     decision: Path | None,
     states: Mapping[str, Path],
+    continued: Continued | None = None,
 ) -> Candidate:
     """The training of a slot.
 
@@ -57,7 +59,12 @@ def candidate(
         point: Its grid point; None in a later step.
         decision: What followed the step before; None in the first.
         states: States that the slots of that step left, by name.
+        continued: What its specialist continues from, if it does: in one step, at the point that
+            was chosen before.
     """
+    if continued is not None:
+        whole = Part(1, None, None, out.with_name(STATE)) if steps.goes_on else None
+        return Candidate(continued["point"], whole)
     begun, diverged = None, None
     if decision is not None:
         own = read_made(decision, Choice)["next"][number_of(slot)]

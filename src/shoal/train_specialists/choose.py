@@ -13,6 +13,7 @@ from shoal.formats.documents.weights import SpecialistFacts
 from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import write_json
 from shoal.formats.ledger import Ledger
+from shoal.formats.links import point_of
 from shoal.formats.provenance import made_from
 from shoal.formats.shapes import Shapes
 from shoal.search.steps import Tried
@@ -56,7 +57,8 @@ def train_choose(
         steps: The steps of the search.
         step: Number of the one that the decision follows.
         index_path: The partition index.
-        digest: Digest of the partition's training rows.
+        digest: Digest of the partition's training rows; or the name of a specialist that continues,
+            which is compared with the base alone.
         validation: Digest of its validation rows.
         base_path: The base.
         shapes_path: Shape of rows and labels.
@@ -86,7 +88,7 @@ def train_choose(
         for path, slot in zip(specialists, slots, strict=True)
     }
     ranked = sorted(specialists, key=lambda path: tried[path].rank)
-    best, is_last = tried[ranked[0]], step == steps.count - 1
+    best, is_last = tried[ranked[0]], point_of(digest) is not None or step == steps.count - 1
     if is_last and best.diverged is not None:
         raise ModelError(f"partition {partition}: no grid point is left, of one {best.diverged}")
     point = {path: settings_id(each.point) for path, each in tried.items()}

@@ -12,7 +12,8 @@ from shoal.errors import DivergedError
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.json_file import read_made
-from shoal.formats.ledger import Ledger
+from shoal.formats.ledger import BEFORE, Ledger
+from shoal.formats.links import point_of
 from shoal.formats.shapes import Shapes
 from shoal.train_specialists.budget import frozen_budget
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from shoal.formats.documents.index import Continued
     from shoal.settings.learning import Model, Training
     from shoal.train_specialists.budget import Trials
     from shoal.train_specialists.candidate import Candidate
@@ -134,9 +136,22 @@ class Common:
         """Content of the partition index."""
         return read_made(self.index, PartitionIndex)
 
+    def continued(self, name: str) -> Continued | None:
+        """What a specialist continues from, if it does.
+
+        Args:
+            name: Its name: a link's, or the digest of its rows.
+        """
+        if point_of(name) is None:
+            return None
+        entries = self.partitions["partitions"]
+        return next((own["continued"] for own in entries if own["specialist"] == name), None)
+
 
 class Slot:
     """The training of one slot from the base on its partition's rows and no others.
+
+    That of a specialist that continues starts from the one before, on new rows and some others.
 
     Where trainings stop early, the first half of the partition's validation rows says when.
 
@@ -162,12 +177,14 @@ class Slot:
             out: The weights.
             ledger_out: What the training cost.
         """
+        from shoal.formats.documents.index import named_file
+        from shoal.formats.fitted_state import load_state
         from shoal.formats.hashing import json_hash
         from shoal.partitions.held import HeldRows
         from shoal.partitions.reader import Index, training_rows
         from shoal.search.points import at_point
         from shoal.training.fit import begin_on_rows
-        from shoal.training.model import build_model, load_weights
+        from shoal.training.model import build_model, keep_statistics, load_weights
         from shoal.training.resume import Checkpoints
 
         self._candidate = candidate
@@ -175,16 +192,23 @@ class Slot:
         self._ledger_out = ledger_out
         self.ledger = Ledger("train_specialist")
         index, shapes = Index(common.index, common.partitions), common.rows
-        base = common.start[0]
         rows, choosing = training_rows(index, digest)
         self.ledger.rows_read = index.rows_read
         model, training = at_point(common.model, common.training, candidate.point)
         self._net = build_model(model, shapes, training.seed)
-        load_weights(self._net, base)
+        self._continued = common.continued(digest)
+        start = common.start[0]
+        if self._continued is not None:
+            start = load_state(named_file(common.index, self._continued["weights"]))[0]
+        load_weights(self._net, start)
+        if self._continued is not None and self._continued["mixing"]["buffers"] == "frozen":
+            keep_statistics(self._net)
         budget = common.budget.specialist_rows(len(rows["y"]))
         made_of = {"model": model.as_json(), "training": training.as_json(), "rows": digest}
         self._checkpoints = Checkpoints(out, common.checkpoint_seconds, self.ledger, made_of)
         self._meta = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
+        if self._continued is not None:
+            self._meta["continues"] = self._continued["specialist"]
         self._begun: Begun | None = None
         self.kind = json_hash([model.as_json(), training.loss_json])
         part = candidate.part
@@ -255,6 +279,9 @@ class Slot:
             meta["diverged"] = diverged
             if part is not None:
                 write_checkpoint(part.left, {"diverged": diverged})
+        if self._continued is not None:
+            self.ledger.flops += self._continued["spent"]
+            self.ledger.detail[BEFORE] = self._continued["spent"]
         self.ledger.write(self._ledger_out)
         save_state(self._out, weights(self._net), meta)
         self._checkpoints.remove()

@@ -79,15 +79,15 @@ def train_specialist(
     from shoal.train_specialists.command import Common, train_slot
     from shoal.training.determinism import deterministic
 
-    before = decision[0] if decision else None
-    own = candidate(steps, step, slot, model_out, points.get(slot), before, left)
-    if recover(digest, own, model_out, ledger_out):
-        return
-    deterministic(threads)
     trials = Trials.of(points, steps)
     common = Common(
         model, training, index_path, base_path, shapes_path, fits, trials, checkpoint_seconds
     )
+    before, continued = decision[0] if decision else None, common.continued(digest)
+    own = candidate(steps, step, slot, model_out, points.get(slot), before, left, continued)
+    if recover(digest, own, model_out, ledger_out):
+        return
+    deterministic(threads)
     train_slot(common, own, digest, model_out, ledger_out)
 
 
@@ -276,8 +276,9 @@ class _Pack:
         work, (weights, ledger, *_) = self._work, self._work.files(member)
         decision = Path(member["decision"]) if member["decision"] else None
         states, point = _states(member), member["point"]
+        continued = work.common.continued(member["digest"])
         own = candidate(
-            work.steps, member["step"], member["slot"], weights, point, decision, states
+            work.steps, member["step"], member["slot"], weights, point, decision, states, continued
         )
         if work.recover(member["digest"], own, weights, ledger):
             return None

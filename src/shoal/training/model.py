@@ -144,6 +144,14 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, NDArray[Any]]) -
         ) from None
 
 
+def keep_statistics(module: torch.nn.Module) -> None:
+    """Have normalisation layers go by the statistics that they have, in training too."""
+    for part in module.modules():
+        if getattr(part, "running_mean", None) is not None:
+            part.eval()
+            part.__dict__["train"] = lambda mode=True: None  # noqa: ARG005 - a signature
+
+
 def predict(
     module: torch.nn.Module, x: NDArray[Any], task: str, y: NDArray[Any] | None = None
 ) -> NDArray[np.float32]:

@@ -36,12 +36,13 @@ _PATTERNS = {
     "release": "[0-9a-f]{10}",
     "step": r"\d+",
     "slot": r"[0-9a-f]{10}|([0-9a-f]{24}|partition-\d+)-\d+",
-    "digest": r"[0-9a-f]{24}|partition-\d+",
+    "digest": r"[0-9a-f]{24}(-[0-9a-f]{10})?|partition-\d+",
     "validation": r"[0-9a-f]{24}|partition-\d+",
     "partition": r"-1|\d+",
     "rows": "[0-9a-f]{24}",
     "root": "[0-9a-f]{24}|planned",
     "basis": "[0-9a-f]{24}|planned|generation|incomplete",
+    "link": "[0-9a-f]{24}|planned|generation|incomplete",
     "variant": "(/variants/[0-9a-f]{10})?",
 }
 """Patterns of the wildcards in paths; all others are identities."""

@@ -68,7 +68,8 @@ class RulesPlan(Plan):
     def identities(self) -> set[str]:
         """Every identity that occurs in a path of its jobs."""
         layout = self.layout
-        entries = layout.specialised(layout.read_index() or {"partitions": []})
+        index = layout.read_index()
+        entries = layout.specialised(index if index is not None else {"partitions": []})
         searches = [layout.search("", ""), *(layout.search_of(entry) for entry in entries)]
         steps = {identity for search in searches for identity in search.identities}
         own = {layout.index_id, layout.release, self.growth, *layout.grown}

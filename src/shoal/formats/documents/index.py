@@ -9,6 +9,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import ReadOnly, TypedDict
 
+from shoal.formats.documents.choice import Point
 from shoal.formats.documents.ledger import Artifact
 
 Members = dict[str, list[list[Any]]]
@@ -57,11 +58,46 @@ class Waiting(TypedDict):
     share: float
 
 
+class Continued(TypedDict):
+    """What a model continues from. Paths are relative to the folder of the index.
+
+    Attributes:
+        index: File of the index in which the rows of that model were those of a partition, or all.
+        specialist: Name of that model, as an index has it.
+        weights: Its weights; empty where the model is trained from the base on all rows.
+        point: Its grid point; that of a generalist is known by its weights.
+        added: Rows that are new.
+        drawn: Rows that are drawn from those that it has seen.
+        links: How many times it was continued since it was trained from the base.
+        spent: FLOPs that the making of that model took, searches included.
+        mixing: The :class:`shoal.settings.running.Mixing` by which.
+    """
+
+    index: str
+    specialist: str
+    weights: str
+    point: NotRequired[Point]
+    added: int
+    drawn: int
+    links: int
+    spent: float
+    mixing: dict[str, Any]
+
+
+class Rewound(TypedDict):
+    """Rows removed that the last specialist had seen, and links of the one that is gone back to."""
+
+    removed: int
+    links: int
+
+
 class PartitionEntry(TypedDict):
     """A partition of the index; ``specialist`` is a digest of the rows that one is made from.
 
     Those are its training rows and, where trainings stop early, the choosing half of its
-    validation rows.
+    validation rows. Where it continues, ``specialist`` names a link: see
+    :mod:`shoal.partitions.continuing`; ``rewound`` is there where that is not from the last one,
+    and ``cold`` says why it is trained from the base.
     """
 
     partition: int
@@ -71,12 +107,21 @@ class PartitionEntry(TypedDict):
     specialist: str
     ask: NotRequired[str]
     waiting: NotRequired[Waiting]
+    continued: NotRequired[Continued]
+    rewound: NotRequired[Rewound]
+    cold: NotRequired[str]
 
 
 class Unassigned(Digests):
     """Digests of rows of no partition; ``ask`` is None where there are none."""
 
     ask: str | None
+
+
+class Generalist(Continued):
+    """A generalist that continues: ``link`` is its name."""
+
+    link: str
 
 
 class PartitionIndex(Artifact):
@@ -91,6 +136,7 @@ class PartitionIndex(Artifact):
     stops_early: NotRequired[bool]
     unassigned: NotRequired[Unassigned]
     lineage: NotRequired[str]
+    continued: NotRequired[Generalist]
 
 
 class PlannedDigests(TypedDict):
@@ -111,6 +157,9 @@ class PlannedEntry(TypedDict):
     ask: ReadOnly[NotRequired[str]]
     rows: ReadOnly[NotRequired[Counts]]
     waiting: ReadOnly[NotRequired[Waiting]]
+    continued: ReadOnly[NotRequired[Continued]]
+    rewound: ReadOnly[NotRequired[Rewound]]
+    cold: ReadOnly[NotRequired[str]]
 
 
 class PlannedRoots(TypedDict):
@@ -128,6 +177,7 @@ class PlannedIndex(TypedDict):
     rows: ReadOnly[NotRequired[HeldRows]]
     unknown_labels: ReadOnly[NotRequired[int]]
     unassigned: ReadOnly[NotRequired[Unassigned]]
+    continued: ReadOnly[NotRequired[Generalist]]
 
 
 class Group(TypedDict):
@@ -169,12 +219,22 @@ class Summary(Artifact):
     unknown_labels: int
 
 
-def waited_for(path: Path, waiting: Waiting) -> Path:
-    """The index in which the rows of a waiting partition were those of its specialist.
+def named_file(path: Path, name: str) -> Path:
+    """A file that an index names, such as the one in which a specialist's rows were its own.
 
     Args:
-        path: The index's file; paths in it are relative to its folder, so that a results folder
+        path: The index's file; names in it are relative to its folder, so that a results folder
             may have another name later.
-        waiting: What it says of the partition.
+        name: What it says.
     """
-    return Path(os.path.normpath(path.parent / waiting["index"]))
+    return Path(os.path.normpath(path.parent / name))
+
+
+def name_of_file(path: Path, file: Path) -> str:
+    """How an index names a file; see :func:`named_file`.
+
+    Args:
+        path: The index's file.
+        file: The file.
+    """
+    return os.path.relpath(file, path.parent)

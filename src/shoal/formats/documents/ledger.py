@@ -28,6 +28,12 @@ class Flops(Artifact):
     detail: NotRequired[dict[str, float]]
 
 
+class JobFlops(Flops):
+    """FLOPs of a job, with its rule."""
+
+    job: str
+
+
 class Spent(Flops):
     """Seconds and FLOPs of a job, for estimates."""
 

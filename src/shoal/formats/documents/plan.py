@@ -65,11 +65,22 @@ class FailedSpecialist(TypedDict):
     log: str
 
 
-class Waiting(TypedDict):
-    """Of the published release: its index, and the partitions that are to wait no longer."""
+class Before(TypedDict):
+    """Of the published release, what the next index is made from.
+
+    Attributes:
+        index_id: Its index.
+        released: Partitions that are to wait no longer.
+        search: Identity of how the slots of later steps of its searches were filled.
+        left_out: Slots that it was made without.
+        continues: Whether specialists may continue from its own.
+    """
 
     index_id: str
     released: list[int]
+    search: str
+    left_out: list[str]
+    continues: bool
 
 
 class SourceFile(TypedDict):
@@ -90,7 +101,7 @@ class RunRecord(TypedDict):
         sources: The source file of each shard.
         points: Values of the grid points by id.
         search: The steps of each search, see :meth:`shoal.search.steps.Steps.as_json`.
-        before: The index that partitions may wait with; None where they may not.
+        before: The index that partitions may wait with, or continue from; None where neither.
         failed: The trainings that failed and that the pool is made without.
     """
 
@@ -101,7 +112,7 @@ class RunRecord(TypedDict):
     sources: dict[str, SourceFile]
     points: dict[str, Point]
     search: dict[str, Any]
-    before: Waiting | None
+    before: Before | None
     failed: list[FailedSpecialist]
 
 

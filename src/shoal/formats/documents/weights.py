@@ -39,10 +39,14 @@ class AtPoint(TypedDict):
 
 
 class SpecialistFacts(AtPoint):
-    """Of a specialist: also the digest of its training rows, and why it diverged."""
+    """Of a specialist: also the digest of its training rows, and why it diverged.
+
+    One that continues has its own name in place of a digest, and says what it continues from.
+    """
 
     digest: str
     rows: NonNegativeInt
+    continues: NotRequired[str]
     diverged: NotRequired[str | None]
 
 
@@ -66,7 +70,9 @@ class BaselineFacts(TypedDict):
 
 
 class GeneralistFacts(AtPoint, BaselineFacts):
-    """Of the generalist."""
+    """Of the generalist: also what it continues from, if it does."""
+
+    continues: NotRequired[str]
 
 
 class RandomFacts(BaselineFacts):

@@ -52,7 +52,17 @@ def check_specialist(job: Job, evidence: Evidence) -> None:
     path = job.outputs[0]
     meta = evidence.content(path)
     digest, step, slot = (job.wildcards[name] for name in ("digest", "step", "slot"))
-    if step == "0":
+    links = {
+        entry["specialist"]: entry["continued"]
+        for entry in evidence.index["partitions"]
+        if "continued" in entry
+    }
+    if digest in links:
+        point = links[digest]["point"]
+        if meta.get("continues") != links[digest]["specialist"]:
+            problem = f"continues from {meta.get('continues')}"
+            evidence.blame(path, problem, evidence.remedy(job))
+    elif step == "0":
         point = evidence.plan.grid[slot]
     else:
         search = evidence.plan.layout.search(digest, validation_of(slot))

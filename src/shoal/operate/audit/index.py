@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 from shoal.errors import ShoalError
-from shoal.formats.documents.index import waited_for
+from shoal.formats.documents.index import named_file
 from shoal.formats.provenance import KEY as MADE_FROM
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def judged_index(evidence: Evidence) -> PlannedIndex | None:
-    """The index that the summaries give, its waiting partitions taken from the file.
+    """The index that the summaries give, partitions that wait or continue taken from the file.
 
     Notes where the summaries put the rows. Where a summary is missing or wrong, the index is the
     file's content, unjudged.
@@ -34,7 +34,7 @@ def judged_index(evidence: Evidence) -> PlannedIndex | None:
     merged = _merged(evidence)
     if merged is not None:
         index, evidence.members = merged
-        content = _with_waiting(index, content)
+        content = _as_the_file_goes_on(index, content)
     elif not _is_index(content, evidence):
         return None
     return cast("PlannedIndex", content)
@@ -53,6 +53,9 @@ def check_index(job: Job, evidence: Evidence) -> None:
         if "waiting" in entry and not _has_waited(entry, evidence):
             number = entry["partition"]
             problem = f"partition {number} waits with a specialist of rows that it never had"
+            evidence.blame(path, problem, remedy)
+        if "continued" in entry and not _continues(entry, evidence):
+            problem = f"partition {entry['partition']} continues from rows that it no longer has"
             evidence.blame(path, problem, remedy)
     _check_members(path, evidence)
 
@@ -90,27 +93,29 @@ def _is_index(content: Any, evidence: Evidence) -> bool:  # noqa: ANN401 - any J
         return False
 
 
-def _with_waiting(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """The merged index with the partitions waiting that wait in the file."""
+def _as_the_file_goes_on(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """The merged index with the models that wait or continue in the file."""
     from shoal.partitions.index import roots
 
-    kept = ("specialist", "waiting")
+    kept = ("specialist", "waiting", "continued", "rewound", "cold")
     try:
-        waiting = {
-            entry["partition"]: {name: entry[name] for name in kept}
+        going_on = {
+            entry["partition"]: {name: entry[name] for name in kept if name in entry}
             for entry in content["partitions"]
-            if "waiting" in entry
+            if any(name in entry for name in kept[1:])
         }
     except (KeyError, TypeError):
         return merged
-    entries = [entry | waiting.get(entry["partition"], {}) for entry in merged["partitions"]]
+    entries = [entry | going_on.get(entry["partition"], {}) for entry in merged["partitions"]]
     index = {**merged, "partitions": entries}
+    if "continued" in content:
+        index["continued"] = content["continued"]
     return index | {"root": roots(index)}
 
 
 def _has_waited(entry: PlannedEntry, evidence: Evidence) -> bool:
     """Whether the index that a partition waits since gave its specialist."""
-    since = waited_for(evidence.plan.layout.index, entry["waiting"])
+    since = named_file(evidence.plan.layout.index, entry["waiting"]["index"])
     try:
         entries = evidence.content(since)["partitions"]
     except ShoalError:
@@ -120,6 +125,22 @@ def _has_waited(entry: PlannedEntry, evidence: Evidence) -> bool:
         for old in entries
         if "waiting" not in old
     )
+
+
+def _continues(entry: PlannedEntry, evidence: Evidence) -> bool:
+    """Whether the rows of what a specialist continues from are among its own; if they are there."""
+    from shoal.partitions.reader import Index
+    from shoal.partitions.tolerance import row_changes
+
+    path, continued, number = evidence.plan.layout.index, entry["continued"], entry["partition"]
+    since = named_file(path, entry["waiting"]["index"]) if "waiting" in entry else path
+    before = named_file(path, continued["index"])
+    try:
+        held = evidence.content(before)["partitions"][number]["specialist"]
+        added, removed = row_changes(Index(before), Index(since), number, "train")
+    except (ShoalError, IndexError):
+        return True
+    return (held, added, removed) == (continued["specialist"], continued["added"], 0)
 
 
 def _check_members(index: Path, evidence: Evidence) -> None:
