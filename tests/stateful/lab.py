@@ -148,15 +148,15 @@ class Lab:
 
     # What the results hold ------------------------------------------------------------------
 
-    def layouts(self, choices: Choices) -> dict[Path, dict[str, Any]]:
-        """By folder of what is published, the layout of each variant."""
+    def layouts(self, choices: Choices) -> dict[int, dict[str, Any]]:
+        """The layout of each width of the last run."""
+        found: dict[int, dict[str, Any]] = {}
         several = len(choices.widths) > 1
-        found: dict[Path, dict[str, Any]] = {}
         for path in self.results.glob("variants/*/plan.json" if several else "plan.json"):
             plan = json.loads(path.read_text())
             if plan["settings"]["train_specialists"]["patience"] == choices.patience:
-                found[path.parent] = plan["layout"]
-        assert len(found) == len(choices.widths)
+                found[plan["settings"]["model"]["width"]] = plan["layout"]
+        assert sorted(found) == sorted(choices.widths)
         return found
 
     def index(self, layout: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +176,20 @@ class Lab:
         paths = [path for folder in folders for path in folder.rglob("*.safetensors")]
         return {p.relative_to(self.folder): (p.stat().st_mtime_ns, p.read_bytes()) for p in paths}
 
+    def costs(self, index: dict[str, Any], number: int) -> tuple[float, float]:
+        """FLOPs of a partition's specialist, and what they would be from the base.
+
+        Those before the last link do not count.
+        """
+        entry = index["partitions"][number]
+        (path,) = self.generation.glob(f"specialists/*/{entry['specialist']}/0/*/ledger.json")
+        ledger = json.loads(path.read_text())
+        flops = ledger["flops"] - ledger["detail"].get("before", 0.0)
+        continued = entry.get("continued")
+        rows = entry["rows"]["train"]
+        trained_on = rows if continued is None else continued["added"] + continued["drawn"]
+        return flops, flops * rows / trained_on
+
     def members(self, pack: str) -> list[dict[str, Any]]:
         """The trainings of a pack."""
         (path,) = self.generation.glob(f"packs/*/members/{pack}.json")
@@ -185,12 +199,12 @@ class Lab:
     def outcome(self, choices: Choices) -> dict[str, Any]:
         """Everything that "the same bits" is claimed of, for the current rows and settings."""
         found: dict[str, Any] = {}
-        for home, layout in self.layouts(choices).items():
-            found |= self._outcome(home, layout)
+        for layout in self.layouts(choices).values():
+            found |= self._outcome(layout)
         return found
 
-    def _outcome(self, home: Path, layout: dict[str, Any]) -> dict[str, Any]:
-        index, made = self.index(layout), layout["made"]
+    def _outcome(self, layout: dict[str, Any]) -> dict[str, Any]:
+        index, made, home = self.index(layout), layout["made"], self.folder / layout["home"]
         root, published = index["root"], str(home.relative_to(self.results))
         found: dict[str, Any] = {"index": {k: v for k, v in index.items() if k != "made_from"}}
         for entry in index["partitions"]:

@@ -1,22 +1,26 @@
 """What has to run after an edit, worked out from rows and settings alone.
 
 Nothing of the package is used here but frozen facts of the generation: where it puts each row of
-the universe, and which growths of it have found something.
+the universe, and which growths of it have found something; and of a search over grid points the
+one that was chosen.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator, Mapping
 
     from tests.stateful.dataset import Dataset
 
 FOLDS = ("train", "validation", "test")
 Identity = tuple["Hashable", ...]
+Rows = frozenset[tuple[int, str, int]]
+"""Numbers and labels of rows, and how often each is there."""
 
 
 class Place(NamedTuple):
@@ -31,6 +35,14 @@ class Place(NamedTuple):
 Places = dict[int, Place]
 
 
+class Continuing(NamedTuple):
+    """Settings of models that continue."""
+
+    history: float = 1.0
+    recency: str = "uniform"
+    longest: int = 3
+
+
 @dataclass(frozen=True)
 class Choices:
     """The settings that scripts change."""
@@ -43,11 +55,13 @@ class Choices:
     widths: tuple[int, ...] = (2,)
     devices: int | None = None
     grow: str = "report"
+    continuing: Continuing | None = None
 
     def overrides(self) -> list[str]:
         """The settings in Hydra's syntax."""
         several = len(self.widths) > 1
         width = f"[{','.join(map(str, self.widths))}]" if several else self.widths[0]
+        continuing = self.continuing._asdict().items() if self.continuing else ()
         return [
             f"grid.lr=[{','.join(map(str, self.grid))}]",
             f"train_specialists.weight_decay={self.weight_decay}",
@@ -57,6 +71,8 @@ class Choices:
             f"model.width={width}",
             f"packing.devices={_said(self.devices)}",
             f"changes.grow={self.grow}",
+            f"continuing={'proactive' if self.continuing else 'none'}",
+            *(f"continuing.{name}={value}" for name, value in continuing),
         ]
 
     def change(self, **values: object) -> Choices:
@@ -66,6 +82,71 @@ class Choices:
     def home(self, width: int) -> Identity:
         """Where a width is published: a variant is another one with another budget."""
         return () if len(self.widths) == 1 else (width, self.patience)
+
+    def fits(self, width: int) -> Identity:
+        """What base and specialists are trained by."""
+        return (self.weight_decay, self.patience, width)
+
+    def learned(self, width: int) -> Identity:
+        """What everything that is trained is trained by."""
+        return (*self.fits(width), frozenset(self.grid), self.temperature)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A specialist or a generalist.
+
+    Attributes:
+        identity: What it is made from, without settings.
+        rows: Its training rows, and with early stopping the rows that say when trainings stop.
+        parent: What it continues from.
+        added: Training rows that its parent has not seen.
+        drawn: Rows drawn from those that its parent has seen.
+    """
+
+    identity: Identity
+    rows: tuple[Rows, Rows]
+    parent: Model | None = None
+    added: int = 0
+    drawn: int = 0
+
+    @property
+    def lineage(self) -> Iterator[Model]:
+        """It, what it continues from, and so on."""
+        yield self
+        if self.parent is not None:
+            yield from self.parent.lineage
+
+    @property
+    def links(self) -> int:
+        """How many times it was continued."""
+        return len([*self.lineage]) - 1
+
+    @property
+    def point(self) -> float | None:
+        """The grid point of one that continues."""
+        return self.identity[-1] if self.identity[0] == "link" else None  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Index:
+    """A partition index.
+
+    Attributes:
+        identity: All that it is made from.
+        own: The part of it that is rows and assigner.
+        ways: How its models continue; None where they do not.
+        made: What its specialists were trained by, and searched among.
+        specialists: The specialist of each partition that has one.
+        generalist: The generalist that continues; None where that is the generation's.
+    """
+
+    identity: Identity
+    own: Identity
+    ways: Identity | None
+    made: Identity
+    specialists: Mapping[int, Model]
+    generalist: Model | None
 
 
 @dataclass
@@ -79,7 +160,10 @@ class Oracle:
         grown: Growths of the assigner in use.
         done: Jobs whose results lie in the results folder.
         published: The release that was published last, by home.
+        indexes: Its partition index.
         answered: The releases whose choices were compared last.
+        generalists: Training rows of the generation's generalist, by what that is trained by.
+        points: The grid point at which a partition of a width continues, where several were tried.
     """
 
     places: Places
@@ -88,12 +172,12 @@ class Oracle:
     grown: tuple[str, ...] = ()
     done: set[Identity] = field(default_factory=set)
     published: dict[Identity, Identity] = field(default_factory=dict)
+    indexes: dict[Identity, Index] = field(default_factory=dict)
     answered: Identity = ()
+    generalists: dict[Identity, Rows] = field(default_factory=dict)
+    points: dict[tuple[int, int], float] = field(default_factory=dict)
 
-    def applied(self, data: Dataset) -> set[Identity]:
-        """Jobs that make encoded rows of source files."""
-        rules = ("split", "transform", "encode")
-        return {(rule, *shard) for rule in rules for shard in shards_of(data)}
+    # Growing --------------------------------------------------------------------------------
 
     def looks_for_growth(self, data: Dataset) -> Identity | None:
         """The job that looks for rows of a new kind, where source files have come."""
@@ -104,7 +188,7 @@ class Oracle:
         """Take note that ``shoal grow`` has looked at these rows, as far as it takes."""
         looked = self.looks_for_growth(data)
         assert looked is not None
-        self.done |= {*self.applied(data), looked}
+        self.done |= {*self._applied(data), looked}
 
     def grows(self, data: Dataset, grown: tuple[str, ...], places: Places) -> set[Identity]:
         """Take note that the assigner has grown by the rows of now, and so where rows are put.
@@ -124,15 +208,113 @@ class Oracle:
         self.at_fit, self.grown, self.places = data, grown, places
         return {looked} - self.done
 
+    # Models ---------------------------------------------------------------------------------
+
+    def index(self, data: Dataset, choices: Choices, width: int) -> Index:
+        """The partition index of these rows and settings, which may follow the published one."""
+        own: Identity = (shards_of(data), choices.patience is not None, self.grown)
+        made = (*choices.fits(width), frozenset(choices.grid))
+        asked, before = choices.continuing, self.indexes.get(choices.home(width))
+        if asked is None or before is None or before.made != made:
+            before = None
+        ways = None if asked is None else (asked, choices.learned(width))
+        if before is not None and (before.own, before.ways) == (own, ways):
+            return before
+        identity = own if ways is None else (own, ways, before.identity if before else None)
+        specialists = {
+            number: self._specialist(data, choices, number, width, before)
+            for number in self.trained(data)
+        }
+        generalist = self._generalist(data, choices, width, before) if asked else None
+        return Index(identity, own, ways, made, specialists, generalist)
+
+    def _specialist(
+        self, data: Dataset, choices: Choices, number: int, width: int, before: Index | None
+    ) -> Model:
+        rows = self.made_from(data, choices, number)
+        cold, count = Model(("cold", *rows), rows), _count(rows[0])
+        asked = choices.continuing
+        if asked is None or before is None or number not in before.specialists:
+            return cold
+        for parent in before.specialists[number].lineage:
+            if any(removed(old, new) for old, new in zip(parent.rows, rows, strict=True)):
+                continue
+            added = removed(rows[0], parent.rows[0])
+            if not added:
+                return parent
+            drawn = min(count - added, math.floor(asked.history * added))
+            if parent.links >= asked.longest or added + drawn >= count * len(choices.grid):
+                return cold
+            only = choices.grid[0] if len(choices.grid) == 1 else self.points[number, width]
+            point = only if parent.point is None else parent.point
+            identity = ("link", parent.identity, *rows, asked[:2], point)
+            return Model(identity, rows, parent, added, drawn)
+        return cold
+
+    def _generalist(
+        self, data: Dataset, choices: Choices, width: int, before: Index | None
+    ) -> Model | None:
+        asked, learned = choices.continuing, choices.learned(width)
+        if asked is None or learned not in self.generalists:
+            return None
+        by_place = self.by_place(data)
+        now = tuple(found for place, found in sorted(by_place.items()) if place[1] == "train")
+        if choices.patience is not None:
+            stops = (p for p in sorted(by_place) if p[1] == "validation")
+            now += tuple(by_place[place] for place in stops)
+        rows = self.training_rows(data)
+        count, first = (
+            _count(rows),
+            Model(("generation",), (self.generalists[learned], frozenset())),
+        )
+        cold = Model(("cold", *now), (rows, frozenset()))
+        last = before.generalist if before is not None else None
+        ancestors = [*last.lineage] if last is not None else []
+        if not ancestors or ancestors[-1].identity[0] != "cold":
+            ancestors = [each for each in ancestors if each.identity != first.identity] + [first]
+        for parent in ancestors:
+            is_first = parent.identity == first.identity
+            if not is_first and ("evaluate_generalist", learned, parent.identity) not in self.done:
+                continue
+            if not is_first and removed(parent.rows[0], rows):
+                continue
+            added = removed(rows, parent.rows[0])
+            if not added:
+                return None if is_first else parent
+            drawn = min(count - added, math.floor(asked.history * added))
+            if parent.links >= asked.longest or added + drawn >= count * len(choices.grid):
+                return cold
+            identity = ("link", parent.identity, now, asked[:2])
+            return Model(identity, (rows, frozenset()), parent, added, drawn)
+        return cold
+
+    def made_from(self, data: Dataset, choices: Choices, number: int) -> tuple[Rows, Rows]:
+        """Training rows of a partition; the validation rows too that say when trainings stop."""
+        rows = self.by_place(data)
+        validation = rows[number, "validation"] if choices.patience is not None else frozenset()
+        stops = frozenset(each for each in validation if self.places[each[0]].chooses)
+        return (rows[number, "train"], stops)
+
+    def training_rows(self, data: Dataset) -> Rows:
+        """Training rows of all partitions."""
+        found = [rows for place, rows in self.by_place(data).items() if place[1] == "train"]
+        return frozenset().union(*found)
+
+    # Jobs -----------------------------------------------------------------------------------
+
+    def _applied(self, data: Dataset) -> set[Identity]:
+        """Jobs that make encoded rows of source files."""
+        rules = ("split", "transform", "encode")
+        return {(rule, *shard) for rule in rules for shard in shards_of(data)}
+
     def needed(self, data: Dataset, choices: Choices) -> set[Identity]:
         """Every job of the plan for these rows and settings, publishing aside."""
-        jobs, shards, grown = self.applied(data), shards_of(data), self.grown
+        jobs, shards, grown = self._applied(data), shards_of(data), self.grown
         jobs |= {("assign", *shard, grown) for shard in shards}
         looked = self.looks_for_growth(data)
         if choices.grow == "auto" and looked is not None:
             jobs.add(looked)
-        index = (shards, choices.patience is not None, grown)
-        jobs |= {("split_check", shards), ("partition", *index), ("drift_sample", grown)}
+        jobs |= {("split_check", shards), ("drift_sample", grown)}
         for width in choices.widths:
             jobs |= self._of_width(data, choices, width)
         if len(choices.widths) > 1:
@@ -140,68 +322,49 @@ class Oracle:
         return jobs
 
     def _of_width(self, data: Dataset, choices: Choices, width: int) -> set[Identity]:
-        rows, grown = self.by_place(data), self.grown
+        rows, grown, index = self.by_place(data), self.grown, self.index(data, choices, width)
         numbers = sorted({place.partition for place in self.places.values()})
-        fits, learned = self._fits(choices, width), self._learned(choices, width)
-        jobs = self.trainings(data, choices, width)
-        for number in self.trained(data):
-            made_from, validation = self._made_from(data, choices, number), rows[number, FOLDS[1]]
-            jobs.add(
-                ("train_choose", number, made_from, validation, *fits, frozenset(choices.grid))
-            )
-        fitted = tuple((rows[n, "train"], rows[n, "validation"]) for n in numbers)
-        judged = tuple(rows[n, fold] for n in numbers for fold in FOLDS)
+        fits, learned = choices.fits(width), choices.learned(width)
+        generalist = index.generalist.identity if index.generalist else ("generation",)
+        jobs: set[Identity] = {("partition", index.identity), ("base_fit", *fits)}
+        made_from: dict[int, Identity] = {n: (rows[n, "train"],) for n in numbers}
+        for number, model in index.specialists.items():
+            points = choices.grid if model.point is None else (model.point,)
+            made_from[number] = own = model.identity
+            jobs |= {("train_specialist", number, point, own, *fits) for point in points}
+            validation = rows[number, "validation"]
+            jobs.add(("train_choose", number, own, validation, *fits, frozenset(points)))
+        fitted = (*((made_from[n], rows[n, "validation"]) for n in numbers), generalist)
+        judged = (*fitted, *(rows[n, fold] for n in numbers for fold in FOLDS))
         jobs |= {(rule, fitted, learned, grown) for rule in ("train_router", "gate", "pool")}
-        jobs |= {("base_fit", *fits)}
-        jobs |= {("evaluate_generalist", learned), ("evaluate_random", learned)}
+        jobs |= {("evaluate_generalist", learned, generalist), ("evaluate_random", learned)}
         asked = self.by_place(data, "runner_up")
         for number in numbers:
-            own = tuple(rows[number, fold] for fold in FOLDS)
+            about = (made_from[number], generalist, *(rows[number, fold] for fold in FOLDS))
             others = tuple(asked.get((number, fold)) for fold in FOLDS)
-            jobs.add(("ask", number, own, others, learned))
+            jobs.add(("ask", number, about, others, learned))
         rivals = self._rivals(data, choices)
         jobs |= {("evaluate", judged, learned, grown, choices.bootstrap, rivals)}
         jobs |= {("evaluate_drift", judged, learned, grown)}
         return jobs
 
-    def trainings(self, data: Dataset, choices: Choices, width: int) -> set[Identity]:
-        """Specialists of one width, a job for each grid point."""
-        fits = self._fits(choices, width)
-        return {
-            ("train_specialist", number, point, self._made_from(data, choices, number), *fits)
-            for number in self.trained(data)
-            for point in choices.grid
-        }
-
-    def _made_from(self, data: Dataset, choices: Choices, number: int) -> Identity:
-        """Training rows of a partition; the validation rows too that say when trainings stop."""
-        rows = self.by_place(data)
-        validation = rows[number, "validation"] if choices.patience is not None else frozenset()
-        stops = frozenset(each for each in validation if self.places[each[0]].chooses)
-        return (rows[number, "train"], stops)
-
-    @staticmethod
-    def _fits(choices: Choices, width: int) -> Identity:
-        return (choices.weight_decay, choices.patience, width)
-
-    def _learned(self, choices: Choices, width: int) -> Identity:
-        return (*self._fits(choices, width), frozenset(choices.grid), choices.temperature)
-
     def _rivals(self, data: Dataset, choices: Choices) -> Identity:
-        """All that a choice among variants takes: their rows as they are cut into files."""
+        """All that a choice among variants takes: their indexes, which know files."""
         if len(choices.widths) == 1:
             return ()
-        learned = tuple(self._learned(choices, width) for width in choices.widths)
-        return (shards_of(data), learned, self.grown)
+        return tuple(
+            (self.index(data, choices, width).identity, choices.learned(width))
+            for width in choices.widths
+        )
 
-    def release(self, data: Dataset, choices: Choices, width: int) -> Identity:
+    def _release(self, data: Dataset, choices: Choices, width: int) -> Identity:
         """Identity of what is published: rows as they are cut into files, and settings."""
-        learned, rivals = self._learned(choices, width), self._rivals(data, choices)
-        shards, home = shards_of(data), choices.home(width)
-        return ("pool_publish", home, shards, learned, choices.bootstrap, self.grown, rivals)
+        learned, rivals = choices.learned(width), self._rivals(data, choices)
+        index, home = self.index(data, choices, width).identity, choices.home(width)
+        return ("pool_publish", home, index, learned, choices.bootstrap, self.grown, rivals)
 
     def _releases(self, data: Dataset, choices: Choices) -> dict[Identity, Identity]:
-        return {choices.home(w): self.release(data, choices, w) for w in choices.widths}
+        return {choices.home(w): self._release(data, choices, w) for w in choices.widths}
 
     def _answers(self, data: Dataset, choices: Choices) -> Identity | None:
         """The job that compares choices, where there is more than one."""
@@ -219,9 +382,14 @@ class Oracle:
 
     def finished(self, data: Dataset, choices: Choices) -> None:
         """Take note that a run has ended well."""
-        self.done |= self.needed(data, choices)
-        self.published |= self._releases(data, choices)
+        done, releases = self.needed(data, choices), self._releases(data, choices)
         self.answered = self._answers(data, choices) or self.answered
+        indexes = {choices.home(w): self.index(data, choices, w) for w in choices.widths}
+        for width in choices.widths:
+            self.generalists.setdefault(choices.learned(width), self.training_rows(data))
+        self.done |= done
+        self.published |= releases
+        self.indexes |= indexes
 
     def by_place(
         self, data: Dataset, name: str = "partition"
@@ -242,12 +410,8 @@ class Oracle:
 
     def trained(self, data: Dataset) -> list[int]:
         """Partitions with enough training rows."""
-        rows = self.by_place(data)
-        sizes = {
-            number: sum(times for *_, times in found)
-            for (number, fold), found in rows.items()
-            if fold == "train"
-        }
+        rows = self.by_place(data).items()
+        sizes = {number: _count(found) for (number, fold), found in rows if fold == "train"}
         return sorted(number for number, size in sizes.items() if size >= self.min_rows)
 
 
@@ -262,6 +426,16 @@ def shards_of(data: Dataset) -> frozenset[Identity]:
     """The shards of a dataset: the hash of a source file, and the number of the copy."""
     counts = data.shards().items()
     return frozenset((content, copy) for content, copies in counts for copy in range(copies))
+
+
+def _count(rows: Rows) -> int:
+    return sum(times for *_, times in rows)
+
+
+def removed(before: Rows, now: Rows) -> int:
+    """How many of some rows are not among others; each counts as often as it is there."""
+    left = {(number, label): times for number, label, times in now}
+    return sum(max(0, times - left.get((number, label), 0)) for number, label, times in before)
 
 
 def _said(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from shoal.formats.hashing import settings_id
 from tests.stateful.dataset import Dataset, Row
 from tests.stateful.lab import MIN_ROWS, Lab, Ran
+from tests.stateful.lineage import Lineages
 from tests.stateful.oracle import FOLDS, Choices, Identity, Oracle
 
 if TYPE_CHECKING:
@@ -45,10 +46,15 @@ class Steps(RuleBasedStateMachine):
         self.oracle.finished(self.data, self.choices)
         self.history = [self.data]
         self.copies = 0
+        self.lineages = Lineages()
+        self.check_lineages()
 
     def teardown(self) -> None:
         """The final result equals, bit for bit, a run from nothing in the same generation."""
         try:
+            if self.choices.continuing is not None:
+                self.choices = self.choices.change(continuing=None)
+                self.edit(self.data)
             self.check_against_a_run_from_nothing()
         finally:
             shutil.rmtree(self.folder)
@@ -104,9 +110,10 @@ class Steps(RuleBasedStateMachine):
         log = (self.lab.folder / "last.log").read_text()
         assert code == 0, log
         expected = self.look_for_growth(data)
+        self.data = data
+        self.check_lineages()
         expected |= self.oracle.expected(data, self.choices)
         self.oracle.finished(data, self.choices)
-        self.data = data
         self.history.append(data)
         wanted = sorted(self.described(expected))
         seen = sorted(self.seen([*(before or []), *ran]))
@@ -117,6 +124,14 @@ class Steps(RuleBasedStateMachine):
         now = self.lab.trained_files()
         assert {path: now[path] for path in trained} == trained
         return expected
+
+    def check_lineages(self) -> None:
+        """The models in use are those that they have to be, and have seen no row that is gone."""
+        layouts = self.lab.layouts(self.choices).items()
+        indexes = {width: self.lab.index(layout) for width, layout in layouts}
+        self.oracle.points = chosen_points(indexes)
+        for width, index in indexes.items():
+            self.lineages.check(index, self.oracle, self.data, self.choices, width)
 
     def look_for_growth(self, data: Dataset) -> set[Identity]:
         """Ask whether the assigner has grown, which the oracle takes as a fact; by which job."""
@@ -145,8 +160,8 @@ class Steps(RuleBasedStateMachine):
 
     def seen(self, ran: list[Ran]) -> list[tuple[str, ...]]:
         """Jobs of a log in the same words; a pack as the trainings that it does."""
-        layout, *_ = self.lab.layouts(self.choices).values()
-        entries = self.lab.index(layout)["partitions"]
+        layouts = self.lab.layouts(self.choices).values()
+        entries = [entry for each in layouts for entry in self.lab.index(each)["partitions"]]
         number = {entry["specialist"]: str(entry["partition"]) for entry in entries}
         said: list[tuple[str, ...]] = []
         for job in ran:
@@ -185,3 +200,13 @@ class Steps(RuleBasedStateMachine):
         assert code == 0, (fresh.folder / "last.log").read_text()
         assert not {job.rule for job in ran if job.rule.endswith("_fit")}
         assert fresh.outcome(choices) == self.lab.outcome(self.choices)
+
+
+def chosen_points(indexes: dict[int, dict[str, Any]]) -> dict[tuple[int, int], float]:
+    """The grid point at which each partition of a width continues."""
+    return {
+        (entry["partition"], width): entry["continued"]["point"]["lr"]
+        for width, index in indexes.items()
+        for entry in index["partitions"]
+        if "continued" in entry
+    }

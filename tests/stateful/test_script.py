@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from tests.stateful.dataset import KIND, ROWS, UNIVERSE, Dataset
 from tests.stateful.lab import Lab
-from tests.stateful.oracle import FOLDS, Choices, packed
+from tests.stateful.oracle import FOLDS, Choices, Continuing, packed
 from tests.stateful.steps import Steps
 from tests.workflow.warm import Server
 
@@ -160,6 +160,10 @@ class Script(Steps):
             {"devices": 1},
             {"devices": None},
             {"grow": "report"},
+            {"continuing": Continuing()},
+            {"continuing": Continuing(history=0.0, longest=1)},
+            {"continuing": Continuing(recency="recent")},
+            {"continuing": None},
         )
         self.choices = self.choices.change(**draw.draw(st.sampled_from(changes)))
         self.edit(self.data)
@@ -177,6 +181,19 @@ class Script(Steps):
         self.edit(self.data)
         self.edit(self.small_change(draw))
         self.choices = self.choices.change(widths=(2,))
+
+    @precondition(lambda self: len(self.data.files) < 5)
+    @rule(draw=st.data())
+    def continue_after_a_wave(self, draw: st.DataObject) -> None:
+        """New rows train models on; one of them goes, and they are rewound."""
+        if self.choices.continuing is None:
+            self.choices = self.choices.change(continuing=Continuing())
+        before, new = self.data.files, self.new_rows(draw, 6)
+        self.edit(self.data.with_file("wave.csv", (*before.get("wave.csv", ()), *new)))
+        rows = self.data.files.get("wave.csv", ())
+        if len(rows) > 1:
+            gone = draw.draw(st.sampled_from(rows))
+            self.edit(self.data.with_file("wave.csv", tuple(row for row in rows if row != gone)))
 
     @precondition(lambda self: not self.oracle.grown)
     @rule(by_itself=st.booleans(), widths=st.sampled_from(((2,), (2,), (2, 3))))

@@ -41,6 +41,11 @@ class History:
         return None
 
     @property
+    def last(self) -> Release | None:
+        """Record of the published release; while there is none, of the last one that there was."""
+        return self.current or next(reversed(self.entries), None)
+
+    @property
     def entries(self) -> list[Release]:
         """Records of all releases, the oldest first; a line cut short by a crash is left out."""
         try:
