@@ -239,6 +239,7 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
 
     from shoal.formats.documents.choice import Choice, chosen_file
     from shoal.formats.documents.ledger import Flops
+    from shoal.formats.headers import read_weights
     from shoal.formats.ledger import training_flops
 
     layout, before = job.run.layout, job.run.record["before"]
@@ -257,7 +258,7 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
             return None
         ledgers = [path for path in (*search.ledgers, search.choice) if path.exists()]
         spent = training_flops([read_made(path, Flops) for path in ledgers])
-        return weights, choice["points"][choice["point"]], spent
+        return weights, read_weights(weights).meta["point"], spent
 
     return chosen
 

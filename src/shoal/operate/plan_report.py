@@ -157,7 +157,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
     exact = index is not None and not plan.growing
     content = index if index is not None else placeholders(plan.settings)
     jobs = [*layout.jobs(content), *answers_jobs([plan])]
-    record = plan.history.current or next(reversed(plan.history.entries), None)
+    record = plan.history.last
     before = None
     if record is not None and exact:
         earlier = Layout.from_json(record["layout"])

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from shoal.errors import ModelError, SourceError
 from shoal.formats.documents.ledger import Artifact
@@ -211,7 +211,7 @@ class Plan:
                 "left_out": list(before["layout"].get("left_out", ())),
                 "continues": self._continues(before),
             }
-        index_id = self._index_id(before, made, shards)
+        index_id = self._index_id(before, fits, made, shards)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
         layout = Layout(
@@ -251,8 +251,8 @@ class Plan:
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
-        """The published release, where its specialists may wait, or be continued from."""
-        published, waits = self.history.current, self.settings.changes.tolerance > 0
+        """The last release, where its specialists may wait, or be continued from."""
+        published, waits = self.history.last, self.settings.changes.tolerance > 0
         if published is None or not (waits or self._continues(published)):
             return None
         layout = published["layout"]
@@ -270,20 +270,27 @@ class Plan:
         return now["continuing"]["method"] != "none" and search and earlier["grid"] == now["grid"]
 
     def _index_id(
-        self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
+        self,
+        before: Release | None,
+        fits: Mapping[str, str],
+        made: Mapping[str, str],
+        shards: tuple[str, ...],
     ) -> str:
-        """The rows' own identity; where models wait or continue, also that of the index before."""
+        """The rows' own identity; where models wait or continue, also that of the index before.
+
+        An index says by name from which models others continue, so its identity has theirs.
+        """
         own = settings_id(made["index"], list(shards))
+        ways = _ways(self.settings.as_json(), fits, made)
         if before is None:
-            return own
+            return own if ways is None else settings_id(own, ways)
         tolerance, layout = self.settings.changes.tolerance, before["layout"]
-        continuing = self.settings.continuing.as_json() if self._continues(before) else None
         same_rows = settings_id(layout["made"]["index"], list(layout["shards"])) == own
-        same_ways = before["tolerance"] == tolerance and _continuing(before) == continuing
+        earlier = _ways(before["settings"], layout["fits"], layout["made"])
+        same_ways = before["tolerance"] == tolerance and earlier == ways
         if same_rows and same_ways and not before["released"]:
             return str(layout["index_id"])
-        ways = [tolerance] if continuing is None else [tolerance, continuing]
-        return settings_id(own, *ways, layout["index_id"], before["released"])
+        return settings_id(own, tolerance, ways, layout["index_id"], before["released"])
 
     @property
     def is_asked(self) -> bool:
@@ -415,10 +422,12 @@ class Plan:
         return assigned_at_fit(self.layout)
 
 
-def _continuing(release: Release) -> dict[str, object] | None:
-    """How models of a release continued; None where they did not."""
-    found: dict[str, object] = release["settings"].get("continuing", {"method": "none"})
-    return None if found["method"] == "none" else found
+def _ways(
+    settings: Mapping[str, Any], fits: Mapping[str, str], made: Mapping[str, str]
+) -> list[object] | None:
+    """How models continue, and identities of those that may; None where none does."""
+    asked = settings.get("continuing", {"method": "none"})
+    return None if asked["method"] == "none" else [asked, fits["baselines"], made["choices"]]
 
 
 def runs_of(plans: Sequence[Plan]) -> str:
