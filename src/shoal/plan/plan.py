@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from shoal.errors import ModelError, SourceError
 from shoal.formats.documents.ledger import Artifact
@@ -238,38 +238,44 @@ class Plan:
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
-        """The published release, where its specialists may wait, or be continued from."""
-        published, waits = self.history.current, self.settings.changes.tolerance > 0
-        if published is None or not (waits or self._continues(published)):
+        """The last release, where its specialists may wait, or be continued from."""
+        waits = self.settings.changes.tolerance > 0
+        last = self.history.last_of(generation) if waits or self._continuing else None
+        if last is None or not (waits or self._continues(last)):
             return None
-        layout = published["layout"]
+        layout = last["layout"]
         same = (
-            layout["generation"] == generation
-            and layout["fits"]["cluster"] == fits["cluster"]
+            layout["fits"]["cluster"] == fits["cluster"]
             and layout["made"]["specialists"] == made["specialists"]
+            and Layout.from_json(layout).index.exists()
         )
-        return published if same else None
+        return last if same else None
+
+    @property
+    def _continuing(self) -> bool:
+        return self.settings.continuing.method != "none"
 
     def _continues(self, before: Release) -> bool:
         """Whether specialists continue: another search is done from the base."""
-        earlier, now = before["settings"], self.settings.as_json()
-        search = all(earlier["search"][name] == now["search"][name] for name in ("grid", "halving"))
-        return now["continuing"]["method"] != "none" and search and earlier["grid"] == now["grid"]
+        return self._continuing and _search(before["settings"]) == _search(self.settings.as_json())
 
     def _index_id(
         self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
     ) -> str:
-        """The rows' own identity; where models wait or continue, also that of the index before."""
-        own = settings_id(made["index"], list(shards))
+        """The rows' own identity; where models wait or continue, also that of the index before.
+
+        The generalist may continue without an index before, so how models do is then part of it.
+        """
+        own, how = settings_id(made["index"], list(shards)), _how(self.settings.as_json(), made)
         if before is None:
-            return own
+            return own if how is None else settings_id(own, how)
         tolerance, layout = self.settings.changes.tolerance, before["layout"]
-        continuing = self.settings.continuing.as_json() if self._continues(before) else None
         same_rows = settings_id(layout["made"]["index"], list(layout["shards"])) == own
-        same_ways = before["tolerance"] == tolerance and _continuing(before) == continuing
+        same_ways = before["tolerance"] == tolerance
+        same_ways &= _how(before["settings"], layout["made"]) == how
         if same_rows and same_ways and not before["released"]:
             return str(layout["index_id"])
-        ways = [tolerance] if continuing is None else [tolerance, continuing]
+        ways = [tolerance] if how is None else [tolerance, how]
         return settings_id(own, *ways, layout["index_id"], before["released"])
 
     @property
@@ -336,18 +342,9 @@ class Plan:
         command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
         return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
 
-    def fit_code(self, stage: Stage) -> str | None:
-        """Digest of the code that made a fit of the generation; None while it is not fitted."""
-        made = (outputs(self.layout, stage, job) for job in jobs_of(self.layout, stage))
-        path = next((files[stage.record or ""] for files in made), None)
-        if path is None or not path.exists():
-            return None
-        made_from = read_made(path, Artifact).get(MADE_FROM)
-        return made_from.get("code", "") if made_from else ""
-
     def outdated_fits(self) -> list[str]:
         """Stages up to the index whose code has changed since the generation was fitted."""
-        codes = {each.identity: self.fit_code(each) for each in BEFORE_INDEX if each.frozen}
+        codes = {each.identity: fit_code(self.layout, each) for each in BEFORE_INDEX if each.frozen}
         return [name for name, code in codes.items() if code not in (None, self.fit_codes[name])]
 
     def require_the_bases_model(self) -> None:
@@ -358,7 +355,7 @@ class Plan:
         Raises:
             ModelError: It has.
         """
-        code = self.fit_code(STAGES["base_fit"]) or ""
+        code = fit_code(self.layout, STAGES["base_fit"]) or ""
         before, now = users_part(code), users_part(self.fit_codes["base"])
         if before and now and before != now:
             target = self.settings.model.target
@@ -374,7 +371,7 @@ class Plan:
     @property
     def needs_another_base(self) -> bool:
         """Whether the published release is of this generation, but its base of other settings."""
-        if self.history.current is None or self.fit_code(STAGES["base_fit"]) is not None:
+        if self.history.current is None or fit_code(self.layout, STAGES["base_fit"]) is not None:
             return False
         before, now = self.history.current["layout"], self.layout
         same = before["generation"] == now.generation
@@ -385,10 +382,34 @@ class Plan:
         return assigned_at_fit(self.layout)
 
 
-def _continuing(release: Release) -> dict[str, object] | None:
-    """How models of a release continued; None where they did not."""
-    found: dict[str, object] = release["settings"].get("continuing", {"method": "none"})
-    return None if found["method"] == "none" else found
+def fit_code(layout: Layout, stage: Stage, index: PlannedIndex | None = None) -> str | None:
+    """Digest of the code that made a fit of a generation; None while it is not fitted.
+
+    Args:
+        layout: A layout of the generation.
+        stage: The fit.
+        index: Content of the partition index, for fits after it.
+    """
+    made = (outputs(layout, stage, job, index) for job in jobs_of(layout, stage, index))
+    path = next((files[stage.record or ""] for files in made), None)
+    if path is None or not path.exists():
+        return None
+    made_from = read_made(path, Artifact).get(MADE_FROM)
+    return made_from.get("code", "") if made_from else ""
+
+
+def _search(settings: Mapping[str, Any]) -> list[object]:
+    """What a search of other grid points differs in, of settings as JSON."""
+    return [settings["grid"], *(settings["search"][name] for name in ("grid", "halving"))]
+
+
+def _how(settings: Mapping[str, Any], made: Mapping[str, str]) -> list[object] | None:
+    """All that decides how models continue, beside rows; None where they do not."""
+    continuing: dict[str, object] = settings.get("continuing", {"method": "none"})
+    if continuing["method"] == "none":
+        return None
+    baselines = settings["changes"]["baselines"]
+    return [continuing, baselines, _search(settings), made["specialists"]]
 
 
 P = TypeVar("P", bound=Plan)
