@@ -83,6 +83,7 @@ class _SpecialistFacts(Stored):
     rows: NonNegativeInt
     diverged: None = None
     continues: str | None = None
+    parent: str | None = None
 
 
 class _GeneralistFacts(Stored):
@@ -92,6 +93,7 @@ class _GeneralistFacts(Stored):
     trained_on: dict[str, str]
     rows: dict[str, object]
     continues: str | None = None
+    parent: str | None = None
 
 
 class Pool:
