@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shoal.plan.plan import Plan, planned
-from tests.workflow.small import set_up
+from tests.workflow.small import set_up, write_rows
 
 CONFIG = Path("config")
 WIDTHS = "model.width=[4,8]"
@@ -74,3 +74,51 @@ def test_a_variant_alone_is_planned_as_among_all():
 
     assert made(*chosen) == {one: whole[one]}
     assert made(*chosen, asked=1) == whole
+
+
+ON = "continuing=proactive"
+
+
+def index_id(*overrides):
+    """Identity of the index that is planned."""
+    return Plan("tiny", list(overrides), CONFIG).layout.index_id
+
+
+def publish(*overrides):
+    """Publish a plan; of its files only the index is there."""
+    plan = Plan("tiny", list(overrides), CONFIG)
+    plan.layout.index.parent.mkdir(parents=True)
+    plan.layout.index.touch()
+    plan.history.withdraw()
+    plan.history.publish({**plan.record["plan"], "rows": "", "released": []})
+
+
+def test_a_crash_while_a_release_is_published_changes_no_plan():
+    """What is continued from is the last release, also where nothing says that it is published."""
+    publish(ON)
+    write_rows(Path("data/part-3.csv"), 3, rows=9)
+    plan = Plan("tiny", [ON], CONFIG)
+
+    plan.history.withdraw()
+
+    assert plan.before is not None
+    assert index_id(ON) == plan.layout.index_id
+
+
+def test_a_generation_that_is_gone_back_to_is_continued():
+    """Releases of other generations in between are none of its history."""
+    publish(ON, "generation=1")
+    write_rows(Path("data/part-3.csv"), 3)
+    wanted = index_id(ON, "generation=1")
+
+    publish(ON, "generation=2")
+
+    assert index_id(ON, "generation=1") == wanted
+
+
+def test_an_index_is_named_by_how_the_generalist_continues():
+    """It may do so in the first index of a history, which so depends on all that decides it."""
+    refreshed = "changes.baselines=current"
+
+    assert index_id(ON) != index_id(ON, refreshed)
+    assert index_id() == index_id(refreshed)

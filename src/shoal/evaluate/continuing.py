@@ -10,7 +10,7 @@ import numpy as np
 from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.fitted_state import load_state
-from shoal.formats.hashing import row_order
+from shoal.formats.hashing import file_hash, row_order
 from shoal.formats.json_file import read_made
 from shoal.formats.kinds import TRAIN
 from shoal.formats.ledger import BEFORE
@@ -66,7 +66,8 @@ def train_link(
     """
     index, shapes = read_made(index_path, PartitionIndex), Shapes.load(shapes_path)
     continued = index["continued"]
-    start, facts = load_state(named_file(index_path, continued["weights"]), AtPoint)
+    parent = named_file(index_path, continued["weights"])
+    start, facts = load_state(parent, AtPoint)
     model, training = at_point(model, training, facts["point"])
     net = build_model(model, shapes, training.seed)
     load_weights(net, start)
@@ -83,6 +84,7 @@ def train_link(
         "trained_on": index["root"],
         "rows": index["rows"],
         "continues": continued["specialist"],
+        "parent": file_hash(parent),
     }
     return weights(net), meta
 

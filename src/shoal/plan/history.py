@@ -71,6 +71,20 @@ class History:
             entries.append(parse_json(line, place, Release))
         return entries
 
+    def last_of(self, generation: str) -> Release | None:
+        """Record of a generation's last release, whatever others have been published since.
+
+        Also where a crash left nothing that is said to be published.
+
+        Args:
+            generation: Name of its folder.
+        """
+        current = self.current
+        if current is not None and current["layout"]["generation"] == generation:
+            return current
+        own = (e for e in reversed(self.entries) if e["layout"]["generation"] == generation)
+        return next(own, None)
+
     def withdraw(self) -> None:
         """Say that nothing is published: what is published next may be half copied."""
         for path in (self.root / PUBLISHED).glob("*.json"):

@@ -252,22 +252,25 @@ class Plan:
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
         """The last release, where its specialists may wait, or be continued from."""
-        published, waits = self.history.last, self.settings.changes.tolerance > 0
-        if published is None or not (waits or self._continues(published)):
+        waits = self.settings.changes.tolerance > 0
+        last = self.history.last_of(generation) if waits or self._continuing else None
+        if last is None or not (waits or self._continues(last)):
             return None
-        layout = published["layout"]
+        layout = last["layout"]
         same = (
-            layout["generation"] == generation
-            and layout["fits"]["cluster"] == fits["cluster"]
+            layout["fits"]["cluster"] == fits["cluster"]
             and layout["made"]["specialists"] == made["specialists"]
+            and Layout.from_json(layout).index.exists()
         )
-        return published if same else None
+        return last if same else None
+
+    @property
+    def _continuing(self) -> bool:
+        return self.settings.continuing.method != "none"
 
     def _continues(self, before: Release) -> bool:
         """Whether specialists continue: another search is done from the base."""
-        earlier, now = before["settings"], self.settings.as_json()
-        search = all(earlier["search"][name] == now["search"][name] for name in ("grid", "halving"))
-        return now["continuing"]["method"] != "none" and search and earlier["grid"] == now["grid"]
+        return self._continuing and _search(before["settings"]) == _search(self.settings.as_json())
 
     def _index_id(
         self,
@@ -373,18 +376,9 @@ class Plan:
             write_once(plan.run_file, plan.record)
         return [*command, runs_of(plans)] if plans else command
 
-    def fit_code(self, stage: Stage) -> str | None:
-        """Digest of the code that made a fit of the generation; None while it is not fitted."""
-        made = (outputs(self.layout, stage, job) for job in jobs_of(self.layout, stage))
-        path = next((files[stage.record or ""] for files in made), None)
-        if path is None or not path.exists():
-            return None
-        made_from = read_made(path, Artifact).get(MADE_FROM)
-        return made_from.get("code", "") if made_from else ""
-
     def outdated_fits(self) -> list[str]:
         """Stages up to the index whose code has changed since the generation was fitted."""
-        codes = {each.identity: self.fit_code(each) for each in BEFORE_INDEX if each.frozen}
+        codes = {each.identity: fit_code(self.layout, each) for each in BEFORE_INDEX if each.frozen}
         return [name for name, code in codes.items() if code not in (None, self.fit_codes[name])]
 
     def require_the_bases_model(self) -> None:
@@ -395,7 +389,7 @@ class Plan:
         Raises:
             ModelError: It has.
         """
-        code = self.fit_code(STAGES["base_fit"]) or ""
+        code = fit_code(self.layout, STAGES["base_fit"]) or ""
         before, now = users_part(code), users_part(self.fit_codes["base"])
         if before and now and before != now:
             target = self.settings.model.target
@@ -411,7 +405,7 @@ class Plan:
     @property
     def needs_another_base(self) -> bool:
         """Whether the published release is of this generation, but its base of other settings."""
-        if self.history.current is None or self.fit_code(STAGES["base_fit"]) is not None:
+        if self.history.current is None or fit_code(self.layout, STAGES["base_fit"]) is not None:
             return False
         before, now = self.history.current["layout"], self.layout
         same = before["generation"] == now.generation
@@ -425,14 +419,37 @@ class Plan:
 def _ways(
     settings: Mapping[str, Any], fits: Mapping[str, str], made: Mapping[str, str]
 ) -> list[object] | None:
-    """How models continue, and identities of those that may; None where none does."""
-    asked = settings.get("continuing", {"method": "none"})
-    return None if asked["method"] == "none" else [asked, fits["baselines"], made["choices"]]
+    """All that decides how models continue, beside rows; None where they do not."""
+    asked: dict[str, object] = settings.get("continuing", {"method": "none"})
+    if asked["method"] == "none":
+        return None
+    return [asked, settings["changes"]["baselines"], fits["baselines"], made["choices"]]
 
 
 def runs_of(plans: Sequence[Plan]) -> str:
     """Configuration by which Snakemake takes plans as they are: it neither composes nor looks."""
     return f"{RUNS}={','.join(str(plan.run_file) for plan in plans)}"
+
+
+def fit_code(layout: Layout, stage: Stage, index: PlannedIndex | None = None) -> str | None:
+    """Digest of the code that made a fit of a generation; None while it is not fitted.
+
+    Args:
+        layout: A layout of the generation.
+        stage: The fit.
+        index: Content of the partition index, for fits after it.
+    """
+    made = (outputs(layout, stage, job, index) for job in jobs_of(layout, stage, index))
+    path = next((files[stage.record or ""] for files in made), None)
+    if path is None or not path.exists():
+        return None
+    made_from = read_made(path, Artifact).get(MADE_FROM)
+    return made_from.get("code", "") if made_from else ""
+
+
+def _search(settings: Mapping[str, Any]) -> list[object]:
+    """What a search of other grid points differs in, of settings as JSON."""
+    return [settings["grid"], *(settings["search"][name] for name in ("grid", "halving"))]
 
 
 P = TypeVar("P", bound=Plan)

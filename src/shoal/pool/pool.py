@@ -97,6 +97,7 @@ class _SpecialistFacts(Stored):
     rows: NonNegativeInt
     diverged: None = None
     continues: str | None = None
+    parent: str | None = None
 
 
 class _GeneralistFacts(Stored):
@@ -106,6 +107,7 @@ class _GeneralistFacts(Stored):
     trained_on: dict[str, str]
     rows: dict[str, object]
     continues: str | None = None
+    parent: str | None = None
 
 
 class Pool:

@@ -179,7 +179,7 @@ class Slot:
         """
         from shoal.formats.documents.index import named_file
         from shoal.formats.fitted_state import load_state
-        from shoal.formats.hashing import json_hash
+        from shoal.formats.hashing import file_hash, json_hash
         from shoal.partitions.held import HeldRows
         from shoal.partitions.reader import Index, training_rows
         from shoal.search.points import at_point
@@ -197,9 +197,10 @@ class Slot:
         model, training = at_point(common.model, common.training, candidate.point)
         self._net = build_model(model, shapes, training.seed)
         self._continued = common.continued(digest)
-        start = common.start[0]
+        start, parent = common.start[0], None
         if self._continued is not None:
-            start = load_state(named_file(common.index, self._continued["weights"]))[0]
+            path = named_file(common.index, self._continued["weights"])
+            start, parent = load_state(path)[0], file_hash(path)
         load_weights(self._net, start)
         if self._continued is not None and self._continued["mixing"]["buffers"] == "frozen":
             keep_statistics(self._net)
@@ -208,7 +209,7 @@ class Slot:
         self._checkpoints = Checkpoints(out, common.checkpoint_seconds, self.ledger, made_of)
         self._meta = {"digest": digest, "point": candidate.point, "rows": len(rows["y"])}
         if self._continued is not None:
-            self._meta["continues"] = self._continued["specialist"]
+            self._meta |= {"continues": self._continued["specialist"], "parent": parent}
         self._begun: Begun | None = None
         self.kind = json_hash([model.as_json(), training.loss_json])
         part = candidate.part

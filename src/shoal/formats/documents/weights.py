@@ -41,12 +41,14 @@ class AtPoint(TypedDict):
 class SpecialistFacts(AtPoint):
     """Of a specialist: also the digest of its training rows, and why it diverged.
 
-    One that continues has its own name in place of a digest, and says what it continues from.
+    One that continues has its own name in place of a digest, and says what it continues from:
+    that one's name, and the SHA-256 of its weights' file.
     """
 
     digest: str
     rows: NonNegativeInt
     continues: NotRequired[str]
+    parent: NotRequired[str]
     diverged: NotRequired[str | None]
 
 
@@ -73,6 +75,7 @@ class GeneralistFacts(AtPoint, BaselineFacts):
     """Of the generalist: also what it continues from, if it does."""
 
     continues: NotRequired[str]
+    parent: NotRequired[str]
 
 
 class RandomFacts(BaselineFacts):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import ShoalError
 from shoal.formats.documents.choice import Choice, chosen_file
+from shoal.formats.documents.index import named_file
 from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
 from shoal.plan.layout import Layout
@@ -18,6 +19,7 @@ from shoal.search.slot_names import number_of, validation_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from shoal.formats.documents.index import Continued
     from shoal.operate.audit.evidence import Evidence
     from shoal.plan.jobs import Job
 
@@ -60,9 +62,7 @@ def check_specialist(job: Job, evidence: Evidence) -> None:
     }
     if digest in links:
         point = links[digest]["point"]
-        if meta.get("continues") != links[digest]["specialist"]:
-            problem = f"continues from {meta.get('continues')}"
-            evidence.blame(path, problem, evidence.remedy(job))
+        _check_parent(path, links[digest], job, evidence)
     elif step == "0":
         point = evidence.plan.grid[slot]
     else:
@@ -76,6 +76,26 @@ def check_specialist(job: Job, evidence: Evidence) -> None:
         evidence.blame(path, problem, evidence.remedy(job))
     if canonical_json(meta["point"]) != canonical_json(point):
         problem = f"was trained at another grid point, {canonical_json(meta['point'])}"
+        evidence.blame(path, problem, evidence.remedy(job))
+
+
+def check_generalist(job: Job, evidence: Evidence) -> None:
+    """A generalist that continues was trained on from the weights that the index names."""
+    continued = evidence.index.get("continued")
+    if continued is not None and continued["weights"]:
+        _check_parent(job.outputs[0], continued, job, evidence)
+
+
+def _check_parent(path: Path, continued: Continued, job: Job, evidence: Evidence) -> None:
+    """A model says by name and content what it continues from; that may be gone since."""
+    meta = evidence.content(path)
+    if meta.get("continues") != continued["specialist"]:
+        problem = f"continues from {meta.get('continues')}"
+        evidence.blame(path, problem, evidence.remedy(job))
+        return
+    parent = named_file(evidence.plan.layout.index, continued["weights"])
+    if evidence.hash(parent) not in (None, meta.get("parent")):
+        problem = f"was trained on from another {parent} than the one that is there"
         evidence.blame(path, problem, evidence.remedy(job))
 
 
@@ -210,6 +230,7 @@ CHECKS: dict[str, Callable[[Job, Evidence], None]] = {
     "assign": check_assignment,
     "partition": check_index,
     "train_specialist": check_specialist,
+    "evaluate_generalist": check_generalist,
     "train_choose": check_choice,
     "pool": check_pool,
     "pool_publish": check_published,
