@@ -89,8 +89,8 @@ def _images(data: Path, seed: int, turned: bool = False) -> list[Columns]:
     waves = []
     for digits, clothing, late in shares:
         parts = [take(0, digits), take(1, clothing), take(0, late, 1)]
-        image, label = (np.concatenate(part) for part in zip(*parts, strict=True))
-        waves.append({"image": image, "label": label})
+        held = (np.concatenate(part) for part in zip(*parts, strict=True))
+        waves.append(dict(zip(("image", "label"), held, strict=True)))
     return waves
 
 
@@ -111,7 +111,11 @@ def _adult(data: Path, seed: int) -> list[Columns]:
 
 def _cut(frame: pd.DataFrame, first: int, wave: int) -> list[Columns]:
     bounds = [0, first, *range(first + wave, len(frame) - wave // 2, wave), len(frame)]
-    return [dict(frame.iloc[a:b].items()) for a, b in itertools.pairwise(bounds)]
+    return [_columns(frame.iloc[a:b]) for a, b in itertools.pairwise(bounds)]
+
+
+def _columns(frame: pd.DataFrame) -> Columns:
+    return {str(name): frame[name] for name in frame}
 
 
 LATER = ("lang_hu", "lang_pl", "lang_tr", "lang_fi", "lang_cs", "lang_el")
@@ -127,7 +131,7 @@ def _text(data: Path, seed: int) -> list[Columns]:
     draw = rng.random(len(frame))
     even = begins + (draw * (TEXT_WAVES + 1 - begins)).astype(int)
     wave = np.where(begins > 0, even, np.ceil((2 * draw - 1).clip(0) * TEXT_WAVES).astype(int))
-    return [dict(frame[wave == number].items()) for number in range(TEXT_WAVES + 1)]
+    return [_columns(frame[wave == number]) for number in range(TEXT_WAVES + 1)]
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,7 @@ def _frozen(feed: Feed, overrides: list[str]) -> dict[str, Any]:
     rule = "evaluate_prequential"
     about = dict(zip(STAGES[rule].keys, plan.layout.previous, strict=True))
     do(plan, rule, dict(about), wanted=True)
-    scores = read_made(plan.layout.file(f"{rule}.scores", **about), Prequential)
+    scores = read_made(plan.layout.file(f"{rule}.scores", None, **about), Prequential)
     nothing = {"flops": 0.0, "continued": 0, "trained": 0}
     return {"scores": [_score(scores)], "test": math.nan, **nothing}
 
