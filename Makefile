@@ -39,11 +39,11 @@ test: env
 	snakemake --lint
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# Random edits, failures and kills against an oracle: make stateful STEPS=1000 SEED=1
+# Random edits, failures and kills, and removed rows, against an oracle: make stateful STEPS=1000 SEED=1
 STEPS ?= 1000
 SEED ?= 1
 stateful: env
-	SHOAL_STEPS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -s
+	SHOAL_STEPS=$(STEPS) SHOAL_REMOVALS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -s
 
 # Files with random faults; each case in a process of bounded memory and time: make fuzz CASES=10000 SEED=1
 CASES ?= 10000

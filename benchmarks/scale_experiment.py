@@ -266,7 +266,7 @@ def _write_minimal(path: Path, job: str, record: Mapping[str, Any] | None = None
     if path.name == "shapes.json":
         write_json(path, {"x_shape": [100]} | made_from)
         return
-    detail = {"embedding": 1e9, "assignment": 1e9}
+    detail = {"embedding": 1e9, "assignment": 1e9, "answers": 1e9}
     ledger = {"job": job, "flops": 4e9, "rows_seen": 1000, "seconds": 1.0, "detail": detail}
     memory = {"rows_read": 1000, "peak_memory_bytes": 500_000_000, "peak_gpu_memory_bytes": 0}
     write_json(path, ledger | memory | made_from)

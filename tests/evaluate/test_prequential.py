@@ -83,7 +83,7 @@ def world(tmp_path: Path, rows: Rows) -> World:
 def correct(pool: Path, frame: pd.DataFrame) -> np.ndarray:
     """Which rows ``predict`` gets right."""
     found = shoal.load(pool).predict(frame.drop(columns="label")).to_pandas()
-    return np.asarray(found["prediction"] == frame["label"])
+    return np.asarray(found["prediction"].to_numpy() == frame["label"].to_numpy())
 
 
 def test_the_score_is_that_of_what_predict_returns(world):
@@ -92,7 +92,7 @@ def test_the_score_is_that_of_what_predict_returns(world):
     found = world.scores([world.table("new", frame)], metric="log_loss")
     said = shoal.load(world.pool).predict(frame.drop(columns="label")).to_pandas()
 
-    right = said["prediction"] == frame["label"]
+    right = said["prediction"].to_numpy() == frame["label"].to_numpy()
     probability = np.where(right, said["probability"], np.float32(1) - said["probability"])
 
     expected = -np.log(np.clip(probability.astype(np.float64), 1e-7, 1)).mean()

@@ -48,7 +48,7 @@ class Lab:
         path = self.weights(entry)
         return (path, POINT, 1.0) if path.exists() else None
 
-    def next(self, *files, settings=None, trainings=1.0, stops_early=False) -> Index:
+    def next(self, *files, settings=None, trainings=1.0, tolerance=0.0, stops_early=False) -> Index:
         """The index of some rows in files, after the one before; its specialists are trained."""
         name = f"i{self.count}"
         self.count += 1
@@ -66,7 +66,7 @@ class Lab:
         path = self.folder / "indexes" / name / "index.json"
         before = self.index.path if self.index else None
         partition(
-            summaries, self.assigner, 1, "lineage", folder, path, 0.0, before,
+            summaries, self.assigner, 1, "lineage", folder, path, tolerance, before,
             continuing=settings or asked(), chosen=self.chosen, continues=before is not None,
             trainings=trainings, stops_early=stops_early,
         )  # fmt: skip
@@ -223,6 +223,21 @@ def test_where_trainings_stop_early_a_chosen_row_that_goes_is_rewound(lab, shard
     ]
     assert len(others) == 1
     assert fewer.partitions[others[0]].get("cold", fewer.partitions[others[0]].get("rewound"))
+
+
+def test_a_specialist_that_waits_keeps_what_it_continues_from(lab, rows):
+    """Few new rows leave a link as it is; when they are many, the next goes on from it."""
+    lab.next(rows[0])
+    one = lab.next(*rows[:2])
+    waits = lab.next(*rows[:2], rows[2][:3], tolerance=0.2)
+    two = lab.next(*rows[:3], tolerance=0.01)
+
+    for before, during, after in zip(one.trained, waits.trained, two.trained, strict=True):
+        assert during["specialist"] == before["specialist"]
+        assert during["continued"]["links"] == 1
+        assert after["continued"]["specialist"] == before["specialist"]
+        assert after["continued"]["links"] == 2
+    assert any("waiting" in each for each in waits.trained)
 
 
 def test_equal_rows_count_as_often_as_they_are_there():

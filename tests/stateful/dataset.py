@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS, FIRST_ROWS, FILES = 180, 120, 3
+KIND_ROWS = 48
 _HEADER = "id,a,b,town,note,label"
 
 
@@ -25,20 +26,27 @@ class Row(NamedTuple):
 
 
 def universe() -> list[tuple[str, Row]]:
-    """Every row that may ever occur: the text of its inputs, and the row."""
+    """Every row that may ever occur: the text of its inputs, and the row.
+
+    The last ones are of a kind of their own, far from all others.
+    """
     rng = np.random.default_rng(7)
     a, b = rng.normal(size=(2, ROWS)).round(3)
     north = rng.random(ROWS) < 0.5
+    kind = (np.array([[9.0], [9.0]]) + rng.normal(scale=0.1, size=(2, KIND_ROWS))).round(3)
+    (a, b), north = np.hstack([[a, b], kind]), np.append(north, rng.random(KIND_ROWS) < 0.5)
     return [
         (
             f"{a[n]},{b[n]},{'north' if north[n] else 'south'}",
             Row(n, "yes" if (a[n] > 0) == north[n] else "no", "-"),
         )
-        for n in range(ROWS)
+        for n in range(len(a))
     ]
 
 
 UNIVERSE = universe()
+KIND = tuple(row for _, row in UNIVERSE[ROWS:])
+"""Rows of a kind that the generation's fit has not seen."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +73,9 @@ class Dataset:
 
     @property
     def absent(self) -> list[Row]:
-        """Rows of the universe that do not occur."""
+        """Rows of the universe that do not occur, those of the new kind aside."""
         present = {row.number for row in self.rows}
-        return [row for _, row in UNIVERSE if row.number not in present]
+        return [row for _, row in UNIVERSE[:ROWS] if row.number not in present]
 
     def with_file(self, name: str, rows: tuple[Row, ...]) -> Dataset:
         """The dataset with one file's rows replaced, or a file added."""

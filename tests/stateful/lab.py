@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from shoal.cluster.assigner import AtomAssigner, load_assigner
+from shoal.embed.apply import embed_checked
+from shoal.embed.embedder import load_embedder
 from shoal.formats.row_store import ShardRows
 from shoal.formats.tables import Table
+from shoal.partitions.reader import halves
 from tests.stateful.dataset import UNIVERSE
 from tests.stateful.oracle import FOLDS, Place
 
 if TYPE_CHECKING:
-    from tests.stateful.oracle import Choices
+    from tests.stateful.oracle import Choices, Places
 
 ROOT = Path(__file__).parents[2]
 MIN_ROWS = 8
@@ -88,7 +94,8 @@ class Lab:
             if path.is_file() and path.parts[-3] in FITTED:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-        shutil.copytree(self.generation / "baselines", other.generation / "baselines")
+        for path in (self.generation / "baselines", *self.generation.glob("cluster/*/grown")):
+            shutil.copytree(path, other.generation / path.relative_to(self.generation))
 
     @property
     def results(self) -> Path:
@@ -97,16 +104,20 @@ class Lab:
 
     def start(self, choices: Choices, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start the workflow in a session of its own."""
+        return self._start(
+            *("snakemake", "--cores", "2", "--scheduler", "greedy"),
+            *("--max-jobs-per-timespan", "1000/0s"),  # or each run ends with a second's wait
+            *arguments,
+            *("--config", "experiment=small", f"overrides=[{','.join(choices.overrides())}]"),
+            **environment,
+        )
+
+    def _start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         variables = os.environ | environment
         if self.programs is not None:
             variables["PATH"] = f"{self.programs}{os.pathsep}{variables['PATH']}"
         return subprocess.Popen(
-            [
-                *("snakemake", "--cores", "2", "--scheduler", "greedy"),
-                *("--max-jobs-per-timespan", "1000/0s"),  # or each run ends with a second's wait
-                *arguments,
-                *("--config", "experiment=small", f"overrides={choices.overrides()}"),
-            ],
+            command,
             cwd=self.folder,
             env=variables,
             stdout=subprocess.PIPE,
@@ -129,16 +140,27 @@ class Lab:
         assert process.returncode == 0, output
         return announced_jobs(output)
 
+    def grow(self, choices: Choices) -> None:
+        """Have the assigner grow by the rows that arrived: ``shoal grow``."""
+        process = self._start("shoal", "grow", "small", *choices.overrides(), "--cores", "2")
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+
     # What the results hold ------------------------------------------------------------------
 
-    def layout(self) -> dict[str, Any]:
-        """The layout of the last run."""
-        content: dict[str, Any] = json.loads((self.results / "plan.json").read_text())
-        return dict(content["layout"])
+    def layouts(self, choices: Choices) -> dict[int, dict[str, Any]]:
+        """The layout of each width of the last run."""
+        found: dict[int, dict[str, Any]] = {}
+        several = len(choices.widths) > 1
+        for path in self.results.glob("variants/*/plan.json" if several else "plan.json"):
+            plan = json.loads(path.read_text())
+            if plan["settings"]["train_specialists"]["patience"] == choices.patience:
+                found[plan["settings"]["model"]["width"]] = plan["layout"]
+        assert sorted(found) == sorted(choices.widths)
+        return found
 
-    def index(self) -> dict[str, Any]:
-        """The partition index of the last run."""
-        layout = self.layout()
+    def index(self, layout: dict[str, Any]) -> dict[str, Any]:
+        """The partition index of a layout."""
         path = self.generation / "cluster" / layout["fits"]["cluster"] / "indexes"
         content: dict[str, Any] = json.loads((path / layout["index_id"] / "index.json").read_text())
         return content
@@ -154,10 +176,36 @@ class Lab:
         paths = [path for folder in folders for path in folder.rglob("*.safetensors")]
         return {p.relative_to(self.folder): (p.stat().st_mtime_ns, p.read_bytes()) for p in paths}
 
-    def outcome(self) -> dict[str, Any]:
+    def costs(self, index: dict[str, Any], number: int) -> tuple[float, float]:
+        """FLOPs of a partition's specialist, and what they would be from the base.
+
+        Those before the last link do not count.
+        """
+        entry = index["partitions"][number]
+        (path,) = self.generation.glob(f"specialists/*/{entry['specialist']}/0/*/ledger.json")
+        ledger = json.loads(path.read_text())
+        flops = ledger["flops"] - ledger["detail"].get("before", 0.0)
+        continued = entry.get("continued")
+        rows = entry["rows"]["train"]
+        trained_on = rows if continued is None else continued["added"] + continued["drawn"]
+        return flops, flops * rows / trained_on
+
+    def members(self, pack: str) -> list[dict[str, Any]]:
+        """The trainings of a pack."""
+        (path,) = self.generation.glob(f"packs/*/members/{pack}.json")
+        members: list[dict[str, Any]] = json.loads(path.read_text())
+        return members
+
+    def outcome(self, choices: Choices) -> dict[str, Any]:
         """Everything that "the same bits" is claimed of, for the current rows and settings."""
-        layout, index = self.layout(), self.index()
-        made, root = layout["made"], index["root"]
+        found: dict[str, Any] = {}
+        for layout in self.layouts(choices).values():
+            found |= self._outcome(layout)
+        return found
+
+    def _outcome(self, layout: dict[str, Any]) -> dict[str, Any]:
+        index, made, home = self.index(layout), layout["made"], self.folder / layout["home"]
+        root, published = index["root"], str(home.relative_to(self.results))
         found: dict[str, Any] = {"index": {k: v for k, v in index.items() if k != "made_from"}}
         for entry in index["partitions"]:
             for point in layout["points"] if entry["trained"] else ():
@@ -170,25 +218,40 @@ class Lab:
                 choice = json.loads((self.generation / path).read_text())
                 found[str(path)] = [choice[name] for name in ("point", "losses", "rows")]
         router = self.generation / "router" / made["router"] / root["fit"]
-        found["router"] = (router / "router.safetensors").read_bytes()
+        found[f"{published}/router"] = (router / "router.safetensors").read_bytes()
         judged = self.generation / "evaluate" / made["evaluate"] / root["all"]
-        found["predictions"] = (judged / "predictions.parquet").read_bytes()
-        metrics = json.loads((self.results / "metrics.json").read_text())
-        found["metrics"] = {name: metrics[name] for name in ("rows", "verdict", "difference")}
-        pool = self.results / "pool"
-        for path in sorted(pool.rglob("*.safetensors")):
+        found[f"{published}/predictions"] = (judged / "predictions.parquet").read_bytes()
+        metrics = json.loads((home / "metrics.json").read_text())
+        said = {name: metrics[name] for name in ("rows", "verdict", "difference")}
+        found[f"{published}/metrics"] = said
+        for path in sorted((home / "pool").rglob("*.safetensors")):
             found[str(path.relative_to(self.results))] = path.read_bytes()
         return found
 
-    def places(self) -> dict[int, Place]:
-        """Where each row of the universe is put, from a run on all of them."""
-        (table,) = self.generation.glob("split/*/rows/*/*.parquet")
-        (rows,) = self.generation.glob("cluster/*/rows/*/*.zarr.zip")
-        keys = [key for batch in Table(table).batches(1000) for key in batch["_key"].to_pylist()]
+    def places(self, survey: Lab, grown: tuple[str, ...] = ()) -> Places:
+        """Where each row of the universe is put.
+
+        Args:
+            survey: A folder with all of these rows, encoded.
+            grown: Growths of the assigner in use.
+        """
+        (table,) = survey.generation.glob("split/*/rows/*/*.parquet")
+        (rows,) = survey.generation.glob("encode/*/rows/*/*.zarr.zip")
+        (embedder,) = self.generation.glob("embed/*/embedder.safetensors")
+        last = f"grown/{grown[-1]}/" if grown else ""
+        (path,) = self.generation.glob(f"cluster/*/{last}assigner.safetensors")
+        assigner = load_assigner(path)
+        assert isinstance(assigner, AtomAssigner)
         with ShardRows(rows) as store:
-            names = ("key", "fold", "partition", "runner_up")
-            facts = zip(*(store.read(name) for name in names), strict=True)
-            by_key = {k.tobytes(): Place(FOLDS[fold], int(p), int(r)) for k, fold, p, r in facts}
+            key, fold, x = (store.read(name) for name in ("key", "fold", "x"))
+        embedding = embed_checked(load_embedder(embedder), x, rows, np.arange(len(x)))
+        partition, runner_up, _ = assigner.place(embedding, None)
+        runner_up[fold == FOLDS.index("train")] = -1  # nobody else is asked about training rows
+        facts = zip(key, fold, partition, runner_up, halves({"key": key}) == 0, strict=True)
+        by_key = {
+            k.tobytes(): Place(FOLDS[f], int(p), int(r), bool(first)) for k, f, p, r, first in facts
+        }
+        keys = [key for batch in Table(table).batches(1000) for key in batch["_key"].to_pylist()]
         return {row.number: by_key[key] for (_, row), key in zip(UNIVERSE, keys, strict=True)}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, ClassVar
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
@@ -11,12 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine
 from shoal.formats.hashing import settings_id
 from tests.stateful.dataset import Dataset, Row
 from tests.stateful.lab import MIN_ROWS, Lab, Ran
+from tests.stateful.lineage import Lineages
 from tests.stateful.oracle import FOLDS, Choices, Identity, Oracle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.stateful.oracle import Place
+    from tests.stateful.oracle import Places
     from tests.workflow.warm import Server
 
 LEAST_ROWS, LEAST_IN_FOLD = 80, 8
@@ -27,27 +29,32 @@ class Steps(RuleBasedStateMachine):
     """A folder in which steps are made: each ends with a run, and with its checks."""
 
     start: ClassVar[Lab]
-    places: ClassVar[dict[int, Place]]
+    survey: ClassVar[Lab]
+    places: ClassVar[Places]
     server: ClassVar[Server]
     scratch: ClassVar[Path]
-    steps: ClassVar[int] = 0
-    scripts: ClassVar[int] = 0
+    done: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
         cls = type(self)
-        cls.scripts += 1
-        self.folder = cls.scratch / f"script-{cls.scripts}"
+        cls.done["scripts"] += 1
+        self.folder = cls.scratch / f"script-{cls.done['scripts']}"
         self.lab = cls.start.copy(self.folder / "lab-0")
         self.data, self.choices = Dataset.first(), Choices()
-        self.oracle = Oracle(cls.places, MIN_ROWS)
+        self.oracle = Oracle(cls.places, MIN_ROWS, self.data)
         self.oracle.finished(self.data, self.choices)
         self.history = [self.data]
         self.copies = 0
+        self.lineages = Lineages()
+        self.check_lineages()
 
     def teardown(self) -> None:
         """The final result equals, bit for bit, a run from nothing in the same generation."""
         try:
+            if self.choices.continuing is not None:
+                self.choices = self.choices.change(continuing=None)
+                self.edit(self.data)
             self.check_against_a_run_from_nothing()
         finally:
             shutil.rmtree(self.folder)
@@ -87,59 +94,93 @@ class Steps(RuleBasedStateMachine):
         data.write(self.lab.folder / "data")
         self.go_on(data, [])
 
-    def go_on(self, data: Dataset, before: list[Ran] | None) -> None:
+    def go_on(self, data: Dataset, before: list[Ran] | None) -> set[Identity]:
         """Run to the end. What ran, with what an earlier attempt finished, is what had to run.
 
         Args:
             data: The rows that the workflow finds.
             before: What an earlier attempt finished; None where it was killed and nobody knows.
+
+        Returns:
+            What had to run.
         """
-        type(self).steps += 1
+        self.done["steps"] += 1
         trained = self.lab.trained_files()
         code, ran = self.lab.run(self.choices)
         log = (self.lab.folder / "last.log").read_text()
         assert code == 0, log
-        expected = self.oracle.expected(data, self.choices)
-        self.oracle.finished(data, self.choices)
+        expected = self.look_for_growth(data)
         self.data = data
+        self.check_lineages()
+        expected |= self.oracle.expected(data, self.choices)
+        self.oracle.finished(data, self.choices)
         self.history.append(data)
-        wanted = sorted(self.described(expected, data))
+        wanted = sorted(self.described(expected))
+        seen = sorted(self.seen([*(before or []), *ran]))
         if before is None:
-            assert set(self.seen(ran)) <= set(wanted), log
+            assert set(seen) <= set(wanted), log
         else:
-            assert sorted(self.seen([*before, *ran])) == wanted, log
+            assert Counter(seen) == Counter(wanted), log
         now = self.lab.trained_files()
         assert {path: now[path] for path in trained} == trained
+        return expected
 
-    def described(self, jobs: set[Identity], data: Dataset) -> list[tuple[str, ...]]:
+    def check_lineages(self) -> None:
+        """The models in use are those that they have to be, and have seen no row that is gone."""
+        layouts = self.lab.layouts(self.choices).items()
+        indexes = {width: self.lab.index(layout) for width, layout in layouts}
+        self.oracle.points = chosen_points(indexes)
+        for width, index in indexes.items():
+            self.lineages.check(index, self.oracle, self.data, self.choices, width)
+
+    def look_for_growth(self, data: Dataset) -> set[Identity]:
+        """Ask whether the assigner has grown, which the oracle takes as a fact; by which job."""
+        layout, *_ = self.lab.layouts(self.choices).values()
+        grown = tuple(layout["grown"])
+        if grown == self.oracle.grown:
+            return set()
+        self.done["growths"] += 1
+        return self.oracle.grows(data, grown, self.lab.places(self.survey, grown))
+
+    def described(self, jobs: set[Identity]) -> list[tuple[str, ...]]:
         """Jobs in words that a log has too: a shard by its content, a specialist by its place."""
-        said = []
+        said: list[tuple[str, ...]] = []
         for job in jobs:
             name, *about = (str(part) for part in job)
             if name in ("split", "transform", "encode", "assign"):
-                content, copy = about
+                content, copy = about[:2]
                 said.append((name, content[:12] + ("" if copy == "0" else f"-{int(copy) + 1}")))
             elif name == "train_specialist":
                 said.append((name, about[0], about[1]))
-            elif name == "train_choose":
+            elif name in ("train_choose", "ask"):
                 said.append((name, about[0]))
             else:
                 said.append((name,))
         return said
 
     def seen(self, ran: list[Ran]) -> list[tuple[str, ...]]:
-        """Jobs of a log in the same words."""
-        index = self.lab.index()
-        number = {e["specialist"]: str(e["partition"]) for e in index["partitions"]}
-        said = []
+        """Jobs of a log in the same words; a pack as the trainings that it does."""
+        layouts = self.lab.layouts(self.choices).values()
+        entries = [entry for each in layouts for entry in self.lab.index(each)["partitions"]]
+        number = {entry["specialist"]: str(entry["partition"]) for entry in entries}
+        said: list[tuple[str, ...]] = []
         for job in ran:
-            wildcards = dict(job.wildcards)
-            if "shard" in wildcards:
-                said.append((job.rule, wildcards["shard"]))
-            elif job.rule == "train_specialist":
-                said.append((job.rule, number[wildcards["digest"]], str(POINTS[wildcards["slot"]])))
+            about = dict(job.wildcards)
+            if job.rule == "train_pack":
+                trained = self.lab.members(about["pack"])
+            else:
+                trained = [about] if job.rule == "train_specialist" else []
+            if "shard" in about:
+                said.append((job.rule, about["shard"]))
+            elif trained:
+                for each in trained:
+                    point = str(POINTS[each["slot"]])
+                    said.append(("train_specialist", number[each["digest"]], point))
+                self.done["trained in packs"] += len(trained) if job.rule == "train_pack" else 0
             elif job.rule == "train_choose":
-                said.append((job.rule, number[wildcards["digest"]]))
+                said.append((job.rule, number[about["digest"]]))
+            elif job.rule == "ask":
+                said.append((job.rule, about["partition"]))
             else:
                 said.append((job.rule,))
         return said
@@ -154,7 +195,18 @@ class Steps(RuleBasedStateMachine):
         fresh = Lab.new(self.folder / "fresh", self.lab.programs)
         self.data.write(fresh.folder / "data")
         self.lab.copy_generation(fresh)
-        code, ran = fresh.run(self.choices)
+        choices = self.choices.change(devices=None, grow="report")
+        code, ran = fresh.run(choices)
         assert code == 0, (fresh.folder / "last.log").read_text()
         assert not {job.rule for job in ran if job.rule.endswith("_fit")}
-        assert fresh.outcome() == self.lab.outcome()
+        assert fresh.outcome(choices) == self.lab.outcome(self.choices)
+
+
+def chosen_points(indexes: dict[int, dict[str, Any]]) -> dict[tuple[int, int], float]:
+    """The grid point at which each partition of a width continues."""
+    return {
+        (entry["partition"], width): entry["continued"]["point"]["lr"]
+        for width, index in indexes.items()
+        for entry in index["partitions"]
+        if "continued" in entry
+    }

@@ -202,3 +202,30 @@ def test_a_link_that_is_lost_comes_out_with_the_same_bits(two_waves, tmp_path):
 
     assert load_state(path)[0].keys() == load_state(path)[0].keys()
     assert path.read_bytes() == before
+
+
+def test_a_crash_while_publishing_loses_no_link(two_waves, tmp_path):
+    """While nothing is published, the release before says what models continue from."""
+    own = two_waves.copy(tmp_path / "experiment")
+    wave(own, 5)
+    other = own.copy(tmp_path / "other")
+    other.run(overrides=ON)
+    for path in (own.folder / "results" / "tiny" / "published").glob("*.json"):
+        path.unlink()
+
+    own.run(overrides=ON)
+
+    assert index(own) == index(other)
+    assert [each["continued"]["links"] for each in entries(own)] == [3, 3]
+
+
+def test_with_another_router_specialists_stay_and_the_generalist_is_its_own(two_waves, tmp_path):
+    """A generalist is of the pools that it is compared with; a link of it is of no others."""
+    own = two_waves.copy(tmp_path / "experiment")
+    before = [each["specialist"] for each in entries(own)]
+
+    ran = Counter(own.run(overrides=as_config(*ASKED, "train_router.temperature=0.5")))
+
+    assert [ran[name] for name in TRAINED] == [0, 1, 1, 0]
+    assert [each["specialist"] for each in entries(own)] == before
+    assert "continued" not in index(own)

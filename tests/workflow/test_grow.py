@@ -186,6 +186,20 @@ def test_growing_again_adds_to_what_has_grown(grown):
     assert audit(plan()).agrees
 
 
+def test_variants_that_share_an_assigner_grow_once(reported_once, tmp_path, monkeypatch):
+    """One growth is in use after the command, however many variants it was asked for."""
+    experiment = reported_once.copy(tmp_path / "experiment")
+    monkeypatch.chdir(experiment.folder)
+    widths = "model.width=[4,5]"
+    experiment.run(overrides=as_config(widths))
+
+    result = experiment.shoal("grow", "tiny", widths)
+
+    assert result.stdout.count("new partition") == 2
+    (record,) = Path("results/tiny/g1/cluster").glob("*/grown.json")
+    assert len(read_json(record, dict)["grown"]) == 1
+
+
 def test_growing_without_new_rows_changes_nothing(grown):
     """It says so."""
     before = files()

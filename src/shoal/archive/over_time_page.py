@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.prequential import OverTime, PrequentialScores
     from shoal.formats.kinds import Metric
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 900.0, 84.0, 30.0, 14.0
+_WIDTH, _LEFT, _RIGHT, _TOP = 900.0, 96.0, 30.0, 14.0
 _SCORES, _GAP, _FLOPS, _BELOW = 230.0, 26.0, 120.0, 86.0
 _MOST_NUMBERS = 30
 _POOL, _GENERALIST = COLOURS[:2]

@@ -100,6 +100,7 @@ def text_data(
 
 for command in (
     operate.plan,
+    operate.follow,
     operate.variants,
     operate.refit,
     operate.grow,
@@ -113,6 +114,9 @@ for command in (
 
 app.add_typer(models.app, name="models")
 app.add_typer(explore.intermediates, name="intermediates")
+
+
+app.command(hidden=True)(operate.follow_plan)
 
 
 @app.command(hidden=True)

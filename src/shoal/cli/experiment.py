@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,8 +80,32 @@ class Experiment:
         with _config_with(name) as config:
             return variants(config, Path(name).stem, changes)
 
+    def content(self, overrides: list[str]) -> dict[str, Any]:
+        """Its settings as they are composed, plain values; no source file is looked at.
+
+        Raises:
+            SettingsError: There is no project here, or the settings do not compose.
+            SourceError: The name is that of a file, which is not there.
+        """
+        from shoal.plan.variants import CHOICE
+        from shoal.settings.compose import composed, resolved
+
+        name, changes = self._in_project(overrides)
+        changes = [each for each in changes if not each.startswith(CHOICE)]
+        with _config_with(name) as config:
+            return resolved(composed(config, Path(name).stem, changes))
+
     def plans(self, overrides: list[str]) -> list[Plan]:
         """The plans of its variants.
+
+        Raises:
+            SettingsError: See :meth:`variants`.
+            SourceError: There are no source files.
+        """
+        return self.planned(overrides)[0]
+
+    def planned(self, overrides: list[str]) -> tuple[list[Plan], list[Plan]]:
+        """The plans of its variants, and these with all that they are compared with.
 
         Raises:
             SettingsError: See :meth:`variants`.
@@ -91,7 +115,7 @@ class Experiment:
 
         name, changes = self._in_project(overrides)
         with _config_with(name) as config:
-            return planned(Plan, Path(name).stem, changes, config)[0]
+            return planned(Plan, Path(name).stem, changes, config)
 
     def plan(self, overrides: list[str]) -> Plan:
         """Its plan if it has one variant, or that of the variant that is chosen.

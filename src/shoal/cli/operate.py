@@ -1,8 +1,12 @@
-"""Commands that look after a project's experiments: plan, variants, refit, audit and gc."""
+"""Commands that look after a project's experiments: plan, follow, refit, audit, gc and more."""
 
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +30,19 @@ Profile = Annotated[
     str | None, typer.Option(help="Snakemake profile for the stages that this needs")
 ]
 Cores = Annotated[str, typer.Option(help="number of cores for them, or all")]
+Settle = Annotated[
+    float, typer.Option(min=0, help="seconds for which a file has to stay as it is to be read")
+]
+Rows = Annotated[
+    int | None, typer.Option(min=1, help="rows that have come or gone and start a run")
+]
+DriftStarts = Annotated[
+    bool, typer.Option("--drift", help="rows that differ from before start a run, however few")
+]
+MostCost = Annotated[
+    float | None,
+    typer.Option(min=0, help="share of the cost of a full run that a run may have at most"),
+]
 
 
 def plan(
@@ -49,6 +66,64 @@ def plan(
     from shoal.operate.plan_text import plan_text
 
     show(plan_text(document, planned.command("refit")))
+
+
+def follow(
+    experiment: ExperimentArgument,
+    overrides: Overrides = [],  # noqa: B006 - the same
+    every: Annotated[float, typer.Option(min=0.1, help="seconds between looks at the files")] = 60,
+    settle: Settle = 30,
+    rows: Rows = None,
+    drift: DriftStarts = False,
+    most_cost: MostCost = None,
+    profile: Profile = None,
+    cores: Cores = "all",
+    once: Annotated[
+        bool, typer.Option("--once", help="look, plan and run once, and end; for cron")
+    ] = False,
+) -> None:
+    """Run the experiment again whenever source files have come, changed or gone, and settled.
+
+    Between runs it looks at the files and reads none. Without --rows and --drift any change starts
+    a run.
+    """
+    from shoal.operate.follow import Follow, follow
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # of which a script's `&` ignores the first
+        signal.signal(number, signal.default_int_handler)
+    given = {"--rows": rows, "--most-cost": most_cost, "--profile": profile, "--cores": cores}
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    options += ["--drift"] if drift else []
+    named = [str(experiment), *overrides]
+    root = Path("results", experiment.content(overrides)["name"])
+    plan = ["shoal", "follow-plan", f"--settle={settle}", *options, "--", *named]
+    asked = Follow(root, lambda: experiment.content(overrides), plan, every, settle, once)
+    for sentence in follow(asked):
+        typer.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {experiment}: {sentence}")
+
+
+def follow_plan(
+    experiment: ExperimentArgument,
+    overrides: Overrides = [],  # noqa: B006 - the same
+    settle: Settle = 30,
+    rows: Rows = None,
+    drift: DriftStarts = False,
+    most_cost: MostCost = None,
+    profile: Profile = None,
+    cores: Cores = "all",
+) -> None:
+    """Say as JSON what `shoal follow` is to do; files and their marks come by standard input."""
+    from shoal.operate.follow_plan import Conditions, decide, remove_stale_lock
+    from shoal.plan.variants import refuse_several
+    from shoal.sources.readers import only
+
+    marks = {Path(name): tuple(mark) for name, mark in json.load(sys.stdin).items()}
+    with only(marks):
+        asked, plans = experiment.planned(overrides)
+    refuse_several(asked[0].experiment, len(asked))
+    remove_stale_lock(asked[0], plans, settle)
+    conditions = Conditions(rows, drift, most_cost)
+    typer.echo(json.dumps(decide(asked[0], plans, marks, conditions, profile, cores)))
 
 
 def variants(

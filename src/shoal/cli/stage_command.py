@@ -219,8 +219,9 @@ def _source(job: StageJob) -> Path | ArraySource:
     return arrays or path
 
 
-def _planned(job: StageJob) -> dict[Path, str]:
-    return {job.run.source(shard)[0]: shard for shard in job.run.layout.shards}
+def _planned(job: StageJob) -> dict[str, Path | ArraySource]:
+    sources = zip(job.run.layout.shards, job.sources, strict=True)
+    return {shard: arrays or path for shard, (path, arrays) in sources}
 
 
 def _before(job: StageJob) -> Path | None:
@@ -238,6 +239,7 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
 
     from shoal.formats.documents.choice import Choice, chosen_file
     from shoal.formats.documents.ledger import Flops
+    from shoal.formats.headers import read_weights
     from shoal.formats.ledger import training_flops
 
     layout, before = job.run.layout, job.run.record["before"]
@@ -256,7 +258,7 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
             return None
         ledgers = [path for path in (*search.ledgers, search.choice) if path.exists()]
         spent = training_flops([read_made(path, Flops) for path in ledgers])
-        return weights, choice["points"][choice["point"]], spent
+        return weights, read_weights(weights).meta["point"], spent
 
     return chosen
 

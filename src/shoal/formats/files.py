@@ -99,18 +99,24 @@ def _system_reason(number: int | None) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, busy: str = "") -> Iterator[None]:
     """Let one process or thread at a time, on any host, into the block of a lock file.
 
     The kernel, or the file server, frees the lock if its holder dies.
 
+    Args:
+        path: The lock file.
+        busy: Said where another one is in the block; left out, its end is waited for.
+
     Raises:
-        ShoalError: The file system has no locks.
+        ShoalError: The file system has no locks, or another one is in the block.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise ShoalError(busy) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

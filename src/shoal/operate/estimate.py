@@ -17,7 +17,7 @@ from shoal.formats.documents.plan import Hashes
 from shoal.formats.documents.weights import BaseFacts
 from shoal.formats.headers import read_weights
 from shoal.formats.json_file import read_made
-from shoal.formats.ledger import own_flops
+from shoal.formats.ledger import BEFORE, own_flops
 from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
@@ -189,10 +189,29 @@ class Estimate:
             if job.outputs and job.outputs[0] in packed:
                 return Cost(0, training, flops)
             return Cost(1, _sum(training, self._specialists.start), flops)
+        if job.rule == "evaluate_generalist" and (link := self._generalist_link()) is not None:
+            return link
         if job.rule not in self._means:
             seconds = _mean(self._benchmarks(job.rule))
             self._means[job.rule] = Cost(1, seconds, self._flops(job.rule))
         return self._means[job.rule]
+
+    def _generalist_link(self) -> Cost | None:
+        """Cost of training the generalist on, by what its rows cost before."""
+        continued, budget = self._index.get("continued"), self._budget
+        if continued is None or not continued["weights"] or budget is None:
+            return None
+        spent = [
+            (self._own_flops(each), each.get("seconds", 0.0), rows)
+            for each in self._ledgers("evaluate_generalist")
+            if (rows := each.get("rows_seen", 0))
+        ]
+        if not spent:
+            return None
+        rows = budget.specialist_rows(continued["added"] + continued["drawn"])
+        flops, seconds, seen = (sum(column) for column in zip(*spent, strict=True))
+        start = (_mean(self._benchmarks("evaluate_generalist")) or 0.0) - seconds / len(spent)
+        return Cost(1, max(0.0, start) + seconds / seen * rows, flops / seen * rows)
 
     @cached_property
     def _budget(self) -> Budget | None:
@@ -243,7 +262,7 @@ class Estimate:
             return flops - sum(float(detail[part]) for part in _OF_ASSIGN)
         if ledger["job"] == "gate":
             return flops - float(detail["answers"])
-        if ledger["job"] in ("evaluate_generalist", "evaluate_random"):
+        if ledger["job"] in ("evaluate_generalist", "evaluate_random") and BEFORE not in detail:
             bases = self._ledgers("base_fit")
             base = detail.get("base", bases[0]["flops"] if bases else 0.0)
             return flops - float(base)

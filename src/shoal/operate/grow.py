@@ -59,5 +59,6 @@ def _grown(plan: Plan, profile: str | None, cores: str) -> Iterator[str]:
     if not found["partitions"]:
         yield f"{of}: no new kind among the rows that arrived; nothing has changed."
         return
-    record_growths(plan.layout, [*recorded, plan.growth])
+    # Variants may share an assigner, which has grown for all of them then.
+    record_growths(plan.layout, list(dict.fromkeys([*recorded, plan.growth])))
     yield f"{of}: {growth_text(int(found['partitions']), int(found['rows']))}."

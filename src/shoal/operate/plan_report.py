@@ -157,7 +157,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
     exact = index is not None and not plan.growing
     content = index if index is not None else placeholders(plan.settings)
     jobs = [*layout.jobs(content), *answers_jobs([plan])]
-    record = plan.history.current or next(reversed(plan.history.entries), None)
+    record = plan.history.last
     before = None
     if record is not None and exact:
         earlier = Layout.from_json(record["layout"])
@@ -206,7 +206,7 @@ def _make(plan: Plan, path: Path, why: str, profile: str | None, cores: str) -> 
     say(why)
     options = ["--cores", cores, "--scheduler", "greedy"]
     options += ["--profile", profile] if profile else []
-    command = plan.snakemake(*options, str(path))
+    command = plan.snakemake(*options, str(path), plans=[plan])
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if result.returncode:
         lines = result.stderr.splitlines(keepends=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from shoal.errors import SourceError
 from shoal.formats.documents.index import name_of_file, named_file
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_change, rows_id
 from shoal.formats.kinds import TRAIN
@@ -90,7 +91,10 @@ def continue_generalist(
     rows, continued = index["rows"]["train"], None
     rows_now = [index["root"]["train"], *_stops_by(index)]
     for each in _ancestors(before_path, first):
-        added, removed = _changes(each.stores, now)
+        try:
+            added, removed = _changes(each.stores, now)
+        except SourceError:
+            continue
         if removed and each.name != GENERATION:
             continue
         if not added:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from shoal.settings.data import ArraySource
+
 AUTO = "auto"
 
 _NAMES = {"label": ("label", "target", "class", "y"), "group": ("group",), "id": ("id",)}
@@ -89,6 +91,30 @@ def settled(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return content, found
 
 
+def source_files(sources: Mapping[str, Any]) -> list[tuple[Path, ArraySource | None]]:
+    """Source files that settings name now; none is read.
+
+    Args:
+        sources: The section, plain values, of which some may be ``auto``.
+
+    Returns:
+        As :func:`shoal.sources.readers.expand` returns them.
+
+    Raises:
+        SettingsError: A value is not what the section allows.
+        SourceError: A file is missing, or none is there.
+    """
+    from shoal.settings import parse
+    from shoal.settings.data import Sources
+    from shoal.sources.readers import expand
+
+    known = {name: value for name, value in sources.items() if value != AUTO}
+    if _is_auto(sources, "files"):
+        known["files"] = _files(Path(str(sources.get("folder"))))
+    parsed: Sources = parse(Sources, {"task": "own", **known}, "sources")
+    return expand(parsed.in_folder().files)
+
+
 def _is_auto(section: Any, name: str) -> bool:  # noqa: ANN401 - any plain value
     return isinstance(section, dict) and section.get(name) == AUTO
 
@@ -108,14 +134,10 @@ def _files(folder: Path) -> list[str]:
 
 def _heads(sources: Mapping[str, Any]) -> dict[str, pa.Table]:
     """First rows of some files."""
-    from shoal.settings import parse
-    from shoal.settings.data import Sources
-    from shoal.sources.readers import expand, raw_batches
+    from shoal.sources.readers import raw_batches
 
-    known = {name: value for name, value in sources.items() if value != AUTO}
-    parsed: Sources = parse(Sources, {"task": "own", **known}, "sources")
-    files = expand(parsed.in_folder().files)[:_MOST_FILES]
-    rows = min(parsed.batch_rows, _HEAD_ROWS)
+    files = source_files(sources)[:_MOST_FILES]
+    rows = min(sources["batch_rows"], _HEAD_ROWS)
     return {str(path): next(raw_batches(arrays or path, rows)) for path, arrays in files}
 
 

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from shoal.errors import ModelError, SourceError
 from shoal.formats.documents.ledger import Artifact
@@ -22,7 +22,7 @@ from shoal.plan.history import History
 from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit, jobs_of, outputs
 from shoal.plan.previous import previous_release
-from shoal.plan.run_file import RunFile, run_file, write_once
+from shoal.plan.run_file import RUNS, RunFile, run_file, write_once
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.plan.variants import CHOICE, Variant, only_variant, variants
 from shoal.pool.incomplete import name_of, read_failed
@@ -34,7 +34,7 @@ from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
     from shoal.formats.documents.plan import Before, Release, RunRecord
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 """Layout and settings of the last run, beside what is published."""
+
+SOURCE_HASHES = ".source-hashes.json"
+"""Hashes of source files, in the results folder."""
 
 VARIANTS = "variants"
 """Folder of the variants' own folders."""
@@ -142,7 +145,9 @@ class Plan:
         plan.steps = run.steps
         plan.layout, plan.before = run.layout, record["before"]
         plan.previous = record["previous"]
-        plan.growth, plan.growing = "", False
+        code, grown = plan.fit_codes["grown"], plan.layout.grown
+        plan.growth = identity.growth_id(plan.layout.fits, grown, code, plan.layout.shards)
+        plan.growing = False
         plan.record, plan.run_file = record, path
         return plan
 
@@ -206,7 +211,7 @@ class Plan:
                 "left_out": list(before["layout"].get("left_out", ())),
                 "continues": self._continues(before),
             }
-        index_id = self._index_id(before, made, shards)
+        index_id = self._index_id(before, fits, made, shards)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
         layout = Layout(
@@ -246,8 +251,8 @@ class Plan:
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
     ) -> Release | None:
-        """The published release, where its specialists may wait, or be continued from."""
-        published, waits = self.history.current, self.settings.changes.tolerance > 0
+        """The last release, where its specialists may wait, or be continued from."""
+        published, waits = self.history.last, self.settings.changes.tolerance > 0
         if published is None or not (waits or self._continues(published)):
             return None
         layout = published["layout"]
@@ -265,20 +270,33 @@ class Plan:
         return now["continuing"]["method"] != "none" and search and earlier["grid"] == now["grid"]
 
     def _index_id(
-        self, before: Release | None, made: Mapping[str, str], shards: tuple[str, ...]
+        self,
+        before: Release | None,
+        fits: Mapping[str, str],
+        made: Mapping[str, str],
+        shards: tuple[str, ...],
     ) -> str:
-        """The rows' own identity; where models wait or continue, also that of the index before."""
+        """The rows' own identity; where models wait or continue, also that of the index before.
+
+        An index says by name from which models others continue, so its identity has theirs.
+        """
         own = settings_id(made["index"], list(shards))
+        ways = _ways(self.settings.as_json(), fits, made)
         if before is None:
-            return own
+            return own if ways is None else settings_id(own, ways)
         tolerance, layout = self.settings.changes.tolerance, before["layout"]
-        continuing = self.settings.continuing.as_json() if self._continues(before) else None
         same_rows = settings_id(layout["made"]["index"], list(layout["shards"])) == own
-        same_ways = before["tolerance"] == tolerance and _continuing(before) == continuing
+        earlier = _ways(before["settings"], layout["fits"], layout["made"])
+        same_ways = before["tolerance"] == tolerance and earlier == ways
         if same_rows and same_ways and not before["released"]:
             return str(layout["index_id"])
-        ways = [tolerance] if continuing is None else [tolerance, continuing]
-        return settings_id(own, *ways, layout["index_id"], before["released"])
+        return settings_id(own, tolerance, ways, layout["index_id"], before["released"])
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is of a variant that is to run, not of one that those are compared with."""
+        chosen = [each for each in self.overrides if each.startswith(CHOICE)]
+        return not chosen or f"{CHOICE}{self.variant.id}" in chosen
 
     @property
     def settings_file(self) -> Path:
@@ -339,11 +357,21 @@ class Plan:
         """The command line of ``shoal NAME`` for this experiment, as a person would type it."""
         return shlex.join(["shoal", name, self.experiment, *self.overrides])
 
-    def snakemake(self, *arguments: str) -> list[str]:
-        """Snakemake's command line for this experiment, to be run in the current folder."""
+    def snakemake(self, *arguments: str, plans: Sequence[Plan] = ()) -> list[str]:
+        """Snakemake's command line for this experiment, to be run in the current folder.
+
+        Args:
+            arguments: What it is told besides.
+            plans: Plans that the run is to be of, whatever files have come or changed since; their
+                records are written. Left out, the run plans for itself.
+        """
         other = [] if Path(SNAKEFILE.name).exists() else ["--snakefile", str(SNAKEFILE)]
         command = ["snakemake", *other, *arguments, "--config", f"experiment={self.experiment}"]
-        return [*command, f"overrides=[{', '.join(self.overrides)}]"] if self.overrides else command
+        if self.overrides:
+            command.append(f"overrides=[{', '.join(self.overrides)}]")
+        for plan in plans:
+            write_once(plan.run_file, plan.record)
+        return [*command, runs_of(plans)] if plans else command
 
     def fit_code(self, stage: Stage) -> str | None:
         """Digest of the code that made a fit of the generation; None while it is not fitted."""
@@ -394,10 +422,17 @@ class Plan:
         return assigned_at_fit(self.layout)
 
 
-def _continuing(release: Release) -> dict[str, object] | None:
-    """How models of a release continued; None where they did not."""
-    found: dict[str, object] = release["settings"].get("continuing", {"method": "none"})
-    return None if found["method"] == "none" else found
+def _ways(
+    settings: Mapping[str, Any], fits: Mapping[str, str], made: Mapping[str, str]
+) -> list[object] | None:
+    """How models continue, and identities of those that may; None where none does."""
+    asked = settings.get("continuing", {"method": "none"})
+    return None if asked["method"] == "none" else [asked, fits["baselines"], made["choices"]]
+
+
+def runs_of(plans: Sequence[Plan]) -> str:
+    """Configuration by which Snakemake takes plans as they are: it neither composes nor looks."""
+    return f"{RUNS}={','.join(str(plan.run_file) for plan in plans)}"
 
 
 P = TypeVar("P", bound=Plan)
@@ -471,7 +506,7 @@ def _shards(settings: Settings, root: Path) -> Shards:
         if settings.sources.folder != DEMO_FOLDER or any(Path(DEMO_FOLDER).glob("*")):
             raise
         return {name: (Path(DEMO_FOLDER, f"{name}.parquet"), None) for name in DEMO_SHARDS}
-    return name_shards(sources, root / ".source-hashes.json")
+    return name_shards(sources, root / SOURCE_HASHES)
 
 
 def placeholders(settings: Settings) -> PlannedIndex:

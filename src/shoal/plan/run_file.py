@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from shoal.search.steps import Steps
     from shoal.settings.data import ArraySource
 
+RUNS = "runs"
+"""Snakemake's ``config`` holds under this name the settings files of plans that are made."""
+
 FOLDER = "settings"
 """Folder of these files, in an experiment's results; variants share it."""
 

@@ -20,6 +20,25 @@ def announce(root: Path) -> None:
     hold(root / _HELD)
 
 
+def is_running(root: Path) -> bool:
+    """Whether a process that lives holds an experiment's results.
+
+    Args:
+        root: The experiment's results folder.
+    """
+    return is_held(root / _HELD)
+
+
+def has_stale_lock(results: Path) -> bool:
+    """Whether Snakemake's lock is in the current folder, and no run of any experiment lives.
+
+    Args:
+        results: The folder of all experiments' results.
+    """
+    locked = _LOCKS.is_dir() and any(_LOCKS.iterdir())
+    return locked and not any(map(is_running, results.glob("*")))
+
+
 def refuse_while_running(root: Path) -> None:
     """Leave everything as it is while a run may need it, wherever the command was started.
 
@@ -32,7 +51,7 @@ def refuse_while_running(root: Path) -> None:
     Raises:
         DataError: A run of the workflow is in progress, or was killed and left its lock.
     """
-    if is_held(root / _HELD):
+    if is_running(root):
         raise DataError(f"{root}: a run of the workflow is in progress, nothing was removed")
     for folder in dict.fromkeys([*root.absolute().parents, *root.resolve().parents]):
         locks = folder / _LOCKS

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from shoal.errors import SourceError, nearest
 from shoal.settings.data import ArraySource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -162,6 +163,22 @@ _GLOB_CHARACTERS = "*?["
 _MOST_NAMED = 5
 """Names in one error."""
 
+_only: ContextVar[Container[Path] | None] = ContextVar("only", default=None)
+
+
+@contextmanager
+def only(files: Container[Path]) -> Iterator[None]:
+    """Within it sources are some of the files that paths and globs name, and no others.
+
+    Args:
+        files: They.
+    """
+    token = _only.set(files)
+    try:
+        yield
+    finally:
+        _only.reset(token)
+
 
 def expand(files: Sequence[str | ArraySource]) -> list[tuple[Path, ArraySource | None]]:
     """Source files that paths and globs name, sorted by path, each once.
@@ -170,7 +187,7 @@ def expand(files: Sequence[str | ArraySource]) -> list[tuple[Path, ArraySource |
         files: Paths or globs of CSV, Parquet or NPZ files, or NPZ files with array names.
 
     Returns:
-        Each file with its array names, where it has such.
+        Each file with its array names, where it has such; within :func:`only`, of those alone.
 
     Raises:
         SourceError: A file is missing or of an unknown format, a glob matches nothing, or it
@@ -190,6 +207,9 @@ def expand(files: Sequence[str | ArraySource]) -> list[tuple[Path, ArraySource |
     if unusable:
         more = f"; and {len(unusable) - _MOST_NAMED} more" if len(unusable) > _MOST_NAMED else ""
         raise SourceError("; ".join(unusable[:_MOST_NAMED]) + more)
+    taken = _only.get()
+    if taken is not None:
+        sources = {path: named for path, named in sources.items() if path in taken}
     if not sources:
         raise SourceError("sources.files: names no file")
     for path, named in sources.items():

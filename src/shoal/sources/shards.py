@@ -7,19 +7,19 @@ import hashlib
 import re
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from shoal.errors import CorruptError, ShoalError
+from shoal.errors import CorruptError, ShoalError, SourceError
 from shoal.formats.hashing import canonical_json, file_hash
 from shoal.formats.json_file import read_json, write_json
 from shoal.terminal import reason_of, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from shoal.settings.data import ArraySource
 
@@ -33,8 +33,21 @@ _SETTLED_NS = 2_000_000_000
 """Clocks of file systems may stand still for so long."""
 
 
+Mark = tuple[int, int, int, int]
+"""Size, mtime, inode and ctime of a file: while they stay, so does its content."""
+
+
+def mark_of(path: Path) -> Mark | None:
+    """The mark of a file, which is not read; None where it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns
+
+
 class Known(TypedDict):
-    """A file's hash, and size, mtime, inode and ctime of when it was taken."""
+    """A file's hash, and its mark of when it was taken; none where that says too little."""
 
     mark: list[int]
     hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -55,18 +68,21 @@ def name_shards(
             of a file that changed just now is not, as its next change may have the same times.
 
     Raises:
+        SourceError: A file is gone.
         CorruptError: Declared names are none that a shard may have, or of several contents.
     """
     known = _known(cache)
     fresh: dict[str, Known] = {}
     shards: dict[str, tuple[Path, ArraySource | None]] = {}
     for path, arrays in sorted(sources, key=lambda source: str(source[0])):
-        stat = path.stat()
-        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
+        found = mark_of(path)
+        if found is None:
+            raise SourceError(f"{path}: no such file")
+        mark = list(found)
         entry = known.get(str(path))
         known_hash = entry["hash"] if entry is not None and entry["mark"] == mark else None
         content = known_hash or file_hash(path)
-        has_settled = time.time_ns() - stat.st_ctime_ns > _SETTLED_NS
+        has_settled = time.time_ns() - mark[-1] > _SETTLED_NS
         fresh[str(path)] = {"mark": mark if known_hash or has_settled else [], "hash": content}
         name = shard_name(path, content, arrays)
         unique, copies = name, 1
@@ -77,6 +93,11 @@ def name_shards(
     if fresh != known:
         _keep(cache, fresh)
     return shards
+
+
+def last_planned(cache: Path) -> list[Path]:
+    """Files that the last plan was of; none where there was no plan."""
+    return list(map(Path, _known(cache)))
 
 
 def _known(cache: Path) -> dict[str, Known]:

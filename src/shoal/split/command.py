@@ -30,7 +30,7 @@ def split_fit(
     split: Split,
     columns_out: Path,
     folds_out: Path,
-    planned: Mapping[Path, str] | None = None,
+    planned: Mapping[str, str | Path | ArraySource] | None = None,
 ) -> None:
     """Infer the columns and print them; fit the folds that are not functions of one row.
 
@@ -42,8 +42,8 @@ def split_fit(
         columns_out: The columns, JSON.
         folds_out: Fitted bounds or table of keys, safetensors; empty for other methods; and
             the labels to draw from.
-        planned: Source file to its shard, by whose name it has a content; not looked at by
-            default.
+        planned: Shard, by whose name a file has a content, to its source file; by default the
+            files are those that the settings name now, and of any content.
 
     Raises:
         SourceError: A file cannot be read, or is not what its shard says.
@@ -53,10 +53,12 @@ def split_fit(
     from shoal.sources.readers import expand, raw_batches
     from shoal.split.reading import Planned
 
-    named = expand(sources.in_folder().files)
-    if planned is not None:
-        _check_planned([path for path, _ in named], planned)
-    files = [Planned(arrays or path, (planned or {}).get(path)) for path, arrays in named]
+    if planned is None:
+        named = expand(sources.in_folder().files)
+        files = [Planned(arrays or path) for path, arrays in named]
+    else:
+        found = (Planned(source, shard) for shard, source in planned.items())
+        files = sorted(found, key=lambda file: file.name)
     fold_column = split.column if split.method == "column" else None
     rows = min(sources.batch_rows, max(_HEAD_LEAST, _HEADS_MOST // len(files)))
     heads = {}
@@ -187,19 +189,6 @@ def split_check(
     out.parent.mkdir(parents=True, exist_ok=True)
     found = check(shards, Columns.load(columns), split, out.parent, by_group=by_group)
     write_json(out, found | made_from())
-
-
-def _check_planned(files: Sequence[Path], shards: Mapping[Path, str]) -> None:
-    """Refuse other files than those of the plan.
-
-    Raises:
-        SourceError: One has come or gone since.
-    """
-    from shoal.errors import SourceError
-
-    for path in sorted(set(files) ^ set(shards)):
-        change = "came" if path in files else "is gone"
-        raise SourceError(f"{path}: {change} since the run was planned; start the run again")
 
 
 def _check_fold_column(heads: Mapping[str, pa.Table], column: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
 from shoal.plan.answers import answers_jobs
-from shoal.plan.plan import planned
+from shoal.plan.plan import planned, runs_of
+from shoal.plan.run_file import RUNS
 from shoal.plan.stages import STAGES
 from shoal.settings.compose import as_list
 from shoal.terminal import leaving
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
     Files = list[Any]
     """Paths, as Snakemake takes them: flagged."""
-
-RUNS = "runs"
-"""Snakemake's ``config`` holds the settings files under this name in the process of a job."""
 
 _NEEDS: tuple[Need, ...] = ("light", "cores", "gpu", "large")
 """Needs of jobs, the least first."""
@@ -63,7 +61,7 @@ class Plans:
         config_folder: Path,
         workflow: Any,  # noqa: ANN401 - Snakemake's object
     ) -> None:
-        """Compose the settings; in the process of a job, read those of its run.
+        """Compose the settings; in the process of a job, and of a plan made before, read them.
 
         Args:
             config: Snakemake's: ``experiment`` and ``overrides``.
@@ -76,9 +74,10 @@ class Plans:
             ModelError: The model's file has changed since the generation's base was trained.
         """
         self._workflow = workflow
-        if workflow.remote_exec and RUNS in config:
+        if RUNS in config:
             names = str(config[RUNS]).split(",")
-            self.asked = self.all = [RulesPlan.of_run(Path(name)) for name in names]
+            self.all = [RulesPlan.of_run(Path(name)) for name in names]
+            self.asked = [plan for plan in self.all if plan.is_asked]
         else:
             # Snakemake makes numbers of names that look like them, such as 2024 and nan.
             experiment = str(config.get("experiment", "demo"))
@@ -86,21 +85,17 @@ class Plans:
             self.asked, self.all = planned(RulesPlan, experiment, overrides, config_folder)
             for plan in self.all:
                 plan.require_the_bases_model()
-            workflow.config_settings.config_args.append(self._runs)
+            workflow.config_settings.config_args.append(runs_of(self.all))
         for plan in self.all:
             plan.follow(workflow, self._have_settled)
         self._found: dict[tuple[str, ...], RulesPlan] = {}
         self._early: list[Path] | None = None
 
-    @property
-    def _runs(self) -> str:
-        """Configuration that Snakemake hands on to the processes that it starts for jobs."""
-        return f"{RUNS}={','.join(str(plan.run_file) for plan in self.all)}"
-
     def _have_settled(self, plan: RulesPlan) -> None:
         """Have what follows in this run read that the assigner of a variant has grown, or not."""
         arguments = self._workflow.config_settings.config_args
-        arguments[:] = [self._runs if each.startswith(f"{RUNS}=") else each for each in arguments]
+        runs = runs_of(self.all)
+        arguments[:] = [runs if each.startswith(f"{RUNS}=") else each for each in arguments]
         if not self._workflow.dryrun:
             plan.write_records()
 

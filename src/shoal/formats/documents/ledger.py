@@ -29,9 +29,11 @@ class Flops(Artifact):
 
 
 class JobFlops(Flops):
-    """FLOPs of a job, with its rule."""
+    """FLOPs of a job, with its rule; and seconds and rows, where it is of a training."""
 
     job: str
+    rows_seen: NotRequired[int]
+    seconds: NotRequired[float]
 
 
 class Spent(Flops):

@@ -11,6 +11,7 @@ from shoal.formats.hashing import canonical_json
 from shoal.operate.audit.index import check_index
 from shoal.plan.layout import Layout
 from shoal.plan.paths import inputs
+from shoal.plan.plan import SOURCE_HASHES
 from shoal.plan.stages import STAGES
 from shoal.search.slot_names import number_of, validation_of
 
@@ -29,7 +30,7 @@ def check_table(job: Job, evidence: Evidence) -> None:
     contents = {content for name, content in files.items() if Path(name) not in evidence.makers}
     if contents != {evidence.hash(source)}:
         problem = f"was read from other content than {source} has"
-        cache = evidence.plan.root / ".source-hashes.json"
+        cache = evidence.plan.root / SOURCE_HASHES
         advice = f"remove it and {cache}, and run the workflow again"
         evidence.blame(table, problem, advice)
 
