@@ -18,18 +18,19 @@ history; others by `--variant NAME OVERRIDE…`. All have the same first release
 
 Printed are the score of rows that arrived, the mean over waves; its difference to *full*, with a
 95 % interval over seeds (Student's t); the score of the last release's test fold; and the FLOPs of
-making all releases but the first, generalist, router and gate included, as a share of full's.
-Scores of text are bits per byte.
+making all releases but the first, generalist, router and gate included, as a share of full's; and
+how many specialists were continued, and trained anew. Scores of text are bits per predicted byte.
+The working folder keeps what is done, so a run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,15 @@ import yaml
 from scipy import stats
 
 from benchmarks.auto import CHEAP, do, run
-from shoal.formats.json_file import read_made
 from shoal.formats.documents.prequential import Prequential
+from shoal.formats.json_file import read_made
 from shoal.plan.plan import Plan
 from shoal.plan.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     Columns = dict[str, Any]
 
@@ -72,7 +75,7 @@ def _images(data: Path, seed: int, turned: bool = False) -> list[Columns]:
             pools.append((held[image][order], held[label][order].astype(np.int64) + first))
     taken = [0, 0]
 
-    def take(kind: int, count: int, quarter: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def take(kind: int, count: int, quarter: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
         at = taken[kind]
         taken[kind] += count
         images, labels = (part[at : at + count] for part in pools[kind])
@@ -86,8 +89,8 @@ def _images(data: Path, seed: int, turned: bool = False) -> list[Columns]:
     waves = []
     for digits, clothing, late in shares:
         parts = [take(0, digits), take(1, clothing), take(0, late, 1)]
-        image, label = (np.concatenate(part) for part in zip(*parts, strict=True))
-        waves.append({"image": image, "label": label})
+        held = (np.concatenate(part) for part in zip(*parts, strict=True))
+        waves.append(dict(zip(("image", "label"), held, strict=True)))
     return waves
 
 
@@ -108,7 +111,11 @@ def _adult(data: Path, seed: int) -> list[Columns]:
 
 def _cut(frame: pd.DataFrame, first: int, wave: int) -> list[Columns]:
     bounds = [0, first, *range(first + wave, len(frame) - wave // 2, wave), len(frame)]
-    return [dict(frame.iloc[a:b].items()) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [_columns(frame.iloc[a:b]) for a, b in itertools.pairwise(bounds)]
+
+
+def _columns(frame: pd.DataFrame) -> Columns:
+    return {str(name): frame[name] for name in frame}
 
 
 LATER = ("lang_hu", "lang_pl", "lang_tr", "lang_fi", "lang_cs", "lang_el")
@@ -124,7 +131,7 @@ def _text(data: Path, seed: int) -> list[Columns]:
     draw = rng.random(len(frame))
     even = begins + (draw * (TEXT_WAVES + 1 - begins)).astype(int)
     wave = np.where(begins > 0, even, np.ceil((2 * draw - 1).clip(0) * TEXT_WAVES).astype(int))
-    return [dict(frame[wave == number].items()) for number in range(TEXT_WAVES + 1)]
+    return [_columns(frame[wave == number]) for number in range(TEXT_WAVES + 1)]
 
 
 @dataclass(frozen=True)
@@ -156,8 +163,11 @@ def _settings(
 
 _IMAGES = _settings("classification", {"image": "image"}, 0.002, 10, 64, 1)
 _TEXT = {
-    "defaults": [{"override /split": "group"}, {"override /embed": "counts"}]
-    + [{"override /model": "next_byte"}],
+    "defaults": [
+        {"override /split": "group"},
+        {"override /embed": "counts"},
+        {"override /model": "next_byte"},
+    ],
     "sources": {
         "task": "own",
         "columns": {"id": "id", "document": "group", "text": "text", "source": "ignore"}
@@ -191,10 +201,10 @@ class Feed:
         settings = dict(self.stream.settings)
         settings["sources"] = {"files": [f"*.{self.stream.suffix}"], **settings["sources"]}
         path = folder / "config" / "experiment" / f"{EXPERIMENT}.yaml"
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump({"name": EXPERIMENT, **settings}, sort_keys=False)
         path.write_text("# @package _global_\n" + text)
-        (folder / "data").mkdir()
+        (folder / "data").mkdir(exist_ok=True)
 
     def add(self, folder: Path, wave: int) -> None:
         """Write a wave's file."""
@@ -208,7 +218,12 @@ class Feed:
 
 
 def measured(folder: Path, feed: Feed, seed: int, asked: dict[str, list[str]]) -> dict[str, Any]:
-    """All variants of a stream; each has its scores, its test score and its FLOPs."""
+    """All variants of a stream, as far as they are not kept in the folder.
+
+    Returns:
+        Of each variant ``scores`` of the waves, score of the ``test`` fold, ``flops``, and how many
+        specialists were ``continued`` and ``trained`` anew.
+    """
     own = [*CHEAP, f"seed={seed}"]
     start, found = folder / "start", {}
     feed.set_up(start)
@@ -216,15 +231,16 @@ def measured(folder: Path, feed: Feed, seed: int, asked: dict[str, list[str]]) -
     with contextlib.chdir(start):
         run(Plan(EXPERIMENT, own, Path("config")))
     for name, overrides in {FROZEN: [], **asked}.items():
-        place, began = folder / name, time.process_time()
-        shutil.copytree(start, place)
-        with contextlib.chdir(place):
-            found[name] = (
-                _frozen(feed, own) if name == FROZEN else _followed(feed, [*own, *overrides])
-            )
-        found[name]["seconds"] = round(time.process_time() - began)
-        print(folder.name, name, json.dumps(found[name]), flush=True)
-        shutil.rmtree(place)
+        place, kept = folder / name, folder / f"{name}.json"
+        if not kept.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(start, place)
+            with contextlib.chdir(place):
+                followed = _frozen if name == FROZEN else _followed
+                kept.write_text(json.dumps(followed(feed, [*own, *overrides])))
+            shutil.rmtree(place)
+            print(folder.name, name, kept.read_text(), flush=True)
+        found[name] = json.loads(kept.read_text())
     return found
 
 
@@ -239,8 +255,9 @@ def _frozen(feed: Feed, overrides: list[str]) -> dict[str, Any]:
     rule = "evaluate_prequential"
     about = dict(zip(STAGES[rule].keys, plan.layout.previous, strict=True))
     do(plan, rule, dict(about), wanted=True)
-    scores = read_made(plan.layout.file(f"{rule}.scores", **about), Prequential)
-    return {"scores": [_score(scores)], "test": math.nan, "flops": 0.0}
+    scores = read_made(plan.layout.file(f"{rule}.scores", None, **about), Prequential)
+    nothing = {"flops": 0.0, "continued": 0, "trained": 0}
+    return {"scores": [_score(scores)], "test": math.nan, **nothing}
 
 
 def _followed(feed: Feed, overrides: list[str]) -> dict[str, Any]:
@@ -255,8 +272,7 @@ def _followed(feed: Feed, overrides: list[str]) -> dict[str, Any]:
         "scores": [_score(each["arrivals"]) for each in later],
         "test": metrics[metrics["shipped"]]["score"],
         "flops": sum(each["made"]["flops"] for each in later),
-        "links": sum(each["made"]["continued"] for each in later),
-        "cold": sum(each["made"]["trained"] for each in later),
+        **{of: sum(each["made"][of] for each in later) for of in ("continued", "trained")},
     }
 
 
@@ -264,12 +280,12 @@ def _score(arrived: Prequential) -> float:
     scores = arrived["scores"]
     assert scores is not None, arrived["reason"]  # noqa: S101 - all waves have rows to score
     assert scores["score"] is not None  # noqa: S101
-    return scores["score"]
+    return float(scores["score"])
 
 
 HEAD = """\
-| stream | variant | arrived rows | better than full | test fold | FLOPs of full's | from the base |
-| --- | --- | --- | --- | --- | --- | --- |"""
+| stream | variant | arrived rows | above full | test fold | of full FLOPs | continued | anew |
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def lines(name: str, found: Sequence[dict[str, Any]]) -> list[str]:
@@ -279,27 +295,29 @@ def lines(name: str, found: Sequence[dict[str, Any]]) -> list[str]:
         name: Of the stream.
         found: What each seed gave, see :func:`measured`.
     """
-    sign = 1 if name in _HIGHER else -1
+    unit, sign = STREAMS[name].unit, 1 if name in _HIGHER else -1
     means = {
-        variant: np.array([np.mean(each[variant]["scores"]) for each in found]) / STREAMS[name].unit
+        variant: np.array([np.mean(each[variant]["scores"]) for each in found]) / unit
         for variant in found[0]
     }
     result = []
     for variant, own in means.items():
         facts = [each[variant] for each in found]
-        share = np.mean(
-            [f["flops"] / each["full"]["flops"] for f, each in zip(facts, found, strict=True)]
-        )
-        test = np.mean([f["test"] for f in facts]) / STREAMS[name].unit
-        cold = np.mean([f.get("cold", math.nan) for f in facts])
-        better = _interval(sign * (own - means["full"]))
-        result.append(
-            f"| {name} | {variant} | {own.mean():.4f} | {better} | {test:.4f} | {share:.3f} | {cold:.0f} |"
-        )
+        share = np.mean([each[variant]["flops"] / each["full"]["flops"] for each in found])
+        cells = [
+            name,
+            variant,
+            f"{own.mean():.4f}",
+            _interval(sign * (own - means["full"])),
+            f"{np.mean([each['test'] for each in facts]) / unit:.4f}",
+            f"{share:.3f}",
+            *(f"{np.mean([each[of] for each in facts]):.0f}" for of in ("continued", "trained")),
+        ]
+        result.append(f"| {' | '.join(cells)} |")
     return result
 
 
-def _interval(values: np.ndarray) -> str:
+def _interval(values: NDArray[np.float64]) -> str:
     if len(values) < 2:
         return f"{values.mean():+.4f}"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
