@@ -76,11 +76,12 @@ class Files:
 
     def look(self, named: Iterable[Path], known: Iterable[Path]) -> None:
         """Look at files that settings name, and at those that a plan knows and may be gone."""
-        here, now = set(named), time.monotonic()
-        for path in {*here, *known, *self._seen}:
+        here, now, seen = set(named), time.monotonic(), self._seen
+        for path in {*here, *known, *self.moving()}:
             mark = mark_of(path) if path in here else None
-            if path not in self._seen or self._seen[path][0] != mark:
-                self._seen[path] = (mark, now)
+            if path not in seen or seen[path][0] != mark:
+                seen[path] = (mark, now)
+        self._seen = {path: seen[path] for path in {*here, *known, *self.moving()}}
 
     def settled(self) -> dict[Path, Mark]:
         """Files that are there and have settled."""
