@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Lab:
     programs: Path | None = None
 
     @classmethod
-    def new(cls, folder: Path, programs: Path | None) -> Lab:
+    def new(cls, folder: Path, programs: Path | None) -> Self:
         """Lay out configuration, and no data."""
         (folder / "data").mkdir(parents=True)
         for name in LINKED:

@@ -75,3 +75,4 @@ class Lineages:
         if continued is not None and model.parent is not None:
             said = (continued["added"], continued["drawn"], continued["links"])
             assert said == (model.added, model.drawn, model.links)
+            assert continued["specialist"] in continued["weights"].split("/")

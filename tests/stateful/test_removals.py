@@ -151,7 +151,7 @@ def remove_rows(
             spent += costs[0] if number in trained else 0.0
             from_base += costs[1]
         oracle.finished(waves.data, CHOICES)
-    return done, spent / from_base
+    return done, spent / max(from_base, 1.0)
 
 
 def came_last(oracle: Oracle, row: Row | None) -> int | None:
