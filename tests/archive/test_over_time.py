@@ -123,7 +123,7 @@ class Releases:
                     flops = {"train_specialist": 100.0, "train_router": 10.0}.get(job.rule, 1.0)
                     write_json(path, {"flops": flops, "detail": {"base": 1.0}})
         found = over_time(layout, self.history, [], DRIFT, "no row arrived")
-        record = release_record(release, layout=layout.as_json())
+        record = release_record(release, layout=layout.as_json(), rows=digest)
         winner = {"partition": 0, "train": digest, "validation": digest}
         winner["point"] = {"id": "p", "values": {}}
         self.history.withdraw()
