@@ -118,12 +118,12 @@ class Releases:
         index = partition_index(part | entry, root={"all": digest, "fit": digest, "train": digest})
         write_json(layout.index, index)
         for job in layout.jobs(index):
-            for path in job.outputs:
-                if path.suffix == ".json" and path != layout.index and not path.exists():
+            for path in job.outputs if job.rule not in ("partition", "pool_publish") else ():
+                if path.suffix == ".json" and not path.exists():
                     flops = {"train_specialist": 100.0, "train_router": 10.0}.get(job.rule, 1.0)
                     write_json(path, {"flops": flops, "detail": {"base": 1.0}})
         found = over_time(layout, self.history, [], DRIFT, "no row arrived")
-        record = release_record(release, layout=layout.as_json())
+        record = release_record(release, layout=layout.as_json(), rows=digest)
         winner = {"partition": 0, "train": digest, "validation": digest}
         winner["point"] = {"id": "p", "values": {}}
         self.history.withdraw()

@@ -15,8 +15,9 @@ import shoal
 from shoal.evaluate.prequential import Arrivals, evaluate_prequential
 from shoal.formats.json_file import write_json
 from shoal.formats.kinds import OUTSIDE, TEST, TRAIN, VALIDATION
-from shoal.formats.tables import Columns, write_table
+from shoal.formats.tables import KEY, Columns, key_array, write_table
 from shoal.settings.learning import Evaluate
+from shoal.split.keys import row_keys
 from tests.pool.conftest import MODEL, build_pool, reseal
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ class World:
         keys = [f"{name} {number}" for number in range(len(frame))]
         values = {own: frame[own] for own in frame}
         table = self._rows(columns, keys, folds, **values)
+        place = table.schema.get_field_index(KEY)
+        table = table.set_column(place, KEY, key_array(row_keys(table, columns)))
         if units:
-            codes = pd.factorize(frame["doc"])[0].astype(np.uint64)
+            codes = frame["doc"].map(ord).to_numpy(np.uint64)
             table = table.append_column("_unit", pa.array(codes))
         path = self.folder / f"{name}.parquet"
         write_table(path, table.schema, [table], {"rows_in": len(frame), "dropped": {}})

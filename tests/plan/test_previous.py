@@ -26,9 +26,9 @@ def layout(release: str, *shards: str) -> Layout:
 
 @pytest.fixture
 def history(tmp_path: Path) -> History:
-    """Two releases, of one shard and of two; the second one is published."""
+    """Two releases, of two shards each; the second one is published."""
     found = History(tmp_path)
-    for files in (layout("one", "a"), layout("two", "a", "b")):
+    for files in (layout("one", "a", "x"), layout("two", "a", "b")):
         found.withdraw()
         record = release_record(files.release, layout=files.as_json(), codes=CODES)
         found.publish(record)
@@ -64,7 +64,7 @@ def test_a_first_release_has_none_before(tmp_path: Path):
     ("now", "codes", "reason"),
     [
         (layout("three", "a"), CODES, "no row arrived"),
-        (layout("one", "a", "c"), CODES, "the same was published before"),
+        (layout("other", "a", "x"), CODES, "the same files were published before"),
         (replace(layout("three", "c"), generation="g2"), CODES, "generation 2 begins"),
         (replace(layout("three", "c"), made={"split": "t"}), CODES, "rows are read or split"),
         (layout("three", "c"), CODES | {"specialists": "a-other"}, "code of yours"),

@@ -113,10 +113,12 @@ def _made(layout: Layout, history: History) -> Made:
 def _fresh(layout: Layout, history: History) -> set[_Cost]:
     """Ledgers of what no earlier release has.
 
-    The release before is compared file by file. A specialist that it lacks and one before had, as
-    after an undo, is known by its digest.
+    An undo brings back a pool of the same settings, code and rows. The release before is compared
+    file by file. A specialist that it lacks and one before had is known by its digest.
     """
-    if history.lines_with("release", layout.release):
+    index = layout.read_index()
+    rows = history.lines_with("rows", index["root"]["fit"]) if index is not None else []
+    if any(f'"pool":"{layout.made["pool"]}"' in line for line in rows):
         return set()
     last = history.last
     before = set() if last is None else _ledgers(Layout.from_json(last["layout"]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shoal.formats.documents.plan import Generation, Release
 from shoal.formats.files import append_line
+from shoal.formats.hashing import canonical_json
 from shoal.formats.json_file import parse_json, read_json, read_made, write_json
 
 if TYPE_CHECKING:
@@ -45,13 +46,13 @@ class History:
         """The published release; while none is, as after a crash, the last one of the history."""
         return self.current or next(reversed(self.entries), None)
 
-    def lines_with(self, name: str, value: str) -> list[str]:
-        """Lines in which a key has this text, as :meth:`publish` writes them; none is parsed."""
+    def lines_with(self, name: str, value: object) -> list[str]:
+        """Lines in which a key has this value, as :meth:`publish` writes them; none is parsed."""
         try:
             lines = (self.root / HISTORY).read_text(errors="replace").split("\n")
         except FileNotFoundError:
             return []
-        said = f'"{name}":"{value}"'
+        said = f'"{name}":{canonical_json(value)}'
         return [line for line in lines if said in line]
 
     @property

@@ -49,8 +49,8 @@ def _reason(
     """Why the pool of the last release is not asked about rows of now."""
     if last["layout"]["generation"] != layout.generation:
         return f"generation {layout.generation.removeprefix('g')} begins"
-    if history.lines_with("release", layout.release):
-        return "the same was published before"
+    if history.lines_with("shards", list(layout.shards)):
+        return "the same files were published before"
     if last["layout"]["made"]["split"] != layout.made["split"]:
         return "rows are read or split another way than before"
     before = last["codes"]
