@@ -15,7 +15,7 @@ from shoal.errors import SourceError
 from shoal.formats.tables import image_array
 from shoal.settings.data import ArraySource
 from shoal.sources import files
-from shoal.sources.readers import expand, raw_batches
+from shoal.sources.readers import expand, only, raw_batches
 
 
 @pytest.fixture
@@ -409,3 +409,16 @@ def test_a_file_whose_name_looks_like_a_glob_is_found(write):
     path = write("a[1].csv", "n\n1\n")
 
     assert expand([str(path)]) == [(path, None)]
+
+
+def test_sources_may_be_some_of_the_files_that_are_named(tmp_path):
+    """Within `only` a file that has not settled is as if it were not there."""
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("x\n1\n")
+    pattern = [str(tmp_path / "*.csv")]
+
+    with only({tmp_path / "b.csv"}):
+        assert expand(pattern) == [(tmp_path / "b.csv", None)]
+    assert len(expand(pattern)) == 2
+    with only({}), pytest.raises(SourceError, match=r"sources\.files: names no file"):
+        expand(pattern)
