@@ -30,6 +30,7 @@ run: env
 	$(RUN_TEXT)
 	python -m examples.new_kind installed_text $(TEXT)/tables.parquet
 
+# Three processes keep two cores busy: the tests wait for other processes a quarter of the time.
 test: env
 	ruff check .
 	ruff format --check .
@@ -37,7 +38,7 @@ test: env
 	mypy
 	lint-imports --no-cache --no-logo
 	snakemake --lint
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # Random edits, failures and kills, and removed rows, against an oracle: make stateful STEPS=1000 SEED=1
 STEPS ?= 1000

@@ -2,12 +2,16 @@
 
     python -m benchmarks.packing
     python -m benchmarks.packing --profile slurm
+    python -m benchmarks.packing --run results/NAME/settings/HASH.json
 
 First random small instances against an exact search, and the time for 1,000 members. Then an
 experiment with a partition for each of 64 values of a column: its specialists of about 10,000
 parameters are trained twice, packed onto four devices and with a process each. Without
 ``--profile`` by plain commands, so many at a time as ``--workers`` says; with it by Snakemake,
 which does the same with jobs. The two are then compared byte for byte.
+
+With ``--run`` the decisions and answers of a finished run are made again, each in a process of its
+own and all in one, from the folder that the run was started in.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import contextlib
 import math
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,13 +34,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from shoal.cli import command_of
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.fitted_state import load_state
-from shoal.formats.json_file import read_json
+from shoal.formats.hashing import settings_id
+from shoal.formats.json_file import read_json, write_json
 from shoal.operate.estimate import Estimate
 from shoal.operate.pack_solver import Limits, Member, longest_first, makespan, pack
 from shoal.operate.packs import TRAINS, begin_packs, outputs_of, planned_packs
+from shoal.plan.paths import jobs_of, outputs
 from shoal.plan.plan import Plan
+from shoal.plan.run_file import RunFile
+from shoal.plan.stages import PACKS, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,8 +77,12 @@ def main() -> None:
     parser.add_argument("--profile", help="a Snakemake profile that runs the jobs instead")
     parser.add_argument("--only", choices=["solver", "trainings"])
     parser.add_argument("--folder", type=Path, help="where the experiment goes; kept")
+    parser.add_argument("--run", type=Path, help="settings file of a finished run, and no more")
     options = parser.parse_args()
     print(f"command: python -m benchmarks.packing {' '.join(sys.argv[1:])}; seed {options.seed}")
+    if options.run:
+        measure_in_turn(RunFile(options.run))
+        return
     if options.only != "trainings":
         measure_solver(random.Random(options.seed))  # noqa: S311 - no secrets here
     if options.only != "solver":
@@ -154,6 +168,46 @@ def measure_trainings(folder: Path, options: argparse.Namespace) -> None:
         print(f"{way}: {jobs} jobs, {seconds[way]:.1f} s")
     print(f"packed / alone: {seconds['packed'] / seconds['alone']:.3f} of the wall time")
     print(f"same bits: {_same_bits(folder, options.specialists)} of {options.specialists} members")
+
+
+def measure_in_turn(run: RunFile) -> None:
+    """CPU seconds of decisions and answers, alone and in one pack, and whether bits agree."""
+    index = run.layout.read_index()
+    for several in (stage for stage in PACKS if stage.in_turn):
+        stage = STAGES[several.in_turn]
+        jobs = list(jobs_of(run.layout, stage, index))
+        files = [path for job in jobs for path in outputs(run.layout, stage, job, index).values()]
+        common = ["--settings", str(run.path), "--threads", "1"]
+        alone = 0.0
+        for job in jobs:
+            own = [text for key in stage.keys for text in (f"--{key}", job[key])]
+            alone += _cpu_seconds(["shoal", command_of(stage.name), *common, *own])
+        made = {path: path.read_bytes() for path in files if path.suffix == ".safetensors"}
+        for path in files:
+            path.unlink()
+        name = settings_id([str(path) for path in files])
+        members, status = (
+            run.layout.pack_members(name, several.name),
+            run.layout.pack_status(name, several.name),
+        )
+        write_json(members, jobs)
+        together = _cpu_seconds(["shoal", command_of(several.name), *common, "--pack", name])
+        members.unlink()
+        status.unlink()
+        print(
+            f"{stage.name}: {len(jobs)} jobs, {alone:.1f} CPU s alone, {together:.1f} in one "
+            f"process, {together / alone:.2f}"
+        )
+        if not all(path.read_bytes() == content for path, content in made.items()):
+            sys.exit(f"{stage.name}: other bits in one process")
+
+
+def _cpu_seconds(command: list[str]) -> float:
+    """Of a command and all that it starts."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _run(command)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def lay_out(folder: Path, count: int, seed: int) -> None:

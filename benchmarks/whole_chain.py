@@ -45,7 +45,7 @@ from shoal.formats.json_file import read_made, write_json
 from shoal.operate.resources import Resources
 from shoal.plan.paths import glob, parse
 from shoal.plan.plan import Plan
-from shoal.plan.stages import STAGES
+from shoal.plan.stages import PACKS, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +72,8 @@ nodes:
   needs: {light: cpu, cores: cpu, gpu: cpu, large: cpu}
 """
 """Nodes of the plan: models this small train on CPUs, each in a job of its own."""
+PARTITIONS = 8
+"""Those of the default settings."""
 _RULES = {"pool_build": "pool"}
 """Rules that are not called like their command."""
 _LONG = ("digest", "validation", "rows", "root", "basis")
@@ -463,15 +465,16 @@ def extrapolate(runs: Sequence[Run], rows: int, shard_rows: int) -> None:
         past[name] = Past(total / jobs[name], line.start / jobs[name], peak)
         alone = f"{total / jobs[name]:,.1f}" if name in STAGES else ""
         print(f"| `{name}` | {jobs[name]:,} | {total:,.0f} | {alone} | {peak / 1e6:,.0f} |")
-    if "train_pack" in past:
-        each, specialists = past.pop("train_pack"), jobs["train_choose"]
-        parts = (jobs["train_pack"] * value / specialists for value in (each.seconds, each.start))
-        past["train_specialist"] = Past(*parts, each.peak)
+    for stage in PACKS:
+        if stage.name in past:
+            each = past.pop(stage.name)
+            parts = (jobs[stage.name] * value / PARTITIONS for value in (each.seconds, each.start))
+            past[stage.in_turn or "train_specialist"] = Past(*parts, each.peak)
     longest = sum(each.seconds for name, each in past.items() if name in STAGES)
     print(f"\none job of every stage, one after the other: {longest / 3600:.1f} h")
     ledgers = {
-        stage: {key: round(_line(runs, stage, key).at(rows)) for key in numbers}
-        for stage, numbers in runs[-1].ledgers.items()
+        name: {key: round(_line(runs, name, key).at(rows)) for key in numbers}
+        for name, numbers in runs[-1].ledgers.items()
     }
     with tempfile.TemporaryDirectory(prefix="whole-chain-plan-") as folder:
         plan(Path(folder, "project"), rows, shards, past, ledgers)

@@ -63,7 +63,8 @@ def test_a_command_takes_nothing_that_its_stage_does_not_have(run: Path, stage: 
         "shoal.cli.stage_command.outputs",
         lambda _layout, stage, *_: dict.fromkeys(stage.outputs, Path("b")),
     )
-    write_json(job.run.layout.pack_members(WILDCARDS["pack"]), [])
+    if stage.per == "pack":
+        write_json(job.run.layout.pack_members(WILDCARDS["pack"], stage.name), [])
     command = getattr(_module(stage), stage.name)
 
     taken = {name: job.argument(name) for name in inspect.signature(command).parameters}

@@ -15,7 +15,7 @@ import shoal
 from shoal.formats.json_file import write_json
 from shoal.plan.layout import Layout
 from shoal.plan.paths import beside, glob, inputs, jobs_of, outputs, parse
-from shoal.plan.stages import KEYS, STAGES, Stage
+from shoal.plan.stages import KEYS, PACKS, STAGES, Stage
 from shoal.settings import Settings
 from tests.documents import partition_entry, partition_index
 from tests.workflow.small import set_up
@@ -167,7 +167,8 @@ def test_a_job_comes_after_those_that_make_its_inputs(read, way):
     jobs = layout.jobs(index)
     every = {path for job in jobs for path in job.outputs}
 
-    others = {"train_pack", "answers", "cluster_grow", "evaluate_prequential"} | (
+    packs = {stage.name for stage in PACKS}
+    others = {*packs, "answers", "cluster_grow", "evaluate_prequential"} | (
         {"choose_variant"} if way != "widths" else set()
     )
     assert {job.rule for job in jobs} == set(STAGES) - others

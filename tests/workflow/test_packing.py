@@ -54,6 +54,21 @@ def remove_specialists(experiment: Experiment) -> None:
         shutil.rmtree(folder)
 
 
+def answers(experiment: Experiment) -> list[Path]:
+    """Files of decisions and answers."""
+    found = (experiment.generation.glob(f"{folder}/**/*") for folder in ("ask", "choices"))
+    return [path for paths in found for path in paths if path.is_file()]
+
+
+def without_costs(path: Path) -> Any:
+    """A document but for seconds, memory and the libraries that its process had."""
+    return {
+        name: value
+        for name, value in read_json(path, Any).items()
+        if name not in ("seconds", "peak_memory_bytes", "versions")
+    }
+
+
 def packed(document: dict[str, Any]) -> list[set[str]]:
     """Members of each pack, ``DIGEST/STEP/SLOT``."""
     packs = document["packs"]["packs"]
@@ -133,6 +148,45 @@ def test_small_specialists_step_together_with_the_bits_of_a_job_each(
             for each in (alone, together)
         )
         assert first == second
+
+
+def test_decisions_and_answers_share_a_process_with_the_bits_of_a_job_each(copied, monkeypatch):
+    """Plan, dry run and run list the packs; each file says what it was made from; gc keeps all."""
+    made = {path: path.read_bytes() for path in answers(copied)}
+    told = {path: without_costs(path) for path in made if path.suffix == ".json"}
+    for folder in ("ask", "choices"):
+        shutil.rmtree(copied.generation / folder)
+
+    document = planned(copied, ONE)
+
+    assert rules(document) == copied.plan(f"[{ONE}]") == ["ask_pack", "choose_pack"]
+    assert copied.run(overrides=f"[{ONE}]") == rules(document)
+    assert set(answers(copied)) == set(made)
+    for path, content in made.items():
+        if path in told:
+            assert without_costs(path) == told[path]
+        else:
+            assert path.read_bytes() == content
+    monkeypatch.chdir(copied.folder)
+    assert find_garbage([Plan("tiny", [], Path("config"))], keep=1).files == ()
+
+
+def test_answers_that_are_there_are_not_asked_for_again(copied):
+    """A pack of answers that was cut off goes on where it was; what it lacks alone is a job."""
+    first, second = sorted(copied.generation.glob("ask/*/*/*"))
+    shutil.rmtree(first)
+
+    assert rules(planned(copied, ONE)) == ["ask"]
+    shutil.rmtree(second)
+    assert copied.run(overrides=f"[{ONE}]") == ["ask_pack"]
+    (status,) = copied.generation.glob("ask_packs/*/*.json")
+    for folder in (first, second):
+        (folder / "test.safetensors").unlink()
+    total = planned(copied, ONE)["total"]["run"]
+    assert total["jobs"] == 1
+    assert total["seconds"] > 0
+    assert copied.run(overrides=f"[{ONE}]") == ["ask_pack"]
+    assert len(list(status.parent.glob("*.json"))) == 2
 
 
 def test_packing_is_part_of_no_path(whole, finished):

@@ -29,7 +29,7 @@ def plan(tmp_path: Path) -> Any:
         str(tmp_path),
         "g1",
         fits,
-        {"specialists": "sid", "search": "grid"},
+        {"specialists": "sid", "search": "grid", "ask": "aid"},
         ("a",),
         (POINT,),
         "iid",
@@ -101,6 +101,19 @@ def test_a_pack_asks_for_the_time_of_all_its_members(plan):
     assert asked(plan, rule="train_pack").runtime == 60
     past_specialist(plan)
     assert asked(plan, rule="train_pack").runtime == 16
+
+
+def test_what_is_done_in_turn_asks_for_the_time_of_all_and_the_memory_of_one(plan):
+    """Ten jobs of 60 s behind a start of 10 s, times 1.5; at first the most that a node gives."""
+    past_specialist(plan)
+    write(plan.layout.pack_members(PACK, "ask_pack"), [{"partition": "0", "rows": "r"}] * 10)
+    assert asked(plan, rule="ask_pack").runtime == 60
+    ledger = {"flops": 1.0, "rows_seen": 0, "seconds": 60.0}
+    write(plan.layout.file("ask.ledger", partition="0", rows="r" * 24), ledger)
+    write(plan.root / "benchmarks/g1/ask/aid/0/r.tsv", "s\tmax_rss\n70\t500\n")
+
+    assert asked(plan, rule="ask_pack").runtime == 16
+    assert asked(plan, rule="ask_pack").mem_mb == 1.5 * (500 + 400)
 
 
 def test_a_pack_asks_for_the_memory_of_as_many_members_as_share_a_program(plan):

@@ -40,7 +40,7 @@ def test_the_demo_plans_without_its_data(experiment):
 
     assert planned["split"] == planned["encode"] == planned["assign"] == 8
     assert (planned["train_pack"], planned["train_specialist"]) == (4, 0)
-    assert planned["train_choose"] == 8
+    assert (planned["choose_pack"], planned["train_choose"]) == (4, 0)
     assert planned["evaluate"] == planned["pool"] == 1
     assert not (experiment.folder / "results").exists()
     assert not (experiment.folder / "data" / "demo").exists()

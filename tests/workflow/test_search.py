@@ -194,7 +194,7 @@ def test_a_packed_search_has_the_bits_of_one_with_a_job_per_slot(halved, searche
     assert [len(members) for members in packs] == [PARTITIONS * count for count in (4, 2, 1)]
     listed = halved.plan(as_config(*packed))
     assert listed == rules(document)
-    assert Counter(listed) == {"train_pack": 3, "train_choose": PARTITIONS * 3}
+    assert Counter(listed) == {"train_pack": 3, "choose_pack": 3}
     assert halved.run(overrides=as_config(*packed)) == listed
     assert results(halved) == results(searched)
     assert halved.plan(as_config(*OVERRIDES)) == []

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shoal.formats.hashing import file_hash
-from shoal.plan.stages import STAGES
+from shoal.plan.stages import PACKS, STAGES
 from tests.workflow.small import jobs
 
 if TYPE_CHECKING:
     from tests.workflow.small import Experiment
 
-OF_OTHERS = {"train_pack", "cluster_grow", "choose_variant"}
+OF_OTHERS = {*(stage.name for stage in PACKS), "cluster_grow", "choose_variant"}
 """Of packs, of growing and of several variants, of which this experiment has none."""
 RULES = set(STAGES) - OF_OTHERS
 

@@ -13,8 +13,8 @@ import pytest
 
 from shoal.formats.json_file import write_json
 from tests.documents import run_record
-from tests.workflow import warm
 from tests.workflow.small import set_up
+from tests.workflow.warm import Server
 
 RULES = """\
 rule slow:
@@ -35,11 +35,11 @@ def wait(shard="s"):
     return (*WAIT.split(), "--settings", "run.json", "--shard", shard)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One server for all tests here."""
-    with warm.Server(tmp_path_factory.mktemp("warm") / "server") as server:
-        yield server
+@pytest.fixture
+def server(warm):
+    """The server of all tests, with nothing that runs."""
+    warm.kill_all()
+    return warm
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_after_a_power_cut_nothing_runs(server, start):
 
 def test_the_end_of_the_server_is_the_end_of_its_commands(start, tmp_path):
     """Leaving the context leaves no process behind, orphans included."""
-    with warm.Server(tmp_path / "another") as server:
+    with Server(tmp_path / "another") as server:
         workflow = start("snakemake", "-c", "1", "slow", environment=server.environment())
         until(lambda: shoals(server) == 1)
         workflow.kill()
@@ -285,6 +285,6 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     """A folder whose name is too long for a socket ends in an error with the server's log."""
     with (
         pytest.raises(RuntimeError, match="path too long"),
-        warm.Server(tmp_path / ("long" * 30)),
+        Server(tmp_path / ("long" * 30)),
     ):
         pass

@@ -25,6 +25,7 @@ from tests.workflow.warm_child import Request, become, receive
 
 # What children would import themselves; measured by what a whole run still imported.
 PRELOADED = (
+    "hydra._internal.core_plugins",
     "hydra.core.override_parser.overrides_parser",
     "hydra.utils",
     "numpy",
@@ -46,11 +47,13 @@ PRELOADED = (
     "sklearn.metrics",
     "sklearn.preprocessing",
     "skops.io",
+    "smart_open",
     "snakemake.benchmark",
     "snakemake.cli",
     "snakemake.profiles",
     "snakemake.report.html_reporter",
     "snakemake.storage",
+    "snakemake_logger_plugin_shoal",
     "statsmodels.regression.linear_model",
     "statsmodels.stats.anova",
     "threadpoolctl",
@@ -207,12 +210,28 @@ def preload() -> None:
             importlib.import_module(module.name)
     for name in PER_PROCESS:
         sys.modules.pop(name, None)
+    plan_once()
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         raise RuntimeError(f"{threads - 1} threads were started by imports")
     weakref.finalize._registry.clear()  # type: ignore[attr-defined] # torch's take 50 ms a child
     gc.collect()
     gc.freeze()  # a child's collections leave the server's objects, and so shared memory, alone
+
+
+def plan_once() -> None:
+    """Have at hand what takes more than half the time of a plan, and is the same in all of them.
+
+    Digests of this package's code, which no child imports anew, and the grammar of overrides.
+    """
+    from shoal.plan.code import code_digest
+    from shoal.plan.ids import APPLY_MODULES, FIT_MODULES
+    from shoal.settings.compose import compose
+
+    compose(Path(__file__).parents[2] / "config", "demo", ["seed=1"])
+    for module in {*APPLY_MODULES.values(), *FIT_MODULES.values(), "explore.answers.command"}:
+        code_digest(module)
+        code_digest(module, ["shoal.models.MLP"])
 
 
 def adopt_orphans() -> None:

@@ -24,3 +24,26 @@ rule ask:
     shell:
         "shoal ask --settings {params.settings:q} --partition {wildcards.partition} --rows {wildcards.rows}"
         " --threads {params.threads} &> {log:q}"
+
+
+rule ask_pack:
+    """Ask about several partitions' rows in one process, about each as if alone."""
+    input:
+        unpack(plans.inputs("ask_pack")),
+    output:
+        status="results/{experiment}/{generation}/ask_packs/{ask_id}/{pack}.json",
+    log:
+        "logs/{experiment}/{generation}/ask_pack/{ask_id}/{pack}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/ask_pack/{ask_id}/{pack}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.threads
+    resources:
+        **plans.resources("ask_pack"),
+    params:
+        settings=plans.run_file,
+        threads=plans.threads,
+    shell:
+        "shoal ask-pack --settings {params.settings:q} --pack {wildcards.pack}"
+        " --threads {params.threads} &> {log:q}"

@@ -93,3 +93,26 @@ rule train_choose:
     shell:
         "shoal train-choose --settings {params.settings:q} --digest {wildcards.digest} --step {wildcards.step} --validation {wildcards.validation}"
         " --threads {params.threads} &> {log:q}"
+
+
+rule choose_pack:
+    """Make several decisions of one step in one process, each as if alone."""
+    input:
+        unpack(plans.inputs("choose_pack")),
+    output:
+        status="results/{experiment}/{generation}/choose_packs/{choices_id}/{pack}.json",
+    log:
+        "logs/{experiment}/{generation}/choose_pack/{choices_id}/{pack}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/choose_pack/{choices_id}/{pack}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.threads
+    resources:
+        **plans.resources("choose_pack"),
+    params:
+        settings=plans.run_file,
+        threads=plans.threads,
+    shell:
+        "shoal choose-pack --settings {params.settings:q} --pack {wildcards.pack}"
+        " --threads {params.threads} &> {log:q}"

@@ -345,6 +345,22 @@ def _members(job: StageJob) -> list[PackMember]:
     return read_json(job.run.layout.pack_members(job.options["pack"]), list[PackMember])
 
 
+def _jobs(job: StageJob) -> list[tuple[list[Path], Callable[[], None]]]:
+    """Files of each job that a pack does one after the other, and what makes them."""
+    from shoal.formats.json_file import read_json
+
+    path = job.run.layout.pack_members(job.options["pack"], job.stage.name)
+    own, members = STAGES[job.stage.in_turn], read_json(path, list[dict[str, str]])
+    found = []
+    for each in members:
+        options: dict[str, Any] = {**each, "threads": job.options["threads"]}
+        if "step" in each:
+            options["step"] = int(each["step"])
+        one = StageJob(own, job.runs, options)
+        found.append(([*one.outputs.values()], one.do))
+    return found
+
+
 def _left(job: StageJob) -> dict[str, Path]:
     slot, step = job.options["slot"], job.options["step"]
     return job.run.layout.search(job.options["digest"], validation_of(slot)).before(step)[1]
@@ -403,6 +419,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "recover": _recover,
     "rivals": _rivals,
     "members": _members,
+    "jobs": _jobs,
     "left": _left,
     "slots": _slots,
     "source": _source,

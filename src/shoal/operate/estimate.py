@@ -21,7 +21,7 @@ from shoal.formats.ledger import BEFORE, own_flops
 from shoal.formats.stored import as_kind, naming
 from shoal.plan.past import benchmarks, newest, read_benchmark
 from shoal.plan.paths import glob, parse
-from shoal.plan.stages import STAGES
+from shoal.plan.stages import PACKS, STAGES
 from shoal.train_specialists.budget import Trials, frozen_budget
 from shoal.training.budget import Budget
 from shoal.training.resume import one_in
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _TRAINS = STAGES["train_specialist"]
 """The stage whose jobs' costs follow from their rows."""
+
+_IN_TURN = {stage.in_turn for stage in PACKS}
+"""Stages of which packs do several jobs, one after the other."""
 
 _FITS = ("embed_fit.ledger", "cluster_fit.ledger")
 """What a budget in FLOPs is known by, besides the base."""
@@ -99,14 +102,15 @@ class Estimate:
         self._index = index
         self._jobs = Counter(job.rule for job in jobs)
         self._means: dict[str, Cost] = {}
+        self._work: dict[str, float | None] = {}
 
     def cost(self, jobs: Iterable[Job], packed: Container[Path] = ()) -> Cost:
         """Cost of these jobs together.
 
         Args:
             jobs: The jobs.
-            packed: Files of the specialists that train in packs: a pack is charged for the start
-                of its process, and such a specialist, which is no job, for its training.
+            packed: Files that packs make: a pack is charged for the start of its process, and a
+                member, which is no job, for its work.
         """
         return sum((self._job(job, packed) for job in jobs), Cost())
 
@@ -171,6 +175,13 @@ class Estimate:
         start = self._specialists.start
         return _mean(self._pack_starts()) if start is None else start
 
+    def work_seconds(self, rule: str) -> float | None:
+        """Mean seconds of a rule's past jobs in a process that has started."""
+        if rule not in self._work:
+            past = newest(self._plan.root.glob(glob(STAGES[rule], STAGES[rule].ledger)))
+            self._work[rule] = _mean(float(read_made(path, Spent)["seconds"]) for path in past)
+        return self._work[rule]
+
     def _pack_starts(self) -> Iterator[float]:
         """Starts of past packs: what their members' ledgers leave of their time."""
         for path in newest(self._plan.root.glob(glob(STAGES["train_pack"], "status"))):
@@ -181,7 +192,7 @@ class Estimate:
                 yield max(0.0, past.seconds - trained)
 
     def _job(self, job: Job, packed: Container[Path]) -> Cost:
-        if job.rule == "train_pack":
+        if STAGES[job.rule].per == "pack":
             return Cost(1, self.start_seconds, 0.0)
         if job.rule == _TRAINS.name and job.partition is not None:
             flops = self._specialists.flops(self.rows(job), job.wildcards["slot"])
@@ -193,7 +204,11 @@ class Estimate:
             return link
         if job.rule not in self._means:
             seconds = _mean(self._benchmarks(job.rule))
+            if seconds is None and job.rule in _IN_TURN:
+                seconds = _sum(self.start_seconds, self.work_seconds(job.rule))
             self._means[job.rule] = Cost(1, seconds, self._flops(job.rule))
+        if job.outputs and job.outputs[0] in packed:
+            return Cost(0, self.work_seconds(job.rule), self._means[job.rule].flops)
         return self._means[job.rule]
 
     def _generalist_link(self) -> Cost | None:

@@ -1,4 +1,4 @@
-"""Which stale specialists train together, and what that gains."""
+"""Which jobs share a process: stale specialists, decisions, answers; and what that gains."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ from shoal.operate.resources import Resources
 from shoal.operate.why import point_text
 from shoal.plan.jobs import Job
 from shoal.plan.paths import parse
+from shoal.plan.stages import PACKS
 from shoal.search.slot_names import number_of, validation_of
 from shoal.training.lane_limits import FEWEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from shoal.formats.documents.index import PlannedIndex
     from shoal.formats.documents.plan import PackMember
+    from shoal.operate.pack_solver import Pack
     from shoal.operate.plan_document import DoneAfter, Packing
     from shoal.plan.plan import Plan
+    from shoal.plan.stages import Stage
     from shoal.settings import Settings
 
 TRAINS = "train_specialist"
-"""The rule whose jobs are packed."""
+"""The rule whose jobs train in packs; those of others are done one after the other."""
+
+_IN_TURN = [stage for stage in PACKS if stage.in_turn]
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,13 @@ class PlannedPack:
 
 
 def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[PlannedPack]:
-    """Packs of the specialists among some jobs, step by step; none where packing is off.
+    """Packs of some jobs, step by step; none where packing is off.
 
     A pack holds trainings of one step of a search: what a later step trains is decided when those
     of the step before are done. Expected durations come from past ledgers. Without any, rows take
     their place, all alike where these are unknown too, and no pack is kept below the longest time.
     A specialist that would be alone in its pack, or is expected to take longer than a pack may, has
-    a job of its own.
+    a job of its own. So it is with decisions and with answers, which count alike.
 
     Args:
         plan: The experiment.
@@ -71,10 +76,19 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
     Raises:
         SettingsError: A specialist would not fit a GPU.
     """
-    devices = devices_of(plan.settings)
-    trained = [job for job in jobs if job.rule == TRAINS]
-    if devices is None or len(trained) < 2:
+    devices, found = devices_of(plan.settings), list(jobs)
+    if devices is None:
         return []
+    trained = [job for job in found if job.rule == TRAINS]
+    packs = _trainings(plan, estimate, trained, devices) if len(trained) > 1 else []
+    for stage in _IN_TURN:
+        packs += _done_in_turn(plan, estimate, stage, found, devices)
+    return packs
+
+
+def _trainings(
+    plan: Plan, estimate: Estimate, trained: Sequence[Job], devices: int
+) -> list[PlannedPack]:
     timed = all(estimate.training_seconds(job) is not None for job in trained)
     memory = (Resources(plan).specialist_gpu_mb or 0) * 1e6
     nodes = plan.settings.nodes
@@ -95,12 +109,34 @@ def planned_packs(plan: Plan, estimate: Estimate, jobs: Iterable[Job]) -> list[P
             )
             for name, job in named.items()
         ]
-        packs += [
-            _planned(plan, each.device, [named[m.name] for m in each.members], each.seconds, timed)
-            for each in pack(members, limits)
-            if len(each.members) > 1
-        ]
+        packs += _packed(plan, "train_pack", named, pack(members, limits), timed=timed)
     return packs
+
+
+def _done_in_turn(
+    plan: Plan, estimate: Estimate, stage: Stage, jobs: Iterable[Job], devices: int
+) -> list[PlannedPack]:
+    """Packs of the jobs that one of a stage does one after the other."""
+    own = [job for job in jobs if job.rule == stage.in_turn]
+    seconds, packs = estimate.work_seconds(stage.in_turn), []
+    longest = math.inf if seconds is None else 3600 * plan.settings.packing.hours
+    for step in sorted({_step(job) for job in own}):
+        named = {str(job.outputs[0]): job for job in own if _step(job) == step}
+        members = [Member(name, seconds or 1.0) for name in named]
+        found = pack(members, Limits(devices, longest))
+        packs += _packed(plan, stage.name, named, found, timed=seconds is not None)
+    return packs
+
+
+def _packed(
+    plan: Plan, rule: str, named: Mapping[str, Job], packs: Iterable[Pack], *, timed: bool
+) -> list[PlannedPack]:
+    """The packs of a rule that have more than one member."""
+    return [
+        _planned(plan, rule, each, [named[member.name] for member in each.members], timed=timed)
+        for each in packs
+        if len(each.members) > 1
+    ]
 
 
 def _kind(job: Job, plan: Plan, estimate: Estimate) -> str:
@@ -128,7 +164,7 @@ def _cores() -> int:
 
 
 def outputs_of(packs: Iterable[PlannedPack]) -> set[Path]:
-    """Files of the specialists in some packs."""
+    """Files that some packs make."""
     return {path for each in packs for job in each.members for path in job.outputs}
 
 
@@ -146,7 +182,12 @@ def begin_packs(plan: Plan, index: PlannedIndex, *, write: bool) -> list[Planned
     jobs = [job for job in plan.layout.later_jobs(index) if job.missing]
     packs = planned_packs(plan, Estimate(plan, index, jobs), jobs)
     for each in packs if write else ():
-        write_json(plan.layout.pack_members(each.name), members_of(plan, each))
+        content = (
+            members_of(plan, each)
+            if each.job.rule == "train_pack"
+            else [job.wildcards for job in each.members]
+        )
+        write_json(plan.layout.pack_members(each.name, each.job.rule), content)
     return packs
 
 
@@ -173,7 +214,7 @@ def _member(plan: Plan, job: Job) -> PackMember:
 
 
 def packs_json(plan: Plan, packs: Sequence[PlannedPack], estimate: Estimate) -> Packing | None:
-    """The packs for programs; None where packing is off.
+    """The packs that train, for programs; None where packing is off.
 
     Args:
         plan: The experiment.
@@ -183,6 +224,7 @@ def packs_json(plan: Plan, packs: Sequence[PlannedPack], estimate: Estimate) -> 
     devices = devices_of(plan.settings)
     if devices is None:
         return None
+    packs = [each for each in packs if each.job.rule == "train_pack"]
     return {
         "devices": devices,
         "seconds": _until_done(packs, devices, estimate),
@@ -224,18 +266,16 @@ def _until_done(packs: Sequence[PlannedPack], devices: int, estimate: Estimate) 
     return {"packed": packed, "alone": alone}
 
 
-def _planned(
-    plan: Plan, device: int, members: list[Job], seconds: float, timed: bool
-) -> PlannedPack:
+def _planned(plan: Plan, rule: str, pack: Pack, members: list[Job], *, timed: bool) -> PlannedPack:
     """A pack whose status is yet to be written.
 
     Where specialists were removed by hand, the status of a pack of the same is still there.
     """
     own = sorted(_full_name(job, plan) for job in members)
     names = (settings_id(own, again) for again in itertools.count())
-    name = next(name for name in names if not plan.layout.pack_status(name).exists())
-    job = Job("train_pack", {"pack": name}, (plan.layout.pack_status(name),))
-    return PlannedPack(name, device, tuple(members), job, seconds if timed else None)
+    name = next(name for name in names if not plan.layout.pack_status(name, rule).exists())
+    job = Job(rule, {"pack": name}, (plan.layout.pack_status(name, rule),))
+    return PlannedPack(name, pack.device, tuple(members), job, pack.seconds if timed else None)
 
 
 def _name(job: Job, plan: Plan) -> str:
@@ -249,10 +289,12 @@ def _name(job: Job, plan: Plan) -> str:
 
 
 def _full_name(job: Job, plan: Plan) -> str:
+    if job.rule != TRAINS:
+        return str(job.outputs[0])
     slot = job.wildcards["slot"]
     search = plan.layout.search(job.wildcards["digest"], validation_of(slot))
     return search.full_name(_step(job), slot)
 
 
 def _step(job: Job) -> int:
-    return int(job.wildcards["step"])
+    return int(job.wildcards.get("step", 0))

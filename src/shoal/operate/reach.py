@@ -16,7 +16,7 @@ from shoal.plan.layout import Layout
 from shoal.plan.paths import fitted_on, glob, index_at_fit
 from shoal.plan.plan import homes
 from shoal.plan.run_file import FOLDER
-from shoal.plan.stages import STAGES
+from shoal.plan.stages import PACKS, STAGES
 from shoal.training.resume import output_of
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
 
 
 def _packs(root: Path, found: Reach) -> Iterator[Path]:
-    """Remains of the packs that trained some specialist that is kept."""
-    for status in root.glob(glob(STAGES["train_pack"], "status")):
-        if any(found.covers(Path(folder, "ledger.json")) for folder in read_made(status, Hashes)):
+    """Remains of the packs that made some file that is kept."""
+    for status in (path for stage in PACKS for path in root.glob(glob(stage, "status"))):
+        made = read_made(status, Hashes).items()
+        if any(found.covers(Path(folder, name)) for folder, names in made for name in names):
             yield from (status, status.parent / "members" / status.name)
 
 

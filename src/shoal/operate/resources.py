@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
     from shoal.plan.plan import Plan
+    from shoal.plan.stages import Stage
     from shoal.settings.nodes import Need, NodeClass
 
 _TRAINS = ("train_specialist", "train_pack")
@@ -130,22 +131,33 @@ class Resources:
         """Seconds and megabytes of a job, as far as past ones tell."""
         if rule in _TRAINS:
             return self._members(self._slots(rule, wildcards))
+        if STAGES[rule].in_turn:
+            return self._in_turn(STAGES[rule], len(self._slots(rule, wildcards)))
         if rule not in self._lately:
             self._lately[rule] = self._most(rule)
         return self._lately[rule]
 
     def _slots(self, rule: str, wildcards: Any) -> list[dict[str, str]]:  # noqa: ANN401 - the same
-        """Wildcards of the specialists that a job trains."""
+        """Wildcards of the specialists that a job trains, or of what a pack does in turn."""
         if rule == "train_specialist":
             return [{key: getattr(wildcards, key) for key in STAGES[rule].keys}]
-        if rule != "train_pack":
+        if STAGES[rule].per != "pack":
             return []
-        path = self._plan.layout.pack_members(wildcards.pack)
+        path = self._plan.layout.pack_members(wildcards.pack, rule)
+        if STAGES[rule].in_turn:
+            return read_json(path, list[dict[str, str]]) if path.exists() else []
         members = read_json(path, list[PackMember]) if path.exists() else []
         return [
             {"digest": each["digest"], "step": str(each["step"]), "slot": each["slot"]}
             for each in members
         ]
+
+    def _in_turn(self, stage: Stage, members: int) -> tuple[float | None, float | None]:
+        """Of one process that does jobs one after the other, each as long as past ones."""
+        start, work = self._estimate.start_seconds, self._estimate.work_seconds(stage.in_turn)
+        past = [self._most(rule)[1] for rule in (stage.name, stage.in_turn)]
+        seconds = None if start is None or work is None else start + members * work
+        return seconds, max(filter(None, past), default=None)
 
     def _most(self, rule: str) -> tuple[float | None, float | None]:
         past = benchmarks(self._plan.root, rule)

@@ -137,17 +137,14 @@ class Layout:
 
     # After the index -------------------------------------------------------------------------
 
-    def pack_status(self, pack: str) -> Path:
-        """Written by a pack when all of its specialists are there."""
-        return self._packs / f"{pack}.json"
+    def pack_status(self, pack: str, stage: str = "train_pack") -> Path:
+        """Written by a pack when all of its files are there."""
+        return self.file(f"{stage}.status", pack=pack)
 
-    def pack_members(self, pack: str) -> Path:
-        """The specialists of a pack, written when it is planned."""
-        return self._packs / "members" / f"{pack}.json"
-
-    @property
-    def _packs(self) -> Path:
-        return self.folder / "packs" / self.made["specialists"]
+    def pack_members(self, pack: str, stage: str = "train_pack") -> Path:
+        """The jobs that a pack does the work of, written when it is planned."""
+        status = self.pack_status(pack, stage)
+        return status.parent / "members" / status.name
 
     def search(self, digest: str, validation: str) -> Slots:
         """The search of the partition with these training and validation rows.

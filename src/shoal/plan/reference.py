@@ -89,7 +89,8 @@ def with_stages(page: str) -> str:
 def _stage(stage: Stage) -> str:
     """The row of a stage; files that are there because others are count as taken too."""
     files = ["source files"] if "sources" in stage.settings else []
-    origins = [origin for each in stage.inputs.values() for origin in each.origins]
+    inputs = STAGES[stage.in_turn or stage.name].inputs
+    origins = [origin for each in inputs.values() for origin in each.origins]
     grown = ["cluster_grow"] if any(origin.or_grown for origin in origins) else []
     names = dict.fromkeys([*(origin.stage for origin in origins), *grown])
     takes = [*files, *(f"`{name}`" for name in names)]

@@ -117,6 +117,8 @@ class Stage:
         ledger: Output that says what the job cost, if it has that output.
         unrecorded: Outputs that do not say what they were made from.
         carried: Outputs that there are only where a later step goes on from them.
+        in_turn: Stage of which a job does several jobs, one after the other: it takes what these
+            take.
         place: Whether it lies in the generation's folder, in that of what is published of the
             variant, or in the experiment's.
     """
@@ -136,6 +138,7 @@ class Stage:
     ledger: str = "ledger"
     unrecorded: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+    in_turn: str = ""
     place: Literal["generation", "variant", "experiment"] = "generation"
 
     @property
@@ -474,6 +477,17 @@ _ALL = (
         ledger="choice",
     ),
     Stage(
+        "choose_pack",
+        per="pack",
+        identity="choices",
+        folder="choose_packs/{choices_id}",
+        outputs={"status": "{pack}.json"},
+        settings=("compute",),
+        unrecorded=("status",),
+        in_turn="train_choose",
+        command="training.in_turn",
+    ),
+    Stage(
         "train_router",
         per="",
         identity="router",
@@ -559,6 +573,18 @@ _ALL = (
         settings=("model", "cluster", "compute"),
         code="ask.command",
         need="cores",
+    ),
+    Stage(
+        "ask_pack",
+        per="pack",
+        identity="ask",
+        folder="ask_packs/{ask_id}",
+        outputs={"status": "{pack}.json"},
+        settings=("compute",),
+        need="cores",
+        unrecorded=("status",),
+        in_turn="ask",
+        command="training.in_turn",
     ),
     Stage(
         "gate",
@@ -736,6 +762,9 @@ FITS = tuple(dict.fromkeys(stage.identity for stage in _ALL if stage.frozen))
 
 INDEX = "partition"
 """The stage that says which partitions there are, and so which jobs the stages after it have."""
+
+PACKS = tuple(stage for stage in _ALL if stage.per == "pack")
+"""Stages of which a job does several jobs of another one."""
 
 BEFORE_INDEX = tuple(itertools.takewhile(lambda stage: stage.name != INDEX, _ALL))
 """Stages whose jobs are known before anything has run."""

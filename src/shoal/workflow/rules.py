@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from shoal.formats.documents.index import PlannedIndex
+    from shoal.operate.packs import PlannedPack
     from shoal.plan.jobs import Job
     from shoal.plan.stages import Stage
 
@@ -44,7 +46,7 @@ class RulesPlan(Plan):
         self._said = False
         self.resources = Resources(self)
         self._packed: dict[Path, Path] | None = None
-        self._members: dict[str, list[PackMember]] = {}
+        self._packs: dict[str, PlannedPack] = {}
         self._index: PlannedIndex | None = None
         self._pending: set[Path] | None = None
 
@@ -84,6 +86,8 @@ class RulesPlan(Plan):
             stage: The stage.
             wildcards: The job's.
         """
+        if stage.in_turn:
+            return self._of_members(stage, wildcards["pack"])
         index = self.index() if _is_later(stage) and stage.asks_index else None
         found = inputs(self.layout, stage, wildcards, index)
         if stage.per == "pack":
@@ -281,7 +285,7 @@ class RulesPlan(Plan):
         if self._packed is None:
             runs = mode_of(self._workflow) is not Mode.LOOKS and not self._workflow.dryrun
             packs = begin_packs(self, self.index(), write=runs)
-            self._members = {each.name: members_of(self, each) for each in packs}
+            self._packs = {each.name: each for each in packs}
             self._packed = {
                 path: each.job.outputs[0]
                 for each in packs
@@ -292,11 +296,27 @@ class RulesPlan(Plan):
 
     def _before_pack(self, pack: str) -> list[Path]:
         """Decisions that fill the slots of a pack, and states that these go on from."""
-        members, path = self._members.get(pack, []), self.layout.pack_members(pack)
-        if not members and path.exists():
+        members, path = [], self.layout.pack_members(pack)
+        if pack in self._packs:
+            members = members_of(self, self._packs[pack])
+        elif path.exists():
             members = read_json(path, list[PackMember])
         paths = (path for each in members for path in (each["decision"], *each["states"].values()))
         return [Path(path) for path in dict.fromkeys(paths) if path]
+
+    def _of_members(self, stage: Stage, pack: str) -> dict[str, Files]:
+        """What the jobs take, all together, that a pack does one after the other."""
+        members: list[Mapping[str, str]] = []
+        path = self.layout.pack_members(pack, stage.name)
+        if pack in self._packs:
+            members += (job.wildcards for job in self._packs[pack].members)
+        elif path.exists():
+            members += read_json(path, list[dict[str, str]])
+        taken: dict[str, dict[Any, None]] = defaultdict(dict)
+        for each in members:
+            for name, paths in self.inputs(STAGES[stage.in_turn], each).items():
+                taken[name].update(dict.fromkeys(paths))
+        return {name: list(paths) for name, paths in taken.items()}
 
 
 def _is_later(stage: Stage) -> bool:
