@@ -44,6 +44,8 @@ class Workflow:
     def __init__(self, workflow: Any) -> None:
         self.rules = {rule.name: rule for rule in workflow.rules}
         self.plan = workflow.globals["plans"].first
+        # As if rows had arrived since a release.
+        self.plan.layout = replace(self.plan.layout, previous=("a" * 10, "b" * 10))
         self.index = partition_index(
             *(
                 partition_entry(
