@@ -120,7 +120,8 @@ def _releases(plan: Plan) -> Iterator[Release]:
 
 
 def _last(history: History, release: str) -> Release:
-    return next(each for each in reversed(history.entries) if each["release"] == release)
+    own: Iterator[Release] = (e for e in reversed(history.entries) if e["release"] == release)
+    return next(own)
 
 
 # Before anything runs ----------------------------------------------------------------------------
