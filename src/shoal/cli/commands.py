@@ -104,6 +104,7 @@ for command in (
     operate.variants,
     operate.refit,
     operate.grow,
+    operate.replay,
     operate.audit,
     operate.gc,
     explore.query,

@@ -175,6 +175,27 @@ def grow(
         typer.echo(sentence)
 
 
+def replay(
+    experiment: ExperimentArgument,
+    out: Annotated[Path, typer.Option(help="folder to replay in, new or of a replay that began")],
+    overrides: Overrides = [],  # noqa: B006 - the same
+    cores: Annotated[str, typer.Option(help="number of cores, or all")] = "all",
+) -> None:
+    """Make the generation's releases again elsewhere; exit code 1 if names or bits are others.
+
+    Each is made from its own source files and settings, from nothing and in turn.
+    """
+    from shoal.operate.replay import replay
+
+    agree = []
+    for each in replay(experiment.plan(overrides), out, cores):
+        typer.echo(each.line)
+        agree.append(each.agrees)
+    typer.echo(f"{sum(agree)} of {len(agree)} releases came out the same: {out}")
+    if not all(agree):
+        raise typer.Exit(1)
+
+
 def audit(
     experiment: ExperimentArgument = DEMO,
     overrides: Overrides = [],  # noqa: B006 - the same

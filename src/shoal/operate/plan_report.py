@@ -206,13 +206,36 @@ def _make(plan: Plan, path: Path, why: str, profile: str | None, cores: str) -> 
     say(why)
     options = ["--cores", cores, "--scheduler", "greedy"]
     options += ["--profile", profile] if profile else []
-    command = plan.snakemake(*options, str(path), plans=[plan])
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
-    if result.returncode:
-        lines = result.stderr.splitlines(keepends=True)
+    run_snakemake(plan, *options, str(path), plans=[plan])
+
+
+def run_snakemake(plan: Plan, *arguments: str, plans: Sequence[Plan] = ()) -> None:
+    """Run a plan's workflow in the current folder; what it prints is shown where it fails.
+
+    A person's Ctrl-C reaches Snakemake as well, which is given the time to end its jobs.
+
+    Args:
+        plan: The experiment.
+        arguments: What Snakemake is told besides.
+        plans: Plans that the run is to be of, see :meth:`shoal.plan.plan.Plan.snakemake`.
+
+    Raises:
+        SystemExit: Snakemake failed; with its exit code.
+    """
+    command = plan.snakemake(*arguments, plans=plans)
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _, text = process.communicate()
+        except KeyboardInterrupt:
+            process.communicate()
+            raise
+    if process.returncode:
+        lines = text.splitlines(keepends=True)
         reasons = [line for line in lines if line.startswith(ERROR)]
         sys.stderr.writelines(reasons or lines)
-        raise SystemExit(result.returncode)
+        raise SystemExit(process.returncode)
 
 
 def _partitions(

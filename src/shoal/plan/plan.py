@@ -260,7 +260,7 @@ class Plan:
         same = (
             layout["fits"]["cluster"] == fits["cluster"]
             and layout["made"]["specialists"] == made["specialists"]
-            and Layout.from_json(layout).index.exists()
+            and replace(Layout.from_json(layout), root=str(self.root)).index.exists()
         )
         return last if same else None
 

@@ -223,6 +223,13 @@ class Generation(TypedDict):
     generation: int
 
 
+class Replay(TypedDict):
+    """``replay.json``: folder and generation, and which release was made in place of which."""
+
+    of: str
+    releases: list[list[str]]
+
+
 class Growths(TypedDict):
     """``grown.json``: identities of the growths of an assigner, the first one first."""
 
