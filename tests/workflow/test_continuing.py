@@ -17,7 +17,7 @@ from shoal.operate.gc import find_garbage
 from shoal.plan.plan import Plan
 from tests.workflow.small import Experiment, as_config, remove_training_row, write_rows
 
-ASKED = ("continuing=proactive", "grid.lr=[0.03]")
+ASKED = ("continuing=proactive", "continuing.history=1", "grid.lr=[0.03]")
 ON = as_config(*ASKED)
 TRAINED = ("train_specialist", "evaluate_generalist", "evaluate_random", "base_fit")
 
