@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.formats.documents.index import PartitionIndex, named_file
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import row_order
@@ -66,7 +66,7 @@ def train_link(
     """
     index, shapes = read_made(index_path, PartitionIndex), Shapes.load(shapes_path)
     continued = index["continued"]
-    start, facts = load_state(named_file(index_path, continued["weights"]), AtPoint)
+    start, facts = load_state(first.weights(continued["specialist"]), AtPoint)
     model, training = at_point(model, training, facts["point"])
     net = build_model(model, shapes, training.seed)
     load_weights(net, start)

@@ -107,7 +107,7 @@ TABLES: dict[str, Table | View] = {
     "models": Table(
         "a base, specialist, generalist, set of random specialists, or pool",
         "model VARCHAR, kind VARCHAR, generation VARCHAR, trained_on VARCHAR, rows BIGINT, "
-        "point VARCHAR, base VARCHAR, encoder VARCHAR, parameters BIGINT, bytes BIGINT, "
+        "point VARCHAR, continues VARCHAR, base VARCHAR, encoder VARCHAR, parameters BIGINT, bytes BIGINT, "
         "modified TIMESTAMP, file VARCHAR",
         model_tables.models,
     ),
