@@ -128,7 +128,7 @@ def test_a_link_without_its_parent_has_no_recipe(kept):
     keep_as(kept, made, "recipe")
     kept.store.remove([parent, other])
 
-    with pytest.raises(ModelError, match=f"model {link}: what it continues from is not in the st"):
+    with pytest.raises(ModelError, match=f"model {link}: what its training starts from is not"):
         keep_as(kept, link, "recipe")
     with pytest.raises(ModelError, match=f"its parent, {other}, is gone"):
         kept.load(made)
@@ -198,14 +198,15 @@ def test_a_link_is_taken_from_the_store_only_after_the_same_parent(own, kept, tm
 def test_a_parent_that_went_after_the_plan_is_put_back_for_the_training(own, kept, tmp_path):
     """The job of its link writes it first, with the bytes that it had."""
     plan = Plan("tiny", list(CONTINUING), Path("config"))
-    name, point = kept.store.record(kept.find("0"))["digest"], {"lr": 0.03}
-    wildcards = {"digest": name, "step": 0, "slot": kept.store.record(kept.find("0"))["point"]}
+    record = kept.store.record(kept.find("0"))
+    wildcards = {"digest": record["digest"], "step": 0, "slot": record["point"]}
     take = StageJob(STAGES["train_specialist"], [plan.run_file], wildcards).argument("recover")
     parent = continued(own)[0]
     content = parent.read_bytes()
     parent.unlink()
 
-    assert take(name, Candidate(point), tmp_path / "weights", tmp_path / "ledger.json")
+    own_point = Candidate(record["meta"]["point"])
+    assert take(record["digest"], own_point, tmp_path / "weights", tmp_path / "ledger.json")
     assert parent.read_bytes() == content
 
 

@@ -218,7 +218,7 @@ def _recipe(archive: Archive, model: str, record: ModelRecord) -> tuple[Recipe, 
             f"does not hold"
         )
     if start_of(record) not in archive.models:
-        raise ModelError(f"model {model}: what it continues from is not in the store")
+        raise ModelError(f"model {model}: what its training starts from is not in the store")
     digest, tensors = str(record["digest"]), archive.store.load(model)
     rows = rows_name(digest)
     if rows in archive.store:
