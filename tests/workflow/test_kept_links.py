@@ -25,6 +25,7 @@ from shoal.formats.json_file import read_json, read_made
 from shoal.operate.audit.audit import audit
 from shoal.plan.layout import Layout
 from shoal.plan.plan import Plan
+from shoal.plan.run_file import write_once
 from shoal.plan.stages import STAGES
 from shoal.train_specialists.candidate import Candidate
 from tests.workflow.small import CONTINUING, as_config, write_wave
@@ -200,6 +201,7 @@ def test_a_parent_that_went_after_the_plan_is_put_back_for_the_training(own, kep
     plan = Plan("tiny", list(CONTINUING), Path("config"))
     record = kept.store.record(kept.find("0"))
     wildcards = {"digest": record["digest"], "step": 0, "slot": record["point"]}
+    write_once(plan.run_file, plan.record)
     take = StageJob(STAGES["train_specialist"], [plan.run_file], wildcards).argument("recover")
     parent = continued(own)[0]
     content = parent.read_bytes()
