@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shoal.archive.kept import Archive
-from shoal.archive.recipes import is_rows, recipe_of
+from shoal.archive.recipes import is_rows, recipe_of, recovery_seconds
 from shoal.archive.storage import rebase, settle, storage_of
 from shoal.demo import write_demo
 from shoal.model_store.care import freed_by
@@ -96,7 +96,7 @@ def measured(results: Path, way: str, seconds: float) -> dict[str, float]:
     convert(kept, specialists, way, seconds)
     took = time.perf_counter() - start
     store = kept.store
-    recipes = [recipe for m in specialists if (recipe := recipe_of(store, m))]
+    recipes = [recovery_seconds(store, m) for m in specialists if recipe_of(store, m)]
     times, plain = [], 0
     for model in kept.models:
         original = expected.load(model)
@@ -114,7 +114,7 @@ def measured(results: Path, way: str, seconds: float) -> dict[str, float]:
         "converted in": took,
         "recovery": float(np.median(times)),
         "slowest": max(times),
-        "predicted": float(np.median([r.predicted_seconds for r in recipes])) if recipes else 0.0,
+        "predicted": float(np.median(recipes)) if recipes else 0.0,
     }
 
 

@@ -7,6 +7,7 @@ from shoal.training.determinism import VARIABLE, usual_kernels
 os.environ.setdefault(VARIABLE, usual_kernels())  # as every command does, before torch is imported
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from shoal.formats.tables import (
     write_table,
 )
 from shoal.split.keys import row_keys, source_hashes
-from tests.workflow.small import Experiment, set_up
+from tests.workflow.small import CONTINUING, Experiment, as_config, set_up, write_wave
 from tests.workflow.warm import Server
 
 SLOW = ("tests/slurm/", "tests/workflow/test_warm.py", "tests/stateful/", "tests/workflow/")
@@ -114,6 +115,22 @@ def finished(warm: Server, tmp_path_factory: pytest.TempPathFactory) -> Experime
     planned = experiment.plan()
     assert experiment.run() == planned
     return experiment
+
+
+@pytest.fixture(scope="session")
+def two_waves(finished: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An experiment whose specialists continue, after two further files. Tests must not change it.
+
+    Each of them was followed by a run.
+    """
+    own = finished.copy(tmp_path_factory.mktemp("waves") / "experiment")
+    own.run(overrides=as_config(*CONTINUING))
+    for number in (3, 4):
+        write_wave(own, number)
+        ran = Counter(own.run(overrides=as_config(*CONTINUING)))
+        assert (ran["train_specialist"], ran["evaluate_generalist"]) == (2, 1)
+        assert ran["evaluate_random"] == ran["base_fit"] == 0
+    return own
 
 
 @pytest.fixture

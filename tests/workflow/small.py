@@ -35,6 +35,9 @@ grid: {lr: [0.01, 0.03]}
 packing: {devices: null}
 """
 
+CONTINUING = ("continuing=proactive", "continuing.history=1", "grid.lr=[0.03]")
+"""Settings by which specialists continue."""
+
 
 @dataclass
 class Experiment:
@@ -195,6 +198,11 @@ def write_rows(path: Path, seed: int, rows: int = 150) -> None:
         }
     )
     table.to_csv(path, index=False)
+
+
+def write_wave(experiment: Experiment, number: int, rows: int = 60) -> None:
+    """A further source file of new rows."""
+    write_rows(experiment.folder / "data" / f"part-{number}.csv", number, rows)
 
 
 def set_up(folder: Path) -> Experiment:

@@ -15,17 +15,22 @@ from shoal.formats.json_file import read_json
 from shoal.operate.audit.audit import audit
 from shoal.operate.gc import find_garbage
 from shoal.plan.plan import Plan
-from tests.workflow.small import Experiment, as_config, remove_training_row, write_rows
+from tests.workflow.small import (
+    CONTINUING,
+    Experiment,
+    as_config,
+    remove_training_row,
+    write_wave,
+)
 
-ASKED = ("continuing=proactive", "continuing.history=1", "grid.lr=[0.03]")
-ON = as_config(*ASKED)
+ON = as_config(*CONTINUING)
 TRAINED = ("train_specialist", "evaluate_generalist", "evaluate_random", "base_fit")
 
 
 def plan(experiment: Experiment, monkeypatch) -> Plan:
     """The plan of an experiment that continues."""
     monkeypatch.chdir(experiment.folder)
-    return Plan("tiny", list(ASKED), Path("config"))
+    return Plan("tiny", list(CONTINUING), Path("config"))
 
 
 def index(experiment: Experiment) -> dict[str, Any]:
@@ -48,32 +53,6 @@ def weights(experiment: Experiment) -> dict[str, bytes]:
         for path in sorted(pool.rglob("*.safetensors"))
         for name, array in load_state(path)[0].items()
     }
-
-
-def wave(experiment: Experiment, number: int, rows: int = 60) -> Path:
-    """A file of new rows."""
-    path = experiment.folder / "data" / f"part-{number}.csv"
-    write_rows(path, number, rows)
-    return path
-
-
-@pytest.fixture(scope="module")
-def first(finished, tmp_path_factory) -> Experiment:
-    """The experiment after its first run."""
-    own = finished.copy(tmp_path_factory.mktemp("first") / "experiment")
-    own.run(overrides=ON)
-    return own
-
-
-@pytest.fixture(scope="module")
-def two_waves(first, tmp_path_factory) -> Experiment:
-    """The same after two further files came, each followed by a run."""
-    own = first.copy(tmp_path_factory.mktemp("waves") / "experiment")
-    for number in (3, 4):
-        wave(own, number)
-        ran = Counter(own.run(overrides=ON))
-        assert [ran[name] for name in TRAINED] == [2, 1, 0, 0]
-    return own
 
 
 def test_new_rows_train_a_link_on_them_and_as_many_others(two_waves):
@@ -127,7 +106,7 @@ def test_a_removed_row_of_the_last_wave_is_rewound(two_waves, tmp_path, monkeypa
     path = own.folder / "data" / "part-4.csv"
     pd.read_csv(path).iloc[20:].to_csv(path, index=False)
 
-    said = own.shoal("plan", "tiny", *ASKED).stdout
+    said = own.shoal("plan", "tiny", *CONTINUING).stdout
     ran = Counter(own.run(overrides=ON))
 
     assert "rewound to link 1" in said
@@ -145,7 +124,7 @@ def test_a_removed_row_of_the_first_run_starts_its_partition_from_the_base(two_w
     before = entries(own)
     remove_training_row(own)
 
-    said = own.shoal("plan", "tiny", *ASKED).stdout
+    said = own.shoal("plan", "tiny", *CONTINUING).stdout
     ran = Counter(own.run(overrides=ON))
 
     assert "Partition 0: from the base, 1 removed, which every specialist before has seen" in said
@@ -159,7 +138,7 @@ def test_a_replay_gives_the_same_names_and_bits(two_waves, experiment):
     """The same files in the same order make the same links elsewhere."""
     experiment.run(overrides=ON)
     for number in (3, 4):
-        wave(experiment, number)
+        write_wave(experiment, number)
         experiment.run(overrides=ON)
 
     assert index(experiment)["root"] == index(two_waves)["root"]
@@ -169,7 +148,7 @@ def test_a_replay_gives_the_same_names_and_bits(two_waves, experiment):
 def test_all_rows_at_once_are_trained_from_the_base(two_waves, experiment):
     """Without a history there is nothing to continue from, and names are others."""
     for number in (3, 4):
-        wave(experiment, number)
+        write_wave(experiment, number)
     experiment.run(overrides=ON)
 
     assert not any("continued" in each for each in entries(experiment))
@@ -207,7 +186,7 @@ def test_a_link_that_is_lost_comes_out_with_the_same_bits(two_waves, tmp_path):
 def test_a_crash_while_publishing_loses_no_link(two_waves, tmp_path):
     """While nothing is published, the release before says what models continue from."""
     own = two_waves.copy(tmp_path / "experiment")
-    wave(own, 5)
+    write_wave(own, 5)
     other = own.copy(tmp_path / "other")
     other.run(overrides=ON)
     for path in (own.folder / "results" / "tiny" / "published").glob("*.json"):
@@ -224,7 +203,7 @@ def test_with_another_router_specialists_stay_and_the_generalist_is_its_own(two_
     own = two_waves.copy(tmp_path / "experiment")
     before = [each["specialist"] for each in entries(own)]
 
-    ran = Counter(own.run(overrides=as_config(*ASKED, "train_router.temperature=0.5")))
+    ran = Counter(own.run(overrides=as_config(*CONTINUING, "train_router.temperature=0.5")))
 
     assert [ran[name] for name in TRAINED] == [0, 1, 1, 0]
     assert [each["specialist"] for each in entries(own)] == before

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 import shoal
 from shoal.archive.export import export
-from shoal.archive.kept import Archive
+from shoal.archive.kept import Archive, Key
 from shoal.archive.recover import recover
 from shoal.archive.storage import keep_as
 from shoal.errors import CorruptError, ModelError, SettingsError
@@ -24,6 +24,7 @@ from shoal.explore.intermediates.models import Models
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json, write_json
+from shoal.plan.layout import Layout
 from tests.workflow.small import Experiment
 
 HOSTILE = """\
@@ -160,16 +161,15 @@ def test_a_recipes_grid_point_names_no_class(kept):
 def test_a_training_takes_nothing_from_the_store_at_another_grid_point(attacked, kept):
     """A record that calls itself the job's own result is used only at the job's point."""
     model = kept.find("1")
-    _, made_of, digest, point = kept.store.record(model)["key"]
+    key = Key(*kept.store.record(model)["key"])
+    _, made_of, digest, point = key
     (out,) = attacked.generation.glob(f"specialists/{made_of}/{digest}/0/{point}/model.safetensors")
     meta = load_state(out)[1]
-    (base,) = attacked.generation.glob("base/*/base.safetensors")
-    store = attacked.folder / "results" / "tiny" / "store"
-    place = (out, out.with_name("ledger.json"), base)
-    assert recover(store, made_of, digest, *place, meta["point"])
+    layout = Layout.from_json(read_json(kept.home / "plan.json", dict[str, Any])["layout"])
+    assert recover(layout, key, out, out.with_name("ledger.json"))
     at_point(kept, model, POINTS[0])
 
-    assert not recover(store, made_of, digest, *place, meta["point"])
+    assert not recover(layout, key, out, out.with_name("ledger.json"))
     assert load_state(out)[1] == meta
 
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoal.archive.kept import Archive, kept_files
-from shoal.archive.recipes import drop_unneeded, joined, recipe_of, record_of, short_keys
+from shoal.archive.recipes import (
+    drop_unneeded,
+    is_rows,
+    joined,
+    recipe_of,
+    record_of,
+    short_keys,
+    start_of,
+)
 from shoal.errors import SourceError
 from shoal.formats.documents.plan import KeptRelease
 from shoal.formats.json_file import read_json, update_json
@@ -51,8 +59,8 @@ class OldModels:
 def old_models(root: Path, releases: int | None) -> OldModels:
     """Models that no kept release has.
 
-    Kept are the last releases of each variant, models with a tag, imported ones, and the bases
-    of specialists that are kept, from which a recipe starts.
+    Kept are the last releases of each variant, models with a tag, imported ones, the bases of
+    specialists that are kept, from which a recipe starts, and all that a recipe continues from.
 
     Args:
         root: The experiment's results folder.
@@ -71,10 +79,22 @@ def old_models(root: Path, releases: int | None) -> OldModels:
         kept |= {each for path in files[-(releases or 0) :] for each in _models(path)}
         own = Archive(home)
         kept |= {*own.tags.values(), *own.imported}
-    kept |= {base for each in kept if each in store and (base := record_of(store, each)["base"])}
+    kept |= {each for model in kept for each in _needed(store, model)}
     old = frozenset(listed - kept)
     stored = sorted(each for each in old if each in store)
     return OldModels(root, old, stored, collectable(store, stored))
+
+
+def _needed(store: ModelStore, model: str) -> Iterator[str]:
+    """The base of a model, and what its recipe, if it has one, continues from, and so on."""
+    if model not in store:
+        return
+    record = record_of(store, model)
+    if record["base"] is not None:
+        yield record["base"]
+    if "recipe" in record and (start := start_of(record)) is not None:
+        yield start
+        yield from _needed(store, start)
 
 
 def drop_models(old: OldModels) -> None:
@@ -117,6 +137,23 @@ def gone_rows(root: Path, store: ModelStore) -> dict[str, int]:
         for name in found.keys() & set(rows.values())
     }
     return {model: counts[name] for model, name in rows.items() if counts.get(name)}
+
+
+def lost_with(store: ModelStore, gone: Mapping[str, int]) -> list[str]:
+    """Recipes that continue from one with lost rows, and are lost with it.
+
+    Args:
+        store: An experiment's store of models.
+        gone: Recipes and their lost rows, see :func:`gone_rows`.
+    """
+
+    def is_lost(model: str) -> bool:
+        if is_rows(model) or recipe_of(store, model) is None:
+            return False
+        start = start_of(record_of(store, model))
+        return model in gone or (start is not None and start in store and is_lost(start))
+
+    return [model for model in store.ids() if model not in gone and is_lost(model)]
 
 
 def forget(root: Path, store: ModelStore, gone: Mapping[str, int]) -> int:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import datetime
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shoal.archive.kept import (
     Archive,
     Key,
     Role,
+    generalist_key,
     is_of,
     keep_release,
     kept_files,
     model_id,
     role_of,
+    specialist_key,
 )
-from shoal.archive.recipes import recipe_of
+from shoal.archive.recipes import lacks, lost_rows, recipe_of
 from shoal.archive.storage import settle
 from shoal.formats.documents.choice import Choice
-from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.judgement import Judged, scored
 from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.documents.plan import KeptModel, KeptRelease, PlanRecord
@@ -35,10 +37,30 @@ from shoal.plan.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from shoal.formats.documents.index import PlannedEntry
+    from shoal.formats.documents.index import Continued, PlannedEntry
     from shoal.model_store import ModelStore
 
 _AT_ONCE = 1 << 28  # bytes of files that are read before they are saved
+
+
+class _Parent(NamedTuple):
+    """A model that another continues from: key and weights; how it is continued."""
+
+    key: Key
+    path: Path
+    mixing: dict[str, Any]
+
+    @classmethod
+    def of(cls, layout: Layout, key: Key, continued: Continued) -> _Parent:
+        """That which the layout's index names."""
+        return cls(key, named_file(layout.index, continued["weights"]), continued["mixing"])
+
+    def id_in(self, store: ModelStore) -> str | None:
+        """The id of the very weights that are there; None where the store lacks them."""
+        if not self.path.exists():
+            return None
+        model = model_id(self.key.identity, load_state(self.path)[0])
+        return model if model in store else None
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,8 @@ class _File:
         ledger: The ledger of its training.
         code: Digest of the code that trained it; of a fit's it is in the ledger.
         partition: Its partition, if it has one.
-        digest: Digest of that partition's training rows.
+        digest: Digest of that partition's training rows, or the specialist's name if it continues.
+        parent: What it continues from, if it does.
         is_chosen: Whether it is its partition's best.
     """
 
@@ -61,6 +84,7 @@ class _File:
     code: str | None = None
     partition: int | None = None
     digest: str | None = None
+    parent: _Parent | None = None
     is_chosen: bool = True
 
     def listed(self, model: str) -> KeptModel:
@@ -155,9 +179,11 @@ def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
     base = layout.file("base_fit.base")
     yield _File(Key("base", layout.fits["base"], generation), base, layout.file("base_fit.ledger"))
     generalist = layout.file("evaluate_generalist.model", index)
-    rows = f"{generation}/{layout.generalist_of(index)}"
-    key = Key("generalist", layout.fits["baselines"], rows)
-    yield _File(key, generalist, generalist.with_suffix(".json"))
+    parent, continued = None, index.get("continued")
+    if continued is not None and continued["weights"]:
+        parent = _Parent.of(layout, generalist_key(layout, continued["specialist"]), continued)
+    key = generalist_key(layout, layout.generalist_of(index))
+    yield _File(key, generalist, generalist.with_suffix(".json"), parent=parent)
     for entry in layout.specialised(index):
         yield from _specialists(layout, entry, codes["specialists"])
     key = Key("router", layout.made["router"], layout.root_of(index, "fit"))
@@ -169,8 +195,10 @@ def _files(plan: PlanRecord, layout: Layout) -> Iterator[_File]:
 def _specialists(layout: Layout, entry: PlannedEntry, code: str) -> Iterator[_File]:
     """The candidates of a partition; those whose files are gone are known by the choice."""
     choice, digest = read_made(layout.choice(entry), Choice), entry["specialist"]
-    # Halving cuts trainings short, so it is part of what their weights are made from.
-    made_of = layout.made["choices" if layout.goes_on else "specialists"]
+    parent = None
+    if (continued := entry.get("continued")) is not None:
+        key = specialist_key(layout, continued["specialist"], settings_id(continued["point"]))
+        parent = _Parent.of(layout, key, continued)
     candidates = layout.candidates(entry)
     found = {
         settings_id(read_weights(path).meta["point"]): path for path in candidates if path.exists()
@@ -179,12 +207,13 @@ def _specialists(layout: Layout, entry: PlannedEntry, code: str) -> Iterator[_Fi
     missing = [path for path in candidates if not path.exists()]
     for point, path in [*found.items(), *zip(gone, missing, strict=False)]:
         yield _File(
-            Key("specialist", made_of, digest, point),
+            specialist_key(layout, digest, point),
             path,
             path.with_name("ledger.json"),
             code=code,
             partition=int(entry["partition"]),
             digest=digest,
+            parent=parent,
             is_chosen=point == choice["point"],
         )
 
@@ -217,20 +246,24 @@ def _save(
         model = model_id(file.key.identity, tensors)
         base = model if file.key.kind == "base" else base
         one = file.listed(model)
-        parent = before.get(role_of(one))
+        listed.append(one)
+        recipe = recipe_of(store, model) if model in store else None
+        if recipe is not None:
+            if not (lost_rows(store, model) or lacks(store, model, recipe)):
+                continue
+            store.remove([model])  # the data has its rows again
+        models[model] = tensors
+        if model in store:
+            continue
+        parent = before.get(role_of(one)) if file.parent is None else file.parent.id_in(store)
         start = base if file.key.kind in ("generalist", "specialist") else None
         near = start if parent in (None, model) or parent not in store else parent
         if near is not None:
             resembled[model] = near
-        listed.append(one)
-        recipe = recipe_of(store, model) if model in store else None
-        if recipe is not None:
-            if recipe.rows in store:
-                continue
-            store.remove([model])  # the data has its rows again
-        models[model] = tensors
         origin = {"parent": None if parent == model else parent, "base": start}
         facts = {"key": list(file.key), "digest": file.digest, "meta": meta}
+        if file.parent is not None:
+            facts["mixing"] = file.parent.mixing
         records[model] = one | origin | facts
         records[model] |= _training(file, plan)
     if plan["settings"]["store"]["keep"] == "snapshot":

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from shoal.archive.recipes import is_rows, recipe_of, record_of, trained_again
+from shoal.archive.recipes import (
+    is_rows,
+    lacks,
+    lost_rows,
+    recipe_of,
+    recovery_seconds,
+    trained_again,
+)
 from shoal.errors import ModelError, SourceError, nearest
 from shoal.formats.documents.plan import KeptModel, KeptRelease
 from shoal.formats.hashing import settings_id
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from shoal.model_store import ModelStore
     from shoal.model_store.store import Framework
     from shoal.model_store.tensors import Tensors, Tree
+    from shoal.plan.layout import Layout
 
 KEPT = "models"
 """Folder with a file per release, which lists its models; beside what is published."""
@@ -44,7 +52,7 @@ class Key(NamedTuple):
     Attributes:
         kind: ``base``, ``generalist``, ``router`` or ``specialist``.
         made_of: Identity of settings, code and all that it was trained from but its rows.
-        rows: Digest of the rows; of what is fitted once, the generation.
+        rows: Digest of the rows, or the name of a link; of what is fitted once, the generation.
         point: Id of its grid point, if it has one.
     """
 
@@ -59,14 +67,32 @@ class Key(NamedTuple):
         return settings_id(*self)
 
 
+def specialist_key(layout: Layout, digest: str, point: str) -> Key:
+    """Key of a specialist.
+
+    Args:
+        layout: A layout by whose settings and code it is trained.
+        digest: Digest of its rows, or its name if it continues.
+        point: Id of its grid point.
+    """
+    # Halving cuts trainings short, so it is part of what their weights are made from.
+    made_of = layout.made["choices" if layout.goes_on else "specialists"]
+    return Key("specialist", made_of, digest, point)
+
+
+def generalist_key(layout: Layout, name: str) -> Key:
+    """Key of a generalist, by its name in the layout's indexes."""
+    return Key("generalist", layout.fits["baselines"], f"{layout.generation}/{name}")
+
+
 def model_id(identity: str, tensors: Mapping[str, object]) -> str:
     """Id of a model: what it was made from, and six digits of what it is."""
     return f"{identity}-{tree_of(tensors).root[:6]}"
 
 
-def base_is(model: str, tensors: Mapping[str, object]) -> bool:
-    """Whether a base's id is that of these tensors."""
-    return model == model_id(model.split("-", maxsplit=1)[0], tensors)
+def has_weights(model: str | None, tensors: Mapping[str, object]) -> bool:
+    """Whether a model's id is that of these tensors."""
+    return model is not None and model == model_id(model.split("-", maxsplit=1)[0], tensors)
 
 
 def role_of(listed: KeptModel) -> Role:
@@ -153,9 +179,8 @@ class Archive:
         if recipe is None:
             return self.store.load(model, framework)
         tensors, seconds = trained_again(self.store, model, recipe, self.trust)
-        say(
-            f"{model}: trained again in {seconds:.3g} s, {recipe.predicted_seconds:.3g} s predicted"
-        )
+        predicted = recovery_seconds(self.store, model)
+        say(f"{model}: trained again in {seconds:.3g} s, {predicted:.3g} s predicted")
         if framework == "numpy":
             return tensors
         import torch
@@ -317,11 +342,9 @@ def _lost_models(root: Path, place: str, ids: Set[str]) -> Iterator[str]:
 
 
 def _broken_recipes(store: ModelStore, ids: Set[str]) -> Iterator[str]:
-    """A line per recipe that lacks its base or its rows."""
+    """A line per model that a recipe needs and the store lacks, and so for its rows."""
     for model in sorted(ids):
         recipe = recipe_of(store, model)
-        if recipe is None or recipe.is_lost(store):
-            continue
-        for each in (recipe.rows, record_of(store, model)["base"]):
-            if each not in ids:
+        if recipe is not None and not lost_rows(store, model):
+            for _, each in lacks(store, model, recipe):
                 yield f"{store.place}: model {model} is kept as a recipe, and {each} is gone"

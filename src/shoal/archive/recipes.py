@@ -48,7 +48,6 @@ class Recipe:
         rows: Name of the training rows in the store.
         tensors: Content address of each tensor that comes out.
         sketches: See :func:`sketches`.
-        predicted_seconds: Seconds that its training took.
         seconds: Seconds that training it again took, when its weights were given up.
         forgotten: How many of its rows were forgotten, with which all of them are gone.
     """
@@ -60,7 +59,6 @@ class Recipe:
     rows: str
     tensors: dict[str, str]
     sketches: dict[str, list[float]]
-    predicted_seconds: float
     seconds: float
     forgotten: int = 0
 
@@ -68,10 +66,6 @@ class Recipe:
     def tree(self) -> Tree:
         """Merkle tree of the weights that come out."""
         return merkle({name: bytes.fromhex(address) for name, address in self.tensors.items()})
-
-    def is_lost(self, store: ModelStore) -> bool:
-        """Whether its rows were forgotten, and have not come back."""
-        return self.forgotten > 0 and self.rows not in store
 
 
 def record_of(store: ModelStore, model: str) -> ModelRecord:
@@ -93,6 +87,49 @@ def recipe_of(store: ModelStore, model: str) -> Recipe | None:
     return Recipe(**record["recipe"]) if "recipe" in record else None
 
 
+def start_of(record: ModelRecord) -> str | None:
+    """Id of the model from which a training starts: the base, or the parent of what continues.
+
+    None where the parent was not in the store when the model was kept.
+    """
+    return record["parent" if "continues" in record["meta"] else "base"]
+
+
+def lacks(store: ModelStore, model: str, recipe: Recipe) -> list[tuple[str, str | None]]:
+    """Parts that a recipe needs and the store lacks, each with its name there.
+
+    The recipe of a parent is not looked into.
+    """
+    record = record_of(store, model)
+    named = {"base": record["base"], "training rows": recipe.rows}
+    if "continues" in record["meta"]:
+        named["parent"] = record["parent"]
+    return [(part, name) for part, name in named.items() if name is None or name not in store]
+
+
+def lost_rows(store: ModelStore, model: str) -> int:
+    """How many training rows were forgotten of a recipe, or of one that it continues from.
+
+    None of those of a model with weights, and none where the rows have come back.
+    """
+    recipe = recipe_of(store, model)
+    if recipe is None:
+        return 0
+    if recipe.forgotten and recipe.rows not in store:
+        return recipe.forgotten
+    start = start_of(record_of(store, model))
+    return lost_rows(store, start) if start is not None and start in store else 0
+
+
+def recovery_seconds(store: ModelStore, model: str) -> float:
+    """Seconds that a model's training took, and those of recipes that it continues from first."""
+    record = record_of(store, model)
+    seconds, start = float(record["ledger"]["seconds"]), start_of(record)
+    if start is None or start not in store or recipe_of(store, start) is None:
+        return seconds
+    return seconds + recovery_seconds(store, start)
+
+
 def trained_again(
     store: ModelStore,
     model: str,
@@ -102,15 +139,17 @@ def trained_again(
 ) -> tuple[Tensors, float]:
     """Weights of a model by its recipe, and the seconds that it took.
 
+    A parent that is a recipe too is trained again before, and so on.
+
     Args:
-        store: Has its base, and its rows unless they are given.
+        store: Has its base, its parent if it continues, and its rows unless they are given.
         model: Its id.
         recipe: How it is trained.
         trust: Modules outside Shoal that the model may be imported from.
         blocks: Its training rows, as :func:`read_blocks` gives them.
 
     Raises:
-        ModelError: Base or rows are gone, or the model's module is not trusted.
+        ModelError: Base, parent or rows are gone, or the model's module is not trusted.
         RecoveryError: It has other bits; a line says which layers, how far, and what has changed.
     """
     from shoal.settings.targets import check_trust
@@ -120,19 +159,20 @@ def trained_again(
     for name in ("loss", "schedule"):
         if isinstance(named := recipe.training[name], dict):
             check_trust(f"the recipe's {name}", named["_target_"], trust)
-    if not blocks and recipe.is_lost(store):
+    if lost := lost_rows(store, model):
         raise ModelError(
             f"{store.place}: model {model} cannot be trained again: "
-            f"training rows of it were forgotten ({recipe.forgotten})"
+            f"training rows of it were forgotten ({lost})"
         )
-    needed = [("base", str(record["base"])), ("training rows", recipe.rows)]
-    for part, name in needed[:1] if blocks else needed:
-        if name not in store:
+    for part, needed in lacks(store, model, recipe):
+        if needed != recipe.rows or not blocks:
             raise ModelError(
-                f"{store.place}: model {model} is kept as a recipe, and its {part}, {name}, is gone"
+                f"{store.place}: model {model} is kept as a recipe, and its {part}, {needed}, is "
+                f"gone"
             )
     start = time.perf_counter()
-    tensors = _train(store, record, recipe, joined(blocks or store.load(recipe.rows)))
+    origin = _weights(store, str(start_of(record)), trust)
+    tensors = _train(store, record, recipe, origin, joined(blocks or store.load(recipe.rows)))
     seconds = time.perf_counter() - start
     if tree_of(tensors).root != recipe.tree.root:
         lines = "; ".join([*_layers_apart(recipe, tensors), *_changes(record, recipe)])
@@ -140,7 +180,15 @@ def trained_again(
     return tensors, seconds
 
 
-def _train(store: ModelStore, record: ModelRecord, recipe: Recipe, rows: Tensors) -> Tensors:
+def _weights(store: ModelStore, model: str, trust: Sequence[str]) -> Tensors:
+    """A model's weights; of a recipe by training it again."""
+    recipe = recipe_of(store, model)
+    return store.load(model) if recipe is None else trained_again(store, model, recipe, trust)[0]
+
+
+def _train(
+    store: ModelStore, record: ModelRecord, recipe: Recipe, start: Tensors, rows: Tensors
+) -> Tensors:
     from shoal.formats.ledger import Ledger
     from shoal.formats.shapes import Shapes
     from shoal.search.points import at_point
@@ -149,18 +197,19 @@ def _train(store: ModelStore, record: ModelRecord, recipe: Recipe, rows: Tensors
     from shoal.training.budget import Budget
     from shoal.training.determinism import as_if_alone
     from shoal.training.fit import train_on_rows
-    from shoal.training.model import build_model, load_weights, weights
+    from shoal.training.model import build_model, keep_statistics, load_weights, weights
 
     settings = parse(Model, recipe.model, "model")
     training = parse(Training, recipe.training, "train_specialists")
     settings, training = at_point(settings, training, record["meta"]["point"])
     shapes = Shapes(**recipe.shapes)
-    base = str(record["base"])
-    whole = Budget(**record_of(store, base)["meta"]["budget"])
+    whole = Budget(**record_of(store, str(record["base"]))["meta"]["budget"])
     budget = whole.specialist_rows(len(rows["y"]))
     with as_if_alone(recipe.threads):
         net = build_model(settings, shapes, training.seed)
-        load_weights(net, store.load(base))
+        load_weights(net, start)
+        if "mixing" in record and record["mixing"]["buffers"] == "frozen":
+            keep_statistics(net)
         if budget:
             train_on_rows(net, rows, training, shapes, budget, Ledger("recovery"))
         return weights(net)
@@ -218,7 +267,7 @@ def read_blocks(index_path: Path, digest: str) -> dict[str, NDArray[np.uint8]]:
 
     Args:
         index_path: A partition index in which a partition has this digest.
-        digest: Of the partition's training rows.
+        digest: Of the partition's training rows, or the name of its link.
 
     Returns:
         Blocks by their place, in order of the text: each the bytes, uint8, of compressed ``x``,

@@ -12,9 +12,12 @@ from shoal.archive.recipes import (
     drop_unneeded,
     is_rows,
     read_blocks,
+    recipe_of,
     record_of,
+    recovery_seconds,
     rows_name,
     sketches,
+    start_of,
     trained_again,
 )
 from shoal.errors import ModelError, ShoalError
@@ -75,14 +78,20 @@ def settle(archive: Archive, models: Iterable[str], within: float | None) -> Non
     Args:
         archive: The experiment's models; it trusts their module.
         models: Ids of the release's models.
-        within: None for all of them. Otherwise only those whose training took no more seconds,
-            and of these only where rows and recipes take fewer bytes than the weights.
+        within: None for all of them. Otherwise only those whose recovery takes no more seconds,
+            that of the recipes which they continue from and are continued by counted, and of these
+            only where rows and recipes take fewer bytes than the weights.
     """
-    found = {model: record_of(archive.store, model) for model in models}
+    records = {model: record_of(archive.store, model) for model in models}
+    found = {
+        model: record
+        for model, record in records.items()
+        if record["kind"] == "specialist" and "keep" not in record
+    }
+    slowest = {} if within is None else _slowest(archive.store, found)
     by_rows: dict[str, list[str]] = defaultdict(list)
     for model, record in found.items():
-        is_quick = within is None or record["ledger"]["seconds"] <= within
-        if record["kind"] == "specialist" and "keep" not in record and is_quick:
+        if within is None or slowest[model] <= within:
             by_rows[str(record["digest"])].append(model)
     for group in by_rows.values():
         try:
@@ -138,6 +147,28 @@ def _similar(records: Mapping[str, ModelRecord]) -> dict[str, list[str]]:
     return found
 
 
+def _slowest(store: ModelStore, models: Iterable[str]) -> dict[str, float]:
+    """Seconds of the slowest recovery that some models take part in, were they recipes.
+
+    It is that of a model itself, or of a recipe that continues from it.
+    """
+    own = {model: recovery_seconds(store, model) for model in models}
+    after = dict.fromkeys(own, 0.0)
+    for model in store.ids():
+        end = _with_weights(store, model)
+        if end in after:
+            after[end] = max(after[end], recovery_seconds(store, model))
+    return {model: seconds + after[model] for model, seconds in own.items()}
+
+
+def _with_weights(store: ModelStore, model: str) -> str | None:
+    """The nearest model with weights that a recipe continues from; None for what is no recipe."""
+    before = None if is_rows(model) or recipe_of(store, model) is None else model
+    while before is not None and before in store and recipe_of(store, before) is not None:
+        before = start_of(record_of(store, before))
+    return before
+
+
 def _saving(archive: Archive, group: Mapping[str, ModelRecord]) -> int:
     """Bytes that the store would shrink by if models of the same rows became recipes."""
     store, aside = archive.store, ModelStore(Memory())
@@ -186,6 +217,8 @@ def _recipe(archive: Archive, model: str, record: ModelRecord) -> tuple[Recipe, 
             f"model {model}: how many rows it saw follows from a budget in FLOPs, which a recipe "
             f"does not hold"
         )
+    if start_of(record) not in archive.models:
+        raise ModelError(f"model {model}: what its training starts from is not in the store")
     digest, tensors = str(record["digest"]), archive.store.load(model)
     rows = rows_name(digest)
     if rows in archive.store:
@@ -200,7 +233,6 @@ def _recipe(archive: Archive, model: str, record: ModelRecord) -> tuple[Recipe, 
         rows=rows,
         tensors=tree_of(tensors).tensors,
         sketches=sketches(tensors),
-        predicted_seconds=record["ledger"]["seconds"],
         seconds=0,
     )
     return recipe, blocks

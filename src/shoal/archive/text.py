@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shoal.archive.kept import which_of
-from shoal.archive.recipes import recipe_of, record_of
+from shoal.archive.recipes import lost_rows, recipe_of, record_of, recovery_seconds
 from shoal.archive.storage import storage_of
 from shoal.model_store.care import usage
 
@@ -60,15 +60,17 @@ def model_text(archive: Archive, name: str) -> Table:
     record = record_of(archive.store, model)
     ledger = record["ledger"]
     tree = archive.tree(model)
+    continues = record["meta"].get("continues")
     table = Table.grid(padding=(0, 2))
     lines = {
         "model": model,
         "kind": record["kind"],
         "partition": record["partition"],
         "grid point": record["point"],
-        "rows": record["digest"],
+        "link" if continues else "rows": record["digest"],
         "base": record["base"],
-        "parent": record["parent"],
+        "parent": None if continues else record["parent"],
+        "continues": continues and (record["parent"] or f"{continues}, which is not kept"),
         "first release": record["release"]
         and f"{record['release']}, generation {record['generation']}",
         "settings": record["settings"],
@@ -91,13 +93,14 @@ def model_text(archive: Archive, name: str) -> Table:
 def _kept(archive: Archive, model: str, record: ModelRecord) -> str:
     """How a model is kept, in how many bytes, and how long its recovery takes."""
     recipe = recipe_of(archive.store, model)
-    if recipe is not None and recipe.is_lost(archive.store):
-        return f"no more: rows of its recipe were forgotten ({recipe.forgotten})"
+    if lost := lost_rows(archive.store, model):
+        return f"no more: rows of its recipe were forgotten ({lost})"
     if recipe is not None:
         rows = usage(archive.store, recipe.rows)
+        predicted = recovery_seconds(archive.store, model)
         return (
             f"recipe, and rows of {decimal(rows.stored)}; trained again in {recipe.seconds:.3g} s, "
-            f"{recipe.predicted_seconds:.3g} s predicted"
+            f"{predicted:.3g} s predicted"
         )
     used = usage(archive.store, model)
     start = perf_counter()

@@ -131,16 +131,19 @@ def forget(
 ) -> None:
     """List recipes with rows that the data no longer has; remove those rows when told to.
 
-    A model whose rows are removed is gone, unless it was kept in another way before.
+    A model whose rows are removed is gone, unless it was kept in another way before, and with it
+    each recipe that continues from it.
     """
     from rich.filesize import decimal
 
-    from shoal.archive.forget import forget, gone_rows
+    from shoal.archive.forget import forget, gone_rows, lost_with
 
     archive = experiment.archive()
     gone = gone_rows(archive.root, archive.store)
     for model, rows in gone.items():
         typer.echo(f"{model}  rows that the data no longer has: {rows}")
+    for model in lost_with(archive.store, gone):
+        typer.echo(f"{model}  continues from a model with such rows")
     typer.echo(f"{archive.store.place}: {len(gone)} models are recipes with such rows")
     if remove and gone:
         typer.echo(f"rows removed, {decimal(forget(archive.root, archive.store, gone))} freed")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 from shoal.cli import command_of
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.json_file import read_made
-from shoal.plan.history import STORE
 from shoal.plan.layout import Layout
 from shoal.plan.paths import assigned_at_fit, fitted_on, inputs, outputs, recorded_inputs
 from shoal.plan.run_file import RunFile
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from shoal.evaluate.choose import Rival
     from shoal.evaluate.prequential import Arrivals
     from shoal.formats.documents.choice import Point
-    from shoal.formats.documents.index import PartitionEntry
+    from shoal.formats.documents.index import Continued, PartitionEntry
     from shoal.formats.documents.plan import FailedSpecialist, PackMember
     from shoal.partitions.generalist import OfGeneration
     from shoal.plan.stages import Stage
@@ -237,6 +236,8 @@ def _released(job: StageJob) -> list[int]:
 def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, float] | None]:
     from dataclasses import replace
 
+    from shoal.archive.kept import specialist_key
+    from shoal.archive.recover import put_back, stored
     from shoal.formats.documents.choice import Choice, chosen_file
     from shoal.formats.documents.ledger import Flops
     from shoal.formats.headers import read_weights
@@ -254,16 +255,36 @@ def _chosen(job: StageJob) -> Callable[[PartitionEntry], tuple[Path, Point, floa
             return None
         choice = read_made(search.choice, Choice)
         weights = chosen_file(search.choice, choice)
-        if not weights.exists():
+        key = specialist_key(layout, entry["specialist"], choice["point"])
+        if not put_back(layout, key, weights):
             return None
         ledgers = [path for path in (*search.ledgers, search.choice) if path.exists()]
         spent = training_flops([read_made(path, Flops) for path in ledgers])
+        if weights.with_name("ledger.json") not in ledgers and (own := stored(layout, key)):
+            spent += own.record["ledger"]["flops"]
         return weights, read_weights(weights).meta["point"], spent
 
     return chosen
 
 
+def _put_back(job: StageJob) -> Callable[[Continued, Path], bool]:
+    from shoal.archive.kept import specialist_key
+    from shoal.archive.recover import put_back
+    from shoal.formats.hashing import settings_id
+
+    layout = job.run.layout
+
+    def again(continued: Continued, weights: Path) -> bool:
+        """Put weights that a specialist continues from back, if they are gone."""
+        key = specialist_key(layout, continued["specialist"], settings_id(continued["point"]))
+        return put_back(layout, key, weights)
+
+    return again
+
+
 def _first(job: StageJob) -> OfGeneration | None:
+    from shoal.archive.kept import generalist_key
+    from shoal.archive.recover import put_back, stored
     from shoal.formats.documents.ledger import Flops
     from shoal.partitions.generalist import GENERATION, OfGeneration
 
@@ -281,10 +302,15 @@ def _first(job: StageJob) -> OfGeneration | None:
     }
 
     def weights(link: str) -> Path:
-        return layout.file("evaluate_generalist.model", link=link)
+        path = layout.file("evaluate_generalist.model", link=link)
+        put_back(layout, generalist_key(layout, link), path)
+        return path
 
     def spent(link: str) -> float:
-        return read_made(layout.file("evaluate_generalist.ledger", link=link), Flops)["flops"]
+        path = layout.file("evaluate_generalist.ledger", link=link)
+        if not path.exists() and (own := stored(layout, generalist_key(layout, link))):
+            return float(own.record["ledger"]["flops"])
+        return read_made(path, Flops)["flops"]
 
     return OfGeneration(stores, weights, spent, layout.made["specialists"])
 
@@ -323,17 +349,33 @@ def _failures(job: StageJob) -> list[FailedSpecialist]:
 
 
 def _recover(job: StageJob) -> Callable[[str, Candidate, Path, Path], bool]:
+    from shoal.archive.kept import specialist_key
     from shoal.archive.recover import recover
+    from shoal.formats.documents.index import PartitionIndex, named_file
+    from shoal.formats.hashing import settings_id
+    from shoal.formats.links import point_of
 
-    layout, base = job.run.layout, job.inputs["base"]
-    assert isinstance(base, Path)  # noqa: S101 - a generation has one
-    store, made_of = Path(layout.root, STORE), layout.made["specialists"]
+    layout, again = job.run.layout, _put_back(job)
+
+    @cache
+    def entries() -> list[PartitionEntry]:
+        return read_made(layout.index, PartitionIndex)["partitions"]
 
     def take(digest: str, candidate: Candidate, weights: Path, ledger: Path) -> bool:
-        """Take a specialist from the model store, which never has a part of a training."""
+        """Take a specialist from the model store, which never has a part of a training.
+
+        Where it continues, what it continues from is put back first if it is gone.
+        """
+        parent = None
+        if point_of(digest) is not None:
+            own = next(each["continued"] for each in entries() if each["specialist"] == digest)
+            parent = named_file(layout.index, own["weights"])
+            if not again(own, parent):
+                return False
         if candidate.part is not None:
             return False
-        return recover(store, made_of, digest, weights, ledger, base, candidate.point)
+        key = specialist_key(layout, digest, settings_id(candidate.point))
+        return recover(layout, key, weights, ledger, parent)
 
     return take
 
@@ -436,6 +478,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "tolerance": lambda job: job.section("changes").tolerance,
     "before": _before,
     "chosen": _chosen,
+    "put_back": _put_back,
     "first": _first,
     "continues": _continues,
     "trainings": lambda job: job.run.steps.trainings(len(job.run.points)),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shoal.cluster.assigner import AtomAssigner, ColumnAssigner, Placed
     from shoal.embed.embedder import Embedder
     from shoal.formats.row_store import ShardRows
-    from shoal.partitions.continuing import Chosen
+    from shoal.partitions.continuing import Chosen, PutBack
     from shoal.partitions.generalist import OfGeneration
     from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
     from shoal.settings.running import Continuing
@@ -192,6 +192,7 @@ def partition(
     *,
     continuing: Continuing | None = None,
     chosen: Chosen | None = None,
+    put_back: PutBack | None = None,
     continues: bool = False,
     first: OfGeneration | None = None,
     trainings: float = 1.0,
@@ -213,6 +214,7 @@ def partition(
         released: Partitions that wait no longer, whatever the share.
         continuing: Whether and how models continue.
         chosen: Weights, grid points and FLOPs of the specialists of the index before.
+        put_back: Puts weights that those continue from back where they are gone.
         continues: Whether specialists may continue from those: they were made by the same code and
             settings, and by the same search.
         first: The generation's generalist; None while it is not trained, or where the generalist is
@@ -240,7 +242,9 @@ def partition(
     if continuing is not None and continuing.method != "none":
         before = before if continues else None
         if before is not None and chosen is not None:
-            index = continue_specialists(index, out, before, chosen, continuing, trainings)
+            index = continue_specialists(
+                index, out, before, chosen, put_back, continuing, trainings
+            )
         if first is not None:
             index = continue_generalist(index, out, before, first, continuing, trainings)
     write_json(out, index | made_from())

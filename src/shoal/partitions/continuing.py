@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     Places = set[tuple[Path, int, int]]
     Chosen = Callable[[PartitionEntry], tuple[Path, Point, float] | None]
     """Weights, grid point and FLOPs of a partition's specialist; None where it is gone."""
+    PutBack = Callable[[Continued, Path], bool]
+    """Puts weights that are gone, from which a specialist continues, back; whether it could."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def continue_specialists(
     path: Path,
     before_path: Path,
     chosen: Chosen,
+    put_back: PutBack | None,
     asked: Continuing,
     trainings: float,
 ) -> dict[str, Any]:
@@ -82,6 +85,7 @@ def continue_specialists(
         path: Where it will lie; its ``members/`` are there already.
         before_path: The published index of the same assigner.
         chosen: Weights, point and FLOPs of that index's specialists.
+        put_back: Puts back what these continue from.
         asked: The settings.
         trainings: Whole trainings of a partition's search.
 
@@ -95,7 +99,9 @@ def continue_specialists(
     for entry in index["partitions"]:
         number = int(entry["partition"])
         if entry["trained"] and number in held:
-            entry = _continue(entry, held[number], now, before, chosen, asked, trainings)  # noqa: PLW2901 - the same entry
+            entry = _continue(  # noqa: PLW2901 - the same entry
+                entry, held[number], now, before, chosen, put_back, asked, trainings
+            )
         entries.append(entry)
     found = {**index, "partitions": entries}
     return found | {"root": roots(found)}
@@ -123,6 +129,7 @@ def _continue(
     now: Index,
     before: Index,
     chosen: Chosen,
+    put_back: PutBack | None,
     asked: Continuing,
     trainings: float,
 ) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def _continue(
         return entry if own is None else entry | {"continued": renamed(own, before.path, now.path)}
     number, rows = int(entry["partition"]), entry["rows"]["train"]
     lost, found = 0, False
-    for each in _ancestors(number, before, chosen):
+    for each in _ancestors(number, before, chosen, put_back):
         found = True
         try:
             changes = _changes(each.index, now, number)
@@ -195,7 +202,9 @@ def _link(
     }
 
 
-def _ancestors(number: int, before: Index, chosen: Chosen) -> Iterator[_Ancestor]:
+def _ancestors(
+    number: int, before: Index, chosen: Chosen, put_back: PutBack | None
+) -> Iterator[_Ancestor]:
     """The specialist of a partition, what it continues from, and so on; those that are there."""
     entry, path = before.partitions[number], before.path
     since = named_file(path, entry["waiting"]["index"]) if "waiting" in entry else path
@@ -210,7 +219,7 @@ def _ancestors(number: int, before: Index, chosen: Chosen) -> Iterator[_Ancestor
         if not index.exists():
             return
         entry, child, path = Index(index).partitions[number], continued, index
-        if weights.exists():
+        if weights.exists() or (put_back is not None and put_back(continued, weights)):
             yield _Ancestor(
                 child["specialist"],
                 index,

@@ -44,7 +44,8 @@ class OfGeneration:
 
     Attributes:
         stores: Row stores of the shards that it was trained on.
-        weights: Gives the weights of a generalist by its name.
+        weights: Gives the weights of a generalist by its name, from the model store if they are
+            gone and it has them.
         spent: Gives the FLOPs that its making took.
         made_of: Identity of what trains: settings, code, threads.
     """

@@ -108,14 +108,14 @@ def _ledgers(results: Results) -> Iterator[Path]:
 
 
 def _training(results: Results, kind: str, weights: Weights, path: Path) -> Row:
-    """Which rows a model was trained on, and at which grid point."""
+    """Which rows a model was trained on, at which grid point, and what it continues from."""
     with naming(path):
         meta = as_kind(_FACTS[kind], weights.meta)
-    if kind == "specialist":
-        return {"trained_on": meta["digest"], "rows": meta["rows"], "point": _text(meta["point"])}
-    if kind == "generalist":
-        rows, trained_on = meta["rows"]["train"], meta["trained_on"]["train"]
-        return {"trained_on": trained_on, "rows": rows, "point": _text(meta["point"])}
+    if kind in ("specialist", "generalist"):
+        own = {"point": _text(meta["point"]), "continues": meta.get("continues")}
+        if kind == "specialist":
+            return {"trained_on": meta["digest"], "rows": meta["rows"], **own}
+        return {"trained_on": meta["trained_on"]["train"], "rows": meta["rows"]["train"], **own}
     if kind == "base":
         encoded = next((Path(file) for file in weights.made_from if file.endswith(".zip")), None)
         folder = results.name(encoded.parent) if encoded else None

@@ -123,8 +123,8 @@ TABLES: dict[str, Table | View] = {
     "models": Table(
         "a base, specialist, generalist, set of random specialists, or pool",
         "model VARCHAR, kind VARCHAR, generation VARCHAR, trained_on VARCHAR, rows BIGINT, "
-        "point VARCHAR, base VARCHAR, encoder VARCHAR, parameters BIGINT, bytes BIGINT, "
-        "modified TIMESTAMP, file VARCHAR",
+        "point VARCHAR, continues VARCHAR, base VARCHAR, encoder VARCHAR, "
+        "parameters BIGINT, bytes BIGINT, modified TIMESTAMP, file VARCHAR",
         model_tables.models,
     ),
     "training_runs": Table(

@@ -199,7 +199,15 @@ class KeptRelease(TypedDict):
 
 
 class ModelRecord(KeptModel):
-    """The record of a kept model in the store of its tensors; of an imported one much is null."""
+    """The record of a kept model in the store of its tensors; of an imported one much is null.
+
+    Attributes:
+        parent: Id of the model that it continues from; of others, of the one that the release
+            before had in its place.
+        base: Id of the generation's base.
+        digest: Digest of the rows that it is trained on, or its name if it continues.
+        mixing: How it continues, if it does: :class:`shoal.settings.running.Mixing`.
+    """
 
     parent: str | None
     base: str | None
@@ -212,6 +220,7 @@ class ModelRecord(KeptModel):
     code: str | None
     environment: str | None
     ledger: dict[str, Any]
+    mixing: NotRequired[dict[str, Any]]
     keep: NotRequired[str]
     recipe: NotRequired[dict[str, Any]]
     imported: NotRequired[str]
