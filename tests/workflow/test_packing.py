@@ -168,7 +168,7 @@ def test_decisions_and_answers_share_a_process_with_the_bits_of_a_job_each(copie
         else:
             assert path.read_bytes() == content
     monkeypatch.chdir(copied.folder)
-    assert find_garbage([Plan("tiny", [], Path("config"))], keep=1).files == ()
+    assert find_garbage([Plan("tiny", [ONE], Path("config"))], keep=1).files == ()
 
 
 def test_answers_that_are_there_are_not_asked_for_again(copied):

@@ -219,8 +219,8 @@ def _source(job: StageJob) -> Path | ArraySource:
 
 
 def _planned(job: StageJob) -> dict[str, Path | ArraySource]:
-    sources = zip(job.run.layout.shards, job.sources, strict=True)
-    return {shard: arrays or path for shard, (path, arrays) in sources}
+    sources = {shard: job.run.source(shard) for shard in job.run.layout.shards}
+    return {shard: arrays or path for shard, (path, arrays) in sources.items()}
 
 
 def _before(job: StageJob) -> Path | None:
