@@ -194,7 +194,7 @@ class Lab:
         cluster_fit(atoms, layout.files("encode.rows"), embedder, [], *made, 1)
         SHAPES.save(layout.file("encode_fit.shapes"))
         save_state(layout.file("base_fit.base"), _weights(1), {})
-        generalist = layout.file("evaluate_generalist.model", basis="generation")
+        generalist = layout.file("evaluate_generalist.model", link="generation")
         save_state(generalist, _weights(2), {"point": {}})
         random = {f"{n}/{name}": w for n in range(2) for name, w in _weights(3 + n).items()}
         about: dict[str, Any] = {"trained_on": {"train": ""}, "rows": {"train": 0}}

@@ -76,7 +76,7 @@ PARTITIONS = 8
 """Those of the default settings."""
 _RULES = {"pool_build": "pool"}
 """Rules that are not called like their command."""
-_LONG = ("digest", "validation", "rows", "root", "basis")
+_LONG = ("digest", "validation", "rows", "root", "basis", "link")
 """Wildcards that are digests of rows."""
 STAND_IN = """\
 #!{python} -IS

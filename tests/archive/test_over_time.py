@@ -82,6 +82,20 @@ def test_scores_that_rows_do_not_define_are_left_out(tmp_path: Path):
     assert (tmp_path / PAGE).read_text().count("<circle") == 3 + 2 + 2
 
 
+CONTINUED = {
+    "index": "../two/index.json",
+    "specialist": "b" * 24,
+    "weights": "model.safetensors",
+    "point": {},
+    "added": 1,
+    "drawn": 1,
+    "links": 1,
+    "spent": 1.0,
+    "mixing": {},
+}
+"""What an index says of a specialist that continues."""
+
+
 class Releases:
     """Releases of one partition, with the ledgers that a release leaves."""
 
@@ -163,7 +177,7 @@ def test_specialists_that_wait_or_continue_are_counted_apart(tmp_path: Path):
 
     found = [
         made.publish("two", "a" * 24, waiting=waiting),
-        made.publish("three", "c" * 24, continued={}),
+        made.publish("three", "c" * 24, continued=CONTINUED),
     ]
 
     names = ("trained", "continued", "waiting")

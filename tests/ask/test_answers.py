@@ -47,7 +47,7 @@ class Asked:
         self.index = Index(layout.index)
         models = {entry["partition"]: layout.candidates(entry)[0] for entry in index["partitions"]}
         models |= {BASE: layout.file("base_fit.base")}
-        models |= {GENERALIST: layout.file("evaluate_generalist.model", basis="generation")}
+        models |= {GENERALIST: layout.file("evaluate_generalist.model", link="generation")}
         nets = {n: trained_model(MODEL, SHAPES, load_state(path)[0]) for n, path in models.items()}
         self.experts = Experts(nets, SHAPES.task)
         self.numbers = sorted(n for n in nets if n >= 0)

@@ -45,7 +45,7 @@ IMPORTS = {
     "drift-sample": "pyarrow",
     "evaluate-drift": "pyarrow",
     "evaluate": f"torch {ARROW} jinja2 scipy sklearn",
-    "pool-publish": "pyarrow",
+    "pool-publish": "pyarrow jinja2",
     "answers": f"{ARROW} jinja2 scipy statsmodels",
 }
 """Large libraries that the command of each stage may import, for a small experiment."""

@@ -28,7 +28,7 @@ TRAINED = {"specialists"} | CHOSEN
 CLUSTERED = {"cluster", "index", "sample"} | TRAINED
 ENCODED = {"encode", "content"} | CLUSTERED
 TRANSFORMED = {"transform"} | ENCODED
-EVERYTHING = {"split", "check"} | TRANSFORMED
+EVERYTHING = {"split", "check", "prequential"} | TRANSFORMED
 
 
 composed = functools.cache(lambda *overrides: compose(CONFIG, "demo", list(overrides)))
@@ -63,8 +63,8 @@ def changed(before, after):
         ("grid.lr=[0.001]", set(), CHOSEN),
         ("train_router.temperature=0.3", set(), POOLED),
         ("gate.confidence=0.9", set(), GATED),
-        ("evaluate.bootstrap=9", set(), EVALUATED),
-        ("evaluate.seed=9", set(), ASKED),
+        ("evaluate.bootstrap=9", set(), EVALUATED | {"prequential"}),
+        ("evaluate.seed=9", set(), ASKED | {"prequential"}),
         ("changes.baselines=current", set(), ASKED),
         ("changes.drift.level=0.2", set(), {"sample", "drift"}),
         ("changes.tolerance=0.1", set(), set()),
@@ -208,7 +208,7 @@ def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypat
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines"}
-    assert changed(applied, later_applied) == TRAINED | {"sample"}
+    assert changed(applied, later_applied) == TRAINED | {"sample", "prequential"}
 
 
 def test_the_users_function_is_code_of_the_transform(tmp_path, monkeypatch):
@@ -258,4 +258,4 @@ def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeyp
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines", "cluster"}
-    assert changed(applied, later_applied) == TRAINED | {"sample"}
+    assert changed(applied, later_applied) == TRAINED | {"sample", "prequential"}

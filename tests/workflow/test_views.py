@@ -15,8 +15,13 @@ from tests.workflow.small import jobs
 if TYPE_CHECKING:
     from tests.workflow.small import Experiment
 
-OF_OTHERS = {*(stage.name for stage in PACKS), "cluster_grow", "choose_variant"}
-"""Of packs, of growing and of several variants, of which this experiment has none."""
+OF_OTHERS = {
+    *(stage.name for stage in PACKS),
+    "cluster_grow",
+    "choose_variant",
+    "evaluate_prequential",
+}
+"""Of packs, growing, several variants and a second release, of which this experiment has none."""
 RULES = set(STAGES) - OF_OTHERS
 
 

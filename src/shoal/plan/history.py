@@ -11,6 +11,7 @@ from shoal.formats.documents.plan import Generation, Release
 from shoal.formats.files import append_line
 from shoal.formats.hashing import canonical_json
 from shoal.formats.json_file import parse_json, read_json, read_made, write_json
+from shoal.plan.run_file import FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,11 @@ class History:
     def last(self) -> Release | None:
         """The published release; while none is, as after a crash, the last one of the history."""
         return self.current or next(reversed(self.entries), None)
+
+    def run_file(self, release: Release) -> Path | None:
+        """The settings file of the run that made a release; None where the record names none."""
+        run = release.get("run")
+        return (self.experiment or self.root) / FOLDER / f"{run}.json" if run is not None else None
 
     def lines_with(self, name: str, value: object) -> list[str]:
         """Lines in which a key has this value, as :meth:`publish` writes them; none is parsed."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shoal.formats.documents.plan import RunRecord
+from shoal.formats.json_file import read_made
 from shoal.plan.code import users_part
 
 if TYPE_CHECKING:
@@ -35,12 +37,23 @@ def previous_release(
     last = history.last
     if last is None:
         return {"layout": None, "arrived": [], "reason": "the first release"}
+    if last["release"] == layout.release:
+        return _as_it_was(last, history)
     before = last["layout"]["shards"]
     arrived = [shard for shard in shards if shard not in before]
     reason = _reason(last, history, layout, codes) if arrived else "no row arrived"
     if reason is not None:
         return {"layout": None, "arrived": [], "reason": reason}
     return {"layout": last["layout"], "arrived": arrived, "reason": None}
+
+
+def _as_it_was(last: Release, history: History) -> Previous:
+    """What was before a release that is published, so that a plan of it stays what it was."""
+    told, run = last.get("over_time"), history.run_file(last)
+    if told is not None and "arrivals" in told and run is not None and run.exists():
+        return read_made(run, RunRecord)["previous"]
+    reason = "no row arrived" if told is None or "arrivals" in told else told["reason"]
+    return {"layout": None, "arrived": [], "reason": reason}
 
 
 def _reason(
