@@ -65,6 +65,9 @@ def test_a_command_takes_nothing_that_its_stage_does_not_have(run: Path, stage: 
     )
     if stage.per == "pack":
         write_json(job.run.layout.pack_members(WILDCARDS["pack"], stage.name), [])
+    if stage.per == "previous":
+        before = {"layout": job.run.layout.as_json(), "arrived": [], "reason": None}
+        monkeypatch.setitem(job.run.record, "previous", before)
     command = getattr(_module(stage), stage.name)
 
     taken = {name: job.argument(name) for name in inspect.signature(command).parameters}

@@ -170,7 +170,7 @@ def test_a_job_comes_after_those_that_make_its_inputs(read, way):
     every = {path for job in jobs for path in job.outputs}
 
     packs = {stage.name for stage in PACKS}
-    others = {*packs, "answers", "cluster_grow", "evaluate_prequential"} | (
+    others = {*packs, "answers", "cluster_grow"} | (
         {"choose_variant"} if way != "widths" else set()
     )
     assert {job.rule for job in jobs} == set(STAGES) - others

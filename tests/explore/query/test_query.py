@@ -210,7 +210,7 @@ def test_errors_of_numbers_are_root_mean_squares(tmp_path):
     [
         (
             "FROM nosuch",
-            r"SQL: there is no table 'nosuch'; there are releases, datasets, .*lineage$",
+            r"SQL: there is no table 'nosuch'; there are releases, preq.*, datasets, .*lineage$",
         ),
         ("SELECT nosuch FROM releases", r'SQL: .*"nosuch" not found.*Candidate bindings: "'),
         ("SELEC 1", 'SQL: .*syntax error at or near "SELEC"$'),
