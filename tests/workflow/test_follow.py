@@ -219,6 +219,7 @@ def test_it_goes_on_after_an_interrupt_and_a_power_cut(copied: Experiment, warm:
     assert said == ""
     assert not is_running(root)
 
+    write_rows(copied.folder / "data" / "part-4.csv", 4)
     with following(copied, *options) as follower:
         read_until(follower, "runs ")
         wait_until_running(root)
@@ -229,7 +230,7 @@ def test_it_goes_on_after_an_interrupt_and_a_power_cut(copied: Experiment, warm:
     done = copied.shoal("follow", "tiny", *options, "--once")
     assert done.returncode == 0, done.stderr
     assert "left its lock; no run is in progress, so the lock is removed" in done.stdout
-    assert sum(copied.metrics()["rows"].values()) == 600
+    assert sum(copied.metrics()["rows"].values()) == 750
     assert copied.plan() == []
 
 
