@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shoal.cluster.command import assign, cluster_fit, partition
-from shoal.formats.hashing import ROW_HASH_BYTES
+from shoal.formats.hashing import ROW_HASH_BYTES, more_often
 from shoal.formats.kinds import VALIDATION
-from shoal.partitions.drawn import drawn_rows, within
+from shoal.partitions.drawn import drawn_rows
 from shoal.partitions.reader import Index, halves
 from shoal.settings.discovery import ColumnPartition
 from shoal.settings.running import Continuing
@@ -245,7 +245,7 @@ def test_equal_rows_count_as_often_as_they_are_there():
     hashes = np.zeros((4, ROW_HASH_BYTES), np.uint8)
     hashes[3] = 1
 
-    assert within(hashes, hashes[:2]).tolist() == [True, True, False, False]
+    assert more_often(hashes, hashes[:2]).tolist() == [False, False, True, True]
 
 
 def test_recent_rows_are_drawn_more_often():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.formats.hashing import ROW_HASH_BYTES, uniform
+from shoal.formats.hashing import ROW_HASH_BYTES, more_often, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,10 +73,10 @@ def drawn_rows(
     Source:
         Efraimidis and Spirakis, weighted random sampling with a reservoir, 2006.
     """
-    chosen = ~within(hashes, seen[0])
+    chosen = more_often(hashes, seen[0])
     draws = uniform(hashes, name)
     if is_by_age(continued):
-        waves = np.sum([~within(hashes, each) for each in seen], axis=0)
+        waves = np.sum([more_often(hashes, each) for each in seen], axis=0)
         draws = -np.log1p(-draws) / _mean_places(waves)
     draws[chosen] = np.inf
     chosen[np.argsort(draws, kind="stable")[: continued["drawn"]]] = True
@@ -88,21 +88,3 @@ def _mean_places(waves: NDArray[np.int64]) -> NDArray[np.float64]:
     counts = np.bincount(waves)
     last = np.cumsum(counts)
     return ((last - counts + 1 + last) / 2)[waves]
-
-
-def within(hashes: Hashes, others: Hashes) -> NDArray[np.bool_]:
-    """Which rows are among others, each of these once: of equal rows the first ones.
-
-    Args:
-        hashes: uint8 ``(rows, ROW_HASH_BYTES)``.
-        others: The same.
-    """
-    both = np.ascontiguousarray(np.concatenate([others, hashes]))
-    _, place = np.unique(both.view(f"V{ROW_HASH_BYTES}").ravel(), return_inverse=True)
-    of_others, own = place[: len(others)], place[len(others) :]
-    counts = np.bincount(own, minlength=1)
-    order = np.argsort(own, kind="stable")
-    turn = np.empty(len(own), np.int64)
-    turn[order] = np.arange(len(own)) - (np.cumsum(counts) - counts)[own[order]]
-    most = np.bincount(of_others, minlength=len(counts))
-    return turn < most[own]
