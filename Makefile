@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test stateful fuzz slurm experiments format clean
+.PHONY: env run test stateful fuzz faults slurm experiments format clean
 
 env: .venv/installed
 
@@ -50,6 +50,11 @@ stateful: env
 CASES ?= 10000
 fuzz: env
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 SHOAL_CASES=$(CASES) SHOAL_SEED=$(SEED) pytest tests/fuzz -s
+
+# Random faults in patches and copies, and kills while one is applied: make faults CASES=10000 KILLS=1000 SEED=1
+KILLS ?= 1000
+faults: env
+	SHOAL_CASES=$(CASES) SHOAL_KILLS=$(KILLS) SHOAL_SEED=$(SEED) pytest tests/shoal_edge/test_faults.py -s
 
 # The demo on a real Slurm, and faults in mid-run; needs root on Debian
 slurm: env
