@@ -46,6 +46,7 @@ _JOBS = {
     "": "everything",
     "growth": "a growth of the assigner",
     "previous": "rows that arrived",
+    "continued": "models that continue",
     "step": "a step of a search",
     "slot": "a slot of a step",
     "variants": "several variants",

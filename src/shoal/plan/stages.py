@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition", "previous", "variants"]
+Per = Literal[
+    "", "shard", "growth", "step", "slot", "pack", "partition", "previous", "continued", "variants"
+]
 """Subject of one job; a step, and its slots, are of the search of a partition.
 
 Jobs per growth are those by which the assigner in use has grown, the first one first. Jobs per
 ``variants`` are of several variants, all others of one.
 
 A job per ``previous`` is of the release before, where that is asked about rows that arrived.
+
+A job per ``continued`` is of the index before, where models continue and mixes are compared.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -49,6 +53,7 @@ KEYS: Mapping[Per, tuple[str, ...]] = {
     "pack": ("pack",),
     "partition": ("partition", "rows"),
     "previous": ("previous", "arrived_id"),
+    "continued": (),
     "variants": (),
 }
 """Wildcards that tell one job of a stage from another."""
@@ -230,6 +235,7 @@ _POOL_LEDGERS = Input(
         From("cluster_fit", "ledger"),
         From("cluster_grow", "ledger"),
         From("base_fit", "ledger"),
+        From("compare_mixes", "mixes"),
         From("train_specialist", "ledger"),
         From("train_choose", "choice"),
         From("train_router", "ledger"),
@@ -409,6 +415,23 @@ _ALL = (
         code="cluster.command",
     ),
     Stage(
+        "compare_mixes",
+        per="continued",
+        identity="mixes",
+        folder="cluster/{cluster_id}/mixes/{index_id}",
+        outputs={"mixes": "mixes.json"},
+        inputs={
+            "rows": _made_of("assign", "rows"),
+            "base": _BASE,
+            "shapes": _SHAPES,
+            "fits": _FITS,
+        },
+        settings=("continuing", *_TRAINS),
+        code="evaluate.mixes",
+        need="gpu",
+        ledger="mixes",
+    ),
+    Stage(
         "partition",
         per="",
         identity="index",
@@ -418,6 +441,7 @@ _ALL = (
             "summaries": _made_of("assign", "summary"),
             "check": _made_of("split_check", "check"),
             "assigner": _ASSIGNER,
+            "mixes": _made_of("compare_mixes", "mixes"),
         },
         settings=("cluster", "train_specialists", "changes", "continuing"),
         need=None,
