@@ -101,9 +101,16 @@ def shard(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes that run these tests."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def warm(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Programs whose imports are paid once."""
-    with Server(tmp_path_factory.mktemp("warm") / "server") as server:
+    with Server(tmp_path_factory.mktemp("warm") / "server", shared) as server:
         yield server
 
 
