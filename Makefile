@@ -14,6 +14,7 @@ env: .venv/installed
 	pip install --quiet --disable-pip-version-check --requirement envs/torch.txt
 	pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
 	pip install --quiet --disable-pip-version-check --no-deps --editable .
+	python -m compileall -q src # pip does it for all else; each process would do it otherwise
 	touch $@
 
 # Text of many kinds, of what is installed; then another kind comes, which was held back.

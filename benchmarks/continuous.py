@@ -13,8 +13,9 @@ it is, in this process. Every release scores the rows of the wave before any mod
 - *text*: the next byte of `mixed_text.parquet`, where six languages arrive one after the other.
 
 Variants: *frozen*, the first pool on all later rows; *full*, every changed partition and the
-generalist from the base on all rows; *online*, trained on with new rows alone; *proactive*, with
-history; others by `--variant NAME OVERRIDE…`. All have the same first release.
+generalist from the base on all rows; *online*, trained on with new rows alone; *one to one*, with
+as many rows of history; *proactive*, as by default; *auto*, which chooses between *online* and
+*proactive*; others by `--variant NAME OVERRIDE…`. All have the same first release.
 
 Printed are the score of rows that arrived, the mean over waves; its difference to *full*, with a
 95 % interval over seeds (Student's t); the score of the last release's test fold; and the FLOPs of
@@ -58,7 +59,9 @@ _HIGHER = ("images", "turned", "adult")
 VARIANTS: dict[str, list[str]] = {
     "full": ["continuing=none", "changes.baselines=current"],
     "online": ["continuing=proactive", "continuing.history=0"],
+    "one to one": ["continuing=proactive", "continuing.history=1"],
     "proactive": ["continuing=proactive"],
+    "auto": ["continuing=auto"],
 }
 FROZEN = "frozen"
 

@@ -8,13 +8,14 @@ os.environ.setdefault(VARIABLE, usual_kernels())  # as every command does, befor
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from shoal.formats.files import locked
 from shoal.formats.tables import (
     FOLD,
     KEY,
@@ -28,6 +29,8 @@ from shoal.formats.tables import (
 from shoal.split.keys import row_keys, source_hashes
 from tests.workflow.small import CONTINUING, Experiment, as_config, set_up, write_wave
 from tests.workflow.warm import Server
+
+MadeOnce = Callable[[str, Callable[[Path], Experiment]], Experiment]
 
 SLOW = ("tests/slurm/", "tests/workflow/test_warm.py", "tests/stateful/", "tests/workflow/")
 
@@ -101,36 +104,64 @@ def shard(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes that run these tests."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def warm(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Programs whose imports are paid once."""
-    with Server(tmp_path_factory.mktemp("warm") / "server") as server:
+    with Server(tmp_path_factory.mktemp("warm") / "server", shared) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def finished(warm: Server, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """An experiment that has run to the end. Tests must leave it as it is."""
-    folder = set_up(tmp_path_factory.mktemp("finished") / "experiment").folder
-    experiment = Experiment(folder, warm.bin)
-    planned = experiment.plan()
-    assert experiment.run() == planned
-    return experiment
+def made_once(shared: Path, warm: Server, tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Has one process make an experiment, and gives each a copy of its own."""
+
+    def copy(name: str, make: Callable[[Path], Experiment]) -> Experiment:
+        whole, own = shared / name, tmp_path_factory.mktemp(name)
+        with locked(shared / f"{name}.lock"):
+            if not whole.exists():
+                make(own / "first").folder.rename(whole)
+        return Experiment(whole, warm.bin).copy(own / "experiment")
+
+    return copy
 
 
 @pytest.fixture(scope="session")
-def two_waves(finished: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+def finished(warm: Server, made_once: MadeOnce) -> Experiment:
+    """An experiment that has run to the end. Tests must leave it as it is."""
+
+    def make(folder: Path) -> Experiment:
+        experiment = Experiment(set_up(folder).folder, warm.bin)
+        planned = experiment.plan()
+        assert experiment.run() == planned
+        return experiment
+
+    return made_once("finished", make)
+
+
+@pytest.fixture(scope="session")
+def two_waves(finished: Experiment, made_once: MadeOnce) -> Experiment:
     """An experiment whose specialists continue, after two further files. Tests must not change it.
 
     Each of them was followed by a run.
     """
-    own = finished.copy(tmp_path_factory.mktemp("waves") / "experiment")
-    own.run(overrides=as_config(*CONTINUING))
-    for number in (3, 4):
-        write_wave(own, number)
-        ran = Counter(own.run(overrides=as_config(*CONTINUING)))
-        assert (ran["train_specialist"], ran["evaluate_generalist"]) == (2, 1)
-        assert ran["evaluate_random"] == ran["base_fit"] == 0
-    return own
+
+    def make(folder: Path) -> Experiment:
+        own = finished.copy(folder)
+        own.run(overrides=as_config(*CONTINUING))
+        for number in (3, 4):
+            write_wave(own, number)
+            ran = Counter(own.run(overrides=as_config(*CONTINUING)))
+            assert (ran["train_specialist"], ran["evaluate_generalist"]) == (2, 1)
+            assert ran["evaluate_random"] == ran["base_fit"] == 0
+        return own
+
+    return made_once("two_waves", make)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.fuzz.settings import Settings
 from tests.fuzz.sources import SourceFiles
 from tests.fuzz.stages import JOBS, Stages, jobs_of
 from tests.pool.conftest import build_pool
-from tests.workflow.warm_loop import PRELOADED
+from tests.workflow.warm_source import PRELOADED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

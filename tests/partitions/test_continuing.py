@@ -1,5 +1,6 @@
 """What a partition's specialist continues from, and by which rows."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -48,7 +49,9 @@ class Lab:
         path = self.weights(entry)
         return (path, POINT, 1.0) if path.exists() else None
 
-    def next(self, *files, settings=None, trainings=1.0, tolerance=0.0, stops_early=False) -> Index:
+    def next(
+        self, *files, settings=None, trainings=1.0, tolerance=0.0, stops_early=False, mixes=()
+    ) -> Index:
         """The index of some rows in files, after the one before; its specialists are trained."""
         name = f"i{self.count}"
         self.count += 1
@@ -68,7 +71,7 @@ class Lab:
         partition(
             summaries, self.assigner, 1, "lineage", folder, path, tolerance, before,
             continuing=settings or asked(), chosen=self.chosen, continues=before is not None,
-            trainings=trainings, stops_early=stops_early,
+            trainings=trainings, stops_early=stops_early, mixes=mixes,
         )  # fmt: skip
         self.index = Index(path)
         for entry in self.index.trained:
@@ -157,6 +160,17 @@ def test_lost_weights_are_not_continued_from(lab, rows):
     assert set(links(index)) == {1}
     added = sum(entry["continued"]["added"] for entry in index.trained)
     assert added == len(rows[1]) + len(rows[2])
+
+
+def test_the_mix_that_was_found_to_be_better_is_gone_on_by(lab, rows, tmp_path):
+    found = {"mixes": [], "history": 0.0, "rows": 30, "spent": 0.0, "reason": None}
+    path, auto = tmp_path / "mixes.json", asked(method="auto")
+    path.write_text(json.dumps({"found": found, "flops": 0.0}))
+    first, *waves = rows
+    lab.next(first, settings=auto)
+    index = lab.next(first, waves[0], settings=auto, mixes=[path])
+    assert [each["continued"]["drawn"] for each in index.trained] == [0] * len(index.trained)
+    assert index.content["mixes"] == found
 
 
 def test_another_way_to_mix_is_another_link(lab, rows):

@@ -44,9 +44,11 @@ class Workflow:
     def __init__(self, workflow: Any) -> None:
         self.rules = {rule.name: rule for rule in workflow.rules}
         self.plan = workflow.globals["plans"].first
-        # As if rows had arrived since a release, and copies were deployed.
-        deployed = {"after": "c" * 10, "bases": ("c" * 10, "d" * 10)}
-        self.plan.layout = replace(self.plan.layout, previous=("a" * 10, "b" * 10), **deployed)
+        # As if rows had arrived since a release, whose models continue by the better mix and whose
+        # copies were deployed.
+        before = {"previous": ("a" * 10, "b" * 10), "compares": True}
+        before |= {"after": "c" * 10, "bases": ("c" * 10, "d" * 10)}
+        self.plan.layout = replace(self.plan.layout, **before)
         self.index = partition_index(
             *(
                 partition_entry(

@@ -45,7 +45,7 @@ class Steps(RuleBasedStateMachine):
         self.oracle = Oracle(cls.places, MIN_ROWS, self.data)
         self.oracle.finished(self.data, self.choices)
         self.history = [self.data]
-        self.copies = 0
+        self.copies, self.begun = 0, False
         self.lineages = Lineages()
         self.check_lineages()
 
@@ -55,7 +55,8 @@ class Steps(RuleBasedStateMachine):
             if self.choices.continuing is not None:
                 self.choices = self.choices.change(continuing=None)
                 self.edit(self.data)
-            self.check_against_a_run_from_nothing()
+            if self.begun:
+                self.check_against_a_run_from_nothing()
         finally:
             shutil.rmtree(self.folder)
 

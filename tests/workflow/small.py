@@ -35,6 +35,9 @@ grid: {lr: [0.01, 0.03]}
 packing: {devices: null}
 """
 
+AT_ONCE = ("-c", "2", "--scheduler", "greedy", "--max-jobs-per-timespan", "1000/0s")
+"""No solver is started to choose the next jobs, and no run ends with a second's wait."""
+
 CONTINUING = ("continuing=proactive", "continuing.history=1", "grid.lr=[0.03]")
 """Settings by which specialists continue."""
 
@@ -106,8 +109,7 @@ class Experiment:
 
     def run(self, *arguments: str, overrides: str = "[]", **environment: str) -> list[str]:
         """Run everything; the rules of the jobs that ran, sorted."""
-        fixed = ("-c", "2", "--scheduler", "greedy")
-        result = self.snakemake(*fixed, *arguments, overrides=overrides, **environment)
+        result = self.snakemake(*AT_ONCE, *arguments, overrides=overrides, **environment)
         assert result.returncode == 0, result.stderr
         return jobs(result.stderr)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shoal.formats.json_file import read_json
+from tests.workflow.small import AT_ONCE
 
 SMALL = [
     "model.width=8",
@@ -23,7 +24,7 @@ SMALL = [
 def run(experiment, *overrides):
     """The published numbers of the variant whose pool was chosen, and its folder."""
     asked = ", ".join([*SMALL, *overrides])
-    result = experiment.snakemake("-c", "2", name="auto", overrides=f"[{asked}]")
+    result = experiment.snakemake(*AT_ONCE, name="auto", overrides=f"[{asked}]")
     assert result.returncode == 0, result.stderr
     homes = (experiment.folder / "results/auto/variants").iterdir()
     found = {home: json.loads((home / "metrics.json").read_text()) for home in homes}
@@ -91,7 +92,7 @@ def test_images_need_nothing_but_their_files(experiment):
 def test_a_budget_that_leaves_nothing_for_specialists_is_refused(experiment):
     """One line says what the parts take, and how much is needed."""
     overrides = ", ".join([*SMALL, "embed=pca", "search.budget.train_flops=2e5"])
-    result = experiment.snakemake("-c", "2", name="auto", overrides=f"[{overrides}]")
+    result = experiment.snakemake(*AT_ONCE, name="auto", overrides=f"[{overrides}]")
 
     assert result.returncode == 2
     line = result.stderr.splitlines()[-1]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.workflow.small import Experiment, set_up
+from tests.workflow.small import AT_ONCE, Experiment, set_up
 
 SHUFFLED = "[sources.shuffle_labels=true]"
 TOWNS = 80
@@ -101,7 +101,7 @@ def test_a_column_that_gives_the_label_is_named_and_the_run_goes_on(copied):
             path, index=False
         )
 
-    result = copied.snakemake("-c", "2", overrides="[sources.columns.note=categorical]")
+    result = copied.snakemake(*AT_ONCE, overrides="[sources.columns.note=categorical]")
 
     assert result.returncode == 0, result.stderr
     said = "leak? column 'note' alone gives the label: right in 100.0 % of validation rows"
@@ -123,7 +123,7 @@ def test_a_leak_under_shuffled_labels_fails_loudly(experiment):
     (experiment.folder / "config" / "experiment" / "leaking.yaml").write_text(LEAKING)
 
     for _ in range(2):
-        result = experiment.snakemake("-c", "2", overrides=SHUFFLED, name="leaking")
+        result = experiment.snakemake(*AT_ONCE, overrides=SHUFFLED, name="leaking")
 
         assert result.returncode == 2, result.stderr
         (line,) = (x for x in result.stderr.splitlines() if x.startswith("shoal: error: "))
@@ -150,7 +150,7 @@ def test_dna_is_learnt_letter_by_letter_and_not_from_shuffled_labels(experiment)
 
     found = []
     for overrides in ("[]", SHUFFLED):
-        result = experiment.snakemake("-c", "2", overrides=overrides, name="splice")
+        result = experiment.snakemake(*AT_ONCE, overrides=overrides, name="splice")
         assert result.returncode == 0, result.stderr
         found.append(experiment.metrics("splice"))
 

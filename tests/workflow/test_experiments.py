@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workflow.small import AT_ONCE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,7 +32,7 @@ def test_titanic_runs_to_a_verdict(shipped):
     """Mixed columns with missing values, from a real file to a verdict."""
     changes = "[sources.folder=real, embed=pca, train_specialists.rows_seen=20000]"
 
-    result = shipped.snakemake("-c", "2", overrides=changes, name="titanic")
+    result = shipped.snakemake(*AT_ONCE, overrides=changes, name="titanic")
 
     assert result.returncode == 0, result.stderr
     metrics = shipped.metrics("titanic")

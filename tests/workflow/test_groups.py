@@ -21,7 +21,7 @@ from shoal.formats.json_file import read_made, write_json
 from shoal.formats.kinds import TEST, TRAIN, VALIDATION
 from shoal.formats.row_store import ShardRows
 from tests.pool.conftest import reseal
-from tests.workflow.small import SETTINGS, Experiment, set_up
+from tests.workflow.small import AT_ONCE, SETTINGS, Experiment, set_up
 
 if TYPE_CHECKING:
     from tests.workflow.warm import Server
@@ -207,7 +207,7 @@ def test_a_group_in_two_files_is_refused(copied):
     table.loc[3, "visit"] = "visit 0 7"
     table.to_csv(path, index=False)
 
-    result = copied.snakemake("-c", "2")
+    result = copied.snakemake(*AT_ONCE)
 
     assert result.returncode != 0
     assert len(indexes(copied)) == 1

@@ -208,7 +208,7 @@ def test_the_users_model_is_code_of_what_trains_and_predicts(tmp_path, monkeypat
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines"}
-    assert changed(applied, later_applied) == TRAINED | {"sample", "prequential"}
+    assert changed(applied, later_applied) == TRAINED | {"sample", "prequential", "mixes"}
 
 
 def test_the_users_function_is_code_of_the_transform(tmp_path, monkeypatch):
@@ -258,4 +258,4 @@ def test_the_users_model_is_code_of_an_assigner_that_trains_it(tmp_path, monkeyp
     (fits, applied), (later_fits, later_applied) = codes
 
     assert changed(fits, later_fits) == {"base", "baselines", "cluster"}
-    assert changed(applied, later_applied) == TRAINED | {"sample", "prequential"}
+    assert changed(applied, later_applied) == TRAINED | {"sample", "prequential", "mixes"}

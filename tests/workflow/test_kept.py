@@ -10,7 +10,7 @@ import pytest
 from shoal.archive.kept import Archive
 from shoal.errors import ModelError
 from shoal.formats.fitted_state import load_state
-from tests.workflow.small import nudge_training_rows
+from tests.workflow.small import AT_ONCE, nudge_training_rows
 
 
 def stored(experiment):
@@ -218,7 +218,7 @@ def test_a_results_folder_under_another_name_has_its_archive(copied):
     before = {each["id"]: each["kind"] for each in archive.releases[-1]["models"]}
     shutil.rmtree(results / "other" / "g1" / "specialists")
 
-    result = copied.snakemake("-c", "2", overrides="[name=other]")
+    result = copied.snakemake(*AT_ONCE, overrides="[name=other]")
 
     assert result.returncode == 0, result.stderr
     ledgers = results.glob("other/g1/specialists/*/*/*/*/ledger.json")

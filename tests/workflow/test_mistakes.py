@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from shoal.formats.json_file import write_json
-from tests.workflow.small import jobs
+from tests.workflow.small import AT_ONCE, jobs
 
 FIRST = Path("data/part-0.csv")
 
@@ -135,7 +135,7 @@ def test_a_mistake_in_the_data_is_one_line(experiment, mistake, parts):
     """The line names the place and the cause, and no table is left half-written."""
     mistake(experiment.folder)
 
-    result = experiment.snakemake("-c", "2", "--until", "split_check")
+    result = experiment.snakemake(*AT_ONCE, "--until", "split_check")
 
     check_failure(result, *parts)
     assert half_written(experiment.folder / "results") == []
@@ -155,7 +155,7 @@ def test_a_mistake_in_the_data_is_one_line(experiment, mistake, parts):
 )
 def test_a_mistake_in_settings_or_model_is_one_line(copied, overrides, parts):
     """Settings are refused before anything runs, models before they cost anything."""
-    result = copied.snakemake("-c", "2", overrides=overrides)
+    result = copied.snakemake(*AT_ONCE, overrides=overrides)
 
     check_failure(result, *parts)
 
@@ -251,7 +251,7 @@ def test_what_the_settings_name_is_looked_at_before_the_first_job(experiment, ov
     """A process of its own imports it, and says what is wrong before any row is read."""
     (experiment.folder / "my_net.py").write_text(MY_NET)
 
-    result = experiment.snakemake("-c", "2", overrides=overrides)
+    result = experiment.snakemake(*AT_ONCE, overrides=overrides)
 
     check_failure(result, *parts)
     assert jobs(result.stderr) == []

@@ -259,7 +259,7 @@ def test_after_a_power_cut_nothing_runs(server, start):
     """``kill_all`` ends the workflow, its shell and its job before it returns."""
     workflow = start("snakemake", "-c", "1", "slow")
     until(lambda: shoals(server) == 1)
-    children = psutil.Process(server._process.pid).children(recursive=True)
+    children = psutil.Process(server.pid).children(recursive=True)
 
     server.kill_all()
 
@@ -269,22 +269,22 @@ def test_after_a_power_cut_nothing_runs(server, start):
     assert server.served() == []
 
 
-def test_the_end_of_the_server_is_the_end_of_its_commands(start, tmp_path):
+def test_the_end_of_the_server_is_the_end_of_its_commands(start, tmp_path, shared):
     """Leaving the context leaves no process behind, orphans included."""
-    with Server(tmp_path / "another") as server:
+    with Server(tmp_path / "another", shared) as server:
         workflow = start("snakemake", "-c", "1", "slow", environment=server.environment())
         until(lambda: shoals(server) == 1)
         workflow.kill()
-        children = psutil.Process(server._process.pid).children(recursive=True)
+        children = psutil.Process(server.pid).children(recursive=True)
 
     assert len(children) > 2
     assert not any(child.is_running() for child in children)
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path):
+def test_a_server_that_cannot_start_says_why(tmp_path, shared):
     """A folder whose name is too long for a socket ends in an error with the server's log."""
     with (
         pytest.raises(RuntimeError, match="path too long"),
-        Server(tmp_path / ("long" * 30)),
+        Server(tmp_path / ("long" * 30), shared),
     ):
         pass

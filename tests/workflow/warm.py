@@ -1,9 +1,10 @@
 """A fork server for tests: real ``shoal`` and ``snakemake`` processes without their imports' cost.
 
-Most of a small job's time is the import of torch, Lightning, scikit-learn and their like. A
-server process (``warm_loop``) imports them once and forks a child for each command, which becomes
-that command (``warm_child``). Two stand-ins, found first on ``PATH``, hand a command over and end
-as it ends, so that neither the workflow nor its jobs can tell.
+Most of a small job's time is the import of torch, Lightning, scikit-learn and their like. One
+process for all test processes (``warm_source``) imports them once, and forks a server
+(``warm_loop``) for each that asks; a server forks a child for each command, which becomes that
+command (``warm_child``). Two stand-ins, found first on ``PATH``, hand a command over and end as it
+ends, so that neither the workflow nor its jobs can tell.
 
 A stand-in stands for its process: a signal to the one reaches the other. SIGKILL of the workflow
 leaves its running jobs to finish, as in life; ``Server.kill_all`` is the power cut.
@@ -21,10 +22,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Self
+
+from shoal.formats.files import locked
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("shoal", "snakemake")
@@ -67,18 +71,24 @@ os._exit(code)
 class Server:
     """The server as a test sees it: a context within which ``bin`` holds the stand-ins.
 
-    Its start takes as long as the imports, some seconds. At its end every command is killed.
+    Where no other runs yet its start takes as long as the imports, some seconds. At its end every
+    command is killed.
 
     Args:
         folder: A folder that does not exist yet; a path in it must stay below 108 bytes.
+        shared: A folder of all test processes, where the first one starts what all fork from.
 
     Raises:
         RuntimeError: The server could not start, or has ended; its log is in the message.
+
+    Attributes:
+        pid: Process id of the server.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shared: Path) -> None:
         self.folder = folder.resolve()
         self.bin = self.folder / "bin"
+        self._shared = shared.resolve()
 
     def __enter__(self) -> Self:
         self.bin.mkdir(parents=True)
@@ -86,25 +96,22 @@ class Server:
         for name in PROGRAMS:
             (self.bin / name).write_text(text)
             (self.bin / name).chmod(0o755)
-        with (self.folder / "log").open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.workflow.warm_loop", str(self.folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                cwd=ROOT,
-                env=os.environ | QUIET,
-            )
+        self._control = _connected(self._shared)
+        self._lines = self._control.makefile("rwb")
         try:
-            self._answer()
+            self.pid: int = self._ask(str(self.folder))
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # the end of its input is the end of the server
+        """End the server, and wait until it has left no process behind."""
+        with self._control, contextlib.suppress(ConnectionError):  # it may have ended before
+            self._lines.close()
+            self._control.shutdown(socket.SHUT_WR)
+            while self._control.recv(4096):
+                pass
 
     def environment(self) -> dict[str, str]:
         """This process's environment, in which ``shoal`` and ``snakemake`` are the stand-ins."""
@@ -131,15 +138,36 @@ class Server:
         self._ask("kill_all")
 
     def _ask(self, *request: str) -> Any:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then: no answer either
+            self._lines.write(json.dumps(request).encode() + b"\n")
+            self._lines.flush()
+        line = self._lines.readline()
         if not line:
             raise RuntimeError(f"no warm server: {(self.folder / 'log').read_text()}")
         return json.loads(line)
+
+
+def _connected(shared: Path) -> socket.socket:
+    """A connection to what servers are forked from; it is started where it does not run yet."""
+    address, log = shared / "warm", shared / "warm.log"
+    with locked(shared / "warm.lock"):
+        connection = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            connection.connect(str(address))
+            return connection
+        address.unlink(missing_ok=True)
+        with log.open("w") as said:
+            ended = subprocess.run(
+                [sys.executable, "-m", "tests.workflow.warm_source", str(address)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                cwd=ROOT,
+                env=os.environ | QUIET,
+                check=False,
+            )
+        if ended.returncode:
+            raise RuntimeError(f"no warm server: {log.read_text()}")
+        connection.connect(str(address))
+        return connection

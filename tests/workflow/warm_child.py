@@ -15,11 +15,14 @@ import sysconfig
 import tempfile
 import threading
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from threadpoolctl import ThreadpoolController
 
 
 class Request(NamedTuple):
@@ -103,12 +106,18 @@ def _set_threads(arguments: list[str]) -> None:
 
     ``shoal.cli.main`` sets the variables before it imports a library; here they are loaded.
     """
-    import threadpoolctl
-
     named = dict(itertools.pairwise(arguments)).get("--threads")
     openmp = named or os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0)))
     blas = named or os.environ.get("OPENBLAS_NUM_THREADS") or openmp
-    threadpoolctl.threadpool_limits({"openmp": int(openmp), "blas": int(blas)})
+    loaded_libraries().limit(limits={"openmp": int(openmp), "blas": int(blas)})
+
+
+@cache
+def loaded_libraries() -> ThreadpoolController:
+    """Libraries that have threads; to look for them takes long, so the server does it once."""
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
 
 
 def _run(program: str) -> int:

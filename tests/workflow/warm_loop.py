@@ -1,73 +1,23 @@
-"""The warm server's process: imports everything once, then forks a child for each request."""
+"""The warm server's process: forks a child for each request."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
-import importlib
 import json
 import os
-import pkgutil
 import selectors
 import signal
 import socket
-import sys
-import sysconfig
 import time
-import weakref
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from tests.workflow.warm_child import Request, become, receive
 
-# What children would import themselves; measured by what a whole run still imported.
-PRELOADED = (
-    "hydra._internal.core_plugins",
-    "hydra.core.override_parser.overrides_parser",
-    "hydra.utils",
-    "numpy",
-    "pandas",
-    "pulp",
-    "pyarrow.csv",
-    "pyarrow.pandas_compat",
-    "pyarrow.parquet",
-    "pytorch_lightning",
-    "rich.console",
-    "rich.table",
-    "safetensors.numpy",
-    "scipy.special",
-    "sklearn.cluster",
-    "sklearn.datasets",
-    "sklearn.decomposition",
-    "sklearn.feature_extraction.text",
-    "sklearn.linear_model",
-    "sklearn.metrics",
-    "sklearn.preprocessing",
-    "skops.io",
-    "smart_open",
-    "snakemake.benchmark",
-    "snakemake.cli",
-    "snakemake.profiles",
-    "snakemake.report.html_reporter",
-    "snakemake.storage",
-    "snakemake_logger_plugin_shoal",
-    "statsmodels.regression.linear_model",
-    "statsmodels.stats.anova",
-    "threadpoolctl",
-    "torch",
-    "torch.profiler._cupti_monitor",
-    "typer._adapters",
-    "typer.rich_utils",
-    "umap",
-    "yte",
-    "zarr",
-)
-
-# Modules that remember when they were imported.
-PER_PROCESS = ("shoal.workflow.start",)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Child(NamedTuple):
@@ -94,7 +44,7 @@ class Loop:
 
     def serve(self) -> None:
         """Serve until the test's end of the pipe is closed; leave no process behind."""
-        _reply("ready")
+        _reply(os.getpid())
         while not self.ended:
             for key, _ in self.selector.select():
                 key.data()
@@ -195,55 +145,8 @@ def _reply(answer: object) -> None:
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 
-def preload() -> None:
-    """Import what children use.
-
-    Raises:
-        RuntimeError: An import started a thread. A fork would lose it, with the locks it holds.
-    """
-    for name in PRELOADED:
-        importlib.import_module(name)
-    import shoal
-
-    for module in pkgutil.walk_packages(shoal.__path__, "shoal."):
-        if module.name not in PER_PROCESS:
-            importlib.import_module(module.name)
-    for name in PER_PROCESS:
-        sys.modules.pop(name, None)
-    plan_once()
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
-        raise RuntimeError(f"{threads - 1} threads were started by imports")
-    weakref.finalize._registry.clear()  # type: ignore[attr-defined] # torch's take 50 ms a child
-    gc.collect()
-    gc.freeze()  # a child's collections leave the server's objects, and so shared memory, alone
-
-
-def plan_once() -> None:
-    """Have at hand what takes more than half the time of a plan, and is the same in all of them.
-
-    Digests of this package's code, which no child imports anew, and the grammar of overrides.
-    """
-    from shoal.plan.code import code_digest
-    from shoal.plan.ids import APPLY_MODULES, FIT_MODULES
-    from shoal.settings.compose import compose
-
-    compose(Path(__file__).parents[2] / "config", "demo", ["seed=1"])
-    for module in {*APPLY_MODULES.values(), *FIT_MODULES.values(), "explore.answers.command"}:
-        code_digest(module)
-        code_digest(module, ["shoal.models.MLP"])
-
-
 def adopt_orphans() -> None:
     """Become the parent of descendants that lose theirs, so that none escapes ``kill_all``."""
     set_child_subreaper = 36  # from linux/prctl.h
     if ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
-
-
-if __name__ == "__main__":
-    sys.path[0] = sysconfig.get_path("scripts")  # as a console script has it
-    adopt_orphans()
-    loop = Loop(Path(sys.argv[1]))
-    preload()
-    loop.serve()

@@ -73,6 +73,28 @@ rule assign:
         " --threads {params.threads} &> {log:q}"
 
 
+rule compare_mixes:
+    """Compare mixes of new rows and history, by which models may continue."""
+    input:
+        unpack(plans.inputs("compare_mixes")),
+    output:
+        mixes="results/{experiment}/{generation}/cluster/{cluster_id}/mixes/{index_id}/mixes.json",
+    log:
+        "logs/{experiment}/{generation}/compare_mixes/{cluster_id}/{index_id}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/{generation}/compare_mixes/{cluster_id}/{index_id}.tsv"
+    conda:
+        "../../envs/shoal.yaml"
+    threads: plans.threads
+    resources:
+        **plans.resources("compare_mixes"),
+    params:
+        settings=plans.run_file,
+        threads=plans.threads,
+    shell:
+        "shoal compare-mixes --settings {params.settings:q} --threads {params.threads} &> {log:q}"
+
+
 checkpoint partition:
     """Merge the shards' summaries into the partition index; reads no rows."""
     input:

@@ -100,7 +100,7 @@ def _made(layout: Layout, history: History) -> Made:
     specialists = [entry for entry in entries if entry["trained"]]
     anew = [each for each in specialists if each["specialist"] in digests and "waiting" not in each]
     continued = sum("continued" in entry for entry in anew)
-    return {
+    found: Made = {
         "flops": sum(each.flops for each in fresh),
         "partitions": len(entries),
         "specialists": len(specialists),
@@ -108,6 +108,9 @@ def _made(layout: Layout, history: History) -> Made:
         "continued": continued,
         "waiting": sum("waiting" in entry for entry in specialists),
     }
+    if index is not None and (mixes := index.get("mixes")) is not None:
+        found["history"] = mixes["history"]
+    return found
 
 
 def _fresh(layout: Layout, history: History) -> set[_Cost]:

@@ -223,6 +223,11 @@ def _planned(job: StageJob) -> dict[str, Path | ArraySource]:
     return {shard: arrays or path for shard, (path, arrays) in sources.items()}
 
 
+def _stores_now(job: StageJob) -> dict[str, Path]:
+    layout = job.run.layout
+    return {shard: layout.file("assign.rows", shard=shard) for shard in layout.shards}
+
+
 def _before(job: StageJob) -> Path | None:
     before = job.run.record["before"]
     return job.run.layout.index_of(before["index_id"]) if before else None
@@ -493,6 +498,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "stops_early": lambda job: job.section("train_specialists").patience is not None,
     "stores": lambda job: job.run.layout.file("assign.rows", shard="").parent,
     "tolerance": lambda job: job.section("changes").tolerance,
+    "stores_now": _stores_now,
     "before": _before,
     "chosen": _chosen,
     "put_back": _put_back,

@@ -197,6 +197,7 @@ def partition(
     first: OfGeneration | None = None,
     trainings: float = 1.0,
     stops_early: bool = False,
+    mixes: Sequence[Path] = (),
 ) -> None:
     """Merge the shards' summaries into the index; write ``members/`` beside it.
 
@@ -222,8 +223,10 @@ def partition(
         trainings: Whole trainings of a partition's search.
         stops_early: Whether trainings stop early, so that a specialist is also made from the
             choosing half of its partition's validation rows.
+        mixes: What was found of mixes, if they were compared: their best history is gone on by.
     """
     from shoal.cluster.assigner import load_assigner
+    from shoal.formats.documents.mixes import ComparedMixes
     from shoal.partitions.continuing import continue_specialists
     from shoal.partitions.generalist import continue_generalist
     from shoal.partitions.index import merge_summaries
@@ -241,6 +244,10 @@ def partition(
         index = wait(index, out, before, tolerance, released)
     if continuing is not None and continuing.method != "none":
         before = before if continues else None
+        for path in mixes:
+            index["mixes"] = read_made(path, ComparedMixes)["found"]
+            history = {"history": index["mixes"]["history"]}
+            continuing = continuing.model_copy(update=history)
         if before is not None and chosen is not None:
             index = continue_specialists(
                 index, out, before, chosen, put_back, continuing, trainings

@@ -99,7 +99,25 @@ def _rows(
     """``x`` and ``y`` of its rows, in canonical order; of classes that the generation knows."""
     hashes = training_hashes(shards)
     before = islice(seen_by(index_path, first), None if is_by_age(continued) else 1)
-    chosen = drawn_rows(hashes, list(before), continued["link"], continued)
+    ledger.rows_read += len(hashes)
+    return taken_rows(
+        shards, hashes, drawn_rows(hashes, list(before), continued["link"], continued)
+    )
+
+
+def taken_rows(
+    shards: Sequence[Path], hashes: NDArray[np.uint8], chosen: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Some training rows of shards, of classes that the generation knows.
+
+    Args:
+        shards: The shards.
+        hashes: Hashes of all of their training rows, uint8 ``(rows, ROW_HASH_BYTES)``.
+        chosen: Which of these are taken, bool ``(rows,)``.
+
+    Returns:
+        ``x`` and ``y`` in canonical order.
+    """
     parts: list[dict[str, NDArray[Any]]] = []
     start = 0
     for path in shards:
@@ -108,7 +126,6 @@ def _rows(
             taken = own[chosen[start : start + len(own)]]
             start += len(own)
             parts.append({name: store.take(name, taken) for name in ("x", "y")})
-    ledger.rows_read += len(hashes)
     rows = {name: np.concatenate([part[name] for part in parts]) for name in ("x", "y")}
     order = row_order(hashes[chosen])
     order = order[known_labels(rows["y"][order])]

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from shoal.formats.documents.choice import Point
 from shoal.formats.documents.index import Counts, Waiting
 from shoal.formats.documents.judgement import Advice, Lack
+from shoal.formats.documents.mixes import Mixes
 from shoal.formats.kinds import Fold
 from shoal.operate.staleness import Status
 
@@ -185,6 +186,7 @@ class PlanDocument(TypedDict):
         incomplete: What the pool is made without because training failed.
         drift: The recommendation of the published release's drift report; null without one.
         growth: Partitions that were added since the published release; null where none were.
+        mixes: What was found of mixes by which models may continue; null where none were compared.
         jobs: Those that would run.
         packs: Which specialists train together; null where packing is off. A partition's cost
             then counts its specialists' training, ``train_pack`` among the rules the rest.
@@ -205,6 +207,7 @@ class PlanDocument(TypedDict):
     incomplete: list[Lack]
     drift: Advice | None
     growth: Growth | None
+    mixes: Mixes | None
     jobs: list[PlannedJob]
     packs: Packing | None
     rules: dict[str, CostRecord]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from shoal.formats.documents.index import PartitionIndex, PlannedIndex
     from shoal.formats.documents.judgement import Advice
+    from shoal.formats.documents.mixes import Mixes
     from shoal.formats.documents.plan import Release
     from shoal.formats.kinds import Fold
     from shoal.operate.plan_document import (
@@ -113,6 +114,7 @@ def plan_document(plan: Plan, profile: str | None, cores: str) -> PlanDocument:
         "incomplete": _incomplete(now),
         "drift": _drift(plan),
         "growth": _growth(now),
+        "mixes": _mixes(now),
         "jobs": [_job_json(job) for job in (*listed, *jobs)],
         "packs": packs_json(plan, packs, estimate),
         "rules": {rule: estimate.cost(jobs).as_json() for rule, jobs in rules.items()},
@@ -141,6 +143,12 @@ def _growth(now: Now) -> Growth | None:
     return {"partitions": partitions, "rows": rows}
 
 
+def _mixes(now: Now) -> Mixes | None:
+    """What was found of mixes, if the index is not the published one."""
+    published = now.record["layout"]["index_id"] if now.record else None
+    return now.index.get("mixes") if published != now.plan.layout.index_id else None
+
+
 def _now(plan: Plan, profile: str | None, cores: str) -> Now:
     layout, writes = plan.layout, False
     if fitted(layout) and (plan.growing or layout.read_index() is None):
@@ -152,6 +160,7 @@ def _now(plan: Plan, profile: str | None, cores: str) -> Now:
     if layout.read_index() is None and writes:
         missing = len([job for job in layout.early_jobs() if job.missing])
         why = f"bringing the partition index up to date first, at most {missing} quick jobs"
+        why += " and trainings on a sample, to compare mixes" if layout.compares else ""
         _make(plan, layout.index, why, profile, cores)
     index = layout.read_index()
     exact = index is not None and not plan.growing

@@ -10,7 +10,7 @@ from shoal.formats.text import NONE, count_text, flops_text, seconds_text, value
 from shoal.operate.estimate import Cost
 from shoal.operate.why import point_text
 from shoal.plan.plan import OTHER_BASE
-from shoal.report.words import advice_text, growth_text, incomplete_line
+from shoal.report.words import advice_text, growth_text, incomplete_line, mixes_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +83,8 @@ def _opening(document: PlanDocument) -> Iterator[str]:
         )
     if document["growth"] is not None:
         yield f"{growth_text(**document['growth'])}; other partitions keep their rows from before"
+    if document["mixes"] is not None:
+        yield mixes_text(document["mixes"])
     for change in document["settings"]:
         before, after = value_text(change["before"]), value_text(change["after"])
         yield f"Setting {change['name']}: {before} → {after}"

@@ -32,6 +32,7 @@ APPLY_MODULES = {
 
 _WITH_MODEL = (
     "base",
+    "mixes",
     *dict.fromkeys(each.identity for each in AFTER_INDEX if each.per != "variants"),
 )
 
@@ -96,6 +97,9 @@ def made_ids(
     if steps.drops:
         made["specialists"] = settings_id(made["specialists"], steps.divisors(0))
     made["search"] = settings_id(codes["choices"], steps.identity)
+    made["mixes"] = ""
+    if settings.continuing.method == "auto":
+        made["mixes"] = settings_id(fits["baselines"], made["specialists"], codes["mixes"])
     made["chosen"] = ""  # a choice among variants is no matter of one of them
     later = (tuple(map(str, range(count))) for count in steps.slots(len(first))[1:])
     made["choices"] = decided(made["specialists"], made["search"], (first, *later), is_last=True)

@@ -52,6 +52,7 @@ class Layout:
             without, sorted.
         probed: Whether the assigner is fitted by probes, which start from the base.
         grown: Identities of the growths of the assigner in use, the first one first.
+        compares: Whether mixes of models that continue are compared before the index is made.
         previous: The release before, whose pool scores rows that arrived, and an identity of the
             order in which they did; else empty. Neither is a part of what the layout is.
         after: The copy that the channel's next copy follows, ``first`` where there is none;
@@ -74,6 +75,7 @@ class Layout:
     left_out: tuple[str, ...] = ()
     probed: bool = False
     grown: tuple[str, ...] = ()
+    compares: bool = False
     previous: tuple[str, ...] = field(default=(), compare=False)
     after: str = field(default="", compare=False)
     bases: tuple[str, ...] = field(default=(), compare=False)
@@ -137,7 +139,7 @@ class Layout:
         names = ("shards", "points", "left_out", "grown", "previous", "bases")
         lists = {name: tuple(content.get(name, ())) for name in names}
         lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
-        made = {"search": "", "chosen": "", **content["made"]}
+        made = {"search": "", "chosen": "", "mixes": "", **content["made"]}
         return cls(**{"home": content["root"], **content, **lists, "made": made})
 
     # After the index -------------------------------------------------------------------------

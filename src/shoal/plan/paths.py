@@ -147,7 +147,8 @@ def is_list(stage: Stage, each: Input) -> bool:
         return True
     (origin,) = each.origins
     source = STAGES[origin.stage]
-    return bool(set(source.keys) - set(stage.keys)) or origin.steps != "all" or origin.at_fit
+    others = bool(set(source.keys) - set(stage.keys)) or source.per == "continued"
+    return others or origin.steps != "all" or origin.at_fit
 
 
 def jobs_of(
@@ -171,6 +172,8 @@ def jobs_of(
         yield from [{"after": layout.after}] if layout.after else []
     elif stage.per == "patch":
         yield from ({"after": layout.after, "from_copy": each} for each in layout.bases)
+    elif stage.per == "continued":
+        yield from [{}] if layout.compares else []
     elif stage.per == "shard":
         shards = (given["shard"],) if "shard" in given else layout.shards
         yield from ({"shard": shard} for shard in shards)
@@ -369,7 +372,18 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    if stage.per in ("", "shard", "growth", "partition", "previous", "variants", "copy", "patch"):
+    kinds = (
+        "",
+        "shard",
+        "growth",
+        "partition",
+        "previous",
+        "continued",
+        "variants",
+        "copy",
+        "patch",
+    )
+    if stage.per in kinds:
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 

@@ -236,6 +236,7 @@ class Plan:
             probed=settings.cluster.trains_probes,
             grown=grown,
         )
+        layout = replace(layout, compares=self._compares(before, layout))
         if not settings.changes.incomplete:
             return layout
         missing = left_out(self.failed_file, layout)
@@ -277,6 +278,15 @@ class Plan:
     def _continues(self, before: Release) -> bool:
         """Whether specialists continue: another search is done from the base."""
         return self._continuing and _search(before["settings"]) == _search(self.settings.as_json())
+
+    def _compares(self, before: Release | None, layout: Layout) -> bool:
+        """Whether mixes are compared before the index is made; of one that is there, were."""
+        if before is None or self.settings.continuing.method != "auto":
+            return False
+        if layout.index_id == before["layout"]["index_id"]:
+            compared = before["layout"].get("compares", False)
+            return compared and layout.file("compare_mixes.mixes").exists()
+        return self._continues(before)
 
     def _index_id(
         self,
@@ -432,7 +442,9 @@ def _ways(
     asked: dict[str, object] = settings.get("continuing", {"method": "none"})
     if asked["method"] == "none":
         return None
-    return [asked, settings["changes"]["baselines"], fits["baselines"], made["choices"]]
+    compared = [made["mixes"]] if asked["method"] == "auto" else []
+    baselines = settings["changes"]["baselines"]
+    return [asked, baselines, fits["baselines"], made["choices"], *compared]
 
 
 def runs_of(plans: Sequence[Plan]) -> str:

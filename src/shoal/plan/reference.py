@@ -48,6 +48,7 @@ _JOBS = {
     "previous": "rows that arrived",
     "copy": "a copy for devices",
     "patch": "an earlier copy",
+    "continued": "models that continue",
     "step": "a step of a search",
     "slot": "a slot of a step",
     "variants": "several variants",

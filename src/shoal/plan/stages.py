@@ -30,6 +30,7 @@ Per = Literal[
     "pack",
     "partition",
     "previous",
+    "continued",
     "variants",
     "copy",
     "patch",
@@ -40,6 +41,8 @@ Jobs per growth are those by which the assigner in use has grown, the first one 
 ``variants`` are of several variants, all others of one.
 
 A job per ``previous`` is of the release before, where that is asked about rows that arrived.
+
+A job per ``continued`` is of the index before, where models continue and mixes are compared.
 
 A job per ``copy`` is of the copy that a channel for devices makes of a pool, one per ``patch`` of
 an earlier copy that it brings to that; both are there where there is a channel.
@@ -64,6 +67,7 @@ KEYS: Mapping[Per, tuple[str, ...]] = {
     "pack": ("pack",),
     "partition": ("partition", "rows"),
     "previous": ("previous", "arrived_id"),
+    "continued": (),
     "variants": (),
     "copy": ("after",),
     "patch": ("after", "from_copy"),
@@ -247,6 +251,7 @@ _POOL_LEDGERS = Input(
         From("cluster_fit", "ledger"),
         From("cluster_grow", "ledger"),
         From("base_fit", "ledger"),
+        From("compare_mixes", "mixes"),
         From("train_specialist", "ledger"),
         From("train_choose", "choice"),
         From("train_router", "ledger"),
@@ -426,6 +431,23 @@ _ALL = (
         code="cluster.command",
     ),
     Stage(
+        "compare_mixes",
+        per="continued",
+        identity="mixes",
+        folder="cluster/{cluster_id}/mixes/{index_id}",
+        outputs={"mixes": "mixes.json"},
+        inputs={
+            "rows": _made_of("assign", "rows"),
+            "base": _BASE,
+            "shapes": _SHAPES,
+            "fits": _FITS,
+        },
+        settings=("continuing", *_TRAINS),
+        code="evaluate.mixes",
+        need="gpu",
+        ledger="mixes",
+    ),
+    Stage(
         "partition",
         per="",
         identity="index",
@@ -435,6 +457,7 @@ _ALL = (
             "summaries": _made_of("assign", "summary"),
             "check": _made_of("split_check", "check"),
             "assigner": _ASSIGNER,
+            "mixes": _made_of("compare_mixes", "mixes"),
         },
         settings=("cluster", "train_specialists", "changes", "continuing"),
         need=None,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Spellings,
         TellingColumn,
     )
+    from shoal.formats.documents.mixes import Mixes
     from shoal.formats.kinds import Metric
 
 CONTENDERS = {
@@ -193,6 +194,26 @@ def growth_text(partitions: int, rows: int) -> str:
     """Say how many partitions are added, and for how many rows."""
     new = "1 new partition" if partitions == 1 else f"{partitions} new partitions"
     return f"{new} for {count_text(rows)} training rows of a new kind"
+
+
+def mixes_text(mixes: Mixes) -> str:
+    """Say by which mix models continue, and why."""
+    told = {each["history"]: (_mix_text(each["history"]), each["loss"]) for each in mixes["mixes"]}
+    chosen, loss = told.pop(mixes["history"])
+    said = f"Models continue {chosen}"
+    if mixes["reason"] is not None:
+        return f"{said}; mixes were not compared: {mixes['reason']}"
+    others = ", ".join(f"{_loss_text(other)} {mix}" for mix, other in told.values())
+    rows = f"{count_text(mixes['rows'])} rows that arrived"
+    return f"{said}: mean loss {_loss_text(loss)} on {rows}, {others}"
+
+
+def _mix_text(history: float) -> str:
+    return f"with {history:g} rows of history for each new row" if history else "by new rows alone"
+
+
+def _loss_text(loss: float | None) -> str:
+    return "not finite" if loss is None else f"{loss:.4g}"
 
 
 def advice_text(advice: Advice) -> str:

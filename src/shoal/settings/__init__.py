@@ -116,6 +116,21 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _mixes_are_two(self) -> Settings:
+        if self.continuing.method == "auto":
+            if not self.continuing.history:
+                raise ValueError(
+                    "continuing.history: auto compares it with new rows alone, which 0 is; give "
+                    "more, or set continuing.method to proactive"
+                )
+            if self.changes.baselines == "current":
+                raise ValueError(
+                    "changes.baselines: auto compares by a generalist that continues, and current "
+                    "ones are trained from the base; set it to generation"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_budget(self) -> Settings:
         own = self.train_specialists
         if own.flops is not None and own.epochs is not None:

@@ -60,9 +60,10 @@ class Mixing(Section):
 class Continuing(Mixing):
     """Whether new rows are trained from the base, or from the specialists that are there."""
 
-    method: Literal["none", "proactive"] = Field(
+    method: Literal["none", "proactive", "auto"] = Field(
         description="`none`: a changed partition is trained from the base on all of its rows; "
-        "`proactive`: from its last specialist on the new rows and some of the others"
+        "`proactive`: from its last specialist on the new rows and some of the others; `auto`: "
+        "so, or on the new rows alone, whichever was better on the rows that arrived last"
     )
     longest: PositiveInt = Field(
         description="how many times a specialist continues before it is trained from the base"

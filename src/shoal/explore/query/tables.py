@@ -80,8 +80,8 @@ TABLES: dict[str, Table | View] = {
         "release VARCHAR, variant VARCHAR, number BIGINT, published TIMESTAMP, previous VARCHAR, "
         "rows BIGINT, units BIGINT, metric VARCHAR, score DOUBLE, low DOUBLE, high DOUBLE, "
         "generalist DOUBLE, difference DOUBLE, reason VARCHAR, flops DOUBLE, partitions BIGINT, "
-        "specialists BIGINT, trained BIGINT, continued BIGINT, waiting BIGINT, action VARCHAR, "
-        "drift DOUBLE, beyond DOUBLE",
+        "specialists BIGINT, trained BIGINT, continued BIGINT, waiting BIGINT, history DOUBLE, "
+        "action VARCHAR, drift DOUBLE, beyond DOUBLE",
         data_tables.prequential,
     ),
     "prequential_partitions": Table(

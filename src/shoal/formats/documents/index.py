@@ -11,6 +11,7 @@ from typing_extensions import ReadOnly, TypedDict
 
 from shoal.formats.documents.choice import Point
 from shoal.formats.documents.ledger import Artifact
+from shoal.formats.documents.mixes import Mixes
 
 Members = dict[str, list[list[Any]]]
 """Where a partition's rows lie, by fold: shard, first row, row after the last.
@@ -136,6 +137,7 @@ class PartitionIndex(Artifact):
     stops_early: NotRequired[bool]
     unassigned: NotRequired[Unassigned]
     lineage: NotRequired[str]
+    mixes: NotRequired[Mixes]
     continued: NotRequired[Generalist]
 
 
@@ -177,6 +179,7 @@ class PlannedIndex(TypedDict):
     rows: ReadOnly[NotRequired[HeldRows]]
     unknown_labels: ReadOnly[NotRequired[int]]
     unassigned: ReadOnly[NotRequired[Unassigned]]
+    mixes: ReadOnly[NotRequired[Mixes]]
     continued: ReadOnly[NotRequired[Generalist]]
 
 

@@ -30,6 +30,7 @@ class LayoutRecord(TypedDict):
     goes_on: NotRequired[bool]
     probed: NotRequired[bool]
     grown: NotRequired[list[str]]
+    compares: NotRequired[bool]
     previous: NotRequired[list[str]]
     after: NotRequired[str]
     bases: NotRequired[list[str]]

@@ -73,6 +73,7 @@ class Made(TypedDict):
         trained: How many of them were trained from the base.
         continued: How many went on from an earlier one.
         waiting: How many wait for changes to add up.
+        history: Rows of history for each new row, where mixes were compared.
     """
 
     flops: float
@@ -81,6 +82,7 @@ class Made(TypedDict):
     trained: int
     continued: int
     waiting: int
+    history: NotRequired[float]
 
 
 class OverTime(TypedDict):

@@ -108,8 +108,7 @@ def _as_the_file_goes_on(merged: dict[str, Any], content: Mapping[str, Any]) -> 
         return merged
     entries = [entry | going_on.get(entry["partition"], {}) for entry in merged["partitions"]]
     index = {**merged, "partitions": entries}
-    if "continued" in content:
-        index["continued"] = content["continued"]
+    index |= {name: content[name] for name in ("continued", "mixes") if name in content}
     return index | {"root": roots(index)}
 
 
