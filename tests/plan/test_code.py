@@ -71,10 +71,11 @@ def test_a_stage_that_is_nowhere_has_no_digest():
 
 def test_templates_beside_a_module_are_part_of_it(tmp_path, monkeypatch):
     """A page in other words is made again."""
-    folder = tmp_path / "report"
-    folder.mkdir()
+    package = tmp_path / "shoal"
+    folder = package / "report"
+    folder.mkdir(parents=True)
     (folder / "page.py").write_text("a = 1")
-    monkeypatch.setattr("shoal.plan.code._PACKAGE", tmp_path)
+    monkeypatch.setattr("shoal.plan.code._PACKAGE", package)
     digests = set()
     for text in ("<p>", "<b>"):
         (folder / "page.html.jinja").write_text(text)

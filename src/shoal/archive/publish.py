@@ -33,7 +33,7 @@ def pool_publish(
     report: Path,
     drift: Path,
     prequential: Sequence[Path],
-    copy: Sequence[Path],
+    copies: Sequence[Path],
     patches: Sequence[Path],
     release_copy: CopyOfRelease | None,
     changes: Changes,
@@ -51,7 +51,7 @@ def pool_publish(
         report: The report page.
         drift: Comparison of the rows with those that the generation was fitted on.
         prequential: Scores of the pool before on rows that arrived, if a job looked for them.
-        copy: Record of the copy for devices, where there is a channel.
+        copies: Record of the copy for devices, where there is a channel.
         patches: Patches from earlier copies to it.
         release_copy: The copy's identity and manifest; None without a channel.
         changes: The action that is taken by itself where the drift report recommends it.
@@ -74,7 +74,7 @@ def pool_publish(
     _copy(report, home / "report.html")
     _copy(drift, home / "drift.json")
     _copy(metrics, home / "metrics.json")
-    for record_of_copy in copy:
+    for record_of_copy in copies:
         publish_copy(record_of_copy, patches, home / "deploy")
     advice = drifted["recommendation"]
     released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []

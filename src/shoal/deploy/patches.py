@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from shoal_edge.folder import Applied
 
 
-def deploy_patch(copy: Path, base_copy: Path, out: Path) -> None:
+def deploy_patch(target: Path, base_copy: Path, out: Path) -> None:
     """Write the patch that brings an earlier copy to the channel's newest.
 
     Where there can be none, as between pools of two formats, the file is empty and the log says
     why: devices with that copy take the whole one.
 
     Args:
-        copy: Manifest of the newest copy.
+        target: Manifest of the newest copy.
         base_copy: That of the earlier one.
         out: The patch.
     """
     try:
-        make_patch(base_copy.parent, copy.parent, out)
+        make_patch(base_copy.parent, target.parent, out)
     except CorruptError as error:
         say(f"no patch: {error}")
         with replacing(out) as aside:

@@ -372,18 +372,7 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    kinds = (
-        "",
-        "shard",
-        "growth",
-        "partition",
-        "previous",
-        "continued",
-        "variants",
-        "copy",
-        "patch",
-    )
-    if stage.per in kinds:
+    if stage.per not in ("step", "slot", "pack"):
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 
