@@ -53,7 +53,7 @@ def _installed(folder: Path, *, with_graph: bool) -> str:
     """Python of a new environment with the wheel."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     edge, what = Path(__file__).parents[1] / "edge", "[onnx]" if with_graph else ""
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, f"{edge}{what}"], check=True)
     return str(folder / "bin" / "python")
 
