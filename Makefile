@@ -8,12 +8,12 @@ export PYTHONWARNINGS :=
 env: .venv/installed
 
 # torch first, and by itself: an index that offers a CPU build serves it for the pinned version.
-.venv/installed: pyproject.toml envs/requirements.txt
+.venv/installed: pyproject.toml edge/pyproject.toml envs/requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Shoal needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
 	pip install --quiet --disable-pip-version-check --requirement envs/torch.txt
 	pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
-	pip install --quiet --disable-pip-version-check --no-deps --editable .
+	pip install --quiet --disable-pip-version-check --no-deps --editable edge --editable .
 	python -m compileall -q src # pip does it for all else; each process would do it otherwise
 	touch $@
 

@@ -34,11 +34,12 @@ from shoal.gate.routing import Compared, routed
 from shoal.settings.discovery import KMeansAtoms
 from shoal.settings.learning import Model, NearestAtom, Training
 from shoal.train_router.fit import nearest_atom
-from shoal.train_specialists.experts import BASE, GENERALIST, Experts
+from shoal.train_specialists.experts import Experts
 from shoal.training.budget import Budget
 from shoal.training.determinism import deterministic
 from shoal.training.fit import train_on_rows
 from shoal.training.model import build_model, load_weights, row_losses, weights
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.gate.gate import Gate
-    from shoal.train_router.router import Routes
+    from shoal_edge.routing import Routes
 
     Arrays = dict[str, NDArray[Any]]
     Floats = NDArray[np.float32]
@@ -125,7 +126,7 @@ class Asked:
         self, experts: NDArray[np.int32], weights: Floats, places: NDArray[np.int64] | None = None
     ) -> Floats:
         """Weighted mean of the answers of each row's experts."""
-        from shoal.train_specialists.experts import mixed
+        from shoal_edge.mixing import mixed
 
         at = np.arange(len(experts)) if places is None else places
         return mixed(lambda expert, rows: self.answer(expert, at[rows]), experts, weights)

@@ -33,9 +33,9 @@ from shoal.formats.hashing import KEY_BYTES, hash_rows
 from shoal.formats.json_file import read_json
 from shoal.formats.row_store import SOURCE, RowArray, write_rows
 from shoal.formats.units import UNIT
-from shoal.train_specialists.experts import BASE
 from shoal.training.determinism import deterministic
 from shoal.training.model import weights
+from shoal_edge.routing import BASE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -50,13 +50,15 @@ from shoal.partitions.reader import halves
 from shoal.settings.discovery import Counts, KMeansAtoms
 from shoal.settings.learning import Model, NearestAtom, Training
 from shoal.train_router.fit import nearest_atom
-from shoal.train_specialists.experts import BASE, GENERALIST, Experts, mixed
+from shoal.train_specialists.experts import Experts
 from shoal.training.budget import Budget
 from shoal.training.determinism import deterministic
 from shoal.training.fit import train_on_rows
 from shoal.training.flops import step_flops
 from shoal.training.model import answer_flops, blank_rows, build_model, load_weights, weights
 from shoal.training.module import trainable
+from shoal_edge.mixing import mixed
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -54,9 +54,10 @@ from shoal.pool.pool import Pool
 from shoal.settings.data import Encode
 from shoal.settings.learning import Model
 from shoal.sources.columns import typed_inputs
-from shoal.train_router.router import ByDistance, Router
+from shoal.train_router.router import Router
 from shoal.training.flops import forward_flops
 from shoal.training.model import build_model, predict, weights
+from shoal_edge.routing import ByDistance
 from tests.documents import partition_entry, partition_index
 
 if TYPE_CHECKING:

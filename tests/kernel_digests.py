@@ -19,7 +19,8 @@ from shoal.cluster.merge import Bounds
 from shoal.embed.pca import PCAEmbedder
 from shoal.encode.column import ColumnSetting, Target
 from shoal.encode.encoders import make_encoder
-from shoal.train_router.router import ByClassifier, ByDistance, ByNeighbours, Router, Scores
+from shoal.train_router.router import Router
+from shoal_edge.routing import ByClassifier, ByDistance, ByNeighbours, Scores
 
 RNG = np.random.default_rng(0)
 ROWS, DIMS = 1500, 19

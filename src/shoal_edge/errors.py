@@ -1,7 +1,11 @@
-"""The one error of this package."""
+"""The errors of this package."""
 
 from __future__ import annotations
 
 
-class PatchError(Exception):
-    """A patch or a pool cannot be used; the message is one line that says which and why."""
+class EdgeError(Exception):
+    """A pool or rows cannot be used; the message is one line that says which and why."""
+
+
+class PatchError(EdgeError):
+    """The same of a patch, or of a pool that one is applied to."""

@@ -15,8 +15,9 @@ from shoal.partitions.reader import Index
 from shoal.plan.paths import jobs_of, outputs
 from shoal.plan.stages import STAGES
 from shoal.train_router.fit import nearest_atom
-from shoal.train_specialists.experts import BASE, GENERALIST, Experts
+from shoal.train_specialists.experts import Experts
 from shoal.training.model import trained_model
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from pathlib import Path

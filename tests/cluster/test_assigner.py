@@ -12,12 +12,12 @@ from shoal.cluster.assigner import (
     column_values,
     fit_column,
     load_assigner,
-    value_text,
 )
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError, DataError, SettingsError
 from shoal.formats.kinds import TRAIN
 from shoal.formats.tables import Table
+from shoal_edge.placing import value_text
 
 
 @pytest.fixture

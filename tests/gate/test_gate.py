@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from shoal.gate.gate import Gate
-from shoal.train_router.router import BASE, Routes
-from shoal.train_specialists.experts import GENERALIST
+from shoal_edge.routing import BASE, GENERALIST, Routes
 
 
 def routes():

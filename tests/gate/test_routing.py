@@ -11,7 +11,8 @@ from shoal.gate.routing import Compared, routed
 from shoal.gate.softness import SOFTNESSES
 from shoal.settings.learning import Classifier, NearestAtom
 from shoal.train_router.fit import nearest_atom
-from shoal.train_specialists.experts import BASE, GENERALIST, mixed
+from shoal_edge.mixing import mixed
+from shoal_edge.routing import BASE, GENERALIST
 
 NEAREST = NearestAtom(
     method="nearest_atom", top_k=1, temperature=1.0, fallback_quantile=0.99, seed=0

@@ -20,9 +20,10 @@ from shoal.formats.tables import Columns, Table, write_table
 from shoal.pool.command import pool
 from shoal.settings.data import Encode, Transform
 from shoal.settings.learning import Model
-from shoal.train_router.router import ByDistance, Router
+from shoal.train_router.router import Router
 from shoal.training.model import build_model, weights
 from shoal.transform.pipeline import fit_pipeline
+from shoal_edge.routing import ByDistance
 from tests.documents import gate_record, partition_entry, partition_index
 
 MODEL: dict[str, object] = {

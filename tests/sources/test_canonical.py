@@ -5,7 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shoal.sources.canonical import canonical, canonical_text
+from shoal.sources.canonical import canonical
+from shoal_edge.canonical import canonical_text
 
 TABLE = {
     "True": [True, "True", "true", "TRUE"],

@@ -10,15 +10,8 @@ from shoal.cluster.merge import Bounds
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.settings.learning import Classifier, NearestAtom, NearestNeighbours
 from shoal.train_router.fit import fit_router, soft_targets
-from shoal.train_router.router import (
-    BASE,
-    ByClassifier,
-    ByDistance,
-    ByNeighbours,
-    Router,
-    log_softmax,
-    scores_from_tensors,
-)
+from shoal.train_router.router import Router, log_softmax, scores_from_tensors
+from shoal_edge.routing import BASE, ByClassifier, ByDistance, ByNeighbours
 
 COMMON = {"top_k": 1, "temperature": 1.0, "fallback_quantile": 1.0, "seed": 0}
 LEARNED = COMMON | {"atom_weight": 0.5, "loss_temperature": 0.2, "fit_rows": 500}

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from shoal.train_specialists.experts import BASE, Experts
+from shoal.train_specialists.experts import Experts
+from shoal_edge.routing import BASE
 
 
 def linear(value: float) -> torch.nn.Module:

@@ -13,10 +13,11 @@ from torch import nn
 from shoal.errors import ModelError
 from shoal.formats.shapes import Shapes
 from shoal.settings.learning import Model
-from shoal.train_specialists.experts import Experts, mixed
+from shoal.train_specialists.experts import Experts
 from shoal.training.model import answer_flops, build_model, predict, predictions, row_losses
 from shoal.training.module import trainable
 from shoal.training.tasks import rules
+from shoal_edge.mixing import mixed
 from tests.trainings import CLASSES, TRAINING
 
 SURVIVAL = Shapes(

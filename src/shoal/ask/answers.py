@@ -10,7 +10,8 @@ from shoal.formats.documents.answers import AnswersFacts
 from shoal.formats.fitted_state import load_state
 from shoal.formats.kinds import BOOSTED, LINEAR
 from shoal.formats.units import UNIT
-from shoal.train_specialists.experts import BASE, GENERALIST, mixed
+from shoal_edge.mixing import mixed
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -25,10 +25,11 @@ from shoal.partitions.random_partitions import random_draw
 from shoal.partitions.reader import Index
 from shoal.search.points import model_at
 from shoal.train_router.command import chosen_specialists
-from shoal.train_specialists.experts import BASE, mixed
 from shoal.training.determinism import deterministic
 from shoal.training.model import answer_flops, predict, trained_model
 from shoal.training.tasks import rules
+from shoal_edge.mixing import mixed
+from shoal_edge.routing import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

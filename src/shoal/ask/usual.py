@@ -14,7 +14,7 @@ from shoal.errors import CorruptError
 from shoal.formats.documents.weights import UsualFacts
 from shoal.formats.fitted_state import load_state
 from shoal.formats.kinds import LINEAR
-from shoal.training.exact import BLOCK_ROWS, ExactProduct
+from shoal_edge.exact import BLOCK_ROWS, ExactProduct
 
 if TYPE_CHECKING:
     from pathlib import Path

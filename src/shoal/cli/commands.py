@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shoal.cli import explore, models, operate, patch
+from shoal.cli import device, explore, models, operate, patch
 from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
 from shoal.errors import SettingsError, SourceError
 
@@ -109,6 +109,7 @@ for command in (
     operate.gc,
     explore.query,
     explore.import_stimulus,
+    device.graph,
 ):
     app.command()(command)
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Self
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 from typing_extensions import TypedDict
 
-from shoal.cluster.distances import Targets
 from shoal.cluster.merge import Bounds
 from shoal.errors import CorruptError, DataError, SettingsError, nearest
 from shoal.formats.fitted_state import State, load_state, save_state
@@ -20,8 +17,7 @@ from shoal.formats.hashing import KEY_BYTES
 from shoal.formats.kinds import TRAIN
 from shoal.formats.stored import Stored, as_kind, check_range, naming, tensor_of
 from shoal.formats.tables import FOLD, KEY, RESERVED, Table, folds, keys
-from shoal.partitions.index import UNASSIGNED
-from shoal.sources.canonical import canonical_text
+from shoal_edge.placing import UNASSIGNED, Atoms, Growth, Values, value_text
 
 if TYPE_CHECKING:
     import os
@@ -123,28 +119,7 @@ class Assigner(ABC):
         save_state(path, *self.state())
 
 
-@dataclass(frozen=True)
-class Growth:
-    """Partitions that an assigner was given later.
-
-    A row is of one if a prototype of it is nearer than that of any partition before, and nearer
-    than any guard. Else it is where it would be without them.
-
-    Attributes:
-        start: Number of the first one.
-        guards: Rows that stay where they are, float32 ``(guards, dims)``.
-    """
-
-    start: int
-    guards: Rows
-
-    @cached_property
-    def targets(self) -> Targets:
-        """The guards, to measure distances to."""
-        return Targets(self.guards)
-
-
-class AtomAssigner(Assigner):
+class AtomAssigner(Atoms, Assigner):
     """Row -> nearest prototype -> atom -> partition.
 
     A row's result is the same in any batch and on every processor. FLOPs per row: ``2 m d`` for m
@@ -170,22 +145,14 @@ class AtomAssigner(Assigner):
         growths: Sequence[Growth] = (),
     ) -> None:
         """Order the prototypes by partition."""
-        order = np.argsort(atom_partition[prototype_atom], kind="stable")
-        self.prototypes = prototypes[order]
-        self.prototype_atom = prototype_atom[order]
-        self.atom_partition = atom_partition
+        super().__init__(prototypes, prototype_atom, atom_partition, growths)
         self.bounds = bounds
         self.training_rows = training_rows
-        self.partitions = int(atom_partition.max()) + 1
         self.dims = int(prototypes.shape[1])
         self.column = None
-        self.growths = tuple(growths)
         guards = sum(each.guards.size for each in self.growths)
         self.flops_per_row = 2.0 * (prototypes.size + guards)
         self.candidates: list[CandidateLoss] = []
-        owner = atom_partition[self.prototype_atom]
-        self._starts = np.searchsorted(owner, np.arange(self.partitions))
-        self._targets = Targets(self.prototypes)
 
     def grown(self, prototypes: Rows, partition: NDArray[np.int32], guards: Rows) -> AtomAssigner:
         """The assigner with further atoms in partitions of their own.
@@ -211,29 +178,6 @@ class AtomAssigner(Assigner):
         """Partition of each row, int32 ``(rows,)``."""
         return self.nearest(embedding)[0]
 
-    def nearest(self, embedding: Rows) -> tuple[NDArray[np.int32], NDArray[np.int32], Rows]:
-        """Partition, atom and distance of each row's nearest prototype.
-
-        Args:
-            embedding: float32 ``(rows, dims)``.
-
-        Returns:
-            int32 ``(rows,)``, int32 ``(rows,)`` and float32 ``(rows,)``; ties go to the lowest
-            partition.
-        """
-        near = self._targets.surely_nearest(embedding, _ONE_GROUP)
-        prototype, distance = near.points[:, 0], np.sqrt(near.squared[:, 0]).astype(np.float32)
-        unsure = prototype < 0
-        if self.growths:
-            unsure |= prototype >= self._starts[self.growths[0].start]
-        doubtful = np.flatnonzero(unsure)
-        if len(doubtful):
-            those, far = self._nearest_by_partition(embedding[doubtful])
-            row, closest = np.arange(len(doubtful)), far.argmin(axis=1)
-            prototype[doubtful], distance[doubtful] = those[row, closest], far[row, closest]
-        atom = self.prototype_atom[prototype]
-        return self.atom_partition[atom].astype(np.int32), atom, distance
-
     def place(self, embedding: Rows, values: Sequence[Any] | None = None) -> Placed:  # noqa: ARG002 - the column assigner's
         """Partition, runner-up and distance of each row."""
         distance, row = self.distances_to_partitions(embedding), np.arange(len(embedding))
@@ -242,19 +186,6 @@ class AtomAssigner(Assigner):
         distance[row, partition] = np.inf
         second = distance.argmin(axis=1) if self.partitions > 1 else np.full(len(row), UNASSIGNED)
         return Placed(partition.astype(np.int32), second.astype(np.int32), nearest)
-
-    def distances_to_partitions(self, embedding: Rows) -> Rows:
-        """Distance of each row to each partition's nearest prototype, float32 ``(rows, P)``."""
-        return self._nearest_by_partition(embedding)[1]
-
-    def _nearest_by_partition(self, embedding: Rows) -> tuple[NDArray[np.int64], Rows]:
-        """Nearest prototype of each partition and its distance, each ``(rows, P)``."""
-        near = self._targets.nearest(embedding, self._starts)
-        distance = np.sqrt(near.squared).astype(np.float32)
-        ends = [each.start for each in self.growths[1:]] + [self.partitions]
-        for growth, end in zip(self.growths, ends, strict=False):
-            _guard(growth, embedding, distance[:, :end])
-        return near.points, distance
 
     def state(self) -> State:
         """Tensors and JSON."""
@@ -309,25 +240,7 @@ class AtomAssigner(Assigner):
         return assigner
 
 
-def _guard(growth: Growth, embedding: Rows, distance: Rows) -> None:
-    """Put partitions of a growth no nearer than a row's own, for rows that are not of one.
-
-    Args:
-        growth: The growth.
-        embedding: float32 ``(rows, dims)``.
-        distance: To each partition up to its last, float32 ``(rows, partitions)``; is changed.
-    """
-    own = distance[:, : growth.start].min(axis=1)
-    added = distance[:, growth.start :]
-    nearer = np.flatnonzero(added.min(axis=1) < own)
-    if not len(nearer) or not len(growth.guards):
-        return
-    to_guard = np.sqrt(growth.targets.nearest(embedding[nearer]).squared[:, 0]).astype(np.float32)
-    stays = nearer[to_guard <= added[nearer].min(axis=1)]
-    added[stays] = np.maximum(added[stays], own[stays, None])
-
-
-class ColumnAssigner(Assigner):
+class ColumnAssigner(Values, Assigner):
     """A column's value is the partition; a value not seen in training, or none, is UNASSIGNED.
 
     Attributes:
@@ -337,12 +250,9 @@ class ColumnAssigner(Assigner):
 
     def __init__(self, column: str, values: list[str], rows: NDArray[np.int64]) -> None:
         """Keep the values in order of partition."""
-        self.column = column
-        self.values = values
+        super().__init__(column, values)
         self.rows = rows
-        self.partitions = len(values)
         self.dims = None
-        self._number = {value: number for number, value in enumerate(values)}
 
     def assign(self, embedding: Rows, values: Sequence[Any] | None = None) -> NDArray[np.int32]:  # noqa: ARG002 - the atoms'
         """Partition of each row, int32 ``(rows,)``."""
@@ -355,12 +265,6 @@ class ColumnAssigner(Assigner):
         partition = self.assign(embedding, values)
         nowhere = np.full(len(partition), UNASSIGNED, dtype=np.int32)
         return Placed(partition, nowhere, np.zeros(len(partition), dtype=np.float32))
-
-    def from_values(self, values: Sequence[Any]) -> NDArray[np.int32]:
-        """Partition of each value, int32 ``(rows,)``."""
-        texts = (value_text(value) for value in values)
-        numbers = [UNASSIGNED if text is None else self._number.get(text, -1) for text in texts]
-        return np.array(numbers, dtype=np.int32).reshape(-1)
 
     def state(self) -> State:
         """Tensors and JSON."""
@@ -380,13 +284,6 @@ class ColumnAssigner(Assigner):
         rows = tensor_of(tensors, "rows", "int64", (len(facts.values),))
         check_range(rows, "rows", 0)
         return cls(facts.column, facts.values, rows)
-
-
-def value_text(value: Any) -> str | None:  # noqa: ANN401 - any cell of a table
-    """One text for equal values: numbers without their type, None where missing (None, NaN)."""
-    if isinstance(value, (int, float, np.integer, np.floating)):
-        return canonical_text(float(value))
-    return None if value is None else str(value)
 
 
 def partition_values(
@@ -421,7 +318,6 @@ def load_assigner(path: str | os.PathLike[str]) -> AtomAssigner | ColumnAssigner
 
 
 _BATCH_ROWS = 65536
-_ONE_GROUP = np.zeros(1, np.int64)
 
 
 def fit_column(column: str, tables: Iterable[Table], max_partitions: int) -> ColumnAssigner:

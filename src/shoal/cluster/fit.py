@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shoal.cluster.assigner import AtomAssigner
-from shoal.cluster.distances import nearest_point
 from shoal.cluster.merge import Bounds, InfeasibleError, merge_atoms
 from shoal.errors import DataError
 from shoal.settings.discovery import KMeansAtoms
+from shoal_edge.distances import nearest_point
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

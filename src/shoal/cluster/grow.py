@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.cluster.distances import Targets
 from shoal.cluster.fit import kmeans_atoms
 from shoal.cluster.merge import Bounds, InfeasibleError, merge_atoms
+from shoal_edge.distances import Targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

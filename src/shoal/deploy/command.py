@@ -148,7 +148,7 @@ def _write_on_grid(
 
 def _files(pool: Pool) -> dict[int, str]:
     """Files of specialists and generalist by number."""
-    from shoal.train_specialists.experts import BASE, GENERALIST
+    from shoal_edge.routing import BASE, GENERALIST
 
     numbers = [number for number in pool.experts.models if number != BASE]
     return {n: GENERALIST_FILE if n == GENERALIST else specialist_file(n) for n in numbers}

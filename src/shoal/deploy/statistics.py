@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from shoal.formats import tables
-from shoal.train_specialists.experts import GENERALIST
 from shoal.training.model import load_weights, weights
 from shoal.training.tasks import rules
+from shoal_edge.routing import GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,6 +10,7 @@ from shoal.embed.embedder import seen_in
 from shoal.embed.pca import PCAEmbedder, Scatter, check_varying, signed
 from shoal.embed.rows import sample_rows
 from shoal.formats.stored import tensor_of
+from shoal_edge.embedding import root_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,34 +23,8 @@ if TYPE_CHECKING:
     from shoal.settings.discovery import Counts
 
 _COUNTED_ROWS = 1024
-_FIRST, _SECOND, _SHIFT = 2654435761, 2246822519, 16
-"""Odd factors of both tokens of a pair, modulo 2 to the 32, and how many low bits are dropped."""
 _RARE = 0.1
 """Added to each deviation, so that tokens that hardly occur do not rule distances."""
-
-
-def root_counts(tokens: NDArray[np.int64], buckets: int) -> NDArray[np.float32]:
-    """Square roots of how often each token and each pair of neighbours stands in a row.
-
-    Square roots, since the variance of a count grows with it. They are rounded correctly, so the
-    bits are the same everywhere.
-
-    Args:
-        tokens: Whole numbers ``(rows, places)``, from 1 on; 0 is no token.
-        buckets: Into which tokens fall by their number, and pairs by a hash.
-
-    Returns:
-        float32 ``(rows, 2 buckets)``: tokens, then pairs.
-    """
-    is_token = tokens > 0
-    single = (tokens - 1) % buckets
-    left, right = tokens[:, :-1].astype(np.uint32), tokens[:, 1:].astype(np.uint32)
-    mixed = (left * np.uint32(_FIRST) + right * np.uint32(_SECOND)) >> np.uint32(_SHIFT)
-    pair = buckets + mixed.astype(np.int64) % buckets
-    begin = 2 * buckets * np.arange(len(tokens))[:, np.newaxis]
-    places = [(begin + single)[is_token], (begin + pair)[is_token[:, :-1] & is_token[:, 1:]]]
-    counts = np.bincount(np.concatenate(places), minlength=2 * buckets * len(tokens))
-    return np.sqrt(counts.astype(np.float32)).reshape(len(tokens), 2 * buckets)
 
 
 class CountsEmbedder(PCAEmbedder):

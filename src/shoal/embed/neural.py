@@ -17,7 +17,7 @@ from shoal.formats.fitted_state import State
 from shoal.formats.stored import Stored, as_kind, check_numbers, check_range, tensor_of
 from shoal.models import MLP, channels_and_sides, channels_first
 from shoal.training.bounded import check_layout
-from shoal.training.exact import padded_blocks
+from shoal_edge.exact import padded_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from shoal.embed.rows import no_rows, training_rows
 from shoal.errors import DataError
 from shoal.formats.fitted_state import State
 from shoal.formats.stored import tensor_of
-from shoal.training.exact import ExactProduct
+from shoal_edge.exact import ExactProduct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ from shoal.formats.stored import naming, tensor_of
 from shoal.formats.tables import ARRAY_KINDS, without_gaps
 from shoal.settings.targets import import_target
 from shoal.settings.user_code import check_arguments
-from shoal.training.exact import BLOCK_ROWS, ExactProduct
+from shoal_edge.exact import BLOCK_ROWS, ExactProduct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

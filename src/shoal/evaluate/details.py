@@ -18,8 +18,8 @@ from shoal.formats.json_file import read_made
 from shoal.formats.text import share_text
 from shoal.formats.units import UNIT
 from shoal.report.evaluation import Candidate, PartitionReport, ReportDetails, StageCost
-from shoal.train_specialists.experts import BASE
 from shoal.training.metrics import partition_scores, partition_units
+from shoal_edge.routing import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

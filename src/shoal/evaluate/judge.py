@@ -37,9 +37,9 @@ from shoal.pool.pool import Pool
 from shoal.report.choices import made_choices
 from shoal.report.words import not_chosen_text
 from shoal.split.folds import unit_kind
-from shoal.train_specialists.experts import BASE, GENERALIST
 from shoal.training.metrics import measure
 from shoal.training.tasks import rules
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.settings.learning import Evaluate
-    from shoal.train_router.router import Routes
+    from shoal_edge.routing import Routes
 
 
 @dataclass(frozen=True)

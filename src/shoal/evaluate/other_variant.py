@@ -16,8 +16,8 @@ from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.json_file import read_made
 from shoal.formats.shapes import Shapes
 from shoal.split.keys import flat_keys
-from shoal.train_specialists.experts import GENERALIST
 from shoal.training.tasks import rules
+from shoal_edge.routing import GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

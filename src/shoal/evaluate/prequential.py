@@ -241,10 +241,10 @@ def _said(pool: Pool, metric: Metric, blocks: Blocks, model: Path) -> _Said:
     from shoal.formats.documents.weights import AtPoint
     from shoal.formats.fitted_state import load_state
     from shoal.formats.row_store import known_labels
-    from shoal.train_specialists.experts import GENERALIST
     from shoal.training.metrics import row_values
     from shoal.training.model import predict
     from shoal.training.tasks import rules
+    from shoal_edge.routing import GENERALIST
 
     net = pool.experts.models.get(GENERALIST)
     if net is None and model.exists():

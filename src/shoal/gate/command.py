@@ -10,8 +10,7 @@ import numpy as np
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.ledger import Ledger
 from shoal.formats.shapes import Shapes
-from shoal.train_router.router import BASE
-from shoal.train_specialists.experts import GENERALIST
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from shoal.gate.shares import Decision, Gains
     from shoal.search.steps import Steps
     from shoal.settings.learning import Gate, Model, Router
-    from shoal.train_router.router import Routes
+    from shoal_edge.routing import Routes
 
     Ask = Callable[[int, NDArray[Any], NDArray[Any]], NDArray[np.float32]]
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from shoal.errors import CorruptError
 from shoal.formats.documents.judgement import GateRecord
 from shoal.formats.stored import as_kind
-from shoal.train_router.router import BASE, Routes
-from shoal.train_specialists.experts import GENERALIST
+from shoal_edge.routing import BASE, with_generalist
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from shoal_edge.routing import Routes
 
 
 @dataclass(frozen=True)
@@ -36,20 +35,8 @@ class Gate:
         return any(share < 1 for share in self.shares.values())
 
     def apply(self, routes: Routes) -> Routes:
-        """Give the generalist its share of each row's answer.
-
-        It stands last among a row's experts, so that of equal weights the specialist's leads.
-        """
-        if not self.asks_generalist:
-            return routes
-        numbers = np.array(sorted(self.shares), dtype=np.int32)
-        share = np.array([self.shares[number] for number in numbers.tolist()], dtype=np.float32)
-        own = share[np.searchsorted(numbers, routes.leading)]
-        whole = np.where(own < 1, GENERALIST, BASE)  # a slot of weight 0 holds the base
-        specialists = np.where(own[:, None] > 0, routes.experts, BASE)
-        experts = np.column_stack([specialists, whole]).astype(np.int32)
-        weights = np.column_stack([routes.weights * own[:, None], 1 - own])
-        return Routes(experts, weights, routes.distance)
+        """Give the generalist its share of each row's answer."""
+        return with_generalist(routes, self.shares)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], trained: Collection[int]) -> Self:

@@ -12,9 +12,9 @@ from shoal.formats.units import coin
 from shoal.gate.softness import SOFTNESSES, best_softness
 from shoal.partitions.reader import halves
 from shoal.train_router.fit import fit_router, nearest_atom
-from shoal.train_router.router import Routes
-from shoal.train_specialists.experts import mixed
 from shoal.training.model import row_losses
+from shoal_edge.mixing import mixed
+from shoal_edge.routing import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import shoal_edge
 from shoal.errors import SettingsError
 from shoal.formats.hashing import file_hash
 from shoal.plan.syntax import parsed, syntax_digest
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _PACKAGE = Path(__file__).parents[1]
+_EDGE = Path(shoal_edge.__file__).parent
+"""What devices run too; what the workflow imports from it is its code."""
 
 
 def code_digest(module: str, targets: Iterable[str] = (), files: Iterable[str] = ()) -> str:
-    """Digest of a module of this package and all it imports from it, then of the user's code.
+    """Digest of a module and all it imports from this package, then of the user's code.
+
+    What it imports from ``shoal_edge`` counts as this package's.
 
     Modules count by their syntax trees (:mod:`shoal.plan.syntax`): a comment or a docstring is no
     part. Imports inside functions count, and so do templates beside a module; nothing is imported
@@ -122,9 +127,11 @@ def _combined(digests: dict[str, str]) -> str:
 
 
 def _package_file(module: str) -> Path | None:
-    if not module.startswith(("shoal.", "shoal_edge.")):
+    root, *names = module.split(".")
+    folder = {"shoal": _PACKAGE, "shoal_edge": _EDGE}.get(root)
+    if folder is None or not names:
         return None
-    below = _PACKAGE.parent.joinpath(*module.split("."))
+    below = folder.joinpath(*names)
     files = (below.with_suffix(".py"), below / "__init__.py")
     return next((path for path in files if path.is_file()), None)
 

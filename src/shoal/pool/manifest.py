@@ -13,6 +13,7 @@ from shoal.formats.hashing import json_hash
 from shoal.formats.json_file import parse_json, read_json
 from shoal.formats.stored import Stored, as_kind, naming
 from shoal.settings.learning import Model
+from shoal_edge.models import GRAPH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,7 @@ class Manifest(Stored):
         needed = {*STATE_FILES, *map(specialist_file, numbers)}
         for file in sorted(needed - self.files.keys()):
             raise ValueError(f"files: {file!r} is not listed, which every such pool has")
-        for file in sorted(self.files.keys() - needed - {GENERALIST_FILE}):
+        for file in sorted(self.files.keys() - needed - {GENERALIST_FILE, GRAPH}):
             raise ValueError(f"files: no pool has a file {file!r}; {nearest(file, needed)}")
         return self
 

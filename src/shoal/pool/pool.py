@@ -19,9 +19,10 @@ from shoal.pool.manifest import GENERALIST_FILE
 from shoal.pool.sealed import Sealed
 from shoal.search.points import model_at
 from shoal.settings.targets import check_trust
-from shoal.train_specialists.experts import BASE, GENERALIST, Experts
+from shoal.train_specialists.experts import Experts
 from shoal.training.model import trained_model
 from shoal.training.tasks import rules
+from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from shoal.embed.embedder import Embedder
     from shoal.encode.encoder import Encoder
     from shoal.pool.leads import Leads
-    from shoal.train_router.router import Routes
     from shoal.transform.pipeline import Pipeline
+    from shoal_edge.routing import Routes
 
 F = TypeVar("F")
 

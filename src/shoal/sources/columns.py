@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from shoal.errors import SourceError, nearest
 from shoal.formats.tables import ARRAY_KINDS, image_array
-from shoal.sources.canonical import FALSE, TRUE, canonical, widened
+from shoal.sources.canonical import canonical, widened
 from shoal.sources.tensors import arrays, holds_arrays, holds_pictures
+from shoal_edge.canonical import FALSE, MISSING, NUMBER, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +31,9 @@ if TYPE_CHECKING:
 
     from shoal.formats.tables import Columns
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
 _REMEMBERED = 4096
 _FEW = 8
 """Texts that are looked at one by one, sooner than a dictionary of them is made."""
-NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from shoal.errors import SourceError, nearest
 from shoal.formats.tables import ARRAY_KINDS, image_array
-from shoal.sources.canonical import canonical_text
 from shoal.sources.columns import check_single, needed
+from shoal_edge.canonical import canonical_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ import numpy as np
 from shoal.errors import SourceError, nearest
 from shoal.formats.hashing import uniform
 from shoal.formats.kinds import FOLDS, OUTSIDE, TEST, TRAIN, VALIDATION
-from shoal.sources.canonical import canonical_text
 from shoal.split.keys import flat_keys, grouped_hashes, value_hashes
+from shoal_edge.canonical import canonical_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

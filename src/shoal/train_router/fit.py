@@ -11,14 +11,8 @@ import numpy as np
 from shoal.cluster.assigner import AtomAssigner
 from shoal.formats.hashing import KEY_BYTES, ROW_HASH_BYTES, hash_rows, uniform
 from shoal.settings.learning import NearestNeighbours
-from shoal.train_router.router import (
-    ByClassifier,
-    ByDistance,
-    ByNeighbours,
-    Router,
-    Scores,
-    log_softmax,
-)
+from shoal.train_router.router import Router, log_softmax
+from shoal_edge.routing import ByClassifier, ByDistance, ByNeighbours, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

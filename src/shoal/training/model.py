@@ -16,10 +16,10 @@ from shoal.models import MLP, has_channels_last
 from shoal.settings.targets import OURS, import_target
 from shoal.settings.user_code import Calling, check_arguments
 from shoal.training.bounded import check_layout
-from shoal.training.exact import BLOCK_ROWS
 from shoal.training.flops import forward_flops
 from shoal.training.means import ExactMean
 from shoal.training.tasks import Rules, rules
+from shoal_edge.exact import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

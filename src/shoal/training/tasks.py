@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,11 @@ if TYPE_CHECKING:
     from shoal.formats.kinds import Metric
     from shoal.formats.shapes import Shapes
     from shoal.settings.user_code import Calling
+    from shoal_edge.mixing import Mixing
 
     Array = NDArray[Any]
     Floats = NDArray[np.float64]
     Call = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-Mixing = Literal["mean", "density", "leading"]
-"""How answers of several models about a row become one: their mean by weight; the negative
-logarithm of the mean of their densities; or the answer of the model with the largest weight."""
 
 _LEAST_PROBABILITY = 1e-7
 

@@ -13,8 +13,8 @@ from shoal.errors import DataError, SettingsError
 from shoal.formats import tables
 from shoal.formats.hashing import KEY_BYTES, hash_rows, uniform
 from shoal.settings.section import Section
-from shoal.sources.canonical import canonical_text
 from shoal.transform.step import TransformStep
+from shoal_edge.canonical import canonical_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

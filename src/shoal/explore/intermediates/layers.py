@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shoal.explore.intermediates.costs import Clock
 from shoal.explore.intermediates.forms import Kind, Layer
-from shoal.training.exact import BLOCK_ROWS, padded_blocks
+from shoal_edge.exact import BLOCK_ROWS, padded_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

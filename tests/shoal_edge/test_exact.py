@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shoal.training.exact import ExactProduct, row_sums
+from shoal_edge.exact import ExactProduct, row_sums
 
 
 @pytest.mark.parametrize("features", [1, 2, 3, 64, 65, 1000, 100_000])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from shoal.cluster.distances import Targets, nearest_point
-from shoal.training.exact import BLOCK_ROWS, padded_blocks
+from shoal_edge.distances import Targets, nearest_point
+from shoal_edge.exact import BLOCK_ROWS, padded_blocks
 
 
 def test_blocks_cover_every_row_once():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from shoal.training.exact import BLOCK_ROWS, first_sums, row_sums
+from shoal_edge.exact import BLOCK_ROWS, first_sums, row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
