@@ -43,6 +43,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/ask.smk"
 include: "workflow/rules/gate.smk"
 include: "workflow/rules/pool.smk"
+include: "workflow/rules/deploy.smk"
 include: "workflow/rules/answers.smk"
 
 

@@ -209,10 +209,8 @@ def make(base: Mapping[str, bytes], target: Mapping[str, bytes]) -> bytes:
         target: The same after.
 
     Raises:
-        PatchError: The pools are the same, or one is too different from the other for a patch.
+        PatchError: One is too different from the other for a patch.
     """
-    if base[MANIFEST] == target[MANIFEST]:
-        raise PatchError("the pools are the same")
     for pool in (base, target):
         if pool.keys() - {MANIFEST} != files_of(pool[MANIFEST]).keys():
             raise PatchError(f"{MANIFEST}: lists other files than there are")

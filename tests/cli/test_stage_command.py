@@ -25,6 +25,8 @@ WILDCARDS = {
     "slot": "0123456789",
     "validation": "b" * 24,
     "pack": "0123456789",
+    "after": "first",
+    "from_copy": "0123456789",
     "threads": 2,
     "cluster": None,
 }

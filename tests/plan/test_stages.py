@@ -44,8 +44,9 @@ class Workflow:
     def __init__(self, workflow: Any) -> None:
         self.rules = {rule.name: rule for rule in workflow.rules}
         self.plan = workflow.globals["plans"].first
-        # As if rows had arrived since a release.
-        self.plan.layout = replace(self.plan.layout, previous=("a" * 10, "b" * 10))
+        # As if rows had arrived since a release, and copies were deployed.
+        deployed = {"after": "c" * 10, "bases": ("c" * 10, "d" * 10)}
+        self.plan.layout = replace(self.plan.layout, previous=("a" * 10, "b" * 10), **deployed)
         self.index = partition_index(
             *(
                 partition_entry(

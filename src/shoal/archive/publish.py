@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shoal.archive.keep import keep
 from shoal.archive.over_time import over_time, write_page
+from shoal.deploy.publish import publish_copy
 from shoal.evaluate.verdict import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Judged
 from shoal.formats.documents.manifest import PoolManifest
@@ -22,6 +23,7 @@ from shoal.plan.run_file import run_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shoal.formats.documents.plan import CopyOfRelease
     from shoal.settings.running import Changes
 
 
@@ -31,6 +33,9 @@ def pool_publish(
     report: Path,
     drift: Path,
     prequential: Sequence[Path],
+    copy: Sequence[Path],
+    patches: Sequence[Path],
+    release_copy: CopyOfRelease | None,
     changes: Changes,
     run_path: Path,
     home: Path,
@@ -46,6 +51,9 @@ def pool_publish(
         report: The report page.
         drift: Comparison of the rows with those that the generation was fitted on.
         prequential: Scores of the pool before on rows that arrived, if a job looked for them.
+        copy: Record of the copy for devices, where there is a channel.
+        patches: Patches from earlier copies to it.
+        release_copy: The copy's identity and manifest; None without a channel.
         changes: The action that is taken by itself where the drift report recommends it.
         run_path: The settings file of the run.
         home: The folder to publish in.
@@ -66,10 +74,14 @@ def pool_publish(
     _copy(report, home / "report.html")
     _copy(drift, home / "drift.json")
     _copy(metrics, home / "metrics.json")
+    for record_of_copy in copy:
+        publish_copy(record_of_copy, patches, home / "deploy")
     advice = drifted["recommendation"]
     released = advice["partitions"] if advice["action"] == changes.on_drift == "retrain" else []
     made = {"rows": pool["rows"], "released": released, "winners": _winners(pool)}
-    release = {**content, **made, "over_time": told, "published": now_text()}
+    release: dict[str, Any] = {**content, **made, "over_time": told, "published": now_text()}
+    if release_copy is not None:
+        release["copy"] = release_copy
     write_page(home, [*history.entries, release])
     record_growths(layout, layout.grown)
     history.publish({**release, "run": run_id(record)})

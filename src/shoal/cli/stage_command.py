@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from shoal.evaluate.prequential import Arrivals
     from shoal.formats.documents.choice import Point
     from shoal.formats.documents.index import Continued, PartitionEntry
-    from shoal.formats.documents.plan import FailedSpecialist, PackMember
+    from shoal.formats.documents.plan import Channel, CopyOfRelease, FailedSpecialist, PackMember
     from shoal.partitions.generalist import OfGeneration
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
@@ -341,6 +341,23 @@ def _arrivals(job: StageJob) -> Arrivals:
     return Arrivals(before.release, arrived, others, files)
 
 
+def _copy(job: StageJob) -> CopyOfRelease | None:
+    from shoal.plan.channel import copy_of
+
+    layout = job.run.layout
+    return copy_of(layout, job.index) if layout.after and job.index is not None else None
+
+
+def _channel(job: StageJob) -> Channel:
+    none: Channel = {"before": None, "bases": {}}
+    return job.run.record.get("channel", none)
+
+
+def _copy_before(job: StageJob) -> Path | None:
+    before = _channel(job)["before"]
+    return Path(before) if before is not None else None
+
+
 def _failures(job: StageJob) -> list[FailedSpecialist]:
     from shoal.pool.incomplete import name_of
 
@@ -487,6 +504,10 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "drift": lambda job: job.section("changes").drift,
     "failures": _failures,
     "arrivals": _arrivals,
+    "release_copy": _copy,
+    "copy_id": lambda job: (_copy(job) or {"id": ""})["id"],
+    "copy_before": _copy_before,
+    "base_copy": lambda job: Path(_channel(job)["bases"].get(job.options["from_copy"], "")),
     "checkpoint_seconds": lambda job: job.section("compute").checkpoint_seconds,
     "memory": lambda job: job.run.section("compute").memory,
     "answers": _answers,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shoal.errors import CorruptError
 from shoal.formats.files import replacing
 from shoal.pool.sealed import Sealed
+from shoal.terminal import say
 from shoal_edge.errors import PatchError
 
 if TYPE_CHECKING:
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal_edge.folder import Applied
+
+
+def deploy_patch(copy: Path, base_copy: Path, out: Path) -> None:
+    """Write the patch that brings an earlier copy to the channel's newest.
+
+    Where there can be none, as between pools of two formats, the file is empty and the log says
+    why: devices with that copy take the whole one.
+
+    Args:
+        copy: Manifest of the newest copy.
+        base_copy: That of the earlier one.
+        out: The patch.
+    """
+    try:
+        make_patch(base_copy.parent, copy.parent, out)
+    except CorruptError as error:
+        say(f"no patch: {error}")
+        with replacing(out) as aside:
+            aside.write_bytes(b"")
 
 
 def make_patch(before: Path, after: Path, out: Path) -> tuple[int, int]:

@@ -161,8 +161,8 @@ def _scores(
 
     deterministic(threads)
     manifest, model = arrivals.files()
-    pool = _pool(manifest.parent, resolved)
-    blocks = _Blocks(pool, arrivals.tables, flags, memory)
+    pool = pool_of_run(manifest.parent, resolved)
+    blocks = Blocks(pool, arrivals.tables, flags, memory)
     own = rules(pool.shapes.task)
     metric = own.metric if settings.metric == "auto" else settings.metric
     said = _said(pool, metric, blocks, model)
@@ -172,7 +172,7 @@ def _scores(
     return _measured(settings, metric, said, order)
 
 
-def _pool(folder: Path, resolved: RunSettings) -> Pool:
+def pool_of_run(folder: Path, resolved: RunSettings) -> Pool:
     """The pool; it may import what the run's own settings name."""
     from shoal.formats.shapes import Shapes
     from shoal.pool.pool import Pool
@@ -184,13 +184,22 @@ def _pool(folder: Path, resolved: RunSettings) -> Pool:
 
 
 @dataclass(frozen=True)
-class _Blocks:
-    """The rows that arrived, a block at a time."""
+class Blocks:
+    """Some rows, a block at a time, as a pool takes them.
+
+    Attributes:
+        pool: The pool.
+        tables: Tables after ``split``.
+        flags: Which rows of each, ``(rows,)``.
+        memory: Bytes that the process may hold.
+        about: Said of the rows in messages.
+    """
 
     pool: Pool
     tables: Sequence[Path]
     flags: Sequence[Flags]
     memory: int
+    about: str = "rows that arrived"
 
     def __iter__(self) -> Iterator[tuple[pa.Table, Prepared]]:
         """Rows after split, and as the pool takes them."""
@@ -198,7 +207,7 @@ class _Blocks:
         encoded = 2 * math.prod(encoder.x_shape) * np.dtype(encoder.x_dtype).itemsize
         for path, flags in zip(self.tables, self.flags, strict=True):
             table, start = tables.Table(path), 0
-            place = f"{table.record.get('source', path)} (rows that arrived)"
+            place = f"{table.record.get('source', path)} ({self.about})"
             for batch in table.batches(block_rows(table.row_bytes + encoded, self.memory)):
                 own = flags[start : start + len(batch)]
                 start += len(batch)
@@ -215,18 +224,19 @@ class _Blocks:
             return None
         found: Leads | None = None
         for rows, (_, _, embedding, values) in self:
-            own = Leads.among(_units(rows), tables.keys(rows), embedding, values)
+            own = Leads.among(units_of(rows), tables.keys(rows), embedding, values)
             found = own if found is None else found.joined(own)
         return found
 
 
-def _units(rows: pa.Table) -> NDArray[np.uint64]:
+def units_of(rows: pa.Table) -> NDArray[np.uint64]:
+    """Units of rows that belong together."""
     units = tables.units(rows)
     assert units is not None  # noqa: S101 - routes by group need a group
     return units
 
 
-def _said(pool: Pool, metric: Metric, blocks: _Blocks, model: Path) -> _Said:
+def _said(pool: Pool, metric: Metric, blocks: Blocks, model: Path) -> _Said:
     """Ask the pool and its release's generalist."""
     from shoal.formats.documents.weights import AtPoint
     from shoal.formats.fitted_state import load_state
@@ -245,7 +255,7 @@ def _said(pool: Pool, metric: Metric, blocks: _Blocks, model: Path) -> _Said:
     times = pool.columns.of_kind("time")[:1]
     for rows, (transformed, x, embedding, values) in blocks:
         y = pool.encoder.labels(transformed)
-        by = (embedding, values) if leads is None else leads.of(_units(rows))
+        by = (embedding, values) if leads is None else leads.of(units_of(rows))
         answers = {"pool": pool.route(x, *by, y=y).answer}
         if net is not None:
             answers["generalist"] = predict(net, x, task, y=y)

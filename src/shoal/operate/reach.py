@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shoal.deploy.copies import RECORD
 from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
+from shoal.plan.channel import BASES, copies_of, copy_of
 from shoal.plan.growths import files_looked_for, recorded_files
 from shoal.plan.history import History
 from shoal.plan.jobs import files_of
@@ -52,6 +54,8 @@ class Reach:
         if index is not None:
             jobs += layout.later_jobs(index)
             self.folders.add(layout.file("pool.manifest", index).parent)
+            if layout.after:
+                self.folders.add(Path(copy_of(layout, index)["manifest"]).parent)
             self.files |= set(_gone_back_to(layout, index))
         self.files |= {*files_of(jobs), *_baselines(layout)}
         self.files |= {*_basis_rows(layout), *_fit_time(layout)}
@@ -74,6 +78,10 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
         for layout in (plan.layout, begun):
             found.add(layout)
     for home in homes(root):
+        copies = copies_of(reversed(History(home).entries))[: BASES + 1]
+        for manifest in (Path(each["manifest"]) for each in copies):
+            found.folders.add(manifest.parent)
+            found.files.add(manifest.parent.with_name(RECORD))
         for record in _released(History(home), keep):
             found.add(Layout.from_json(record["layout"]))
             if run := record.get("run"):

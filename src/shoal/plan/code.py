@@ -122,9 +122,9 @@ def _combined(digests: dict[str, str]) -> str:
 
 
 def _package_file(module: str) -> Path | None:
-    if not module.startswith("shoal."):
+    if not module.startswith(("shoal.", "shoal_edge.")):
         return None
-    below = _PACKAGE.joinpath(*module.split(".")[1:])
+    below = _PACKAGE.parent.joinpath(*module.split("."))
     files = (below.with_suffix(".py"), below / "__init__.py")
     return next((path for path in files if path.is_file()), None)
 

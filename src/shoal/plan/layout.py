@@ -54,6 +54,9 @@ class Layout:
         grown: Identities of the growths of the assigner in use, the first one first.
         previous: The release before, whose pool scores rows that arrived, and an identity of the
             order in which they did; else empty. Neither is a part of what the layout is.
+        after: The copy that the channel's next copy follows, ``first`` where there is none;
+            empty where there is no channel. No part of what the layout is.
+        bases: Earlier copies that patches are made from. The same.
     """
 
     root: str
@@ -72,6 +75,8 @@ class Layout:
     probed: bool = False
     grown: tuple[str, ...] = ()
     previous: tuple[str, ...] = field(default=(), compare=False)
+    after: str = field(default="", compare=False)
+    bases: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -129,7 +134,7 @@ class Layout:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """A layout that was kept as JSON."""
-        names = ("shards", "points", "left_out", "grown", "previous")
+        names = ("shards", "points", "left_out", "grown", "previous", "bases")
         lists = {name: tuple(content.get(name, ())) for name in names}
         lists["slots"] = tuple(content.get("slots", [len(lists["points"])]))
         made = {"search": "", "chosen": "", **content["made"]}

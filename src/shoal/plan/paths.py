@@ -167,6 +167,10 @@ def jobs_of(
         yield from [{}] if layout.made.get(stage.identity) else []
     elif stage.per == "previous":
         yield from [dict(zip(stage.keys, layout.previous, strict=True))] if layout.previous else []
+    elif stage.per == "copy":
+        yield from [{"after": layout.after}] if layout.after else []
+    elif stage.per == "patch":
+        yield from ({"after": layout.after, "from_copy": each} for each in layout.bases)
     elif stage.per == "shard":
         shards = (given["shard"],) if "shard" in given else layout.shards
         yield from ({"shard": shard} for shard in shards)
@@ -365,7 +369,7 @@ def turn(place: Place) -> tuple[float, ...]:
     """Place of an output in the order in which outputs are made, to sort by."""
     stage = place.stage
     own = _ORDER.index(stage.name)
-    if stage.per in ("", "shard", "growth", "partition", "previous", "variants"):
+    if stage.per in ("", "shard", "growth", "partition", "previous", "variants", "copy", "patch"):
         return own, 0.0, 0
     return _SEARCH, float(place.wildcards.get("step", math.inf)), own
 

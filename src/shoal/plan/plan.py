@@ -15,6 +15,7 @@ from shoal.formats.hashing import settings_id
 from shoal.formats.json_file import read_made
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.plan import ids as identity
+from shoal.plan.channel import with_channel
 from shoal.plan.code import users_part
 from shoal.plan.failures import FAILED, left_out
 from shoal.plan.growths import growth, may_grow, read_growths
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
-    from shoal.formats.documents.plan import Before, Release, RunRecord
+    from shoal.formats.documents.plan import Before, Channel, Release, RunRecord
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
 
@@ -84,6 +85,7 @@ class Plan:
         fit_codes: Digest of the code behind each fit.
         before: The index that partitions may wait with; None where they may not.
         previous: The release before, whose pool scores rows that have arrived since.
+        channel: Deployed copies that the next one follows; None without a channel.
         growth: Identity of the growth that the rows of now would give.
         growing: Whether the run is to look for that growth before anything is assigned.
     """
@@ -144,7 +146,7 @@ class Plan:
         plan.codes, plan.fit_codes = planned["codes"], record["fit_codes"]
         plan.steps = run.steps
         plan.layout, plan.before = run.layout, record["before"]
-        plan.previous = record["previous"]
+        plan.previous, plan.channel = record["previous"], record.get("channel")
         code, grown = plan.fit_codes["grown"], plan.layout.grown
         plan.growth = identity.growth_id(plan.layout.fits, grown, code, plan.layout.shards)
         plan.growing = False
@@ -195,6 +197,9 @@ class Plan:
         before, arrived = self.previous["layout"], self.previous["arrived"]
         previous = (before["release"], settings_id(arrived)) if before else ()
         self.layout = replace(layout, previous=previous)
+        self.channel: Channel | None = None
+        if self.settings.deploy.method != "none":
+            self.layout, self.channel = with_channel(self.history, self.layout)
 
     def _layout_with(self, grown: tuple[str, ...]) -> Layout:
         settings, shards, grid = self.settings, tuple(sorted(self.shards)), tuple(self.grid)
@@ -214,6 +219,7 @@ class Plan:
         index_id = self._index_id(before, fits, made, shards)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
+        release += [made["patch"]] if settings.deploy.method != "none" else []
         layout = Layout(
             root=str(self.root),
             home=str(self.home),
@@ -321,7 +327,7 @@ class Plan:
         """The record that jobs of a run of this plan read."""
         without = set(self.layout.left_out)
         failed = read_failed(self.failed_file) if without else []
-        return {
+        record: RunRecord = {
             "plan": {
                 "release": self.layout.release,
                 "layout": self.layout.as_json(),
@@ -344,6 +350,9 @@ class Plan:
             "previous": self.previous,
             "failed": [each for each in failed if name_of(each) in without],
         }
+        if self.channel is not None:
+            record["channel"] = self.channel
+        return record
 
     @cached_property
     def run_file(self) -> Path:

@@ -46,6 +46,8 @@ _JOBS = {
     "": "everything",
     "growth": "a growth of the assigner",
     "previous": "rows that arrived",
+    "copy": "a copy for devices",
+    "patch": "an earlier copy",
     "step": "a step of a search",
     "slot": "a slot of a step",
     "variants": "several variants",

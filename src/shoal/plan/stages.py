@@ -21,13 +21,28 @@ if TYPE_CHECKING:
     from shoal.settings import Settings
     from shoal.settings.nodes import Need
 
-Per = Literal["", "shard", "growth", "step", "slot", "pack", "partition", "previous", "variants"]
+Per = Literal[
+    "",
+    "shard",
+    "growth",
+    "step",
+    "slot",
+    "pack",
+    "partition",
+    "previous",
+    "variants",
+    "copy",
+    "patch",
+]
 """Subject of one job; a step, and its slots, are of the search of a partition.
 
 Jobs per growth are those by which the assigner in use has grown, the first one first. Jobs per
 ``variants`` are of several variants, all others of one.
 
 A job per ``previous`` is of the release before, where that is asked about rows that arrived.
+
+A job per ``copy`` is of the copy that a channel for devices makes of a pool, one per ``patch`` of
+an earlier copy that it brings to that; both are there where there is a channel.
 
 Jobs per partition are of each one of the index, with a specialist or without, and of the rows of no
 partition where there are some.
@@ -50,6 +65,8 @@ KEYS: Mapping[Per, tuple[str, ...]] = {
     "partition": ("partition", "rows"),
     "previous": ("previous", "arrived_id"),
     "variants": (),
+    "copy": ("after",),
+    "patch": ("after", "from_copy"),
 }
 """Wildcards that tell one job of a stage from another."""
 
@@ -154,7 +171,7 @@ class Stage:
     @property
     def asks_index(self) -> bool:
         """Whether what its jobs take depends on the partition index, if it comes after that."""
-        return self.per in ("", "partition")
+        return self.per in ("", "partition", "copy", "patch")
 
     @property
     def record(self) -> str | None:
@@ -719,6 +736,31 @@ _ALL = (
         unrecorded=("report", "predictions"),
     ),
     Stage(
+        "deploy_copy",
+        per="copy",
+        identity="deploy",
+        folder="deploy/{deploy_id}/{after}/{root}",
+        outputs={"manifest": "copy/manifest.json", "record": "copy.json"},
+        inputs={
+            "pool": _made_of("pool", "manifest"),
+            "tables": _awaited("split", "table"),
+        },
+        settings=("deploy", "evaluate", "continuing", "compute"),
+        code="deploy.command",
+        need="cores",
+        unrecorded=("manifest",),
+    ),
+    Stage(
+        "deploy_patch",
+        per="patch",
+        identity="patch",
+        folder="deploy/{deploy_id}/{after}/{root}/patches/{patch_id}",
+        outputs={"patch": "{from_copy}.patch"},
+        inputs={"copy": _made_of("deploy_copy", "manifest")},
+        code="deploy.patches",
+        unrecorded=("patch",),
+    ),
+    Stage(
         "pool_publish",
         per="",
         identity="release",
@@ -730,6 +772,8 @@ _ALL = (
             "report": _awaited("evaluate", "report"),
             "drift": _awaited("evaluate_drift", "drift"),
             "prequential": _awaited("evaluate_prequential", "scores"),
+            "copy": _awaited("deploy_copy", "record"),
+            "patches": _awaited("deploy_patch", "patch"),
         },
         settings=("changes",),
         need=None,

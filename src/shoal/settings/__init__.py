@@ -16,6 +16,7 @@ from pydantic import (
 
 from shoal.formats.scores import SCORES, scores_of
 from shoal.settings.data import Encode, Sources, Split, Transform
+from shoal.settings.deploying import Deploy
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Loss, Model, Router, Training
 from shoal.settings.nodes import Nodes
@@ -82,6 +83,7 @@ class Settings(Section):
     nodes: Nodes
     packing: Packing
     store: Store
+    deploy: Deploy
     compute: Compute
     intermediates: Intermediates
 

@@ -41,6 +41,8 @@ _PATTERNS = {
     "root": "[0-9a-f]{24}|planned",
     "basis": "[0-9a-f]{24}|planned|generation|incomplete",
     "link": "[0-9a-f]{24}|planned|generation|incomplete",
+    "after": "[0-9a-f]{10}|first",
+    "from_copy": "[0-9a-f]{10}",
     "variant": "(/variants/[0-9a-f]{10})?",
 }
 """Patterns of the wildcards in paths; all others are identities."""
@@ -307,4 +309,4 @@ def _ending(targets: Callable[[], Files]) -> Files:
 
 
 def _is_identity(wildcard: str) -> bool:
-    return wildcard.endswith("_id") or wildcard in ("release", "previous")
+    return wildcard.endswith("_id") or wildcard in ("release", "previous", "after")

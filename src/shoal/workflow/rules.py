@@ -75,6 +75,7 @@ class RulesPlan(Plan):
         searches = [layout.search("", ""), *(layout.search_of(entry) for entry in entries)]
         steps = {identity for search in searches for identity in search.identities}
         own = {layout.index_id, layout.release, self.growth, *layout.grown, *layout.previous}
+        own |= {layout.after, *layout.bases}
         return own | steps | set(layout.fits.values()) | set(layout.made.values())
 
     # Inputs -----------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ class LayoutRecord(TypedDict):
     probed: NotRequired[bool]
     grown: NotRequired[list[str]]
     previous: NotRequired[list[str]]
+    after: NotRequired[str]
+    bases: NotRequired[list[str]]
 
 
 class PlanRecord(TypedDict):
@@ -99,6 +101,30 @@ class Previous(TypedDict):
     reason: str | None
 
 
+class Channel(TypedDict):
+    """Copies of a pool that are deployed, which the next one follows.
+
+    Attributes:
+        before: Manifest of the copy that it is made from; None at the first.
+        bases: Manifests of the copies that patches are made from, by the copies' identities.
+    """
+
+    before: str | None
+    bases: dict[str, str]
+
+
+class CopyOfRelease(TypedDict):
+    """The copy of a release's pool.
+
+    Attributes:
+        id: Its identity.
+        manifest: Its manifest, which its files lie beside.
+    """
+
+    id: str
+    manifest: str
+
+
 class SourceFile(TypedDict):
     """A source file, and its array names where it has such."""
 
@@ -119,6 +145,7 @@ class RunRecord(TypedDict):
         search: The steps of each search, see :meth:`shoal.search.steps.Steps.as_json`.
         before: The index that partitions may wait with, or continue from; None where neither.
         previous: The release before, for what has arrived since.
+        channel: Deployed copies; not there without a channel.
         failed: The trainings that failed and that the pool is made without.
     """
 
@@ -131,6 +158,7 @@ class RunRecord(TypedDict):
     search: dict[str, Any]
     before: Before | None
     previous: Previous
+    channel: NotRequired[Channel]
     failed: list[FailedSpecialist]
 
 
@@ -162,6 +190,7 @@ class Release(_Released):
 
     winners: NotRequired[list[Winner]]
     over_time: NotRequired[OverTime]
+    copy: NotRequired[CopyOfRelease]
 
 
 class ReleaseNow(_Released):
