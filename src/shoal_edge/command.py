@@ -40,4 +40,4 @@ def _update(asked: argparse.Namespace) -> str:
     if done.by == "nothing":
         return f"{asked.pool}: nothing newer"
     came = f"a patch of {done.size:,} bytes" if done.by == "patch" else f"{done.size:,} bytes"
-    return f"{asked.pool}: new by {came}; the pool before is kept beside it"
+    return f"{asked.pool}: new, by {came}"

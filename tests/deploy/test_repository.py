@@ -16,8 +16,9 @@ from shoal.deploy import repository as repositories
 from shoal.deploy.distribute import publish, renew, rotate, start
 from shoal.errors import CorruptError, SettingsError, ShoalError, SourceError
 from shoal.formats.files import locked
+from shoal.formats.json_file import write_json
 from shoal_edge.folder import read_pool
-from shoal_edge.patch import MANIFEST, sha256
+from shoal_edge.patch import MANIFEST, make, sha256
 from tests.pool.conftest import build_pool
 from tests.shoal_edge.conftest import change
 
@@ -78,6 +79,44 @@ def test_a_release_is_a_pool_and_patches_from_the_last_eight(folder, copies):
     assert list(done.patches) == manifests[2:10]
     assert targets.keys() == {"pool", *(f"patches/{each}" for each in manifests[2:10])}
     assert {target["custom"]["to"] for target in targets.values()} == {manifests[10]}
+
+
+@pytest.fixture
+def channel(copies, tmp_path):
+    """What a run publishes for devices: the newest copy, and a patch from the one before."""
+    where = tmp_path / "deploy"
+    shutil.copytree(copies[1], where / "copy")
+    before, pool = read_pool(copies[0]), read_pool(copies[1])
+    patch = make(before, pool)
+    (where / "patches").mkdir()
+    (where / "patches/a.patch").write_bytes(patch)
+    said = {"file": "patches/a.patch", "sha256": sha256(patch), "bytes": len(patch)}
+    content = {
+        "copy": "1",
+        "manifest": sha256(pool[MANIFEST]),
+        "bytes": sum(map(len, pool.values())),
+        "patches": {sha256(before[MANIFEST]): said},
+    }
+    write_json(where / "channel.json", content)
+    return where
+
+
+def test_a_channel_is_published_with_the_patches_that_are_made(folder, channel, copies):
+    """What a run has laid out for devices is signed as it is."""
+    done = publish(folder, [channel], None)
+
+    assert done.manifest == sha256(read_pool(copies[1])[MANIFEST])
+    assert list(done.patches) == [sha256(read_pool(copies[0])[MANIFEST])]
+    path = next((folder / "public/targets/patches").iterdir())
+    assert path.read_bytes() == (channel / "patches/a.patch").read_bytes()
+
+
+def test_a_channel_whose_patch_is_another_is_refused(folder, channel):
+    """A patch that is not what the channel says is not signed."""
+    (channel / "patches/a.patch").write_bytes(b"")
+
+    with pytest.raises(CorruptError, match=r"a\.patch: another than channel\.json says"):
+        publish(folder, [channel], None)
 
 
 def test_what_is_the_same_is_not_signed_anew(folder, copies):

@@ -35,7 +35,9 @@ def init(folder: Folder, to: To = None) -> None:
 @app.command()
 def publish(
     folder: Folder,
-    copies: Annotated[list[Path], typer.Argument(help="folders of pools, the newest last")],
+    copies: Annotated[
+        list[Path], typer.Argument(help="a channel: results/NAME/deploy; or pools, newest last")
+    ],
     to: To = None,
 ) -> None:
     """Publish a pool, and patches from up to eight before it."""

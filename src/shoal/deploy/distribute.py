@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import fsspec
 
+from shoal.deploy.publish import PublishedChannel
 from shoal.deploy.repository import LASTS, create, opened
 from shoal.errors import CorruptError, SettingsError, SourceError, nearest
+from shoal.formats.json_file import read_json
 from shoal.pool.sealed import Sealed
 from shoal_edge.archive import pack
 from shoal_edge.errors import PatchError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 BEHIND = 8
 """Copies before the newest one from which there is a patch."""
+
+CHANNEL = "channel.json"
 
 _LAST = "metadata/timestamp.json"
 """The one file whose content changes; by it devices learn of all others."""
@@ -66,7 +70,8 @@ def publish(folder: Path, copies: Sequence[Path], url: str | None) -> Published:
 
     Args:
         folder: The publisher's folder.
-        copies: Folders of pools, the newest last.
+        copies: Folders of pools, the newest last; or the one folder of a channel
+            (:mod:`shoal.deploy.publish`), in which the patches are made.
         url: Where a copy of ``public`` goes, anything that fsspec knows.
 
     Raises:
@@ -74,6 +79,8 @@ def publish(folder: Path, copies: Sequence[Path], url: str | None) -> Published:
         CorruptError: A pool's file is not what its manifest says.
         SettingsError: A key is not there.
     """
+    if len(copies) == 1 and (copies[0] / CHANNEL).exists():
+        return release(folder, *_channel(copies[0]), url)
     *before, newest = copies[-BEHIND - 1 :]
     target = _pool(newest)
     patches, without = {}, []
@@ -136,6 +143,20 @@ def rotate(folder: Path, role: str, url: str | None) -> None:
         repository.replace_keys(role)
         repository.renew()
         _upload(folder, url)
+
+
+def _channel(folder: Path) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """A channel's newest copy, and the patches to it."""
+    said = read_json(folder / CHANNEL, PublishedChannel)
+    pool = _pool(folder / "copy")
+    patches = {}
+    for manifest, patch in said["patches"].items():
+        patches[manifest] = (folder / patch["file"]).read_bytes()
+        if sha256(patches[manifest]) != patch["sha256"]:
+            raise CorruptError(f"{folder / patch['file']}: another than {CHANNEL} says")
+    if sha256(pool[MANIFEST]) != said["manifest"]:
+        raise CorruptError(f"{folder / 'copy'}: another than {CHANNEL} says")
+    return pool, patches
 
 
 def _pool(folder: Path) -> dict[str, bytes]:

@@ -88,7 +88,7 @@ def test_the_command_says_what_it_did(device, server, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", arguments)
 
     main()
-    assert "new by a patch of" in capsys.readouterr().out
+    assert "new, by a patch of" in capsys.readouterr().out
     main()
     assert "nothing newer" in capsys.readouterr().out
     server.spoil = lambda path, content: None
