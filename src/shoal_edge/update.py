@@ -9,8 +9,10 @@ The signed ``custom`` of each has ``to``, the hash of the manifest of the pool t
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +53,7 @@ LIMITS = UpdaterConfig(
 )
 """Most bytes of metadata: what a server that never ends may send."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ALTERED = (LengthOrHashMismatchError, DownloadLengthMismatchError)
 _DAY = 86400
 
@@ -122,6 +125,7 @@ _KEPT = "the pool is as it was"
 
 def _update(where: Path, mine: str | None, url: str, state: Path, root: Path | None) -> Updated:
     _check_clock(state)
+    shutil.rmtree(state / "targets", ignore_errors=True)  # of one that was killed
     updater = Updater(
         metadata_dir=str(state / "metadata"),
         metadata_base_url=f"{url}/metadata/",
@@ -154,7 +158,12 @@ def _patched(where: Path, updater: Updater, patch: TargetFile) -> bool:
     try:
         with _downloaded(updater, patch) as path:
             apply(where, path)
-    except (*_ALTERED, PatchError, DownloadHTTPError):
+    except PatchError as error:
+        reason = error.__context__
+        if isinstance(reason, OSError) and reason.errno in _FULL:
+            raise  # there is no room for the whole pool either
+        return False
+    except (*_ALTERED, DownloadHTTPError):
         return False
     return True
 
@@ -224,7 +233,7 @@ def _check_clock(state: Path) -> None:
 @contextmanager
 def _alone(state: Path, where: Path) -> Iterator[None]:
     """Only one at a time; the system frees the lock of one that is killed."""
-    for folder in ("metadata", "targets", "parts"):
+    for folder in ("metadata", "parts"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("ab") as file:
         try:

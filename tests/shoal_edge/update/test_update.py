@@ -182,6 +182,7 @@ def test_a_full_disk(device, server, copies, monkeypatch, whole):
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", full)
         refused(device, server, "no space left on device; the pool is as it was")
+    assert any(path.endswith(".pool") for _, path in server.asked) == whole
 
     honest(device, server, copies[1])
 
