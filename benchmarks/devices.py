@@ -47,8 +47,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SPECIALISTS, WEIGHTS, MOVED = 20, 2_000, 0.2
-ROTATED = {3: ["timestamp"], 5: ["targets", "snapshot"], 7: ["root"]}
-"""Roles that get new keys, by day."""
+ROTATED = {3: ["timestamp"], 5: ["targets", "snapshot"]}
+"""Roles whose keys were stolen, and are replaced, by day."""
+
+ROOT_DAY = 7
+"""When the root has a new key, as a precaution: a stolen root key is what TUF cannot help with."""
 
 LINES = {"server": 58, "broken line": 10, "wrong clock": 5, "full disk": 6}
 ATTACKS = ("old", "mixed", "altered", "endless", "silent", "other keys", "stolen keys")
@@ -128,6 +131,8 @@ class World:
             start(other, None)
         self.copies.append(_next_pool(self.folder / f"copies/{day}", self.copies, self.rng))
         self.digests[sha256((self.copies[-1] / MANIFEST).read_bytes())] = day
+        if day == ROOT_DAY:
+            rotate(publisher, "root", None)
         if day in ROTATED:
             thief = Path(shutil.copytree(publisher, self.folder / f"thief-{day}"))
             for role in ROTATED[day]:
