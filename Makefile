@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test stateful fuzz faults slurm experiments format clean
+.PHONY: env run test stateful fuzz faults devices slurm experiments format clean
 
 env: .venv/installed
 
@@ -56,6 +56,10 @@ fuzz: env
 KILLS ?= 1000
 faults: env
 	SHOAL_CASES=$(CASES) SHOAL_KILLS=$(KILLS) SHOAL_SEED=$(SEED) pytest tests/shoal_edge/test_faults.py -s
+
+# Devices that update from a web server, over bad lines and past an attacker: make devices SEED=1
+devices: env
+	python -m benchmarks.devices --seed $(SEED)
 
 # The demo on a real Slurm, and faults in mid-run; needs root on Debian
 slurm: env

@@ -1,135 +1,66 @@
-"""The command ``shoal-edge``."""
+"""What devices call: ``shoal-edge``."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
-import os
+import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from shoal_edge.errors import EdgeError
-from shoal_edge.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from shoal_edge.pool import Predicted
-
-_ROWS = 8192
-"""Rows at a time."""
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; what a user can mend is one line, and exit code 2."""
+    """Run the command line: 0 for done, 2 and one line for what was refused or did not come."""
     parser = argparse.ArgumentParser("shoal-edge", description="A pool of Shoal's on a device.")
-    command = parser.add_subparsers(required=True, metavar="COMMAND")
-    predict_command = command.add_parser("predict", help="predictions of a pool for a file's rows")
-    predict_command.add_argument("pool", type=Path, help="the pool's folder")
-    predict_command.add_argument(
-        "rows",
-        type=Path,
-        help="a .csv file with the pool's columns, or .npy of encoded rows",
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser("predict", help="predictions of a pool for a file's rows")
+    predict.add_argument("pool", type=Path, help="the pool's folder")
+    predict.add_argument(
+        "rows", type=Path, help="a .csv file with the pool's columns, or .npy of encoded rows"
     )
-    predict_command.add_argument("--out", type=Path, required=True, help="the .csv file to write")
+    predict.add_argument("--out", type=Path, required=True, help="the .csv file to write")
+    predict.set_defaults(call=_predict)
+    update = commands.add_parser("update", help="bring a pool up to date from a web server")
+    update.add_argument("pool", type=Path, help="the pool's folder; it need not be there yet")
+    update.add_argument(
+        "--from", dest="url", required=True, metavar="URL", help="where the pools are published"
+    )
+    update.add_argument("--root", type=Path, help="whom to trust, the first time: root.json")
+    update.set_defaults(call=_update)
     asked = parser.parse_args(arguments)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each new try
     try:
-        print(f"{predict(asked.pool, asked.rows, asked.out)} rows predicted: {asked.out}")  # noqa: T201
+        line = asked.call(asked)
     except (EdgeError, OSError) as error:
-        print(f"shoal-edge: error: {_line(error)}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"shoal-edge: error: {' '.join(_told(error).split())}\n")
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    sys.stdout.write(f"{line}\n")
 
 
-def _line(error: Exception) -> str:
+def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}"
     return str(error)
 
 
-def predict(pool: Path, rows: Path, out: Path) -> int:
-    """Write predictions for the rows of a file, in their order.
+def _predict(asked: argparse.Namespace) -> str:
+    from shoal_edge.predict_file import predict_file
 
-    Args:
-        pool: The pool's folder.
-        rows: A CSV file with the pool's columns, or a ``.npy`` file of encoded rows.
-        out: The CSV file; it is there when it is whole.
-
-    Returns:
-        How many rows there are.
-
-    Raises:
-        EdgeError: The pool or the rows cannot be used.
-    """
-    if out.suffix != ".csv":
-        raise EdgeError(f"{out}: write to a .csv file")
-    loaded = Pool.load(pool)
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with aside.open("x", encoding="utf-8", newline="") as file:
-            count = 0
-            for part in _predicted(loaded, rows):
-                if not count:
-                    csv.writer(file).writerow(_names(part))
-                csv.writer(file).writerows(_cells(part))
-                count += len(part.partition)
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
-    return count
+    return f"{predict_file(asked.pool, asked.rows, asked.out)} rows predicted: {asked.out}"
 
 
-def _predicted(pool: Pool, rows: Path) -> Iterator[Predicted]:
-    """Predictions, some rows at a time; once at least."""
-    if rows.suffix == ".npy":
-        try:
-            x = np.load(rows, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise EdgeError(f"{rows}: not an array ({error})") from None
-        for start in range(0, max(1, len(x)), _ROWS):
-            yield pool.predict_encoded(np.asarray(x[start : start + _ROWS]))
-        return
-    if rows.suffix != ".csv":
-        raise EdgeError(f"{rows}: give a .csv file, or encoded rows as a .npy file")
-    for first, columns in _read_csv(rows):
-        yield pool.predict(columns, source=str(rows), first_row=first)
+def _update(asked: argparse.Namespace) -> str:
+    from shoal_edge.update import update
 
-
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number of the first row, and columns of some rows; once at least."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = filter(None, csv.reader(file, strict=True))
-            names = next(lines, None)
-            if names is None:
-                raise EdgeError(f"{path}: is empty")
-            for name in names:
-                if names.count(name) > 1:
-                    raise EdgeError(f"{path}: column {name!r} is there {names.count(name)} times")
-            first = 1
-            while (some := list(itertools.islice(lines, _ROWS))) or first == 1:
-                for row, cells in enumerate(some, first):
-                    if len(cells) != len(names):
-                        raise EdgeError(
-                            f"{path}: row {row} has {len(cells)} cells, but there are "
-                            f"{len(names)} columns"
-                        )
-                yield first, {name: [row[at] for row in some] for at, name in enumerate(names)}
-                if not some:
-                    return
-                first += len(some)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise EdgeError(f"{path}: not readable as CSV ({error})") from None
-
-
-def _names(part: Predicted) -> list[str]:
-    return [name for name, values in part._asdict().items() if values is not None]
-
-
-def _cells(part: Predicted) -> Iterator[tuple[str, ...]]:
-    """Cells of each row: the shortest digits that tell a number."""
-    columns = [[str(cell) for cell in values] for values in part if values is not None]
-    return zip(*columns, strict=True)
+    done = update(asked.pool, asked.url, asked.root)
+    if done.by == "nothing":
+        return f"{asked.pool}: nothing newer"
+    came = f"a patch of {done.size:,} bytes" if done.by == "patch" else f"{done.size:,} bytes"
+    return f"{asked.pool}: new, by {came}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shoal.cli import device, explore, models, operate, patch
+from shoal.cli import channel, device, explore, models, operate, patch
 from shoal.cli.experiment import ExperimentArgument, PoolArgument, Trust, show
 from shoal.errors import SettingsError, SourceError
 
@@ -116,6 +116,7 @@ for command in (
 
 app.add_typer(models.app, name="models")
 app.add_typer(patch.app, name="patch")
+app.add_typer(channel.app, name="channel")
 app.add_typer(explore.intermediates, name="intermediates")
 
 
