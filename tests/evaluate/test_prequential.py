@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
 import shoal
 from shoal.evaluate.prequential import Arrivals, evaluate_prequential
@@ -18,7 +19,8 @@ from shoal.formats.kinds import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.formats.tables import KEY, Columns, key_array, write_table
 from shoal.settings.learning import Evaluate
 from shoal.split.keys import row_keys
-from tests.pool.conftest import MODEL, build_pool, reseal
+from shoal.train_specialists.experts import GENERALIST
+from tests.pool.conftest import COLUMNS, MODEL, build_pool, reseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,16 +28,54 @@ if TYPE_CHECKING:
     Rows = Callable[..., pa.Table]
 
 SETTINGS = {"bootstrap": 200, "calibration_bins": 10, "map": "pca", "map_rows": 9, "seed": 0}
-RESOLVED: Any = {"model": MODEL, "transform": {"steps": [], "fit_rows": 99, "seed": 0}}
+TRANSFORM = {"steps": [], "fit_rows": 99, "seed": 0}
 MEMORY = 1 << 30
+NUMBERS = Columns(COLUMNS.kinds, "regression", {}, {}, {})
+UNLABELLED = Columns({"a": "numeric", "town": "categorical"}, "own", {}, {}, {})
+LABELLED = Columns(COLUMNS.kinds, "own", {}, {}, {})
+
+
+class Surprise(torch.nn.Module):
+    """Says how unlikely a row is, as -log of a normal density about a guess from the row."""
+
+    density = True
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.guess = torch.nn.Linear(features, features)
+
+    def row_losses(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """-log of the density, but for a constant."""
+        x, _ = batch
+        return ((self.guess(x) - x) ** 2).sum(dim=1) / 2
+
+
+class Doubt(torch.nn.Module):
+    """Says how far a row's label is from a guess."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.guess = torch.nn.Linear(features, 1)
+
+    def row_losses(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Absolute error."""
+        x, y = batch
+        return (self.guess(x) - y)[:, 0].abs()
 
 
 class World:
     """A pool, and tables of its source files."""
 
-    def __init__(self, folder: Path, rows: Rows) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rows: Rows,
+        columns: Columns = COLUMNS,
+        model: dict[str, object] = MODEL,
+    ) -> None:
         self.folder, self._rows = folder, rows
-        self.pool = build_pool(folder)
+        self.columns, self.model = columns, model
+        self.pool = build_pool(folder, columns, model)
         self.kinds: dict[str, str] = {}
 
     def frame(self, count: int, seed: int) -> pd.DataFrame:
@@ -43,14 +83,21 @@ class World:
         rng = np.random.default_rng(seed)
         town = rng.choice(["x", "y"], count)
         values = {"a": rng.normal(5, 6, count).round(2), "town": town}
-        return pd.DataFrame(values | {"label": rng.choice(["no", "yes"], count)})
+        frame = pd.DataFrame(values | {"label": rng.choice(["no", "yes"], count)})
+        if self.columns.task != "classification":
+            frame["label"] = rng.normal(3, 2, count)
+        return frame[["a", "town", *self.columns.labels]]
+
+    def share(self, *shares: float) -> None:
+        """Have the gate give each specialist this share, and the generalist the rest."""
+        path = self.pool / "gate.json"
+        by = dict(zip(["-1", "0", "1"], [0.0, *shares], strict=True))
+        write_json(path, json.loads(path.read_text()) | {"shares": by})
+        reseal(self.pool)
 
     def table(self, name: str, frame: pd.DataFrame, *, units: bool = False) -> Path:
         """A table as split leaves it; folds take turns."""
-        columns = Columns(
-            {"a": "numeric", "town": "categorical", "label": "label"} | self.kinds,
-            *("classification", {}, {}, {}),
-        )
+        columns = Columns(self.columns.kinds | self.kinds, self.columns.task, {}, {}, {})
         folds = np.resize([TRAIN, VALIDATION, TEST, OUTSIDE], len(frame))
         keys = [f"{name} {number}" for number in range(len(frame))]
         values = {own: frame[own] for own in frame}
@@ -72,7 +119,8 @@ class World:
         arrivals = Arrivals("before", tables, gone or [], lambda: files)
         chosen = Evaluate.model_validate(SETTINGS | settings)
         out = self.folder / "scores.json"
-        evaluate_prequential(chosen, RESOLVED, arrivals, out, 1, MEMORY)
+        resolved: Any = {"model": self.model, "transform": TRANSFORM}
+        evaluate_prequential(chosen, resolved, arrivals, out, 1, MEMORY)
         content: dict[str, Any] = json.loads(out.read_text())
         return content
 
@@ -81,6 +129,22 @@ class World:
 def world(tmp_path: Path, rows: Rows) -> World:
     """A pool of a specialist and a generalist."""
     return World(tmp_path, rows)
+
+
+@pytest.fixture
+def world_of(tmp_path: Path, rows: Rows) -> Callable[..., World]:
+    """Makes the same of other columns, and of another model."""
+
+    def make(columns: Columns, model: type[torch.nn.Module] | None = None) -> World:
+        named = {"_target_": f"{__name__}.{model.__name__}"} if model else MODEL
+        return World(tmp_path, rows, columns, named | {"features": "data:features"})
+
+    return make
+
+
+def by_partition(scores: dict[str, Any]) -> dict[int, tuple[int, float]]:
+    """Rows and score of each partition."""
+    return {each["partition"]: (each["rows"], each["score"]) for each in scores["partitions"]}
 
 
 def correct(pool: Path, frame: pd.DataFrame) -> np.ndarray:
@@ -253,3 +317,69 @@ def test_a_score_that_the_rows_do_not_define_is_none(world):
 
     assert (scores["score"], scores["difference"]) == (None, None)
     assert scores["interval"] == {"low": None, "high": None}
+
+
+def test_of_numbers_it_is_the_error_of_what_predict_returns(world_of):
+    """In the label's unit; where the generalist has a share, of the mixture."""
+    world = world_of(NUMBERS)
+    world.share(1.0, 0.75)
+    frame = world.frame(150, 6)
+    path = world.table("new", frame)
+
+    found = world.scores([path])["scores"]
+
+    said = shoal.load(world.pool).predict(frame.drop(columns="label")).to_pandas()
+    error = said["prediction"] - frame["label"]
+    assert (found["metric"], found["rows"]) == ("rmse", 150)
+    assert found["score"] == pytest.approx((error**2).mean() ** 0.5, rel=1e-6)
+    assert by_partition(found) == {
+        number: (len(own), pytest.approx((own**2).mean() ** 0.5, rel=1e-6))
+        for number, own in error.groupby(said["partition"])
+    }
+    other = world.scores([path], metric="mae")["scores"]["score"]
+    assert other == pytest.approx(error.abs().mean(), rel=1e-6)
+    world.share(1.0, 0.0)
+    assert world.scores([path])["scores"]["score"] != found["score"]
+
+
+def test_of_a_loss_of_its_own_it_is_the_mean_of_what_predict_returns(world_of):
+    """Rows need no label; densities mix as `predict` mixes them."""
+    world = world_of(UNLABELLED, Surprise)
+    world.share(1.0, 0.75)
+    frame = world.frame(150, 7)
+    path = world.table("new", frame)
+
+    found = world.scores([path])["scores"]
+
+    said = shoal.load(world.pool, trust=[__name__]).predict(frame).to_pandas()
+    assert (found["metric"], found["rows"], found["unknown_labels"]) == ("loss", 150, 0)
+    assert found["score"] == pytest.approx(said["loss"].astype(float).mean(), rel=1e-12)
+    assert by_partition(found) == {
+        number: (len(own), pytest.approx(own.mean(), rel=1e-12))
+        for number, own in said["loss"].astype(float).groupby(said["partition"])
+    }
+    world.share(1.0, 0.0)
+    assert world.scores([path])["scores"]["score"] != found["score"]
+
+
+def test_a_loss_that_looks_at_labels_is_that_of_the_model_that_leads(world_of):
+    """`predict` says who leads, and no loss, since rows to predict have no label."""
+    world = world_of(LABELLED, Doubt)
+    world.share(1.0, 0.25)
+    frame = world.frame(150, 8)
+
+    found = world.scores([world.table("new", frame)])["scores"]
+
+    pool = shoal.load(world.pool, trust=[__name__])
+    said = pool.predict(frame.drop(columns="label")).to_pandas()
+    lead = np.where(said["partition"] == 1, GENERALIST, said["partition"])
+    x = pool.prepare(pa.Table.from_pandas(frame), "rows", 1).x
+    loss = np.empty(150)
+    for expert in np.unique(lead):
+        guess = pool.experts.models[int(expert)].guess
+        weight, bias = (each.detach().numpy().astype(float) for each in guess.parameters())
+        own = lead == expert
+        loss[own] = np.abs(x[own] @ weight[0] + bias - frame["label"][own])
+    assert set(lead) == {0, GENERALIST}
+    assert found["score"] == pytest.approx(loss.mean(), rel=1e-6)
+    assert found["difference"]["value"] == pytest.approx(found["score"] - found["generalist"])

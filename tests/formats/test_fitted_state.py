@@ -12,13 +12,19 @@ from shoal.formats.fitted_state import load_state, opened_state, save_state
 
 def test_state_comes_back_as_it_was(tmp_path: Path):
     """Tensors keep type, shape and bits, and the JSON its values."""
-    tensors = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "b": np.array([np.pi])}
+    tensors = {
+        "a": np.arange(6, dtype=np.int32).reshape(2, 3),
+        "b": np.array([np.pi]),
+        "c": np.arange(6.0).reshape(2, 3).T,
+        "d": np.array(7),
+    }
 
     save_state(tmp_path / "s.safetensors", tensors, {"k": [1, None]})
     loaded, meta = load_state(tmp_path / "s.safetensors")
 
     assert meta == {"k": [1, None]}
-    assert {name: t.dtype for name, t in loaded.items()} == {"a": np.int32, "b": np.float64}
+    facts = {name: (each.dtype, each.shape) for name, each in tensors.items()}
+    assert {name: (each.dtype, each.shape) for name, each in loaded.items()} == facts
     assert all((loaded[name] == tensors[name]).all() for name in tensors)
 
 

@@ -134,15 +134,21 @@ def test_a_removed_row_of_the_first_run_starts_its_partition_from_the_base(two_w
     assert after[1]["specialist"] == before[1]["specialist"]
 
 
-def test_a_replay_gives_the_same_names_and_bits(two_waves, experiment):
-    """The same files in the same order make the same links elsewhere."""
-    experiment.run(overrides=ON)
-    for number in (3, 4):
-        write_wave(experiment, number)
-        experiment.run(overrides=ON)
+def test_a_replay_gives_the_same_names_and_bits(two_waves, tmp_path):
+    """The same files in the same order make the same releases elsewhere; the command says so."""
+    own = two_waves.copy(tmp_path / "experiment")
 
-    assert index(experiment)["root"] == index(two_waves)["root"]
-    assert weights(experiment) == weights(two_waves)
+    done = own.shoal("replay", "tiny", "--out", "again", "--cores", "2")
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    *lines, last = done.stdout.splitlines()
+    links = [0, 0, 1, 2]
+    for number, line in zip(links, lines, strict=True):
+        assert f"links {number} to {number}: same names, same bits of" in line
+    assert last == "4 of 4 releases came out the same: again"
+    again = Experiment(own.folder / "again")
+    assert index(again)["root"] == index(two_waves)["root"]
+    assert weights(again) == weights(two_waves)
 
 
 def test_all_rows_at_once_are_trained_from_the_base(two_waves, experiment):

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import psutil
 
 from shoal.plan.running import is_running
 from shoal.sources.shards import mark_of
@@ -35,6 +36,15 @@ with open(target, "wb", buffering=0) as file:
         file.write(content[start : start + size])
         time.sleep(0.7)
 """
+ENDS = 120
+"""Seconds within which a follower that is interrupted has ended."""
+SOON = ("--every", "0.4", "--settle", "1", "--cores", "2")
+LONG = (
+    "train_specialists.rows_seen=1000000000",
+    "train_specialists.base_share=0.000001",
+    "compute.checkpoint_seconds=0.1",
+)
+"""Settings by which a specialist trains for hours."""
 SLOWLY = ("--every", "0.4", "--settle", "3", "--cores", "2")
 
 
@@ -54,7 +64,10 @@ def following(experiment: Experiment, *options: str) -> Iterator[subprocess.Pope
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.communicate()
+        try:
+            process.communicate(timeout=ENDS)
+        finally:
+            process.kill()
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
@@ -204,37 +217,60 @@ def test_a_file_that_changes_during_the_run_stops_it_in_one_line(copied: Experim
     assert sorted(copied.generation.rglob("split/*/rows/*/*")) == before
 
 
-def test_it_goes_on_after_an_interrupt_and_a_power_cut(copied: Experiment, warm: Server):
-    """Ctrl-C ends it and its run without a traceback; a lock that was left is found and removed."""
-    root = copied.folder / "results" / "tiny"
+def test_an_interrupt_ends_the_run_in_the_midst_of_a_training(copied: Experiment, warm: Server):
+    """Ctrl-C reaches the training, so nothing of the run goes on; no traceback, no release."""
+    root, published = copied.folder / "results" / "tiny", copied.metrics()
+    copied.programs = without_snakemake(warm, copied.folder / "programs")
+    write_rows(copied.folder / "data" / "part-3.csv", 3)
+    with following(copied, *SOON, *LONG) as follower:
+        wait_for_a_checkpoint(copied)
+        assert is_running(root)
+        follower.send_signal(signal.SIGINT)
+        _, said = follower.communicate(timeout=ENDS)
+
+    assert (follower.returncode, said) == (130, "")
+    assert not is_running(root)
+    assert processes_in(copied.folder) == []
+    assert not list((copied.folder / ".snakemake" / "locks").glob("*"))
+    assert copied.metrics() == published
+
+
+def test_it_goes_on_after_a_power_cut(copied: Experiment, warm: Server):
+    """The lock that was left is found and removed, and the run is made."""
     locks = copied.folder / ".snakemake" / "locks"
     write_rows(copied.folder / "data" / "part-3.csv", 3)
-    options = ("--every", "0.4", "--settle", "1", "--cores", "2")
-    with following(copied, *options) as follower:
-        read_until(follower, "runs ")
-        wait_until_running(root)
-        follower.send_signal(signal.SIGINT)
-        _, said = follower.communicate()
-    assert follower.returncode == 130
-    assert said == ""
-    assert not is_running(root)
-
-    write_rows(copied.folder / "data" / "part-4.csv", 4)
-    with following(copied, *options) as follower:
-        read_until(follower, "runs ")
-        wait_until_running(root)
+    with following(copied, *SOON, *LONG) as follower:
+        wait_for_a_checkpoint(copied)
         os.kill(follower.pid, signal.SIGKILL)
         warm.kill_all()
     assert any(locks.iterdir())
 
-    done = copied.shoal("follow", "tiny", *options, "--once")
+    done = copied.shoal("follow", "tiny", *SOON, "--once")
+
     assert done.returncode == 0, done.stderr
     assert "left its lock; no run is in progress, so the lock is removed" in done.stdout
-    assert sum(copied.metrics()["rows"].values()) == 750
+    assert sum(copied.metrics()["rows"].values()) == 600
     assert copied.plan() == []
 
 
-def wait_until_running(root: Path) -> None:
-    """Wait for a run to hold the results."""
-    while not is_running(root):
+def without_snakemake(warm: Server, folder: Path) -> Path:
+    """Programs of which ``snakemake`` is a process of its own, in one group with its jobs."""
+    folder.mkdir()
+    (folder / "shoal").symlink_to(warm.bin / "shoal")
+    return folder
+
+
+def wait_for_a_checkpoint(experiment: Experiment) -> None:
+    """Wait until a model is in training; it would be for hours."""
+    while not list(experiment.generation.rglob("*.checkpoint.safetensors")):
         time.sleep(0.05)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Commands that run in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder):
+                found.append(" ".join(process.cmdline()))
+    return found

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from shoal.plan.history import History
 from tests.workflow.small import ROOT, Experiment
 
 MODELS = """
@@ -154,7 +155,10 @@ def language_model(experiment: Experiment) -> Experiment:
 
 
 def test_an_autoencoder_without_labels_runs_to_a_verdict_and_predicts_its_loss(autoencoder):
-    """Two lines need two models of one unit each; a row off both lines has a larger loss."""
+    """Two lines need two models of one unit each; a row off both lines has a larger loss.
+
+    Where such rows arrive, their score is the mean loss that `predict` said before.
+    """
     run(autoencoder, "lines")
     folder, metrics = autoencoder.folder, autoencoder.metrics("lines")
 
@@ -176,6 +180,12 @@ def test_an_autoencoder_without_labels_runs_to_a_verdict_and_predicts_its_loss(a
     said = pd.read_csv(folder / "out.csv")
     assert list(said.columns) == ["loss", "partition", "distance"]
     assert said["loss"].idxmax() == 0
+
+    (folder / "new.csv").rename(folder / "lines" / "2.csv")
+    run(autoencoder, "lines")
+    arrivals = History(folder / "results" / "lines").entries[-1]["over_time"]["arrivals"]
+    assert (arrivals["scores"]["rows"], arrivals["scores"]["metric"]) == (50, "loss")
+    assert arrivals["scores"]["score"] == pytest.approx(said["loss"].mean(), rel=1e-6)
 
 
 def test_a_model_of_the_next_byte_runs_to_a_verdict_and_predicts_an_array_a_row(language_model):

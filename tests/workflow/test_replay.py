@@ -1,6 +1,7 @@
 """``shoal replay``: the releases of an experiment, made again from nothing.
 
-Jobs are those of the workflow, one after the other in this process in place of Snakemake's.
+Jobs are those of the workflow, one after the other in this process in place of Snakemake's;
+``test_continuing.py`` has a replay by Snakemake.
 """
 
 from __future__ import annotations
@@ -12,33 +13,17 @@ from pathlib import Path
 import pytest
 
 from shoal.cli.commands import run as command
-from shoal.cli.stage_command import run_stage
 from shoal.errors import SourceError
 from shoal.formats.json_file import read_json
 from shoal.operate import replay
 from shoal.plan.history import History
 from shoal.plan.plan import Plan
-from shoal.plan.stages import STAGES
+from tests.workflow.in_turn import run
 from tests.workflow.small import set_up, write_rows
 
 ON = ["continuing=proactive", "grid.lr=[0.01]"]
 WAVE = Path("data", "part-3.csv")
 ASIDE = WAVE.with_suffix(".aside")
-
-
-def run(plan: Plan, *_: str) -> None:
-    """Do the jobs of a plan that are missing, but for those about several variants."""
-    plan.write_records()
-    jobs = list(plan.layout.early_jobs())
-    while jobs:
-        for job in jobs:
-            stage = STAGES[job.rule]
-            if job.missing and stage.per != "variants":
-                options = [f"--{key.replace('_', '-')}={job.wildcards[key]}" for key in stage.keys]
-                options += ["--threads=1"] if "compute" in stage.settings else []
-                run_stage(job.rule, [f"--settings={plan.run_file}", *options])
-        later = jobs[0].rule == "split_fit"
-        jobs = list(plan.layout.later_jobs(plan.layout.read_index())) if later else []
 
 
 @pytest.fixture(scope="module")

@@ -243,6 +243,7 @@ def adopt_orphans() -> None:
 
 if __name__ == "__main__":
     sys.path[0] = sysconfig.get_path("scripts")  # as a console script has it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's `&` ignores
     adopt_orphans()
     loop = Loop(Path(sys.argv[1]))
     preload()

@@ -75,7 +75,7 @@ def save_state(
     """
     from safetensors.numpy import save_file
 
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    arrays = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     hashes = {name: tensor_hash(array) for name, array in arrays.items()}
     record = {"meta": dict(meta), "hashes": hashes} | (made_from() if recorded else {})
     header = {"shoal": canonical_json(record)}

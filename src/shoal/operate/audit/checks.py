@@ -96,7 +96,9 @@ def _check_parent(path: Path, continued: Continued, job: Job, evidence: Evidence
     parent = named_file(evidence.plan.layout.index, continued["weights"])
     if evidence.hash(parent) not in (None, meta.get("parent")):
         problem = f"was trained on from another {parent} than the one that is there"
-        evidence.blame(path, problem, evidence.remedy(job))
+        # The store has the parent's weights; what is trained again from others would not be right.
+        advice = "remove both and run the workflow again, which has the former from the model store"
+        evidence.blame(path, problem, advice)
 
 
 def check_choice(job: Job, evidence: Evidence) -> None:
