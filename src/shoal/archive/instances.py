@@ -200,7 +200,8 @@ class Instances:
         """
         now = _now()
         last = {state.instance: state for state in self.states}
-        models, records, parents, states = {}, {}, {}, []
+        models, records, parents = {}, {}, {}
+        states: list[State] = []
         for instance, each in returned.items():
             if not _NAME.fullmatch(instance):
                 raise ModelError(
