@@ -30,10 +30,8 @@ def build(folder, network):
     """A pool of a network of the tests."""
     target = f"tests.shoal_edge.net.{network}"
     model = {"_target_": target, "features": "data:features", "outputs": "data:outputs"}
-    with pytest.MonkeyPatch.context() as patching:
-        patching.setattr("tests.pool.conftest.MODEL", model)
-        folder.mkdir()
-        return build_pool(folder)
+    folder.mkdir()
+    return build_pool(folder, model=model)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def channel(experiment: Experiment) -> dict[str, Any]:
 def test_a_device_follows_a_channel(copied: Experiment, tmp_path):
     """It takes a copy once, and with the next release a patch that gives the next copy's bits."""
     results = copied.folder / "results" / "tiny"
-    assert copied.run(overrides=ON) == ["deploy_copy", "pool_publish"]
+    assert copied.run(overrides=ON) == ["answers", "deploy_copy", "pool_publish"]
     device = shutil.copytree(results / "deploy" / "copy", tmp_path / "device")
     first = channel(copied)
     assert first["patches"] == {}

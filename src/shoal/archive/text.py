@@ -17,6 +17,7 @@ from shoal.model_store.care import usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -158,3 +159,24 @@ def _parameters(layer: str, model: Tensors) -> NDArray[np.float64]:
     own = [t for name, t in sorted(model.items()) if name.rpartition(".")[0] == layer]
     row: NDArray[np.float64] = torch.cat([t.reshape(-1).to(torch.float64) for t in own]).numpy()
     return row
+
+
+def instances_table(root: Path, instance: str | None) -> Table:
+    """The last state of each instance, or all states of one."""
+    from shoal.archive.instances import Instances
+
+    instances = Instances(root)
+    if instance is None:
+        states = list({state.instance: state for state in instances.states}.values())
+    else:
+        states = [s for s in instances.states if s.instance == instances.find(instance).instance]
+    table = Table("state", "time", "came back as", "made from", "bytes", "tensors that differ")
+    for state in states:
+        own = instances.store.tree(state.id)
+        before = None if state.before is None else instances.store.tree(state.before)
+        changed = f"{len(own.apart(before))} of {len(own.tensors)}" if before else ""
+        time = state.time.replace("T", " ").removesuffix("+00:00")
+        table.add_row(
+            *(state.id, time, state.way, state.before or "", f"{state.received:,}", changed)
+        )
+    return table

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from shoal.cli.experiment import ExperimentArgument, Remove, Trust, show
+from shoal.errors import SettingsError
 
 Storage = Literal["snapshot", "delta", "recipe"]
 
@@ -81,13 +82,60 @@ def export(
 @app.command("import")
 def import_model(
     experiment: ExperimentArgument,
-    file: Annotated[Path, typer.Argument(help="a .safetensors file")],
-    tag: Annotated[str | None, typer.Option(help="a name to give it")] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="a .safetensors file; from an instance a patch, or a pool's folder; or a folder "
+            "with a file INSTANCE.patch for each"
+        ),
+    ],
+    tag: Annotated[str | None, typer.Option(help="a name to give a model")] = None,
+    instance: Annotated[
+        str | None, typer.Option(help="the instance that it came back from, such as car-17")
+    ] = None,
 ) -> None:
-    """Take a model from a file: one that was exported, or any of the same architecture."""
-    from shoal.archive.import_model import import_model
+    """Take a model from a file, or what came back from a deployed pool: exactly, or not at all."""
+    if instance is None and not file.is_dir():
+        from shoal.archive.import_model import import_model
 
-    typer.echo(f"{file}: {import_model(experiment.archive(), file, tag)}")
+        typer.echo(f"{file}: {import_model(experiment.archive(), file, tag)}")
+        return
+    from shoal.archive.returned import import_folder, import_instance
+
+    if tag is not None:
+        raise SettingsError("--tag names a model, and an instance has a name")
+    if instance is None:
+        states = import_folder(experiment.results, file)
+        typer.echo(f"{file}: {len(states)} instances")
+    else:
+        state = import_instance(experiment.results, file, instance)
+        typer.echo(f"{file}: {state.id}, {state.way}")
+
+
+@app.command()
+def instances(
+    experiment: ExperimentArgument,
+    instance: Annotated[str | None, typer.Argument(help="the states of this one")] = None,
+) -> None:
+    """List the instances of which something came back, each with its last state."""
+    from shoal.archive.text import instances_table
+
+    show(instances_table(experiment.results, instance))
+
+
+@app.command()
+def recover(
+    experiment: ExperimentArgument,
+    state: Annotated[
+        str, typer.Argument(help="INSTANCE for its last state, INSTANCE@NUMBER or INSTANCE@TIME")
+    ],
+    out: Annotated[Path, typer.Argument(help="a folder to write")],
+) -> None:
+    """Write the pool of an instance, as it was, to a folder."""
+    from shoal.archive.instances import Instances
+
+    found = Instances(experiment.results).recover(state, out)
+    typer.echo(f"{found.id}, of {found.time}: {out}")
 
 
 @app.command()
@@ -153,11 +201,12 @@ def forget(
 
 @app.command()
 def fsck(experiment: ExperimentArgument) -> None:
-    """Read and check every model that is kept; end with code 1 if any is damaged."""
+    """Read and check every model and instance that is kept; end with code 1 if any is damaged."""
+    from shoal.archive.instances import Instances
     from shoal.archive.kept import problems
 
     archive = experiment.archive()
-    found = problems(archive.root, archive.store)
+    found = [*problems(archive.root, archive.store), *Instances(experiment.results).store.fsck()]
     for problem in found:
         typer.echo(problem)
     models = len(archive.models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
@@ -145,6 +146,11 @@ class ModelStore:
     def __len__(self) -> int:
         return self._reading(lambda index: index.count)
 
+    @property
+    def version(self) -> tuple[str, int]:
+        """Hash of the present content, and how many models are in it."""
+        return self._reading(lambda index: (hashlib.sha256(index.root).hexdigest(), index.count))
+
     def __contains__(self, model: str) -> bool:
         return self._reading(lambda index: index.find(model) is not None)
 
@@ -167,6 +173,12 @@ class ModelStore:
     def record(self, model: str) -> JsonObject:
         """The JSON object that was kept with a model."""
         return self._reading(lambda index: dict(self._entry(index, model).record))
+
+    def records(self) -> dict[str, JsonObject]:
+        """The JSON object that was kept with each model, by id."""
+        return self._reading(
+            lambda index: {m: dict(entry.record) for m, entry in index.all_entries().items()}
+        )
 
     def remove(self, models: Iterable[str]) -> None:
         """Take models out; their space is freed by :meth:`collect_garbage`.

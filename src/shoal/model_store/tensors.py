@@ -202,6 +202,20 @@ class Tree:
     layers: dict[str, str]
     tensors: dict[str, str]
 
+    def apart(self, other: Tree) -> list[str]:
+        """Names of the tensors that whoever has another model lacks of this one.
+
+        Layers whose hash is equal are not looked into, and nothing where the roots are.
+        """
+        if self.root == other.root:
+            return []
+        layers = {name for name, digest in self.layers.items() if other.layers.get(name) != digest}
+        return [
+            name
+            for name, address in self.tensors.items()
+            if name.rpartition(".")[0] in layers and other.tensors.get(name) != address
+        ]
+
 
 def tree_of(tensors: Mapping[str, object]) -> Tree:
     """Tree of a model that is in no store."""

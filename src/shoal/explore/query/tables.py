@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shoal.archive.instances import Instances
 from shoal.explore.query import data_tables, model_tables
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class View:
 
 def _predictions(results: Results) -> list[str]:
     return [str(path) for path in results.files("g*/evaluate/*/*/predictions.parquet")]
+
+
+def _instances(results: Results) -> list[str]:
+    table = Instances(results.root).table()
+    return [] if table is None else [str(table)]
 
 
 def _rows(results: Results) -> list[str]:
@@ -204,6 +210,12 @@ TABLES: dict[str, Table | View] = {
                   sum(bytes)::BIGINT AS bytes
            FROM tensors GROUP BY model, layer""",
         needs=("tensors",),
+    ),
+    "instances": View(
+        "a state of a deployed pool that came back from where it was adapted",
+        ("id", "instance", "number", "time", "way", "before", "manifest", "received"),
+        "SELECT * REPLACE (CAST(time AS TIMESTAMPTZ) AS time) FROM read_parquet({files})",
+        files=_instances,
     ),
     "lineage": Table(
         "an artifact and one file that it was made from, with the file's hash at that time",
