@@ -25,7 +25,7 @@ def test_a_control_that_failed_leaves_what_was_published(tmp_path):
 
     for _ in range(2):
         with pytest.raises(DataError, match=r"report\.html: A leak is likely\. Nothing was publ"):
-            pool_publish(*release, [], changes, tmp_path / "run.json", results)
+            pool_publish(*release, [], [], [], None, changes, tmp_path / "run.json", results)
 
     assert history.current["release"] == "before"
     assert sorted(path.name for path in results.iterdir()) == ["history.jsonl", "published"]

@@ -13,7 +13,8 @@ from shoal.formats.json_file import read_json
 from shoal.plan.history import History
 from tests.workflow.small import Experiment, as_config, write_rows
 
-ON = as_config("deploy=grid", "deploy.most_loss=1.0")
+GRID = ("deploy=grid", "deploy.most_loss=1.0")
+ON = as_config(*GRID)
 
 
 def channel(experiment: Experiment) -> dict[str, Any]:
@@ -46,8 +47,8 @@ def test_a_device_follows_a_channel(copied: Experiment, tmp_path):
     entries = History(results).entries
     assert [len(entry.get("copy", {})) for entry in entries] == [0, 2, 2]
     assert copied.run(overrides=ON) == []
-    assert copied.shoal("audit", "tiny").returncode == 0
-    assert copied.shoal("gc", "tiny", "--remove", "--keep", "1").returncode == 0
+    assert copied.shoal("audit", "tiny", *GRID).returncode == 0
+    assert copied.shoal("gc", "tiny", *GRID, "--remove", "--keep", "1").returncode == 0
     assert len(list(copied.generation.glob("deploy/*/*/*/copy/manifest.json"))) == 2
     again = copied.shoal("patch", "apply", str(device), str(results / "deploy" / patch["file"]))
     assert again.returncode == 2

@@ -20,7 +20,8 @@ PROPOSED = (
 )
 
 EVALUATED = {"evaluate"}
-GATED = {"gate", "pool"} | EVALUATED
+DEPLOYED = {"deploy", "patch"}
+GATED = {"gate", "pool"} | EVALUATED | DEPLOYED
 ASKED = {"ask"} | GATED
 POOLED = {"router", "drift"} | ASKED
 CHOSEN = {"choices"} | POOLED
@@ -63,7 +64,7 @@ def changed(before, after):
         ("grid.lr=[0.001]", set(), CHOSEN),
         ("train_router.temperature=0.3", set(), POOLED),
         ("gate.confidence=0.9", set(), GATED),
-        ("evaluate.bootstrap=9", set(), EVALUATED | {"prequential"}),
+        ("evaluate.bootstrap=9", set(), EVALUATED | DEPLOYED | {"prequential"}),
         ("evaluate.seed=9", set(), ASKED | {"prequential"}),
         ("changes.baselines=current", set(), ASKED),
         ("changes.drift.level=0.2", set(), {"sample", "drift"}),
@@ -164,7 +165,7 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
 @pytest.mark.parametrize(
     ("stage", "made"),
     [
-        ("split", (EVERYTHING - TRAINED - {"content"}) | {"drift"}),
+        ("split", (EVERYTHING - TRAINED - {"content"}) | {"drift"} | DEPLOYED),
         ("transform", (TRANSFORMED - TRAINED) | {"drift"}),
         ("encode", (ENCODED - TRAINED) | {"drift"}),
         ("cluster", {"cluster", "index", "sample", "drift"}),
@@ -173,7 +174,7 @@ def test_baselines_follow_what_the_pool_costs(override, retrained):
         ("router", POOLED - {"ask", "gate"}),  # the gate fits routers of its own
         ("ask", ASKED),
         ("gate", GATED),
-        ("pool", {"pool", "evaluate"}),
+        ("pool", {"pool", "evaluate"} | DEPLOYED),
         ("evaluate", EVALUATED),
         ("sample", {"sample", "drift"}),
         ("drift", {"drift"}),

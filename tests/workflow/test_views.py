@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 OF_OTHERS = {
     *(stage.name for stage in PACKS),
     "cluster_grow",
+    "compare_mixes",
     "choose_variant",
+    "deploy_copy",
+    "deploy_patch",
     "evaluate_prequential",
 }
 """Of packs, growing, several variants and a second release, of which this experiment has none."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_UNPACKED = 1 << 40
+"""Most bytes of a patch that is read to see whether it is whole."""
+
 Record = dict[str, Any]
 """JSON values that a file keeps beside its content."""
 
@@ -98,10 +101,20 @@ def _page(path: Path) -> tuple[Any, Record]:
     return {}, {}
 
 
+def _patch(path: Path) -> tuple[Any, Record]:
+    from shoal_edge.patch import Patch
+
+    content = path.read_bytes()
+    if content:  # two copies between which there is no patch have an empty one
+        Patch.parse(content, _UNPACKED)
+    return {}, {}
+
+
 _READERS: dict[str, Callable[[Path], tuple[Any, Record]]] = {
     ".json": _json,
     ".safetensors": _safetensors,
     ".parquet": _parquet,
     ".zip": _rows,
     ".html": _page,
+    ".patch": _patch,
 }
