@@ -246,7 +246,7 @@ class Baselines:
         owners: dict[Begun, tuple[int, Slot]] = {}
         left: dict[int, dict[str, Slot]] = {}
         trained: dict[int, dict[str, torch.nn.Module]] = {}
-        curves: dict[int, list[list[list[float]]]] = {number: [] for number in searches}
+        curves: dict[tuple[int, str], list[list[list[float]]]] = {}
 
         def line() -> Iterator[tuple[str, Begun]]:
             for number, search in list(searches.items()):
@@ -258,6 +258,7 @@ class Baselines:
                 left[number], trained[number] = {slot.name: slot for slot in own}, {}
                 held = _held(drawn, number) if self._stops else None
                 for slot in own:
+                    curves[number, slot.name] = []
                     training = begin_on_rows(
                         slot.net,
                         rows,
@@ -283,7 +284,7 @@ class Baselines:
                     if failure is not None:
                         raise failure
                     training.close()
-                curves[number] += ledger.learning_curves[-1:]
+                curves[number, slot.name] = ledger.learning_curves[-1:]
                 del ledger.learning_curves[-1:]
                 trained[number][slot.name] = slot.net
             del left[number][slot.name]
