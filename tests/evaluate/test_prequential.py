@@ -19,7 +19,7 @@ from shoal.formats.kinds import OUTSIDE, TEST, TRAIN, VALIDATION
 from shoal.formats.tables import KEY, Columns, key_array, write_table
 from shoal.settings.learning import Evaluate
 from shoal.split.keys import row_keys
-from shoal.train_specialists.experts import GENERALIST
+from shoal_edge.routing import GENERALIST
 from tests.pool.conftest import COLUMNS, MODEL, build_pool, reseal
 
 if TYPE_CHECKING:
