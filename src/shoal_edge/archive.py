@@ -14,7 +14,7 @@ import zstandard
 from shoal_edge.errors import PatchError
 
 # What applying a patch is made of, so that both change a pool's folder in the same way.
-from shoal_edge.folder import _alone, _exchange, _settle, _sync, _write_file
+from shoal_edge.folder import alone, exchange, settle, sync, write_file
 from shoal_edge.patch import MANIFEST, files_of, sha256
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def install(folder: Path, archive: Path, manifest: str) -> None:
     """
     where = folder.resolve()
     aside, kept = (where.with_name(f".{where.name}.{end}") for end in ("next", "before"))
-    with _alone(where):
-        _settle(aside, kept)
+    with alone(where):
+        settle(aside, kept)
         try:
             aside.mkdir()
             _unpack(archive, aside, manifest)
@@ -71,11 +71,11 @@ def install(folder: Path, archive: Path, manifest: str) -> None:
         if where.exists():
             shutil.copymode(where, aside)
             shutil.rmtree(kept, ignore_errors=True)
-            _exchange(where, aside)
+            exchange(where, aside)
             aside.rename(kept)
         else:
             aside.rename(where)
-        _sync(where.parent)
+        sync(where.parent)
 
 
 def _unpack(archive: Path, aside: Path, digest: str) -> None:
@@ -99,9 +99,9 @@ def _unpack(archive: Path, aside: Path, digest: str) -> None:
         raise PatchError(f"no whole pool, or damaged ({error})") from None
     if left:
         raise PatchError(f"damaged ({min(left)} is not there)")
-    _write_file(aside / MANIFEST, manifest)  # the last: with it the folder is a whole pool
+    write_file(aside / MANIFEST, manifest)  # the last: with it the folder is a whole pool
     for place in {(aside / name).parent for name in files_of(manifest)} | {aside}:
-        _sync(place)
+        sync(place)
 
 
 def _manifest(tar: tarfile.TarFile, first: tarfile.TarInfo | None) -> bytes:

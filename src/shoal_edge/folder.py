@@ -122,14 +122,14 @@ def apply(folder: Path, patch: Path) -> Applied:
     where = folder.resolve()
     aside, kept = (where.with_name(f".{where.name}.{end}") for end in ("next", "before"))
     try:
-        with _alone(where):
+        with alone(where):
             before = manifest_files(where)
-            _settle(aside, kept)
+            settle(aside, kept)
             applied = _write(where, aside, patch, before, kept)
             shutil.rmtree(kept, ignore_errors=True)
-            _exchange(where, aside)
+            exchange(where, aside)
             aside.rename(kept)
-            _sync(where.parent)
+            sync(where.parent)
             return applied
     except OSError as error:
         name = error.filename if isinstance(error.filename, str) else str(folder)
@@ -164,7 +164,7 @@ def _written(where: Path, aside: Path, patch: Patch, before: dict[str, str], kep
         if name == MANIFEST:
             manifest = content
         else:
-            _write_file(aside / name, content)
+            write_file(aside / name, content)
             changed.add(name)
     after = files_of(manifest)
     for name, digest in after.items():
@@ -173,14 +173,15 @@ def _written(where: Path, aside: Path, patch: Patch, before: dict[str, str], kep
             _share(where / name, aside / name)
         if sha256(read_file(aside, name)) != digest:
             raise PatchError(f"{where / name}: does not match its hash in the manifest")
-    _write_file(aside / MANIFEST, manifest)
+    write_file(aside / MANIFEST, manifest)
     for place in {(aside / name).parent for name in after}:
-        _sync(place)
-    _sync(aside)
+        sync(place)
+    sync(aside)
     return Applied(patch.target, len(changed), kept)
 
 
-def _write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a new file, brought to the disk."""
     path.parent.mkdir(exist_ok=True)
     with path.open("xb") as file:
         file.write(content)
@@ -195,10 +196,10 @@ def _share(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EOPNOTSUPP):
             raise
-        _write_file(target, source.read_bytes())
+        write_file(target, source.read_bytes())
 
 
-def _settle(aside: Path, kept: Path) -> None:
+def settle(aside: Path, kept: Path) -> None:
     """Clear up behind one that was killed: what lies aside is whole if its manifest is there."""
     if not kept.exists() and os.path.lexists(aside / MANIFEST):
         aside.rename(kept)
@@ -206,7 +207,7 @@ def _settle(aside: Path, kept: Path) -> None:
 
 
 @contextmanager
-def _alone(where: Path) -> Iterator[None]:
+def alone(where: Path) -> Iterator[None]:
     """Only one at a time; the system frees the lock of one that is killed."""
     with where.with_name(f".{where.name}.lock").open("ab") as file:
         try:
@@ -216,7 +217,7 @@ def _alone(where: Path) -> Iterator[None]:
         yield
 
 
-def _exchange(first: Path, second: Path) -> None:
+def exchange(first: Path, second: Path) -> None:
     """Have two folders change names, in one step.
 
     Raises:
@@ -232,7 +233,8 @@ def _exchange(first: Path, second: Path) -> None:
         raise PatchError(f"{first}: the file system cannot exchange folders ({reason})")
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Bring a folder's entries to the disk."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)

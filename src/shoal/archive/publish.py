@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from shoal.evaluate.verdict import refuse_leak
 from shoal.formats.documents.judgement import DriftReport, Judged
 from shoal.formats.documents.manifest import PoolManifest
 from shoal.formats.documents.plan import RunRecord, Winner
-from shoal.formats.files import replacing
+from shoal.formats.files import copy_file
 from shoal.formats.json_file import read_made
 from shoal.plan.growths import record_growths
 from shoal.plan.history import History, now_text
@@ -71,9 +70,9 @@ def pool_publish(
     history.withdraw()
     pool = read_made(manifest, PoolManifest)
     _copy_pool(manifest, list(pool["files"]), home / "pool")
-    _copy(report, home / "report.html")
-    _copy(drift, home / "drift.json")
-    _copy(metrics, home / "metrics.json")
+    copy_file(report, home / "report.html")
+    copy_file(drift, home / "drift.json")
+    copy_file(metrics, home / "metrics.json")
     for record_of_copy in copies:
         publish_copy(record_of_copy, patches, home / "deploy")
     advice = drifted["recommendation"]
@@ -105,12 +104,7 @@ def _winners(manifest: PoolManifest) -> list[Winner]:
 def _copy_pool(manifest: Path, names: list[str], folder: Path) -> None:
     """Copy the pool's files, then the manifest; remove other weights of an earlier pool."""
     for name in [*names, manifest.name]:
-        _copy(manifest.parent / name, folder / name)
+        copy_file(manifest.parent / name, folder / name)
     for path in sorted(folder.rglob("*.safetensors")):
         if str(path.relative_to(folder)) not in names:
             path.unlink()
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as aside:
-        shutil.copyfile(source, aside)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
 from shoal.deploy.copies import CopyRecord
-from shoal.formats.files import replacing
+from shoal.formats.files import copy_file
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json, read_made, write_json
 from shoal.pool.manifest import MANIFEST
@@ -62,11 +61,11 @@ def publish_copy(record: Path, patches: Sequence[Path], folder: Path) -> None:
     copy, made = record.parent / "copy", read_made(record, CopyRecord)
     names = [*read_json(copy / MANIFEST, dict[str, Any])["files"], MANIFEST]
     for name in names:
-        _copy(copy / name, folder / "copy" / name)
+        copy_file(copy / name, folder / "copy" / name)
     found: dict[str, PublishedPatch] = {}
     for path in (each for each in patches if each.stat().st_size):
         file = f"patches/{path.name}"
-        _copy(path, folder / file)
+        copy_file(path, folder / file)
         base = Patch.parse(path.read_bytes(), room(1 << 40)).base
         found[base] = {"file": file, "sha256": file_hash(path), "bytes": path.stat().st_size}
     channel: PublishedChannel = {
@@ -84,8 +83,3 @@ def publish_copy(record: Path, patches: Sequence[Path], folder: Path) -> None:
         )
         if path.is_file() and not is_listed:
             path.unlink()
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as aside:
-        shutil.copyfile(source, aside)

@@ -152,3 +152,9 @@ def is_held(path: Path) -> bool:
         except OSError:
             return False
         return False
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file; the target is the old one or the whole new one."""
+    with replacing(target) as aside:
+        shutil.copyfile(source, aside)
