@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS :=
 
-.PHONY: env run test stateful fuzz faults devices slurm experiments format clean
+.PHONY: env run test test-long stateful fuzz faults devices slurm experiments format clean
 
 env: .venv/installed
 
@@ -41,16 +41,20 @@ test: env
 	snakemake --lint
 	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
+# Tests that take longer: a small Slurm, whole runs side by side, scripts of random edits
+test-long: env
+	pytest -m long --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
 # Random edits, failures and kills, and removed rows, against an oracle: make stateful STEPS=1000 SEED=1
 STEPS ?= 1000
 SEED ?= 1
 stateful: env
-	SHOAL_STEPS=$(STEPS) SHOAL_REMOVALS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -s
+	SHOAL_STEPS=$(STEPS) SHOAL_REMOVALS=$(STEPS) SHOAL_SEED=$(SEED) pytest tests/stateful -m '' -s
 
 # Files with random faults; each case in a process of bounded memory and time: make fuzz CASES=10000 SEED=1
 CASES ?= 10000
 fuzz: env
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 SHOAL_CASES=$(CASES) SHOAL_SEED=$(SEED) pytest tests/fuzz -s
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 SHOAL_CASES=$(CASES) SHOAL_SEED=$(SEED) pytest tests/fuzz -m '' -s
 
 # Random faults in patches and copies, and kills while one is applied: make faults CASES=10000 KILLS=1000 SEED=1
 KILLS ?= 1000

@@ -311,7 +311,7 @@ def lines(name: str, found: Sequence[dict[str, Any]]) -> list[str]:
             name,
             variant,
             f"{own.mean():.4f}",
-            _interval(sign * (own - means["full"])),
+            interval(sign * (own - means["full"])),
             f"{np.mean([each['test'] for each in facts]) / unit:.4f}",
             f"{share:.3f}",
             *(f"{np.mean([each[of] for each in facts]):.0f}" for of in ("continued", "trained")),
@@ -320,7 +320,8 @@ def lines(name: str, found: Sequence[dict[str, Any]]) -> list[str]:
     return result
 
 
-def _interval(values: NDArray[np.float64]) -> str:
+def interval(values: NDArray[np.float64]) -> str:
+    """Mean over seeds and 95 % interval (Student's t)."""
     if len(values) < 2:
         return f"{values.mean():+.4f}"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)

@@ -1,33 +1,67 @@
-"""Bytes and time of patches: ``python -m benchmarks.patches``.
+"""Bytes, time and quality of patches.
 
-First the patches of 10⁶ weights on a grid, of which some have moved by a few steps. Then a chain of
-releases: base, generalist and specialists for digits that are turned, which train on, wave by wave,
-with Adam; each release becomes an exact copy and one on a grid, and all bytes of the patches count.
+    python -m benchmarks.patches --steps
+    python -m benchmarks.patches --data FOLDER --work FOLDER [--seeds 1 2] [--only bike adult]
+    python -m benchmarks.patches --data FOLDER --work FOLDER --few [--seeds 1 2]
+
+``--steps`` makes patches of 10⁶ weights on a grid, of which some have moved by a few steps.
+
+Otherwise the workflow, in this process, makes a release after each wave of a stream of
+:mod:`benchmarks.continuous`, with specialists that continue. Of these pools channels are made with
+several grids, and each copy answers the next wave, which no model has seen. Printed are the score,
+mean over waves; by how much it is better than the exact copies', with a 95 % interval over seeds
+(Student's t); and bytes of weights a release as a multiple of its patch's, of which everything
+counts. Bytes of weights are those of specialists and generalist; the base does not move.
+
+``--few`` changes a tenth of a pool's 30 specialists: rows come that three of them answer.
+The working folder keeps what is done, so a run goes on.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
-import tempfile
+import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import pandas as pd
 import zstandard
 from safetensors.numpy import save
 
+from benchmarks.auto import CHEAP, run
+from benchmarks.continuous import EXPERIMENT, STREAMS, Feed, interval
 from shoal.deploy.copies import weights_on_grid, write_copy
-from shoal.formats.fitted_state import load_state, save_state
-from shoal.formats.hashing import file_hash
-from shoal.formats.json_file import write_json
-from shoal.models import MLP
+from shoal.formats.fitted_state import load_state
+from shoal.plan.plan import Plan
+from shoal.pool.manifest import GENERALIST_FILE
+from shoal.pool.pool import Pool
 from shoal.settings.deploying import Grid
-from shoal.training.model import load_weights, weights
+from shoal.sources.columns import typed_inputs
+from shoal.sources.frames import raw_table
 from shoal_edge.folder import read_pool
 from shoal_edge.patch import Patch, make, rebuilt, room, sha256
 
-TURNS, WAVES = 4, 6
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+EXACT = "exact"
+DEFAULT = (0.1875, 0.6)
+CHANNELS: dict[str, tuple[float, float] | None] = {
+    EXACT: None,
+    "3/16, 0.6": DEFAULT,
+    "1/8, 0.8": (0.125, 0.8),
+    "1/4, 0.6": (0.25, 0.6),
+    "1/2, 0.8": (0.5, 0.8),
+    "1, 0.8": (1.0, 0.8),
+}
+"""Steps of grids, as a share of a tensor's root mean square, and dead zones."""
+FEW = 3
 
 
 def steps() -> None:
@@ -58,106 +92,179 @@ def _files(values: np.ndarray) -> dict[str, bytes]:
     return files | {"manifest.json": json.dumps({"format": 4, "files": listed}).encode()}
 
 
-def chain(seed: int, folder: Path) -> None:
-    """Releases of a pool for digits that are turned by quarters."""
-    from sklearn.datasets import load_digits
+def releases(folder: Path, feed: Feed, overrides: Sequence[str]) -> list[Path]:
+    """Pools of all releases, one after each wave; those that are there are not made again."""
+    pools = [folder / "pools" / f"{wave:02d}" for wave in range(len(feed.waves))]
+    feed.set_up(folder)
+    with contextlib.chdir(folder):
+        for wave, pool in enumerate(pools):
+            feed.add(Path(), wave)
+            if not pool.exists():
+                plan = Plan(EXPERIMENT, overrides, Path("config"))
+                run(plan)
+                shutil.copytree(plan.home / "pool", f"{pool}.part", symlinks=False)
+                Path(f"{pool}.part").rename(pool)
+    return pools
 
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    pictures, digits = load_digits(return_X_y=True)
-    turn = rng.integers(0, TURNS, len(digits))
-    turned = [np.rot90(p.reshape(8, 8), t).ravel() for p, t in zip(pictures, turn, strict=True)]
-    x = torch.from_numpy(np.array(turned, np.float32) / 16)
-    y = torch.from_numpy((digits + turn) % 10)
-    order = rng.permutation(len(y))
-    test, rest = order[:500], order[500:]
-    first, *waves = np.array_split(rest, WAVES + 1)
-    nets = {number: MLP(64, 10, 128, 2) for number in range(-1, TURNS)}
-    seen = first
-    for number, net in nets.items():
-        _train(net, x, y, _own(seen, turn, number), 30)
-    settings = Grid(method="grid", step=0.125, dead_zone=0.8, most_loss=0.005)
-    last: dict[str, Path] = {}
-    sizes: dict[str, list[float]] = {"exact": [], "grid": []}
-    scores: dict[str, list[float]] = {"exact": [], "grid": [], "frozen": []}
+
+def chain(pools: Sequence[Path], folder: Path, channel: str) -> tuple[list[Path], list[int]]:
+    """A channel's copies of pools, and the bytes of the patch to each but the first.
+
+    Args:
+        pools: Folders.
+        folder: Of the copies, which are made anew.
+        channel: Its name.
+    """
+    folder /= channel.replace("/", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    copies: list[Path] = []
+    patches = []
     exponents: dict[str, dict[str, int]] = {}
-    frozen = {number: weights(net) for number, net in nets.items()}
-    for release, wave in enumerate([np.array([], int), *waves]):
-        if len(wave):
-            mix = rng.choice(seen, min(len(seen), 2 * len(wave)), replace=False)
-            rows = np.concatenate([wave, mix])
-            seen = np.concatenate([seen, wave])
-            for number, net in nets.items():
-                _train(net, x, y, _own(rows, turn, number), 5)
-        pool = _pool(folder / f"pool-{release}", nets)
-        names = {name: set(weights(nets[0])) for name in _names()}
-        before = last.get("grid")
-        tensors, exponents = weights_on_grid(pool, names, settings, before, exponents)
-        for method, changed in (("exact", {}), ("grid", tensors)):
-            copy = folder / f"{method}-{release}"
-            raw = write_copy(pool, copy, changed)
-            scores[method] += [_score(nets, copy, x, y, test, turn)] if len(wave) else []
-            if method in last:
-                patch = make(read_pool(last[method]), read_pool(copy))
-                sizes[method].append(raw / len(patch))
-            last[method] = copy
-        if len(wave):
-            scores["frozen"].append(_score_of(nets, frozen, x, y, test, turn))
-    for method, own in sizes.items():
-        told = f"1/{np.mean(own):.1f} of {raw:,} bytes a release"
-        print(f"seed {seed}, {method}: {told}, accuracy {np.mean(scores[method]):.4f}")
-    print(f"seed {seed}, frozen: accuracy {np.mean(scores['frozen']):.4f}")
+    for pool in pools:
+        changed = {}
+        before = copies[-1] if copies else None
+        if (grid := CHANNELS[channel]) is not None:
+            settings = Grid(method="grid", step=grid[0], dead_zone=grid[1], most_loss=1)
+            names = {file: [*load_state(pool / file)[0]] for file in moving(pool)}
+            changed, exponents = weights_on_grid(pool, names, settings, before, exponents)
+        copies.append(folder / pool.name)
+        write_copy(pool, copies[-1], changed)
+        if before is not None:
+            patches.append(len(make(read_pool(before), read_pool(copies[-1]))))
+    return copies, patches
 
 
-def _own(rows: np.ndarray, turn: np.ndarray, number: int) -> np.ndarray:
-    return rows if number < 0 else rows[turn[rows] == number]
+def moving(pool: Path) -> list[str]:
+    """Files of the models that training moves."""
+    specialists = sorted(f"specialists/{path.name}" for path in (pool / "specialists").iterdir())
+    return [*([GENERALIST_FILE] if (pool / GENERALIST_FILE).exists() else []), *specialists]
 
 
-def _train(net: MLP, x: torch.Tensor, y: torch.Tensor, rows: np.ndarray, passes: int) -> None:
-    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
-    for _ in range(passes):
-        for batch in torch.randperm(len(rows)).split(64):
-            picked = rows[batch.numpy()]
-            optimiser.zero_grad()
-            torch.nn.functional.cross_entropy(net(x[picked]), y[picked]).backward()
-            optimiser.step()
+def bytes_of_weights(pool: Path) -> int:
+    """Of specialists and generalist."""
+    tensors = (each for file in moving(pool) for each in load_state(pool / file)[0].values())
+    return sum(values.nbytes for values in tensors)
 
 
-def _names() -> list[str]:
-    return ["generalist.safetensors", *(f"specialists/{n}.safetensors" for n in range(TURNS))]
+def score(pool: Path, wave: dict[str, Any]) -> float:
+    """Accuracy of a pool's answers, or their root mean squared error below 0."""
+    frame = pd.DataFrame({name: list(cells) for name, cells in wave.items()})
+    predicted = Pool.load(pool).predict(frame)["prediction"].to_pylist()
+    label = frame["label"]
+    if isinstance(predicted[0], str):
+        return float(np.mean([str(a) == b for a, b in zip(label, predicted, strict=True)]))
+    return -float(np.sqrt(np.mean((label - predicted) ** 2)))
 
 
-def _pool(folder: Path, nets: dict[int, MLP]) -> Path:
-    """A folder with the files of a pool that patches are about."""
-    for name, net in zip(_names(), nets.values(), strict=True):
-        save_state(folder / name, weights(net), {"point": {"lr": 0.002}, "rows": 100})
-    write_json(folder / "ledger.json", [])
-    files = {name: file_hash(folder / name) for name in [*_names(), "ledger.json"]}
-    write_json(folder / "manifest.json", {"format": 4, "files": files})
-    return folder
+def measured(folder: Path, feed: Feed, seed: int) -> dict[str, dict[str, float]]:
+    """Score and share of the bytes of weights, for each channel."""
+    kept = folder / "patches.json"
+    if not kept.exists():
+        own = [*CHEAP, f"seed={seed}", "continuing=proactive"]
+        pools, found = releases(folder, feed, own), {}
+        raw = np.mean([bytes_of_weights(pool) for pool in pools[1:]])
+        for name in CHANNELS:
+            copies, patches = chain(pools, folder / "copies", name)
+            answered = zip(copies[:-1], feed.waves[1:], strict=True)
+            scores = [score(copy, wave) for copy, wave in answered]
+            facts = {"score": np.mean(scores), "raw": raw, "patch": np.mean(patches)}
+            found[name] = {fact: float(value) for fact, value in facts.items()}
+        kept.write_text(json.dumps(found))
+        print(folder.name, kept.read_text(), flush=True)
+    result: dict[str, dict[str, float]] = json.loads(kept.read_text())
+    return result
 
 
-def _score(nets: dict[int, MLP], copy: Path, *about: object) -> float:
-    found = zip(nets, (load_state(copy / name)[0] for name in _names()), strict=True)
-    return _score_of(nets, dict(found), *about)
+HEAD = """\
+| stream | step, dead zone | score | above exact | bytes of weights | of a patch | 1 / |
+| --- | --- | --- | --- | --- | --- | --- |"""
 
 
-def _score_of(nets, tensors, x, y, test, turn) -> float:  # noqa: ANN001 - as above
-    """Accuracy of the specialists on test rows."""
-    right = 0
-    for number, net in nets.items():
-        trained = weights(net)
-        load_weights(net, tensors[number])
-        rows = _own(test, turn, number) if number >= 0 else test[:0]
-        with torch.no_grad():
-            right += int((net(x[rows]).argmax(1) == y[rows]).sum()) if len(rows) else 0
-        load_weights(net, trained)
-    return right / len(test)
+def lines(name: str, found: Sequence[dict[str, dict[str, float]]]) -> list[str]:
+    """The table's lines of a stream, of what each seed gave."""
+    exact = np.array([each[EXACT]["score"] for each in found])
+    result = []
+    for channel in CHANNELS:
+        own = {
+            fact: np.array([each[channel][fact] for each in found])
+            for fact in ("score", "raw", "patch")
+        }
+        cells = [
+            name,
+            channel,
+            f"{own['score'].mean():.4f}",
+            interval(own["score"] - exact),
+            f"{own['raw'].mean():,.0f}",
+            f"{own['patch'].mean():,.0f}",
+            f"{own['raw'].mean() / own['patch'].mean():.1f}",
+        ]
+        result.append(f"| {' | '.join(cells)} |")
+    return result
+
+
+def partitions(pool: Pool, rows: dict[str, Any]) -> NDArray[np.int64]:
+    """Partition of each row."""
+    frame = pd.DataFrame({name: list(cells) for name, cells in rows.items()})
+    raw = raw_table(frame, pool.columns, "rows")
+    prepared = pool.prepare(typed_inputs(raw, pool.columns, "rows", 1), "rows", 1)
+    return pool.router.assigner.place(prepared.embedding, prepared.values).partition
+
+
+def few(folder: Path, data: Path, seed: int) -> None:
+    """A patch after a tenth of the specialists has changed."""
+    feed = Feed(STREAMS["turned"], data, seed)
+    own = [*CHEAP, f"seed={seed}", "continuing=proactive", "cluster.partitions=30"]
+    own += ["cluster.atoms=120", "changes.tolerance=0"]
+    first, later = feed.waves[0], feed.waves[1:6]
+    feed.waves = [first]
+    (pool,) = releases(folder, feed, own)
+    rows = {name: np.concatenate([wave[name] for wave in later]) for name in first}
+    places = partitions(Pool.load(pool), rows)
+    numbers, counts = np.unique(places, return_counts=True)
+    taken = np.isin(places, numbers[np.argsort(-counts, kind="stable")[:FEW]])
+    feed.waves.append({name: cells[taken][:300] for name, cells in rows.items()})
+    pools = releases(folder, feed, own)
+    raw = bytes_of_weights(pools[-1])
+    moved = [f for f in moving(pools[-1]) if _weights_differ(pools, f)]
+    print(f"seed {seed}: {len(moved)} of {len(moving(pools[-1]))} models move", end="")
+    for name in CHANNELS:
+        (patch,) = chain(pools, folder / "copies", name)[1]
+        print(f"; {name}: {patch:,} bytes, 1/{raw / patch:.0f}", end="")
+    print(flush=True)
+
+
+def _weights_differ(pools: Sequence[Path], file: str) -> bool:
+    old, new = (load_state(pool / file)[0] if (pool / file).exists() else {} for pool in pools)
+    return old.keys() != new.keys() or any((old[name] != new[name]).any() for name in new)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("--few", action="store_true")
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--work", type=Path, help="experiments run here")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[*range(5)])
+    parser.add_argument("--only", nargs="+", default=["turned", "bike", "adult"], choices=STREAMS)
+    asked = parser.parse_args()
+    if asked.steps:
+        steps()
+        return
+    data, work = asked.data.absolute(), asked.work.absolute()
+    if asked.few:
+        for seed in asked.seeds:
+            few(work / f"few-{seed}", data, seed)
+        return
+    table = [HEAD]
+    for name in asked.only:
+        found = [
+            measured(work / f"{name}-{seed}", Feed(STREAMS[name], data, seed), seed)
+            for seed in asked.seeds
+        ]
+        table += lines(name, found)
+        print("\n".join(table), flush=True)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    steps()
-    for number in range(3):
-        with tempfile.TemporaryDirectory() as place:
-            chain(number, Path(place))
+    main()

@@ -13,6 +13,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
 import shoal
@@ -29,8 +30,6 @@ from tests.workflow.warm_source import PRELOADED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import pytest
 
     from tests.fuzz.harness import Target
     from tests.workflow.small import Experiment
@@ -52,6 +51,7 @@ TARGETS = {
 }
 
 
+@pytest.mark.long
 def test_whatever_is_read_is_used_or_refused_in_one_line(
     finished: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MORE = 128 << 20
+MORE = 48 << 20
 """Bytes that a process may take."""
 
 
@@ -89,7 +89,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tally], Pat
     targets = {read.__name__: partial(Faulty, read) for read in (*RIGHT, *WRONG)}
     batches = [Batch(name, [0, 1]) for name in targets]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "CPU_SECONDS", 1)
+        patch.setattr(harness, "CPU_SECONDS", 3)
         patch.setattr(harness, "BYTES", psutil.Process().memory_info().rss + MORE)
         return run_apart(batches, targets, "1", folder), folder / "found"
 

@@ -10,6 +10,7 @@ import pytest
 from tests.slurm.conftest import Cluster, SlurmJob
 from tests.workflow.small import Experiment, nudge_training_rows
 
+pytestmark = pytest.mark.long
 TRAIN_ON_GPUS = {
     "base_fit",
     "train_specialist",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import hypothesis.strategies as st
+import pytest
 from hypothesis.stateful import (
     initialize,
     precondition,
@@ -276,6 +277,7 @@ def programs(server: Server, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_what_runs_is_what_an_oracle_asks_for(warm: Server, tmp_path: Path) -> None:
     """Whatever is edited, whatever fails: exactly the stale jobs run, with the same bits."""
     lab = Lab.new(tmp_path / "start", programs(warm, tmp_path / "programs"))

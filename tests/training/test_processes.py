@@ -40,6 +40,7 @@ def embedder(kind: str, shape: tuple[int, ...], folder: Path) -> NeuralEmbedder:
     return NeuralEmbedder.from_state(tensors, asdict(built) | {"flops_per_row": 0})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "shape"), [("scarf", (4,)), ("vicreg", (6, 6))])
 def test_embeddings_are_those_of_one_device(kind, shape, tmp_path):
     """Losses are over whole batches: after 40 steps embeddings agree to 1e-3; so does the ledger.
@@ -60,6 +61,7 @@ def test_embeddings_are_those_of_one_device(kind, shape, tmp_path):
     assert not list(together.glob("*.checkpoint*"))
 
 
+@pytest.mark.long
 def test_the_second_training_of_a_job_is_shared_too(tmp_path):
     """Processes that a job's first training started take their shares in the next; to 1e-5."""
     alone, together = tmp_path / "alone", tmp_path / "together"
@@ -75,6 +77,7 @@ def test_the_second_training_of_a_job_is_shared_too(tmp_path):
     assert ledger(alone) == ledger(together)
 
 
+@pytest.mark.long
 def test_two_devices_stop_where_one_does(tmp_path):
     """The first decides for both, which end together; the best state is put back."""
     alone, together = tmp_path / "alone", tmp_path / "together"
@@ -90,6 +93,7 @@ def test_two_devices_stop_where_one_does(tmp_path):
     assert ledger(alone) == ledger(together)
 
 
+@pytest.mark.long
 def test_a_training_on_two_devices_goes_on_to_the_same_bits(tmp_path):
     """Each process has its own random state back; one log line says where the training goes on."""
     undisturbed, ended = tmp_path / "undisturbed", tmp_path / "ended"

@@ -29,6 +29,7 @@ def flip_labels(experiment):
         table.to_csv(path, index=False)
 
 
+@pytest.mark.long
 def test_variants_are_compared_once_all_of_them_are_published(experiment):
     """Tables, plots and page say what metrics and choices say; `shoal variants` names the page."""
     flip_labels(experiment)

@@ -48,6 +48,7 @@ def _flops(path):
     return read_json(path, dict)["flops"]
 
 
+@pytest.mark.long
 def test_a_table_needs_nothing_but_its_files_and_keeps_its_budget(experiment):
     """Label, task, embedding, early stopping, partitions, gate and mixing are chosen and said."""
     budget = 6e8
@@ -73,6 +74,7 @@ def test_a_table_needs_nothing_but_its_files_and_keeps_its_budget(experiment):
     assert experiment.plan(name="auto", overrides=_config(budget)) == []
 
 
+@pytest.mark.long
 def test_images_need_nothing_but_their_files(experiment):
     """Arrays of pixels and their labels; embeddings differ in their components."""
     for path in (experiment.folder / "data").iterdir():

@@ -134,6 +134,7 @@ def test_a_removed_row_of_the_first_run_starts_its_partition_from_the_base(two_w
     assert after[1]["specialist"] == before[1]["specialist"]
 
 
+@pytest.mark.long
 def test_a_replay_gives_the_same_names_and_bits(two_waves, tmp_path):
     """The same files in the same order make the same releases elsewhere; the command says so."""
     own = two_waves.copy(tmp_path / "experiment")

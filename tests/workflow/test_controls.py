@@ -113,6 +113,7 @@ def test_a_column_that_gives_the_label_is_named_and_the_run_goes_on(copied):
     )
 
 
+@pytest.mark.long
 def test_a_leak_under_shuffled_labels_fails_loudly(experiment):
     """Rows of the test fold that are in training: the run ends with one line, exit code 2."""
     rows = pd.DataFrame({"town": [f"t{n}" for n in range(TOWNS)], "a": range(TOWNS)})
@@ -136,6 +137,7 @@ def test_a_leak_under_shuffled_labels_fails_loudly(experiment):
     assert "leak? 160 of 160 (100.0 %) held-out rows have the same inputs" in result.stderr
 
 
+@pytest.mark.long
 def test_dna_is_learnt_letter_by_letter_and_not_from_shuffled_labels(experiment):
     """A motif at a splice site decides the label: one-hot letters tell it, shuffled labels none."""
     draw = np.random.default_rng(0)

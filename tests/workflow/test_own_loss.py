@@ -154,6 +154,7 @@ def language_model(experiment: Experiment) -> Experiment:
     return experiment
 
 
+@pytest.mark.long
 def test_an_autoencoder_without_labels_runs_to_a_verdict_and_predicts_its_loss(autoencoder):
     """Two lines need two models of one unit each; a row off both lines has a larger loss.
 
@@ -188,6 +189,7 @@ def test_an_autoencoder_without_labels_runs_to_a_verdict_and_predicts_its_loss(a
     assert arrivals["scores"]["score"] == pytest.approx(said["loss"].mean(), rel=1e-6)
 
 
+@pytest.mark.long
 def test_a_model_of_the_next_byte_runs_to_a_verdict_and_predicts_an_array_a_row(language_model):
     """The loss is a density's, in nats a document; what it predicts needs a Parquet file."""
     run(language_model, "bytes")

@@ -368,6 +368,7 @@ def test_by_default_every_core_has_a_pack_and_a_lone_specialist_its_own_job(copi
     assert set(specialists(copied)) == {lone, *others}
 
 
+@pytest.mark.long
 def test_a_pack_and_what_follows_run_in_processes_of_their_own(copied):
     """As on a cluster: a job's Snakemake reads the Snakefile anew, when some members are there."""
     before = specialists(copied)

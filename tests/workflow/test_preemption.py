@@ -63,6 +63,7 @@ def undisturbed(finished, tmp_path_factory: pytest.TempPathFactory):
     return copy
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_specialist_that_was_ended_goes_on_when_the_workflow_is_run_again(
     number, copied, finished, undisturbed
@@ -80,6 +81,7 @@ def test_a_specialist_that_was_ended_goes_on_when_the_workflow_is_run_again(
     assert sum("goes on after step" in path.read_text() for path in logs) == 1
 
 
+@pytest.mark.long
 def test_the_generalist_is_trained_on_all_devices_that_its_job_sees(copied, finished, tmp_path):
     """Both grid points share their batches among two processes; one of them writes, once."""
     (model,) = copied.generation.glob("baselines/*/generation/generalist.safetensors")

@@ -310,6 +310,7 @@ def test_a_command_imports_nothing_from_the_current_folder(littered, command):
         assert len(pd.read_csv(littered.folder / "said.csv")) == 150
 
 
+@pytest.mark.long
 def test_a_job_on_another_node_imports_nothing_from_the_current_folder(littered):
     """There Snakemake is started as `python -m`, which would search the folder first."""
     (check,) = littered.generation.glob("split/*/checks/*.json")

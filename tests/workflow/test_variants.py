@@ -22,6 +22,7 @@ def document(experiment, *overrides):
     return json.loads(experiment.shoal("variants", "tiny", *overrides, "--json").stdout)
 
 
+@pytest.mark.long
 def test_variants_run_together_and_share_what_they_have_in_common(grown):
     """Two embedders by two numbers of partitions: one split, one base, four pools, all current.
 

@@ -183,6 +183,7 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_a_warm_run_has_the_bits_of_a_cold_one(finished, tmp_path):
     """A whole experiment gives the same weights, tables and index through the warm server."""
     alone = set_up(tmp_path / "experiment")
