@@ -24,26 +24,34 @@ _HERE = -100
 """``RENAME_EXCHANGE`` and ``AT_FDCWD`` of Linux."""
 
 
+def open_file(folder: Path, name: str) -> int:
+    """Descriptor of a file, through no link below the folder, whatever happens meanwhile.
+
+    Raises:
+        OSError: It is not there, or led to by a link.
+    """
+    *parents, last = PurePosixPath(name).parts
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for parent in parents:
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+            os.close(place)
+            place = inner
+        # Without blocking, since a named pipe would wait for a writer.
+        return os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+    finally:
+        os.close(place)
+
+
 def read_file(folder: Path, name: str) -> bytes:
     """A file's bytes, through no link below the folder.
 
     Raises:
         PatchError: It is not there, or no regular file.
     """
-    *parents, last = PurePosixPath(name).parts
     try:
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for parent in parents:
-                inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
-                os.close(place)
-                place = inner
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            number = os.open(last, flags, dir_fd=place)
-        finally:
-            os.close(place)
-        with os.fdopen(number, "rb") as file:
-            if stat.S_ISREG(os.fstat(number).st_mode):
+        with os.fdopen(open_file(folder, name), "rb") as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file.read()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

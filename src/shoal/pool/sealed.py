@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import stat
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import CorruptError, SourceError
@@ -14,6 +13,7 @@ from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.fitted_state import parse_state
 from shoal.formats.json_file import parse_json
 from shoal.pool.manifest import MANIFEST, parse_manifest
+from shoal_edge.folder import open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,22 +94,11 @@ class Sealed:
 
 
 def _read(folder: Path, name: str, limit: int | None) -> bytes:
-    """A regular file's bytes, through no link below ``folder``, whatever happens meanwhile."""
+    """A regular file's bytes, through no link below ``folder``."""
     path = folder / name
-    *parents, last = PurePosixPath(name).parts
     try:
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for parent in parents:
-                inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
-                os.close(place)
-                place = inner
-            # Without blocking, since a named pipe would wait for a writer.
-            number = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-        finally:
-            os.close(place)
-        with os.fdopen(number, "rb") as file:
-            found = os.fstat(number)
+        with os.fdopen(open_file(folder, name), "rb") as file:
+            found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise CorruptError(f"{path}: is no regular file, as a pool's files are")
             if limit is not None and found.st_size > limit:
