@@ -191,8 +191,8 @@ class Lab:
         return flops, flops * rows / trained_on
 
     def members(self, pack: str) -> list[dict[str, Any]]:
-        """The trainings of a pack."""
-        (path,) = self.generation.glob(f"packs/*/members/{pack}.json")
+        """The jobs of a pack, each by its wildcards."""
+        (path,) = self.generation.glob(f"*packs/*/members/{pack}.json")
         members: list[dict[str, Any]] = json.loads(path.read_text())
         return members
 

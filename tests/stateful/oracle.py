@@ -426,11 +426,18 @@ class Oracle:
         return sorted(number for number, size in sizes.items() if size >= self.min_rows)
 
 
+PACKS = {"train_specialist": "train_pack", "train_choose": "choose_pack", "ask": "ask_pack"}
+"""Rules whose jobs are done together, where packs are made, and the rules that do it."""
+
+
 def packed(jobs: set[Identity], choices: Choices) -> dict[str, bool]:
-    """Of a job per specialist, and one per pack of them, whether a run has any."""
-    counts = Counter(job[-1] for job in jobs if job[0] == "train_specialist").values()
-    together = [count > 1 and choices.devices is not None for count in counts]
-    return {"train_specialist": not all(together), "train_pack": any(together)}
+    """Of the rules in question, those for one job and those for a pack, whether a run has any."""
+    found = {}
+    for alone, pack in PACKS.items():
+        counts = Counter(job[-1] for job in jobs if job[0] == alone).values()
+        together = [count > 1 and choices.devices is not None for count in counts]
+        found |= {alone: not all(together), pack: any(together)}
+    return found
 
 
 def shards_of(data: Dataset) -> frozenset[Identity]:

@@ -13,7 +13,7 @@ from shoal.formats.hashing import settings_id
 from tests.stateful.dataset import Dataset, Row
 from tests.stateful.lab import MIN_ROWS, Lab, Ran
 from tests.stateful.lineage import Lineages
-from tests.stateful.oracle import FOLDS, Choices, Identity, Oracle
+from tests.stateful.oracle import FOLDS, PACKS, Choices, Identity, Oracle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,12 +116,14 @@ class Steps(RuleBasedStateMachine):
         expected |= self.oracle.expected(data, self.choices)
         self.oracle.finished(data, self.choices)
         self.history.append(data)
-        wanted = sorted(self.described(expected))
-        seen = sorted(self.seen([*(before or []), *ran]))
-        if before is None:
-            assert set(seen) <= set(wanted), log
-        else:
-            assert Counter(seen) == Counter(wanted), log
+        wanted = Counter(self.described(expected))
+        seen = Counter(self.seen([*(before or []), *ran]))
+        assert not seen - wanted if before is not None else seen.keys() <= wanted.keys(), (
+            f"ran, and did not have to: {sorted(seen - wanted)}\n{log}"
+        )
+        assert before is None or not wanted - seen, (
+            f"had to run, and did not: {sorted(wanted - seen)}\n{log}"
+        )
         now = self.lab.trained_files()
         assert {path: now[path] for path in trained} == trained
         return expected
@@ -160,30 +162,30 @@ class Steps(RuleBasedStateMachine):
         return said
 
     def seen(self, ran: list[Ran]) -> list[tuple[str, ...]]:
-        """Jobs of a log in the same words; a pack as the trainings that it does."""
+        """Jobs of a log in the same words; a pack as the jobs that it does."""
         layouts = self.lab.layouts(self.choices).values()
         entries = [entry for each in layouts for entry in self.lab.index(each)["partitions"]]
         number = {entry["specialist"]: str(entry["partition"]) for entry in entries}
+        alone = {pack: rule for rule, pack in PACKS.items()}
         said: list[tuple[str, ...]] = []
         for job in ran:
             about = dict(job.wildcards)
-            if job.rule == "train_pack":
-                trained = self.lab.members(about["pack"])
-            else:
-                trained = [about] if job.rule == "train_specialist" else []
-            if "shard" in about:
-                said.append((job.rule, about["shard"]))
-            elif trained:
-                for each in trained:
-                    point = str(POINTS[each["slot"]])
-                    said.append(("train_specialist", number[each["digest"]], point))
-                self.done["trained in packs"] += len(trained) if job.rule == "train_pack" else 0
-            elif job.rule == "train_choose":
-                said.append((job.rule, number[about["digest"]]))
-            elif job.rule == "ask":
-                said.append((job.rule, about["partition"]))
-            else:
-                said.append((job.rule,))
+            members = [about]
+            if job.rule in alone:
+                members = self.lab.members(about["pack"])
+                self.done[f"by {job.rule}"] += len(members)
+            rule = alone.get(job.rule, job.rule)
+            for each in members:
+                if "shard" in each:
+                    said.append((rule, each["shard"]))
+                elif rule == "train_specialist":
+                    said.append((rule, number[each["digest"]], str(POINTS[each["slot"]])))
+                elif rule == "train_choose":
+                    said.append((rule, number[each["digest"]]))
+                elif rule == "ask":
+                    said.append((rule, each["partition"]))
+                else:
+                    said.append((rule,))
         return said
 
     def unlock(self) -> None:
