@@ -51,14 +51,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EXACT = "exact"
-DEFAULT = (0.1875, 0.6)
 CHANNELS: dict[str, tuple[float, float] | None] = {
     EXACT: None,
-    "3/16, 0.6": DEFAULT,
-    "1/8, 0.8": (0.125, 0.8),
+    "1/8, 0.6": (0.125, 0.6),
+    "3/16, 0.6": (0.1875, 0.6),
+    "1/4, 0.5": (0.25, 0.5),
     "1/4, 0.6": (0.25, 0.6),
-    "1/2, 0.8": (0.5, 0.8),
-    "1, 0.8": (1.0, 0.8),
+    "3/8, 0.6": (0.375, 0.6),
+    "1/2, 0.6": (0.5, 0.6),
+    "1, 0.6": (1.0, 0.6),
+    "1, 0.7": (1.0, 0.7),
 }
 """Steps of grids, as a share of a tensor's root mean square, and dead zones."""
 FEW = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoal.deploy.grid import exponent_of, on_grid
+from shoal.deploy.grid import exponent_of, on_grid, step_of
 from shoal_edge.weights import common_grid
 
 STEP, DEAD = 0.125, 0.8
@@ -21,6 +21,12 @@ def test_the_grid_is_near_an_eighth_of_the_weights_size():
     weights = np.array([0.3, -0.3], np.float32)
 
     assert exponent_of(weights, STEP) == round(np.log2(0.3 / 8))
+
+
+def test_steps_are_as_the_square_roots_of_sizes():
+    """A tensor with a sixteenth of the weights gets a grid four times as fine."""
+    assert step_of(400, 400, 0.5) == 0.5
+    assert step_of(25, 400, 0.5) == 0.125
 
 
 def test_a_first_copy_is_rounded():

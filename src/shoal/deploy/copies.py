@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from shoal.deploy.grid import on_grid
+from shoal.deploy.grid import on_grid, step_of
 from shoal.formats.files import replacing
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import file_hash
@@ -127,10 +127,11 @@ def weights_on_grid(
         tensors, old = load_state(pool / name)[0], dict[str, Any]()
         if before is not None and (before / name).exists():
             old = load_state(before / name)[0]
+        largest = max((values.size for t, values in tensors.items() if t in own), default=1)
         moved = {
             tensor: on_grid(
                 values,
-                settings.step,
+                step_of(values.size, largest, settings.step),
                 settings.dead_zone,
                 old.get(tensor),
                 exponents.get(name, {}).get(tensor),

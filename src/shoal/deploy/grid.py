@@ -47,6 +47,21 @@ def exponent_of(weights: Array, step: float) -> int | None:
     return exponent
 
 
+def step_of(size: int, largest: int, step: float) -> float:
+    """Step of a tensor, as a share of its weights' root mean square.
+
+    Relative errors of a model's layers add up, and a bit of precision costs a tensor as much as it
+    has weights. At least cost for an error, steps are as the square roots of the sizes: few
+    weights, such as those of an output layer, get a fine grid, which costs next to nothing.
+
+    Args:
+        size: Weights of the tensor.
+        largest: Weights of the largest tensor of the model.
+        step: Step of that one.
+    """
+    return step * math.sqrt(size / largest)
+
+
 def on_grid(
     weights: Array, step: float, dead_zone: float, deployed: Array | None, exponent: int | None
 ) -> tuple[Array, int | None]:

@@ -26,7 +26,9 @@ class Grid(Section):
 
     method: Literal["grid"]
     step: PositiveFloat = Field(
-        le=1, description="the multiples' size, as a share of the weights' root mean square"
+        le=1,
+        description="the multiples' size in the largest tensor of a model, as a share of its "
+        "weights' root mean square; smaller tensors have finer ones",
     )
     dead_zone: float = Field(
         ge=0.5,
