@@ -8,10 +8,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from shoal.errors import ShoalError
-from shoal.operate.follow import RETRIES, Files, Follow, follow
+from shoal.operate.follow import RETRIES, Follow, follow
+from shoal.operate.settling import Settling
+from shoal.sources.shards import Mark, mark_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,19 +100,19 @@ def test_a_file_settles_when_it_has_stayed_as_it_is(tmp_path: Path, clock: list[
     """By its size, times and number, whatever the clock of the file system says."""
     path = tmp_path / "a.csv"
     path.write_text("x")
-    files = Files(10)
-    files.look([path], [])
+    files: Settling[Path, Mark] = Settling(10)
+    files.look({path: mark_of(path)}, [])
     assert (files.settled(), files.moving()) == ({}, {path: 10})
     clock.append(9)
     path.write_text("xy")
     os.utime(path, (0, 0))
-    files.look([path], [])
+    files.look({path: mark_of(path)}, [])
     clock.append(18)
-    files.look([path], [])
+    files.look({path: mark_of(path)}, [])
     assert (files.settled(), files.moving()) == ({}, {path: 1})
     clock.append(19)
 
-    files.look([path], [])
+    files.look({path: mark_of(path)}, [])
 
     assert list(files.settled()) == [path]
     assert files.moving() == {}
@@ -180,6 +184,46 @@ def test_the_pauses_double(project):
 
     assert pauses[1:] == [10 * 2**number for number in range(RETRIES)]
     assert said[2] == "failed, tries again in 10.0 s, 1 of 5: no room"
+
+
+def test_a_url_that_does_not_answer_is_tried_again_after_growing_pauses(project, monkeypatch):
+    """Nothing is planned meanwhile; afterwards all is as it was, and what came there comes here."""
+    there, real = fsspec.filesystem("memory"), MemoryFileSystem.ls
+    there.pipe_file("/followed/c.csv", b"x,y\n1,a\n")
+
+    def ls(self: MemoryFileSystem, path: str, detail: bool = True) -> Any:
+        if away:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return real(self, path, detail)
+
+    def meanwhile(number: int) -> None:
+        if number == 4:
+            there.pipe_file("/followed/d.csv", b"x,y\n1,a\n")
+            project.write("own.csv")
+            away.append(True)
+        if number == 7:
+            away.clear()
+
+    away: list[bool] = []
+    monkeypatch.setattr(MemoryFileSystem, "ls", ls)
+    said, pauses = project.follow(DECIDES, meanwhile, looks=12, url="memory://followed")
+
+    failed = [sentence for sentence in said if sentence.startswith("failed, tries again in ")]
+    assert [sentence.split(": ", 1)[1] for sentence in failed] == [
+        "memory://followed: connection refused"
+    ] * 3
+    assert pauses[4:7] == [10, 20, 40]
+    assert project.plans() == ["a.csv b.csv c.csv", "a.csv b.csv c.csv d.csv own.csv"]
+
+
+def test_what_comes_from_a_url_has_settled_there(project):
+    """So `--once` looks twice, as ever, and needs no third look."""
+    fsspec.filesystem("memory").pipe_file("/settled/c.csv", b"x,y\n1,a\n")
+
+    said, pauses = project.follow(DECIDES, once=True, url="memory://settled")
+
+    assert said[:2] == ["brings c.csv from memory://settled", "plans with 3 files"]
+    assert pauses == [3]
 
 
 def test_once_is_one_try(project):

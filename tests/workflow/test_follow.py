@@ -129,6 +129,27 @@ def test_a_half_written_upload_is_never_read(copied: Experiment, tmp_path: Path)
     assert copied.plan() == []
 
 
+def test_files_come_from_a_url(copied: Experiment, tmp_path: Path):
+    """One that is new there, in one go; the user's own stay."""
+    write_rows(tmp_path / "part-3.csv", 3)
+    url = f"file://{tmp_path}"
+
+    done = copied.shoal("follow", "tiny", *SOON, "--once", "--from", url)
+
+    assert done.returncode == 0, done.stderr
+    said = [line.split(" tiny: ")[-1] for line in done.stdout.splitlines()]
+    assert said[:2] == [f"brings part-3.csv from {url}", "plans with 4 files"]
+    assert said[-1] == "the run has ended well"
+    assert sum(copied.metrics()["rows"].values()) == 600
+
+    (tmp_path / "part-0.csv").write_text("another one")
+    own = (copied.folder / "data" / "part-0.csv").read_bytes()
+    done = copied.shoal("follow", "tiny", *SOON, "--once", "--from", url)
+    assert done.returncode == 2
+    assert done.stderr.startswith("shoal: error: data/part-0.csv: is here and did not come from ")
+    assert (copied.folder / "data" / "part-0.csv").read_bytes() == own
+
+
 def test_a_run_is_of_the_settled_files_alone(copied: Experiment):
     """The others wait; a plain run takes them up later, and repeats nothing."""
     write_rows(copied.folder / "data" / "part-3.csv", 3)

@@ -81,6 +81,15 @@ def follow(
     once: Annotated[
         bool, typer.Option("--once", help="look, plan and run once, and end; for cron")
     ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="URL",
+            help="where the files come from, s3://… or any fsspec URL: they are brought into "
+            "sources.folder, and go when they are gone there",
+        ),
+    ] = None,
 ) -> None:
     """Run the experiment again whenever source files have come, changed or gone, and settled.
 
@@ -97,7 +106,7 @@ def follow(
     named = [str(experiment), *overrides]
     root = Path("results", experiment.content(overrides)["name"])
     plan = ["shoal", "follow-plan", f"--settle={settle}", *options, "--", *named]
-    asked = Follow(root, lambda: experiment.content(overrides), plan, every, settle, once)
+    asked = Follow(root, lambda: experiment.content(overrides), plan, every, settle, once, url)
     for sentence in follow(asked):
         typer.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {experiment}: {sentence}")
 

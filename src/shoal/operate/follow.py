@@ -2,7 +2,8 @@
 
 It looks at files, and reads none. What has settled is planned, and run, by processes of their own:
 by the plan and the command of a person. What it knows it keeps in memory alone, so one that was
-killed goes on when it is started again.
+killed goes on when it is started again. Files that lie at a URL are brought here first, see
+:mod:`shoal.operate.mirror`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from collections import Counter
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from shoal.errors import ERROR, ShoalError, SourceError
+from shoal.errors import ERROR, SettingsError, ShoalError, SourceError
 from shoal.formats.files import locked
 from shoal.formats.text import count_text, seconds_text
+from shoal.operate.settling import Settling, names_text
 from shoal.plan.first_look import source_files
 from shoal.plan.plan import SOURCE_HASHES
 from shoal.plan.running import is_running
@@ -27,19 +31,18 @@ from shoal.sources.shards import last_planned, mark_of
 from shoal.terminal import leave
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from shoal.operate.follow_plan import Decision
+    from shoal.operate.mirror import Mirror
     from shoal.sources.shards import Mark
 
 RETRIES = 5
-"""Times that a run that failed is tried again, after pauses that double."""
+"""Times that what failed is tried again, after pauses that double."""
 
 _LOCK = ".followed"
 _SAYS = "shoal: "
 _LOCKED = "Directory cannot be locked"
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Follow:
         every: Seconds between looks.
         settle: Seconds for which a file has to stay as it is before it is read.
         once: Whether to look, plan and run once, and end.
+        url: Where source files come from, if not by other means.
     """
 
     root: Path
@@ -61,39 +65,7 @@ class Follow:
     every: float
     settle: float
     once: bool
-
-
-@dataclass
-class Files:
-    """Source files as they were seen, and since when they are so, by this process's own clock.
-
-    Attributes:
-        settle: Seconds for which one has to stay as it is.
-    """
-
-    settle: float
-    _seen: dict[Path, tuple[Mark | None, float]] = field(default_factory=dict)
-
-    def look(self, named: Iterable[Path], known: Iterable[Path]) -> None:
-        """Look at files that settings name, and at those that a plan knows and may be gone."""
-        here, now, seen = set(named), time.monotonic(), self._seen
-        for path in {*here, *known, *self.moving()}:
-            mark = mark_of(path) if path in here else None
-            if path not in seen or seen[path][0] != mark:
-                seen[path] = (mark, now)
-        self._seen = {path: seen[path] for path in {*here, *known, *self.moving()}}
-
-    def settled(self) -> dict[Path, Mark]:
-        """Files that are there and have settled."""
-        moving = self.moving()
-        marks = {path: mark for path, (mark, _) in sorted(self._seen.items()) if mark is not None}
-        return {path: mark for path, mark in marks.items() if path not in moving}
-
-    def moving(self) -> dict[Path, float]:
-        """Files that came, changed or went so lately, and seconds until they may have settled."""
-        now = time.monotonic()
-        ages = {path: now - since for path, (_, since) in self._seen.items()}
-        return {path: self.settle - age for path, age in sorted(ages.items()) if age < self.settle}
+    url: str | None = None
 
 
 @dataclass
@@ -116,12 +88,15 @@ def follow(asked: Follow) -> Iterator[str]:
         A sentence per event.
 
     Raises:
-        ShoalError: Somebody follows the experiment already, or the file system has no locks.
+        ShoalError: Somebody follows the experiment already, or the file system has no locks; or see
+            :mod:`shoal.operate.mirror`.
         SystemExit: A run failed as often as it is tried; with its exit code.
     """
     busy = f"{asked.root}: another `shoal follow` looks after it"
     with locked(asked.root / _LOCK, busy):
-        yield from Follower(asked).steps()
+        follower = Follower(asked)
+        with follower.mirrored():
+            yield from follower.steps()
 
 
 class Follower:
@@ -131,17 +106,19 @@ class Follower:
         asked: What is followed, and how.
         content: Settings, plain values.
         files: Source files as they were seen.
+        mirror: Brings files from the URL, where there is one.
         done: Files of the last plan, and their marks; None before the first.
-        failures: Runs that have failed since the last one that ended well.
+        failures: How often a run, or a look at the URL, has failed since it last ended well.
         said: The last sentence.
     """
 
     def __init__(self, asked: Follow) -> None:
         self.asked = asked
         self.content = asked.content()
-        self.files = Files(asked.settle)
+        self.files: Settling[Path, Mark] = Settling(asked.settle)
+        self.mirror: Mirror | None = None
         self.done: dict[Path, Mark] | None = None
-        self.failures = 0
+        self.failures: Counter[str] = Counter()
         self.said = ""
 
     def steps(self) -> Iterator[str]:
@@ -149,17 +126,61 @@ class Follower:
         if not self.asked.once:
             yield f"looks every {self.asked.every:g} s, {self.asked.settle:g} s after a change"
         self.look()
+        yield from self.bring()
         time.sleep(self.asked.settle)
         while True:
-            settled, waits = self.look()
-            pause = min([self.asked.every, *self.files.moving().values()])
-            if waits:
-                yield from self._once(waits)
-            elif settled != self.done:
-                pause = yield from self._cycle(settled)
+            pause = yield from self.bring()
+            if not pause:
+                settled, waits = self.look()
+                pause = self._pause()
+                if waits:
+                    yield from self._once(waits)
+                elif settled != self.done:
+                    pause = yield from self._cycle(settled)
             if self.asked.once:
                 return
             time.sleep(pause)
+
+    @contextmanager
+    def mirrored(self) -> Iterator[None]:
+        """Bring files from the URL while the block lasts, if there is one."""
+        with ExitStack() as stack:
+            if self.asked.url is not None:
+                from shoal.operate.mirror import mirroring
+
+                made = mirroring(self.asked.url, self._folder(), self.asked.settle)
+                self.mirror = stack.enter_context(made)
+            yield
+
+    def bring(self) -> Generator[str, None, float]:
+        """Bring what has settled at the URL; returns the seconds to wait if that failed, or 0.
+
+        Nothing changes while a run that is in progress reads the files.
+        """
+        if self.mirror is None or is_running(self.asked.root):
+            return 0
+        from shoal.operate.mirror import UnreachableError
+
+        if self._folder() != self.mirror.folder:
+            raise SettingsError(
+                f"sources.folder was {self.mirror.folder} and is {self._folder()} now; start again"
+            )
+        try:
+            changed = yield from self.mirror.look(self.content["sources"]["files"])
+        except UnreachableError as error:
+            return (yield from self._failed("look", [str(error)], error.code))
+        self.files.take({path: mark_of(path) for path in changed})
+        del self.failures["look"]
+        return 0
+
+    def _folder(self) -> Path:
+        return Path(self.content["sources"]["folder"]).expanduser()
+
+    def _pause(self) -> float:
+        """Seconds until the next look."""
+        moving = [*self.files.moving().values()]
+        moving += self.mirror.there.moving().values() if self.mirror else []
+        return min([self.asked.every, *moving])
 
     def look(self) -> tuple[dict[Path, Mark], str]:
         """Look at the files: those that have settled, and what is waited for, if anything is."""
@@ -167,11 +188,11 @@ class Follower:
             named = [path for path, _ in source_files(self.content["sources"])]
         except SourceError as error:
             return {}, str(error)
-        self.files.look(named, self._known())
+        self.files.look({path: mark_of(path) for path in named}, self._known())
         settled, moving = self.files.settled(), self.files.moving()
         known = [path for path in self._known() if path in moving] if moving else []
         if known or not settled:
-            return settled, f"waits until {_names(known or list(moving))} has settled"
+            return settled, f"waits until {names_text(known or list(moving))} has settled"
         if settled != self.done and is_running(self.asked.root):
             return settled, "waits for the end of a run that is in progress"
         return settled, ""
@@ -202,23 +223,24 @@ class Follower:
             yield from self._once("waits for the end of a run that is in progress")
             return self.asked.every
         if ended.code:
-            return (yield from self._failed(ended))
+            reasons = ended.reasons or [f"the run ended with exit code {ended.code}"]
+            return (yield from self._failed("run", reasons, max(ended.code, 1)))
         if decision["command"]:
             yield from self._once("the run has ended well")
-        self.done, self.failures = settled, 0
+        self.done = settled
+        del self.failures["run"]
         with suppress(ShoalError):  # settings that somebody edits at this moment
             self.content = self.asked.content()
-        return min([self.asked.every, *self.files.moving().values()])
+        return self._pause()
 
-    def _failed(self, ended: _Ended) -> Generator[str, None, float]:
+    def _failed(self, what: str, reasons: list[str], code: int) -> Generator[str, None, float]:
         """Say why, and how long it is until the next try; after the last one, end."""
-        reasons = ended.reasons or [f"the run ended with exit code {ended.code}"]
-        if self.asked.once or self.failures == RETRIES:
-            leave(reasons, ended.code if ended.code > 0 else 1)
-        pause: float = self.asked.every * 2**self.failures
-        self.failures += 1
+        if self.asked.once or self.failures[what] == RETRIES:
+            leave(reasons, code)
+        pause: float = self.asked.every * 2 ** self.failures[what]
+        self.failures[what] += 1
         yield from self._once(
-            f"failed, tries again in {seconds_text(pause)}, {self.failures} of {RETRIES}: "
+            f"failed, tries again in {seconds_text(pause)}, {self.failures[what]} of {RETRIES}: "
             f"{'; '.join(reasons)}"
         )
         return pause
@@ -276,11 +298,4 @@ def _changes(now: Mapping[Path, Mark], before: Mapping[Path, Mark] | None) -> st
         "changed": [path for path in now if path in before and now[path] != before[path]],
         "gone": [path for path in before if path not in now],
     }
-    return ", ".join(f"{kind}: {_names(paths)}" for kind, paths in kinds.items() if paths)
-
-
-def _names(paths: Sequence[Path]) -> str:
-    """Some of the names, and how many more there are."""
-    more = len(paths) - _MOST_NAMED
-    named = ", ".join(map(str, paths[:_MOST_NAMED]))
-    return f"{named} and {count_text(more)} more" if more > 0 else named
+    return ", ".join(f"{kind}: {names_text(paths)}" for kind, paths in kinds.items() if paths)
