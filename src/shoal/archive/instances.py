@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -145,7 +145,7 @@ class Instances:
             del self.states  # somebody else has kept some, and none ever goes
         if len(self.states) == count > 0:
             schema = pa.schema(list(_COLUMNS.items()), metadata={_MADE_FROM: version})
-            rows = [asdict(state) for state in self.states]
+            rows = [vars(state) for state in self.states]
             with replacing(path) as aside:
                 pq.write_table(pa.Table.from_pylist(rows, schema), aside, compression="zstd")
         return path if path.exists() else None
@@ -221,7 +221,7 @@ class Instances:
                 each.rows,
             )
             models[state.id], states = each.tensors, [*states, state]
-            records[state.id] = {k: v for k, v in asdict(state).items() if k != "id"}
+            records[state.id] = {k: v for k, v in vars(state).items() if k != "id"}
             if each.before is not None:
                 parents[state.id] = each.before
         before = self.states

@@ -167,19 +167,24 @@ class Reader:
                 self.found.update(zip(listed, values, strict=True))
 
     def _frames(self, rows: Rows, stands_for: int) -> Iterator[list[memoryview]]:
-        """Frames in the file's order, many read at once where they lie close together."""
+        """Frames in the file's order, many at a time; those close together are read at once."""
         starts = rows["offset"].astype(np.int64)
         stops = starts + rows["size"].astype(np.int64)
         far = starts[1:] - stops[:-1] > _GAP
         windows = (starts[1:] // _READ) != (starts[:-1] // _READ)
         block = max(1, BLOCK_BYTES // max(1, stands_for))
         name = self._index.packs[rows[0]["pack"]].name
+        pending: list[memoryview] = []
         for run in np.split(np.arange(len(rows)), np.flatnonzero(far | windows) + 1):
             start, stop = int(starts[run[0]]), int(stops[run].max())
             data = memoryview(read_part(self._backend, name, start, stop - start))
             spans = zip(starts[run].tolist(), stops[run].tolist(), strict=True)
-            frames = [data[a - start : b - start] for a, b in spans]
-            yield from (frames[at : at + block] for at in range(0, len(frames), block))
+            pending += [data[a - start : b - start] for a, b in spans]
+            while len(pending) >= block:
+                yield pending[:block]
+                del pending[:block]
+        if pending:
+            yield pending
 
     def _decode(self, form: int, rows: Rows, frames: list[memoryview]) -> Bytes:
         """Bytes ``(frames, bytes)`` of frames of one form."""
