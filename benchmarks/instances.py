@@ -6,6 +6,10 @@ One net of 4,993 parameters is trained and copied to all instances. Each round a
 trains on rows of their own: half in full, half in the last two layers (the updates of "Efficient
 Multi-Model Management", 2023). Once weights move freely, once on the grid of a copy
 (``deploy=grid``): multiples of a power of two near an eighth of a tensor's root mean square.
+"An ideal code" is what the differences from the state before take at least: of each weight's, by
+steps of the grid or by bit patterns in the order of the numbers, sign and length by their entropy
+over all that this weight did, which nobody has to tell, and the bits below the first as they are.
+
 Seconds are of the processor, one thread. Every recovery is compared bit by bit, and the parameters
 that MMlib's approaches have written with the papers' formulas. Writes a Parquet file and prints it.
 """
@@ -15,7 +19,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +45,8 @@ from shoal.archive.instances import Instances, Returned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 SHARE = 0.1
 LAST_LAYERS = ("2", "3")
@@ -68,11 +75,11 @@ class Adaptation:
         steps = {
             n: 2.0 ** round(np.log2(float(v.square().mean().sqrt()) / 8)) for n, v in start.items()
         }
-        self._steps = steps if on_grid else {}
+        self.steps = steps if on_grid else {}
         self.start = {n: self._rounded(n, v) for n, v in start.items()}
 
     def _rounded(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        step = self._steps.get(name)
+        step = self.steps.get(name)
         return values if step is None else torch.round(values / step) * step + 0.0  # no -0
 
     def train(
@@ -85,7 +92,7 @@ class Adaptation:
             start = {name: torch.stack([models[i][name] for i in who]) for name in models[0]}
             rows = data(len(who), ROWS, SMALL.sizes[0], generator)
             found = trained(start, rows, SMALL.steps, SMALL.rate, BATCH, generator, frozen)
-            for name, step in self._steps.items():
+            for name, step in self.steps.items():
                 way = (found[name] - start[name]) / step
                 moves = torch.trunc(way + torch.sign(way) * (1 - DEAD_ZONE))
                 found[name] = start[name] + moves * step
@@ -166,6 +173,57 @@ class Shoal(Way):
         return Instances(self.folder).store.load(self._ids(number)[instance], "torch")
 
 
+class ShoalOpen(Shoal):
+    """The same by a process that goes on, as a server does."""
+
+    name = "Shoal, kept open"
+
+    @cached_property
+    def _open(self) -> Instances:
+        return Instances(self.folder)
+
+    def one(self, number: int, instance: int) -> Model:
+        """One model after a round."""
+        return self._open.store.load(self._ids(number)[instance], "torch")
+
+
+def ideal(made: list[Round], steps: dict[str, float]) -> float:
+    """Bytes a round that an ideal code of the differences takes.
+
+    Args:
+        made: The rounds.
+        steps: Of the grid, by tensor, where there is one.
+    """
+    bits = 0.0
+    for name in made[0].models[0]:
+        pairs = [
+            (before.models[i][name], after.models[i][name])
+            for before, after in pairwise(made)
+            for i, names in after.changed.items()
+            if name in names
+        ]
+        if not pairs:
+            continue
+        old, new = (torch.stack(each).flatten(1).numpy() for each in zip(*pairs, strict=True))
+        if name in steps:
+            moves = np.rint((new - old) / steps[name]).astype(np.int64)
+        else:
+            moves = _ordered(new) - _ordered(old)
+        length = np.frexp(np.abs(moves).astype(np.float64))[1]
+        bits += float(np.maximum(length - 1, 0).sum())
+        kinds = length * np.sign(moves)
+        for kind in np.unique(kinds):
+            share = (kinds == kind).mean(axis=0)
+            bits -= len(pairs) * float((share * np.log2(np.maximum(share, 1e-300))).sum())
+    return bits / 8 / (len(made) - 1)
+
+
+def _ordered(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Bit patterns as integers in the order of the numbers."""
+    patterns = np.ascontiguousarray(values).view(np.int32).astype(np.int64)
+    return np.where(patterns < 0, -(patterns & 0x7FFFFFFF), patterns)
+
+
 def measured(way: type[Way], made: list[Round]) -> dict[str, Any]:
     """Bytes and seconds of a way, whose recoveries must be exact."""
     with tempfile.TemporaryDirectory(prefix="instances-") as folder:
@@ -227,8 +285,12 @@ def main() -> None:
     start = {n: torch.from_numpy(v) for n, v in kept(asked.work / "base.npz", base).items()}
     rows = []
     for weights, on_grid in (("free", False), ("on a grid", True)):
-        made = rounds(Adaptation(start, on_grid=on_grid), asked.instances, asked.rounds)
-        for way in (*WAYS, Shoal):
+        adaptation = Adaptation(start, on_grid=on_grid)
+        made = rounds(adaptation, asked.instances, asked.rounds)
+        least = ideal(made, adaptation.steps) / 1e6
+        rows.append({"weights": weights, "way": "an ideal code", "MB, a round": least})
+        print(rows[-1], flush=True)
+        for way in (*WAYS, Shoal, ShoalOpen):
             rows.append({"weights": weights, **measured(way, made)})
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)

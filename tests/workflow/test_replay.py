@@ -10,18 +10,22 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shoal.cli.commands import run as command
 from shoal.errors import SourceError
+from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_json
 from shoal.operate import replay
 from shoal.plan.history import History
 from shoal.plan.plan import Plan
+from tests.shoal_edge.conftest import change
 from tests.workflow.in_turn import run
 from tests.workflow.small import set_up, write_rows
 
 ON = ["continuing=proactive", "grid.lr=[0.01]"]
+DEPLOYED = [*ON, "deploy=grid", "deploy.most_loss=1.0"]
 WAVE = Path("data", "part-3.csv")
 ASIDE = WAVE.with_suffix(".aside")
 
@@ -36,10 +40,11 @@ def replayed(tmp_path_factory):
         for number in (1, 2):
             Path(f"data/part-{number}.csv").unlink()
         run(Plan("tiny", ON, Path("config")))
+        run(Plan("tiny", DEPLOYED, Path("config")))
         write_rows(WAVE, 3, 60)
-        run(Plan("tiny", ON, Path("config")))
+        run(Plan("tiny", DEPLOYED, Path("config")))
         WAVE.rename(ASIDE)
-        run(Plan("tiny", ON, Path("config")))
+        run(Plan("tiny", DEPLOYED, Path("config")))
         shutil.copy(ASIDE, WAVE)
         found = list(replay.replay(Plan("tiny", [], Path("config")), Path("again"), "1"))
     return folder, found
@@ -60,7 +65,7 @@ def test_each_release_comes_out_with_its_names_and_bits(replayed):
     folder, found = replayed
 
     assert all(each.agrees for each in found)
-    assert ["links 1 to 1" in each.line for each in found] == [False, True, False]
+    assert ["links 1 to 1" in each.line for each in found] == [False, False, True, False]
     assert all("same bits of 5 models" in each.line for each in found)
     first, second = (
         [each["release"] for each in History(root / "results" / "tiny").entries]
@@ -69,10 +74,45 @@ def test_each_release_comes_out_with_its_names_and_bits(replayed):
     assert first == second
 
 
+def test_copies_for_devices_come_out_with_their_names_and_weights(replayed):
+    """Also of a channel that was switched on between releases, and goes on when rows have gone."""
+    folder, found = replayed
+    assert ["and the copy" in each.line for each in found] == [False, True, True, True]
+
+    first, second = (
+        {
+            path.relative_to(root): load_state(path)[0] if path.suffix == ".safetensors" else None
+            for path in sorted(root.glob("results/tiny/g1/deploy/**/*"))
+            if path.is_file()
+        }
+        for root in (folder, folder / "again")
+    )
+
+    assert first.keys() == second.keys()
+    assert sum(path.name == "manifest.json" for path in first) == 3
+    assert sum(path.suffix == ".patch" for path in first) == 3
+    for path, tensors in first.items():
+        for name in tensors or ():
+            assert np.array_equal(tensors[name], second[path][name])
+
+
+def test_a_copy_that_is_another_is_named(replayed, copy, capsys):
+    """By one bit of its weights; nothing else of its release is."""
+    manifest = Path(History(Path("results/tiny")).entries[-1]["copy"]["manifest"])
+    change(manifest.parent, "specialists/1.safetensors", 0.01)
+
+    code = command(["replay", "tiny", "--out", "again"])
+
+    *same, line, _ = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert same == [each.line for each in replayed[1][:3]]
+    assert line.endswith("differs in the bits of the copy")
+
+
 def test_what_is_made_is_compared_again_and_another_bit_is_found(replayed, copy, capsys):
     """A model that the experiment has otherwise is named, and the exit code is 1."""
     before = sorted(Path("again").rglob("*"))
-    path = sorted(Path("results/tiny/models").glob("*.json"))[1]
+    path = sorted(Path("results/tiny/models").glob("*.json"))[2]
     listed = read_json(path, dict)
     router = next(each for each in listed["models"] if each["kind"] == "router")
     router["id"] = router["id"][:-6] + "0" * 6
@@ -80,11 +120,11 @@ def test_what_is_made_is_compared_again_and_another_bit_is_found(replayed, copy,
 
     code = command(["replay", "tiny", "--out", "again"])
 
-    first, second, _, last = capsys.readouterr().out.splitlines()
+    *same, changed, _, last = capsys.readouterr().out.splitlines()
     assert code == 1
-    assert first == replayed[1][0].line
-    assert second.endswith("differs in the bits of router")
-    assert last == "2 of 3 releases came out the same: again"
+    assert same == [each.line for each in replayed[1][:2]]
+    assert changed.endswith("differs in the bits of router")
+    assert last == "3 of 4 releases came out the same: again"
     assert sorted(Path("again").rglob("*")) == before
 
 

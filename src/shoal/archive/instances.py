@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoal.archive.pool_tensors import pool_files
+from shoal.deploy.adapt import write_files
 from shoal.errors import CorruptError, ModelError, SourceError, nearest
 from shoal.formats.files import replacing
 from shoal.model_store import ModelStore
@@ -36,6 +37,7 @@ _COLUMNS = {
     "number": "int64",
     **dict.fromkeys(("time", "way", "before", "manifest"), "string"),
     "received": "int64",
+    "rows": "string",
 }
 
 
@@ -52,6 +54,7 @@ class State:
         before: Id of the state that it was made from, of this instance or another.
         manifest: SHA-256 of the pool's manifest, which lists those of its files.
         received: Bytes of what came back.
+        rows: Merkle root of the rows that it was trained on, where it came back as a recipe.
     """
 
     id: str
@@ -62,6 +65,7 @@ class State:
     before: str | None
     manifest: str | None
     received: int
+    rows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Returned:
         received: Bytes of what came back.
         before: Id of the state that it was made from; None where there is none.
         manifest: SHA-256 of the pool's manifest.
+        rows: Merkle root of the rows that it was trained on, of a recipe.
     """
 
     tensors: Mapping[str, NDArray[Any]]
@@ -81,6 +86,7 @@ class Returned:
     received: int
     before: str | None = None
     manifest: str | None = None
+    rows: str | None = None
 
 
 class Instances:
@@ -139,7 +145,7 @@ class Instances:
             del self.states  # somebody else has kept some, and none ever goes
         if len(self.states) == count > 0:
             schema = pa.schema(list(_COLUMNS.items()), metadata={_MADE_FROM: version})
-            rows = [asdict(state) for state in self.states]
+            rows = [vars(state) for state in self.states]
             with replacing(path) as aside:
                 pq.write_table(pa.Table.from_pylist(rows, schema), aside, compression="zstd")
         return path if path.exists() else None
@@ -212,9 +218,10 @@ class Instances:
             state = State(
                 f"{instance}@{number}",
                 *(instance, number, now, each.way, each.before, each.manifest, each.received),
+                each.rows,
             )
             models[state.id], states = each.tensors, [*states, state]
-            records[state.id] = {k: v for k, v in asdict(state).items() if k != "id"}
+            records[state.id] = {k: v for k, v in vars(state).items() if k != "id"}
             if each.before is not None:
                 parents[state.id] = each.before
         before = self.states
@@ -259,9 +266,7 @@ class Instances:
             raise SourceError(f"{out}: is there already; name a folder that is not")
         files = self.files(state)
         with replacing(out) as aside:
-            for file, content in files.items():
-                (aside / file).parent.mkdir(parents=True, exist_ok=True)
-                (aside / file).write_bytes(content)
+            write_files(files, aside)
         return state
 
 

@@ -1,4 +1,4 @@
-"""What devices send back, patches and whole pools: read, checked, kept as states of instances."""
+"""What devices send back, patches, recipes, whole pools: checked, kept as states of instances."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from shoal.archive.instances import Instances, Returned
 from shoal.archive.pool_tensors import pool_tensors
-from shoal.errors import CorruptError, ModelError, SourceError
+from shoal.deploy.adapt import LONGEST, Recipe, adapted_again
+from shoal.errors import CorruptError, ModelError, SettingsError, SourceError
+from shoal.formats.json_file import read_json
 from shoal.pool.sealed import Sealed
 from shoal_edge.errors import PatchError
 from shoal_edge.folder import read_pool
 from shoal_edge.patch import MANIFEST, Patch, files_of, rebuilt, room, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from shoal.archive.instances import State
@@ -26,14 +28,22 @@ _PUBLISHED = ("deploy/copy", "pool")
 _LARGEST = 1 << 30  # bytes of a patch
 
 
-def import_instance(root: Path, file: Path, instance: str) -> State:
+def import_instance(
+    root: Path,
+    file: Path,
+    instance: str,
+    rows: Path | None = None,
+    trust: Sequence[str] = (),
+) -> State:
     """Keep what came back from an instance.
 
     Args:
         root: The experiment's results folder.
-        file: A patch against a pool that is published here, or of which a state is kept; or the
-            folder of a pool.
+        file: A patch against a pool that is published here, or of which a state is kept; a recipe
+            that begins with such a pool; or the folder of a pool.
         instance: Name of the instance.
+        rows: The rows of a recipe, a CSV, Parquet or NPZ file.
+        trust: Modules outside Shoal that the pool of a recipe may import its model from.
 
     Returns:
         The new state.
@@ -42,8 +52,18 @@ def import_instance(root: Path, file: Path, instance: str) -> State:
         SourceError: There is no such file, or no pool in the folder.
         CorruptError: It is damaged, or the store is; nothing is kept.
         ModelError: It is made from a pool that is nowhere here, or the name is none.
+        SettingsError: A recipe comes without rows, or something else with them.
     """
-    return _kept(root, {instance: file})[-1]
+    inbox = _Inbox(root)
+    is_recipe = file.is_file() and _begin(file) == b"{"
+    if is_recipe and rows is None:
+        raise SettingsError(f"{file}: a recipe is trained again; give its rows by --rows")
+    if rows is not None and not is_recipe:
+        raise SettingsError(f"{file}: --rows belongs to a recipe, and this is none")
+    found = (
+        inbox.read(instance, file) if rows is None else inbox.recipe(instance, file, rows, trust)
+    )
+    return inbox.instances.save({instance: found})[-1]
 
 
 def import_folder(root: Path, folder: Path) -> list[State]:
@@ -64,12 +84,13 @@ def import_folder(root: Path, folder: Path) -> list[State]:
     files = {path.stem: path for path in sorted(folder.glob(f"[!.]*{SUFFIX}"))}
     if not files:
         raise SourceError(f"{folder}: no pool, and no file INSTANCE{SUFFIX}")
-    return _kept(root, files)
-
-
-def _kept(root: Path, files: Mapping[str, Path]) -> list[State]:
     inbox = _Inbox(root)
     return inbox.instances.save({name: inbox.read(name, file) for name, file in files.items()})
+
+
+def _begin(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(1)
 
 
 class _Inbox:
@@ -96,6 +117,15 @@ class _Inbox:
             kept = {MANIFEST, *files_of(files[MANIFEST])}
             tensors = pool_tensors({name: files[name] for name in files if name in kept})
         return Returned(tensors, "patch", size, before.id, patch.target)
+
+    def recipe(self, instance: str, file: Path, rows: Path, trust: Sequence[str]) -> Returned:
+        """What a recipe leads to, trained again from rows that are here."""
+        said = read_json(file, Recipe, limit=LONGEST)
+        with _about(file):
+            before, was = self._before(instance, said.base)
+            tensors = pool_tensors(adapted_again(was, said, rows, trust))
+        size = file.stat().st_size
+        return Returned(tensors, "recipe", size, before.id, said.target, said.rows.root)
 
     def _last(self, instance: str) -> str | None:
         own = [state.id for state in self.instances.states if state.instance == instance]
@@ -148,4 +178,4 @@ def _about(file: Path) -> Iterator[None]:
         text = str(error)
         raise CorruptError(text if text.startswith(str(file)) else f"{file}: {text}") from None
     except ModelError as error:
-        raise ModelError(f"{file}: {error}") from None
+        raise ModelError(f"{file}: {error}", f"{file}: {error.at_terminal}") from None

@@ -110,6 +110,7 @@ for command in (
     explore.query,
     explore.import_stimulus,
     device.graph,
+    device.adapt,
 ):
     app.command()(command)
 

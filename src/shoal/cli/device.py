@@ -23,3 +23,27 @@ def graph(
         f"{out}: a graph of {added.size:,} bytes; its answers differ from torch's by at most "
         f"{added.difference:.1e} of the largest"
     )
+
+
+def adapt(
+    pool: PoolArgument,
+    rows: Annotated[Path, typer.Argument(help="CSV, Parquet or NPZ file with inputs and labels")],
+    partition: Annotated[int, typer.Option(help="whose specialist is trained", min=0)],
+    out: Annotated[Path, typer.Option(help="folder of the adapted pool")],
+    recipe: Annotated[Path, typer.Option(help="file that tells how it was made")],
+    lr: Annotated[float, typer.Option(help="learning rate of AdamW")] = 0.001,
+    epochs: Annotated[int, typer.Option(help="passes over the rows")] = 5,
+    batch_size: Annotated[int, typer.Option(help="rows per step")] = 64,
+    seed: Annotated[int, typer.Option(help="seed of the rows' order")] = 0,
+    trust: Trust = [],  # noqa: B006 - the same
+) -> None:
+    """Train one specialist of a deployed pool further, on rows that it met."""
+    from shoal.deploy.adapt import Local, adapt
+    from shoal.formats.json_file import write_json
+    from shoal.settings.section import parse
+
+    asked = {"lr": lr, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    training: Local = parse(Local, asked, "adapt")
+    made = adapt(pool.pool, rows, partition, training, out, trust)
+    write_json(recipe, made.model_dump(mode="json"))
+    typer.echo(f"{out}: trained on {made.rows.count:,} rows; {recipe}")

@@ -85,14 +85,18 @@ def import_model(
     file: Annotated[
         Path,
         typer.Argument(
-            help="a .safetensors file; from an instance a patch, or a pool's folder; or a folder "
-            "with a file INSTANCE.patch for each"
+            help="a .safetensors file; from an instance a patch, a recipe, or a pool's folder; or "
+            "a folder with a file INSTANCE.patch for each"
         ),
     ],
     tag: Annotated[str | None, typer.Option(help="a name to give a model")] = None,
     instance: Annotated[
         str | None, typer.Option(help="the instance that it came back from, such as car-17")
     ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="the rows of a recipe: a CSV, Parquet or NPZ file")
+    ] = None,
+    trust: Trust = [],  # noqa: B006 - the same
 ) -> None:
     """Take a model from a file, or what came back from a deployed pool: exactly, or not at all."""
     if instance is None and not file.is_dir():
@@ -105,10 +109,12 @@ def import_model(
     if tag is not None:
         raise SettingsError("--tag names a model, and an instance has a name")
     if instance is None:
+        if rows is not None:
+            raise SettingsError("--rows belongs to a recipe of one --instance")
         states = import_folder(experiment.results, file)
         typer.echo(f"{file}: {len(states)} instances")
     else:
-        state = import_instance(experiment.results, file, instance)
+        state = import_instance(experiment.results, file, instance, rows, trust)
         typer.echo(f"{file}: {state.id}, {state.way}")
 
 

@@ -113,6 +113,10 @@ class StoreIndex:
         self.forms = [form for pack in self.packs for form in pack.forms]
         self._first_forms = np.cumsum([0] + [len(pack.forms) for pack in self.packs])
         self._slots = np.array([len(form.kinds) for form in self.forms] + [0])
+        self._counts = np.array([len(pack.forms) for pack in self.packs] + [0])
+        self._ends = np.array([min(pack.bytes, _LARGEST) for pack in self.packs] + [0])
+        self._sizes = np.array([min(form.bytes, _LARGEST) for form in self.forms] + [0])
+        self._is_raw = np.array([form.codec == RAW for form in self.forms] + [False])
         self._models, self._pages = pages[: header["pages"]], pages[header["pages"] :]
         self.count, self.frames, self.tensors = (int(count) for count in header["counts"])
         self._firsts = np.append(self._pages["first"].astype(np.int64), self.tensors)
@@ -223,18 +227,15 @@ class StoreIndex:
     def _sound(self, frames: Rows, stop: int) -> NDArray[np.bool_]:
         """Whether a store could have written each frame; others would be wrong, or unbounded."""
         pack = np.minimum(frames["pack"], len(self.packs))
-        counts = np.array([len(place.forms) for place in self.packs] + [0])
-        sound: NDArray[np.bool_] = frames["form"] < counts[pack]
+        sound: NDArray[np.bool_] = frames["form"] < self._counts[pack]
         form = np.where(sound, self._first_forms[pack] + frames["form"], len(self.forms))
-        stands_for = np.array([min(form.bytes, _LARGEST) for form in self.forms] + [0])[form]
-        is_raw = np.array([form.codec == RAW for form in self.forms] + [False])[form]
-        ends = np.array([min(place.bytes, _LARGEST) for place in self.packs] + [0])[pack]
+        stands_for = self._sizes[form]
         offset, size = (
             np.minimum(frames[f], _LARGEST).astype(np.int64) for f in ("offset", "size")
         )
         slots = np.diff(frames["first"].astype(np.int64), append=stop)
-        sound &= (offset + size <= ends) & (stands_for // LARGEST_RATIO <= size)
-        sound &= ~is_raw | (size == stands_for)
+        sound &= (offset + size <= self._ends[pack]) & (stands_for // LARGEST_RATIO <= size)
+        sound &= ~self._is_raw[form] | (size == stands_for)
         sound &= (slots == self._slots[form]) & (frames["depth"] <= LONGEST_CHAIN)
         return sound
 
@@ -263,6 +264,9 @@ def _place(page: Any) -> tuple[int, int, int, bytes]:  # noqa: ANN401 - a record
 
 def _groups(pages: Numbers) -> Iterator[tuple[int, Numbers]]:
     """Places at which each page occurs."""
+    if len(pages) and (pages == pages[0]).all():  # as of one model, mostly
+        yield int(pages[0]), np.arange(len(pages))
+        return
     order = np.argsort(pages, kind="stable")
     for chosen in np.split(order, np.flatnonzero(np.diff(pages[order])) + 1):
         if len(chosen):

@@ -151,7 +151,11 @@ def kind_of(dtype: str, shape: list[int]) -> Kind:
     """
     if dtype not in DTYPES or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError(f"no kind of tensors: {dtype!r:.40} {shape!r:.80}")
-    return Kind(dtype, tuple(shape))
+    return _kind(dtype, tuple(shape))
+
+
+_kind = functools.lru_cache(maxsize=1024)(Kind)
+"""Kinds recur in each form, and know their sizes once they were asked."""
 
 
 def pack_place(name: str, size: int, forms: list[Any]) -> PackPlace:

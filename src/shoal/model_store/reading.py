@@ -96,18 +96,22 @@ class Reader:
     def _closure(self, wanted: Numbers) -> Rows:
         """The frames of tensors and of all that these refer to, but for what is there already."""
         index = self._index
-        all_frames, all_rows = [np.empty(0, np.int64)], [index.frame_rows(wanted[:0])]
+        done, all_rows = set[int](), [index.frame_rows(wanted[:0])]
+        frames = index.frame_of(wanted)
         while len(wanted):
-            wanted = np.array([n for n in wanted.tolist() if n not in self.found], np.int64)
-            frames = np.setdiff1d(index.frame_of(wanted), np.concatenate(all_frames))
-            rows = index.frame_rows(frames)
-            all_frames.append(frames)
+            pairs = zip(wanted.tolist(), frames.tolist(), strict=True)
+            new = {frame for number, frame in pairs if number not in self.found} - done
+            done |= new
+            rows = index.frame_rows(np.array(sorted(new), np.int64))
             all_rows.append(rows)
-            wanted = self._referred(rows)
+            wanted, frames = self._referred(rows)
         return np.concatenate(all_rows)
 
-    def _referred(self, rows: Rows) -> Numbers:
-        """Tensors that frames refer to; they must lead towards an end, and be of the same kind."""
+    def _referred(self, rows: Rows) -> tuple[Numbers, Numbers]:
+        """Tensors that frames refer to, and the frames in which these lie.
+
+        They must lead towards an end, and be of the same kind.
+        """
         forms = self._index.form_numbers(rows)
         counts = self._first_kinds[forms + 1] - self._first_kinds[forms]
         slots = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -115,7 +119,8 @@ class Reader:
         references = self._index.tensor_rows(numbers)["reference"].astype(np.int64)
         there = references != NONE
         targets, which = np.unique(references[there], return_inverse=True)
-        found = self._index.frame_rows(self._index.frame_of(targets))
+        frames = self._index.frame_of(targets)
+        found = self._index.frame_rows(frames)
         places = self._first_kinds[self._index.form_numbers(found)] + targets - found["first"]
         own = (np.repeat(self._first_kinds[forms], counts) + slots)[there]
         wrong = self._kinds[places][which] != self._kinds[own]
@@ -124,7 +129,7 @@ class Reader:
             at = int(np.flatnonzero(there)[np.argmax(wrong)])
             row = rows[np.searchsorted(np.cumsum(counts), at, side="right")]
             raise self._corrupt(row, int(numbers[at]), "refers to what it cannot")
-        return targets
+        return targets, frames
 
     def _check_apart(self, rows: Rows) -> None:
         """No two frames share bytes, so what they stand for is bounded by the pack's size."""
@@ -162,19 +167,24 @@ class Reader:
                 self.found.update(zip(listed, values, strict=True))
 
     def _frames(self, rows: Rows, stands_for: int) -> Iterator[list[memoryview]]:
-        """Frames in the file's order, many read at once where they lie close together."""
+        """Frames in the file's order, many at a time; those close together are read at once."""
         starts = rows["offset"].astype(np.int64)
         stops = starts + rows["size"].astype(np.int64)
         far = starts[1:] - stops[:-1] > _GAP
         windows = (starts[1:] // _READ) != (starts[:-1] // _READ)
         block = max(1, BLOCK_BYTES // max(1, stands_for))
         name = self._index.packs[rows[0]["pack"]].name
+        pending: list[memoryview] = []
         for run in np.split(np.arange(len(rows)), np.flatnonzero(far | windows) + 1):
             start, stop = int(starts[run[0]]), int(stops[run].max())
             data = memoryview(read_part(self._backend, name, start, stop - start))
             spans = zip(starts[run].tolist(), stops[run].tolist(), strict=True)
-            frames = [data[a - start : b - start] for a, b in spans]
-            yield from (frames[at : at + block] for at in range(0, len(frames), block))
+            pending += [data[a - start : b - start] for a, b in spans]
+            while len(pending) >= block:
+                yield pending[:block]
+                del pending[:block]
+        if pending:
+            yield pending
 
     def _decode(self, form: int, rows: Rows, frames: list[memoryview]) -> Bytes:
         """Bytes ``(frames, bytes)`` of frames of one form."""

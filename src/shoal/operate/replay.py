@@ -15,6 +15,7 @@ from shoal.errors import ShoalError, SourceError
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.plan import KeptRelease, Replay
 from shoal.formats.files import replacing
+from shoal.formats.fitted_state import load_state, tensor_hash
 from shoal.formats.json_file import read_json, read_made, write_json
 from shoal.operate.grow import grow
 from shoal.operate.plan_report import run_snakemake
@@ -44,6 +45,8 @@ _CONFIG = Path("config")
 _OWN = {"results", "logs", MARK, _CONFIG.name}
 _MAKE_MODELS = ("split", "transform", "encode", "cluster", "specialists", "choices", "router")
 """Identities of the stages, fits aside, whose code decides what the models are."""
+_COPIES = "deploy"
+"""The same of copies for devices."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def replay(plan: Plan, folder: Path, cores: str) -> Iterator[Replayed]:
             _note(plan, folder, done)
         made = _last(History(folder / release["layout"]["root"]), done[number][1])
         reasons = [f"code of {', '.join(other)} has changed since"] if other else []
-        reasons += _reasons(plan, release, releases[0])
+        reasons += _reasons(plan, release, made, releases[0])
         yield _compared(plan, folder, number + 1, release, made, reasons)
 
 
@@ -259,14 +262,20 @@ def _write_settings(
 # How it compares ---------------------------------------------------------------------------------
 
 
-def _reasons(plan: Plan, release: Release, first: Release) -> Iterator[str]:
-    """Why a release may not come out as it was, code aside."""
-    lacks = len(release["layout"].get("left_out", ()))
+def _reasons(plan: Plan, then: Release, now: Release, first: Release) -> Iterator[str]:
+    """Why a release may not come out as it was, the code of models aside."""
+    lacks = len(then["layout"].get("left_out", ()))
     if lacks:
         yield f"{lacks} trainings had failed"
     at_fit = plan.basis()
     if at_fit and not plan.layout.grown and at_fit != sorted(first["layout"]["shards"]):
         yield "its generation was fitted on other files than those of its first release"
+    if "copy" in then:
+        settings: Settings = parse(Settings, then["settings"], "")
+        if then["codes"].get(_COPIES) != apply_codes(settings)[_COPIES]:
+            yield f"code of {_COPIES} has changed since"
+        if then["layout"].get("after") != now["layout"].get("after"):
+            yield "its copy followed one that is not made here, of another generation for one"
 
 
 def _compared(
@@ -291,6 +300,7 @@ def _compared(
                 (_said(role), _made_from(models[role]), _made_from(made.get(role)))
                 for role in models
             ),
+            ("the copy's name", _copy_name(then), _copy_name(now)),
         )
         if first != second
     ]
@@ -301,12 +311,38 @@ def _compared(
         if _made_from(models[role]) == _made_from(made.get(role))
         and (models[role] != made[role] or root not in (None, _root(here, made[role])))
     ]
+    what = f"{len(models)} models"
+    if "copy" in then and "the copy's name" not in names:
+        theirs = _bits_of(Path(then["copy"]["manifest"]))
+        if theirs is not None and theirs != _bits_of(folder / now["copy"]["manifest"]):
+            bits.append("the bits of the copy")
+        what += " and the copy" if theirs is not None else ""
     if names or bits:
         why = f" ({'; '.join(reasons)})" if reasons else ""
         return Replayed(f"{about}: differs in {', '.join([*names, *bits])}{why}", agrees=False)
     lost = sum(root is None for root in roots.values())
     known = f", {lost} of them by six digits of a hash, for they are gone" if lost else ""
-    return Replayed(f"{about}: same names, same bits of {len(models)} models{known}", agrees=True)
+    return Replayed(f"{about}: same names, same bits of {what}{known}", agrees=True)
+
+
+def _copy_name(release: Release) -> str | None:
+    return release["copy"]["id"] if "copy" in release else None
+
+
+def _bits_of(copy: Path) -> list[tuple[str, str, str]] | None:
+    """File, name and hash of each tensor of a copy for devices; None where it is gone.
+
+    Its other files hold what making the pool cost.
+    """
+    with contextlib.suppress(ShoalError):
+        files = sorted(read_json(copy, dict[str, Any])["files"])
+        return [
+            (file, name, tensor_hash(tensor))
+            for file in files
+            if file.endswith(".safetensors")
+            for name, tensor in sorted(load_state(copy.parent / file)[0].items())
+        ]
+    return None
 
 
 def _models(archive: Archive, release: str) -> dict[Role, str]:
