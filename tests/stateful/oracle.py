@@ -160,8 +160,8 @@ class Oracle:
         grown: Growths of the assigner in use.
         done: Jobs whose results lie in the results folder.
         published: The release that was published last, by home.
-        releases: All that were published.
         had: Shards of the last one, by home.
+        all_had: Home and shards of all that were published.
         indexes: Its partition index.
         answered: The releases whose choices were compared last.
         generalists: Training rows of the generation's generalist, by what that is trained by.
@@ -174,8 +174,8 @@ class Oracle:
     grown: tuple[str, ...] = ()
     done: set[Identity] = field(default_factory=set)
     published: dict[Identity, Identity] = field(default_factory=dict)
-    releases: set[Identity] = field(default_factory=set)
     had: dict[Identity, frozenset[Identity]] = field(default_factory=dict)
+    all_had: set[Identity] = field(default_factory=set)
     indexes: dict[Identity, Index] = field(default_factory=dict)
     answered: Identity = ()
     generalists: dict[Identity, Rows] = field(default_factory=dict)
@@ -384,8 +384,9 @@ class Oracle:
         for home, release in self._releases(data, choices).items():
             if self.published.get(home) != release:
                 jobs.add(release)
-            arrived = home in self.had and shards_of(data) - self.had[home]
-            if arrived and release not in self.releases:
+            shards = shards_of(data)
+            arrived = home in self.had and shards - self.had[home]
+            if arrived and (home, shards) not in self.all_had:
                 jobs.add(("evaluate_prequential", *release[1:]))
         return jobs
 
@@ -398,8 +399,8 @@ class Oracle:
             self.generalists.setdefault(choices.learned(width), self.training_rows(data))
         self.done |= done
         self.published |= releases
-        self.releases |= set(releases.values())
         self.had |= dict.fromkeys(releases, shards_of(data))
+        self.all_had |= {(home, shards_of(data)) for home in releases}
         self.indexes |= indexes
 
     def by_place(
