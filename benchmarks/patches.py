@@ -17,7 +17,7 @@ import torch
 import zstandard
 from safetensors.numpy import save
 
-from shoal.deploy.copies import weights_on_grid, write_copy
+from shoal.deploy.copies import rounded_weights, write_copy
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
@@ -92,7 +92,8 @@ def chain(seed: int, folder: Path) -> None:
         pool = _pool(folder / f"pool-{release}", nets)
         names = {name: set(weights(nets[0])) for name in _names()}
         before = last.get("grid")
-        tensors, exponents = weights_on_grid(pool, names, settings, before, exponents)
+        made = rounded_weights(pool, names, settings, before, exponents, seed)
+        tensors, exponents = made.weights, made.exponents
         for method, changed in (("exact", {}), ("grid", tensors)):
             copy = folder / f"{method}-{release}"
             raw = write_copy(pool, copy, changed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.formats.documents.index import PartitionIndex
+from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import file_hash, row_order
@@ -66,7 +66,9 @@ def train_link(
     """
     index, shapes = read_made(index_path, PartitionIndex), Shapes.load(shapes_path)
     continued = index["continued"]
-    parent = first.weights(continued["specialist"])
+    parent = named_file(index_path, continued["weights"])
+    if "copy" not in continued:
+        parent = first.weights(continued["specialist"])  # from the model store, if it is gone
     start, facts = load_state(parent, AtPoint)
     model, training = at_point(model, training, facts["point"])
     net = build_model(model, shapes, training.seed)
