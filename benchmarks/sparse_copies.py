@@ -76,7 +76,10 @@ CASES = [
         for step in (0.125, 0.5)
         for train_on in ("trained", "deployed")
     ),
+    Case("grid of 1/4, from trained", grid(0.25)),
     Case("grid of 1/2, nearest, from deployed", grid(0.5, "deployed", 0.5)),
+    Case("top 3%, from trained", sparse(0.03)),
+    Case("top 30%, from trained", sparse(0.3)),
     *(
         Case(f"top {density:.0%}, from {train_on}", sparse(density, train_on))
         for density in (0.01, 0.1)

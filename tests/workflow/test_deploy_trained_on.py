@@ -37,7 +37,7 @@ def copies(experiment: Experiment) -> dict[str, Path]:
 
 
 def test_what_continues_starts_from_what_is_deployed(copied: Experiment):
-    """Specialists and generalist name the copy; what is lost comes out with the same bits.
+    """Specialists and generalist name the copy; what is lost comes back with the same bits.
 
     After removed rows they start from the copy from which the lost link was trained.
     """
@@ -64,7 +64,6 @@ def test_what_continues_starts_from_what_is_deployed(copied: Experiment):
     kept = [*links, *(p for p in after.parent.rglob("*") if p.is_file() and "patch" not in p.name)]
     bits = {path: path.read_bytes() for path in kept}
     assert after.with_name("residual.safetensors") in bits
-    copied.forget_store()
     shutil.rmtree(after.parent)
     for link in links:
         link.unlink()
@@ -72,6 +71,8 @@ def test_what_continues_starts_from_what_is_deployed(copied: Experiment):
     copied.run(overrides=as_config(*ON))
 
     assert {path: path.read_bytes() for path in kept} == bits
+    for link in links:
+        assert "recovered" in read_json(link.with_name("ledger.json"), dict[str, Any])
     path = copied.folder / "data" / "part-3.csv"
     pd.read_csv(path).iloc[20:].to_csv(path, index=False)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shoal.formats.documents.index import PartitionIndex, named_file
+from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.weights import AtPoint
 from shoal.formats.fitted_state import load_state
 from shoal.formats.hashing import file_hash, row_order
@@ -17,7 +17,7 @@ from shoal.formats.ledger import BEFORE
 from shoal.formats.row_store import ShardRows, known_labels
 from shoal.formats.shapes import Shapes
 from shoal.partitions.drawn import drawn_rows, is_by_age
-from shoal.partitions.generalist import seen_by, training_hashes
+from shoal.partitions.generalist import parent_of, seen_by, training_hashes
 from shoal.partitions.held import HeldShards
 from shoal.search.points import at_point
 from shoal.training.fit import train_on_rows
@@ -66,9 +66,7 @@ def train_link(
     """
     index, shapes = read_made(index_path, PartitionIndex), Shapes.load(shapes_path)
     continued = index["continued"]
-    parent = named_file(index_path, continued["weights"])
-    if "copy" not in continued:
-        parent = first.weights(continued["specialist"])  # from the model store, if it is gone
+    parent = parent_of(index_path, continued, first)
     start, facts = load_state(parent, AtPoint)
     model, training = at_point(model, training, facts["point"])
     net = build_model(model, shapes, training.seed)

@@ -204,6 +204,19 @@ def _ancestors(
     yield _Ancestor(GENERATION, first.stores, None, 0, None, start(GENERATION))
 
 
+def parent_of(path: Path, continued: Generalist, first: OfGeneration) -> Path:
+    """Weights that a generalist starts from: deployed ones, or trained ones, put back if gone.
+
+    Args:
+        path: The index whose generalist it is.
+        continued: What the index says of it.
+        first: The generation's generalist.
+    """
+    if "copy" in continued:
+        return named_file(path, continued["weights"])
+    return first.weights(continued["specialist"])
+
+
 def stores_of(index: Index) -> dict[str, Path]:
     """The row store of each shard that has rows of an index."""
     numbers = [UNASSIGNED, *range(len(index.partitions))]
