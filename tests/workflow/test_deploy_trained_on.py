@@ -91,9 +91,6 @@ def test_what_continues_starts_from_what_is_deployed(copied: Experiment):
         (("deploy=sparse", DEPLOYED), "deploy.train_on"),
         ((*CONTINUING, "deploy=grid", DEPLOYED), "continuing.buffers"),
         (("deploy=exact", DEPLOYED), "train_on"),
-        (("deploy=sparse", "deploy.density=0"), "deploy.density"),
-        (("deploy=sparse", "deploy.choice=mask"), "deploy.choice"),
-        (("deploy=sparse", "deploy.bits=1"), "deploy.bits"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(finished: Experiment, overrides, named):
