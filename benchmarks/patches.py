@@ -34,7 +34,7 @@ from safetensors.numpy import save
 
 from benchmarks.auto import CHEAP, run
 from benchmarks.continuous import EXPERIMENT, STREAMS, Feed, interval
-from shoal.deploy.copies import weights_on_grid, write_copy
+from shoal.deploy.copies import rounded_weights, write_copy
 from shoal.formats.fitted_state import load_state
 from shoal.plan.plan import Plan
 from shoal.pool.manifest import GENERALIST_FILE
@@ -124,9 +124,13 @@ def chain(pools: Sequence[Path], folder: Path, channel: str) -> tuple[list[Path]
         changed = {}
         before = copies[-1] if copies else None
         if (grid := CHANNELS[channel]) is not None:
-            settings = Grid(method="grid", step=grid[0], dead_zone=grid[1], most_loss=1)
+            step, dead_zone = grid
+            settings = Grid(
+                method="grid", step=step, dead_zone=dead_zone, train_on="trained", most_loss=1
+            )
             names = {file: [*load_state(pool / file)[0]] for file in moving(pool)}
-            changed, exponents = weights_on_grid(pool, names, settings, before, exponents)
+            made = rounded_weights(pool, names, settings, before, exponents, seed=0)
+            changed, exponents = made.weights, made.exponents
         copies.append(folder / pool.name)
         write_copy(pool, copies[-1], changed)
         if before is not None:

@@ -11,23 +11,25 @@ import pyarrow as pa
 import pytest
 
 from shoal.deploy.command import deploy_copy, lost
-from shoal.deploy.copies import CopyRecord
+from shoal.deploy.copies import CopyRecord, Residual
 from shoal.deploy.patches import apply_patch, deploy_patch
 from shoal.deploy.publish import publish_copy
-from shoal.errors import CorruptError
+from shoal.errors import CorruptError, SourceError
 from shoal.formats.documents.plan import RunSettings
-from shoal.formats.fitted_state import load_state
+from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json, read_made
 from shoal.formats.tables import write_table
 from shoal.pool.pool import Pool
 from shoal.settings import parse
-from shoal.settings.deploying import Exact, Grid
+from shoal.settings.deploying import Exact, Grid, Sparse
 from shoal.settings.learning import Evaluate
 from shoal.settings.running import Continuing
 from tests.pool.conftest import COLUMNS, MODEL
-from tests.shoal_edge.conftest import change
+from tests.shoal_edge.conftest import change, reseal
 
 GRID = Grid(method="grid", step=0.125, dead_zone=0.8, most_loss=1.0)
+SPARSE = Sparse(method="sparse", density=0.1, choice="top", bits=8, most_loss=1.0)
 CONTINUING = {
     "method": "none",
     "history": 1.0,
@@ -62,7 +64,7 @@ def made(
     pool: Path,
     folder: Path,
     rows: Path,
-    settings: Exact | Grid,
+    settings: Exact | Grid | Sparse,
     before: Path | None = None,
     metric: str = "accuracy",
 ) -> CopyRecord:
@@ -233,3 +235,118 @@ def test_what_a_copy_loses(metric, pool, copy, expected):
 def test_records_of_runs_are_settings(small_pool):
     """The settings above are as a run has them."""
     assert set(RESOLVED) <= set(RunSettings.__annotations__)
+
+
+def continued(pool: Path, folder: Path, copy: Path, by: float = 0.05) -> Path:
+    """The pool after one specialist was trained on from a copy."""
+    second = Path(shutil.copytree(pool, folder))
+    file = "specialists/1.safetensors"
+    tensors, meta = load_state(copy / file)
+    moved = {name: each + np.float32(by) for name, each in tensors.items()}
+    save_state(second / file, moved, {**meta, "parent": file_hash(copy / file)})
+    reseal(second)
+    return second
+
+
+def weights_of(folder: Path, file: str = "specialists/1.safetensors") -> np.ndarray:
+    """All weights of a model."""
+    tensors = load_state(folder / file)[0]
+    return np.concatenate([tensors[name].ravel() for name in sorted(tensors)])
+
+
+def left_out(folder: Path, file: str = "specialists/1.safetensors") -> np.ndarray:
+    """All that a copy leaves out of a model's weights."""
+    kept = Residual.load(folder / "copy")
+    assert kept is not None
+    return np.concatenate([kept.rest[file][name].ravel() for name in sorted(kept.rest[file])])
+
+
+@pytest.mark.parametrize("settings", [GRID, SPARSE], ids=["grid", "sparse"])
+def test_what_a_copy_leaves_out_is_added_to_what_is_trained_from_it(
+    small_pool, tmp_path, rows, settings
+):
+    """Deployed and left out make what was trained and left out before; it is beside the copy."""
+    asked = settings.model_copy(update={"train_on": "deployed"})
+    record = made(small_pool, tmp_path / "1", rows, asked)
+    second = continued(small_pool, tmp_path / "second", tmp_path / "1" / "copy")
+
+    made(second, tmp_path / "2", rows, asked, tmp_path / "1")
+
+    assert record["residual"] == file_hash(tmp_path / "1" / "residual.safetensors")
+    first, rest = weights_of(tmp_path / "1" / "copy"), left_out(tmp_path / "1")
+    assert first + rest == pytest.approx(weights_of(small_pool), abs=1e-6)
+    now, later = weights_of(tmp_path / "2" / "copy"), left_out(tmp_path / "2")
+    assert not np.array_equal(now, first)
+    assert now + later == pytest.approx(weights_of(second) + rest, abs=1e-6)
+    assert not list((tmp_path / "2" / "copy").rglob("residual*"))
+
+
+def test_a_model_that_was_not_trained_stays_as_deployed(small_pool, tmp_path, rows):
+    """What its copy left out is less than moves a weight."""
+    asked = GRID.model_copy(update={"train_on": "deployed"})
+    made(small_pool, tmp_path / "1", rows, asked)
+    second = continued(small_pool, tmp_path / "second", tmp_path / "1" / "copy")
+
+    made(second, tmp_path / "2", rows, asked, tmp_path / "1")
+
+    own = "specialists/0.safetensors"
+    assert np.array_equal(*(weights_of(tmp_path / n / "copy", own) for n in "12"))
+    assert left_out(tmp_path / "2", own) == pytest.approx(left_out(tmp_path / "1", own), abs=1e-6)
+
+
+def test_a_model_that_was_trained_from_elsewhere_is_rounded_anew(small_pool, tmp_path, rows):
+    """As after removed rows: nothing of the copy before is in what is deployed of it."""
+    asked = GRID.model_copy(update={"train_on": "deployed", "dead_zone": 1.0})
+    made(small_pool, tmp_path / "1", rows, asked)
+    second = Path(shutil.copytree(small_pool, tmp_path / "second"))
+    change(second, "specialists/1.safetensors", 0.05)
+
+    made(second, tmp_path / "2", rows, asked, tmp_path / "1")
+    made(second, tmp_path / "alone", rows, asked)
+
+    assert np.array_equal(*(weights_of(tmp_path / n / "copy") for n in ("2", "alone")))
+    assert np.array_equal(left_out(tmp_path / "2"), left_out(tmp_path / "alone"))
+
+
+def test_what_an_exact_copy_leaves_out_is_nothing(small_pool, tmp_path, rows):
+    """Where the exact copy is shipped, the next link has nothing to make up for."""
+    pool = Path(shutil.copytree(small_pool, tmp_path / "other"))
+    asked = GRID.model_copy(update={"train_on": "deployed", "step": 1.0, "most_loss": 0.0})
+    for seed in range(5):
+        change(pool, "specialists/0.safetensors", 0.03 * seed)
+        record = made(pool, tmp_path / f"c{seed}", rows, asked, metric="log_loss")
+        if record["method"] == "exact":
+            break
+
+    assert record["method"] == "exact"
+    kept = Residual.load(tmp_path / f"c{seed}" / "copy")
+    assert kept is not None
+    assert kept.rest == {}
+
+
+def test_what_was_left_out_must_be_what_the_record_names(small_pool, tmp_path, rows):
+    """A file that was altered is refused before a copy is made."""
+    asked = GRID.model_copy(update={"train_on": "deployed"})
+    made(small_pool, tmp_path / "1", rows, asked)
+    shutil.copytree(tmp_path / "1", tmp_path / "gone")
+    (tmp_path / "gone" / "residual.safetensors").unlink()
+    save_state(tmp_path / "1" / "residual.safetensors", {}, {"models": {}}, recorded=False)
+
+    with pytest.raises(CorruptError, match="not the one that copy"):
+        made(small_pool, tmp_path / "2", rows, asked, tmp_path / "1")
+    with pytest.raises(SourceError, match="no such file"):
+        made(small_pool, tmp_path / "2", rows, asked, tmp_path / "gone")
+
+
+def test_a_sparse_copy_moves_a_share_of_each_model(small_pool, tmp_path, rows):
+    """A tenth of a specialist's weights move, and the record says how it was made."""
+    second = Path(shutil.copytree(small_pool, tmp_path / "second"))
+    change(second, "specialists/1.safetensors", 0.05)
+    made(small_pool, tmp_path / "1", rows, SPARSE)
+
+    record = made(second, tmp_path / "2", rows, SPARSE, tmp_path / "1")
+
+    assert record["method"] == "sparse"
+    assert "residual" not in record
+    one, two = (weights_of(tmp_path / number / "copy") for number in "12")
+    assert (one != two).sum() == np.ceil(0.1 * len(one))

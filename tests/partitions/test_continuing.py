@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from shoal.cluster.command import assign, cluster_fit, partition
+from shoal.formats.documents.index import named_file
+from shoal.formats.fitted_state import save_state
 from shoal.formats.hashing import ROW_HASH_BYTES, more_often
+from shoal.formats.headers import weights_id
 from shoal.formats.kinds import VALIDATION
+from shoal.partitions.continuing import Deployed
 from shoal.partitions.drawn import drawn_rows
 from shoal.partitions.reader import Index, halves
 from shoal.settings.discovery import ColumnPartition
@@ -50,7 +54,15 @@ class Lab:
         return (path, POINT, 1.0) if path.exists() else None
 
     def next(
-        self, *files, settings=None, trainings=1.0, tolerance=0.0, stops_early=False, mixes=()
+        self,
+        *files,
+        settings=None,
+        trainings=1.0,
+        tolerance=0.0,
+        stops_early=False,
+        mixes=(),
+        deployed=None,
+        put_back=None,
     ) -> Index:
         """The index of some rows in files, after the one before; its specialists are trained."""
         name = f"i{self.count}"
@@ -71,13 +83,26 @@ class Lab:
         partition(
             summaries, self.assigner, 1, "lineage", folder, path, tolerance, before,
             continuing=settings or asked(), chosen=self.chosen, continues=before is not None,
-            trainings=trainings, stops_early=stops_early, mixes=mixes,
+            trainings=trainings, stops_early=stops_early, mixes=mixes, deployed=deployed,
+            put_back=put_back,
         )  # fmt: skip
         self.index = Index(path)
         for entry in self.index.trained:
             self.weights(entry).parent.mkdir(parents=True, exist_ok=True)
-            self.weights(entry).touch()
+            if not self.weights(entry).exists():
+                save_state(self.weights(entry), {"w": np.zeros(2, np.float32)}, {})
         return self.index
+
+    def deploy(self, copy: str) -> Deployed:
+        """A copy of the last index's specialists."""
+        assert self.index is not None
+        trained = {entry["partition"]: self.weights(entry) for entry in self.index.trained}
+        weights = {number: self.folder / copy / f"{number}.safetensors" for number in trained}
+        for path in weights.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        models = {number: weights_id(path) for number, path in trained.items()}
+        return Deployed(copy, weights, models)
 
 
 @pytest.fixture
@@ -277,3 +302,53 @@ def test_recent_rows_are_drawn_more_often():
 
     assert counts[0] < 0.5 * counts[1] < 0.5 * counts[2]
     assert sum(counts.values()) == 200 * 30
+
+
+def test_models_start_from_what_is_deployed(lab, rows):
+    """A link names the copy's weights and the copy; from another copy it has another name."""
+    lab.next(rows[0])
+    first, copy = lab.index, lab.deploy("aaaaaaaaaa")
+    found = lab.next(*rows[:2], deployed=copy)
+    lab.index = first
+    other = lab.next(*rows[:2], deployed=lab.deploy("bbbbbbbbbb"))
+    lab.index = first
+    trained = lab.next(*rows[:2])
+
+    for one, two, three in zip(found.trained, other.trained, trained.trained, strict=True):
+        assert one["continued"]["copy"] == "aaaaaaaaaa"
+        path = named_file(found.path, one["continued"]["weights"])
+        assert path == copy.weights[one["partition"]]
+        assert "copy" not in three["continued"]
+        assert len({each["specialist"] for each in (one, two, three)}) == 3
+
+
+def test_after_removed_rows_a_model_starts_from_what_was_deployed_before_them(lab, rows):
+    """The copy from which the lost link was trained; where that is gone, from the base."""
+    lab.next(rows[0])
+    first = lab.deploy("aaaaaaaaaa")
+    lab.next(*rows[:2], deployed=first)
+    second = lab.index
+
+    found = lab.next(rows[0], rows[1][5:], rows[2], deployed=lab.deploy("bbbbbbbbbb"))
+
+    rewound = [each for each in found.trained if "rewound" in each]
+    assert rewound
+    for entry in rewound:
+        assert entry["continued"]["copy"] == "aaaaaaaaaa"
+        path = named_file(found.path, entry["continued"]["weights"])
+        assert path == first.weights[entry["partition"]]
+        path.unlink()
+    lab.index = second
+    again = lab.next(rows[0], rows[1][5:], rows[2], deployed=lab.deploy("cccccccccc"))
+    assert all("cold" in again.partitions[each["partition"]] for each in rewound)
+
+
+def test_what_is_deployed_of_another_model_is_not_gone_on_from(lab, rows):
+    """Where the copy was made of other weights, a link starts from the trained ones."""
+    lab.next(rows[0])
+    copy = lab.deploy("aaaaaaaaaa")
+    others = Deployed(copy.copy, copy.weights, dict.fromkeys(copy.models, "0" * 64))
+
+    found = lab.next(*rows[:2], deployed=others)
+
+    assert not any("copy" in each["continued"] for each in found.trained)

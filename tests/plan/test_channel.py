@@ -136,3 +136,26 @@ def test_a_chain_whose_last_copy_is_gone_begins_anew(folder):
     changed(0)
 
     assert planned("deploy=exact").layout.after == FIRST
+
+
+def test_the_index_depends_on_the_copy_that_models_start_from(folder):
+    """The run is told the last release's copy; without it, and by default, they start elsewhere."""
+    asked = ("continuing=proactive", "continuing.buffers=frozen", "deploy=grid")
+    deployed = (*asked, "deploy.train_on=deployed")
+    plan = planned(*deployed)
+    plan.layout.index.parent.mkdir(parents=True)
+    plan.layout.index.touch()
+    copy = release(plan)["copy"]
+    changed(0)
+
+    later, default = planned(*deployed), planned(*asked)
+    Path(copy["manifest"]).unlink()
+    gone = planned(*deployed)
+
+    assert later.before is not None
+    assert later.before["copy"] == copy
+    for other in (default, gone):
+        assert other.before is not None
+        assert "copy" not in other.before
+    assert len({each.layout.index_id for each in (later, default, gone)}) == 3
+    assert later.layout.made["specialists"] == default.layout.made["specialists"]

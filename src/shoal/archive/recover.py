@@ -9,7 +9,7 @@ from shoal.archive.kept import has_weights
 from shoal.archive.recipes import record_of
 from shoal.errors import ShoalError
 from shoal.formats.fitted_state import load_state, save_state
-from shoal.formats.hashing import settings_id
+from shoal.formats.hashing import file_hash, settings_id
 from shoal.formats.json_file import write_json
 from shoal.formats.provenance import made_from, recording
 from shoal.plan.history import STORE
@@ -59,12 +59,19 @@ def stored(layout: Layout, key: Key, parent: Path | None = None) -> Stored | Non
                 and record.get("key") == list(key)
                 and key.point in (None, settings_id(record["meta"].get("point")))
                 and has_weights(record["base"], base)
-                and (start is None or has_weights(record["parent"], start))
+                and (start is None or _continues_from(record, start, parent))
             ):
                 return Stored(model, record, store.load(model))
     except ShoalError as error:
         say(f"{error}; trained anew")
     return None
+
+
+def _continues_from(record: ModelRecord, start: Tensors, parent: Path | None) -> bool:
+    """Whether a model continues from these weights; the store has none of copies for devices."""
+    if record["parent"] is None and parent is not None:
+        return bool(record["meta"].get("parent") == file_hash(parent))
+    return has_weights(record["parent"], start)
 
 
 def recover(layout: Layout, key: Key, out: Path, ledger: Path, parent: Path | None = None) -> bool:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from shoal.formats.documents.choice import Point
     from shoal.formats.documents.index import Continued, PartitionEntry
     from shoal.formats.documents.plan import Channel, CopyOfRelease, FailedSpecialist, PackMember
+    from shoal.partitions.continuing import Deployed
     from shoal.partitions.generalist import OfGeneration
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
@@ -280,7 +281,9 @@ def _put_back(job: StageJob) -> Callable[[Continued, Path], bool]:
     layout = job.run.layout
 
     def again(continued: Continued, weights: Path) -> bool:
-        """Put weights that a specialist continues from back, if they are gone."""
+        """Put weights that a specialist continues from back, if they are gone; none of a copy."""
+        if "copy" in continued:
+            return weights.exists()
         key = specialist_key(layout, continued["specialist"], settings_id(continued["point"]))
         return put_back(layout, key, weights)
 
@@ -318,6 +321,29 @@ def _first(job: StageJob) -> OfGeneration | None:
         return read_made(path, Flops)["flops"]
 
     return OfGeneration(stores, weights, spent, layout.made["specialists"])
+
+
+def _deployed(job: StageJob) -> Deployed | None:
+    from shoal.deploy.copies import Residual
+    from shoal.formats.json_file import read_json
+    from shoal.partitions.continuing import Deployed
+    from shoal.pool.manifest import GENERALIST_FILE
+    from shoal_edge.routing import GENERALIST
+
+    before = job.run.record["before"]
+    if before is None or "copy" not in before:
+        return None
+    manifest = Path(before["copy"]["manifest"])
+    kept = Residual.load(manifest.parent)
+    if kept is None:
+        return None
+    held = read_json(manifest, dict[str, Any])["specialists"]
+    files = {int(each["partition"]): each["file"] for each in held}
+    if GENERALIST_FILE in kept.models:
+        files[GENERALIST] = GENERALIST_FILE
+    weights = {number: manifest.parent / file for number, file in files.items()}
+    models = {number: kept.models[file] for number, file in files.items()}
+    return Deployed(before["copy"]["id"], weights, models)
 
 
 def _continues(job: StageJob) -> bool:
@@ -503,6 +529,7 @@ _FACTS: Mapping[str, Callable[[StageJob], Any]] = {
     "chosen": _chosen,
     "put_back": _put_back,
     "first": _first,
+    "deployed": _deployed,
     "continues": _continues,
     "trainings": lambda job: job.run.steps.trainings(len(job.run.points)),
     "content": lambda job: job.run.layout.made["content"],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shoal.cluster.assigner import AtomAssigner, ColumnAssigner, Placed
     from shoal.embed.embedder import Embedder
     from shoal.formats.row_store import ShardRows
-    from shoal.partitions.continuing import Chosen, PutBack
+    from shoal.partitions.continuing import Chosen, Deployed, PutBack
     from shoal.partitions.generalist import OfGeneration
     from shoal.settings.discovery import ColumnPartition, HDBSCANAtoms, KMeansAtoms
     from shoal.settings.running import Continuing
@@ -198,6 +198,7 @@ def partition(
     trainings: float = 1.0,
     stops_early: bool = False,
     mixes: Sequence[Path] = (),
+    deployed: Deployed | None = None,
 ) -> None:
     """Merge the shards' summaries into the index; write ``members/`` beside it.
 
@@ -224,6 +225,7 @@ def partition(
         stops_early: Whether trainings stop early, so that a specialist is also made from the
             choosing half of its partition's validation rows.
         mixes: What was found of mixes, if they were compared: their best history is gone on by.
+        deployed: The last release's copy, if models start from what is deployed.
     """
     from shoal.cluster.assigner import load_assigner
     from shoal.formats.documents.mixes import ComparedMixes
@@ -250,10 +252,10 @@ def partition(
             continuing = continuing.model_copy(update=history)
         if before is not None and chosen is not None:
             index = continue_specialists(
-                index, out, before, chosen, put_back, continuing, trainings
+                index, out, before, chosen, put_back, continuing, trainings, deployed
             )
         if first is not None:
-            index = continue_generalist(index, out, before, first, continuing, trainings)
+            index = continue_generalist(index, out, before, first, continuing, trainings, deployed)
     write_json(out, index | made_from())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shoal.deploy.copies import RECORD, CopyRecord, weights_on_grid, write_copy
+from shoal.deploy.copies import RECORD, CopyRecord, rounded_weights, save_residual, write_copy
 from shoal.deploy.statistics import recalibrated
 from shoal.errors import SourceError
 from shoal.evaluate.prequential import Blocks, pool_of_run, units_of
@@ -18,7 +18,7 @@ from shoal.formats.provenance import made_from
 from shoal.formats.scores import SCORES
 from shoal.formats.tables import FOLD, Table, folds
 from shoal.pool.manifest import GENERALIST_FILE, specialist_file
-from shoal.settings.deploying import Grid
+from shoal.settings.deploying import Grid, Sparse
 from shoal.terminal import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from shoal.deploy.copies import CopyScores, Exponents
+    from shoal.deploy.copies import CopyScores, Exponents, Rounded
     from shoal.formats.documents.plan import RunSettings
     from shoal.formats.kinds import Metric
     from shoal.pool.pool import Pool
@@ -72,7 +72,7 @@ def deploy_copy(
         memory: Bytes that the process may hold; no result depends on it.
 
     Raises:
-        SourceError: The copy before is not there.
+        SourceError: The copy before is not there, or what it left out.
     """
     from shoal.training.determinism import deterministic
 
@@ -93,16 +93,17 @@ def deploy_copy(
         "scores": None,
         "exponents": {},
     }
-    if isinstance(deploy, Grid):
+    if isinstance(deploy, Grid | Sparse):
         before = None if copy_before is None else copy_before.parent
         made = pool_of_run(pool.parent, resolved)
         keeps = continuing.method != "none" and continuing.buffers == "frozen"
-        exponents = _write_on_grid(made, deploy, before, folder, tables, memory, keeps)
+        seed = int(copy_id, 16)
+        rounded = _write_rounded(made, deploy, before, folder, tables, memory, keeps, seed)
         scores = _compared(made, pool_of_run(folder, resolved), evaluate, tables, memory)
         record["scores"] = scores
         lost = scores["lost"]
         if lost is not None and lost <= deploy.most_loss:
-            record |= {"method": "grid", "exponents": exponents}
+            record |= {"method": deploy.method, "exponents": rounded.exponents}
         else:
             told = "is not defined" if lost is None else f"is worse by {lost:.4g}"
             reason = (
@@ -114,21 +115,25 @@ def deploy_copy(
     if record["method"] == "exact":
         shutil.rmtree(folder, ignore_errors=True)
         write_copy(pool.parent, folder, {})
+    if isinstance(deploy, Grid | Sparse) and deploy.train_on == "deployed":
+        rest = rounded.rest if record["method"] != "exact" else {}
+        record["residual"] = save_residual(folder, rounded.models, rest)
     record["bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     record["manifest"] = file_hash(manifest_out)
     write_json(record_out, {**record, **made_from()})
 
 
-def _write_on_grid(
+def _write_rounded(
     pool: Pool,
-    settings: Grid,
+    settings: Grid | Sparse,
     before: Path | None,
     folder: Path,
     tables: Sequence[Path],
     memory: int,
     keeps_statistics: bool,
-) -> Exponents:
-    """Write the copy with weights on the grid; the exponents of their grids."""
+    seed: int,
+) -> Rounded:
+    """Write the copy with weights on grids."""
     parameters = {
         file: {name for name, _ in pool.experts.models[number].named_parameters()}
         for number, file in _files(pool).items()
@@ -136,14 +141,15 @@ def _write_on_grid(
     exponents: Exponents = {}
     if before is not None:
         exponents = read_made(before.parent / RECORD, CopyRecord)["exponents"]
-    weights, grids = weights_on_grid(pool.folder, parameters, settings, before, exponents)
+    made = rounded_weights(pool.folder, parameters, settings, before, exponents, seed)
+    weights = {file: dict(own) for file, own in made.weights.items()}
     if not keeps_statistics:
         numbers = {number: weights[file] for number, file in _files(pool).items()}
         blocks = Blocks(pool, tables, _in_fold(tables, TRAIN), memory, "training rows")
         for number, found in recalibrated(pool, numbers, blocks).items():
             weights[_files(pool)[number]] |= found
     write_copy(pool.folder, folder, weights)
-    return grids
+    return made
 
 
 def _files(pool: Pool) -> dict[int, str]:

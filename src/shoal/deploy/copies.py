@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NotRequired, Self
 
 from typing_extensions import TypedDict
 
 from shoal.deploy.grid import on_grid, step_of
+from shoal.deploy.sparse import sparsely
+from shoal.errors import CorruptError
 from shoal.formats.files import replacing
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import file_hash
-from shoal.formats.headers import read_weights
-from shoal.formats.json_file import read_json, write_json
+from shoal.formats.headers import read_weights, weights_id
+from shoal.formats.json_file import read_json, read_made, write_json
 from shoal.formats.provenance import KEY as MADE_FROM
 from shoal.pool.manifest import MANIFEST
+from shoal.settings.deploying import Sparse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,8 +27,16 @@ if TYPE_CHECKING:
 
     from shoal.settings.deploying import Grid
 
+    Tensors = Mapping[str, NDArray[Any]]
+
 RECORD = "copy.json"
 """Name of a copy's record, beside its folder."""
+
+RESIDUAL = "residual.safetensors"
+"""Name of what a copy leaves out, beside its folder."""
+
+_BETWEEN = ":"
+"""Between the names of a file and of a tensor in it."""
 
 Exponents = dict[str, dict[str, int]]
 """Exponent of the grid of each tensor by its name, for each file."""
@@ -36,7 +48,7 @@ class CopyScores(TypedDict):
     Attributes:
         metric: The score.
         pool: The pool's.
-        copy: That of the copy on the grid.
+        copy: That of the copy with rounded weights.
         lost: How much worse it is: points of a score that is at most 1, a share of others.
     """
 
@@ -54,10 +66,11 @@ class CopyRecord(TypedDict):
         after: Identity of the copy before, or ``first``.
         manifest: SHA-256 of its manifest.
         bytes: Of all its files.
-        method: How its weights follow from the pool's: ``exact`` or ``grid``.
-        reason: Why it is exact, where the settings have a grid.
-        scores: Of pool and copy, where there is a grid.
+        method: How its weights follow from the pool's: ``exact``, ``grid`` or ``sparse``.
+        reason: Why it is exact, where the settings say otherwise.
+        scores: Of pool and copy, where weights are rounded.
         exponents: Of the grids.
+        residual: SHA-256 of ``residual.safetensors`` beside it, where models start from the copy.
     """
 
     id: str
@@ -68,6 +81,7 @@ class CopyRecord(TypedDict):
     reason: str | None
     scores: CopyScores | None
     exponents: Exponents
+    residual: NotRequired[str]
 
 
 def write_copy(pool: Path, copy: Path, weights: Mapping[str, Mapping[str, NDArray[Any]]]) -> int:
@@ -102,43 +116,159 @@ def write_copy(pool: Path, copy: Path, weights: Mapping[str, Mapping[str, NDArra
     return sum((copy / name).stat().st_size for name in (*files, MANIFEST))
 
 
-def weights_on_grid(
+@dataclass(frozen=True)
+class Rounded:
+    """Models of a copy.
+
+    Attributes:
+        weights: Tensors that are others than in the pool, for each file.
+        exponents: Of their grids.
+        rest: What was wanted less what is deployed, for each file; where models start from what is
+            deployed.
+        models: :func:`weights_id` of the pool's models by file.
+    """
+
+    weights: dict[str, dict[str, NDArray[Any]]]
+    exponents: Exponents
+    rest: dict[str, dict[str, NDArray[Any]]]
+    models: dict[str, str]
+
+
+def rounded_weights(
     pool: Path,
     parameters: Mapping[str, Collection[str]],
-    settings: Grid,
+    settings: Grid | Sparse,
     before: Path | None,
     exponents: Mapping[str, Mapping[str, int]],
-) -> tuple[dict[str, dict[str, NDArray[Any]]], Exponents]:
-    """Weights of specialists and generalist as they are deployed, for each file.
+    seed: int,
+) -> Rounded:
+    """Weights of specialists and generalist as they are deployed.
 
     Whatever is no float32 parameter stays as it is, and so does the base, which a generation
     freezes.
 
+    Where models start from what is deployed (``train_on``), one that was trained from the copy
+    before is wanted as it is with what that copy left out, one that is still the same as deployed
+    with what was left out. Any other is rounded as at the first copy: it has seen nothing of the
+    copy before, so neither has what is deployed of it.
+
     Args:
         pool: Folder of the pool.
         parameters: Names of the parameters in each file; other tensors are buffers.
-        settings: Size of the grid, and when a weight moves.
+        settings: How they are rounded.
         before: Folder of the copy before; None where there is none.
         exponents: Exponents of its grids.
+        seed: Seed of a random choice of weights.
     """
-    found: dict[str, dict[str, NDArray[Any]]] = {}
-    grids: Exponents = {}
+    kept = None
+    if settings.train_on == "deployed" and before is not None:
+        kept = Residual.load(before)
+    made = Rounded({}, {}, {}, {})
     for name, own in sorted(parameters.items()):
-        tensors, old = load_state(pool / name)[0], dict[str, Any]()
+        tensors, meta = load_state(pool / name)
+        wanted = {tensor: values for tensor, values in tensors.items() if tensor in own}
+        old, grids = dict[str, Any](), exponents.get(name, {})
         if before is not None and (before / name).exists():
             old = load_state(before / name)[0]
-        largest = max((values.size for t, values in tensors.items() if t in own), default=1)
-        moved = {
-            tensor: on_grid(
-                values,
-                step_of(values.size, largest, settings.step),
-                settings.dead_zone,
-                old.get(tensor),
-                exponents.get(name, {}).get(tensor),
-            )
-            for tensor, values in tensors.items()
-            if tensor in own
-        }
-        found[name] = {tensor: values for tensor, (values, _) in moved.items()}
-        grids[name] = {t: exponent for t, (_, exponent) in moved.items() if exponent is not None}
-    return found, grids
+        made.models[name] = weights_id(pool / name)
+        if kept is not None and name in kept.models:
+            if kept.models[name] == made.models[name]:
+                wanted = _with(kept.rest.get(name, {}), {each: old[each] for each in wanted})
+            elif meta.get("parent") == kept.deployed[name]:
+                wanted = _with(kept.rest.get(name, {}), wanted)
+            else:
+                old = {}
+        elif settings.train_on == "deployed":
+            old = {}
+        if isinstance(settings, Sparse):
+            found, own_grids = sparsely(wanted, settings, old, grids, seed)
+        else:
+            found, own_grids = _on_grids(wanted, settings, old, grids)
+        made.weights[name], made.exponents[name] = found, own_grids
+        made.rest[name] = {each: wanted[each] - found[each] for each in own_grids}
+    return made
+
+
+def _on_grids(
+    wanted: Tensors, settings: Grid, old: Tensors, exponents: Mapping[str, int]
+) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+    largest = max((values.size for values in wanted.values()), default=1)
+    moved = {
+        tensor: on_grid(
+            values,
+            step_of(values.size, largest, settings.step),
+            settings.dead_zone,
+            old.get(tensor),
+            exponents.get(tensor),
+        )
+        for tensor, values in wanted.items()
+    }
+    grids = {tensor: exponent for tensor, (_, exponent) in moved.items() if exponent is not None}
+    return {tensor: values for tensor, (values, _) in moved.items()}, grids
+
+
+def _with(rest: Tensors, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    return {
+        name: values + rest[name] if name in rest else values for name, values in tensors.items()
+    }
+
+
+class _Models(TypedDict):
+    models: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What a copy leaves out, which the next one adds; it lies beside the copy, not in it.
+
+    Attributes:
+        models: :func:`weights_id` of the models that the copy was made of, by file.
+        rest: What was wanted less what is deployed, by file.
+        deployed: SHA-256 of the copy's models, by file.
+    """
+
+    models: dict[str, str]
+    rest: dict[str, dict[str, NDArray[Any]]]
+    deployed: dict[str, str]
+
+    @classmethod
+    def load(cls, copy: Path) -> Self | None:
+        """That of a copy; None where nothing was to be trained from the copy.
+
+        Args:
+            copy: The copy's folder.
+
+        Raises:
+            SourceError: It is gone.
+            CorruptError: It is not the one that the copy's record names.
+        """
+        path, record = copy.with_name(RESIDUAL), read_made(copy.with_name(RECORD), CopyRecord)
+        if "residual" not in record:
+            return None
+        tensors, meta = load_state(path, _Models)
+        if file_hash(path) != record["residual"]:
+            raise CorruptError(f"{path}: is not the one that {RECORD} beside it names")
+        rest: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, values in tensors.items():
+            file, _, tensor = name.rpartition(_BETWEEN)
+            rest.setdefault(file, {})[tensor] = values
+        deployed = {file: file_hash(copy / file) for file in meta["models"]}
+        return cls(meta["models"], rest, deployed)
+
+
+def save_residual(copy: Path, models: Mapping[str, str], rest: Mapping[str, Tensors]) -> str:
+    """Write what a copy leaves out beside it; the file's SHA-256.
+
+    Args:
+        copy: The copy's folder.
+        models: :func:`weights_id` of the models that the copy was made of, by file.
+        rest: What was wanted less what is deployed, by file.
+    """
+    path = copy.with_name(RESIDUAL)
+    tensors = {
+        f"{file}{_BETWEEN}{tensor}": values
+        for file, own in rest.items()
+        for tensor, values in own.items()
+    }
+    save_state(path, tensors, {"models": dict(models)}, recorded=False)
+    return file_hash(path)

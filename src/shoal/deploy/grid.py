@@ -82,19 +82,27 @@ def on_grid(
     if wanted is None:
         return weights, None
     values = weights.astype(np.float64)
-    if (
-        deployed is None
-        or exponent is None
-        or deployed.shape != weights.shape
-        or abs(wanted - exponent) > _SAME
-    ):
-        return _multiples(np.round(values * 2.0**-wanted), wanted), wanted
+    if exponent is None or deployed is None or not goes_on(weights, wanted, deployed, exponent):
+        return multiples(np.round(values * 2.0**-wanted), wanted), wanted
     was = deployed.astype(np.float64) * 2.0**-exponent
     way = values * 2.0**-exponent - was
     steps = np.sign(way) * np.floor(np.abs(way) + 1 - dead_zone)
-    return _multiples(was + steps, exponent), exponent
+    return multiples(was + steps, exponent), exponent
 
 
-def _multiples(integers: Array, exponent: int) -> Array:
-    """No -0 among them, which is no integer."""
+def goes_on(weights: Array, wanted: int, deployed: Array | None, exponent: int) -> bool:
+    """Whether a tensor stays on the grid of what is deployed.
+
+    Args:
+        weights: The trained weights.
+        wanted: The exponent that they would have.
+        deployed: What is deployed now; None where nothing is.
+        exponent: The exponent of its grid.
+    """
+    same = deployed is not None and deployed.shape == weights.shape
+    return same and abs(wanted - exponent) <= _SAME
+
+
+def multiples(integers: Array, exponent: int) -> Array:
+    """Integers times a power of two, float32; no -0 among them, which is no integer."""
     return np.asarray(integers * 2.0**exponent + 0.0, np.float32)

@@ -17,7 +17,7 @@ from shoal.formats.ledger import BEFORE
 from shoal.formats.row_store import ShardRows, known_labels
 from shoal.formats.shapes import Shapes
 from shoal.partitions.drawn import drawn_rows, is_by_age
-from shoal.partitions.generalist import seen_by, training_hashes
+from shoal.partitions.generalist import parent_of, seen_by, training_hashes
 from shoal.partitions.held import HeldShards
 from shoal.search.points import at_point
 from shoal.training.fit import train_on_rows
@@ -66,7 +66,7 @@ def train_link(
     """
     index, shapes = read_made(index_path, PartitionIndex), Shapes.load(shapes_path)
     continued = index["continued"]
-    parent = first.weights(continued["specialist"])
+    parent = parent_of(index_path, continued, first)
     start, facts = load_state(parent, AtPoint)
     model, training = at_point(model, training, facts["point"])
     net = build_model(model, shapes, training.seed)

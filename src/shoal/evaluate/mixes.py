@@ -28,7 +28,7 @@ from shoal.formats.ledger import BEFORE, Ledger
 from shoal.formats.provenance import made_from
 from shoal.formats.shapes import Shapes
 from shoal.partitions.drawn import drawn_rows, is_by_age
-from shoal.partitions.generalist import seen_by, stores_of, training_hashes
+from shoal.partitions.generalist import parent_of, seen_by, stores_of, training_hashes
 from shoal.partitions.reader import Index
 from shoal.search.points import at_point
 from shoal.train_specialists.budget import Trials, frozen_budget
@@ -108,7 +108,7 @@ def compare_mixes(
     asked, losses, reason = _arrived(index, stores_now), {}, None
     if first is None or continued is None or not continued["weights"]:
         reason = "the generalist did not continue in the release before"
-    elif not (parent := first.weights(continued["specialist"])).exists():
+    elif not (parent := parent_of(before, continued, first)).exists():
         reason = f"{parent}: is gone, which the generalist continued from"
     elif not len(asked["y"]):
         reason = "no training row arrived"

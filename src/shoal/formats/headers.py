@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from shoal.errors import CorruptError
 from shoal.formats.documents.ledger import Artifact
+from shoal.formats.hashing import json_hash
 from shoal.formats.json_file import LONGEST, parse_json, read_json
 from shoal.formats.stored import as_kind, naming
 
@@ -101,6 +102,18 @@ def read_weights(path: Path) -> Weights:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise CorruptError(f"{path}: its header does not read ({reason})") from None
+
+
+def weights_id(path: Path) -> str:
+    """SHA-256 over the names and hashes of a file's tensors: the same where these are.
+
+    Args:
+        path: A file that :func:`shoal.formats.fitted_state.save_state` wrote.
+
+    Raises:
+        CorruptError: It is not one of Shoal's.
+    """
+    return json_hash({tensor.name: tensor.hash for tensor in read_weights(path).tensors})
 
 
 def read_made_from(path: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shoal.deploy.copies import RECORD
+from shoal.deploy.copies import RECORD, RESIDUAL
 from shoal.formats.documents.index import PartitionIndex, named_file
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.json_file import read_made
@@ -43,6 +43,11 @@ class Reach:
             return not output.exists() and self.covers(output)
         return path in self.files or not self.folders.isdisjoint(path.parents)
 
+    def add_copy(self, manifest: Path) -> None:
+        """Keep a copy for devices, and what lies beside it."""
+        self.folders.add(manifest.parent)
+        self.files |= {manifest.parent.with_name(name) for name in (RECORD, RESIDUAL)}
+
     def add(self, layout: Layout) -> None:
         """Keep a layout's files, and what its generation and its waiting partitions refer to.
 
@@ -55,7 +60,7 @@ class Reach:
             jobs += layout.later_jobs(index)
             self.folders.add(layout.file("pool.manifest", index).parent)
             if layout.after:
-                self.folders.add(Path(copy_of(layout, index)["manifest"]).parent)
+                self.add_copy(Path(copy_of(layout, index)["manifest"]))
             self.files |= set(_gone_back_to(layout, index))
         self.files |= {*files_of(jobs), *_baselines(layout)}
         self.files |= {*_basis_rows(layout), *_fit_time(layout)}
@@ -79,9 +84,8 @@ def reach(plans: Sequence[Plan], keep: int) -> Reach:
             found.add(layout)
     for home in homes(root):
         copies = copies_of(reversed(History(home).entries))[: BASES + 1]
-        for manifest in (Path(each["manifest"]) for each in copies):
-            found.folders.add(manifest.parent)
-            found.files.add(manifest.parent.with_name(RECORD))
+        for each in copies:
+            found.add_copy(Path(each["manifest"]))
         for record in _released(History(home), keep):
             found.add(Layout.from_json(record["layout"]))
             if run := record.get("run"):

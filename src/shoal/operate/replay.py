@@ -27,6 +27,7 @@ from shoal.plan.run_file import FOLDER, RunFile
 from shoal.plan.stages import BEFORE_INDEX, STAGES
 from shoal.settings import Settings, parse
 from shoal.settings.config_files import EXPERIMENT
+from shoal.settings.deploying import from_deployed
 from shoal.sources.shards import name_shards
 from shoal.terminal import say
 
@@ -134,7 +135,8 @@ def _changed_code(plan: Plan, release: Release) -> list[str]:
     """Stages that make a release's models, or its generation, whose code is another one now."""
     settings: Settings = parse(Settings, release["settings"], "")
     now, fits = apply_codes(settings), fit_codes(settings)
-    found = [name for name in _MAKE_MODELS if release["codes"].get(name) != now[name]]
+    made = (*_MAKE_MODELS, "deploy") if from_deployed(release["settings"]) else _MAKE_MODELS
+    found = [name for name in made if release["codes"].get(name) != now[name]]
     layout = replace(Layout.from_json(release["layout"]), root=str(plan.root))
     index = layout.read_index()
     for stage in STAGES.values():

@@ -20,6 +20,7 @@ import numpy as np
 from shoal.errors import SourceError
 from shoal.formats.documents.index import name_of_file, named_file
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_change, rows_id, settings_id
+from shoal.formats.headers import weights_id
 from shoal.formats.links import link_name
 from shoal.formats.row_store import ShardRows
 from shoal.formats.units import UNIT
@@ -45,6 +46,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Deployed:
+    """The last release's copy, from which models continue.
+
+    Attributes:
+        copy: Its identity.
+        weights: Its models by number of partition, the generalist among them.
+        models: :func:`shoal.formats.headers.weights_id` of the trained ones that these are of.
+    """
+
+    copy: str
+    weights: Mapping[int, Path]
+    models: Mapping[int, str]
+
+    def of(self, number: int, trained: Path) -> Path | None:
+        """What is deployed of a model; None where that is of another one.
+
+        Args:
+            number: Its number.
+            trained: Its weights.
+        """
+        path = self.weights.get(number)
+        return path if path is not None and self.models[number] == weights_id(trained) else None
+
+
+@dataclass(frozen=True)
 class _Ancestor:
     """A model that a partition may continue from.
 
@@ -57,6 +83,7 @@ class _Ancestor:
         links: How many times it was continued.
         continued: What it continues from itself, its paths named by ``path``.
         path: The index that says so.
+        copy: The copy whose weights of it these are; empty where they are the trained ones.
     """
 
     specialist: str
@@ -67,6 +94,7 @@ class _Ancestor:
     links: int
     continued: Continued | None
     path: Path
+    copy: str = ""
 
 
 def continue_specialists(
@@ -77,6 +105,7 @@ def continue_specialists(
     put_back: PutBack | None,
     asked: Continuing,
     trainings: float,
+    deployed: Deployed | None = None,
 ) -> dict[str, Any]:
     """The index with partitions that continue.
 
@@ -88,6 +117,7 @@ def continue_specialists(
         put_back: Puts back what these continue from.
         asked: The settings.
         trainings: Whole trainings of a partition's search.
+        deployed: What specialists start from in place of their trained weights.
 
     Returns:
         The index. Where a partition continues, or keeps a specialist that does, it has
@@ -100,7 +130,7 @@ def continue_specialists(
         number = int(entry["partition"])
         if entry["trained"] and number in held:
             entry = _continue(  # noqa: PLW2901 - the same entry
-                entry, held[number], now, before, chosen, put_back, asked, trainings
+                entry, held[number], now, before, chosen, put_back, asked, trainings, deployed
             )
         entries.append(entry)
     found = {**index, "partitions": entries}
@@ -132,6 +162,7 @@ def _continue(
     put_back: PutBack | None,
     asked: Continuing,
     trainings: float,
+    deployed: Deployed | None,
 ) -> dict[str, Any]:
     """A partition's entry with the specialist that it keeps, or continues from."""
     if "waiting" in entry:
@@ -139,7 +170,7 @@ def _continue(
         return entry if own is None else entry | {"continued": renamed(own, before.path, now.path)}
     number, rows = int(entry["partition"]), entry["rows"]["train"]
     lost, found = 0, False
-    for each in _ancestors(number, before, chosen, put_back):
+    for each in _ancestors(number, before, chosen, put_back, deployed):
         found = True
         try:
             changes = _changes(each.index, now, number)
@@ -185,13 +216,15 @@ def _link(
     asked: Continuing,
 ) -> dict[str, Any]:
     mixing = asked.mixing.as_json()
-    name = rows_id(parent.specialist, entry["specialist"], mixing)
+    copy = {"copy": parent.copy} if parent.copy else {}
+    name = rows_id(parent.specialist, entry["specialist"], mixing, *copy.values())
     return {
         "specialist": link_name(name, settings_id(parent.point)),
         "continued": {
             "index": name_of_file(path, parent.index),
             "specialist": parent.specialist,
             "weights": name_of_file(path, parent.weights),
+            **copy,
             "point": parent.point,
             "added": added,
             "drawn": drawn,
@@ -203,7 +236,11 @@ def _link(
 
 
 def _ancestors(
-    number: int, before: Index, chosen: Chosen, put_back: PutBack | None
+    number: int,
+    before: Index,
+    chosen: Chosen,
+    put_back: PutBack | None,
+    deployed: Deployed | None,
 ) -> Iterator[_Ancestor]:
     """The specialist of a partition, what it continues from, and so on; those that are there."""
     entry, path = before.partitions[number], before.path
@@ -211,8 +248,12 @@ def _ancestors(
     found = chosen(entry)
     links = entry["continued"]["links"] if "continued" in entry else 0
     if found is not None:
+        weights, point, spent = found
+        start, copy = weights, ""
+        if deployed is not None and (of := deployed.of(number, weights)) is not None:
+            start, copy = of, deployed.copy
         own = entry.get("continued")
-        yield _Ancestor(entry["specialist"], since, *found, links, own, path)
+        yield _Ancestor(entry["specialist"], since, start, point, spent, links, own, path, copy)
     while (continued := entry.get("continued")) is not None:
         index = named_file(path, continued["index"])
         weights = named_file(path, continued["weights"])
@@ -229,6 +270,7 @@ def _ancestors(
                 child["links"] - 1,
                 entry.get("continued"),
                 path,
+                child.get("copy", ""),
             )
 
 

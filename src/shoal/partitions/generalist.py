@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from shoal.formats.row_store import ShardRows
 from shoal.partitions.continuing import renamed
 from shoal.partitions.index import UNASSIGNED, roots
 from shoal.partitions.reader import Index
+from shoal_edge.routing import GENERALIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shoal.formats.documents.index import Generalist, PartitionIndex
+    from shoal.partitions.continuing import Deployed
     from shoal.settings.running import Continuing
 
     Stores = Mapping[str, Path]
@@ -56,15 +58,27 @@ class OfGeneration:
     made_of: str
 
 
+class _Start(NamedTuple):
+    """What is deployed of a model: file, the copy's identity, FLOPs of the model's making."""
+
+    weights: Path
+    copy: str
+    spent: float
+
+
 @dataclass(frozen=True)
 class _Ancestor:
-    """A generalist that may be continued from; ``index`` is the one that has its rows."""
+    """A generalist that may be continued from.
+
+    ``index`` is the one that has its rows; ``deployed`` what is deployed of it, if it starts there.
+    """
 
     name: str
     stores: Stores
     index: Path | None
     links: int
     continued: Generalist | None
+    deployed: _Start | None
 
 
 def continue_generalist(
@@ -74,6 +88,7 @@ def continue_generalist(
     first: OfGeneration,
     asked: Continuing,
     trainings: float,
+    deployed: Deployed | None = None,
 ) -> dict[str, Any]:
     """The index with the generalist that continues; without, while it is the generation's.
 
@@ -84,6 +99,7 @@ def continue_generalist(
         first: The generation's generalist.
         asked: The settings.
         trainings: Whole trainings of a partition's search.
+        deployed: What the generalist starts from in place of its trained weights.
 
     Returns:
         The index; ``continued`` says what its generalist continues from.
@@ -91,7 +107,7 @@ def continue_generalist(
     now = stores_of(Index(path, cast("PartitionIndex", index)))
     rows, continued = index["rows"]["train"], None
     rows_now = [index["root"]["train"], *_stops_by(index)]
-    for each in _ancestors(before_path, first):
+    for each in _ancestors(before_path, first, deployed):
         try:
             added, removed = _changes(each.stores, now)
         except SourceError:
@@ -104,16 +120,19 @@ def continue_generalist(
             break
         drawn = min(rows - added, math.floor(asked.history * added))
         if each.links < asked.longest and added + drawn < rows * trainings:
-            mixing = asked.mixing.as_json()
+            mixing, weights, copy = asked.mixing.as_json(), None, {}
+            if each.deployed is not None:
+                weights, copy = each.deployed.weights, {"copy": each.deployed.copy}
             continued = {
-                "link": rows_id(each.name, rows_now, mixing, first.made_of),
+                "link": rows_id(each.name, rows_now, mixing, first.made_of, *copy.values()),
                 "index": "" if each.index is None else name_of_file(path, each.index),
                 "specialist": each.name,
-                "weights": name_of_file(path, first.weights(each.name)),
+                "weights": name_of_file(path, weights or first.weights(each.name)),
+                **copy,
                 "added": added,
                 "drawn": drawn,
                 "links": each.links + 1,
-                "spent": first.spent(each.name),
+                "spent": first.spent(each.name) if each.deployed is None else each.deployed.spent,
                 "mixing": mixing,
             }
             break
@@ -150,20 +169,52 @@ def _stops_by(index: Mapping[str, Any]) -> list[str]:
     return [entry["digests"]["validation"] for entry in index["partitions"]]
 
 
-def _ancestors(before_path: Path | None, first: OfGeneration) -> Iterator[_Ancestor]:
+def _ancestors(
+    before_path: Path | None, first: OfGeneration, deployed: Deployed | None
+) -> Iterator[_Ancestor]:
     """The generalist of an index, what it continues from, and so on; those that are there."""
-    path = before_path
+    path, child = before_path, None
+
+    def start(name: str) -> _Start | None:
+        """What is deployed of it: by the last copy, or by that from which it was continued."""
+        if child is not None:
+            index, continued = child
+            if continued["specialist"] != name or "copy" not in continued:
+                return None
+            weights = named_file(index, continued["weights"])
+            there = weights.exists()
+            return _Start(weights, continued["copy"], continued["spent"]) if there else None
+        if deployed is None or not (trained := first.weights(name)).exists():
+            return None
+        found = deployed.of(GENERALIST, trained)
+        return None if found is None else _Start(found, deployed.copy, first.spent(name))
+
     while path is not None and path.exists():
         before = Index(path)
         own = before.content.get("continued")
         if own is None:
             break
-        if first.weights(own["link"]).exists():
-            yield _Ancestor(own["link"], stores_of(before), path, own["links"], own)
+        of_copy = start(own["link"])
+        if of_copy is not None or first.weights(own["link"]).exists():
+            yield _Ancestor(own["link"], stores_of(before), path, own["links"], own, of_copy)
         if not own["weights"]:
             return
+        child = path, own
         path = named_file(path, own["index"]) if own["index"] else None
-    yield _Ancestor(GENERATION, first.stores, None, 0, None)
+    yield _Ancestor(GENERATION, first.stores, None, 0, None, start(GENERATION))
+
+
+def parent_of(path: Path, continued: Generalist, first: OfGeneration) -> Path:
+    """Weights that a generalist starts from: deployed ones, or trained ones, put back if gone.
+
+    Args:
+        path: The index whose generalist it is.
+        continued: What the index says of it.
+        first: The generation's generalist.
+    """
+    if "copy" in continued:
+        return named_file(path, continued["weights"])
+    return first.weights(continued["specialist"])
 
 
 def stores_of(index: Index) -> dict[str, Path]:

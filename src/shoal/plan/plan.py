@@ -31,6 +31,7 @@ from shoal.search.space import points
 from shoal.search.steps import Steps
 from shoal.settings import Settings, parse
 from shoal.settings.config_files import SNAKEFILE
+from shoal.settings.deploying import from_deployed
 from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shoal.formats.documents.index import PlannedEntry, PlannedIndex
-    from shoal.formats.documents.plan import Before, Channel, Release, RunRecord
+    from shoal.formats.documents.plan import Before, Channel, CopyOfRelease, Release, RunRecord
     from shoal.plan.stages import Stage
     from shoal.settings.data import ArraySource
 
@@ -216,7 +217,10 @@ class Plan:
                 "left_out": list(before["layout"].get("left_out", ())),
                 "continues": self._continues(before),
             }
-        index_id = self._index_id(before, fits, made, shards)
+        copy = None if before is None else self._deployed(before)
+        if self.before is not None and copy is not None:
+            self.before["copy"] = copy
+        index_id = self._index_id(before, fits, made, shards, copy)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
         release += [made["patch"]] if settings.deploy.method != "none" else []
@@ -279,6 +283,15 @@ class Plan:
         """Whether specialists continue: another search is done from the base."""
         return self._continuing and _search(before["settings"]) == _search(self.settings.as_json())
 
+    def _deployed(self, before: Release) -> CopyOfRelease | None:
+        """The copy of a release from which models continue; None where they do not.
+
+        A copy of a channel from which nothing was to be trained has traces of copies before it.
+        """
+        both = from_deployed(self.settings.as_json()) and from_deployed(before["settings"])
+        copy = before.get("copy") if both and self._continues(before) else None
+        return copy if copy is not None and Path(copy["manifest"]).exists() else None
+
     def _compares(self, before: Release | None, layout: Layout) -> bool:
         """Whether mixes are compared before the index is made; of one that is there, were."""
         if before is None or self.settings.continuing.method != "auto":
@@ -294,10 +307,12 @@ class Plan:
         fits: Mapping[str, str],
         made: Mapping[str, str],
         shards: tuple[str, ...],
+        copy: CopyOfRelease | None,
     ) -> str:
         """The rows' own identity; where models wait or continue, also that of the index before.
 
-        An index says by name from which models others continue, so its identity has theirs.
+        An index says by name from which models others continue, so its identity has theirs, and
+        that of the copy where they continue from what is deployed.
         """
         own = settings_id(made["index"], list(shards))
         ways = _ways(self.settings.as_json(), fits, made)
@@ -309,7 +324,8 @@ class Plan:
         same_ways = before["tolerance"] == tolerance and earlier == ways
         if same_rows and same_ways and not before["released"]:
             return str(layout["index_id"])
-        return settings_id(own, tolerance, ways, layout["index_id"], before["released"])
+        deployed = [] if copy is None else [copy["id"]]
+        return settings_id(own, tolerance, ways, layout["index_id"], before["released"], *deployed)
 
     @property
     def is_asked(self) -> bool:
@@ -443,8 +459,9 @@ def _ways(
     if asked["method"] == "none":
         return None
     compared = [made["mixes"]] if asked["method"] == "auto" else []
+    deployed = ["deployed"] if from_deployed(settings) else []
     baselines = settings["changes"]["baselines"]
-    return [asked, baselines, fits["baselines"], made["choices"], *compared]
+    return [asked, baselines, fits["baselines"], made["choices"], *compared, *deployed]
 
 
 def runs_of(plans: Sequence[Plan]) -> str:

@@ -131,6 +131,21 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _models_that_start_from_copies_continue(self) -> Settings:
+        if getattr(self.deploy, "train_on", "trained") == "deployed":
+            if self.continuing.method == "none":
+                raise ValueError(
+                    "deploy.train_on: only models that continue start from what is deployed; set "
+                    "continuing.method to proactive or auto, or this to trained"
+                )
+            if self.continuing.buffers != "frozen":
+                raise ValueError(
+                    "continuing.buffers: statistics of normalisation that training follows are "
+                    "not those of what is deployed; set it to frozen, or deploy.train_on to trained"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_budget(self) -> Settings:
         own = self.train_specialists
         if own.flops is not None and own.epochs is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from shoal.settings.section import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class NoChannel(Section):
@@ -19,6 +22,23 @@ class Exact(Section):
     """Each copy has the weights of the pool."""
 
     method: Literal["exact"]
+
+
+_TrainOn = Annotated[
+    Literal["trained", "deployed"],
+    Field(
+        description="weights that a model which continues starts from: `trained`, the pool's; "
+        "`deployed`, those of the last copy, and what copies leave out is kept and added to later "
+        "ones"
+    ),
+]
+_MostLoss = Annotated[
+    NonNegativeFloat,
+    Field(
+        description="the most that a copy's validation score may be worse than the pool's: points "
+        "of a score that is at most 1, a share of others; beyond, the exact copy is shipped"
+    ),
+]
 
 
 class Grid(Section):
@@ -35,10 +55,36 @@ class Grid(Section):
         le=1,
         description="steps by which a weight differs from what is deployed before it moves",
     )
-    most_loss: NonNegativeFloat = Field(
-        description="the most that a copy's validation score may be worse than the pool's: points "
-        "of a score that is at most 1, a share of others; beyond, the exact copy is shipped"
+    train_on: _TrainOn = "trained"
+    most_loss: _MostLoss
+
+
+class Sparse(Section):
+    """With each copy a share of every model's weights moves, the others stay as deployed."""
+
+    method: Literal["sparse"]
+    density: PositiveFloat = Field(le=1, description="share of a model's weights that move")
+    choice: Literal["top", "random"] = Field(
+        description="which weights move: `top`, those that are farthest from what is deployed; "
+        "`random`, others with each copy"
     )
+    bits: int = Field(
+        ge=2,
+        le=16,
+        description="bits of a deployed weight, its sign among them: a whole number of so many "
+        "bits times a power of two per tensor",
+    )
+    train_on: _TrainOn = "trained"
+    most_loss: _MostLoss
 
 
-Deploy = Annotated[NoChannel | Exact | Grid, Field(discriminator="method")]
+def from_deployed(settings: Mapping[str, Any]) -> bool:
+    """Whether models that continue start from what is deployed.
+
+    Args:
+        settings: An experiment's settings as JSON, of any time.
+    """
+    return bool(settings.get("deploy", {}).get("train_on") == "deployed")
+
+
+Deploy = Annotated[NoChannel | Exact | Grid | Sparse, Field(discriminator="method")]

@@ -66,6 +66,7 @@ class Continued(TypedDict):
         index: File of the index in which the rows of that model were those of a partition, or all.
         specialist: Name of that model, as an index has it.
         weights: Its weights; empty where the model is trained from the base on all rows.
+        copy: Identity of the copy whose weights of it these are, where they are those deployed.
         point: Its grid point; that of a generalist is known by its weights.
         added: Rows that are new.
         drawn: Rows that are drawn from those that it has seen.
@@ -77,6 +78,7 @@ class Continued(TypedDict):
     index: str
     specialist: str
     weights: str
+    copy: NotRequired[str]
     point: NotRequired[Point]
     added: int
     drawn: int

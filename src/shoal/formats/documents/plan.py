@@ -70,6 +70,18 @@ class FailedSpecialist(TypedDict):
     log: str
 
 
+class CopyOfRelease(TypedDict):
+    """The copy of a release's pool.
+
+    Attributes:
+        id: Its identity.
+        manifest: Its manifest, which its files lie beside.
+    """
+
+    id: str
+    manifest: str
+
+
 class Before(TypedDict):
     """Of the published release, what the next index is made from.
 
@@ -79,6 +91,7 @@ class Before(TypedDict):
         search: Identity of how the slots of later steps of its searches were filled.
         left_out: Slots that it was made without.
         continues: Whether specialists may continue from its own.
+        copy: The copy of its pool, where models start from what is deployed.
     """
 
     index_id: str
@@ -86,6 +99,7 @@ class Before(TypedDict):
     search: str
     left_out: list[str]
     continues: bool
+    copy: NotRequired[CopyOfRelease]
 
 
 class Previous(TypedDict):
@@ -112,18 +126,6 @@ class Channel(TypedDict):
 
     before: str | None
     bases: dict[str, str]
-
-
-class CopyOfRelease(TypedDict):
-    """The copy of a release's pool.
-
-    Attributes:
-        id: Its identity.
-        manifest: Its manifest, which its files lie beside.
-    """
-
-    id: str
-    manifest: str
 
 
 class SourceFile(TypedDict):

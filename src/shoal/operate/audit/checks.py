@@ -98,6 +98,8 @@ def _check_parent(path: Path, continued: Continued, job: Job, evidence: Evidence
         problem = f"was trained on from another {parent} than the one that is there"
         # The store has the parent's weights; what is trained again from others would not be right.
         advice = "remove both and run the workflow again, which has the former from the model store"
+        if "copy" in continued:
+            advice = f"bring {parent} back from a copy of the results"
         evidence.blame(path, problem, advice)
 
 
