@@ -165,11 +165,13 @@ class Routes(NamedTuple):
             holds BASE and is not to be asked.
         weights: float32 ``(rows, k)``; each row sums to one.
         distance: To the nearest prototype, float32 ``(rows,)``; 0 where a column decides.
+        partition: In which each row lies, whoever is asked, int32 ``(rows,)``; -1 for none.
     """
 
     experts: NDArray[np.int32]
     weights: Rows
     distance: Rows
+    partition: NDArray[np.int32]
 
     @property
     def leading(self) -> NDArray[np.int32]:
@@ -237,7 +239,7 @@ class Routing:
             weights[known] = self._weights(np.take_along_axis(score, best, axis=1))[known]
             experts[known] = np.array(self.trained, dtype=np.int32)[best][known]
             experts[weights == 0] = BASE
-        return Routes(experts, weights, nearest)
+        return Routes(experts, weights, nearest, partition)
 
     def _place(
         self, embedding: Rows, values: Sequence[Any] | None, *, by_distance: bool
@@ -293,4 +295,4 @@ def with_generalist(routes: Routes, shares: Mapping[int, float]) -> Routes:
     specialists = np.where(own[:, None] > 0, routes.experts, BASE)
     experts = np.column_stack([specialists, whole]).astype(np.int32)
     weights = np.column_stack([routes.weights * own[:, None], 1 - own])
-    return Routes(experts, weights, routes.distance)
+    return routes._replace(experts=experts, weights=weights)
