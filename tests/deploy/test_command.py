@@ -65,13 +65,14 @@ def made(
     settings: Exact | Grid,
     before: Path | None = None,
     metric: str = "accuracy",
+    model: object = MODEL,
 ) -> CopyRecord:
     """A copy in a folder, and its record."""
     deploy_copy(
         settings,
         parse(Evaluate, {**EVALUATE, "metric": metric}, ""),
         parse(Continuing, CONTINUING, ""),
-        RESOLVED,  # type: ignore[arg-type]
+        RESOLVED | {"model": model},  # type: ignore[arg-type]
         pool / "manifest.json",
         [rows],
         before and before / "copy" / "manifest.json",

@@ -15,13 +15,23 @@ class NoChannel(Section):
     method: Literal["none"]
 
 
-class Exact(Section):
+class _Copies(Section):
+    """Copies are made."""
+
+    graph: bool = Field(
+        default=False,
+        description="whether copies have the network as an ONNX graph, which devices need for "
+        "models other than shoal.models.MLP; takes the packages of shoal[onnx]",
+    )
+
+
+class Exact(_Copies):
     """Each copy has the weights of the pool."""
 
     method: Literal["exact"]
 
 
-class Grid(Section):
+class Grid(_Copies):
     """Each copy has the weights of the pool rounded to multiples of a power of two per tensor."""
 
     method: Literal["grid"]
