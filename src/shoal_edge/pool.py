@@ -107,8 +107,11 @@ class Pool:
             names[GENERALIST] = "generalist.safetensors"
         names |= {entry["partition"]: entry["file"] for entry in self.manifest["specialists"]}
         self._weights = {expert: files.state(name).tensors for expert, name in names.items()}
-        if {*self._routing.trained, BASE} != self._weights.keys() - {GENERALIST}:
-            raise EdgeError(f"{files.folder}: its router does not know all of its specialists")
+        there = self._weights.keys() - {GENERALIST}
+        if there != self._shares.keys() or not there <= {*self._routing.trained, BASE}:
+            raise EdgeError(
+                f"{files.folder}: its router and gate do not know all of its specialists, or others"
+            )
         self._network = network(files, self._x_type)
 
     @classmethod

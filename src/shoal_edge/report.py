@@ -286,8 +286,10 @@ def read_all(folder: Path) -> dict[str, Report]:
     """The sums of all reports in a folder, see :func:`summed`.
 
     Raises:
-        EdgeError: A file called a report is none.
+        EdgeError: There is no such folder, or a file called a report is none.
     """
+    if not folder.is_dir():
+        raise EdgeError(f"{folder}: no such folder")
     return summed(read(path) for path in sorted(folder.glob(f"[!.]*{SUFFIX}")))
 
 

@@ -279,16 +279,24 @@ class Routing:
 def with_generalist(routes: Routes, shares: Mapping[int, float]) -> Routes:
     """Give the generalist its share of each row's answer.
 
-    It stands last among a row's experts, so that of equal weights the specialist's leads.
+    It stands last among a row's experts, so that of equal weights the specialist's leads. A row
+    whose experts are not all there is as one that no specialist leads.
 
     Args:
         routes: Those of the router.
         shares: Share of the router's answer in that to a row, by the expert that leads it, each
-            specialist or :data:`BASE`, in [0, 1]; the rest is the generalist's.
+            specialist that is there or :data:`BASE`, in [0, 1]; the rest is the generalist's.
     """
+    numbers = np.array(sorted(shares), dtype=np.int32)
+    absent = np.asarray(np.isin(routes.experts, numbers, invert=True).any(axis=1))
+    if absent.any():
+        alone = (np.arange(routes.weights.shape[1]) == 0).astype(np.float32)
+        routes = routes._replace(
+            experts=np.where(absent[:, None], np.int32(BASE), routes.experts),
+            weights=np.where(absent[:, None], alone, routes.weights),
+        )
     if min(shares.values(), default=1) >= 1:
         return routes
-    numbers = np.array(sorted(shares), dtype=np.int32)
     share = np.array([shares[number] for number in numbers.tolist()], dtype=np.float32)
     own = share[np.searchsorted(numbers, routes.leading)]
     whole = np.where(own < 1, GENERALIST, BASE)  # a slot of weight 0 holds the base

@@ -218,6 +218,8 @@ def test_what_is_no_file_is_no_report(tmp_path):
     for name, message in (("link", "no regular file"), ("long", "longer than 16 MiB")):
         with pytest.raises(EdgeError, match=message):
             read(tmp_path / f"{name}.report")
+    with pytest.raises(EdgeError, match="log: no such folder"):
+        read_all(tmp_path / "log")
 
 
 def test_edges_out_of_order_are_refused(pool):

@@ -113,6 +113,7 @@ for command in (
     explore.query,
     explore.import_stimulus,
     device.graph,
+    device.part,
 ):
     app.command()(command)
 

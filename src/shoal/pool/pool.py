@@ -151,7 +151,8 @@ class Pool:
             math.prod(self.shapes.x_shape),
         )
         with naming(folder / "gate.json"):
-            self.gate = Gate.from_record(sealed.document("gate.json"), router.trained)
+            there = [entry.partition for entry in sealed.manifest.specialists]
+            self.gate = Gate.from_record(sealed.document("gate.json"), there)
         self.router = router.softened(self.gate.softness)
         self._bins = self._own_bins(sealed.document("gate.json"))
         sealed.check_ledger()
@@ -391,7 +392,10 @@ def check_together(pool: Pool) -> None:
             True,
         ),
         ("manifest.json", "partitions"): (manifest.partitions, router.assigner.partitions),
-        ("manifest.json", "specialists"): (partitions, list(router.trained)),
+        ("manifest.json", "specialists"): (
+            partitions,
+            [number for number in router.trained if number in partitions],
+        ),
         ("manifest.json", "generalist"): (GENERALIST_FILE in manifest.files, wants_generalist),
     }
     for (file, name), (said, wanted) in facts.items():
