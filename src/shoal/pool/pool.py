@@ -151,10 +151,11 @@ class Pool:
             math.prod(self.shapes.x_shape),
         )
         with naming(folder / "gate.json"):
+            gate = sealed.document("gate.json")
             there = [entry.partition for entry in sealed.manifest.specialists]
-            self.gate = Gate.from_record(sealed.document("gate.json"), there)
+            self.gate = Gate.from_record(gate, there)
         self.router = router.softened(self.gate.softness)
-        self._bins = self._own_bins(sealed.document("gate.json"))
+        self._bins = self._own_bins(gate)
         sealed.check_ledger()
         check_together(self)
         self.experts = Experts(self._models(sealed), self.shapes.task, self.shapes.outputs)
