@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rows", type=Path, help="a .csv file with the pool's columns, or .npy of encoded rows"
     )
     predict.add_argument("--out", type=Path, required=True, help="the .csv file to write")
+    predict.add_argument("--log", type=Path, help="folder to which a report of the rows is added")
     predict.set_defaults(call=_predict)
+    report = commands.add_parser("report", help="print what the reports of a folder say")
+    report.add_argument("folder", type=Path, help="the folder")
+    report.set_defaults(call=_report)
     update = commands.add_parser("update", help="bring a pool up to date from a web server")
     update.add_argument("pool", type=Path, help="the pool's folder; it need not be there yet")
     update.add_argument(
@@ -53,7 +58,25 @@ def _told(error: Exception) -> str:
 def _predict(asked: argparse.Namespace) -> str:
     from shoal_edge.predict_file import predict_file
 
-    return f"{predict_file(asked.pool, asked.rows, asked.out)} rows predicted: {asked.out}"
+    rows = predict_file(asked.pool, asked.rows, asked.out, asked.log)
+    return f"{rows} rows predicted: {asked.out}"
+
+
+def _report(asked: argparse.Namespace) -> str:
+    from shoal_edge.report import HISTOGRAMS, read_all
+
+    lines = []
+    for report in read_all(asked.folder).values():
+        since, until = (
+            datetime.fromtimestamp(each, UTC).isoformat(timespec="minutes")
+            for each in (report.since, report.until)
+        )
+        lines.append(f"pool {report.manifest}, {since} to {until}, {report.rows} rows")
+        for partition, counts in report.counts.items():
+            told = zip(HISTOGRAMS, counts.tolist(), strict=True)
+            each = "; ".join(f"{name} {' '.join(map(str, own))}" for name, own in told)
+            lines.append(f"partition {partition}: {each}")
+    return "\n".join(lines) or f"{asked.folder}: no reports"
 
 
 def _update(asked: argparse.Namespace) -> str:

@@ -15,6 +15,7 @@ from shoal_edge.errors import EdgeError
 from shoal_edge.mixing import mixed_parts
 from shoal_edge.models import network, softmax
 from shoal_edge.placing import Atoms, Growth, Values
+from shoal_edge.report import Bins, Log
 from shoal_edge.routing import (
     BASE,
     GENERALIST,
@@ -91,18 +92,26 @@ class Pool:
             self._embed = embedder(files.state("embedder.safetensors"))
         except EdgeError as error:
             raise EdgeError(f"{files.folder}: {error}") from None
-        gate = files.document("gate.json")
+        gate, self._digest = files.document("gate.json"), files.digest
         self._shares = {int(name): share for name, share in gate["shares"].items()}
         self._routing = _routing(files.state("router.safetensors"))
         if gate["softness"] is not None:
             self._routing = replace(self._routing, top_k=2, temperature=gate["softness"])
+        classes = len(self._label.get("classes") or "")
+        try:
+            self._bins = Bins.of(gate, shapes["task"], classes, self._routing.threshold)
+        except EdgeError as error:
+            raise EdgeError(f"{files.folder / 'gate.json'}: {error}") from None
         names = {BASE: "base.safetensors"}
         if any(share < 1 for share in self._shares.values()):
             names[GENERALIST] = "generalist.safetensors"
         names |= {entry["partition"]: entry["file"] for entry in self.manifest["specialists"]}
         self._weights = {expert: files.state(name).tensors for expert, name in names.items()}
-        if {*self._routing.trained, BASE} != self._weights.keys() - {GENERALIST}:
-            raise EdgeError(f"{files.folder}: its router does not know all of its specialists")
+        there = self._weights.keys() - {GENERALIST}
+        if there != self._shares.keys() or not there <= {*self._routing.trained, BASE}:
+            raise EdgeError(
+                f"{files.folder}: its router and gate do not know all of its specialists, or others"
+            )
         self._network = network(files, self._x_type)
 
     @classmethod
@@ -126,8 +135,17 @@ class Pool:
                 if not files.is_changed:
                     raise
 
+    def log(self) -> Log:
+        """What counts rows that the pool answers, for a report (:mod:`shoal_edge.report`)."""
+        return Log(self._digest, self._routing.assigner.partitions, self._bins)
+
     def predict(
-        self, rows: Mapping[str, Any], *, source: str = "input", first_row: int = 1
+        self,
+        rows: Mapping[str, Any],
+        *,
+        source: str = "input",
+        first_row: int = 1,
+        log: Log | None = None,
     ) -> Predicted:
         """Predictions for new rows, in their order.
 
@@ -136,6 +154,7 @@ class Pool:
                 frame. Other columns are ignored.
             source: What messages call the rows.
             first_row: Row there of the first of them, from 1.
+            log: What counts the rows.
 
         Raises:
             EdgeError: A column is missing, a value does not fit its column, or the pool cannot
@@ -161,13 +180,14 @@ class Pool:
         x = self._encoding.encode(columns, place)
         if column is not None:
             values = columns[column].tolist()
-        return self._answered(x, values)
+        return self._answered(x, values, log)
 
-    def predict_encoded(self, x: Array) -> Predicted:
+    def predict_encoded(self, x: Array, *, log: Log | None = None) -> Predicted:
         """Predictions for encoded rows.
 
         Args:
             x: float32 ``(rows, *x_shape)``, or int64 where they are tokens.
+            log: What counts the rows.
 
         Raises:
             EdgeError: They have another shape or type, or a column decides where rows go.
@@ -182,7 +202,7 @@ class Pool:
                 f"encoded rows are {self._x_type} of shape (rows, "
                 f"{', '.join(map(str, self.x_shape))}), not {x.dtype.name} of shape {x.shape}"
             )
-        return self._answered(x, None)
+        return self._answered(x, None, log)
 
     def _column(self, rows: Mapping[str, Any], name: str, source: Source) -> Array:
         """A typed column."""
@@ -196,7 +216,7 @@ class Pool:
             raise EdgeError(f"{source.name}: column {name!r} is of kind {kind}; give encoded rows")
         return texts(cells, name, source, as_written=kind == "text")
 
-    def _answered(self, x: Array, values: list[Any] | None) -> Predicted:
+    def _answered(self, x: Array, values: list[Any] | None, log: Log | None) -> Predicted:
         """Route rows, ask, mix."""
         routes = with_generalist(self._routing.route(self._embed(x), values), self._shares)
         classes = self._label.get("classes")
@@ -209,6 +229,8 @@ class Pool:
                 routes.weights,
                 "mean",
             )
+        if log is not None:
+            log.add(routes.partition, routes.distance, answer)
         where = routes.leading, routes.distance
         if classes is None:
             told = answer[:, 0].astype(np.float64) * self._label["sd"] + self._label["mean"]

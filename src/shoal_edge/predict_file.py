@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shoal_edge.pool import Predicted
+    from shoal_edge.report import Log
 
 _ROWS = 8192
 """Rows at a time."""
 
 
-def predict_file(pool: Path, rows: Path, out: Path) -> int:
+def predict_file(pool: Path, rows: Path, out: Path, log: Path | None = None) -> int:
     """Write predictions for the rows of a file, in their order.
 
     Args:
         pool: The pool's folder.
         rows: A CSV file with the pool's columns, or a ``.npy`` file of encoded rows.
         out: The CSV file; it is there when it is whole.
+        log: Folder to which a report of the rows is added.
 
     Returns:
         How many rows there are.
@@ -39,22 +41,25 @@ def predict_file(pool: Path, rows: Path, out: Path) -> int:
     if out.suffix != ".csv":
         raise EdgeError(f"{out}: write to a .csv file")
     loaded = Pool.load(pool)
+    counted = None if log is None else loaded.log()
     aside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with aside.open("x", encoding="utf-8", newline="") as file:
             count = 0
-            for part in _predicted(loaded, rows):
+            for part in _predicted(loaded, rows, counted):
                 if not count:
                     csv.writer(file).writerow(_names(part))
                 csv.writer(file).writerows(_cells(part))
                 count += len(part.partition)
+        if log is not None and counted is not None:
+            counted.write(log)
         aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)
     return count
 
 
-def _predicted(pool: Pool, rows: Path) -> Iterator[Predicted]:
+def _predicted(pool: Pool, rows: Path, log: Log | None) -> Iterator[Predicted]:
     """Predictions, some rows at a time; once at least."""
     if rows.suffix == ".npy":
         try:
@@ -62,12 +67,12 @@ def _predicted(pool: Pool, rows: Path) -> Iterator[Predicted]:
         except ValueError as error:
             raise EdgeError(f"{rows}: not an array ({error})") from None
         for start in range(0, max(1, len(x)), _ROWS):
-            yield pool.predict_encoded(np.asarray(x[start : start + _ROWS]))
+            yield pool.predict_encoded(np.asarray(x[start : start + _ROWS]), log=log)
         return
     if rows.suffix != ".csv":
         raise EdgeError(f"{rows}: give a .csv file, or encoded rows as a .npy file")
     for first, columns in _read_csv(rows):
-        yield pool.predict(columns, source=str(rows), first_row=first)
+        yield pool.predict(columns, source=str(rows), first_row=first, log=log)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

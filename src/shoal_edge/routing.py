@@ -165,11 +165,13 @@ class Routes(NamedTuple):
             holds BASE and is not to be asked.
         weights: float32 ``(rows, k)``; each row sums to one.
         distance: To the nearest prototype, float32 ``(rows,)``; 0 where a column decides.
+        partition: In which each row lies, whoever is asked, int32 ``(rows,)``; -1 for none.
     """
 
     experts: NDArray[np.int32]
     weights: Rows
     distance: Rows
+    partition: NDArray[np.int32]
 
     @property
     def leading(self) -> NDArray[np.int32]:
@@ -237,7 +239,7 @@ class Routing:
             weights[known] = self._weights(np.take_along_axis(score, best, axis=1))[known]
             experts[known] = np.array(self.trained, dtype=np.int32)[best][known]
             experts[weights == 0] = BASE
-        return Routes(experts, weights, nearest)
+        return Routes(experts, weights, nearest, partition)
 
     def _place(
         self, embedding: Rows, values: Sequence[Any] | None, *, by_distance: bool
@@ -277,20 +279,28 @@ class Routing:
 def with_generalist(routes: Routes, shares: Mapping[int, float]) -> Routes:
     """Give the generalist its share of each row's answer.
 
-    It stands last among a row's experts, so that of equal weights the specialist's leads.
+    It stands last among a row's experts, so that of equal weights the specialist's leads. A row
+    whose experts are not all there is as one that no specialist leads.
 
     Args:
         routes: Those of the router.
         shares: Share of the router's answer in that to a row, by the expert that leads it, each
-            specialist or :data:`BASE`, in [0, 1]; the rest is the generalist's.
+            specialist that is there or :data:`BASE`, in [0, 1]; the rest is the generalist's.
     """
+    numbers = np.array(sorted(shares), dtype=np.int32)
+    absent = np.asarray(np.isin(routes.experts, numbers, invert=True).any(axis=1))
+    if absent.any():
+        alone = (np.arange(routes.weights.shape[1]) == 0).astype(np.float32)
+        routes = routes._replace(
+            experts=np.where(absent[:, None], np.int32(BASE), routes.experts),
+            weights=np.where(absent[:, None], alone, routes.weights),
+        )
     if min(shares.values(), default=1) >= 1:
         return routes
-    numbers = np.array(sorted(shares), dtype=np.int32)
     share = np.array([shares[number] for number in numbers.tolist()], dtype=np.float32)
     own = share[np.searchsorted(numbers, routes.leading)]
     whole = np.where(own < 1, GENERALIST, BASE)  # a slot of weight 0 holds the base
     specialists = np.where(own[:, None] > 0, routes.experts, BASE)
     experts = np.column_stack([specialists, whole]).astype(np.int32)
     weights = np.column_stack([routes.weights * own[:, None], 1 - own])
-    return Routes(experts, weights, routes.distance)
+    return routes._replace(experts=experts, weights=weights)

@@ -10,7 +10,7 @@ from safetensors.numpy import load
 
 from shoal_edge.errors import EdgeError
 from shoal_edge.folder import manifest_files, read_checked, read_file
-from shoal_edge.patch import MANIFEST, files_of
+from shoal_edge.patch import MANIFEST, files_of, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,7 @@ class Files:
     Attributes:
         folder: The pool's folder.
         manifest: Content of the manifest.
+        digest: SHA-256 of its file.
         names: Names of the files.
     """
 
@@ -55,6 +56,7 @@ class Files:
         self.folder = folder
         manifest_files(folder)
         self._raw = read_file(folder, MANIFEST)
+        self.digest = sha256(self._raw)
         self._digests = files_of(self._raw)
         self.names = frozenset(self._digests)
         self.manifest: dict[str, Any] = json.loads(self._raw)

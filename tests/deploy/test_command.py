@@ -67,13 +67,14 @@ def made(
     settings: Exact | Grid | Sparse,
     before: Path | None = None,
     metric: str = "accuracy",
+    model: object = MODEL,
 ) -> CopyRecord:
     """A copy in a folder, and its record."""
     deploy_copy(
         settings,
         parse(Evaluate, {**EVALUATE, "metric": metric}, ""),
         parse(Continuing, CONTINUING, ""),
-        RESOLVED,  # type: ignore[arg-type]
+        RESOLVED | {"model": model},  # type: ignore[arg-type]
         pool / "manifest.json",
         [rows],
         before and before / "copy" / "manifest.json",
@@ -100,6 +101,7 @@ def test_an_exact_copy_answers_as_the_pool(small_pool, tmp_path, rows):
     copy = tmp_path / "c" / "copy"
     assert predicted(copy) == predicted(small_pool)
     assert read_json(copy / "ledger.json", list) == []
+    assert not {"host", "seconds", "made_from"} & read_json(copy / "gate.json", dict).keys()
     assert not any(b"made_from" in path.read_bytes() for path in copy.rglob("*.*"))
     assert (record["method"], record["scores"]) == ("exact", None)
     assert record["bytes"] == sum(p.stat().st_size for p in copy.rglob("*") if p.is_file())

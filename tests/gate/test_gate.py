@@ -11,7 +11,7 @@ def routes():
     """Three rows: led by specialist 0, by specialist 1, by the base."""
     experts = np.array([[0, 1], [0, 1], [BASE, BASE]], dtype=np.int32)
     weights = np.array([[0.7, 0.3], [0.4, 0.6], [1.0, 0.0]], dtype=np.float32)
-    return Routes(experts, weights, np.zeros(3, dtype=np.float32))
+    return Routes(experts, weights, np.zeros(3, np.float32), np.zeros(3, np.int32))
 
 
 def test_an_expert_without_a_share_leaves_its_rows_to_the_generalist_alone():
@@ -43,7 +43,8 @@ def test_specialists_mix_first_then_the_share_of_the_leading_one():
 
 def test_of_equal_weights_the_specialist_leads():
     """A row to which specialist and generalist say as much is the specialist's."""
-    one = Routes(np.array([[3]], np.int32), np.ones((1, 1), np.float32), np.zeros(1, np.float32))
+    experts, distance = np.array([[3]], np.int32), np.zeros(1, np.float32)
+    one = Routes(experts, np.ones((1, 1), np.float32), distance, experts[:, 0])
 
     assert Gate({BASE: 0.0, 3: 0.5}).apply(one).leading.tolist() == [3]
     assert Gate({BASE: 0.0, 3: 0.25}).apply(one).leading.tolist() == [GENERALIST]
@@ -56,3 +57,19 @@ def test_specialists_with_all_of_the_share_answer_as_before(shares):
     after = Gate(shares).apply(before)
     np.testing.assert_array_equal(after.weights[:2, :2], before.weights[:2])
     assert Gate(shares).asks_generalist == (shares[BASE] == 0)
+
+
+def test_a_row_that_asks_a_specialist_which_is_not_there_is_the_generalist_s():
+    """Whichever of its specialists lacks; one of weight 0 is not asked."""
+    experts = np.array([[0, 1], [1, 2], [2, 0], [0, BASE]], dtype=np.int32)
+    weights = np.array([[0.7, 0.3], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]], dtype=np.float32)
+    before = Routes(experts, weights, np.zeros(4, np.float32), experts[:, 0])
+
+    after = Gate({BASE: 0.0, 0: 1.0, 1: 1.0}).apply(before)
+
+    assert after.leading.tolist() == [0, GENERALIST, GENERALIST, 0]
+    np.testing.assert_array_equal(after.weights[[0, 3], :2], weights[[0, 3]])
+    np.testing.assert_array_equal(after.weights[1:3], [[0, 0, 1]] * 2)
+    alone = Gate({BASE: 1.0, 0: 1.0, 1: 1.0}).apply(before)
+    assert alone.leading.tolist() == [0, BASE, BASE, 0]
+    assert alone.partition.tolist() == [0, 1, 2, 0]

@@ -153,7 +153,7 @@ def more_partitions(content: dict) -> None:
         (another_point, r"specialists/1.safetensors: point \{'lr': 0.1\}, but the manifest has"),
         (
             one_left_out,
-            r"manifest.json: specialists: \[0\], but the pool's other files have \[0, 1\]",
+            r"gate.json: shares: they should be of the base \(-1\) and of each specialist, but",
         ),
         (more_partitions, r"manifest.json: partitions: 3, but the pool's other files have 2"),
     ],

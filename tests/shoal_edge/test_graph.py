@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 
 import shoal
 import shoal_edge
+from shoal.deploy.patches import deploy_patch
 from shoal.errors import ModelError, SettingsError
 from shoal.formats.fitted_state import load_state, save_state
+from shoal.settings.deploying import Exact
 from shoal_edge.errors import EdgeError
-from shoal_edge.folder import read_pool
+from shoal_edge.folder import apply
 from shoal_edge.models import GRAPH
-from shoal_edge.patch import make
+from shoal_edge.patch import Patch, room
+from tests.deploy.test_command import made
 from tests.pool.conftest import build_pool, reseal
 from tests.shoal_edge.conftest import change
 
@@ -83,17 +87,30 @@ def test_weights_lie_in_the_pool_s_files_alone(plain, with_graph):
             assert tensor.numpy().tobytes() == device._weights[expert][name].tobytes()
 
 
-def test_a_graph_does_not_change_with_a_release(plain, with_graph, tmp_path):
-    """Other weights give the same bytes, so a patch does not tell it again."""
+def test_copies_of_a_channel_have_a_graph_that_no_patch_tells_twice(plain, with_graph, tmp_path):
+    """Other weights give the same bytes; a device of the first copy answers as the second one."""
     new = tmp_path / "new"
     shutil.copytree(plain, new)
     change(new, "specialists/1.safetensors", 0.01)
     change(new, "base.safetensors", -0.01)
+    model = json.loads((plain / "manifest.json").read_text())["model"]
+    settings = Exact(method="exact", graph=True)
+    for number, pool in enumerate((plain, new)):
+        made(pool, tmp_path / str(number), tmp_path, settings, model=model)
+    old, copy = tmp_path / "0" / "copy", tmp_path / "1" / "copy"
 
-    add_graph(new, tmp_path / "copy", TRUST)
+    deploy_patch(copy / "manifest.json", old / "manifest.json", tmp_path / "patch")
 
-    assert (tmp_path / "copy" / GRAPH).read_bytes() == (with_graph / GRAPH).read_bytes()
-    assert len(make(read_pool(with_graph), read_pool(tmp_path / "copy"))) < 5000
+    patch = (tmp_path / "patch").read_bytes()
+    told = [change.name for change in Patch.parse(patch, room(1 << 30)).changes]
+    assert told == ["base.safetensors", "specialists/1.safetensors", "manifest.json"]
+    assert len(patch) < 5000
+    apply(old, tmp_path / "patch")
+    for pool in (old, copy):
+        assert (pool / GRAPH).read_bytes() == (with_graph / GRAPH).read_bytes()
+        found = shoal_edge.Pool.load(pool).predict(ROWS)
+        said = shoal.load(new, TRUST).predict(pa_table())["probability"].to_numpy()
+        np.testing.assert_allclose(found.probability, said, rtol=0, atol=1e-5)
 
 
 def test_a_row_is_predicted_alone_as_in_a_batch(with_graph):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import shoal
+from shoal.errors import SettingsError
 from shoal.formats.json_file import read_json
 from shoal.plan.history import History
+from shoal.settings.deploying import Exact
+from shoal.workflow.start import check_graphs
 from tests.workflow.small import Experiment, as_config, write_rows
 
 GRID = ("deploy=grid", "deploy.most_loss=1.0")
@@ -44,6 +48,7 @@ def test_a_device_follows_a_channel(copied: Experiment, tmp_path):
     assert shoal.load(device).digest == shoal.load(results / "deploy" / "copy").digest
     rows = pd.read_csv(copied.folder / "data" / "part-3.csv")
     assert shoal.load(device).predict(rows).num_rows == len(rows)
+    assert len(read_json(device / "gate.json", dict)["bins"]["distance"]) == 6
     entries = History(results).entries
     assert [len(entry.get("copy", {})) for entry in entries] == [0, 2, 2]
     assert copied.run(overrides=ON) == []
@@ -70,3 +75,28 @@ def test_settings_that_make_no_sense_are_refused(finished: Experiment, value):
 
     assert result.returncode == 2
     assert value.partition("=")[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "found", "message"),
+    [
+        ("classification", None, r"deploy.graph: the graph of model my.Net needs more packages"),
+        ("own", "there", "deploy.graph: model my.Net has a loss of its own"),
+    ],
+)
+def test_a_graph_that_cannot_be_made_is_refused_before_the_first_job(
+    monkeypatch, task, found, message
+):
+    """By a plan, in a line; a model that needs none is fine."""
+    monkeypatch.setattr("shoal.deploy.graph.find_spec", lambda _: found)
+    deploy = Exact(method="exact", graph=True)
+
+    def plans(target: str) -> Any:
+        model, sources = SimpleNamespace(target=target), SimpleNamespace(task=task)
+        settings = SimpleNamespace(deploy=deploy, model=model, sources=sources)
+        plan = SimpleNamespace(settings=settings)
+        return SimpleNamespace(all=[plan], jobs_have_own_environments=False)
+
+    check_graphs(plans("shoal.models.MLP"))
+    with pytest.raises(SettingsError, match=message):
+        check_graphs(plans("my.Net"))

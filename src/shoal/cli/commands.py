@@ -45,11 +45,14 @@ def predict(
     digest: Annotated[
         str | None, typer.Option(help="digest that the pool must have, see `shoal verdict`")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="folder to which a report of the rows is added")
+    ] = None,
 ) -> None:
     """Apply an experiment's pool to new rows."""
     from shoal.pool.command import predict
 
-    rows = predict(experiment.pool, source, out, trust, digest)
+    rows = predict(experiment.pool, source, out, trust, digest, log)
     typer.echo(f"{rows} rows predicted: {out}")
 
 
@@ -111,6 +114,7 @@ for command in (
     explore.import_stimulus,
     device.graph,
     device.adapt,
+    device.part,
 ):
     app.command()(command)
 

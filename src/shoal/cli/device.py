@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shoal.cli.experiment import PoolArgument, Trust
+from shoal.errors import SettingsError
 
 
 def graph(
@@ -47,3 +48,21 @@ def adapt(
     made = adapt(pool.pool, rows, partition, training, out, trust)
     write_json(recipe, made.model_dump(mode="json"))
     typer.echo(f"{out}: trained on {made.rows.count:,} rows; {recipe}")
+
+
+def part(
+    pool: PoolArgument,
+    partitions: Annotated[str, typer.Option(help="numbers of those that are followed: 3,5,7")],
+    out: Annotated[Path, typer.Option(help="folder of the copy")],
+) -> None:
+    """Copy a pool with the specialists of some partitions only, for devices that follow these."""
+    from shoal.deploy.part import write_part
+
+    try:
+        numbers = {int(number) for number in partitions.split(",")}
+    except ValueError:
+        raise SettingsError(
+            f"--partitions: {partitions!r} are not numbers with commas between them, as 3,5,7 are"
+        ) from None
+    kept = write_part(pool.pool, out, numbers)
+    typer.echo(f"{out}: with the specialists of partitions {', '.join(map(str, kept)) or 'none'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from shoal.deploy.statistics import recalibrated
 from shoal.errors import SourceError
 from shoal.evaluate.prequential import Blocks, pool_of_run, units_of
 from shoal.formats.hashing import file_hash
-from shoal.formats.json_file import read_made, write_json
+from shoal.formats.json_file import read_json, read_made, write_json
 from shoal.formats.kinds import TRAIN, VALIDATION
 from shoal.formats.provenance import made_from
 from shoal.formats.scores import SCORES
 from shoal.formats.tables import FOLD, Table, folds
-from shoal.pool.manifest import GENERALIST_FILE, specialist_file
+from shoal.pool.manifest import GENERALIST_FILE, MANIFEST, specialist_file
 from shoal.settings.deploying import Grid, Sparse
 from shoal.terminal import say
 
@@ -115,12 +115,23 @@ def deploy_copy(
     if record["method"] == "exact":
         shutil.rmtree(folder, ignore_errors=True)
         write_copy(pool.parent, folder, {})
+    if deploy.method != "none" and deploy.graph:
+        _add_graph(folder, resolved)
     if isinstance(deploy, Grid | Sparse) and deploy.train_on == "deployed":
         rest = rounded.rest if record["method"] != "exact" else {}
         record["residual"] = save_residual(folder, rounded.models, rest)
     record["bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     record["manifest"] = file_hash(manifest_out)
     write_json(record_out, {**record, **made_from()})
+
+
+def _add_graph(folder: Path, resolved: RunSettings) -> None:
+    """Add the graph to a copy that devices need it for."""
+    from shoal.deploy.graph import graph_of, needs_graph, put_graph
+
+    copy = pool_of_run(folder, resolved)
+    if needs_graph(copy.manifest.model.target):
+        put_graph(graph_of(copy)[0], read_json(folder / MANIFEST, dict[str, Any]), folder)
 
 
 def _write_rounded(

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from shoal.deploy.grid import on_grid, step_of
 from shoal.deploy.sparse import sparsely
 from shoal.errors import CorruptError
+from shoal.formats.documents.ledger import LedgerRecord
 from shoal.formats.files import replacing
 from shoal.formats.fitted_state import load_state, save_state
 from shoal.formats.hashing import file_hash
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 RECORD = "copy.json"
 """Name of a copy's record, beside its folder."""
+
+_COSTS = LedgerRecord.__required_keys__ | LedgerRecord.__optional_keys__
+"""What a document says of its making, when it is a ledger too."""
 
 RESIDUAL = "residual.safetensors"
 """Name of what a copy leaves out, beside its folder."""
@@ -103,9 +107,12 @@ def write_copy(pool: Path, copy: Path, weights: Mapping[str, Mapping[str, NDArra
         elif name.endswith(".json"):
             content = read_json(pool / name, dict[str, Any])
             content.pop(MADE_FROM, None)
+            if content.keys() >= LedgerRecord.__required_keys__:
+                content = {key: value for key, value in content.items() if key not in _COSTS}
             write_json(copy / name, content)
         elif name in weights or read_weights(pool / name).made_from:
             tensors, meta = load_state(pool / name)
+            meta.pop("parent", None)  # the hash of a file, which says what that was made from
             save_state(copy / name, {**tensors, **weights.get(name, {})}, meta, recorded=False)
         else:
             with replacing(copy / name) as aside:

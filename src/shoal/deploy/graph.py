@@ -16,7 +16,8 @@ import numpy as np
 
 from shoal.errors import ModelError, SettingsError
 from shoal.formats.files import replacing
-from shoal.formats.json_file import write_json
+from shoal.formats.hashing import file_hash
+from shoal.formats.json_file import read_json, write_json
 from shoal.pool.manifest import MANIFEST
 from shoal.pool.pool import Pool
 from shoal.pool.sealed import Sealed
@@ -65,35 +66,63 @@ def add_graph(folder: Path, out: Path, trust: Sequence[str] = ()) -> Added:
     """
     if out.exists():
         raise SettingsError(f"{out}: is there already; the copy goes to a folder of its own")
-    if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
-        raise SettingsError("a graph needs more packages: pip install 'shoal[onnx]'")
     sealed = Sealed(folder)
     target = sealed.manifest.model.target
-    if target == MLP:
+    if not needs_graph(target):
         raise SettingsError(f"{folder}: devices compute {target} by numpy; it needs no graph")
+    check_packages("a graph")
     pool = Pool.load(folder, trust)
-    if pool.shapes.task == "own":
-        raise ModelError(f"model {target}: has a loss of its own, which devices do not mix")
-    graph = _graph_of_all(pool, target)
-    difference = _difference(pool, graph, target)
+    graph, difference = graph_of(pool)
     for name in sealed.manifest.files:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, out / name)
-    with replacing(out / GRAPH) as aside:
-        aside.write_bytes(graph)
-    write_json(out / MANIFEST, _with_graph(sealed, graph))
+    put_graph(graph, read_json(folder / MANIFEST, dict[str, Any]), out)
     return Added(len(graph), difference)
 
 
-def _with_graph(sealed: Sealed, graph: bytes) -> dict[str, Any]:
-    """The manifest that lists a graph too."""
-    import hashlib
+def needs_graph(target: str) -> bool:
+    """Whether devices need a graph for a model, which is named by its class."""
+    return target != MLP
 
-    from shoal.formats.json_file import read_json
 
-    manifest = read_json(sealed.folder / MANIFEST, dict[str, Any])
-    files = manifest["files"] | {GRAPH: hashlib.sha256(graph).hexdigest()}
-    return manifest | {"files": files}
+def check_packages(what: str) -> None:
+    """Refuse what needs a graph where no graph can be made.
+
+    Args:
+        what: What needs it.
+
+    Raises:
+        SettingsError: A package is not installed.
+    """
+    if not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        raise SettingsError(f"{what} needs more packages: pip install 'shoal[onnx]'")
+
+
+def graph_of(pool: Pool) -> tuple[bytes, float]:
+    """The graph of a pool's network, and how far its answers are from torch's.
+
+    Raises:
+        ModelError: The network does not export, or the graph says something else.
+    """
+    target = pool.manifest.model.target
+    if pool.shapes.task == "own":
+        raise ModelError(f"model {target}: has a loss of its own, which devices do not mix")
+    graph = _graph_of_all(pool, target)
+    return graph, _difference(pool, graph, target)
+
+
+def put_graph(graph: bytes, manifest: dict[str, Any], folder: Path) -> None:
+    """Write a graph, and then the manifest that lists it too.
+
+    Args:
+        graph: The graph.
+        manifest: Content of the pool's manifest.
+        folder: Where the pool's files lie.
+    """
+    with replacing(folder / GRAPH) as aside:
+        aside.write_bytes(graph)
+    files = manifest["files"] | {GRAPH: file_hash(folder / GRAPH)}
+    write_json(folder / MANIFEST, manifest | {"files": files})
 
 
 def _graph_of_all(pool: Pool, target: str) -> bytes:

@@ -69,7 +69,7 @@ def gate(
             standard ``error`` of the pool's; how many ``rows`` the gate compared, of how many
             ``units``, and how many of
             these it takes at least (``least_units``); the ``test`` of all and the ``comparisons``;
-            the ledger.
+            edges of the ``bins`` of reports; the ledger.
         threads: CPU threads; the bits depend on it.
     """
     from shoal.ask.answers import Answers
@@ -77,6 +77,7 @@ def gate(
     from shoal.formats.json_file import write_json
     from shoal.formats.provenance import made_from
     from shoal.formats.units import UNIT, least_units, numbered
+    from shoal.gate.bins import bin_edges
     from shoal.gate.gate import Gate as Applied
     from shoal.gate.routing import Compared as On
     from shoal.gate.routing import routed
@@ -137,6 +138,7 @@ def gate(
             "opens": decision.opens,
         },
         "comparisons": [asdict(each) for each in decision.experts],
+        "bins": bin_edges(found.routes.distance, shipped, shapes.task),
     }
     write_json(out, content | ledger.record() | made_from())
 

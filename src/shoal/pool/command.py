@@ -114,7 +114,12 @@ def pool(
 
 
 def predict(
-    pool_folder: Path, source: Path, out: Path, trust: Sequence[str], digest: str | None = None
+    pool_folder: Path,
+    source: Path,
+    out: Path,
+    trust: Sequence[str],
+    digest: str | None = None,
+    log: Path | None = None,
 ) -> int:
     """Apply a pool to a source file, in batches; returns the number of rows.
 
@@ -126,6 +131,7 @@ def predict(
         out: Parquet or CSV, by its suffix: a row for each of the source's rows, in order.
         trust: Modules outside Shoal that the pool may import its model from.
         digest: Digest of the pool's manifest; another pool is refused.
+        log: Folder to which a report of the rows is added (:mod:`shoal_edge.report`).
     """
     from shoal.errors import SettingsError
     from shoal.pool.pool import Pool
@@ -134,17 +140,19 @@ def predict(
     if out.suffix not in (".parquet", ".csv"):
         raise SettingsError(f"{out}: write to a .parquet or a .csv file")
     loaded = Pool.load(pool_folder, trust, digest)
-    rows = 0
+    counted, rows = None if log is None else loaded.log(), 0
 
     def batches() -> Iterator[pa.Table]:
         nonlocal rows
         leads = loaded.leads(raw_batches(source, _BATCH_ROWS), str(source))
         for batch in raw_batches(source, _BATCH_ROWS):
-            yield loaded.predict_batch(batch, str(source), rows + 1, leads=leads)
+            yield loaded.predict_batch(batch, str(source), rows + 1, leads=leads, log=counted)
             rows += len(batch)
 
     with replacing(out) as aside:
         _write(batches(), aside)
+        if log is not None and counted is not None:
+            counted.write(log)
     return rows
 
 

@@ -22,6 +22,8 @@ from shoal.settings.targets import check_trust
 from shoal.train_specialists.experts import Experts
 from shoal.training.model import trained_model
 from shoal.training.tasks import rules
+from shoal_edge.errors import EdgeError
+from shoal_edge.report import Bins, Log
 from shoal_edge.routing import BASE, GENERALIST
 
 if TYPE_CHECKING:
@@ -129,6 +131,7 @@ class Pool:
         self.folder = folder = sealed.folder
         self.manifest = sealed.manifest
         self.digest = sealed.digest
+        self._sha256 = sealed.sha256
         with naming(folder / "columns.json"):
             self.columns = Columns.from_record(sealed.document("columns.json"))
         with naming(folder / "shapes.json"):
@@ -148,11 +151,21 @@ class Pool:
             math.prod(self.shapes.x_shape),
         )
         with naming(folder / "gate.json"):
-            self.gate = Gate.from_record(sealed.document("gate.json"), router.trained)
+            gate = sealed.document("gate.json")
+            there = [entry.partition for entry in sealed.manifest.specialists]
+            self.gate = Gate.from_record(gate, there)
         self.router = router.softened(self.gate.softness)
+        self._bins = self._own_bins(gate)
         sealed.check_ledger()
         check_together(self)
         self.experts = Experts(self._models(sealed), self.shapes.task, self.shapes.outputs)
+
+    def _own_bins(self, gate: Mapping[str, Any]) -> Bins:
+        classes, threshold = len(self.shapes.classes or ()), self.router.threshold
+        try:
+            return Bins.of(gate, self.shapes.task, classes, threshold)
+        except EdgeError as error:
+            raise CorruptError(f"{self.folder / 'gate.json'}: {error}") from None
 
     def _models(self, sealed: Sealed) -> dict[int, torch.nn.Module]:
         """Base, generalist where there is one, and specialists."""
@@ -204,7 +217,13 @@ class Pool:
         check_trust("the pool's model", sealed.manifest.model.target, trust)
         return cls(sealed, trust)
 
-    def predict(self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None) -> pa.Table:
+    def log(self) -> Log:
+        """What counts rows that the pool answers, for a report (:mod:`shoal_edge.report`)."""
+        return Log(self._sha256, self.manifest.partitions, self._bins)
+
+    def predict(
+        self, table: pd.DataFrame | pa.Table, *, top_k: int | None = None, log: Log | None = None
+    ) -> pa.Table:
         """Predictions for new rows, in their order.
 
         Args:
@@ -215,6 +234,7 @@ class Pool:
                 of the inputs. A row without a group, and without that column each row, has its own.
             top_k: Specialists asked for a row, the generalist aside; the pool's own number by
                 default.
+            log: What counts the rows.
 
         Returns:
             Arrow table: ``prediction`` (class name or number), ``probability`` of the predicted
@@ -228,7 +248,8 @@ class Pool:
         """
         from shoal.sources.frames import raw_table
 
-        return self.predict_batch(raw_table(table, self.columns, "input"), "input", 1, top_k)
+        raw = raw_table(table, self.columns, "input")
+        return self.predict_batch(raw, "input", 1, top_k, log=log)
 
     def predict_batch(
         self,
@@ -237,6 +258,7 @@ class Pool:
         first_row: int,
         top_k: int | None = None,
         leads: Leads | None = None,
+        log: Log | None = None,
     ) -> pa.Table:
         """As :meth:`predict`, for rows of a source that messages name.
 
@@ -246,6 +268,7 @@ class Pool:
             first_row: Row in the source of the first of them, from 1.
             top_k: Specialists asked for a row.
             leads: Result of :meth:`leads` for all of the source's rows; by default for these.
+            log: What counts the rows.
         """
         import pyarrow as pa
 
@@ -257,8 +280,10 @@ class Pool:
         routed = self.route(x, embedding, values, top_k)
         own, base = rules(self.shapes.task), self.experts.models[BASE]
         predicted = own.predicted(routed.answer, self.encoder.label, base)
-        lead = routed.routes.leading
-        return pa.table({**predicted, "partition": lead, "distance": routed.routes.distance})
+        routes = routed.routes
+        if log is not None:
+            log.add(routes.partition, routes.distance, routed.answer)
+        return pa.table({**predicted, "partition": routes.leading, "distance": routes.distance})
 
     def leads(self, batches: Iterable[pa.Table], source: str) -> Leads | None:
         """Rows by which the groups of a source are routed; None where each row routes itself.
@@ -368,7 +393,10 @@ def check_together(pool: Pool) -> None:
             True,
         ),
         ("manifest.json", "partitions"): (manifest.partitions, router.assigner.partitions),
-        ("manifest.json", "specialists"): (partitions, list(router.trained)),
+        ("manifest.json", "specialists"): (
+            partitions,
+            [number for number in router.trained if number in partitions],
+        ),
         ("manifest.json", "generalist"): (GENERALIST_FILE in manifest.files, wants_generalist),
     }
     for (file, name), (said, wanted) in facts.items():

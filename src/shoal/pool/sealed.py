@@ -31,6 +31,7 @@ class Sealed:
         folder: The folder.
         manifest: The manifest.
         digest: Its digest.
+        sha256: SHA-256 of its file, by which devices know a pool.
     """
 
     def __init__(self, folder: Path, digest: str | None = None) -> None:
@@ -48,7 +49,9 @@ class Sealed:
         path = folder / MANIFEST
         if not os.path.lexists(path):
             raise SourceError(f"{folder}: not a pool, it has no {MANIFEST}")
-        self.manifest, self.digest = parse_manifest(_read(folder, MANIFEST, _LONGEST), path)
+        content = _read(folder, MANIFEST, _LONGEST)
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.manifest, self.digest = parse_manifest(content, path)
         if digest is not None and digest != self.digest:
             raise CorruptError(
                 f"{path}: its digest is {self.digest}, not {digest[:80]}; this is not the pool "

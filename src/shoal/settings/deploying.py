@@ -18,7 +18,17 @@ class NoChannel(Section):
     method: Literal["none"]
 
 
-class Exact(Section):
+class _Copies(Section):
+    """Copies are made."""
+
+    graph: bool = Field(
+        default=False,
+        description="whether copies have the network as an ONNX graph, which devices need for "
+        "models other than shoal.models.MLP; takes the packages of shoal[onnx]",
+    )
+
+
+class Exact(_Copies):
     """Each copy has the weights of the pool."""
 
     method: Literal["exact"]
@@ -41,7 +51,7 @@ _MostLoss = Annotated[
 ]
 
 
-class Grid(Section):
+class Grid(_Copies):
     """Each copy has the weights of the pool rounded to multiples of a power of two per tensor."""
 
     method: Literal["grid"]
@@ -59,7 +69,7 @@ class Grid(Section):
     most_loss: _MostLoss
 
 
-class Sparse(Section):
+class Sparse(_Copies):
     """With each copy a share of every model's weights moves, the others stay as deployed."""
 
     method: Literal["sparse"]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoal.errors import ERROR
+from shoal.errors import ERROR, SettingsError
 from shoal.formats.documents.judgement import Check, DriftReport
 from shoal.formats.json_file import read_made
 from shoal.plan.failures import Reason, failed_specialists, reasons, record_failed
@@ -46,7 +46,12 @@ def start(config: Mapping[str, Any], workflow: Any) -> Plans:  # noqa: ANN401 - 
 
 
 def _started_plans(plans: Plans) -> Plans:
-    """The plans, after a word on what only a refit can mend."""
+    """The plans, after a word on what only a refit can mend.
+
+    Raises:
+        SettingsError: Copies are to have a graph, which cannot be made here.
+    """
+    check_graphs(plans)
     refit, generation = plans.first.command("refit"), plans.settings.generation
     stages = dict.fromkeys(stage for plan in plans.all for stage in plan.outdated_fits())
     if stages:
@@ -64,6 +69,29 @@ def _started_plans(plans: Plans) -> Plans:
             f"does not know; no model learns them, `{refit}` starts the next one"
         )
     return plans
+
+
+def check_graphs(plans: Plans) -> None:
+    """Refuse copies with a graph where none can be made.
+
+    Raises:
+        SettingsError: The model has a loss of its own, or a package is not installed.
+    """
+    for settings in (plan.settings for plan in plans.all):
+        deploy, target = settings.deploy, settings.model.target
+        if deploy.method == "none" or not deploy.graph:
+            continue
+        from shoal.deploy.graph import check_packages, needs_graph
+
+        if not needs_graph(target):
+            continue
+        if settings.sources.task == "own":
+            raise SettingsError(
+                f"deploy.graph: model {target} has a loss of its own (sources.task is own), which "
+                f"devices do not mix; set it to false"
+            )
+        if not plans.jobs_have_own_environments:
+            check_packages(f"deploy.graph: the graph of model {target}")
 
 
 def begin(plans: Plans) -> None:

@@ -54,6 +54,14 @@ class FlopsPerRow(TypedDict):
     generalist: float
 
 
+class BinEdges(TypedDict):
+    """Edges of the bins of reports, see :class:`shoal_edge.report.Bins`; empty for what is not."""
+
+    distance: list[float]
+    confidence: list[float]
+    prediction: list[float]
+
+
 class GateRecord(Artifact):
     """Result of ``gate``: shares by expert, -1 is the base."""
 
@@ -68,6 +76,7 @@ class GateRecord(Artifact):
     least_units: int
     test: Test
     comparisons: list[Comparison]
+    bins: NotRequired[BinEdges]
 
 
 class VariantScores(TypedDict):
