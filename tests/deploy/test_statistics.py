@@ -63,11 +63,9 @@ def of_shipped(pool, folder, name, rows, partition):
     return np.stack([hidden.mean(axis=0), hidden.var(axis=0, ddof=1)])
 
 
-def test_a_copy_on_a_grid_has_the_statistics_of_its_own_weights(pool, tmp_path, rows, monkeypatch):
+def test_a_copy_on_a_grid_has_the_statistics_of_its_own_weights(pool, tmp_path, rows):
     """Of the training rows of each specialist, of all for the generalist; the base's stay."""
-    monkeypatch.setitem(test_command.RESOLVED, "model", NORMED)
-
-    record = made(pool, tmp_path / "c", rows, GRID)
+    record = made(pool, tmp_path / "c", rows, GRID, model=NORMED)
 
     assert record["method"] == "grid"
     copy, loaded = tmp_path / "c" / "copy", Pool.load(pool, ["tests.shoal_edge.net"])
@@ -88,11 +86,10 @@ def test_a_copy_on_a_grid_has_the_statistics_of_its_own_weights(pool, tmp_path, 
 
 def test_statistics_that_training_freezes_stay(pool, tmp_path, rows, monkeypatch):
     """With frozen buffers a copy has the pool's, which all weights were trained with."""
-    monkeypatch.setitem(test_command.RESOLVED, "model", NORMED)
     for name, value in (("method", "proactive"), ("buffers", "frozen")):
         monkeypatch.setitem(test_command.CONTINUING, name, value)
 
-    made(pool, tmp_path / "c", rows, GRID)
+    made(pool, tmp_path / "c", rows, GRID, model=NORMED)
 
     name = "specialists/1.safetensors"
     assert np.array_equal(statistics(tmp_path / "c" / "copy", name), statistics(pool, name))

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 RECORD = "copy.json"
 """Name of a copy's record, beside its folder."""
 
-_COSTS = LedgerRecord.__required_keys__ | LedgerRecord.__optional_keys__
-"""What a document says of its making, when it is a ledger too."""
+_COSTS = LedgerRecord.__annotations__.keys()
+"""What a document that is a ledger too says of its making."""
 
 RESIDUAL = "residual.safetensors"
 """Name of what a copy leaves out, beside its folder."""
@@ -107,7 +107,7 @@ def write_copy(pool: Path, copy: Path, weights: Mapping[str, Mapping[str, NDArra
         elif name.endswith(".json"):
             content = read_json(pool / name, dict[str, Any])
             content.pop(MADE_FROM, None)
-            if content.keys() >= LedgerRecord.__required_keys__:
+            if "job" in content:
                 content = {key: value for key, value in content.items() if key not in _COSTS}
             write_json(copy / name, content)
         elif name in weights or read_weights(pool / name).made_from:
