@@ -1,4 +1,4 @@
-"""Sparse copies against grids: ``python -m benchmarks.sparse_copies --data FOLDER [--seeds 2]``.
+"""Sparse copies against grids: ``python -m benchmarks.sparse_copies --data FOLDER [--seeds 5]``.
 
 One model continues from wave to wave of *bike* (hours of two years in order of time; error of the
 logarithm of the count, in standard deviations of the first rows) or *images* (digits, then more and
@@ -238,7 +238,7 @@ def main() -> None:
     """Print a table for each stream."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=["bike", "images"])
     parser.add_argument("--cases", nargs="+", default=[case.name for case in CASES])
     asked = parser.parse_args()
