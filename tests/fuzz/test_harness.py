@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MORE = 48 << 20
+MORE = 128 << 20
 """Bytes that a process may take."""
 
 
