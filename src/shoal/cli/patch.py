@@ -37,4 +37,5 @@ def apply(
     from shoal.deploy.patches import apply_patch
 
     done = apply_patch(pool.pool, patch)
-    typer.echo(f"{pool.pool}: {done.changed} files changed; the pool before is in {done.kept}")
+    files = "1 file" if done.changed == 1 else f"{done.changed} files"
+    typer.echo(f"{pool.pool}: {files} changed; the pool before is in {done.kept}")
