@@ -10,12 +10,11 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from shoal.cli.commands import run as command
+from shoal.deploy.copies import RECORD
 from shoal.errors import SourceError
-from shoal.formats.fitted_state import load_state
 from shoal.formats.json_file import read_json
 from shoal.operate import replay
 from shoal.plan.history import History
@@ -74,26 +73,24 @@ def test_each_release_comes_out_with_its_names_and_bits(replayed):
     assert first == second
 
 
-def test_copies_for_devices_come_out_with_their_names_and_weights(replayed):
+def test_copies_for_devices_come_out_with_their_names_and_bits(replayed):
     """Also of a channel that was switched on between releases, and goes on when rows have gone."""
     folder, found = replayed
     assert ["and the copy" in each.line for each in found] == [False, True, True, True]
 
     first, second = (
         {
-            path.relative_to(root): load_state(path)[0] if path.suffix == ".safetensors" else None
+            path.relative_to(root): path.read_bytes()
             for path in sorted(root.glob("results/tiny/g1/deploy/**/*"))
-            if path.is_file()
+            if path.is_file() and path.name != RECORD
         }
         for root in (folder, folder / "again")
     )
 
-    assert first.keys() == second.keys()
     assert sum(path.name == "manifest.json" for path in first) == 3
     assert sum(path.suffix == ".patch" for path in first) == 3
-    for path, tensors in first.items():
-        for name in tensors or ():
-            assert np.array_equal(tensors[name], second[path][name])
+    assert first.keys() == second.keys()
+    assert [str(path) for path in first if first[path] != second[path]] == []
 
 
 def test_a_copy_that_is_another_is_named(replayed, copy, capsys):

@@ -15,7 +15,7 @@ from shoal.errors import ShoalError, SourceError
 from shoal.formats.documents.index import PartitionIndex
 from shoal.formats.documents.plan import KeptRelease, Replay
 from shoal.formats.files import replacing
-from shoal.formats.fitted_state import load_state, tensor_hash
+from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json, read_made, write_json
 from shoal.operate.grow import grow
 from shoal.operate.plan_report import run_snakemake
@@ -331,19 +331,15 @@ def _copy_name(release: Release) -> str | None:
     return release["copy"]["id"] if "copy" in release else None
 
 
-def _bits_of(copy: Path) -> list[tuple[str, str, str]] | None:
-    """File, name and hash of each tensor of a copy for devices; None where it is gone.
+def _bits_of(copy: Path) -> dict[str, str] | None:
+    """SHA-256 of each file of a copy for devices, by name; None where one is gone.
 
-    Its other files hold what making the pool cost.
+    Args:
+        copy: Its manifest.
     """
-    with contextlib.suppress(ShoalError):
-        files = sorted(read_json(copy, dict[str, Any])["files"])
-        return [
-            (file, name, tensor_hash(tensor))
-            for file in files
-            if file.endswith(".safetensors")
-            for name, tensor in sorted(load_state(copy.parent / file)[0].items())
-        ]
+    with contextlib.suppress(ShoalError, FileNotFoundError):
+        files = read_json(copy, dict[str, Any])["files"]
+        return {name: file_hash(copy.parent / name) for name in (copy.name, *files)}
     return None
 
 
