@@ -66,7 +66,8 @@ class Waves:
         """A new file."""
         last = self.waves[-1:] or ["wave-000.csv"]
         new, absent = int(last[0][5:8]) + 1, self.data.absent
-        if len(self.waves) >= MOST_WAVES or not absent:
+        may_lose = self.data.rows.total() >= LEAST_ROWS + MOST_IN_WAVE
+        if not absent or (len(self.waves) >= MOST_WAVES and may_lose):
             return None
         count = self.drawn.randint(1, min(MOST_IN_WAVE, len(absent)))
         return self.data.with_file(f"wave-{new:03}.csv", tuple(self.drawn.sample(absent, count)))
