@@ -241,9 +241,9 @@ def exchange(first: Path, second: Path) -> None:
         raise PatchError(f"{first}: the file system cannot exchange folders ({reason})")
 
 
-def sync(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Bring a file, or the entries of a folder, to the disk."""
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

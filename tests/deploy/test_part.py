@@ -21,25 +21,7 @@ from shoal_edge.folder import apply, read_pool
 from shoal_edge.patch import make
 from tests.pool.conftest import reseal
 from tests.shoal_edge.conftest import change
-from tests.shoal_edge.test_pool import (
-    grow,
-    only_base,
-    route_by_classifier,
-    route_by_column,
-    route_by_neighbours,
-    soften,
-    table,
-)
-
-CHANGES = {
-    "plain": lambda pool: None,
-    "softened": soften,
-    "classifier": route_by_classifier,
-    "neighbours": route_by_neighbours,
-    "grown": grow,
-    "column": route_by_column,
-    "base": only_base,
-}
+from tests.shoal_edge.test_pool import POOLS, only_base, table
 
 
 def answers(pool: Path, rows: dict[str, list]) -> list[list]:
@@ -60,7 +42,7 @@ def alone(pool: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("change_pool", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("change_pool", POOLS.values(), ids=POOLS)
 def test_followed_partitions_are_answered_as_by_the_whole_pool(small_pool, tmp_path, change_pool):
     """To the bit, where all specialists that a row asks are there; other rows as without any."""
     change_pool(small_pool)

@@ -42,7 +42,7 @@ def replace(self, target):
 
 Path.replace = replace
 if place == "fetch":
-    mirror._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+    mirror.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 with mirror.mirroring(url, Path(folder), 0) as own:
     list(own.look(["*.csv"]))
 """

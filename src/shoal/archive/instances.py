@@ -9,9 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from shoal.archive.pool_tensors import pool_files
-from shoal.deploy.adapt import write_files
 from shoal.errors import CorruptError, ModelError, SourceError, nearest
-from shoal.formats.files import replacing
+from shoal.formats.files import replacing, write_files
 from shoal.model_store import ModelStore
 from shoal_edge.errors import PatchError
 from shoal_edge.patch import MANIFEST, files_of, sha256

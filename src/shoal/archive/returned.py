@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from shoal.archive.instances import Instances, Returned
 from shoal.archive.pool_tensors import pool_tensors
-from shoal.deploy.adapt import LONGEST, Recipe, adapted_again
 from shoal.errors import CorruptError, ModelError, SettingsError, SourceError
 from shoal.formats.json_file import read_json
 from shoal.pool.sealed import Sealed
@@ -120,6 +119,8 @@ class _Inbox:
 
     def recipe(self, instance: str, file: Path, rows: Path, trust: Sequence[str]) -> Returned:
         """What a recipe leads to, trained again from rows that are here."""
+        from shoal.deploy.adapt import LONGEST, Recipe, adapted_again
+
         said = read_json(file, Recipe, limit=LONGEST)
         with _about(file):
             before, was = self._before(instance, said.base)

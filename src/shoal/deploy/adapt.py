@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from shoal.errors import CorruptError, ModelError, SourceError
-from shoal.formats.files import replacing
+from shoal.formats.files import replacing, write_files
 from shoal.formats.fitted_state import parse_state, save_state
 from shoal.formats.hashing import ROW_HASH_BYTES, file_hash, hash_rows, row_order
 from shoal.formats.json_file import read_json, write_json
@@ -201,13 +201,6 @@ def adapted_again(
             why = "; ".join(apart) or "versions and processor are the same"
             raise CorruptError(f"trained again, it gives other bits than it says: {why}")
         return read_pool(after)
-
-
-def write_files(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write the files of a pool to a folder."""
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
 
 
 def merkle_root(leaves: Iterable[bytes]) -> str:

@@ -7,10 +7,10 @@ generalist, or by the base in a pool without one.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import SettingsError
+from shoal.formats.files import replacing, write_files
 from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import read_json, write_json
 from shoal.pool.manifest import GENERALIST_FILE, MANIFEST
@@ -25,7 +25,7 @@ GATE = "gate.json"
 
 
 def write_part(pool: Path, out: Path, partitions: Collection[int]) -> list[int]:
-    """Copy a pool without the specialists of other partitions; the manifest comes last.
+    """Copy a pool without the specialists of other partitions, whole or not at all.
 
     The same pool and partitions give the same bytes, so there are patches between such copies.
 
@@ -60,14 +60,9 @@ def write_part(pool: Path, out: Path, partitions: Collection[int]) -> list[int]:
     if min(shares.values()) >= 1:
         names.discard(GENERALIST_FILE)
     contents = {name: sealed.read(name) for name in sorted(names - {GATE})}
-    try:
-        for name, content in contents.items():
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (out / name).write_bytes(content)
-        write_json(out / GATE, gate | {"shares": shares})
-        files = {name: file_hash(out / name) for name in sorted(names)}
-        write_json(out / MANIFEST, manifest | {"specialists": kept, "files": files})
-    except BaseException:
-        shutil.rmtree(out, ignore_errors=True)
-        raise
+    with replacing(out) as aside:
+        write_files(contents, aside)
+        write_json(aside / GATE, gate | {"shares": shares})
+        files = {name: file_hash(aside / name) for name in sorted(names)}
+        write_json(aside / MANIFEST, manifest | {"specialists": kept, "files": files})
     return [entry["partition"] for entry in kept]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shoal.errors import ShoalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _FULL = {
     errno.ENOSPC: "free some space or raise the quota",
@@ -51,6 +51,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.rmtree(aside)
             else:
                 aside.unlink(missing_ok=True)
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write files into a folder; that of :func:`replacing` makes them appear together.
+
+    Args:
+        files: Their content by name, which may have folders in it.
+        folder: The folder, which need not be there.
+    """
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def append_line(path: str | os.PathLike[str], line: str) -> None:

@@ -22,6 +22,7 @@ from shoal.formats.json_file import read_json
 from shoal.operate.settling import Settling, names_text
 from shoal.operate.source_names import is_named, patterns_of
 from shoal.sources.shards import mark_of
+from shoal_edge.folder import sync
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -244,7 +245,7 @@ class Mirror:
                 except FileNotFoundError:
                     continue
             if aside.is_file() and aside.stat().st_size == listed.size:
-                _sync(aside)
+                sync(aside)
                 fetched[name] = _Fetched(listed, aside, file_hash(aside))
         return fetched
 
@@ -261,7 +262,7 @@ class Mirror:
             self._here(name)
             each.aside.replace(paths[name])
         for folder in {path.parent for path in paths.values()}:
-            _sync(folder)
+            sync(folder)
         for name, path in paths.items():
             files[name] = [files[name][-1] | {"mark": list(mark_of(path) or ())}]
         self._save()
@@ -304,8 +305,8 @@ class Mirror:
         own = self.folder / OWN
         with replacing(own / RECORD) as aside:
             aside.write_text(canonical_json(self.record))
-            _sync(aside)
-        _sync(own)
+            sync(aside)
+        sync(own)
         self._is_saved = True
 
     @contextmanager
@@ -326,12 +327,3 @@ class Mirror:
 def _public(text: str) -> str:
     """A text without the passwords of URLs in it."""
     return _PASSWORD.sub("", text)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
