@@ -5,9 +5,6 @@ logarithm of the count, in standard deviations of the first rows) or *images* (d
 more clothing; accuracy), a release a wave for six waves, with Adam. Each copy is made by the
 channel's own functions, and scores the rows that arrive before any model has seen them. All bytes
 of the patches count, as a share of the copy's files.
-
-*Masked* is what the channel does not offer: a second pass from what is deployed, in which only the
-weights move that the first pass moved most.
 """
 
 from __future__ import annotations
@@ -30,6 +27,7 @@ from shoal.formats.hashing import file_hash
 from shoal.formats.json_file import write_json
 from shoal.models import MLP
 from shoal.settings.deploying import Grid, Sparse
+from shoal.training.fixed import Fixed
 from shoal.training.model import load_weights, weights
 from shoal_edge.folder import read_pool
 from shoal_edge.patch import make
@@ -61,12 +59,10 @@ class Case:
     Attributes:
         name: In the table.
         settings: Of the copies; None where they are exact.
-        masked: Whether there is a second pass, of a share of the weights.
     """
 
     name: str
     settings: Grid | Sparse | None
-    masked: bool = False
 
 
 CASES = [
@@ -88,7 +84,7 @@ CASES = [
     ),
     Case("top 30%, from deployed", sparse(0.3, "deployed")),
     Case("random 10%, from deployed", sparse(0.1, "deployed", "random")),
-    *(Case(f"masked {share:.0%}", sparse(share), masked=True) for share in (0.03, 0.1)),
+    *(Case(f"mask {share:.0%}", sparse(share, "deployed", "mask")) for share in (0.03, 0.1)),
 ]
 
 
@@ -120,25 +116,22 @@ def _loss(net: MLP, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.mse_loss(net(x)[:, 0], y)
 
 
-def _train(net: MLP, rows: Rows, passes: int, seed: int, held: Mapping[str, Any]) -> None:
-    """Train with Adam; weights stay as they were where ``held`` has a mask by name."""
-    generator, start = torch.Generator().manual_seed(seed), weights(net)
+def _train(net: MLP, rows: Rows, passes: int, seed: int, fixed: Fixed | None = None) -> None:
+    """Train with Adam."""
+    generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=0, fused=True)
     steps = passes * math.ceil(len(rows[0]) / BATCH)
     slower = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
     )
-    own = {name: torch.from_numpy(start[name].copy()) for name in held}
     for _ in range(passes):
         for batch in torch.randperm(len(rows[0]), generator=generator).split(BATCH):
             optimiser.zero_grad()
             _loss(net, rows[0][batch], rows[1][batch]).backward()
             optimiser.step()
             slower.step()
-            with torch.no_grad():
-                for name, values in net.named_parameters():
-                    if name in held:
-                        values.copy_(torch.where(held[name], own[name], values))
+            if fixed:
+                fixed.put_back()
 
 
 def _score(net: MLP, tensors: Mapping[str, Any], rows: Rows) -> float:
@@ -151,13 +144,6 @@ def _score(net: MLP, tensors: Mapping[str, Any], rows: Rows) -> float:
             found = float(((net(rows[0])[:, 0] - rows[1]) ** 2).mean().sqrt())
     load_weights(net, trained)
     return found
-
-
-def _moved_most(net: MLP, start: Mapping[str, Any], share: float) -> dict[str, torch.Tensor]:
-    """Masks of the weights that stay."""
-    moved = {name: abs(each - start[name]) for name, each in weights(net).items()}
-    least = np.quantile(np.concatenate([each.ravel() for each in moved.values()]), 1 - share)
-    return {name: torch.from_numpy(each <= least) for name, each in moved.items()}
 
 
 class Releases:
@@ -207,9 +193,9 @@ def run(stream: str, data: Path, seed: int, case: Case) -> tuple[float, float, f
     torch.manual_seed(seed)
     rng, outputs = np.random.default_rng(seed), 20 if stream == "images" else 1
     net = MLP(first[0].shape[1], outputs, 128, 2)
-    _train(net, first, 2 * PASSES, seed, {})
+    _train(net, first, 2 * PASSES, seed)
     frozen, seen = weights(net), first
-    goes_on = case.masked or getattr(case.settings, "train_on", "trained") == "deployed"
+    goes_on = getattr(case.settings, "train_on", "trained") == "deployed"
     arrived, old = [], []
     with tempfile.TemporaryDirectory() as place:
         releases = Releases(Path(place), case.settings)
@@ -224,11 +210,12 @@ def run(stream: str, data: Path, seed: int, case: Case) -> tuple[float, float, f
             if goes_on and releases.copy is not None:
                 start = releases.copy / FILE
                 load_weights(net, deployed)
-            _train(net, rows, PASSES, 1000 * seed + number, {})
-            if case.masked and isinstance(case.settings, Sparse):
-                held = _moved_most(net, deployed, case.settings.density)
+            before = [own.detach().clone() for own in net.parameters()]
+            _train(net, rows, PASSES, 1000 * seed + number)
+            if isinstance(case.settings, Sparse) and case.settings.choice == "mask":
+                fixed = Fixed(list(net.parameters()), before, case.settings.density)
                 load_weights(net, deployed)
-                _train(net, rows, PASSES, 1000 * seed + number, held)
+                _train(net, rows, PASSES, 1000 * seed + number, fixed)
             deployed = releases.add(net, start)
         shares, moved = releases.shares, releases.moved
     means = (float(np.mean(each)) for each in (arrived, old, shares, moved))

@@ -26,6 +26,7 @@ from shoal.settings.discovery import SCARF, VICReg
 from shoal.settings.learning import Training
 from shoal.training.determinism import deterministic
 from shoal.training.fit import begin_on_rows, train_on_rows, train_on_shards
+from shoal.training.fixed import train_share
 from shoal.training.lanes import Lanes
 from shoal.training.model import weights
 from shoal.training.processes import end_helpers
@@ -214,11 +215,15 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
         train_on_rows(net, table(kind="number"), TRAINING, NUMBERS, seen, ledger, checkpoints)
         return weights(net)
     nets = {"memory": Plain, "odd": Odd, "recurrent": Recurrent, "early": Plain, "early odd": Odd}
-    net = nets[kind]()
+    twice = {"twice": Plain, "early twice": Plain, "twice odd": Odd}
+    net = (nets | twice)[kind]()
     settings = EARLY if kind.startswith("early") else TRAINING
     stops = held() if kind.startswith("early") else None
     shapes = CLASSES
-    train_on_rows(net, table(), settings, shapes, seen, ledger, checkpoints, None, stops)
+    if kind in twice:
+        train_share(net, table(), settings, shapes, seen, ledger, checkpoints, stops, 0.1)
+    else:
+        train_on_rows(net, table(), settings, shapes, seen, ledger, checkpoints, None, stops)
     return weights(net)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +86,55 @@ def test_what_continues_starts_from_what_is_deployed(copied: Experiment):
     assert index(copied)["continued"]["weights"] == whole["weights"]
 
 
+def test_a_second_training_moves_what_the_first_moves_most(copied: Experiment):
+    """Of specialists and generalist alike; copies follow them, and the account has both."""
+    masked = (
+        *CONTINUING,
+        FROZEN,
+        "deploy=sparse",
+        "deploy.choice=mask",
+        DEPLOYED,
+        "deploy.most_loss=1.0",
+    )
+    on = as_config(*masked)
+    copied.run(overrides=on)
+    write_wave(copied, 3)
+
+    copied.run(overrides=on)
+
+    before, after = copies(copied).values()
+    found = index(copied)
+    files = {
+        f"specialists/{entry['partition']}": f"specialists/*/{entry['specialist']}/0/*/model"
+        for entry in found["partitions"]
+    }
+    files["generalist"] = f"baselines/*/{found['continued']['link']}/generalist"
+    for continued in (found["continued"], *(each["continued"] for each in found["partitions"])):
+        assert continued["moves"] == 0.1
+    for name, pattern in files.items():
+        (trained,) = copied.generation.glob(f"{pattern}.safetensors")
+        held, now, link = (
+            load_state(path)[0]
+            for path in (before / f"{name}.safetensors", after / f"{name}.safetensors", trained)
+        )
+        moved = {tensor: link[tensor] != values for tensor, values in held.items()}
+        count = sum(int(each.sum()) for each in moved.values())
+        assert 0 < count <= math.ceil(0.1 * sum(each.size for each in moved.values()))
+        for tensor, own in moved.items():
+            assert not (now[tensor] != held[tensor])[~own].any()
+        ledger = trained.with_name("generalist.json" if name == "generalist" else "ledger.json")
+        assert len(read_json(ledger, dict[str, Any])["learning_curves"]) == 2
+    assert copied.plan(overrides=on) == []
+    assert copied.shoal("audit", "tiny", *masked).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
         (("deploy=sparse", DEPLOYED), "deploy.train_on"),
         ((*CONTINUING, "deploy=grid", DEPLOYED), "continuing.buffers"),
         (("deploy=exact", DEPLOYED), "train_on"),
+        ((*CONTINUING, FROZEN, "deploy=sparse", "deploy.choice=mask"), "deploy.choice"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(finished: Experiment, overrides, named):

@@ -343,7 +343,7 @@ def _deployed(job: StageJob) -> Deployed | None:
         files[GENERALIST] = GENERALIST_FILE
     weights = {number: manifest.parent / file for number, file in files.items()}
     models = {number: kept.models[file] for number, file in files.items()}
-    return Deployed(before["copy"]["id"], weights, models)
+    return Deployed(before["copy"]["id"], weights, models, before.get("moves"))
 
 
 def _continues(job: StageJob) -> bool:

@@ -93,11 +93,11 @@ def _chosen(
     ends = np.cumsum([len(each) for each in distances])
     count = int(ends[-1])
     ranks: NDArray[Any]
-    if settings.choice == "top":
-        ranks = -np.concatenate(distances)
-    else:
+    if settings.choice == "random":
         # Raw bits are the same with every version of numpy.
         ranks = np.random.PCG64(seed).random_raw(count)
+    else:
+        ranks = -np.concatenate(distances)
     moves = np.zeros(count, bool)
     moves[np.argsort(ranks, kind="stable")[: math.ceil(settings.density * count)]] = True
     return np.split(moves, ends[:-1])

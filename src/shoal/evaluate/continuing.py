@@ -21,6 +21,7 @@ from shoal.partitions.generalist import parent_of, seen_by, training_hashes
 from shoal.partitions.held import HeldShards
 from shoal.search.points import at_point
 from shoal.training.fit import train_on_rows
+from shoal.training.fixed import train_share
 from shoal.training.model import build_model, keep_statistics, load_weights, weights
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ def train_link(
     rows = _rows(shards, index_path, continued, first, ledger)
     held = None if training.patience is None else HeldShards(shards, training.buffer_rows)
     seen = budget.specialist_rows(len(rows["y"]))
-    train_on_rows(net, rows, training, shapes, seen, ledger, checkpoints, held=held)
+    if "moves" in continued:
+        share = continued["moves"]
+        train_share(net, rows, training, shapes, seen, ledger, checkpoints, held, share)
+    else:
+        train_on_rows(net, rows, training, shapes, seen, ledger, checkpoints, held=held)
     ledger.flops += continued["spent"]
     ledger.detail[BEFORE] = continued["spent"]
     meta = {

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from shoal.errors import SettingsError
+from shoal.formats.documents.index import trainings_of
 from shoal.formats.documents.ledger import JobFlops, Spent
 from shoal.formats.documents.plan import Hashes
 from shoal.formats.documents.weights import BaseFacts
@@ -125,9 +126,8 @@ class Estimate:
         if budget is None:
             return None
         if continued is not None and entry["specialist"] == job.wildcards["digest"]:
-            return self._in_batches(
-                budget, continued["added"] + continued["drawn"], self.batch(job)
-            )
+            rows = continued["added"] + continued["drawn"]
+            return trainings_of(continued) * self._in_batches(budget, rows, self.batch(job))
         if own is None:
             rows = math.ceil(budget.rows_seen * (1 - budget.base_share) / len(entries))
             return self._steps(job, rows)
@@ -224,6 +224,7 @@ class Estimate:
         if not spent:
             return None
         rows = budget.specialist_rows(continued["added"] + continued["drawn"])
+        rows *= trainings_of(continued)
         flops, seconds, seen = (sum(column) for column in zip(*spent, strict=True))
         start = (_mean(self._benchmarks("evaluate_generalist")) or 0.0) - seconds / len(spent)
         return Cost(1, max(0.0, start) + seconds / seen * rows, flops / seen * rows)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from shoal.errors import SourceError
-from shoal.formats.documents.index import name_of_file, named_file
+from shoal.formats.documents.index import name_of_file, named_file, trainings_of
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_change, rows_id, settings_id
 from shoal.formats.headers import weights_id
 from shoal.formats.links import link_name
@@ -53,11 +53,13 @@ class Deployed:
         copy: Its identity.
         weights: Its models by number of partition, the generalist among them.
         models: :func:`shoal.formats.headers.weights_id` of the trained ones that these are of.
+        moves: Share of their weights that moves, where they are trained a second time for it.
     """
 
     copy: str
     weights: Mapping[int, Path]
     models: Mapping[int, str]
+    moves: float | None = None
 
     def of(self, number: int, trained: Path) -> Path | None:
         """What is deployed of a model; None where that is of another one.
@@ -137,6 +139,19 @@ def continue_specialists(
     return found | {"root": roots(found)}
 
 
+def start_at_copy(copy: str, deployed: Deployed | None) -> dict[str, Any]:
+    """What an index says of a model that starts from what is deployed.
+
+    Args:
+        copy: Identity of the copy; empty where it starts from trained weights.
+        deployed: The last release's copy.
+    """
+    if not copy:
+        return {}
+    moves = None if deployed is None else deployed.moves
+    return {"copy": copy} if moves is None else {"copy": copy, "moves": moves}
+
+
 def renamed(continued: Mapping[str, Any], before: Path, path: Path) -> dict[str, Any]:
     """What an index says that a model continues from, with paths as another index names them.
 
@@ -195,9 +210,10 @@ def _continue(
         if each.links >= asked.longest:
             return entry | {"cold": f"{each.links} links"}
         drawn = min(rows - added, math.floor(asked.history * added))
-        if added + drawn >= rows * trainings:
+        copy = start_at_copy(each.copy, deployed)
+        if (added + drawn) * trainings_of(copy) >= rows * trainings:
             return entry | {"cold": "new rows and history cost as much as all rows"}
-        return entry | rewound | _link(entry, each, added, drawn, now.path, asked)
+        return entry | rewound | _link(entry, each, copy, added, drawn, now.path, asked)
     return entry | {"cold": _why_cold(lost, found)}
 
 
@@ -210,13 +226,13 @@ def _why_cold(lost: int, found: bool) -> str:
 def _link(
     entry: Mapping[str, Any],
     parent: _Ancestor,
+    copy: dict[str, Any],
     added: int,
     drawn: int,
     path: Path,
     asked: Continuing,
 ) -> dict[str, Any]:
     mixing = asked.mixing.as_json()
-    copy = {"copy": parent.copy} if parent.copy else {}
     name = rows_id(parent.specialist, entry["specialist"], mixing, *copy.values())
     return {
         "specialist": link_name(name, settings_id(parent.point)),

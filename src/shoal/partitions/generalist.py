@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from shoal.errors import SourceError
-from shoal.formats.documents.index import name_of_file, named_file
+from shoal.formats.documents.index import name_of_file, named_file, trainings_of
 from shoal.formats.hashing import ROW_HASH_BYTES, multiset_change, rows_id
 from shoal.formats.kinds import TRAIN
 from shoal.formats.row_store import ShardRows
-from shoal.partitions.continuing import renamed
+from shoal.partitions.continuing import renamed, start_at_copy
 from shoal.partitions.index import UNASSIGNED, roots
 from shoal.partitions.reader import Index
 from shoal_edge.routing import GENERALIST
@@ -119,10 +119,11 @@ def continue_generalist(
                 continued = renamed(each.continued, each.index, path)
             break
         drawn = min(rows - added, math.floor(asked.history * added))
-        if each.links < asked.longest and added + drawn < rows * trainings:
-            mixing, weights, copy = asked.mixing.as_json(), None, {}
-            if each.deployed is not None:
-                weights, copy = each.deployed.weights, {"copy": each.deployed.copy}
+        start = each.deployed
+        copy = start_at_copy(start.copy if start else "", deployed)
+        is_less = (added + drawn) * trainings_of(copy) < rows * trainings
+        if each.links < asked.longest and is_less:
+            mixing, weights = asked.mixing.as_json(), start.weights if start else None
             continued = {
                 "link": rows_id(each.name, rows_now, mixing, first.made_of, *copy.values()),
                 "index": "" if each.index is None else name_of_file(path, each.index),
@@ -132,7 +133,7 @@ def continue_generalist(
                 "added": added,
                 "drawn": drawn,
                 "links": each.links + 1,
-                "spent": first.spent(each.name) if each.deployed is None else each.deployed.spent,
+                "spent": first.spent(each.name) if start is None else start.spent,
                 "mixing": mixing,
             }
             break

@@ -31,7 +31,7 @@ from shoal.search.space import points
 from shoal.search.steps import Steps
 from shoal.settings import Settings, parse
 from shoal.settings.config_files import SNAKEFILE
-from shoal.settings.deploying import from_deployed
+from shoal.settings.deploying import from_deployed, moved_share
 from shoal.settings.targets import target_file
 from shoal.sources.shards import name_shards
 
@@ -220,6 +220,8 @@ class Plan:
         copy = None if before is None else self._deployed(before)
         if self.before is not None and copy is not None:
             self.before["copy"] = copy
+            if (moves := moved_share(settings.as_json())) is not None:
+                self.before["moves"] = moves
         index_id = self._index_id(before, fits, made, shards, copy)
         on_drift = settings.changes.on_drift
         release = [generation, made["evaluate"], made["drift"], on_drift, index_id]
@@ -460,6 +462,8 @@ def _ways(
         return None
     compared = [made["mixes"]] if asked["method"] == "auto" else []
     deployed = ["deployed"] if from_deployed(settings) else []
+    moves = moved_share(settings)
+    deployed += [] if moves is None else [str(moves)]
     baselines = settings["changes"]["baselines"]
     return [asked, baselines, fits["baselines"], made["choices"], *compared, *deployed]
 

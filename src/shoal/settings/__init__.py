@@ -16,7 +16,7 @@ from pydantic import (
 
 from shoal.formats.scores import SCORES, scores_of
 from shoal.settings.data import Encode, Sources, Split, Transform
-from shoal.settings.deploying import Deploy
+from shoal.settings.deploying import Deploy, Sparse
 from shoal.settings.discovery import Cluster, Embed
 from shoal.settings.learning import LOSSES, Evaluate, Gate, Loss, Model, Router, Training
 from shoal.settings.nodes import Nodes
@@ -132,7 +132,13 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _models_that_start_from_copies_continue(self) -> Settings:
-        if getattr(self.deploy, "train_on", "trained") == "deployed":
+        deploy = self.deploy
+        if isinstance(deploy, Sparse) and deploy.choice == "mask" and deploy.train_on == "trained":
+            raise ValueError(
+                "deploy.choice: a second training starts from what is deployed; set "
+                "deploy.train_on to deployed, or this to top"
+            )
+        if getattr(deploy, "train_on", "trained") == "deployed":
             if self.continuing.method == "none":
                 raise ValueError(
                     "deploy.train_on: only models that continue start from what is deployed; set "

@@ -74,9 +74,10 @@ class Sparse(_Copies):
 
     method: Literal["sparse"]
     density: PositiveFloat = Field(le=1, description="share of a model's weights that move")
-    choice: Literal["top", "random"] = Field(
+    choice: Literal["top", "random", "mask"] = Field(
         description="which weights move: `top`, those that are farthest from what is deployed; "
-        "`random`, others with each copy"
+        "`random`, others with each copy; `mask`, those that a model's training moves most, "
+        "which is trained a second time with all others as deployed"
     )
     bits: int = Field(
         ge=2,
@@ -95,6 +96,16 @@ def from_deployed(settings: Mapping[str, Any]) -> bool:
         settings: An experiment's settings as JSON, of any time.
     """
     return bool(settings.get("deploy", {}).get("train_on") == "deployed")
+
+
+def moved_share(settings: Mapping[str, Any]) -> float | None:
+    """Share of a model's weights that its second training moves; None where there is none.
+
+    Args:
+        settings: An experiment's settings as JSON, of any time.
+    """
+    deploy = settings.get("deploy", {})
+    return deploy["density"] if deploy.get("choice") == "mask" else None
 
 
 Deploy = Annotated[NoChannel | Exact | Grid | Sparse, Field(discriminator="method")]

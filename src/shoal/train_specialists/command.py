@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from shoal.errors import DivergedError
@@ -18,7 +18,7 @@ from shoal.formats.shapes import Shapes
 from shoal.train_specialists.budget import frozen_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -151,7 +151,8 @@ class Common:
 class Slot:
     """The training of one slot from the base on its partition's rows and no others.
 
-    That of a specialist that continues starts from the one before, on new rows and some others.
+    That of a specialist that continues starts from the one before, on new rows and some others;
+    where a share of its weights moves, it is done twice, see :mod:`shoal.training.fixed`.
 
     Where trainings stop early, the first half of the partition's validation rows says when.
 
@@ -184,6 +185,7 @@ class Slot:
         from shoal.partitions.reader import Index, training_rows
         from shoal.search.points import at_point
         from shoal.training.fit import begin_on_rows
+        from shoal.training.fixed import train_share
         from shoal.training.model import build_model, keep_statistics, load_weights
         from shoal.training.resume import Checkpoints
 
@@ -213,9 +215,24 @@ class Slot:
         self._begun: Begun | None = None
         self.kind = json_hash([model.as_json(), training.loss_json])
         part = candidate.part
+        self._twice: Callable[[], None] | None = None
+        share = None if self._continued is None else self._continued.get("moves")
         if part is not None and candidate.diverged is None:
-            _begin(part, training, budget)
-        if budget and candidate.diverged is None:
+            _begin(part, training, budget if share is None else 0)
+        if budget and share is not None:
+            self._twice = partial(
+                train_share,
+                self._net,
+                rows,
+                training,
+                shapes,
+                budget,
+                self.ledger,
+                self._checkpoints,
+                HeldRows(choosing),
+                share,
+            )
+        elif budget and candidate.diverged is None:
             self._begun = begin_on_rows(
                 self._net,
                 rows,
@@ -248,6 +265,8 @@ class Slot:
                     self._begun.run()
             except DivergedError as error:
                 failure = error
+        if self._twice is not None:
+            self._twice()
         self.write(failure)
 
     def write(self, failure: Exception | None = None) -> None:
@@ -300,7 +319,7 @@ def train_slot(
 
 
 def _begin(part: Part, training: Training, budget: int) -> None:
-    """Draw as every run does, so that the state is the same; without rows it is empty."""
+    """Draw as every run does, so that the state is the same; without a budget it is empty."""
     import numpy as np
 
     from shoal.formats.checkpoint import write_checkpoint

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shoal.formats.shapes import Shapes
     from shoal.settings.learning import Training
     from shoal.training.early import Held
+    from shoal.training.fixed import Fixed
     from shoal.training.resume import Checkpoints, Part
 
 
@@ -92,6 +93,7 @@ def train_on_rows(
     checkpoints: Checkpoints | None = None,
     part: Part | None = None,
     held: Held | None = None,
+    fixed: Fixed | None = None,
 ) -> None:
     """Train ``model`` in place on rows in memory until it has seen about ``rows`` rows, at most.
 
@@ -105,9 +107,10 @@ def train_on_rows(
         checkpoints: The job's.
         part: The part of the training that is done now; all of it if not given.
         held: Validation rows by which it may stop early, if the settings say so.
+        fixed: Weights that it leaves as they are.
     """
     begun = begin_on_rows(
-        model, arrays, training, shapes, rows, ledger, checkpoints, part, {}, held
+        model, arrays, training, shapes, rows, ledger, checkpoints, part, {}, held, fixed
     )
     with calling(model):
         begun.run()
@@ -125,6 +128,7 @@ def begin_on_rows(
     part: Part | None,
     costs: dict[Hashable, int],
     held: Held | None = None,
+    fixed: Fixed | None = None,
 ) -> Begun:
     """A training as of :func:`train_on_rows` whose steps are yet to be done.
 
@@ -140,6 +144,7 @@ def begin_on_rows(
         costs: FLOPs of a step by shape of a batch, and of a row, as earlier trainings of the same
             kind of model found them.
         held: Validation rows by which it may stop early, if the settings say so.
+        fixed: Weights that it leaves as they are.
     """
     batch_size = min(training.batch_size, len(arrays["y"]))
     steps = max(1, math.ceil(rows / batch_size))
@@ -160,7 +165,7 @@ def begin_on_rows(
     each = costs[shape], costs.get("row", 0)
     stopping = _stopping(held, training, shapes.task, stream, steps, each, ledger)
     with calling(model):
-        return Begun(module, stream, steps, checkpoints, 1, part, stopping)
+        return Begun(module, stream, steps, checkpoints, 1, part, stopping, fixed)
 
 
 def _stopping(

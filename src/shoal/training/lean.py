@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shoal.training.batches import MemoryRows, RowStream
     from shoal.training.curve import LearningCurve
     from shoal.training.early import EarlyStopping
+    from shoal.training.fixed import Fixed
     from shoal.training.keep import Keep
     from shoal.training.module import Supervised
 
@@ -132,6 +133,7 @@ class LeanRun:
         curve: LearningCurve,
         begun: Mapping[str, Any] | None,
         stopping: EarlyStopping | None = None,
+        fixed: Fixed | None = None,
     ) -> None:
         """Begin, or go on.
 
@@ -144,6 +146,7 @@ class LeanRun:
             curve: Gets the losses.
             begun: State from which the training goes on.
             stopping: Ends it early, at its best state.
+            fixed: Weights that it leaves as they are.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.module = module.to(self._device)
@@ -162,6 +165,7 @@ class LeanRun:
         self._steps = steps
         self._curve = curve
         self._stopping = stopping
+        self._fixed = fixed
         if begun:
             self.done = begun["shoal"]["batches"]
             module.load_state_dict(begun["state"])
@@ -207,6 +211,8 @@ class LeanRun:
         loss = self.module.training_step(batch)
         self.row.differentiate(loss)
         self.row.step(*self.rates)
+        if self._fixed:
+            self._fixed.put_back()
         return float(loss.detach())
 
     @property

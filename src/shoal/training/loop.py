@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from shoal.training.batches import MemoryRows, RowStream
     from shoal.training.early import EarlyStopping
+    from shoal.training.fixed import Fixed
     from shoal.training.resume import Checkpoints, Part
 
 
@@ -33,6 +34,7 @@ def run_steps(
     devices: int = 1,
     part: Part | None = None,
     stopping: EarlyStopping | None = None,
+    fixed: Fixed | None = None,
 ) -> None:
     """Train ``module`` in place for ``steps`` optimiser steps at most, on a GPU if there is one.
 
@@ -55,12 +57,13 @@ def run_steps(
         devices: Devices at most; as many take part as a batch has equal shares.
         part: The part of the training that is done now; all of it if not given.
         stopping: Ends it early, at its best state; there are no parts then.
+        fixed: Weights that it leaves as they are.
 
     Raises:
         DivergedError: The loss is not finite; the message names the step.
         SystemExit: The process was told to end.
     """
-    training = Begun(module, batches, steps, checkpoints, devices, part, stopping)
+    training = Begun(module, batches, steps, checkpoints, devices, part, stopping, fixed)
     training.run()
     training.close()
 
@@ -81,6 +84,7 @@ class Begun:
         devices: int,
         part: Part | None,
         stopping: EarlyStopping | None = None,
+        fixed: Fixed | None = None,
     ) -> None:
         """Find what was kept of it; see :func:`run_steps`."""
         module.train()
@@ -90,6 +94,7 @@ class Begun:
         self._devices = sharing(batches.batch_size, devices)
         self._part = part
         self._stopping = stopping
+        self._fixed = fixed
         self.lean: LeanRun | None = None
         plain = module if is_lean(module, self._devices) else None
         stop = part.stop(steps) if part else steps
@@ -116,7 +121,15 @@ class Begun:
         self._keep = Keep(slot, stop, part.left if part and stop < steps else None)
         if plain is not None:
             self.lean = LeanRun(
-                plain, batches, batches.batch_size, steps, self._keep, self._curve, begun, stopping
+                plain,
+                batches,
+                batches.batch_size,
+                steps,
+                self._keep,
+                self._curve,
+                begun,
+                stopping,
+                fixed,
             )
             self.lean.held = batches.held + (stopping.nbytes(plain) if stopping else 0)
 
@@ -145,6 +158,7 @@ class Begun:
             self._devices,
             self._resumed,
             self._stopping,
+            self._fixed,
         )
 
     def close(self) -> None:

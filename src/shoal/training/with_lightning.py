@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from shoal.training.batches import MemoryRows, RowStream
     from shoal.training.curve import LearningCurve
     from shoal.training.early import EarlyStopping
+    from shoal.training.fixed import Fixed
     from shoal.training.keep import Keep
     from shoal.training.processes import RandomState
 
@@ -208,6 +209,16 @@ class _Stop(pl.Callback):
         self._stopping.load_state_dict(state_dict)
 
 
+class _Fix(pl.Callback):
+    """Puts weights that a training leaves as they are back after each step."""
+
+    def __init__(self, fixed: Fixed) -> None:
+        self._fixed = fixed
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self._fixed.put_back()
+
+
 class _Keep(pl.Callback):
     """Saves the state before a step, when :class:`shoal.training.keep.Keep` says so."""
 
@@ -263,6 +274,7 @@ def lightning_steps(
     devices: int,
     resumed: Path | None,
     stopping: EarlyStopping | None = None,
+    fixed: Fixed | None = None,
 ) -> None:
     """Train a module in place.
 
@@ -275,6 +287,7 @@ def lightning_steps(
         devices: Each takes an equal share of every batch.
         resumed: File of the state from which the training goes on.
         stopping: Ends it early, at its best state.
+        fixed: Weights that it leaves as they are.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -287,6 +300,8 @@ def lightning_steps(
     callbacks: list[pl.Callback] = [_Keep(keep), _Curve(curve), _Passes(per_pass)]
     if stopping:
         callbacks.insert(0, _Stop(stopping, module))
+    if fixed:
+        callbacks.insert(0, _Fix(fixed))
     _fit(_trainer(steps, devices, callbacks), own, batches, resumed)
     module.cpu()
     if stopping:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired
 
@@ -67,6 +67,8 @@ class Continued(TypedDict):
         specialist: Name of that model, as an index has it.
         weights: Its weights; empty where the model is trained from the base on all rows.
         copy: Identity of the copy whose weights of it these are, where they are those deployed.
+        moves: Share of the weights that moves, where it is trained a second time with all others as
+            deployed.
         point: Its grid point; that of a generalist is known by its weights.
         added: Rows that are new.
         drawn: Rows that are drawn from those that it has seen.
@@ -79,6 +81,7 @@ class Continued(TypedDict):
     specialist: str
     weights: str
     copy: NotRequired[str]
+    moves: NotRequired[float]
     point: NotRequired[Point]
     added: int
     drawn: int
@@ -243,3 +246,12 @@ def name_of_file(path: Path, file: Path) -> str:
         file: The file.
     """
     return os.path.relpath(file, path.parent)
+
+
+def trainings_of(continued: Mapping[str, Any]) -> int:
+    """How many trainings make a model that continues: two where a share of its weights moves.
+
+    Args:
+        continued: What an index says of it.
+    """
+    return 2 if "moves" in continued else 1

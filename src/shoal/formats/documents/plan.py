@@ -92,6 +92,7 @@ class Before(TypedDict):
         left_out: Slots that it was made without.
         continues: Whether specialists may continue from its own.
         copy: The copy of its pool, where models start from what is deployed.
+        moves: Share of their weights that moves, where they are trained a second time for it.
     """
 
     index_id: str
@@ -100,6 +101,7 @@ class Before(TypedDict):
     left_out: list[str]
     continues: bool
     copy: NotRequired[CopyOfRelease]
+    moves: NotRequired[float]
 
 
 class Previous(TypedDict):
