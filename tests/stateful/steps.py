@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +45,7 @@ class Steps(RuleBasedStateMachine):
         self.data, self.choices = Dataset.first(), Choices()
         self.oracle = Oracle(cls.places, MIN_ROWS, self.data)
         self.oracle.finished(self.data, self.choices)
+        self.ran = self.choices
         self.history = [self.data]
         self.copies, self.begun = 0, False
         self.lineages = Lineages()
@@ -52,11 +54,14 @@ class Steps(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The final result equals, bit for bit, a run from nothing in the same generation."""
         try:
-            if self.choices.continuing is not None:
-                self.choices = self.choices.change(continuing=None)
+            self.choices = self.choices.change(continuing=None)
+            if self.begun and self.choices != self.ran:
                 self.edit(self.data)
             if self.begun:
                 self.check_against_a_run_from_nothing()
+                counts = (f"{count} {name}" for name, count in self.done.items())
+                sys.stdout.write(f"{', '.join(counts)}\n")
+                sys.stdout.flush()
         finally:
             shutil.rmtree(self.folder)
 
@@ -108,6 +113,7 @@ class Steps(RuleBasedStateMachine):
         self.done["steps"] += 1
         trained = self.lab.trained_files()
         code, ran = self.lab.run(self.choices)
+        self.ran = self.choices
         log = (self.lab.folder / "last.log").read_text()
         assert code == 0, log
         expected = self.look_for_growth(data)

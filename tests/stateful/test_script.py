@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -304,5 +303,3 @@ def test_what_runs_is_what_an_oracle_asks_for(warm: Server, tmp_path: Path) -> N
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     run_state_machine_as_test(Script, settings=settings)
-    counts = (f"{count} {name}" for name, count in Script.done.items())
-    sys.stdout.write(f"{', '.join(counts)}\n")
