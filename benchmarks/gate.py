@@ -63,6 +63,7 @@ TRAINING = {
     "schedule": "cosine",
     "warm_up": 0.0,
     "weight_decay": 0.01,
+    "epsilon": 1e-8,
     "batch_size": 64,
     "epochs": None,
     "flops": None,

@@ -230,6 +230,7 @@ class Bench:
         given |= {
             "class_weights": None,
             "weight_decay": 0.01,
+            "epsilon": 1e-8,
             "batch_size": self.choices.batch,
             "epochs": None,
             "flops": None,

@@ -98,6 +98,7 @@ class Setting(NamedTuple):
             class_weights=None,
             lr=RATES[number % 2],
             weight_decay=0.01,
+            epsilon=1e-8,
             batch_size=self.batch,
             rows_seen=1,
             schedule="cosine",

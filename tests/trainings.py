@@ -42,6 +42,7 @@ TRAINING = Training(
     class_weights=None,
     lr=0.01,
     weight_decay=0.1,
+    epsilon=1e-8,
     batch_size=BATCH,
     rows_seen=1,
     schedule="cosine",

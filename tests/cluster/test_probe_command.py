@@ -21,7 +21,7 @@ from shoal.training.model import build_model, weights
 
 MODEL = Model(_target_="shoal.models.MLP", features=3, outputs=2, width=1, depth=0)
 TRAINING = Training(
-    loss="auto", class_weights=None, lr=0.05, weight_decay=0.0, batch_size=32,
+    loss="auto", class_weights=None, lr=0.05, weight_decay=0.0, epsilon=1e-8, batch_size=32,
     rows_seen=20_000, base_share=0.5,
     schedule="cosine", warm_up=0.0, epochs=None, flops=None, patience=None,
     buffer_rows=1000, seed=0,

@@ -44,6 +44,7 @@ TRAINING = Training(
     class_weights=None,
     lr=0.01,
     weight_decay=0.0,
+    epsilon=1e-8,
     batch_size=32,
     rows_seen=1,
     schedule="cosine",

@@ -18,6 +18,7 @@ TRAINING = Training(
     class_weights=None,
     lr=0.1,
     weight_decay=0.0,
+    epsilon=1e-8,
     batch_size=4,
     rows_seen=100,
     schedule="cosine",

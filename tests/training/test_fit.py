@@ -21,6 +21,7 @@ TRAINING = Training(
     class_weights=None,
     lr=0.01,
     weight_decay=0.0,
+    epsilon=1e-8,
     batch_size=16,
     rows_seen=1000,
     schedule="cosine",

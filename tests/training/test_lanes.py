@@ -45,7 +45,12 @@ class Member:
         self.arrays = {"x": rng.normal(size=(rows, 5)).astype(np.float32)}
         self.arrays["y"] = rng.integers(0, 3, rows)
         self.settings = SETTINGS.model_copy(
-            update={"lr": (0.001, 0.003)[number % 2], "seed": number, "weight_decay": number / 9}
+            update={
+                "lr": (0.001, 0.003)[number % 2],
+                "seed": number,
+                "weight_decay": number / 9,
+                "epsilon": (1e-8, 0.1)[number // 2 % 2],
+            }
         )
         self.ledger, self.net, self.part = Ledger("test"), kind(), part
         self.seen = 32 * (steps or 5 + number * 7 % 5)

@@ -27,32 +27,49 @@ def net(kind=lambda: MLP(4, 2, 8, 1)):
     return kind()
 
 
-def lean(model):
-    """A model after the training by the loop of Shoal's own, and its curve."""
+def lean(model, settings=TRAINING):
+    """A model after the training by the loop of Shoal's own."""
     ledger = Ledger("test")
-    train_on_rows(model, table(), TRAINING, CLASSES, STEPS * BATCH, ledger)
+    train_on_rows(model, table(), settings, CLASSES, STEPS * BATCH, ledger)
     return model
 
 
-def by_lightning(model):
+def by_lightning(model, settings=TRAINING):
     """The same by Lightning."""
     from shoal.training.with_lightning import lightning_steps
 
-    rows = MemoryRows(tuple(table().values()), BATCH, STEPS, TRAINING.seed)
-    module, curve = trainable(model, TRAINING, CLASSES), LearningCurve("Net", STEPS)
+    rows = MemoryRows(tuple(table().values()), BATCH, STEPS, settings.seed)
+    module, curve = trainable(model, settings, CLASSES), LearningCurve("Net", STEPS)
     module.train()
     lightning_steps(module, rows, STEPS, Keep(None, STEPS, None), curve, 1, None)
     return model
 
 
-def test_the_training_is_the_one_that_lightning_does():
+@pytest.mark.parametrize("epsilon", [1e-8, 0.1])
+def test_the_training_is_the_one_that_lightning_does(epsilon):
     """The same rows, losses and rates: weights agree but for the optimiser's rounding, 1e-6."""
     deterministic(1)
+    settings = TRAINING.model_copy(update={"epsilon": epsilon})
 
-    first, second = weights(lean(net())), weights(by_lightning(net()))
+    first, second = weights(lean(net(), settings)), weights(by_lightning(net(), settings))
 
     for name in first:
         np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-6)
+
+
+def test_weights_whose_gradients_are_far_below_epsilon_hardly_move():
+    """However small a gradient, AdamW moves a weight by its rate, unless epsilon is larger."""
+    settings = TRAINING.model_copy(update={"weight_decay": 0.0})
+    start = weights(net())
+
+    moved, held = (
+        weights(lean(net(), settings.model_copy(update={"epsilon": epsilon})))
+        for epsilon in (1e-8, 1e4)
+    )
+
+    for name, values in start.items():
+        assert np.abs(moved[name] - values).max() > 1e-3
+        assert np.abs(held[name] - values).max() < 1e-4
 
 
 def test_nothing_that_is_slow_is_imported():
@@ -68,7 +85,7 @@ def test_nothing_that_is_slow_is_imported():
         "from shoal.formats.shapes import Shapes\n"
         "shapes = Shapes([4], 2, 'classification', ['a', 'b'], 1, [*'abcd'], [])\n"
         "training = Training(loss='auto', class_weights=None, lr=0.01, weight_decay=0.1,"
-        " batch_size=4, rows_seen=1, schedule='cosine', warm_up=0, epochs=None,"
+        " epsilon=1e-8, batch_size=4, rows_seen=1, schedule='cosine', warm_up=0, epochs=None,"
         " flops=None, patience=None,"
         " base_share=0.5, buffer_rows=4, seed=0)\n"
         "rows = MemoryRows((np.ones((8, 4), np.float32), np.zeros(8, np.int64)), 4, 3, 0)\n"

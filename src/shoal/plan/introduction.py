@@ -53,12 +53,12 @@ experiment changed within its own choice is left out, since it need not fit anot
 ## Grid
 
 `grid` maps a name to a list of values; every combination is a grid point. A name is a setting of
-`train_specialists` (`lr`, `schedule`, `warm_up`, `batch_size`, `weight_decay`, `loss`, `seed`; not
-`rows_seen`, `epochs`, `patience`, `base_share`, `buffer_rows`) or `model.ARGUMENT`. A point's id
-comes from its content, so one more value trains that point alone, and then what follows from the
-choice among points runs again. `grid: {}` is one point with the settings as they are. A sample of
-the points, ranges such as `grid.lr={low: 0.001, high: 0.1, log: true}`, and trainings that end
-early where others are better are settings of `search`, see `docs/search.md`.
+`train_specialists` (`lr`, `schedule`, `warm_up`, `batch_size`, `weight_decay`, `epsilon`, `loss`,
+`seed`; not `rows_seen`, `epochs`, `patience`, `base_share`, `buffer_rows`) or `model.ARGUMENT`. A
+point's id comes from its content, so one more value trains that point alone, and then what follows
+from the choice among points runs again. `grid: {}` is one point with the settings as they are. A
+sample of the points, ranges such as `grid.lr={low: 0.001, high: 0.1, log: true}`, and trainings
+that end early where others are better are settings of `search`, see `docs/search.md`.
 
 All points start from one base, so that a point may change how a model is trained and what its
 forward pass does, but not the shape of its parameters: `grid.model.lr=[0.001,0.003]` fits

@@ -78,6 +78,10 @@ class Training(Section):
         ge=0, lt=1, description="share of the steps over which the rate first rises from zero"
     )
     weight_decay: NonNegativeFloat = Field(description="weight decay of AdamW")
+    epsilon: PositiveFloat = Field(
+        description="what AdamW adds to the root of a gradient's mean square; weights whose "
+        "gradients are far below it hardly move"
+    )
     batch_size: PositiveInt = Field(description="rows per step")
     rows_seen: PositiveInt = Field(
         description="budget of base and one grid point's specialists together, repeats counted"

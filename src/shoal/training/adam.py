@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     Tensors = list[torch.Tensor]
 
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+BETA1, BETA2 = 0.9, 0.999
 
 _KERNEL = getattr(torch, "_fused_adamw_", None)
 
@@ -22,6 +22,7 @@ def adamw_(
     counts: Tensors,
     lr: float,
     weight_decay: float,
+    epsilon: float,
 ) -> None:
     """One step of AdamW in place, with the bits of ``torch.optim.AdamW(fused=True)``.
 
@@ -35,6 +36,7 @@ def adamw_(
         counts: Steps done, float32 of no dimension, for each parameter.
         lr: Learning rate of this step.
         weight_decay: Decay per step, times the rate.
+        epsilon: Is added to the roots of the squares.
     """
     largest: Tensors = []  # of squares, kept by AMSGrad alone
     tensors = (parameters, gradients, means, squares, largest, counts)
@@ -43,7 +45,7 @@ def adamw_(
         "beta1": BETA1,
         "beta2": BETA2,
         "weight_decay": weight_decay,
-        "eps": EPS,
+        "eps": epsilon,
         "amsgrad": False,
         "maximize": False,
     }

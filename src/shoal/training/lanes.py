@@ -194,15 +194,15 @@ class _Program:
 
     def step(self) -> None:
         """Change the parameters by one step; lanes of equal rates share a call."""
-        rates: dict[tuple[float, float], list[int]] = {}
+        rates: dict[tuple[float, float, float], list[int]] = {}
         for lane, run in self.live:
             rates.setdefault(run.rates, []).append(lane)
-        for (lr, decay), lanes in rates.items():
+        for own, lanes in rates.items():
             values, gradients, means, squares = (
                 [rows[lane] for lane in lanes] for rows in self._rows
             )
             counts = [self._counts[lane] for lane in lanes]
-            adamw_(values, gradients, means, squares, counts, lr, decay)
+            adamw_(values, gradients, means, squares, counts, *own)
 
     def unlike_alone(self) -> str | None:
         """Do one step in all lanes and alone, and put things back; why they differ, or None."""

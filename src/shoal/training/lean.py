@@ -58,10 +58,10 @@ class Row:
         found = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         torch._foreach_copy_(self._gradients, list(found))
 
-    def step(self, lr: float, weight_decay: float) -> None:
+    def step(self, lr: float, weight_decay: float, epsilon: float) -> None:
         """One step of AdamW along the gradient."""
         values, gradients, means, squares = ([row] for row in self.numbers)
-        adamw_(values, gradients, means, squares, [self.count], lr, weight_decay)
+        adamw_(values, gradients, means, squares, [self.count], lr, weight_decay, epsilon)
 
     def state(self) -> dict[str, Any]:
         """Moments and count, for a checkpoint."""
@@ -216,10 +216,10 @@ class LeanRun:
         return float(loss.detach())
 
     @property
-    def rates(self) -> tuple[float, float]:
-        """Learning rate and weight decay of the next step."""
+    def rates(self) -> tuple[float, float, float]:
+        """Learning rate, weight decay and epsilon of the next step."""
         rate = self.module.rate(self.done, self._steps, self._per_pass)
-        return rate, self.module.weight_decay
+        return rate, self.module.weight_decay, self.module.epsilon
 
     def add(self, loss: float) -> None:
         """Count a step and its loss, and look at validation rows if it is time.

@@ -35,12 +35,14 @@ class Supervised(torch.nn.Module):
     Attributes:
         model: The user's module.
         weight_decay: AdamW's.
+        epsilon: AdamW's.
     """
 
     def __init__(self, model: torch.nn.Module, loss: RowLosses | None, training: Training) -> None:
         super().__init__()
         self.model = model
         self.weight_decay = training.weight_decay
+        self.epsilon = training.epsilon
         self._loss = loss
         self._training = training
 

@@ -96,7 +96,10 @@ class _Wrapped(pl.LightningModule):
         """AdamW at the rates of the settings' schedule."""
         steps = int(self.trainer.estimated_stepping_batches)
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=1.0, weight_decay=self.module.weight_decay
+            self.parameters(),
+            lr=1.0,
+            weight_decay=self.module.weight_decay,
+            eps=self.module.epsilon,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: self.module.rate(step, steps, self._per_pass)
