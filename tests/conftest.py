@@ -165,6 +165,14 @@ def two_waves(finished: Experiment, made_once: MadeOnce) -> Experiment:
 
 
 @pytest.fixture
+def own(two_waves: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """A copy of the experiment after two waves, to change, in the current folder."""
+    copy = two_waves.copy(tmp_path / "experiment")
+    monkeypatch.chdir(copy.folder)
+    return copy
+
+
+@pytest.fixture
 def copied(finished: Experiment, tmp_path: Path) -> Experiment:
     """A copy of the finished experiment, to change."""
     return finished.copy(tmp_path / "experiment")

@@ -9,7 +9,7 @@ manifest comes last. Its tensors are streams of bytes:
   dictionary. The text of a JSON file is all of it, that of a safetensors file its header. Digests
   are taken out (:mod:`shoal_edge.texts`): ``digests.known``, ``digests.new``.
 - ``codings``: a byte for each tensor of each changed safetensors file: as before, steps,
-  differences, new (:mod:`shoal_edge.weights`).
+  differences, new, near the base's of the same name (:mod:`shoal_edge.weights`).
 - ``exponents``, ``steps.…``: steps on a grid; ``bits.…``: differences of bit patterns
   (:mod:`shoal_edge.integers`).
 
@@ -42,9 +42,12 @@ if TYPE_CHECKING:
 
     from shoal_edge.integers import Bytes
     from shoal_edge.tensor_file import Tensor
+    from shoal_edge.weights import Old
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_BASE = "base.safetensors"
+"""The model from which others are trained, so that a new one is near it."""
 _RECORD = "shoal_patch"
 _LEVEL = 19
 _LONG = 1 << 13
@@ -217,6 +220,7 @@ def make(base: Mapping[str, bytes], target: Mapping[str, bytes]) -> bytes:
     _check_format(base[MANIFEST], target[MANIFEST])
     names = sorted(name for name in target if base.get(name) != target[name] and name != MANIFEST)
     out, texts, dictionary, changes = Writer(), [], [], list[Change]()
+    similar = {} if _BASE in names else _Was.of(_BASE, base.get(_BASE)).tensors
     for name in [*names, MANIFEST]:
         content = target[name]
         was = _Was.of(name, base.get(name))
@@ -225,7 +229,7 @@ def make(base: Mapping[str, bytes], target: Mapping[str, bytes]) -> bytes:
         known = [*was.digests, *(each.sha256 for each in changes)]
         if data is not None:
             tensors = tensors_of(header)
-            put_tensors(out, tensors, data, was.tensors)
+            put_tensors(out, tensors, data, was.tensors, similar)
             known = [*_hashes(tensors, [data[t.start : t.stop] for t in tensors]), *was.digests]
         put_digests(out, digests, known)
         texts.append(text)
@@ -287,12 +291,15 @@ def _rebuilt(
     if len(texts) != sum(lengths):
         raise PatchError("damaged (its texts are of another length)")
     start, done = 0, list[str]()
+    is_new = any(c.name not in before and _has_tensors(c.name) for c in patch.changes)
+    same = is_new and _BASE not in {change.name for change in patch.changes}
+    similar = _Was.of(_BASE, content_before(_BASE) if same else None).tensors
     for change in patch.changes:
         text = texts[start : start + change.text]
         start += change.text
         was = _Was.of(change.name, content_before(change.name))
         if _has_tensors(change.name):
-            content = _tensor_file(streams, text, was)
+            content = _tensor_file(streams, text, was, similar)
         else:
             content = with_digests(streams, text, [*was.digests, *done])
         if sha256(content) != change.sha256:
@@ -309,10 +316,10 @@ def _rebuilt(
         yield change.name, content
 
 
-def _tensor_file(streams: Reader, text: bytes, was: _Was) -> bytes:
+def _tensor_file(streams: Reader, text: bytes, was: _Was, similar: Old) -> bytes:
     # The tensors are known by the text with marks: digests are in strings beside them alone.
     tensors = tensors_of(text.replace(b"\0", b""))
-    parts = take_tensors(streams, tensors, was.tensors)
+    parts = take_tensors(streams, tensors, was.tensors, similar)
     known = [*_hashes(tensors, parts), *was.digests]
     header = with_digests(streams, text, known)
     return b"".join([len(header).to_bytes(LENGTH, "little"), header, *parts])
@@ -324,7 +331,7 @@ class _Was:
 
     text: bytes
     digests: list[str]
-    tensors: dict[str, tuple[Tensor, memoryview]]
+    tensors: Old
 
     @classmethod
     def of(cls, name: str, content: bytes | None) -> _Was:

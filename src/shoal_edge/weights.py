@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     Old = Mapping[str, tuple[Tensor, memoryview]]
     """The tensors before, by name, with the data of their file."""
 
-SAME, STEPS, BITS, NEW = range(4)
-"""As before; steps on a common grid; differences of bit patterns; those from zeros."""
+SAME, STEPS, BITS, NEW, NEAR = range(5)
+"""As before; steps on a common grid; differences of bit patterns; those from zeros; steps from a
+similar tensor, rounded to the grid."""
 
 _MANTISSA = 23
 _EXACT = 24
@@ -32,7 +33,9 @@ _FARTHEST = 1 << 15
 """Longest step that is told as one."""
 
 
-def put_tensors(out: Writer, tensors: Sequence[Tensor], data: memoryview, old: Old) -> None:
+def put_tensors(
+    out: Writer, tensors: Sequence[Tensor], data: memoryview, old: Old, similar: Old
+) -> None:
     """Add what turns the tensors before into those of a file.
 
     Args:
@@ -40,12 +43,18 @@ def put_tensors(out: Writer, tensors: Sequence[Tensor], data: memoryview, old: O
         tensors: The file's tensors, in order.
         data: Its data.
         old: The tensors before.
+        similar: Tensors that those may be near which are not there before.
     """
     steps: list[NDArray[np.int32]] = []
     for tensor in tensors:
         new, before = tensor.patterns(data), _before(tensor, old)
         if before is None:
-            coding = NEW
+            coding, near = NEW, _before(tensor, similar)
+            exponent = None if near is None or tensor.dtype != "F32" else grid_near(near, new)
+            if near is not None and exponent is not None:
+                coding = NEAR
+                steps.append(_on_grid(new, exponent) - _rounded(near, exponent))
+                out.put("exponents", np.array([exponent], "<i2").view(np.uint8))
         elif np.array_equal(new, before):
             coding = SAME
         else:
@@ -61,40 +70,41 @@ def put_tensors(out: Writer, tensors: Sequence[Tensor], data: memoryview, old: O
     put_steps(out, np.concatenate([np.empty(0, np.int32), *steps]))
 
 
-def take_tensors(streams: Reader, tensors: Sequence[Tensor], old: Old) -> list[bytes]:
+def take_tensors(streams: Reader, tensors: Sequence[Tensor], old: Old, similar: Old) -> list[bytes]:
     """Bytes of the tensors of a file, in order.
 
     Args:
         streams: The streams.
         tensors: The file's tensors.
         old: The tensors before.
+        similar: Tensors that those may be near which are not there before.
     """
     codings = streams.take("codings", len(tensors)).tolist()
     found: list[bytes] = []
-    stepping: list[tuple[int, Unsigned, int]] = []
+    stepping: list[tuple[int, NDArray[np.int32], int]] = []
     for place, (tensor, coding) in enumerate(zip(tensors, codings, strict=True)):
-        before = _before(tensor, old)
+        before = _before(tensor, similar if coding == NEAR else old)
         count = (tensor.stop - tensor.start) // tensor.width
         if coding == NEW:
             before = np.zeros(count, f"<u{tensor.width}")
-        if before is None or coding > NEW:
+        if before is None or coding > NEAR:
             raise PatchError(f"tensor {tensor.name[:80]!r} is not there before")
-        if coding == STEPS:
+        if coding in (STEPS, NEAR):
             if tensor.dtype != "F32":
                 raise PatchError(f"tensor {tensor.name[:80]!r} has no grid")
             exponent = int(streams.take("exponents", 2).view("<i2")[0])
-            stepping.append((place, before, exponent))
+            start = _rounded if coding == NEAR else _on_grid
+            stepping.append((place, start(before, exponent), exponent))
             found.append(b"")
         elif coding == SAME:
             found.append(before.tobytes())
         else:
             found.append(take_differences(streams, before, is_float=tensor.is_float).tobytes())
-    steps = take_steps(streams, sum(len(before) for _, before, _ in stepping))
-    start = 0
-    for place, before, exponent in stepping:
-        own = steps[start : start + len(before)]
-        start += len(before)
-        number = (_on_grid(before, exponent) + own).astype(np.float64)
+    steps, done = take_steps(streams, sum(len(integers) for _, integers, _ in stepping)), 0
+    for place, integers, exponent in stepping:
+        own = steps[done : done + len(integers)]
+        done += len(integers)
+        number = (integers + own).astype(np.float64)
         found[place] = (number * 2.0**exponent).astype("<f4").tobytes()
     return found
 
@@ -138,6 +148,32 @@ def common_grid(before: Unsigned, new: Unsigned) -> int | None:
         return None
     steps = _on_grid(new, unit) - _on_grid(before, unit)
     return unit if np.abs(steps).max() <= _FARTHEST else None
+
+
+def grid_near(near: Unsigned, new: Unsigned) -> int | None:
+    """Exponent of the grid of new values, if others are near them once they are rounded to it.
+
+    Args:
+        near: Patterns of float32 numbers ``(values,)``, on any grid or none.
+        new: The same, of the new values.
+
+    Returns:
+        The exponent; None where :func:`common_grid` has none of the new values, or the others are
+        far from them or no numbers.
+    """
+    exponent = common_grid(new, new)
+    if exponent is None:
+        return None
+    way = _on_grid(new, exponent) - near.view(np.float32).astype(np.float64) * 2.0**-exponent
+    is_near = np.isfinite(way).all() and np.abs(way).max(initial=0) < _FARTHEST
+    return exponent if is_near else None
+
+
+def _rounded(patterns: Unsigned, exponent: int) -> NDArray[np.int32]:
+    """Nearest multiples of a power of two, halves to even."""
+    values = patterns.view(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a damaged patch
+        return np.round(values * 2.0**-exponent).astype(np.int32)
 
 
 def _on_grid(patterns: Unsigned, exponent: int) -> NDArray[np.int32]:

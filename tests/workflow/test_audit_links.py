@@ -17,14 +17,6 @@ from tests.workflow.spoil import audited, blamed, flip, swap
 
 
 @pytest.fixture
-def own(two_waves, tmp_path, monkeypatch):
-    """A copy to change, in the current folder."""
-    copy = two_waves.copy(tmp_path / "experiment")
-    monkeypatch.chdir(copy.folder)
-    return copy
-
-
-@pytest.fixture
 def links(own) -> list[tuple[Path, Path]]:
     """Weights of each specialist's link and of its parent; then the generalist's."""
     layout = Plan("tiny", list(CONTINUING), Path("config")).layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,28 @@ def test_variants_that_share_an_assigner_grow_once(reported_once, tmp_path, monk
     assert result.stdout.count("new partition") == 2
     (record,) = Path("results/tiny/g1/cluster").glob("*/grown.json")
     assert len(read_json(record, dict)["grown"]) == 1
+
+
+def test_variants_that_grow_by_themselves_are_compared_as_they_have_grown(
+    finished, tmp_path, monkeypatch
+):
+    """One is chosen among the pools that the run makes, and nothing is left to do."""
+    experiment = finished.copy(tmp_path / "experiment")
+    monkeypatch.chdir(experiment.folder)
+    widths = ("model.width=[4,5]", "changes.grow=auto")
+    experiment.run(overrides=as_config(*widths))
+    new_kind(Path("data/new.csv"))
+
+    ran = Counter(experiment.run(overrides=as_config(*widths)))
+
+    names = ("cluster_grow", "choose_variant", "evaluate", "pool_publish")
+    assert [ran[name] for name in names] == [1, 1, 2, 2]
+    assert experiment.plan(overrides=as_config(*widths)) == []
+    (*_, chosen) = sorted(Path("results/tiny/g1/chosen").iterdir(), key=os.path.getmtime)
+    records = Path("results/tiny/variants").glob("*/plan.json")
+    for record in [read_json(path, dict) for path in records]:
+        assert len(record["layout"]["grown"]) == 1
+        assert record["layout"]["made"]["chosen"] == chosen.stem
 
 
 def test_growing_without_new_rows_changes_nothing(grown):

@@ -61,14 +61,6 @@ def continued(experiment):
 
 
 @pytest.fixture
-def own(two_waves, tmp_path, monkeypatch):
-    """A copy to change, in the current folder."""
-    copy = two_waves.copy(tmp_path / "experiment")
-    monkeypatch.chdir(copy.folder)
-    return copy
-
-
-@pytest.fixture
 def kept(own):
     """What it has kept."""
     return kept_in(own)

@@ -107,7 +107,7 @@ def deploy_copy(
         else:
             told = "is not defined" if lost is None else f"is worse by {lost:.4g}"
             reason = (
-                f"on the grid {scores['metric']} of validation rows {told}, deploy.most_loss is "
+                f"the copy's {scores['metric']} of validation rows {told}, deploy.most_loss is "
                 f"{deploy.most_loss:g}: the exact copy is shipped"
             )
             record["reason"] = reason

@@ -89,6 +89,7 @@ class Plan:
         channel: Deployed copies that the next one follows; None without a channel.
         growth: Identity of the growth that the rows of now would give.
         growing: Whether the run is to look for that growth before anything is assigned.
+        rivals: Plans of the variants among which one is chosen, itself among them.
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class Plan:
         self.shards = _shards(self.settings, self.root)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
-        self._follow_the_release_before(self._layout())
+        self.rivals: list[Self] = [self]
+        self._alone = self._layout()
+        self._follow_the_release_before(self._alone)
 
     @classmethod
     def of_run(cls, path: Path) -> Self:
@@ -150,7 +153,7 @@ class Plan:
         plan.previous, plan.channel = record["previous"], record.get("channel")
         code, grown = plan.fit_codes["grown"], plan.layout.grown
         plan.growth = identity.growth_id(plan.layout.fits, grown, code, plan.layout.shards)
-        plan.growing = False
+        plan.growing, plan.rivals = False, [plan]
         plan.record, plan.run_file = record, path
         return plan
 
@@ -188,7 +191,13 @@ class Plan:
 
     def look_again(self) -> None:
         """Take the growth into account that was looked for since the plan was made."""
-        self._follow_the_release_before(self._layout())
+        self._alone = self._layout()
+        self._follow_the_release_before(self._alone)
+        self._forget()
+        compete(self.rivals)
+
+    def _forget(self) -> None:
+        """Forget what followed from the layout that it had."""
         for name in ("record", "run_file"):
             self.__dict__.pop(name, None)
 
@@ -256,10 +265,11 @@ class Plan:
 
     def _compete(self, chosen: str) -> None:
         """Have its evaluation follow a choice among variants."""
-        made = {"chosen": chosen, "evaluate": settings_id(self.layout.made["evaluate"], chosen)}
-        release = settings_id(self.layout.release, chosen)
-        layout = replace(self.layout, made=self.layout.made | made, release=release)
-        self._follow_the_release_before(layout)
+        alone = self._alone
+        made = {"chosen": chosen, "evaluate": settings_id(alone.made["evaluate"], chosen)}
+        release = settings_id(alone.release, chosen)
+        self._follow_the_release_before(replace(alone, made=alone.made | made, release=release))
+        self._forget()
 
     def _release_before(
         self, generation: str, fits: Mapping[str, str], made: Mapping[str, str]
@@ -531,11 +541,22 @@ def planned(
     for plan in plans:
         by_question.setdefault(plan.variant.question, []).append(plan)
     for rivals in by_question.values():
-        made_of = sorted((each._rival for each in rivals), key=str)
-        chosen = settings_id(rivals[0].codes["chosen"], made_of)
-        for plan in rivals if len(rivals) > 1 else ():
-            plan._compete(chosen)
+        for plan in rivals:
+            plan.rivals = rivals
+        compete(rivals)
     return [plan for plan in plans if plan.variant.id in ids], plans
+
+
+def compete(rivals: Sequence[Plan]) -> None:
+    """Have the evaluations of variants follow the choice among them.
+
+    Args:
+        rivals: Plans of the variants of one question; where it is one, nothing is chosen.
+    """
+    made_of = sorted((each._rival for each in rivals), key=str)
+    chosen = settings_id(rivals[0].codes["chosen"], made_of)
+    for plan in rivals if len(rivals) > 1 else ():
+        plan._compete(chosen)
 
 
 def _require_modules(settings: Settings) -> None:

@@ -98,8 +98,8 @@ class Plans:
         arguments = self._workflow.config_settings.config_args
         runs = runs_of(self.all)
         arguments[:] = [runs if each.startswith(f"{RUNS}=") else each for each in arguments]
-        if not self._workflow.dryrun:
-            plan.write_records()
+        for rival in plan.rivals if not self._workflow.dryrun else ():
+            rival.write_records()
 
     @property
     def first(self) -> RulesPlan:

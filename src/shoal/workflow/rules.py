@@ -171,7 +171,8 @@ class RulesPlan(Plan):
     def later_targets(self) -> Files:
         """Files after the index."""
         self._judge_by_files()
-        self.settle()
+        for rival in self.rivals:
+            rival.settle()
         mode, jobs = mode_of(self._workflow), self.layout.later_jobs(self.index())
         return self.awaited(self._of_jobs(jobs, mode))
 
@@ -223,8 +224,6 @@ class RulesPlan(Plan):
             return
         if self.layout.file("cluster_grow.ledger", grown_id=self.growth).exists():
             self.look_again()
-            self.__dict__.pop("identities", None)
-            self._pending = None
             self._told(self)
             return
         if self._workflow.dryrun and not self._said:
@@ -240,6 +239,11 @@ class RulesPlan(Plan):
             cluster_id=self.layout.fits["cluster"],
             grown_id=self.growth,
         )
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.__dict__.pop("identities", None)
+        self._pending = None
 
     def _has_some_index(self) -> bool:
         """Whether there is an index of the current assigner, of whatever rows."""
