@@ -105,7 +105,8 @@ def take_tensors(streams: Reader, tensors: Sequence[Tensor], old: Old, similar: 
         own = steps[done : done + len(integers)]
         done += len(integers)
         number = (integers + own).astype(np.float64)
-        found[place] = (number * 2.0**exponent).astype("<f4").tobytes()
+        with np.errstate(over="ignore"):  # of a damaged patch
+            found[place] = (number * 2.0**exponent).astype("<f4").tobytes()
     return found
 
 

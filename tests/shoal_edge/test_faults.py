@@ -22,10 +22,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from shoal.errors import ShoalError
+from shoal.formats.fitted_state import load_state, save_state
+from shoal.formats.json_file import write_json
 from shoal.pool.sealed import Sealed
 from shoal_edge.errors import PatchError
 from shoal_edge.folder import apply, read_pool
 from shoal_edge.patch import make
+from tests.pool.conftest import reseal
 
 CASES = int(os.environ.get("SHOAL_CASES", "300"))
 KILLS = int(os.environ.get("SHOAL_KILLS", "30"))
@@ -39,6 +42,20 @@ def memory():
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def grown_pools(two_pools, tmp_path):
+    """A pool, and the next, which has a specialist more, near the base."""
+    old, new = two_pools[0], shutil.copytree(two_pools[1], tmp_path / "grown")
+    tensors, meta = load_state(new / "base.safetensors")
+    near = {name: np.round(each * 64 + 1) / 64 + np.float32(0) for name, each in tensors.items()}
+    save_state(new / "specialists" / "2.safetensors", near, meta)
+    manifest = json.loads((new / "manifest.json").read_text())
+    manifest["files"]["specialists/2.safetensors"] = ""
+    write_json(new / "manifest.json", manifest)
+    reseal(new)
+    return old, new
 
 
 def spoilt(rng: Random, content: bytes) -> bytes:
@@ -121,9 +138,9 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_no_fault_is_answered_wrongly(two_pools, memory):
+def test_no_fault_is_answered_wrongly(grown_pools, memory):
     """A fault in patch or pool is refused in a line and the folder stays; or it does not matter."""
-    old, new = map(read_pool, two_pools)
+    old, new = map(read_pool, grown_pools)
     patches = [make(old, new), make(new, old)]
     outcomes: Counter[str] = Counter()
     for number in range(CASES):
@@ -132,7 +149,7 @@ def test_no_fault_is_answered_wrongly(two_pools, memory):
         pool, path = memory / "pool", memory / "patch"
         for left in memory.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        shutil.copytree(two_pools[0], pool)
+        shutil.copytree(grown_pools[0], pool)
         way = rng.choice([spoilt, spoilt_inside, spoilt_stream, spoilt_stream, None])
         path.write_bytes(way(rng, patches[0]) if way else patches[rng.random() < 0.05])
         if way is None:

@@ -115,6 +115,39 @@ def test_weights_on_a_grid_are_told_by_steps():
     assert len(patch) < 4 * 4000 / 16
 
 
+def test_a_new_model_is_told_by_steps_from_the_base():
+    """Its weights are on a grid; those of the base, which are on none, are rounded to it."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(50, 80)).astype(np.float32)
+    near = (np.round(base * 64) + rng.integers(-1, 2, base.shape) + 0.0) / 64
+    near = near.astype(np.float32)
+    old = pool_of(base__safetensors=weights(w=base))
+    new = pool_of(base__safetensors=weights(w=base), model__safetensors=weights(w=near))
+    alone = pool_of(other__safetensors=weights(w=base))
+    beside = pool_of(other__safetensors=weights(w=base), model__safetensors=weights(w=near))
+
+    patch = make(old, new)
+
+    assert after(old, patch)["model.safetensors"] == new["model.safetensors"]
+    assert "exponents" in Patch.parse(patch, LIMIT).streams
+    assert len(patch) < len(make(alone, beside)) / 3
+
+
+@pytest.mark.parametrize("odd", [0.0, np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("other_base", [False, True])
+def test_a_new_model_comes_whatever_the_base_is(odd, other_base):
+    """Where the base has odd numbers, another shape, or changes with the same patch."""
+    model = np.arange(12, dtype=np.float32) / 64
+    base, next_base = (np.where(model > level, np.float32(odd), model) for level in (0.1, 0.15))
+    old = pool_of(base__safetensors=weights(w=base, v=model))
+    new = pool_of(
+        base__safetensors=weights(w=next_base if other_base else base, v=model),
+        model__safetensors=weights(w=model, v=model.reshape(3, 4)),
+    )
+
+    assert after(old, make(old, new))["model.safetensors"] == new["model.safetensors"]
+
+
 @pytest.mark.parametrize(
     "values", [[0.1, 1e10], [-0.0, 1.0], [np.nan, 1.0], [1e-45, 1.0], [1.0, np.inf]]
 )

@@ -125,7 +125,7 @@ class Plan:
         self.shards = _shards(self.settings, self.root)
         self.codes = identity.apply_codes(self.settings)
         self.fit_codes = identity.fit_codes(self.settings)
-        self.rivals: list[Self] = [self]
+        self.rivals: Sequence[Plan] = [self]
         self._alone = self._layout()
         self._follow_the_release_before(self._alone)
 

@@ -21,7 +21,7 @@ from shoal.terminal import say
 from shoal.workflow.mode import Mode, mode_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shoal.formats.documents.index import PlannedIndex
     from shoal.operate.packs import PlannedPack
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 class RulesPlan(Plan):
     """A plan with Snakemake's workflow, which :meth:`follow` gives it."""
+
+    rivals: Sequence[RulesPlan]
 
     def follow(self, workflow: Any, told: Callable[[RulesPlan], None]) -> None:  # noqa: ANN401 - Snakemake's object
         """Take Snakemake's workflow; it gets its DAG after the Snakefile is read.
