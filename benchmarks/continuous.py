@@ -180,7 +180,7 @@ _TEXT = {
     "embed": {"prefix": 128, "dims": 32},
     "cluster": {"partitions": 16, "fit_rows": 4000},
     "model": {"prefix": 128},
-    "train_specialists": {"lr": 0.012, "epochs": 1, "batch_size": 8, "epsilon": 1e-5},
+    "train_specialists": {"lr": 0.012, "epochs": 1, "batch_size": 8, "epsilon": 1e-4},
 }
 STREAMS = {
     "images": Stream(_images, _IMAGES, "npz"),
