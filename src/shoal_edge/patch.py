@@ -35,7 +35,7 @@ from shoal_edge.errors import PatchError
 from shoal_edge.integers import Reader, Writer
 from shoal_edge.tensor_file import LENGTH, split_file, tensors_of
 from shoal_edge.texts import put_digests, with_digests, without_digests
-from shoal_edge.weights import put_tensors, take_tensors
+from shoal_edge.weights import NEAR, put_tensors, take_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -291,9 +291,8 @@ def _rebuilt(
     if len(texts) != sum(lengths):
         raise PatchError("damaged (its texts are of another length)")
     start, done = 0, list[str]()
-    is_new = any(c.name not in before and _has_tensors(c.name) for c in patch.changes)
-    same = is_new and _BASE not in {change.name for change in patch.changes}
-    similar = _Was.of(_BASE, content_before(_BASE) if same else None).tensors
+    asks = (patch.streams.get("codings", np.empty(0)) == NEAR).any()
+    similar = _Was.of(_BASE, content_before(_BASE) if asks else None).tensors
     for change in patch.changes:
         text = texts[start : start + change.text]
         start += change.text

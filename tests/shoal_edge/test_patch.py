@@ -133,6 +133,19 @@ def test_a_new_model_is_told_by_steps_from_the_base():
     assert len(patch) < len(make(alone, beside)) / 3
 
 
+def test_a_tensor_that_is_new_in_a_file_is_told_by_steps_from_the_base_too():
+    """Whatever file it is in."""
+    model = np.arange(12, dtype=np.float32) / 64
+    old = pool_of(base__safetensors=weights(w=model), a__safetensors=weights(v=model))
+    both = weights(v=model, w=model + np.float32(1 / 64))
+    new = pool_of(base__safetensors=weights(w=model), a__safetensors=both)
+
+    patch = make(old, new)
+
+    assert "exponents" in Patch.parse(patch, LIMIT).streams
+    assert after(old, patch)["a.safetensors"] == both
+
+
 @pytest.mark.parametrize("odd", [0.0, np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("other_base", [False, True])
 def test_a_new_model_comes_whatever_the_base_is(odd, other_base):
