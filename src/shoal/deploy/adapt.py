@@ -285,6 +285,7 @@ def _trained(
         class_weights=None,
         schedule="cosine",
         warm_up=0,
+        epsilon=1e-8,
         rows_seen=seen,
         epochs=None,
         flops=None,
