@@ -221,10 +221,16 @@ def train(kind: str, folder: Path, ledger: Ledger, checkpoints: Checkpoints | No
     settings = EARLY if kind.startswith("early") else TRAINING
     stops = held() if kind.startswith("early") else None
     shapes = CLASSES
+
+    def whole(fixed):
+        train_on_rows(
+            net, table(), settings, shapes, seen, ledger, checkpoints, held=stops, fixed=fixed
+        )
+
     if kind in twice:
-        train_share(net, table(), settings, shapes, seen, ledger, checkpoints, stops, 0.1)
+        train_share(net, 0.1, whole)
     else:
-        train_on_rows(net, table(), settings, shapes, seen, ledger, checkpoints, None, stops)
+        whole(None)
     return weights(net)
 
 

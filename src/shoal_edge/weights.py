@@ -48,21 +48,19 @@ def put_tensors(
     steps: list[NDArray[np.int32]] = []
     for tensor in tensors:
         new, before = tensor.patterns(data), _before(tensor, old)
+        is_float32, near, exponent = tensor.dtype == "F32", before, None
         if before is None:
-            coding, near = NEW, _before(tensor, similar)
-            exponent = None if near is None or tensor.dtype != "F32" else grid_near(near, new)
-            if near is not None and exponent is not None:
-                coding = NEAR
-                steps.append(_on_grid(new, exponent) - _rounded(near, exponent))
-                out.put("exponents", np.array([exponent], "<i2").view(np.uint8))
+            near = _before(tensor, similar)
+            exponent = grid_near(near, new) if near is not None and is_float32 else None
+            coding = NEW if exponent is None else NEAR
         elif np.array_equal(new, before):
             coding = SAME
         else:
-            exponent = common_grid(before, new) if tensor.dtype == "F32" else None
+            exponent = common_grid(before, new) if is_float32 else None
             coding = BITS if exponent is None else STEPS
-            if exponent is not None:
-                steps.append(_on_grid(new, exponent) - _on_grid(before, exponent))
-                out.put("exponents", np.array([exponent], "<i2").view(np.uint8))
+        if near is not None and exponent is not None:
+            steps.append(_on_grid(new, exponent) - _on_grid(near, exponent))
+            out.put("exponents", np.array([exponent], "<i2").view(np.uint8))
         out.put("codings", np.array([coding], np.uint8))
         if coding in (BITS, NEW):
             was = np.zeros_like(new) if before is None or coding == NEW else before
@@ -93,8 +91,7 @@ def take_tensors(streams: Reader, tensors: Sequence[Tensor], old: Old, similar: 
             if tensor.dtype != "F32":
                 raise PatchError(f"tensor {tensor.name[:80]!r} has no grid")
             exponent = int(streams.take("exponents", 2).view("<i2")[0])
-            start = _rounded if coding == NEAR else _on_grid
-            stepping.append((place, start(before, exponent), exponent))
+            stepping.append((place, _on_grid(before, exponent), exponent))
             found.append(b"")
         elif coding == SAME:
             found.append(before.tobytes())
@@ -170,15 +167,8 @@ def grid_near(near: Unsigned, new: Unsigned) -> int | None:
     return exponent if is_near else None
 
 
-def _rounded(patterns: Unsigned, exponent: int) -> NDArray[np.int32]:
-    """Nearest multiples of a power of two, halves to even."""
-    values = patterns.view(np.float32).astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # of a damaged patch
-        return np.round(values * 2.0**-exponent).astype(np.int32)
-
-
 def _on_grid(patterns: Unsigned, exponent: int) -> NDArray[np.int32]:
-    """Multiples of a power of two that float32 numbers are; in float64 nothing is rounded."""
+    """Multiples of a power of two that float32 numbers are, or the nearest, halves to even."""
     values = patterns.view(np.float32).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # of a damaged patch
-        return (values * 2.0**-exponent).astype(np.int32)
+        return np.rint(values * 2.0**-exponent).astype(np.int32)

@@ -61,7 +61,13 @@ def test_what_an_ordinary_training_moves_most_moves_alone(kind, settings, tmp_pa
     distances = np.abs(parameters(ordinary).astype(float) - start)
 
     model, checkpoints = seeded(kind), Checkpoints(tmp_path / "out.safetensors", 1e9, twice, {})
-    train_share(model, table(), settings, CLASSES, SEEN, twice, checkpoints, stops, SHARE)
+    train_share(
+        model,
+        SHARE,
+        lambda fixed: train_on_rows(
+            model, table(), settings, CLASSES, SEEN, twice, checkpoints, held=stops, fixed=fixed
+        ),
+    )
 
     moved = parameters(model) != start
     count = math.ceil(SHARE * len(start))
@@ -73,7 +79,7 @@ def test_what_an_ordinary_training_moves_most_moves_alone(kind, settings, tmp_pa
         assert twice.flops == 2 * once.flops
 
 
-def test_what_moves_makes_up_for_the_rest(tmp_path: Path):
+def test_what_moves_makes_up_for_the_rest():
     """The loss is lower than that of the trained weights with all but the same ones put back."""
     rows, start = table(400), seeded(Plain)
     ordinary = seeded(Plain)
@@ -89,8 +95,11 @@ def test_what_moves_makes_up_for_the_rest(tmp_path: Path):
             place += own.numel()
 
     model, ledger = seeded(Plain), Ledger("twice")
-    checkpoints = Checkpoints(tmp_path / "out.safetensors", 1e9, ledger, {})
-    train_share(model, rows, TRAINING, CLASSES, 8 * SEEN, ledger, checkpoints, None, SHARE)
+    train_share(
+        model,
+        SHARE,
+        lambda fixed: train_on_rows(model, rows, TRAINING, CLASSES, 8 * SEEN, ledger, fixed=fixed),
+    )
 
     assert loss(model, rows) < loss(ordinary, rows)
 

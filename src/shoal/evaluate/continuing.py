@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shoal.partitions.generalist import OfGeneration
     from shoal.settings.learning import Model, Training
     from shoal.training.budget import Budget
+    from shoal.training.fixed import Fixed
     from shoal.training.resume import Checkpoints
 
 
@@ -77,11 +78,16 @@ def train_link(
     rows = _rows(shards, index_path, continued, first, ledger)
     held = None if training.patience is None else HeldShards(shards, training.buffer_rows)
     seen = budget.specialist_rows(len(rows["y"]))
+
+    def train(fixed: Fixed | None) -> None:
+        train_on_rows(
+            net, rows, training, shapes, seen, ledger, checkpoints, held=held, fixed=fixed
+        )
+
     if "moves" in continued:
-        share = continued["moves"]
-        train_share(net, rows, training, shapes, seen, ledger, checkpoints, held, share)
+        train_share(net, continued["moves"], train)
     else:
-        train_on_rows(net, rows, training, shapes, seen, ledger, checkpoints, held=held)
+        train(None)
     ledger.flops += continued["spent"]
     ledger.detail[BEFORE] = continued["spent"]
     meta = {

@@ -219,32 +219,25 @@ class Slot:
         share = None if self._continued is None else self._continued.get("moves")
         if part is not None and candidate.diverged is None:
             _begin(part, training, budget if share is None else 0)
+        begin = partial(
+            begin_on_rows,
+            self._net,
+            rows,
+            training,
+            shapes,
+            budget,
+            self.ledger,
+            self._checkpoints,
+            part if share is None else None,
+            common.costs[self.kind],
+            HeldRows(choosing),
+        )
         if budget and share is not None:
             self._twice = partial(
-                train_share,
-                self._net,
-                rows,
-                training,
-                shapes,
-                budget,
-                self.ledger,
-                self._checkpoints,
-                HeldRows(choosing),
-                share,
+                train_share, self._net, share, lambda fixed: begin(fixed=fixed).whole()
             )
         elif budget and candidate.diverged is None:
-            self._begun = begin_on_rows(
-                self._net,
-                rows,
-                training,
-                shapes,
-                budget,
-                self.ledger,
-                self._checkpoints,
-                part,
-                common.costs[self.kind],
-                HeldRows(choosing),
-            )
+            self._begun = begin()
         self.lean = self._begun.lean if self._begun else None
         if self.lean is not None:
             self.kind += f" {self.lean.batch_size}"
@@ -266,7 +259,8 @@ class Slot:
             except DivergedError as error:
                 failure = error
         if self._twice is not None:
-            self._twice()
+            with calling(self._net):
+                self._twice()
         self.write(failure)
 
     def write(self, failure: Exception | None = None) -> None:

@@ -113,8 +113,7 @@ def train_on_rows(
         model, arrays, training, shapes, rows, ledger, checkpoints, part, {}, held, fixed
     )
     with calling(model):
-        begun.run()
-        begun.close()
+        begun.whole()
 
 
 def begin_on_rows(

@@ -10,22 +10,12 @@ learning models.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from shoal.training.fit import train_on_rows
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from shoal.formats.ledger import Ledger
-    from shoal.formats.shapes import Shapes
-    from shoal.settings.learning import Training
-    from shoal.training.early import Held
-    from shoal.training.resume import Checkpoints
+    from collections.abc import Callable, Sequence
 
 
 class Fixed:
@@ -66,38 +56,20 @@ class Fixed:
 
 
 def train_share(
-    model: torch.nn.Module,
-    arrays: Mapping[str, NDArray[Any]],
-    training: Training,
-    shapes: Shapes,
-    rows: int,
-    ledger: Ledger,
-    checkpoints: Checkpoints,
-    held: Held | None,
-    share: float,
+    model: torch.nn.Module, share: float, train: Callable[[Fixed | None], None]
 ) -> None:
-    """Train ``model`` in place twice from where it is, at last a share of its weights alone.
-
-    Both trainings see about ``rows`` rows, at most, and the ledger is charged for both.
+    """Train a model in place twice from where it is, at last a share of its weights alone.
 
     Args:
         model: The user's model.
-        arrays: ``x`` and ``y``, in canonical order.
-        training: Loss, optimiser and order.
-        shapes: Shapes of rows and labels.
-        rows: Rows to see in each training, repeats counted.
-        ledger: Is charged.
-        checkpoints: The job's.
-        held: Validation rows by which both may stop early, if the settings say so.
         share: Share of the weights that moves, at most.
+        train: Trains it in place, and leaves some weights as they are if it is given such.
     """
     state = {name: value.clone() for name, value in model.state_dict().items()}
     parameters = [own for own in model.parameters() if own.requires_grad]
     start = [own.detach().clone() for own in parameters]
-    train_on_rows(model, arrays, training, shapes, rows, ledger, checkpoints, held=held)
+    train(None)
     fixed = Fixed(parameters, start, share)
     model.load_state_dict(state)
-    train_on_rows(
-        model, arrays, training, shapes, rows, ledger, checkpoints, held=held, fixed=fixed
-    )
+    train(fixed)
     fixed.put_back()  # of what a module changes when its training is over

@@ -63,9 +63,7 @@ def run_steps(
         DivergedError: The loss is not finite; the message names the step.
         SystemExit: The process was told to end.
     """
-    training = Begun(module, batches, steps, checkpoints, devices, part, stopping, fixed)
-    training.run()
-    training.close()
+    Begun(module, batches, steps, checkpoints, devices, part, stopping, fixed).whole()
 
 
 class Begun:
@@ -160,6 +158,11 @@ class Begun:
             self._stopping,
             self._fixed,
         )
+
+    def whole(self) -> None:
+        """Do the steps that are left, and end it."""
+        self.run()
+        self.close()
 
     def close(self) -> None:
         """Hand curve and cost to the ledger, and the state to the next part; drop the rows."""
